@@ -1,0 +1,55 @@
+# Every job that a person runs. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/ready
+ARGS ?=
+
+# No hub is asked for what is here already, and parallelism is by process: two threads beside a busy
+# process are slower than one.
+export HF_HUB_DISABLE_TELEMETRY = 1
+export TOKENIZERS_PARALLELISM = false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test test-slow test-gpu lint tiny-base dashboard clean reproduce-table3
+
+help: ## list the jobs
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## create .venv and install everything, once
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	@echo "installing into $(VENV) (2 GB; minutes, depending on the network) ..."
+	@began=$$(date +%s); $(PYTHON) -m venv $(VENV) \
+	  && $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' \
+	  && echo "installed in $$(( $$(date +%s) - began )) s"
+	@touch $@
+
+reproduce-%: sweeps/%.yaml $(READY) ## run a table of sweeps/, print and write it: reproduce-table2
+	@$(PY) bench/run.py +sweep=$* $(ARGS)
+
+reproduce-table3: reproduce-table2 ## the camera-ready's number for the same table
+
+tiny-base: $(READY) ## pretrain the embedded base again, from nothing (15 minutes)
+	@$(PY) bench/run.py action=pretrain $(ARGS)
+
+test: $(READY) ## the fast tests
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(ARGS)
+
+test-slow: $(READY) ## the tests that take minutes
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -m slow $(ARGS)
+
+test-gpu: $(READY) ## the tests that need a CUDA GPU
+	@$(PY) -m pytest -m gpu $(ARGS)
+
+lint: $(READY) ## style, and types of the public names
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+dashboard: $(READY) ## MLflow over the recorded runs, at http://127.0.0.1:5000
+	@$(VENV)/bin/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///results/mlflow.db
+
+clean: ## remove runs and caches; .venv, tables and published figures stay
+	rm -rf results/runs results/artifacts results/mlflow.db results/mlflow.lock results/hashes.json
+	find bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
