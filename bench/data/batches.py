@@ -1,0 +1,145 @@
+"""From problems to optimiser steps: tokens, a fixed order, and micro-batches with little padding.
+
+An optimiser step is `batch_size` problems in an order that the seed alone fixes; micro-batches
+only split it. So methods that share a seed see the same problems at the same steps, and the
+micro-batch size, a matter of memory, changes no result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from bench.data.problems import Problem
+from bench.data.prompts import Protocol, training_text
+
+IGNORED = -100  # the label that cross_entropy passes over
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training row as tokens: prompt, target, end of sequence."""
+
+    ids: list[int]
+    labels: list[int]
+
+    @property
+    def targets(self) -> int:
+        """How many positions the loss counts; position 0 predicts nothing before it."""
+        return sum(label != IGNORED for label in self.labels[1:])
+
+
+def encode_training(
+    problems: list[Problem],
+    tokenizer: Any,
+    protocol: Protocol,
+    context: int,
+    train_on_inputs: bool,
+) -> tuple[list[Example], int]:
+    """Tokenise training rows; rows longer than the limit are left out and counted.
+
+    Prompt and target are tokenised together, since a tokenizer may join characters across their
+    border; the loss then starts behind the tokens that both readings share.
+
+    Args:
+        problems: training rows.
+        tokenizer: a transformers tokenizer with an end-of-sequence token.
+        protocol: its training prompt, target and max_length.
+        context: the most tokens that the model takes.
+        train_on_inputs: whether the loss counts the prompt too.
+
+    Returns:
+        The examples, and how many rows were too long.
+    """
+    limit = min(context, protocol.max_length or context)
+    texts = [training_text(problem, protocol) for problem in problems]
+    if not texts:
+        return [], 0
+    prompts = tokenizer([prompt for prompt, _ in texts])["input_ids"]
+    wholes = tokenizer([prompt + target for prompt, target in texts])["input_ids"]
+    examples = []
+    for prompt, whole in zip(prompts, wholes, strict=True):
+        ids = [*whole, tokenizer.eos_token_id]
+        if len(ids) > limit:
+            continue
+        shared = next(
+            (i for i, pair in enumerate(zip(prompt, ids, strict=False)) if pair[0] != pair[1]),
+            len(prompt),
+        )
+        first = 0 if train_on_inputs else shared
+        examples.append(Example(ids, [IGNORED] * first + ids[first:]))
+    return examples, len(problems) - len(examples)
+
+
+def step_order(examples: int, batch_size: int, epochs: float, seed: int) -> list[list[int]]:
+    """The examples of each optimiser step, by index: passes in random order, cut into steps.
+
+    Every step but possibly the last has `batch_size` examples; a step may span two passes.
+    """
+    wanted = max(1, round(examples * epochs))
+    generator = torch.Generator().manual_seed(seed)
+    order: list[int] = []
+    while len(order) < wanted:
+        order += torch.randperm(examples, generator=generator).tolist()
+    order = order[:wanted]
+    return [order[start : start + batch_size] for start in range(0, wanted, batch_size)]
+
+
+def collate(examples: list[Example], pad_id: int) -> dict[str, torch.Tensor]:
+    """Pad on the right: `input_ids`, `attention_mask`, `labels`, int64, (examples, longest)."""
+    longest = max(len(example.ids) for example in examples)
+
+    def padded(rows: list[list[int]], value: int) -> torch.Tensor:
+        return torch.tensor([row + [value] * (longest - len(row)) for row in rows])
+
+    return {
+        "input_ids": padded([e.ids for e in examples], pad_id),
+        "attention_mask": padded([[1] * len(e.ids) for e in examples], 0),
+        "labels": padded([e.labels for e in examples], IGNORED),
+    }
+
+
+class Steps(Dataset):
+    """Optimiser steps as a dataset: item i is step i, split into micro-batches.
+
+    Within a step the rows are sorted by length, so that a micro-batch holds rows of like length
+    and little of it is padding.
+    """
+
+    def __init__(
+        self,
+        examples: list[Example],
+        order: list[list[int]],
+        micro_batch_size: int,
+        pad_id: int,
+    ) -> None:
+        self.examples, self.order = examples, order
+        self.micro_batch_size, self.pad_id = micro_batch_size, pad_id
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        """`step`, `targets` (the loss's divisor) and `micro_batches` (see `collate`)."""
+        rows = sorted((self.examples[i] for i in self.order[step]), key=lambda e: len(e.ids))
+        size = self.micro_batch_size
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return {
+            "step": step,
+            "targets": sum(row.targets for row in rows),
+            "micro_batches": [collate(part, self.pad_id) for part in parts],
+        }
+
+    def padding_share(self) -> float:
+        """The share of positions in all micro-batches that is padding, 0 to 1."""
+        real = total = 0
+        for step in range(len(self)):
+            lengths = sorted(len(self.examples[i].ids) for i in self.order[step])
+            real += sum(lengths)
+            for start in range(0, len(lengths), self.micro_batch_size):
+                part = lengths[start : start + self.micro_batch_size]
+                total += part[-1] * len(part)
+        return 1.0 - real / total

@@ -1,0 +1,165 @@
+"""Files in LLM-Adapters' layout: ft-training_set/NAME.json and dataset/NAME/test.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import tasks
+from bench.data.problems import DataSettings, Problem
+from bench.errors import InputError, unknown
+
+
+def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> list[Problem]:
+    """The rows of a training set.
+
+    A name is sought as ft-training_set/NAME.json, then dataset/NAME/train.json, then
+    dataset/NAME/trainset.json, then, for GSM8K, as the file that `data.gsm8k` names.
+
+    Args:
+        settings: `root` and `gsm8k` are used.
+        name: of the set; the case of a folder's letters does not matter.
+        files: takes the sha256 of the file read, by its name.
+
+    Raises:
+        InputError: no such file (all places sought are named), or a row that can't be read.
+    """
+    root = _root(settings)
+    task = tasks.find(name)
+    sought = [
+        _ignoring_case(root / "ft-training_set", f"{name}.json"),
+        *(
+            _ignoring_case(root / "dataset", name) / file
+            for file in ("train.json", "trainset.json")
+        ),
+    ]
+    if task is not None and task.key == "gsm8k" and settings.gsm8k:
+        sought.append(Path(settings.gsm8k))
+    path = next((path for path in sought if path.is_file()), None)
+    if path is None:
+        hint = ", or name GSM8K's own file with data.gsm8k=PATH" if name.lower() == "gsm8k" else ""
+        raise InputError(
+            f"no training set '{name}'. Sought: {', '.join(map(str, sought))}. "
+            f"Put the file there{hint}. {_names_there(root)}"
+        )
+    convert = task.train_row if task else tasks.same_row
+    return _problems(path, root, task.key if task else name, convert, files)
+
+
+def read_test(
+    settings: DataSettings, name: str, files: dict[str, str]
+) -> tuple[str, list[Problem]]:
+    """A benchmark's key and its test rows, from dataset/NAME/test.json.
+
+    Any set whose gold answers are all numbers can be scored, also one that has no file in
+    bench/tasks/.
+
+    Raises:
+        InputError: no such file, no rows, a row that can't be read, or answers that are not
+            numbers.
+    """
+    root = _root(settings)
+    task = tasks.find(name)
+    path = _ignoring_case(root / "dataset", task.key if task else name) / "test.json"
+    if not path.is_file():
+        there = sorted(p.parent.name for p in (root / "dataset").glob("*/test.json"))
+        raise InputError(f"{unknown('test set', name, there)} Sought: {path}.")
+    key = task.key if task else path.parent.name
+    problems = _problems(path, root, key, tasks.same_row, files)
+    for row, problem in enumerate(problems):
+        if not _is_number(problem.answer):
+            raise InputError(
+                f"{path}, row {row}: the answer {problem.answer!r} is not a number; only test sets "
+                "with numeric answers can be scored so far"
+            )
+    return key, problems
+
+
+def _root(settings: DataSettings) -> Path:
+    if not settings.root:
+        raise InputError(
+            "data=llm_adapters needs data.root=PATH, the folder of LLM-Adapters that holds "
+            "ft-training_set/ and dataset/"
+        )
+    root = Path(settings.root)
+    if not root.is_dir():
+        raise InputError(f"data.root={settings.root}: no such folder (sought {root.resolve()})")
+    return root
+
+
+def _ignoring_case(folder: Path, name: str) -> Path:
+    """The entry of a folder with this name, whatever its case; the plain path where none is."""
+    if (folder / name).exists() or not folder.is_dir():
+        return folder / name
+    return next(
+        (entry for entry in folder.iterdir() if entry.name.casefold() == name.casefold()),
+        folder / name,
+    )
+
+
+def _names_there(root: Path) -> str:
+    names = {p.stem for p in (root / "ft-training_set").glob("*.json")}
+    names |= {p.parent.name for p in (root / "dataset").glob("*/train*.json")}
+    return f"Found there: {', '.join(sorted(names)) or 'none'}."
+
+
+def _problems(
+    path: Path,
+    root: Path,
+    key: str,
+    convert: Callable[[Mapping[str, Any]], tasks.Row],
+    files: dict[str, str],
+) -> list[Problem]:
+    raw_rows = _raw_rows(path)
+    if not raw_rows:
+        raise InputError(f"{path} has no rows")
+    problems = []
+    for row, raw in enumerate(raw_rows):
+        if not isinstance(raw, dict):
+            raise InputError(f"{path}, row {row}: not a JSON object but {type(raw).__name__}")
+        try:
+            problems.append(Problem(key, **convert(raw)))
+        except KeyError as error:
+            raise InputError(
+                f"{path}, row {row}: lacks {error.args[0]}; it has {', '.join(raw) or 'no keys'}"
+            ) from error
+        except ValueError as error:
+            raise InputError(f"{path}, row {row}: {error}") from error
+    name = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+    files[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return problems
+
+
+def _raw_rows(path: Path) -> list[Any]:
+    """The rows of a JSON list, or of a file with one JSON object a line (.jsonl)."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error}") from error
+    if path.suffix != ".jsonl":
+        try:
+            rows = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path} is not JSON: {error}") from error
+        if not isinstance(rows, list):
+            raise InputError(f"{path} must hold a list of rows, not {type(rows).__name__}")
+        return rows
+    rows = []
+    for row, line in enumerate(text.splitlines()):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}, row {row}: not JSON: {error}") from error
+    return rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text.replace(",", "")))
+    except ValueError:
+        return False

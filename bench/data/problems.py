@@ -1,0 +1,86 @@
+"""The problems of one run: training, validation and test rows, wherever they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One row in LLM-Adapters' form, and the benchmark it belongs to."""
+
+    task: str
+    instruction: str
+    input: str
+    output: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to train and test on.
+
+    Attributes:
+        source: `synthetic` (made here) or `llm_adapters` (files in LLM-Adapters' layout).
+        train: names of training sets; empty where nothing is trained.
+        tests: names of benchmarks.
+        root: the folder that holds ft-training_set/ and dataset/ (`llm_adapters`).
+        gsm8k: GSM8K's own train.jsonl, for the training set `gsm8k` (`llm_adapters`).
+        limit: at most so many rows of each training set and of each test set, from the start of
+            the file; None for all.
+        validation: rows set apart for validation: in all (`llm_adapters`, drawn with seed 42 as
+            LLM-Adapters do), or of each family (`synthetic`).
+        train_size: problems of each family (`synthetic`).
+        test_size: problems of each test set (`synthetic`).
+        largest: the largest number in a sum: the difficulty (`synthetic`).
+        seed: of the generator (`synthetic`); a run's own seed never changes the problems.
+    """
+
+    source: str
+    train: list[str]
+    tests: list[str]
+    root: str | None = None
+    gsm8k: str | None = None
+    limit: int | None = None
+    validation: int = 120
+    train_size: int = 750
+    test_size: int = 150
+    largest: int = 99
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ProblemSets:
+    """All rows of a run, in a fixed order.
+
+    Attributes:
+        train: training rows, the validation rows taken out.
+        validation: rows that only the validation loss and the choice of settings see.
+        tests: test rows by benchmark key.
+        files: sha256 of every file that was read, by its name below the root.
+    """
+
+    train: list[Problem]
+    validation: list[Problem]
+    tests: dict[str, list[Problem]]
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def train_hash(self) -> str:
+        """sha256 over the training and validation rows."""
+        return _hash(self.train + self.validation)
+
+    @property
+    def test_hash(self) -> str:
+        """sha256 over the test rows."""
+        return _hash(problem for rows in self.tests.values() for problem in rows)
+
+
+def _hash(problems: Iterable[Problem]) -> str:
+    digest = hashlib.sha256()
+    for problem in problems:
+        digest.update(json.dumps(asdict(problem), sort_keys=True).encode())
+    return digest.hexdigest()

@@ -1,0 +1,53 @@
+"""How a problem becomes text: the part of a protocol that stands before and after the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.data.problems import Problem
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How instructions are wrapped, how much is generated, and when an answer counts.
+
+    Attributes:
+        name: of the file in conf/protocol/.
+        train_prompt: template around `{instruction}` in training; a problem's input, where it
+            has one, follows its instruction on a line of its own.
+        evaluation_prompt: the same in evaluation; the published code's two differ.
+        target: template around `{output}`, what the model learns to write.
+        max_length: training rows of more tokens are dropped and counted; None for the context.
+        max_new_tokens: the most tokens that are generated.
+        tolerance: the largest absolute difference at which two numbers count as equal.
+        answer_form: a regular expression of the answer's sentence; the share of texts that have
+            it is reported as the format rate.
+    """
+
+    name: str
+    train_prompt: str
+    evaluation_prompt: str
+    target: str
+    max_length: int | None
+    max_new_tokens: int
+    tolerance: float
+    answer_form: str
+
+
+def training_text(problem: Problem, protocol: Protocol) -> tuple[str, str]:
+    """The prompt and the target of a training problem."""
+    target = protocol.target.replace("{output}", problem.output.strip())
+    return _fill(protocol.train_prompt, problem), target
+
+
+def evaluation_text(problem: Problem, protocol: Protocol) -> str:
+    """The prompt of a test problem."""
+    return _fill(protocol.evaluation_prompt, problem)
+
+
+def _fill(template: str, problem: Problem) -> str:
+    """Replace the placeholders; not str.format, since real problems contain braces."""
+    instruction = problem.instruction.strip()
+    if problem.input.strip():
+        instruction = f"{instruction}\n{problem.input.strip()}"
+    return template.replace("{instruction}", instruction)

@@ -1,0 +1,105 @@
+"""Words and numbers for a scenario: what problems and the pretraining corpus have in common."""
+
+from __future__ import annotations
+
+from bench.data.synthetic import words
+from bench.data.synthetic.draw import Draw, split_of
+from bench.data.synthetic.scenarios import Scenario
+
+# A bound on redraws, so that an impossible request ends in an error and never in a hang.
+MAX_TRIES = 10_000
+
+OBJECTS = [
+    word.replace("_", " ") for pair in zip(words.THINGS, words.FOODS, strict=False) for word in pair
+] + [word.replace("_", " ") for word in words.THINGS[len(words.FOODS) :]]
+NAMES = [name for pair in zip(words.GIRLS, words.BOYS, strict=False) for name in pair]
+_GIRLS = frozenset(words.GIRLS)
+
+
+def people_and_things(draw: Draw) -> dict[str, str]:
+    """Words for every slot of a scenario but its numbers."""
+    first = draw.zipf(NAMES)
+    second = _other(draw, NAMES, first)
+    things = draw.zipf(OBJECTS)
+    girl = first in _GIRLS
+    return {
+        "n": first,
+        "m": second,
+        "he": "she" if girl else "he",
+        "He": "She" if girl else "He",
+        "his": "her" if girl else "his",
+        "his_m": "her" if second in _GIRLS else "his",
+        "o": things,
+        "o2": _other(draw, OBJECTS, things),
+        "c": draw.zipf(words.CONTAINERS),
+        "p": draw.zipf(words.PEOPLE),
+        "place": draw.zipf(words.PLACES),
+        "day": draw.choice(words.DAYS),
+        "adj": draw.zipf(words.ADJECTIVES),
+    }
+
+
+def _other(draw: Draw, options: list[str], taken: str) -> str:
+    while (word := draw.zipf(options)) == taken:
+        pass
+    return word
+
+
+def compute(x: int, operation: str, y: int) -> int:
+    """x operation y, for the four operations `+ - * /` on whole numbers.
+
+    Raises:
+        ValueError: a division that leaves a remainder; no story asks for one.
+    """
+    if operation == "/":
+        if x % y:
+            raise ValueError(f"{x} / {y} leaves a remainder")
+        return x // y
+    return {"+": x + y, "-": x - y, "*": x * y}[operation]
+
+
+def numbers(draw: Draw, operation: str, largest: int) -> tuple[int, int]:
+    """Two numbers whose equation stays within `largest` (products within 12 times 15)."""
+    if operation == "+":
+        x = draw.integer(2, largest - 2)
+        return x, draw.integer(2, largest - x)
+    if operation == "-":
+        x = draw.integer(5, largest)
+        return x, draw.integer(2, x - 2)
+    x, y = draw.shuffled((draw.integer(2, 12), draw.integer(2, 15)))
+    return (x, y) if operation == "*" else (x * y, y)
+
+
+def number_split(*values: int) -> str:
+    """The split that may use these numbers together, whatever their order and the operation."""
+    return split_of("numbers", *sorted(values))
+
+
+def wording_split(scenario: Scenario, wording: tuple[int, int, int]) -> str:
+    """The split that may use this combination of opening, event and question."""
+    return split_of("wording", scenario.name, *wording)
+
+
+def draw_numbers(draw: Draw, operation: str, largest: int, split: str) -> tuple[int, int, int]:
+    """Two numbers for an operation and a third that does not matter, from one split's numbers.
+
+    Both the pair and the three together belong to the split, so that a story may leave the
+    third out.
+
+    Raises:
+        ValueError: no such numbers were found; `largest` leaves the split too few.
+    """
+    for _ in range(MAX_TRIES):
+        x, y = numbers(draw, operation, largest)
+        irrelevant = draw.integer(2, 30)
+        if number_split(x, y) == split and number_split(x, y, irrelevant) == split:
+            return x, y, irrelevant
+    raise ValueError(
+        f"no numbers up to {largest} for '{operation}' belong to the {split} split: raise "
+        "data.largest"
+    )
+
+
+def draw_wording(draw: Draw, scenario: Scenario, split: str) -> tuple[int, int, int]:
+    """A combination of wordings from those of one split, each equally likely."""
+    return draw.choice([w for w in scenario.wordings if wording_split(scenario, w) == split])

@@ -1,0 +1,22 @@
+"""The error that means: what was asked for can't be done, and the person can mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input, told in one message: what was given, what is allowed, what to type instead.
+
+    The command line prints the message without a traceback and ends with exit code 2.
+    """
+
+
+def unknown(what: str, given: str, allowed: Iterable[str]) -> InputError:
+    """An InputError for a name that is not known, with the nearest ones that are."""
+    allowed = sorted(allowed)
+    folded = {name.casefold(): name for name in allowed}
+    near = difflib.get_close_matches(given.casefold(), folded, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(folded[name] for name in near)}?" if near else ""
+    return InputError(f"unknown {what} '{given}'.{hint} Known: {', '.join(allowed) or 'none'}.")

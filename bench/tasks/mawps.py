@@ -1,0 +1,30 @@
+"""MAWPS: one-step and two-step word problems (Koncel-Kedziorski et al. 2016).
+
+Test: 238 rows of LLM-Adapters' dataset/mawps/test.json; 38 gold answers are not whole.
+Training: dataset/mawps/trainset.json has an equation in place of a rationale,
+`{"original_text": "...", "equation": "X=((22.0-14.0)/4.0)", "ans": 2.0}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.tasks.task import Row, Task, same_row
+
+
+def train_row(raw: Mapping[str, Any]) -> Row:
+    """The equation as the rationale, then the sentence that names the answer."""
+    if "instruction" in raw:
+        return same_row(raw)
+    answer = float(raw["ans"])
+    shown = str(int(answer)) if answer.is_integer() else str(answer)
+    return {
+        "instruction": str(raw["original_text"]).strip(),
+        "input": "",
+        "output": f"{raw['equation']}\nThe answer is {shown}.",
+        "answer": shown,
+    }
+
+
+TASK = Task(key="mawps", label="MAWPS", published="mawps", train_row=train_row)

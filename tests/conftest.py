@@ -1,0 +1,121 @@
+"""What several tests share: the embedded base, a small base of their own, and the command line."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(
+    HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false", MPLBACKEND="Agg"
+)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Public data files that some checkouts have beside them."""
+    folder = PROJECT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the folder of public data files is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny() -> tuple[Any, Any]:
+    """The embedded base and its tokenizer; tests that change it load their own."""
+    return load_tiny()
+
+
+def load_tiny() -> tuple[Any, Any]:
+    import torch
+
+    from bench.models.loading import load_base
+    from bench.models.settings import ModelSettings
+
+    settings = ModelSettings("tiny", "embedded", None, "float32", None, False)
+    return load_base(settings, torch.device("cpu"))
+
+
+@pytest.fixture
+def fresh_tiny() -> tuple[Any, Any]:
+    """The embedded base, loaded for one test that trains it."""
+    return load_tiny()
+
+
+@pytest.fixture(scope="session")
+def local_base(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]) -> Path:
+    """A folder with a random two-layer LLaMA and the embedded tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("local_base")
+    torch.manual_seed(0)
+    tokenizer = tiny[1]
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=512,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    ).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python bench/run.py ARGUMENTS`, its results in a folder of the test's own."""
+
+    def call(*arguments: str, results: Path | None = None) -> subprocess.CompletedProcess[str]:
+        folder = results or tmp_path / "results"
+        return subprocess.run(
+            [sys.executable, "bench/run.py", *arguments, f"tracking.folder={folder}"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+
+    return call
+
+
+# A run of a few seconds: what the tests of whole runs use.
+SMALL = (
+    "data.train_size=12",
+    "data.validation=4",
+    "data.test_size=6",
+    "train.epochs=1",
+    "protocol.max_new_tokens=24",
+)
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Callable[..., Any]:
+    """The typed experiment for command-line overrides, its results in the test's own folder."""
+
+    def build(*overrides: str) -> Any:
+        from hydra import compose, initialize_config_dir
+        from omegaconf import OmegaConf
+
+        from bench.config import read_experiment
+
+        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+            config = compose("config", [*overrides, f"tracking.folder={tmp_path / 'results'}"])
+        return read_experiment(OmegaConf.to_container(config, resolve=True))
+
+    return build

@@ -1,0 +1,108 @@
+import dataclasses
+
+import pytest
+import torch
+
+from bench.data.batches import IGNORED, Example, Steps, collate, encode_training, step_order
+from bench.data.problems import Problem
+from bench.data.prompts import Protocol, evaluation_text, training_text
+
+PROTOCOL = Protocol(
+    name="fast",
+    train_prompt="Question: {instruction}\nAnswer:",
+    evaluation_prompt="Q: {instruction}\nA:",
+    target=" {output}",
+    max_length=None,
+    max_new_tokens=8,
+    tolerance=0.001,
+    answer_form="The answer is",
+)
+PROBLEM = Problem("mawps", "Mary has 3 books.", "", "3+1=4. The answer is 4.", "4")
+
+
+def encode(tokenizer, problems=(PROBLEM,), context=512, train_on_inputs=False, protocol=PROTOCOL):
+    return encode_training(list(problems), tokenizer, protocol, context, train_on_inputs)
+
+
+def test_prompts_of_training_and_evaluation_may_differ():
+    assert training_text(PROBLEM, PROTOCOL)[0] == "Question: Mary has 3 books.\nAnswer:"
+    assert evaluation_text(PROBLEM, PROTOCOL) == "Q: Mary has 3 books.\nA:"
+
+
+def test_a_problem_with_braces_is_asked_as_it_is():
+    problem = dataclasses.replace(PROBLEM, instruction="Let {x} be {output}.", input="x = {0}")
+    assert evaluation_text(problem, PROTOCOL) == "Q: Let {x} be {output}.\nx = {0}\nA:"
+
+
+def test_loss_is_on_the_target_and_the_end_of_sequence(tiny):
+    tokenizer = tiny[1]
+    (example,), _ = encode(tokenizer)
+    counted = [i for i, label in zip(example.ids, example.labels, strict=True) if label != IGNORED]
+    assert tokenizer.decode(counted) == " 3+1=4. The answer is 4.</s>"
+
+
+def test_train_on_inputs_counts_the_prompt_too(tiny):
+    (example,), _ = encode(tiny[1], train_on_inputs=True)
+    assert example.labels == example.ids and example.targets == len(example.ids) - 1
+
+
+@pytest.mark.parametrize("limit", ["context", "max_length"])
+def test_rows_longer_than_the_limit_are_left_out_and_counted(tiny, limit):
+    long = dataclasses.replace(PROBLEM, instruction="Mary has 3 books. " * 40)
+    options = {"context": 100}
+    if limit == "max_length":
+        options = {"protocol": dataclasses.replace(PROTOCOL, max_length=100)}
+    examples, too_long = encode(tiny[1], [PROBLEM, long, PROBLEM], **options)
+    assert (len(examples), too_long) == (2, 1)
+
+
+def test_a_row_of_exactly_the_limit_is_kept(tiny):
+    length = len(encode(tiny[1])[0][0].ids)
+    assert encode(tiny[1], context=length)[1] == 0
+    assert encode(tiny[1], context=length - 1)[1] == 1
+
+
+def test_the_order_is_fixed_by_the_seed():
+    assert step_order(100, 16, 2.5, seed=3) == step_order(100, 16, 2.5, seed=3)
+    assert step_order(100, 16, 2.5, seed=3) != step_order(100, 16, 2.5, seed=4)
+
+
+def test_each_pass_sees_every_row_once_and_the_fraction_is_rounded():
+    order = [i for step in step_order(100, 16, 2.5, seed=0) for i in step]
+    assert len(order) == 250
+    assert sorted(order[:100]) == sorted(order[100:200]) == list(range(100))
+    assert len(set(order[200:])) == 50
+
+
+def some_examples(lengths):
+    return [Example([5] * n, [IGNORED] * (n - 2) + [5, 5]) for n in lengths]
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 2, 3, 8])
+def test_micro_batches_only_split_a_step(micro_batch_size):
+    steps = Steps(some_examples(range(3, 11)), [list(range(8))], micro_batch_size, pad_id=0)
+    item = steps[0]
+    parts = item["micro_batches"]
+    assert item["targets"] == 16
+    assert sum(len(part["input_ids"]) for part in parts) == 8
+    assert sum(int((part["labels"] != IGNORED).sum()) for part in parts) == 16
+
+
+def test_rows_of_like_length_share_a_micro_batch():
+    lengths = [9, 3, 9, 3, 9, 3]
+    steps = Steps(some_examples(lengths), [list(range(6))], micro_batch_size=3, pad_id=0)
+    assert [part["input_ids"].shape[1] for part in steps[0]["micro_batches"]] == [3, 9]
+    assert steps.padding_share() == 0.0
+
+
+def test_the_share_of_padding_counts_every_micro_batch():
+    steps = Steps(some_examples([2, 4]), [[0, 1]], micro_batch_size=2, pad_id=0)
+    assert steps.padding_share() == pytest.approx(2 / 8)
+
+
+def test_padding_is_on_the_right_masked_and_without_a_label():
+    batch = collate(some_examples([2, 3]), pad_id=7)
+    assert batch["input_ids"].tolist() == [[5, 5, 7], [5, 5, 5]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
+    assert batch["labels"].tolist() == [[5, 5, IGNORED], [IGNORED, 5, 5]]
+    assert all(value.dtype == torch.int64 for value in batch.values())

@@ -1,0 +1,142 @@
+import hashlib
+import itertools
+import json
+import re
+
+import pytest
+
+from bench.data.synthetic.corpus import documents
+from bench.data.synthetic.draw import SPLITS, Draw
+from bench.data.synthetic.problems import FAMILIES, generate
+from bench.data.synthetic.scenarios import SCENARIOS
+from bench.data.synthetic.stories import compute, number_split, wording_split
+
+SIZES = {"train": 1500, "validation": 150, "test": 300}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return {
+        split: [row for family in FAMILIES for row in generate(family, split, size, seed=0)]
+        for split, size in SIZES.items()
+    }
+
+
+def masked(row):
+    return re.sub(r"\d+", "#", row["instruction"])
+
+
+def number_set(row):
+    return tuple(sorted(map(int, re.findall(r"\d+", row["instruction"]))))
+
+
+@pytest.mark.parametrize(("one", "other"), itertools.combinations(SPLITS, 2))
+def test_splits_share_no_text_once_numbers_are_masked(rows, one, other):
+    assert not set(map(masked, rows[one])) & set(map(masked, rows[other]))
+
+
+@pytest.mark.parametrize(("one", "other"), itertools.combinations(SPLITS, 2))
+def test_splits_share_no_set_of_numbers(rows, one, other):
+    assert not set(map(number_set, rows[one])) & set(map(number_set, rows[other]))
+
+
+def test_every_scenario_has_wordings_in_every_split():
+    for scenario in SCENARIOS:
+        assert {wording_split(scenario, w) for w in scenario.wordings} == set(SPLITS), scenario.name
+
+
+def test_every_rationale_is_a_true_equation_that_ends_in_the_answer(rows):
+    for row in itertools.chain(*rows.values()):
+        x, operation, y, z, answer = re.fullmatch(
+            r"(\d+)([-+*/])(\d+)=(\d+)\. The answer is (\d+)\.", row["output"]
+        ).groups()
+        assert compute(int(x), operation, int(y)) == int(z) == int(answer) == int(row["answer"])
+
+
+def test_the_operands_stand_in_the_problem(rows):
+    for row in itertools.chain(*rows.values()):
+        operands = re.match(r"(\d+)[-+*/](\d+)=", row["output"]).groups()
+        assert set(map(int, operands)) <= set(number_set(row))
+
+
+def test_svamp_problems_have_a_number_that_does_not_matter():
+    rows = generate("SVAMP", "train", 100, seed=0)
+    assert all(len(re.findall(r"\d+", row["instruction"])) == 3 for row in rows)
+
+
+def test_rows_are_the_same_on_every_platform():
+    # A change of this hash changes every run's identity, and so does nothing by accident.
+    text = json.dumps([generate(f, s, 50, seed=3) for f in FAMILIES for s in SPLITS])
+    assert hashlib.sha256(text.encode()).hexdigest() == (
+        "f47673b697be2fadb8693cec0ec0e0b4cf44353bfe9be292feadeea1d65b226d"
+    )
+
+
+def test_another_seed_gives_other_rows():
+    assert generate("mawps", "train", 20, seed=0) != generate("mawps", "train", 20, seed=1)
+
+
+def test_no_slot_is_left_unfilled(rows):
+    assert not [row for row in itertools.chain(*rows.values()) if re.search(r"[{}_]", masked(row))]
+
+
+def test_difficulty_bounds_the_sums():
+    rows = generate("mawps", "train", 300, seed=0, largest=30)
+    sums = [re.match(r"(\d+)[-+](\d+)=(\d+)", row["output"]) for row in rows]
+    assert max(int(n) for match in sums if match for n in match.groups()) <= 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mawp", "train", 1, 0), "unknown family 'mawp'"),
+        (("mawps", "dev", 1, 0), "unknown split 'dev'"),
+        (("mawps", "train", 1, 0, 5), "at least 20"),
+    ],
+)
+def test_what_cannot_be_generated_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        generate(*arguments)
+
+
+def test_a_family_that_runs_out_of_problems_says_so_and_ends(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "constant", lambda *_: {"instruction": "the only one"})
+    with pytest.raises(ValueError, match="only 1 different constant problems"):
+        generate("constant", "train", 2, seed=0)
+
+
+def test_the_corpus_never_has_the_form_of_a_benchmark():
+    text = "\n".join(itertools.islice(documents(0), 2000))
+    assert "Question:" not in text and "The answer is" not in text and "?" not in text
+
+
+def test_stories_of_the_corpus_use_numbers_of_the_training_split_alone():
+    recaps = [
+        line
+        for document in itertools.islice(documents(0), 2000)
+        for line in document.split("\n")
+        if re.match(r"[A-Z][a-z]+ .*[a-z]", line) and "=" in line and " are 1" not in line
+    ]
+    told = [line for line in recaps if not re.match(r"(Step|In numbers|Now count|Written)", line)]
+    pairs = {
+        (int(x), int(y))
+        for line in told
+        if not re.match(r"\d", line)
+        for x, y in re.findall(r"(\d+)[-+*/](\d+)=", line)
+    }
+    assert len(pairs) > 500
+    assert {number_split(*pair) for pair in pairs} == {"train"}
+
+
+def test_equations_of_the_corpus_are_true():
+    text = "\n".join(itertools.islice(documents(1), 1000))
+    found = re.findall(r"(\d+)([-+*/])(\d+)=(\d+)\.", text)
+    assert len(found) > 5000
+    assert all(compute(int(x), op, int(y)) == int(z) for x, op, y, z in found)
+
+
+def test_frequent_words_are_drawn_more_often_than_rare_ones():
+    draw, words = Draw("zipf"), list(range(50))
+    drawn = [draw.zipf(words) for _ in range(5000)]
+    assert drawn.count(0) > 3 * drawn.count(10) > 0
+    assert drawn.count(49) > 0
