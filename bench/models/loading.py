@@ -1,0 +1,72 @@
+"""Loading a base model and its tokenizer: the embedded one, a local folder, or a hub id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bench.errors import InputError
+from bench.models.settings import ModelSettings
+from bench.progress import has_terminal
+
+
+def pick_device() -> torch.device:
+    """The first GPU, or the processor where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
+    """The base model in eval mode on the device, and its tokenizer.
+
+    Args:
+        settings: which base.
+        device: where its weights go.
+
+    Raises:
+        InputError: the base can't be had or isn't a causal language model.
+    """
+    where = str(settings.folder or settings.path)
+    if settings.path == "embedded" or not has_terminal():
+        transformers.utils.logging.disable_progress_bar()
+    options = {
+        "revision": settings.revision,
+        "trust_remote_code": settings.trust_remote_code,
+        "local_files_only": settings.folder is not None,
+    }
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left", **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            where, dtype=weight_dtype(settings.dtype, device), use_safetensors=True, **options
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"the base model '{where}' can't be loaded: {error}") from error
+    if tokenizer.pad_token_id is None:
+        # Padding is masked and never scored; any token serves, and no row has to be added.
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer of '{where}' has no end-of-sequence token")
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        raise InputError(
+            f"'{where}': the tokenizer has {len(tokenizer)} entries, the model's embedding only "
+            f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
+        )
+    return model.to(device).eval(), tokenizer
+
+
+def weight_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype that `model.dtype` means on a device."""
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+def context_length(model: Any) -> int:
+    """The most tokens that the model takes, prompt and answer together."""
+    config = model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", None) or 2048)

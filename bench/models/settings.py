@@ -1,0 +1,113 @@
+"""Which base model a run takes, as plain data, and the hash of what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import InputError, unknown
+from bench.models.tiny_base import TINY_BASE
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """A base model.
+
+    Attributes:
+        name: what tables call it, and what a method's learning rates are looked up by.
+        path: a local folder or a hub id; `embedded` is the base shipped with the package.
+        revision: a hub revision; pin it, the default branch moves.
+        dtype: of the weights; `auto` is bfloat16 on a GPU that has it, else float32.
+        published: the name that the published tables have for it, where they have one.
+        trust_remote_code: run code that comes with the model. Off unless you turn it on.
+    """
+
+    name: str
+    path: str
+    revision: str | None
+    dtype: str
+    published: str | None
+    trust_remote_code: bool
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise unknown("model.dtype", self.dtype, DTYPES)
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder of the model; None for a hub id."""
+        if self.path == "embedded":
+            return TINY_BASE
+        folder = Path(self.path).expanduser()
+        return folder if folder.is_dir() else None
+
+
+def check_folder(settings: ModelSettings) -> None:
+    """Refuse a base that can't be loaded, before anything heavy is imported.
+
+    Raises:
+        InputError: the path looks local and is not there, or lacks its config or its weights.
+    """
+    folder = settings.folder
+    if folder is None:
+        if settings.path.startswith((".", "/", "~")) or settings.path.count("/") != 1:
+            raise InputError(f"model.path={settings.path}: no such folder")
+        return
+    if not (folder / "config.json").is_file():
+        raise InputError(f"model.path={folder}: has no config.json, so it is no base model")
+    if not list(folder.glob("*.safetensors")):
+        raise InputError(
+            f"model.path={folder}: has no *.safetensors weights (pickled weights are not loaded: "
+            "convert them once with transformers' save_pretrained)"
+        )
+
+
+def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
+    """sha256 over a local base's files; `id@revision` for a hub model.
+
+    Args:
+        settings: the base.
+        cache: a JSON file that keeps the hash of large files by path, size and time of change, so
+            that fourteen gigabytes are read once and not at each start.
+    """
+    folder = settings.folder
+    if folder is None:
+        return f"{settings.path}@{settings.revision or 'main'}"
+    return folder_hash(folder, cache)
+
+
+def folder_hash(folder: Path, cache: Path | None = None) -> str:
+    """sha256 over the files of a model's or an adapter's folder that can change what it does."""
+    patterns = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+    known = _read_cache(cache)
+    digest = hashlib.sha256()
+    for path in sorted({p for pattern in patterns for p in folder.glob(pattern)}):
+        if path.name != "pretraining.json":  # a report of how long it took, no part of the model
+            digest.update(f"{path.name}:{_file_hash(path, known)}\n".encode())
+    if cache is not None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial = cache.with_name(f"{cache.name}.{os.getpid()}")
+        partial.write_text(json.dumps(known))
+        partial.replace(cache)
+    return digest.hexdigest()
+
+
+def _read_cache(cache: Path | None) -> dict[str, str]:
+    try:
+        return json.loads(cache.read_text()) if cache else {}
+    except (OSError, json.JSONDecodeError):
+        return {}  # a cache that can't be read is one that has to be made again
+
+
+def _file_hash(path: Path, known: dict[str, str]) -> str:
+    facts = path.stat()
+    key = f"{path.resolve()}:{facts.st_size}:{facts.st_mtime_ns}"
+    if key not in known:
+        with path.open("rb") as stream:
+            known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return known[key]

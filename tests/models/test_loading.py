@@ -1,0 +1,90 @@
+import dataclasses
+import shutil
+
+import pytest
+import torch
+
+from bench.errors import InputError
+from bench.models.loading import context_length, load_base, weight_dtype
+from bench.models.settings import ModelSettings, check_folder, content_hash
+
+CPU = torch.device("cpu")
+
+
+def settings(path, **options):
+    return ModelSettings("local", str(path), None, "float32", None, False, **options)
+
+
+@pytest.fixture
+def copy(local_base, tmp_path):
+    return shutil.copytree(local_base, tmp_path / "copy")
+
+
+def test_a_local_folder_is_loaded(local_base):
+    model, tokenizer = load_base(settings(local_base), CPU)
+    assert context_length(model) == 512 and tokenizer.padding_side == "left"
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [("config.json", "no config.json"), ("model.safetensors", r"no \*\.safetensors")],
+)
+def test_a_folder_without_config_or_weights_is_refused(copy, broken, message):
+    (copy / broken).unlink()
+    with pytest.raises(InputError, match=message):
+        check_folder(settings(copy))
+
+
+@pytest.mark.parametrize("path", ["./nowhere", "/nowhere/at/all", "nowhere"])
+def test_a_folder_that_is_not_there_is_refused(path):
+    with pytest.raises(InputError, match="no such folder"):
+        check_folder(settings(path))
+
+
+def test_damaged_weights_are_refused_with_the_folder_name(copy):
+    (copy / "model.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="can't be loaded"):
+        load_base(settings(copy), CPU)
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(copy, tiny):
+    tokenizer = tiny[1].from_pretrained(copy)
+    tokenizer.add_tokens(["another"])
+    tokenizer.save_pretrained(copy)
+    with pytest.raises(InputError, match="do not belong together"):
+        load_base(settings(copy), CPU)
+
+
+def test_code_that_comes_with_a_model_is_not_run(copy):
+    (copy / "evil.py").write_text("raise SystemExit('ran')")
+    config = (copy / "config.json").read_text()
+    (copy / "config.json").write_text(
+        config.replace('"llama"', '"evil"').replace(
+            "{", '{"auto_map": {"AutoConfig": "evil.X", "AutoModelForCausalLM": "evil.Y"},', 1
+        )
+    )
+    with pytest.raises(InputError, match="trust_remote_code"):
+        load_base(settings(copy), CPU)
+
+
+def test_the_hash_follows_the_content_and_not_the_place(local_base, copy, tmp_path):
+    cache = tmp_path / "hashes.json"
+    one = content_hash(settings(local_base), cache)
+    assert content_hash(settings(copy), cache) == one == content_hash(settings(copy))
+    (copy / "generation_config.json").write_text("{}")
+    assert content_hash(settings(copy), cache) != one
+
+
+def test_a_hub_model_is_named_by_its_revision():
+    hub = dataclasses.replace(settings("owner/model"), revision="abc")
+    assert content_hash(hub) == "owner/model@abc"
+
+
+def test_auto_means_float32_on_a_processor():
+    assert weight_dtype("auto", CPU) == torch.float32
+
+
+def test_an_unknown_dtype_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match="Did you mean float32"):
+        ModelSettings("m", "p", None, "float31", None, False)

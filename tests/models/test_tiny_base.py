@@ -1,0 +1,114 @@
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+
+from bench.data.synthetic.corpus import documents
+from bench.models.tiny_base import TINY_BASE, llama_config
+from bench.models.tokenizer import train_tokenizer
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_weights_and_tokenizer_are_at_most_4_megabytes():
+    assert sum(path.stat().st_size for path in TINY_BASE.iterdir()) <= 4_000_000
+
+
+def test_the_base_is_a_llama_of_the_documented_size(tiny):
+    model = tiny[0]
+    assert type(model).__name__ == "LlamaForCausalLM"
+    assert 1_000_000 <= sum(p.numel() for p in model.parameters()) <= 1_900_000
+
+
+def test_weights_are_stored_as_bf16():
+    with safe_open(TINY_BASE / "model.safetensors", "pt") as weights:
+        names = list(weights.keys())
+        assert {weights.get_tensor(name).dtype for name in names} == {torch.bfloat16}
+
+
+def test_the_record_of_its_making_is_of_the_recipe_in_the_configuration():
+    record = json.loads((TINY_BASE / "pretraining.json").read_text())
+    recipe = yaml.safe_load((PROJECT / "conf/action/pretrain.yaml").read_text())
+    del recipe["name"], recipe["output"]
+    assert record["settings"].keys() == recipe.keys()
+    for key, value in record["settings"].items():
+        # YAML reads 2e-3 as text, JSON as a number.
+        assert str(value) == str(recipe[key]) or value == float(recipe[key]), key
+    assert record["validation_loss"] < 1.5
+
+
+def test_the_shape_in_the_code_is_the_shape_that_is_shipped(tiny):
+    shape = llama_config(tiny[1]).to_dict()
+    shipped = tiny[0].config.to_dict()
+    for key in ("hidden_size", "num_hidden_layers", "vocab_size", "max_position_embeddings"):
+        assert shipped[key] == shape[key]
+
+
+@pytest.mark.parametrize("text", ["Mary has 3 books.", "naïve Ω 数学 \t\n", "\x00\x7f😀 {x}"])
+def test_the_tokenizer_gives_back_any_text(tiny, text):
+    tokenizer = tiny[1]
+    assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
+
+
+def test_all_256_bytes_are_in_the_vocabulary(tiny):
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    assert set(ByteLevel.alphabet()) <= set(tiny[1].get_vocab())
+
+
+def test_digits_are_tokens_of_their_own(tiny):
+    assert tiny[1].tokenize("1234+56") == ["1", "2", "3", "4", "+", "5", "6"]
+
+
+def test_the_corpus_uses_every_merge(tiny):
+    tokenizer = tiny[1]
+    vocabulary = tokenizer.get_vocab()
+    state = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    merged = {left + right: (left, right) for left, right in state["merges"]}
+    used = set()
+    for ids in tokenizer(list(itertools.islice(documents(0), 20_000)))["input_ids"]:
+        used.update(ids)
+    built_on = {part for pair in merged.values() for part in pair}
+    assert not [t for t in merged if vocabulary[t] not in used and t not in built_on]
+
+
+def test_merges_that_no_text_uses_are_dropped_and_nothing_else_changes():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    from bench.models.tokenizer import drop_unused_merges
+
+    letters = list("abcdx")
+    vocabulary = {t: i for i, t in enumerate([*letters, "ab", "abc", "cd", "dx"])}
+    merges = [("a", "b"), ("ab", "c"), ("c", "d"), ("d", "x")]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    texts = ["abc abc", "cd", "x"]
+    smaller = drop_unused_merges(tokenizer, texts)
+    # "ab" never stands alone, but "abc" is made of it; nothing is made of "dx".
+    assert set(smaller.get_vocab()) == {*letters, "ab", "abc", "cd"}
+    assert sorted(smaller.get_vocab().values()) == list(range(8))
+    for text in texts:
+        assert smaller.encode(text).tokens == tokenizer.encode(text).tokens
+
+
+def test_a_trained_tokenizer_starts_with_bos_and_pads_on_the_left():
+    tokenizer = train_tokenizer(["one two three"] * 20, vocab_size=300, min_frequency=2)
+    batch = tokenizer(["one", "one two three"], padding=True)["input_ids"]
+    assert batch[1][0] == tokenizer.bos_token_id
+    assert batch[0][0] == tokenizer.pad_token_id
+
+
+def test_the_base_knows_its_sums(tiny):
+    """The gate of a shipped base: bare equations that it continues."""
+    model, tokenizer = tiny
+    sums = [(x, y) for x in range(11, 41, 3) for y in range(12, 42, 5)]
+    right = 0
+    for x, y in sums:
+        ids = tokenizer(f"20+20=40. {x}+{y}=", return_tensors="pt")["input_ids"]
+        written = model.generate(ids, max_new_tokens=3, do_sample=False)[0, ids.shape[1] :]
+        right += tokenizer.decode(written).startswith(f"{x + y}.")
+    assert right >= 0.8 * len(sums)
