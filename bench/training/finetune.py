@@ -1,0 +1,300 @@
+"""Fine-tuning an adapter with Lightning, on CPU or GPU; a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
+
+from bench.data.batches import IGNORED, Example, Steps, collate, step_order
+from bench.training.console import ShowProgress, quiet_lightning
+from bench.training.optimizer import adamw, learning_rate_factor
+from bench.training.settings import TrainSettings
+
+
+@dataclass
+class FineTuned:
+    """What fine-tuning did, for the record.
+
+    Attributes:
+        steps: optimiser steps.
+        seconds: wall time of all of them, the parts before a resume included.
+        padding: share of the positions that was padding, 0 to 1.
+        losses: (step, training loss of the step) at up to a hundred steps.
+        validation: (step, validation loss), both per target token.
+        target_tokens: tokens that the loss counted, over all steps.
+    """
+
+    steps: int
+    seconds: float
+    padding: float
+    target_tokens: int
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+
+
+def target_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The sum of the cross-entropy over a micro-batch's target tokens, float32."""
+    logits = model(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+    ).logits
+    labels = batch["labels"][:, 1:]
+    # A model may put virtual tokens in front (prefix and prompt tuning): the last positions are
+    # the ones that belong to the labels.
+    logits = logits[:, -batch["labels"].shape[1] : -1]
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+class FineTuning(L.LightningModule):
+    """One optimiser step a batch: its loss is the mean over the target tokens of the whole step."""
+
+    strict_loading = False  # a checkpoint holds the adapter alone
+
+    def __init__(self, model: Any, settings: TrainSettings, total_steps: int, seed: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.settings = model, settings
+        self.total_steps, self.seed = total_steps, seed
+        self.losses: list[tuple[int, float]] = []
+        self.validation: list[tuple[int, float]] = []
+        self.last_loss = torch.zeros(())
+        self.earlier_seconds = 0.0
+        self.started = time.perf_counter()
+
+    def training_step(self, batch: dict[str, Any], index: int) -> torch.Tensor:
+        # The randomness of a step (dropout) is a function of seed and step alone, so that a
+        # resume needs no generator's state.
+        torch.manual_seed(self.seed * 1_000_003 + batch["step"])
+        optimizer = self.optimizers()
+        step_loss = torch.zeros((), device=self.device)
+        for micro_batch in batch["micro_batches"]:
+            loss = target_loss(self.model, micro_batch) / batch["targets"]
+            self.manual_backward(loss)
+            step_loss += loss.detach()
+        if self.settings.gradient_clip:
+            self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
+        optimizer.step()
+        optimizer.zero_grad()
+        self.lr_schedulers().step()
+        self.last_loss = step_loss
+        if batch["step"] % max(1, self.total_steps // 100) == 0:
+            self.losses.append((batch["step"], float(step_loss)))
+        return step_loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        s = self.settings
+        optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay)
+        warmup = math.ceil(s.warmup * self.total_steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_factor(step, self.total_steps, warmup, s.decay),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Frozen weights are in the base already; buffers (a fixed curvature) are small.
+        frozen = {name for name, p in self.named_parameters() if not p.requires_grad}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if k not in frozen}
+        checkpoint["progress"] = {
+            "losses": self.losses,
+            "validation": self.validation,
+            "seconds": self.seconds,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        progress = checkpoint["progress"]
+        self.losses = [tuple(entry) for entry in progress["losses"]]
+        self.validation = [tuple(entry) for entry in progress["validation"]]
+        self.earlier_seconds = progress["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the training so far, in this process and before a resume."""
+        return self.earlier_seconds + time.perf_counter() - self.started
+
+
+class StepLoader:
+    """The steps from `first` on, with the length of all: on a resume Lightning counts by both."""
+
+    def __init__(self, steps: Steps, first: int) -> None:
+        self.steps, self.first = steps, first
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self.steps[step] for step in range(self.first, len(self.steps)))
+
+
+class Validate(Callback):
+    """Takes the validation loss so often, evenly spread over the steps, the last at their end.
+
+    Not Lightning's validation loop: its counters do not survive a resume within an epoch.
+    """
+
+    def __init__(self, batches: list[dict[str, torch.Tensor]], times: int) -> None:
+        self.batches, self.times = batches, times
+        self.targets = sum(int((b["labels"][:, 1:] != IGNORED).sum()) for b in batches)
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        step, total = module.global_step, module.total_steps
+        if step * self.times // total == (step - 1) * self.times // total:
+            return
+        module.eval()
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            loss = sum(
+                float(target_loss(module.model, trainer.strategy.batch_to_device(batch)))
+                for batch in self.batches
+            )
+        module.train()
+        module.validation.append((step, loss / self.targets))
+
+
+class SaveState(Callback):
+    """Saves what a resume needs now and then, whole or not at all.
+
+    Not Lightning's ModelCheckpoint: under manual optimisation it passes over its time interval.
+    """
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path, self.seconds = path, 60.0 * minutes
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if time.monotonic() - self.saved >= self.seconds:
+            partial = self.path.with_suffix(".partial")
+            trainer.save_checkpoint(partial)
+            partial.replace(self.path)
+            self.saved = time.monotonic()
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """What `train.precision=auto` means on a device: bf16-mixed on a GPU that has it.
+
+    On a processor float32: many laptops emulate bf16, and small models gain little from it.
+    """
+    if name != "auto":
+        return name
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if bf16 else "32-true"
+
+
+def finetune(
+    model: Any,
+    examples: list[Example],
+    validation: list[Example],
+    settings: TrainSettings,
+    seed: int,
+    pad_id: int,
+    checkpoints: Path | None = None,
+    title: str = "fine-tuning",
+) -> FineTuned:
+    """Train the parameters of a model that require a gradient.
+
+    Args:
+        model: a causal language model with an adapter, on the device to train on.
+        examples: encoded training rows.
+        validation: encoded validation rows; may be empty.
+        settings: see TrainSettings; the precision may be `auto`.
+        seed: fixes the order of the problems and the randomness of each step.
+        pad_id: token id to pad with.
+        checkpoints: folder of the state for a resume; a state found there is gone on from.
+        title: what the progress is told under.
+
+    Returns:
+        What was done; the model is trained in place and left in eval mode.
+
+    Raises:
+        ValueError: there is nothing to train on, or nothing to train.
+    """
+    if not examples:
+        raise ValueError("there is no training row that fits the model's context")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("the model has no parameter that requires a gradient")
+    order = step_order(len(examples), settings.batch_size, settings.epochs, seed)
+    steps = Steps(examples, order, settings.micro_batch_size, pad_id)
+    module = FineTuning(model, settings, len(steps), seed)
+    device = next(model.parameters()).device
+    state = checkpoints / "last.ckpt" if checkpoints else None
+    first = _finished_steps(state)
+    held_out = _held_out(validation, settings.batch_size, pad_id) if settings.validations else []
+    quiet_lightning()
+    trainer = L.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision=resolve_precision(settings.precision, device),
+        max_steps=len(steps),
+        max_epochs=-1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[
+            ShowProgress(title),
+            # The order matters: a saved state has the validation that was due at its step.
+            *([Validate(held_out, settings.validations)] if held_out else []),
+            *([SaveState(state, settings.checkpoint_minutes)] if state else []),
+        ],
+    )
+    model.train()
+    if first < len(steps):
+        _fit(
+            trainer,
+            module,
+            StepLoader(steps, first),
+            state if first else None,
+        )
+    model.eval()
+    return FineTuned(
+        steps=len(steps),
+        seconds=module.seconds,
+        padding=steps.padding_share(),
+        target_tokens=sum(examples[i].targets for step in order for i in step),
+        losses=module.losses,
+        validation=module.validation,
+    )
+
+
+def _fit(
+    trainer: L.Trainer,
+    module: FineTuning,
+    training: StepLoader,
+    state: Path | None,
+) -> None:
+    """Lightning's fit, with a KeyboardInterrupt that stays one.
+
+    Lightning turns it into SystemExit and switches further ones off for good.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, training, ckpt_path=state, weights_only=True)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _held_out(
+    validation: list[Example], batch_size: int, pad_id: int
+) -> list[dict[str, torch.Tensor]]:
+    rows = sorted(validation, key=lambda example: len(example.ids))
+    return [collate(rows[i : i + batch_size], pad_id) for i in range(0, len(rows), batch_size)]
+
+
+def _finished_steps(checkpoint: Path | None) -> int:
+    if checkpoint is None or not checkpoint.is_file():
+        return 0
+    return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["global_step"])

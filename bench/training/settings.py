@@ -1,0 +1,56 @@
+"""The settings of a fine-tuning run, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.errors import InputError, unknown
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How an adapter is fine-tuned.
+
+    Attributes:
+        lr: peak learning rate of AdamW.
+        epochs: passes over the training rows; fractions are allowed.
+        batch_size: problems in an optimiser step.
+        micro_batch_size: problems in one forward pass; changes memory and speed, no result.
+        weight_decay: AdamW's, on matrices.
+        warmup: share of the steps over which the learning rate rises.
+        decay: `linear`, `cosine` or `constant`.
+        gradient_clip: largest norm of the whole gradient; 0 for none.
+        train_on_inputs: whether the loss counts the prompt too.
+        precision: `auto` (bf16-mixed on a GPU that has it, else 32-true), or one of the two.
+        validations: how often the validation loss is taken, evenly spread, the last at the end.
+        checkpoint_minutes: how often the state for a resume is saved.
+    """
+
+    lr: float
+    epochs: float
+    batch_size: int
+    micro_batch_size: int
+    weight_decay: float
+    warmup: float
+    decay: str
+    gradient_clip: float
+    train_on_inputs: bool
+    precision: str
+    validations: int
+    checkpoint_minutes: float
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "epochs", "batch_size", "micro_batch_size", "checkpoint_minutes"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"train.{name} must be greater than 0, got {getattr(self, name)}")
+        for name in ("weight_decay", "gradient_clip", "validations"):
+            if getattr(self, name) < 0:
+                raise InputError(f"train.{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"train.warmup is a share of the steps, 0 to 1, got {self.warmup}")
+        if self.decay not in ("linear", "cosine", "constant"):
+            raise unknown("train.decay", self.decay, ("linear", "cosine", "constant"))
+        if self.precision not in PRECISIONS:
+            raise unknown("train.precision", self.precision, PRECISIONS)

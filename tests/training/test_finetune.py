@@ -1,0 +1,180 @@
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from bench.data.batches import IGNORED, Example
+from bench.training.finetune import FineTuning, finetune, target_loss
+from bench.training.settings import TrainSettings
+
+SETTINGS = TrainSettings(
+    lr=1e-2,
+    epochs=2.0,
+    batch_size=8,
+    micro_batch_size=8,
+    weight_decay=0.0,
+    warmup=0.1,
+    decay="linear",
+    gradient_clip=1.0,
+    train_on_inputs=False,
+    precision="32-true",
+    validations=2,
+    checkpoint_minutes=60.0,
+)
+
+
+def examples(count=32):
+    generator = torch.Generator().manual_seed(1)
+    rows = []
+    for _ in range(count):
+        length = int(torch.randint(5, 20, (), generator=generator))
+        ids = torch.randint(3, 200, (length,), generator=generator).tolist()
+        rows.append(Example(ids, [IGNORED] * (length // 2) + ids[length // 2 :]))
+    return rows
+
+
+def adapted(base, dropout=0.0):
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], lora_dropout=dropout)
+    return get_peft_model(base, config)
+
+
+def trained(base, settings=SETTINGS, checkpoints=None, dropout=0.0, seed=0):
+    model = adapted(base, dropout)
+    result = finetune(model, examples(), examples(4), settings, seed, 0, checkpoints)
+    return result, adapter_weights(model)
+
+
+def adapter_weights(model):
+    return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def base_of(folder):
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def furthest(one, other):
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+@pytest.mark.parametrize("micro_batch_size", [2, 4])
+def test_micro_batches_change_no_result(local_base, micro_batch_size):
+    _, whole = trained(base_of(local_base))
+    split = dataclasses.replace(SETTINGS, micro_batch_size=micro_batch_size)
+    assert furthest(whole, trained(base_of(local_base), split)[1]) < 1e-5
+
+
+def test_a_step_loss_is_the_mean_over_its_target_tokens(local_base):
+    rows = examples(8)
+    settings = dataclasses.replace(SETTINGS, epochs=1.0)
+    model = adapted(base_of(local_base))
+    sums = [
+        target_loss(
+            model,
+            {
+                "input_ids": torch.tensor([row.ids]),
+                "attention_mask": torch.ones(1, len(row.ids), dtype=torch.long),
+                "labels": torch.tensor([row.labels]),
+            },
+        )
+        for row in rows
+    ]
+    mean = float(sum(sums).detach()) / sum(row.targets for row in rows)
+    result = finetune(model, rows, [], settings, 0, 0)
+    assert result.steps == 1 and result.losses[0][1] == pytest.approx(mean, rel=1e-5)
+
+
+def test_training_lowers_the_validation_loss_on_what_it_saw(local_base):
+    model, rows = adapted(base_of(local_base)), examples()
+    settings = dataclasses.replace(SETTINGS, epochs=6.0, validations=3)
+    result = finetune(model, rows, rows, settings, 0, 0)
+    losses = [loss for _, loss in result.validation]
+    assert len(losses) == 3 and losses[-1] < losses[0]
+
+
+def test_only_the_adapter_changes(local_base):
+    base = base_of(local_base)
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    model = adapted(base)
+    finetune(model, examples(), [], SETTINGS, 0, 0)
+    model.unload()
+    assert all(torch.equal(value, before[name]) for name, value in base.state_dict().items())
+
+
+def test_the_seed_fixes_the_result(local_base):
+    one, again, other = (trained(base_of(local_base), seed=seed)[1] for seed in (0, 0, 1))
+    assert furthest(one, again) == 0.0 and furthest(one, other) > 0.0
+
+
+def stop_after(monkeypatch, step):
+    """Make training end, as by a kill, after a step."""
+    whole = FineTuning.training_step
+
+    def limited(self, batch, index):
+        if batch["step"] == step:
+            raise KeyboardInterrupt
+        return whole(self, batch, index)
+
+    monkeypatch.setattr(FineTuning, "training_step", limited)
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 5, 7])
+def test_a_killed_training_goes_on_exactly_where_it_was(local_base, tmp_path, monkeypatch, step):
+    undisturbed, weights = trained(base_of(local_base), dropout=0.2)
+    often = dataclasses.replace(SETTINGS, checkpoint_minutes=1e-6)
+    with monkeypatch.context() as patch:
+        stop_after(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            trained(base_of(local_base), often, tmp_path, dropout=0.2)
+    assert (tmp_path / "last.ckpt").is_file()
+    resumed, weights_again = trained(base_of(local_base), often, tmp_path, dropout=0.2)
+    assert furthest(weights, weights_again) == 0.0
+    assert resumed.losses == undisturbed.losses
+    assert resumed.validation == undisturbed.validation
+
+
+def test_a_checkpoint_holds_the_adapter_alone(local_base, tmp_path):
+    often = dataclasses.replace(SETTINGS, checkpoint_minutes=1e-6)
+    trained(base_of(local_base), often, tmp_path)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    assert state and all("lora_" in name for name in state)
+
+
+def test_nothing_to_train_is_refused(local_base):
+    model = base_of(local_base).requires_grad_(False)
+    with pytest.raises(ValueError, match="no parameter that requires a gradient"):
+        finetune(model, examples(), [], SETTINGS, 0, 0)
+    with pytest.raises(ValueError, match="no training row"):
+        finetune(model, [], [], SETTINGS, 0, 0)
+
+
+def test_training_imports_neither_hydra_nor_mlflow():
+    script = (
+        "import sys\n"
+        "import bench.training.finetune, bench.training.adapters, bench.evaluation.evaluate\n"
+        "import bench.models.loading, bench.data.sources\n"
+        "sys.exit(', '.join({'hydra', 'mlflow', 'optuna', 'lm_eval'} & set(sys.modules)) or 0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["lora", "hyplora"])
+def test_one_step_on_a_gpu_lowers_the_loss(local_base, method):
+    from bench.methods import attach
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU here")
+    options = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]}
+    torch.manual_seed(0)
+    model = attach(base_of(local_base).cuda(), method, options)
+    rows = examples(8)
+    settings = dataclasses.replace(SETTINGS, precision="auto", epochs=1.0, warmup=0.0)
+    first = finetune(model, rows, [], settings, 0, 0).losses[0][1]
+    second = finetune(model, rows, [], settings, 0, 0).losses[0][1]
+    assert second < first
