@@ -1,0 +1,100 @@
+"""Evaluation of a model on test sets: ask, generate, read the answer, write the line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from bench.data.problems import Problem
+from bench.data.prompts import Protocol, evaluation_text
+from bench.evaluation.answers import extract_number, numbers_agree
+from bench.evaluation.generation import generate
+from bench.evaluation.predictions import Prediction, append, read
+from bench.progress import Progress
+
+
+def evaluate(
+    model: Any,
+    tokenizer: Any,
+    tests: dict[str, list[Problem]],
+    protocol: Protocol,
+    batch_size: int,
+    context: int,
+    path: Path,
+    title: str = "evaluation",
+) -> list[Prediction]:
+    """Predict every test row that the file does not have yet.
+
+    Args:
+        model: a causal language model in eval mode.
+        tokenizer: its tokenizer.
+        tests: test rows by benchmark.
+        protocol: prompt, length and answer rule.
+        batch_size: prompts at once; changes memory and speed, no result.
+        context: the most tokens that the model takes; a prompt that leaves no room for
+            `max_new_tokens` is not asked, counts as wrong, and says so in its line.
+        path: the predictions; lines found there are kept and their rows not asked again.
+        title: what the progress is told under.
+
+    Returns:
+        All predictions, those that were found in the file first.
+    """
+    predictions = read(path)
+    done = {(p.task, p.index) for p in predictions}
+    total = sum(map(len, tests.values()))
+    with Progress(title, total, "problem", start=len(predictions)) as progress:
+        for key, problems in tests.items():
+            open_rows = [i for i in range(len(problems)) if (key, i) not in done]
+            texts = [evaluation_text(problems[i], protocol) for i in open_rows]
+            ids = tokenizer(texts)["input_ids"] if texts else []
+            prompts = dict(zip(open_rows, ids, strict=True))
+            limit = context - protocol.max_new_tokens
+            too_long = [
+                _not_asked(key, i, problems[i], len(prompts.pop(i)), limit)
+                for i in open_rows
+                if len(prompts[i]) > limit
+            ]
+            append(path, too_long)
+            predictions += too_long
+            progress.update(len(too_long))
+            for batch in generate(model, tokenizer, prompts, protocol.max_new_tokens, batch_size):
+                made = [
+                    judge(key, g.index, problems[g.index], g.text, g.tokens, protocol)
+                    for g in batch
+                ]
+                append(path, made)
+                predictions += made
+                progress.update(len(made))
+    return predictions
+
+
+def judge(
+    key: str, index: int, problem: Problem, text: str, tokens: int, protocol: Protocol
+) -> Prediction:
+    """Read the answer from a text and compare it with the gold one."""
+    prediction = extract_number(text)
+    return Prediction(
+        task=key,
+        index=index,
+        text=text,
+        prediction=prediction,
+        answer=problem.answer,
+        correct=numbers_agree(prediction, problem.answer, protocol.tolerance),
+        formatted=re.search(protocol.answer_form, text) is not None,
+        tokens=tokens,
+    )
+
+
+def _not_asked(key: str, index: int, problem: Problem, length: int, limit: int) -> Prediction:
+    return Prediction(
+        task=key,
+        index=index,
+        text="",
+        prediction=None,
+        answer=problem.answer,
+        correct=False,
+        formatted=False,
+        tokens=0,
+        reason=f"prompt of {length} tokens; the context leaves room for {limit}",
+    )

@@ -1,0 +1,77 @@
+"""Greedy generation in batches, such that the batch never changes an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What the model wrote for one prompt: its index, the text, and the number of tokens."""
+
+    index: int
+    text: str
+    tokens: int
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: dict[int, list[int]],
+    max_new_tokens: int,
+    batch_size: int,
+) -> Iterator[list[Generated]]:
+    """Generate for each prompt, a batch at a time, longest prompts first.
+
+    Prompts are padded on the left and masked, and each row ends at its own end-of-sequence
+    token, so that in float32 a row's text does not depend on its neighbours. The longest come
+    first: a batch that does not fit in memory fails at once and not at the end.
+
+    Args:
+        model: a causal language model in eval mode.
+        tokenizer: its tokenizer.
+        prompts: token ids by index.
+        max_new_tokens: the most tokens for each.
+        batch_size: prompts at once.
+
+    Yields:
+        The results of one batch.
+    """
+    device = next(model.parameters()).device
+    order = sorted(prompts, key=lambda index: (-len(prompts[index]), index))
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        longest = len(prompts[indices[0]])
+        pad = tokenizer.pad_token_id
+        rows = [[pad] * (longest - len(prompts[i])) + prompts[i] for i in indices]
+        mask = [[0] * (longest - len(prompts[i])) + [1] * len(prompts[i]) for i in indices]
+        with torch.inference_mode():
+            written = model.generate(
+                input_ids=torch.tensor(rows, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                pad_token_id=pad,
+                eos_token_id=tokenizer.eos_token_id,
+                # A base's own generation_config may sample or penalise; greedy means greedy.
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                repetition_penalty=1.0,
+            )[:, longest:]
+        yield [
+            _read(tokenizer, index, row.tolist())
+            for index, row in zip(indices, written, strict=True)
+        ]
+
+
+def _read(tokenizer: Any, index: int, ids: list[int]) -> Generated:
+    if tokenizer.eos_token_id in ids:
+        ids = ids[: ids.index(tokenizer.eos_token_id) + 1]
+    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return Generated(index, text, len(ids))

@@ -1,0 +1,45 @@
+"""Scores of a run, from its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench import tasks
+from bench.evaluation.predictions import Prediction
+
+
+def scores(predictions: Sequence[Prediction], order: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Accuracy and format rate in percent, with counts, for each benchmark.
+
+    Rows that were too long for the model count as wrong; `too_long` says how many.
+
+    Args:
+        predictions: of all test rows.
+        order: the benchmarks' keys, in the order of the columns.
+    """
+    result = {}
+    for key in order:
+        rows = [p for p in predictions if p.task == key]
+        task = tasks.find(key)
+        correct = sum(p.correct for p in rows)
+        result[key] = {
+            "label": task.label if task else key,
+            "chance": task.chance if task else None,
+            "n": len(rows),
+            "correct": correct,
+            "accuracy": 100.0 * correct / len(rows),
+            "format_rate": 100.0 * sum(p.formatted for p in rows) / len(rows),
+            "too_long": sum(p.reason is not None for p in rows),
+            "tokens": sum(p.tokens for p in rows),
+        }
+    return result
+
+
+def averages(by_set: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """`micro`: percent of all rows; `macro`: plain mean over the sets."""
+    rows = sum(score["n"] for score in by_set.values())
+    return {
+        "micro": 100.0 * sum(score["correct"] for score in by_set.values()) / rows,
+        "macro": sum(score["accuracy"] for score in by_set.values()) / len(by_set),
+    }

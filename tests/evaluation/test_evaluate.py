@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from bench.data.problems import Problem
+from bench.data.prompts import Protocol
+from bench.evaluation.evaluate import evaluate
+from bench.evaluation.predictions import read
+from bench.evaluation.scoring import averages, scores
+
+PROTOCOL = Protocol(
+    name="fast",
+    train_prompt="",
+    evaluation_prompt="{instruction}",
+    target="",
+    max_length=None,
+    max_new_tokens=8,
+    tolerance=0.001,
+    answer_form="The answer is",
+)
+SETS = {
+    "mawps": [Problem("mawps", f"What is {i} plus 1?", "", "", str(i + 1)) for i in range(5)],
+    "SVAMP": [Problem("SVAMP", "How many? " * 60, "", "", "7")],
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "predictions.jsonl"
+
+
+def run(tiny, path, sets=SETS, **options):
+    return evaluate(*tiny, sets, PROTOCOL, 2, context=100, path=path, **options)
+
+
+def test_every_row_has_one_line_and_a_prompt_too_long_says_why(tiny, path):
+    run(tiny, path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert sorted((line["task"], line["index"]) for line in lines) == [
+        ("SVAMP", 0),
+        *(("mawps", i) for i in range(5)),
+    ]
+    (long,) = [line for line in lines if line["task"] == "SVAMP"]
+    assert long["correct"] is False and "the context leaves room for 92" in long["reason"]
+
+
+def test_lines_that_are_there_are_kept_and_not_asked_again(tiny, path):
+    first = run(tiny, path)
+    kept = path.read_text().splitlines()[:3]
+    path.write_text("\n".join(kept) + "\n" + '{"task": "mawps", "ind')
+    again = run(tiny, path)
+    assert path.read_text().splitlines()[:3] == kept
+    key = lambda p: (p.task, p.index)  # noqa: E731
+    assert sorted(again, key=key) == sorted(first, key=key)
+
+
+def test_a_line_that_a_kill_cut_short_is_dropped(path):
+    path.write_text('{"task": "mawps", "index": 0, "te')
+    assert read(path) == [] and path.read_text() == ""
+
+
+def test_scores_count_what_was_too_long_as_wrong(tiny, path):
+    by_set = scores(run(tiny, path), SETS)
+    assert by_set["SVAMP"] == by_set["SVAMP"] | {"n": 1, "too_long": 1, "accuracy": 0.0}
+
+
+def test_micro_weighs_by_rows_and_macro_does_not():
+    by_set = {
+        "a": {"n": 30, "correct": 30, "accuracy": 100.0},
+        "b": {"n": 10, "correct": 0, "accuracy": 0.0},
+    }
+    assert averages(by_set) == {"micro": 75.0, "macro": 50.0}

@@ -1,0 +1,77 @@
+from types import SimpleNamespace
+
+import torch
+
+from bench.data.synthetic.problems import generate as problems
+from bench.evaluation.generation import generate
+
+
+def prompts_of(tokenizer, count=10):
+    rows = problems("mawps", "train", count, seed=5)
+    # Statements that the base goes on from by itself, of very different lengths.
+    texts = [row["instruction"].rsplit(". ", 1)[0] + ". Step by step:" for row in rows]
+    texts[0] = "13+24="
+    return dict(enumerate(tokenizer(texts)["input_ids"]))
+
+
+def all_texts(model, tokenizer, prompts, batch_size, max_new_tokens=24):
+    batches = generate(model, tokenizer, prompts, max_new_tokens, batch_size)
+    return {g.index: (g.text, g.tokens) for batch in batches for g in batch}
+
+
+def test_the_batch_size_never_changes_an_answer(tiny):
+    prompts = prompts_of(tiny[1])
+    alone = all_texts(*tiny, prompts, batch_size=1)
+    assert all_texts(*tiny, prompts, batch_size=8) == alone
+    assert len({text for text, _ in alone.values()}) > 5
+
+
+def test_each_row_ends_at_its_own_end_of_sequence(tiny):
+    tokenizer = tiny[1]
+    eos, three = tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("3")
+
+    class Stops(torch.nn.Module):
+        """Writes a 3 in every step, but ends the first row after one and the second after two."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def generate(self, input_ids, **options):
+            written = torch.full((2, 4), three)
+            written[0, 1:] = eos
+            written[1, 2:] = eos
+            return torch.cat([input_ids, written], dim=1)
+
+    texts = all_texts(Stops(), tokenizer, {0: [5, 6], 1: [5, 6]}, batch_size=2)
+    assert texts == {0: ("3", 2), 1: ("33", 3)}
+
+
+def test_the_longest_prompts_come_first(tiny):
+    prompts = {0: [5], 1: [5, 6, 7], 2: [5, 6]}
+    batches = generate(*tiny, prompts, max_new_tokens=1, batch_size=1)
+    assert [batch[0].index for batch in batches] == [1, 2, 0]
+
+
+def test_sampling_in_a_base_own_generation_config_is_not_used(fresh_tiny):
+    model, tokenizer = fresh_tiny
+    prompts = prompts_of(tokenizer, 4)
+    greedy = all_texts(model, tokenizer, prompts, 4)
+    model.generation_config.update(do_sample=True, temperature=5.0, repetition_penalty=3.0)
+    assert all_texts(model, tokenizer, prompts, 4) == greedy
+
+
+def test_a_model_is_asked_with_its_mask(tiny):
+    seen = SimpleNamespace(mask=None)
+
+    class Looks(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def generate(self, input_ids, attention_mask, **options):
+            seen.mask = attention_mask
+            return input_ids
+
+    list(generate(Looks(), tiny[1], {0: [5], 1: [5, 6, 7]}, 1, batch_size=2))
+    assert seen.mask.tolist() == [[1, 1, 1], [0, 0, 1]]
