@@ -1,0 +1,200 @@
+"""A table as sections of plain text, the same for Markdown and for the terminal."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.report.compare import BesideCell, Comparison
+from bench.report.names import method_label
+from bench.report.published import PARAMS
+from bench.report.rows import Cell, Row
+from bench.report.table import Table
+
+EMPTY = "-"
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a grid of text (the first `names` columns are names, the rest figures), notes."""
+
+    heading: str
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+    names: int = 1
+
+
+def facts(table: Table) -> dict[str, str]:
+    """What was compared: base, data, protocol, items, seeds and what the rows share."""
+    sizes = ", ".join(f"{c.label} {' or '.join(map(str, c.items))}" for c in table.columns)
+    found = {
+        "Table": f"{table.name} ({table.note})" if table.note else table.name,
+        "Base": table.model,
+        "Data": table.data,
+        "Protocol": table.protocol,
+        "Items": sizes,
+        "Seeds": _seeds(table.rows),
+    }
+    if table.published_base:
+        found["Base"] += f" ({table.published_base} in the paper)"
+    chances = [f"{c.label} {c.chance:.1f}" for c in table.columns if c.chance is not None]
+    if chances:
+        found["Chance"] = ", ".join(chances)
+    # A row that shares its method with other curvatures has K in its label already.
+    curvatures = [
+        (row.label, f"K={float(row.curvature)}")
+        for row in table.rows
+        if row.curvature is not None and row.label == method_label(row.method)
+    ]
+    if curvatures:
+        found["Curvature"] = _by_value(curvatures)
+    trained = [row for row in table.rows if row.method != "none" and row.train]
+    for name in dict.fromkeys(name for row in trained for name in row.train):
+        found[f"train.{name}"] = _by_value(
+            (row.label, str(row.train.get(name, EMPTY))) for row in trained
+        )
+    return found
+
+
+def sections(table: Table) -> list[Section]:
+    """The parts of a table in reading order: scores, cost, the paper's figures."""
+    parts = [_scores(table), _cost(table)]
+    if table.comparison:
+        parts.append(_beside(table.comparison))
+    return parts
+
+
+def mean_sd(cell: Cell | None) -> str:
+    """`94.0 ± 0.8`; `94.0` for a single run, `-` for an empty cell."""
+    if cell is None or cell.mean is None:
+        return EMPTY
+    return f"{cell.mean:.1f}" + (f" ± {cell.sd:.1f}" if cell.sd is not None else "")
+
+
+def _scores(table: Table) -> Section:
+    keys = [column.key for column in table.columns] + list(table.averages)
+    labels = [column.label for column in table.columns] + [a.capitalize() for a in table.averages]
+    return Section(
+        heading="",
+        header=("Method", *labels),
+        rows=tuple(
+            (row.label, *(mean_sd(row.cells.get(key)) for key in keys)) for row in table.rows
+        ),
+        notes=(*table.notes, _commits(table)),
+    )
+
+
+def _cost(table: Table) -> Section:
+    rows = tuple(
+        (
+            row.label,
+            str(len(row.seeds)),
+            _text(row.trainable, ","),
+            _text(row.trainable_percent, ".2f", "%"),
+            _text(row.format_rate, ".1f", "%"),
+            _rough(row.finetune_seconds),
+            _rough(row.evaluate_seconds),
+        )
+        for row in table.rows
+    )
+    return Section(
+        heading="Size, form and rough times",
+        header=("Method", "Runs", "Trainable", "Share", "In form", "Fine-tuning", "Evaluation"),
+        rows=rows,
+        notes=(
+            "In form: answers in the form that was asked for, of all answers, mean over runs.",
+            f"Times: means over runs, taken on a shared machine ({'; '.join(table.devices)}). "
+            "Read them as rough; they are no measurement of speed.",
+        ),
+    )
+
+
+def _beside(beside: Comparison) -> Section:
+    bases = ", ".join(beside.bases)
+    if beside.base is None:
+        note = f"The paper ({beside.numbering}) has no rows for this base; it has {bases}."
+        return Section(heading="Beside the paper", notes=(note,))
+    marks = {place: _marks(numbers) for place, numbers in beside.marks.items()}
+    heading = f"Beside the paper: {beside.base}{marks.get(beside.base, '')}, {beside.numbering}"
+    header = tuple(label + marks.get(key, "") for key, label in beside.columns.items())
+    rows = []
+    for row in beside.rows:
+        cells = row.cells.items()
+        origin = "paper" if row.origin == "paper" else f"paper, {row.origin}"
+        papers = (_points(key, cell.paper) + _marks(cell.marks) for key, cell in cells)
+        rows.append((row.label + _marks(row.marks), origin, *papers))
+        rows.append(("", "ours", *(_points(key, cell.ours) for key, cell in cells)))
+        rows.append(("", "difference", *(_difference(key, cell) for key, cell in cells)))
+    notes = ["Percent; differences are ours less the paper's, in points."] if rows else []
+    if not rows:
+        notes.append("No method was run that the paper has for this base.")
+    notes += beside.lines
+    for base, values in beside.references.items():
+        figures = ", ".join(
+            f"{beside.columns[key]} {value:.1f}"
+            for key, value in values.items()
+            if value is not None
+        )
+        notes.append(f"For orientation, {base}{marks.get(base, '')} in the paper: {figures}.")
+    notes += [f"{_marks((number,))} {text}" for number, text in enumerate(beside.footnotes, 1)]
+    return Section(heading, ("Method", "", *header), tuple(rows), tuple(notes), names=2)
+
+
+def _seeds(rows: Iterable[Row]) -> str:
+    pairs = []
+    for row in rows:
+        seeds = ", ".join(str(seed) for seed in row.seeds if seed is not None)
+        pairs.append((row.label, seeds or "one run, no seed"))
+    return _by_value(pairs)
+
+
+def _by_value(pairs: Iterable[tuple[str, str]]) -> str:
+    """The value that most rows share, then the rows that have another."""
+    labels: dict[str, list[str]] = {}
+    for label, value in pairs:
+        labels.setdefault(value, []).append(label)
+    common = max(labels, key=lambda value: len(labels[value]))
+    total = sum(map(len, labels.values()))
+    if 2 * len(labels[common]) <= total and len(labels) > 1:
+        return "; ".join(f"{', '.join(names)}: {value}" for value, names in labels.items())
+    others = [f"{', '.join(names)}: {value}" for value, names in labels.items() if value != common]
+    return common + (f" ({'; '.join(others)})" if others else "")
+
+
+def _commits(table: Table) -> str:
+    total = sum(table.commits.values())
+    listed = ", ".join(
+        commit[:10] + (f" ({runs} of {total} runs)" if runs < total else "")
+        for commit, runs in table.commits.items()
+    )
+    if len(table.commits) > 1:
+        text = f"Made from commits {listed}: the code may differ between rows."
+    else:
+        text = f"Made from commit {listed}."
+    if table.dirty:
+        text += f" {table.dirty} of {total} runs had uncommitted changes in the working tree."
+    return text
+
+
+def _text(value: float | None, form: str, unit: str = "") -> str:
+    return EMPTY if value is None else format(value, form) + unit
+
+
+def _rough(seconds: float | None) -> str:
+    if seconds is None:
+        return EMPTY
+    if seconds < 120:
+        return f"~{seconds:.0f} s"
+    return f"~{seconds / 60:.0f} min" if seconds < 7200 else f"~{seconds / 3600:.1f} h"
+
+
+def _points(key: str, value: float | None) -> str:
+    return _text(value, "z.2f" if key == PARAMS else "z.1f")
+
+
+def _difference(key: str, cell: BesideCell) -> str:
+    return _text(cell.difference, "+z.2f" if key == PARAMS else "+z.1f")
+
+
+def _marks(numbers: Iterable[int]) -> str:
+    return ",".join(str(number).translate(SUPERSCRIPTS) for number in numbers)

@@ -1,0 +1,47 @@
+"""How tables call and order the methods."""
+
+LABELS = {
+    "none": "base model",
+    "prefix": "Prefix",
+    "series": "Series",
+    "parallel": "Parallel",
+    "lora": "LoRA",
+    "dora": "DoRA",
+    "lora_matched": "LoRA (matched)",
+    "hyplora": "HypLoRA",
+}
+ORDER = ("none", "prefix", "series", "parallel", "lora", "dora", "lora_matched", "hyplora")
+
+
+def method_label(method: str, curvature: float | None = None) -> str:
+    """What a table calls a method; a method it does not know keeps its key.
+
+    Args:
+        method: The method's key, e.g. `hyplora_boost`.
+        curvature: Named in the label when given: several rows then share the method.
+
+    Returns:
+        A label such as `LoRA`, `HypLoRA (boost)` or `HypLoRA (K=0.1)`.
+    """
+    label = LABELS.get(method, method)
+    details = []
+    if method not in LABELS and method.startswith("hyplora_"):
+        label = LABELS["hyplora"]
+        details.append(method.removeprefix("hyplora_").replace("_", " "))
+    if curvature is not None:
+        details.append(f"K={float(curvature)}")
+    return f"{label} ({', '.join(details)})" if details else label
+
+
+def method_rank(method: str) -> tuple[int, str]:
+    """Sorting key: the paper's order, then HypLoRA's variants by name, then all others as given."""
+    if method in ORDER:
+        return ORDER.index(method), ""
+    if method.startswith("hyplora"):
+        return len(ORDER), method
+    return len(ORDER) + 1, ""
+
+
+def key_of(name: str) -> str:
+    """A benchmark's key as compared: case does not count (`gsm8k` is `GSM8K`)."""
+    return name.casefold()

@@ -1,0 +1,164 @@
+"""Published figures: one YAML file for each table, in results/published."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.report.names import key_of
+
+FOLDER = Path(__file__).resolve().parents[2] / "results" / "published"
+PARAMS = "params_percent"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One method on one base, as printed.
+
+    Attributes:
+        base: The base's name in the paper, e.g. `LLaMA3-8B`.
+        method: Our key of the method.
+        origin: Where the paper has it from: `paper`, `reproduced`, `cited from ...`.
+        values: Percent by column (benchmarks, averages and `params_percent`); None if not printed.
+        missing: Why a column is None.
+        reference: True for a model that stands in the table for orientation only.
+    """
+
+    base: str
+    method: str
+    origin: str
+    values: dict[str, float | None]
+    missing: dict[str, str] = field(default_factory=dict)
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class Footnote:
+    """A remark on published figures; an empty tuple stands for all."""
+
+    text: str
+    bases: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published table.
+
+    Attributes:
+        numbering: Its number in the paper, e.g. `the camera-ready's Tables 3 and 8`.
+        runs: What the paper says of runs and deviations.
+        items: Items of each benchmark's test set; its keys are the table's columns.
+        averages: The paper's label of each average it prints, by `micro` or `macro`.
+    """
+
+    name: str
+    title: str
+    paper: str
+    version: str
+    numbering: str
+    runs: str
+    sources: tuple[str, ...]
+    items: dict[str, int]
+    averages: dict[str, str]
+    rows: tuple[PublishedRow, ...]
+    footnotes: tuple[Footnote, ...] = ()
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Bases with rows of their own, as ordered in the paper."""
+        return tuple(dict.fromkeys(row.base for row in self.rows if not row.reference))
+
+    def rows_of(self, base: str) -> tuple[PublishedRow, ...]:
+        """The rows of one base, matched ignoring case."""
+        return tuple(r for r in self.rows if key_of(r.base) == key_of(base) and not r.reference)
+
+
+def load_published(name: str, folder: Path | str = FOLDER) -> Published:
+    """Read and check results/published/<name>.yaml.
+
+    Args:
+        name: Stem of the file, e.g. `table2`.
+        folder: Where the files lie.
+
+    Raises:
+        ValueError: There is no such file, or what it holds cannot be used.
+    """
+    path = Path(folder) / f"{name}.yaml"
+    if not path.is_file():
+        there = sorted(file.stem for file in Path(folder).glob("*.yaml"))
+        near = get_close_matches(name, there, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"no published figures {name!r}{hint} {folder} has: {', '.join(there) or 'none'}"
+        )
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        return _published(name, content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: cannot be read as a published table: {error!r}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _published(name: str, content: Mapping[str, Any]) -> Published:
+    columns = (PARAMS, *content["items"], *content["averages"])
+    unknown = set(content["averages"]) - {"micro", "macro"}
+    if unknown:
+        raise ValueError(f"averages {sorted(unknown)} unknown, allowed: micro, macro")
+    rows = tuple(_row(row, columns) for row in content["rows"])
+    known = {
+        "bases": {row.base for row in rows},
+        "methods": {row.method for row in rows},
+        "origins": {row.origin for row in rows},
+        "columns": set(columns),
+    }
+    return Published(
+        name=name,
+        **{key: content[key] for key in ("title", "paper", "version", "numbering", "runs")},
+        sources=tuple(content["sources"]),
+        items=dict(content["items"]),
+        averages=dict(content["averages"]),
+        rows=rows,
+        footnotes=tuple(_footnote(note, known) for note in content.get("footnotes") or ()),
+    )
+
+
+def _row(row: Mapping[str, Any], columns: tuple[str, ...]) -> PublishedRow:
+    who = f"row {row['base']}, {row['method']}"
+    facts = {"base", "method", "origin", "reference", "missing"}
+    unknown = set(row) - facts - set(columns)
+    if unknown:
+        raise ValueError(f"{who}: unknown {sorted(unknown)}, allowed: {', '.join(columns)}")
+    missing = dict(row.get("missing") or {})
+    values: dict[str, float | None] = {}
+    for column in columns:
+        value = row[column]
+        if value is None and column != PARAMS and column not in missing:
+            raise ValueError(f"{who}: {column} is null without a reason under `missing`")
+        if value is not None and not 0 <= value <= 100:
+            raise ValueError(f"{who}: {column} is {value}, expected percent from 0 to 100")
+        values[column] = value
+    return PublishedRow(
+        base=row["base"],
+        method=row["method"],
+        origin=row["origin"],
+        values=values,
+        missing=missing,
+        reference=bool(row.get("reference", False)),
+    )
+
+
+def _footnote(note: Mapping[str, Any], known: Mapping[str, set[str]]) -> Footnote:
+    for kind, names in note.items():
+        # A misspelt base or column would leave the remark out of every table, unnoticed.
+        wrong = [] if kind == "text" else sorted(set(names) - known[kind])
+        if wrong:
+            raise ValueError(f"footnote names {kind} without a row: {', '.join(wrong)}")
+    lists = {kind: tuple(names) for kind, names in note.items() if kind != "text"}
+    return Footnote(text=" ".join(note["text"].split()), **lists)

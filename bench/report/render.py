@@ -1,0 +1,173 @@
+"""A table as Markdown, CSV, JSON and on the terminal."""
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report.layout import Section, facts, sections
+from bench.report.names import key_of
+from bench.report.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+CSV_HEADER = (
+    "method", "curvature", "set", "mean", "sd", "seeds", "n", "published", "difference",
+)  # fmt: skip
+# What may stand behind the number in a cell: a deviation or the marks of footnotes.
+TAIL = re.compile("( ?± ?.*|[⁰¹²³⁴⁵⁶⁷⁸⁹,]*)$")
+
+
+def write(table: Table, folder: Path | str) -> list[Path]:
+    """Write <name>.md, <name>.csv and <name>.json.
+
+    Each file is written beside its place and then moved there, so that a reader never finds half
+    of one, and a failure leaves the previous file as it was.
+
+    Returns:
+        The paths, in that order.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"md": to_markdown(table), "csv": to_csv(table), "json": to_json(table)}
+    return [_replace(folder / f"{table.name}.{end}", text) for end, text in texts.items()]
+
+
+def to_markdown(table: Table) -> str:
+    """The table for a person: one decimal, mean ± standard deviation."""
+    lines = [f"# {_escaped(table.title)}", ""]
+    lines += [f"- {name}: {_escaped(text)}" for name, text in facts(table).items()]
+    for section in sections(table):
+        if section.heading:
+            lines += ["", f"## {_escaped(section.heading)}"]
+        if section.rows:
+            lines += ["", *_grid(section)]
+        lines += ["", *(f"- {_escaped(note)}" for note in section.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """The cells in long form, unrounded: one line for each method, curvature and set.
+
+    `micro` and `macro` stand among the sets. An empty field means: no such figure. Where the
+    paper prints a method twice, `published` is the run of its authors, not the one they cite.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    pairs = table.comparison.rows if table.comparison else ()
+    for row in table.rows:
+        beside = [x for x in pairs if (x.method, x.curvature) == (row.method, row.curvature)]
+        beside.sort(key=lambda pair: pair.origin.startswith("cited"))
+        papers = {key_of(key): cell for key, cell in beside[0].cells.items()} if beside else {}
+        for key, cell in row.cells.items():
+            paper = papers.get(key_of(key))
+            figures = (cell.mean, cell.sd, cell.seeds, cell.n)
+            published = (paper.paper, paper.difference) if paper else (None, None)
+            writer.writerow((row.method, row.curvature, key, *figures, *published))
+    return out.getvalue()
+
+
+def to_json(table: Table) -> str:
+    """Everything the table holds, unrounded, with what each seed scored."""
+    return json.dumps(asdict(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def print_table(table: Table, console: "Console | None" = None) -> None:
+    """Print the table; a grid too wide for the terminal is printed in parts."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    console = console or Console()
+    console.print(Text(table.title, style="bold"))
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    for name, text in facts(table).items():
+        grid.add_row(Text(name), Text(text))
+    console.print(Padding(grid, (0, 0, 0, 2)))
+    for section in sections(table):
+        console.print()
+        if section.heading:
+            console.print(Text(section.heading, style="bold"))
+        for lines in _fitted(section, console.width - 2):
+            for number, line in enumerate(lines):
+                style = "bold" if number == 0 else "dim" if number == 1 else ""
+                console.print(Text("  " + line, style=style), no_wrap=True, soft_wrap=False)
+            console.print()
+        for note in section.notes:
+            console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
+
+
+def _grid(section: Section) -> Iterable[str]:
+    rules = ["---" if i < section.names else "--:" for i in range(len(section.header))]
+    for row in (section.header, rules, *section.rows):
+        yield "| " + " | ".join(_escaped(text) for text in row) + " |"
+
+
+def _fitted(section: Section, width: int) -> list[list[str]]:
+    """The grid as lines of text, `±` set tight or the columns split if it is too wide."""
+    if not section.rows:
+        return []
+    names, rows = section.names, [section.header, *section.rows]
+    columns = _aligned(rows, names)
+    if sum(len(column[0]) + 2 for column in columns) - 2 > width:
+        columns = _aligned([[text.replace(" ± ", "±") for text in row] for row in rows], names)
+    left = sum(len(column[0]) + 2 for column in columns[:names]) - 2
+    parts: list[list[list[str]]] = [[]]
+    room = width - left
+    for column in columns[names:]:
+        needed = len(column[0]) + 2
+        if parts[-1] and needed > room:
+            parts.append([])
+            room = width - left
+        parts[-1].append(column)
+        room -= needed
+    return [_lines([*columns[:names], *part]) for part in parts]
+
+
+def _lines(columns: list[list[str]]) -> list[str]:
+    header, *body = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    width = sum(len(column[0]) + 2 for column in columns) - 2
+    return [header, "─" * width, *body]
+
+
+def _aligned(rows: Iterable[Iterable[str]], names: int) -> list[list[str]]:
+    """The columns of a grid, each padded to one width: names to the left, figures to the right.
+
+    Figures line up at the end of the number; what follows it (a deviation, a footnote's mark)
+    hangs behind.
+    """
+    columns = []
+    for number, (header, *texts) in enumerate(zip(*rows, strict=True)):
+        if number >= names:
+            tails = [text[len(TAIL.sub("", text, count=1)) :] for text in texts]
+            longest = max(map(len, tails))
+            texts = [
+                text + " " * (longest - len(tail)) for text, tail in zip(texts, tails, strict=True)
+            ]
+        width = max(map(len, (header, *texts)))
+        pad = str.ljust if number < names else str.rjust
+        columns.append([pad(text, width) for text in (header, *texts)])
+    return columns
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _replace(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

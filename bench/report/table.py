@@ -1,0 +1,150 @@
+"""A table, built from records."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.report.compare import Comparison, compare
+from bench.report.names import method_label
+from bench.report.published import Published
+from bench.report.records import Record, group, select
+from bench.report.rows import AVERAGES, Cell, Column, Row, SeedValue, columns_of, row_of
+from bench.report.spec import METRICS, TableSpec
+
+__all__ = ["Cell", "Column", "Row", "SeedValue", "Table", "build"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with everything it was made from; figures are unrounded, accuracies in percent.
+
+    Attributes:
+        note: Where the table stands in the paper.
+        model: The base, as the runs call it.
+        averages: `micro` and `macro`, or nothing if no set counts in them.
+        devices: What the runs ran on.
+        commits: Number of runs by git commit.
+        dirty: Number of runs from a working tree with uncommitted changes.
+        notes: What a reader must know of the cells.
+        comparison: The paper's figures beside ours; None without a published counterpart.
+    """
+
+    name: str
+    title: str
+    note: str
+    metric: str
+    model: str
+    published_base: str | None
+    data: str
+    protocol: str
+    columns: tuple[Column, ...]
+    averages: tuple[str, ...]
+    rows: tuple[Row, ...]
+    devices: tuple[str, ...]
+    commits: dict[str, int]
+    dirty: int
+    notes: tuple[str, ...]
+    comparison: Comparison | None
+
+
+def build(records: Iterable[Record], spec: TableSpec, published: Published | None = None) -> Table:
+    """Build a table: rows are methods (and curvatures), columns the benchmarks scored.
+
+    Args:
+        records: Finished runs as plain dictionaries. Of two with one identity the first counts.
+        spec: Name, title, metric and averages of the table.
+        published: The published figures to set beside ours.
+
+    Raises:
+        ValueError: There are no records, they disagree on base, data or protocol, or the runs of
+            a row differ in more than their seed.
+    """
+    runs = select(records)
+    columns = columns_of(runs, spec)
+    if not columns:
+        raise ValueError("none of the runs holds a score: evaluate on at least one benchmark")
+    groups = group(runs)
+    curvatures = Counter(members[0]["method"] for members in groups)
+    rows = tuple(
+        row_of(
+            members,
+            method_label(
+                members[0]["method"],
+                members[0].get("curvature") if curvatures[members[0]["method"]] > 1 else None,
+            ),
+            columns,
+            spec.metric,
+        )
+        for members in groups
+    )
+    first = runs[0]
+    base = first.get("published_base")
+    return Table(
+        name=spec.name,
+        title=spec.title,
+        note=spec.note,
+        metric=spec.metric,
+        model=first["model"],
+        published_base=base,
+        data=first["data"],
+        protocol=first["protocol"],
+        columns=columns,
+        averages=AVERAGES if any(column.averaged for column in columns) else (),
+        rows=rows,
+        devices=tuple(dict.fromkeys(run.get("device") or "unknown" for run in runs)),
+        commits=dict(Counter((run.get("git") or {}).get("commit") or "unknown" for run in runs)),
+        dirty=sum(bool((run.get("git") or {}).get("dirty")) for run in runs),
+        notes=tuple(_notes(rows, columns, spec.metric)),
+        comparison=compare(rows, columns, base, published) if published else None,
+    )
+
+
+def _notes(rows: Sequence[Row], columns: Sequence[Column], metric: str) -> list[str]:
+    singles = [row for row in rows if len(row.seeds) == 1]
+    several = len(singles) < len(rows)
+    notes = [f"{METRICS[metric]} in percent" + _spread(singles, several)]
+    averaged = [column.label for column in columns if column.averaged]
+    if averaged:
+        what = "share of all items together" if metric == "accuracy" else "weighted by items"
+        per_seed = "; both for each seed first, then over seeds" if several else ""
+        outside = [column.label for column in columns if not column.averaged]
+        notes.append(
+            f"Micro: {what} (sets weigh by their size); macro: plain mean of the sets{per_seed}."
+            + (f" Not in the averages: {', '.join(outside)}." if outside else "")
+        )
+    labels = {column.key: column.label for column in columns}
+    counted = {column.key for column in columns if column.averaged}
+    for row in rows:
+        for key, seeds in row.unscored.items():
+            which = "" if len(seeds) == len(row.seeds) else f" (seed {', '.join(map(str, seeds))})"
+            so = " and so no averages, which would be over other sets" if key in counted else ""
+            notes.append(f"{row.label} was not scored on {labels[key]}{which}{so}.")
+    for column in columns:
+        if len(column.items) > 1:
+            sizes = [
+                f"{row.label} {', '.join(map(str, sorted({v.n for v in cell.values})))}"
+                for row in rows
+                if (cell := row.cells[column.key]).values
+            ]
+            notes.append(f"{column.label} had unequal numbers of items: {'; '.join(sizes)}.")
+        too_long = {
+            row.label: sum(value.too_long or 0 for value in row.cells[column.key].values)
+            for row in rows
+        }
+        if any(too_long.values()):
+            found = ", ".join(f"{label} {count}" for label, count in too_long.items() if count)
+            notes.append(f"{column.label}, problems over the length limit, all seeds: {found}.")
+    return notes
+
+
+def _spread(singles: Sequence[Row], several: bool) -> str:
+    if not several:
+        return "; every row is a single run, so there are no deviations."
+    text = ": mean ± sample standard deviation over seeds."
+    if singles:
+        names = ", ".join(
+            f"{row.label} (nothing is trained)" if row.method == "none" else row.label
+            for row in singles
+        )
+        text += f" No ± means a single run: {names}."
+    return text

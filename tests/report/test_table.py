@@ -1,0 +1,164 @@
+"""Aggregation: hand-computed means, deviations and averages, and what is refused."""
+
+import pytest
+
+from bench.report import TableSpec, build, method_label
+
+SPEC = TableSpec(name="toy", title="Toy")
+
+
+def cells(table, method="lora"):
+    return next(row for row in table.rows if row.method == method).cells
+
+
+def test_mean_and_sample_deviation_over_seeds(record):
+    runs = [record(seed=seed, correct=(right, 240)) for seed, right in enumerate((88, 90, 95))]
+    cell = cells(build(runs, SPEC))["mawps"]
+    # Mean 91; squared deviations 9 + 1 + 16 = 26, over n - 1 = 2.
+    assert cell.mean == pytest.approx(91.0)
+    assert cell.sd == pytest.approx(13**0.5)
+    assert (cell.seeds, cell.n) == (3, 100)
+    assert [(value.seed, value.value) for value in cell.values] == [(0, 88.0), (1, 90.0), (2, 95.0)]
+
+
+def test_micro_weighs_by_items_and_macro_does_not(record):
+    found = cells(build([record(correct=(90, 180))], SPEC))
+    assert found["micro"].mean == pytest.approx(100 * 270 / 400)  # 67.5
+    assert found["macro"].mean == pytest.approx((90 + 60) / 2)
+    assert found["micro"].n == 400
+
+
+def test_averages_are_taken_per_seed_and_then_over_seeds(record):
+    # The sets move in opposite ways, so the macro average stands still while they do not.
+    runs = [record(seed=0, correct=(90, 180)), record(seed=1, correct=(80, 210))]
+    found = cells(build(runs, SPEC))
+    assert found["mawps"].sd == pytest.approx(50**0.5)
+    assert found["macro"].sd == pytest.approx(0.0)
+    assert found["micro"].mean == pytest.approx((67.5 + 72.5) / 2)
+    assert found["micro"].sd == pytest.approx(12.5**0.5)
+
+
+def test_a_set_outside_the_averages_is_shown_but_not_counted(record):
+    spec = TableSpec(name="toy", title="Toy", outside_averages=("svamp",))
+    table = build([record(correct=(90, 180))], spec)
+    assert cells(table)["SVAMP"].mean == pytest.approx(60.0)
+    assert cells(table)["micro"].mean == cells(table)["macro"].mean == pytest.approx(90.0)
+    assert any("Not in the averages: SVAMP" in note for note in table.notes)
+
+
+def test_single_runs_have_no_deviation_and_the_table_says_so(record):
+    table = build([record("none"), record(seed=0), record(seed=1)], SPEC)
+    assert (cells(table, "none")["mawps"].sd, cells(table, "none")["micro"].sd) == (None, None)
+    assert cells(table)["mawps"].sd == 0.0
+    assert "No ± means a single run: base model (nothing is trained)" in table.notes[0]
+    assert "every row is a single run" in build([record()], SPEC).notes[0]
+
+
+def test_a_set_not_scored_is_an_empty_cell_never_zero(record):
+    partial = record("dora")
+    del partial["scores"]["SVAMP"]
+    table = build([record(), partial], SPEC)
+    found = cells(table, "dora")
+    assert found["mawps"].mean == pytest.approx(90.0)
+    assert [found[key].mean for key in ("SVAMP", "micro", "macro")] == [None, None, None]
+    assert found["micro"].why == "SVAMP not scored in every run"
+    assert any(note.startswith("DoRA was not scored on SVAMP and so") for note in table.notes)
+    assert cells(table)["micro"].mean is not None
+
+
+def test_one_seed_without_a_set_empties_the_averages_too(record):
+    partial = record(seed=1)
+    del partial["scores"]["SVAMP"]
+    table = build([record(seed=0), partial], SPEC)
+    assert cells(table)["SVAMP"].seeds == 1
+    assert cells(table)["micro"].mean is None
+    assert any("LoRA was not scored on SVAMP (seed 1)" in note for note in table.notes)
+
+
+def test_cost_of_a_row(record):
+    runs = [
+        record(seed=0, seconds={"finetune": 40.0, "evaluate": 6.0}),
+        record(seed=1, seconds={"finetune": 50.0, "evaluate": 8.0}),
+        record("none"),
+    ]
+    none, lora = build(runs, SPEC).rows
+    assert (lora.trainable, lora.trainable_percent) == (20_000, pytest.approx(1.0))
+    assert (lora.finetune_seconds, lora.evaluate_seconds) == (45.0, 7.0)
+    assert lora.format_rate == pytest.approx(98.0)
+    assert (none.trainable, none.finetune_seconds) == (0, None)
+
+
+def test_rows_stand_in_the_paper_s_order_and_name_k_only_where_it_varies(record):
+    methods = ["mine", "hyplora_boost", "lora_matched", "dora", "lora", "parallel", "none"]
+    runs = [record(method) for method in methods]
+    runs += [record("hyplora", curvature=k) for k in (1.0, 0.1)]
+    assert [row.label for row in build(runs, SPEC).rows] == [
+        "base model", "Parallel", "LoRA", "DoRA", "LoRA (matched)",
+        "HypLoRA (K=0.1)", "HypLoRA (K=1.0)", "HypLoRA (boost)", "mine",
+    ]  # fmt: skip
+    assert build([record("hyplora", curvature=0.1)], SPEC).rows[0].label == "HypLoRA"
+
+
+def test_an_unknown_method_is_called_by_its_key():
+    assert method_label("toy") == "toy"
+
+
+def test_an_identity_counts_once_and_the_first_is_kept(record):
+    table = build([record(correct=(90, 240)), record(correct=(10, 240))], SPEC)
+    assert cells(table)["mawps"].seeds == 1
+    assert cells(table)["mawps"].mean == pytest.approx(90.0)
+
+
+def test_unequal_items_are_said(record):
+    smaller = record("dora", correct=(45, 240), sets={"mawps": ("MAWPS", 50), "SVAMP": ("S", 300)})
+    table = build([record(), smaller], SPEC)
+    assert table.columns[0].items == (50, 100)
+    assert "MAWPS had unequal numbers of items: LoRA 100; DoRA 50." in table.notes
+
+
+def test_problems_over_the_length_limit_are_said(record):
+    run = record()
+    run["scores"]["mawps"]["too_long"] = 4
+    assert any(note.endswith("all seeds: LoRA 4.") for note in build([run], SPEC).notes)
+
+
+def test_no_records_are_refused():
+    with pytest.raises(ValueError, match="no finished runs"):
+        build([], SPEC)
+
+
+@pytest.mark.parametrize("field", ["model", "data", "protocol", "published_base"])
+def test_runs_that_cannot_be_compared_are_refused(record, field):
+    with pytest.raises(ValueError, match=rf"one {field}.*'other' in 1 of 2 runs"):
+        build([record(), record("dora", **{field: "other"})], SPEC)
+
+
+def test_two_settings_are_not_averaged_as_if_they_were_seeds(record):
+    other = record(seed=1, train={"lr": 0.1, "epochs": 3, "precision": "32"})
+    with pytest.raises(ValueError, match=r"LoRA: .* differ in lr: 0\.01 and 0\.1"):
+        build([record(), other], SPEC)
+    with pytest.raises(ValueError, match="2 different runs with seed 0"):
+        build([record(), record(identity="another")], SPEC)
+
+
+def test_a_spec_is_read_from_a_sweep_file_s_mapping():
+    spec = TableSpec.from_mapping(
+        {"name": "t", "title": "T", "note": None, "outside_averages": ["gsm8k"], "published": None}
+    )
+    assert spec == TableSpec(name="t", title="T", outside_averages=("gsm8k",))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"titel": "T"}, "did you mean 'title'"),
+        ({"metric": "bleu"}, "allowed: accuracy, format_rate"),
+        ({"name": "a/b"}, "names files"),
+        ({"outside_averages": "gsm8k"}, r"write \[gsm8k\]"),
+        ({"title": ""}, "title must be given"),
+        ({"metric": "format_rate", "published": "table2"}, "published: null"),
+    ],
+)
+def test_a_wrong_spec_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TableSpec.from_mapping({"name": "t", "title": "T"} | change)
