@@ -1,0 +1,243 @@
+"""The typed experiment: what the configuration says, checked, and what makes a run's identity."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data.problems import DataSettings
+from bench.data.prompts import Protocol
+from bench.errors import InputError, unknown
+from bench.models.settings import ModelSettings
+from bench.training.settings import TrainSettings
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# Raised by hand when a change to the code alters results: finished runs then count no longer.
+RESULT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """A PEFT method with its options.
+
+    Attributes:
+        name: the file in conf/method/, and the row in a table.
+        module: the module in bench/methods/ that turns the options into a peft configuration.
+        trained: False for the base model as it is.
+        options: what the method's configuration takes (r, lora_alpha, target_modules, ...);
+            `curvature` is among them for the methods that have one, and only for those.
+        lr: the peak learning rate by the base model's name; `other` for bases not named.
+    """
+
+    name: str
+    module: str
+    trained: bool
+    options: dict[str, Any]
+    lr: dict[str, float]
+
+    def __post_init__(self) -> None:
+        curvature = self.curvature
+        if curvature is not None and not (_is_number(curvature) and 0 < curvature < math.inf):
+            raise InputError(
+                f"curvature must be a positive number, got {curvature!r}: it is the paper's K, "
+                "the sectional curvature is -1/K"
+            )
+        rank = self.options.get("r", 1)
+        if not isinstance(rank, int) or rank < 1:
+            raise InputError(f"method.r must be a whole number of at least 1, got {rank!r}")
+
+    @property
+    def curvature(self) -> float | None:
+        """The curvature parameter K; None for a method that has none."""
+        return self.options.get("curvature")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How test sets are run; `batch_size` is prompts at once and changes no answer."""
+
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"evaluation.batch_size must be at least 1, got {self.batch_size}")
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """Where runs are recorded: a folder, an MLflow server or its sqlite there, an experiment."""
+
+    folder: str
+    uri: str | None
+    experiment: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run, typed and checked: nothing below this knows of configuration files."""
+
+    method: MethodSettings
+    model: ModelSettings
+    data: DataSettings
+    train: TrainSettings
+    protocol: Protocol
+    evaluation: EvaluationSettings
+    tracking: TrackingSettings
+    seed: int
+    force: bool
+    adapter: str | None
+
+    @property
+    def trained(self) -> bool:
+        """Whether this run trains; not so for the base as it is, nor for a saved adapter."""
+        return self.method.trained and self.adapter is None
+
+    @property
+    def name(self) -> str:
+        """What progress and the tracking store call the run."""
+        parts = [self.method.name]
+        if self.method.curvature is not None:
+            parts.append(f"K={self.method.curvature:g}")
+        if self.adapter is not None:
+            parts.append(f"from {Path(self.adapter).name}")
+        elif self.method.trained:
+            parts.append(f"seed {self.seed}")
+        return " ".join(parts)
+
+    @property
+    def results(self) -> Path:
+        """The folder that runs are written to."""
+        return PROJECT / Path(self.tracking.folder).expanduser()
+
+
+SECTIONS = {
+    "model": ModelSettings,
+    "data": DataSettings,
+    "train": TrainSettings,
+    "protocol": Protocol,
+    "evaluation": EvaluationSettings,
+    "tracking": TrackingSettings,
+}
+
+
+def read_experiment(config: dict[str, Any]) -> Experiment:
+    """The experiment that a resolved configuration describes.
+
+    Args:
+        config: plain containers, as `OmegaConf.to_container(cfg, resolve=True)` gives.
+
+    Raises:
+        InputError: a value of the wrong type or out of its range.
+    """
+    method = _method(config["method"])
+    train = dict(config["train"])
+    if train["lr"] is None and method.trained:
+        train["lr"] = method.lr.get(config["model"]["name"], method.lr.get("other"))
+        if train["lr"] is None:
+            raise InputError(
+                f"method {method.name} has no learning rate for base {config['model']['name']}: "
+                "give train.lr=RATE"
+            )
+    train["lr"] = train["lr"] or 1.0  # never used where nothing is trained
+    sections = {
+        name: _section(kind, name, train if name == "train" else config[name])
+        for name, kind in SECTIONS.items()
+    }
+    seed = config["seed"]
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise InputError(f"seed must be a whole number of at least 0, got {seed!r}")
+    return Experiment(
+        method=method,
+        seed=seed,
+        force=bool(config["force"]),
+        adapter=config["adapter"],
+        **sections,
+    )
+
+
+def _method(section: dict[str, Any]) -> MethodSettings:
+    own = {"name", "module", "trained", "lr"}
+    return MethodSettings(
+        **{key: section[key] for key in own},
+        options={key: value for key, value in section.items() if key not in own},
+    )
+
+
+def _section(kind: type, name: str, values: dict[str, Any]) -> Any:
+    """A settings dataclass from plain values, each checked against the type it is declared with."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for key, value in values.items():
+        if key not in fields:
+            raise unknown(f"key in {name}", key, fields)
+        values = values | {key: _typed(f"{name}.{key}", value, str(fields[key].type))}
+    return kind(**values)
+
+
+def _typed(name: str, value: Any, declared: str) -> Any:
+    """The value, if it has the declared type; a whole number will do for a float."""
+    kinds = declared.split(" | ")
+    if value is None and "None" in kinds:
+        return None
+    if "float" in kinds and _is_number(value):
+        return float(value)
+    if "int" in kinds and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if "bool" in kinds and isinstance(value, bool):
+        return value
+    if "str" in kinds and isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    if "list[str]" in kinds and isinstance(value, list):
+        return [str(item) for item in value]
+    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+    if "list[str]" in kinds:
+        raise InputError(f"{name} must be a list, got {value!r}: write '{name}=[{value}]'")
+    raise InputError(f"{name} must be {wanted[kinds[0]]}, got {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dtype: str) -> str:
+    """sha256 over all that can change a run's result.
+
+    Left out is what cannot: paths (the contents' hashes stand for them), batch sizes that only
+    split work, where and how often things are saved, `force`; the training settings, the training
+    rows and the seed where nothing is trained. A curvature is among the options of the methods
+    that have one, so for the others it makes no difference.
+
+    Args:
+        experiment: the run.
+        hashes: content hashes of base, test rows, and training rows or adapter.
+        precision: of the training, resolved for the device.
+        dtype: of the base's weights, resolved for the device.
+    """
+    data = dataclasses.asdict(experiment.data)
+    for key in ("root", "gsm8k"):
+        data.pop(key)
+    train = dataclasses.asdict(experiment.train) | {"precision": precision}
+    for key in ("micro_batch_size", "validations", "checkpoint_minutes"):
+        train.pop(key)
+    fields = {
+        "result_version": RESULT_VERSION,
+        "method": experiment.method.name,
+        "model": {"name": experiment.model.name, "dtype": dtype},
+        "protocol": dataclasses.asdict(experiment.protocol),
+        "hashes": hashes,
+    }
+    if experiment.trained:
+        fields |= {
+            "options": experiment.method.options,
+            "data": data,
+            "train": train,
+            "seed": experiment.seed,
+        }
+    else:
+        fields["tests"] = experiment.data.tests
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,227 @@
+"""What one fine-tuning run is: prepare, fine-tune, evaluate, record.
+
+Each part leaves its result in the run's folder before the next begins, so a run that is killed
+anywhere goes on where it was: training from its last checkpoint, evaluation after its last line.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from bench.config import PROJECT, Experiment, identity
+from bench.data.problems import ProblemSets
+from bench.data.sources import load_problems
+from bench.errors import InputError
+from bench.models.settings import check_folder, content_hash, folder_hash
+from bench.tracking.record import flat, write_json
+from bench.tracking.store import Store
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a run before anything is trained; `folder` is results/runs/<id>/."""
+
+    problems: ProblemSets
+    hashes: dict[str, str]
+    precision: str
+    identity: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; `found` says that it was on record already and nothing was done."""
+
+    name: str
+    found: bool
+    record: dict[str, Any]
+    folder: Path
+
+
+def run(experiment: Experiment) -> Outcome:
+    """Run an experiment, or find the finished run that is the same.
+
+    Raises:
+        InputError: what was asked for can't be done.
+        Exception: whatever went wrong on the way; the run is on record as failed, with the reason.
+    """
+    prepared = prepare(experiment)
+    store = Store(experiment.results, experiment.tracking.uri, experiment.tracking.experiment)
+    prepared.folder.mkdir(parents=True, exist_ok=True)
+    # A second process with the same run waits here, and then finds it finished.
+    with FileLock(prepared.folder / "lock"):
+        finished = store.finished(prepared.identity)
+        if finished and not experiment.force:
+            return Outcome(experiment.name, True, store.record(finished), prepared.folder)
+        if finished and (prepared.folder / "record.json").exists():
+            _start_afresh(prepared.folder)
+        run_id = store.start(prepared.identity, experiment.name, flat(asdict(experiment)))
+        try:
+            model, tokenizer, training = finetune(experiment, prepared)
+            evaluation = evaluate(experiment, prepared, model, tokenizer)
+            record = _record(experiment, prepared, run_id, training, evaluation)
+            write_json(prepared.folder / "record.json", record)
+            store.finish(run_id, record, prepared.folder)
+        except KeyboardInterrupt:
+            store.fail(run_id, "KILLED", "interrupted from the keyboard")
+            raise
+        except BaseException:
+            store.fail(run_id, "FAILED", traceback.format_exc())
+            raise
+        shutil.rmtree(prepared.folder / "checkpoint", ignore_errors=True)
+        return Outcome(experiment.name, False, record, prepared.folder)
+
+
+def prepare(experiment: Experiment) -> Prepared:
+    """Read the rows, check base and adapter, and compute the run's identity."""
+    check_folder(experiment.model)
+    adapter = Path(experiment.adapter).expanduser() if experiment.adapter else None
+    if adapter and not (adapter / "adapter_config.json").is_file():
+        raise InputError(
+            f"adapter={adapter}: no adapter_config.json there; give the folder of a saved adapter, "
+            "like results/runs/<id>/adapter"
+        )
+    problems = load_problems(experiment.data, experiment.trained)
+    cache = experiment.results / "hashes.json"
+    hashes = {"base": content_hash(experiment.model, cache), "tests": problems.test_hash}
+    if experiment.trained:
+        hashes["train"] = problems.train_hash
+    if adapter:
+        hashes["adapter"] = folder_hash(adapter)
+
+    from bench.models.loading import pick_device, weight_dtype
+    from bench.training.finetune import resolve_precision
+
+    device = pick_device()
+    precision = resolve_precision(experiment.train.precision, device)
+    dtype = str(weight_dtype(experiment.model.dtype, device))
+    name = identity(experiment, hashes, precision, dtype)
+    return Prepared(problems, hashes, precision, name, experiment.results / "runs" / name[:12])
+
+
+def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict[str, Any]]:
+    """The model to evaluate, its tokenizer, and what training did."""
+    import torch
+
+    from bench.data.batches import encode_training
+    from bench.methods import attach, count_parameters
+    from bench.models.loading import context_length, load_base, pick_device
+    from bench.training.adapters import load_adapter, save_adapter
+    from bench.training.finetune import finetune
+
+    base, tokenizer = load_base(experiment.model, pick_device())
+    if experiment.adapter:
+        model = load_adapter(base, Path(experiment.adapter).expanduser())
+        return model, tokenizer, {"parameters": count_parameters(model)}
+    adapter, facts = prepared.folder / "adapter", prepared.folder / "training.json"
+    if facts.is_file():  # killed in evaluation
+        return load_adapter(base, adapter), tokenizer, json.loads(facts.read_text())
+
+    torch.manual_seed(experiment.seed)
+    try:
+        model = attach(base, experiment.method.module, experiment.method.options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"method {experiment.method.name}: {error}") from error
+    training: dict[str, Any] = {"parameters": count_parameters(model)}
+    if not experiment.trained:
+        return model, tokenizer, training
+    encode = (tokenizer, experiment.protocol, context_length(base))
+    on_inputs = experiment.train.train_on_inputs
+    examples, too_long = encode_training(prepared.problems.train, *encode, on_inputs)
+    validation, _ = encode_training(prepared.problems.validation, *encode, on_inputs)
+    done = finetune(
+        model,
+        examples,
+        validation,
+        experiment.train,
+        experiment.seed,
+        tokenizer.pad_token_id,
+        checkpoints=prepared.folder / "checkpoint",
+        title=f"{experiment.name}: fine-tuning",
+    )
+    save_adapter(model, adapter)
+    training |= asdict(done) | {"rows": len(examples), "too_long": too_long}
+    write_json(facts, training)
+    return model, tokenizer, training
+
+
+def evaluate(
+    experiment: Experiment, prepared: Prepared, model: Any, tokenizer: Any
+) -> dict[str, Any]:
+    """Predictions for every test row, as scores and averages."""
+    from bench.evaluation.evaluate import evaluate
+    from bench.evaluation.scoring import averages, scores
+    from bench.models.loading import context_length
+
+    path = prepared.folder / "predictions.jsonl"
+    resumed, began = path.exists(), time.perf_counter()
+    predictions = evaluate(
+        model,
+        tokenizer,
+        prepared.problems.tests,
+        experiment.protocol,
+        experiment.evaluation.batch_size,
+        context_length(model),
+        path,
+        title=f"{experiment.name}: evaluation",
+    )
+    by_set = scores(predictions, prepared.problems.tests)
+    seconds = None if resumed else time.perf_counter() - began
+    return {"scores": by_set, "averages": averages(by_set), "seconds": seconds}
+
+
+def _record(
+    experiment: Experiment,
+    prepared: Prepared,
+    run_id: str,
+    training: dict[str, Any],
+    evaluation: dict[str, Any],
+) -> dict[str, Any]:
+    from bench.models.loading import pick_device
+    from bench.tracking.provenance import device_name, git_state, package_versions
+
+    return {
+        "identity": prepared.identity,
+        "run_id": run_id,
+        "method": experiment.method.name,
+        "curvature": experiment.method.curvature,
+        "seed": experiment.seed if experiment.trained else None,
+        "model": experiment.model.name,
+        "published_base": experiment.model.published,
+        "data": experiment.data.source,
+        "protocol": experiment.protocol.name,
+        "scores": evaluation["scores"],
+        "averages": evaluation["averages"],
+        "parameters": training["parameters"],
+        "seconds": {"finetune": training.get("seconds"), "evaluate": evaluation["seconds"]},
+        "rows": {
+            "train": training.get("rows", 0),
+            "train_too_long": training.get("too_long", 0),
+            "validation": len(prepared.problems.validation),
+        },
+        "training": training,
+        "config": asdict(experiment),
+        "train": asdict(experiment.train) | {"precision": prepared.precision},
+        "hashes": prepared.hashes,
+        "files": prepared.problems.files,
+        "versions": package_versions(),
+        "git": git_state(PROJECT),
+        "device": device_name(pick_device()),
+    }
+
+
+def _start_afresh(folder: Path) -> None:
+    """Empty the folder of a finished run that is forced to run again; its lock is held."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != "lock":
+            entry.unlink()

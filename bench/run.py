@@ -1,0 +1,79 @@
+"""The command: one experiment, or a sweep.
+
+    python bench/run.py method=hyplora curvature=0.5 seed=1
+    python bench/run.py -m method=hyplora,lora curvature=0.1,1.0
+    python bench/run.py +sweep=table2
+
+Only Hydra is imported here, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+# Run as a script, Python puts bench/ first on its path; the package's parent belongs there.
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from bench.sweeper import SweepFailed
+
+
+def run_one(config: DictConfig) -> dict[str, Any]:
+    """Run the action of one composed configuration; its outcome as plain data, for a sweep."""
+    from bench.actions import ACTIONS
+
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return ACTIONS[plain["action"]["name"]](plain)
+
+
+def main() -> int:
+    """Run the command line; 0 when all went well, 1 when a run failed, 2 for bad input."""
+    from bench.errors import InputError
+
+    # Hydra then hands its errors on instead of ending the process with code 1 itself.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    command = hydra.main(config_path="../conf", config_name="config", version_base="1.3")(run_one)
+    try:
+        command()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except SweepFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        message = configuration_error(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def configuration_error(error: Exception) -> str | None:
+    """What to tell a person of an error in the configuration; None for any other error."""
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bench.errors import unknown
+
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return str(unknown(group or "configuration", name, error.options))
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        cause = error.__cause__
+        return str(error) if cause is None else f"{error}\n{cause}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

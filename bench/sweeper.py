@@ -1,0 +1,113 @@
+"""The grid behind `-m` and `+sweep=NAME`: run all, tell what failed, make the table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class SweepFailed(RuntimeError):
+    """Some runs of a sweep failed; the message names each with its reason."""
+
+
+class GridSweeper(Sweeper):
+    """Hydra's grid, but one failing run hides neither the others' results nor its own name."""
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        self.params = params or {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra hands to a sweeper before it calls `sweep`."""
+        from hydra.core.plugins import Plugins
+
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[dict[str, Any]]:
+        """Run every combination and return the outcomes of those that succeeded.
+
+        Args:
+            arguments: overrides of the command line; they win over the sweep file's `params`.
+
+        Raises:
+            SweepFailed: some runs failed; the table of the others has been shown.
+            Exception: the first run's, where every run failed.
+        """
+        # Not a base class: Hydra executes its own plugins' modules anew when it looks for plugins,
+        # and a class of the first execution is no subclass of the second's.
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        from bench.progress import duration
+
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        params = [f"{key}={values}" for key, values in self.params.items()]
+        overrides = parser.parse_overrides([*params, *arguments])
+        (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+        self.validate_batch_is_legal(jobs)
+        swept = sorted({o.get_key_element() for o in overrides if o.is_sweep_override()})
+        print(f"{len(jobs)} runs over {', '.join(swept) or 'nothing'}", flush=True)
+
+        began = time.perf_counter()
+        returns = self.launcher.launch(jobs, initial_job_idx=0)
+        failed = [(job, r) for job, r in zip(jobs, returns, strict=True) if _failed(r)]
+        outcomes = [r.return_value for r in returns if not _failed(r)]
+        if len(failed) == len(jobs):
+            raise failed[0][1]._return_value
+        records = {o["record"]["identity"]: o["record"] for o in outcomes if "record" in o}
+        fresh = {o["record"]["identity"] for o in outcomes if not o.get("found", True)}
+        print(
+            f"{len(jobs)} combinations, {len(records)} different runs: {len(fresh)} done now, "
+            f"{len(records) - len(fresh)} on record already, {len(failed)} failed; "
+            f"{duration(time.perf_counter() - began)}",
+            flush=True,
+        )
+        if records:
+            show_table(list(records.values()), self.config)
+        if failed:
+            raise SweepFailed(_tell(failed))
+        return outcomes
+
+
+def show_table(records: list[dict[str, Any]], config: DictConfig) -> None:
+    """Print the runs of a sweep as a table; a sweep file's `table:` also has it written."""
+    from bench.config import PROJECT
+    from bench.report import TableSpec, build, load_published, print_table, write
+
+    named = OmegaConf.select(config, "table")
+    spec = TableSpec.from_mapping(
+        OmegaConf.to_container(named) if named else {"name": "sweep", "title": "Runs of this sweep"}
+    )
+    try:
+        published = load_published(spec.published) if spec.published else None
+        table = build(records, spec, published)
+    except ValueError as error:
+        print(f"no table: {error}")
+        return
+    print_table(table)
+    if named:
+        folder = PROJECT / config.tracking.folder / "tables"
+        for path in write(table, folder):
+            print(path)
+
+
+def _failed(result: JobReturn) -> bool:
+    return result.status != JobStatus.COMPLETED
+
+
+def _tell(failed: Sequence[tuple[Sequence[str], JobReturn]]) -> str:
+    lines = [f"{len(failed)} runs failed:"]
+    for job, result in failed:
+        error = result._return_value
+        lines.append(f"  {' '.join(job)}: {type(error).__name__}: {error}")
+    return "\n".join(lines)

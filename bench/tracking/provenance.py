@@ -1,0 +1,55 @@
+"""Where a number comes from: code, packages, machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result may depend on."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state(project: Path) -> dict[str, Any]:
+    """The commit and whether the tree differs from it; commit None outside of a checkout."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(project), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": False}
+
+
+def device_name(device: Any) -> str:
+    """A device as a person knows it: the GPU's name, or the processor and its threads."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

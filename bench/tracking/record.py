@@ -1,0 +1,64 @@
+"""A run's record, and the parts of it that the tracking store shows as columns."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as `section.key`, the form in which the store shows parameters."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
+    """(name, value, step) of all that the store draws or sorts by."""
+    values = [
+        (f"{name}/{key}", float(score[name]), 0)
+        for key, score in record["scores"].items()
+        for name in ("accuracy", "format_rate", "too_long")
+    ]
+    values += [(f"accuracy/{name}", value, 0) for name, value in record["averages"].items()]
+    values += [(f"parameters/{k}", float(v), 0) for k, v in record["parameters"].items()]
+    values += [(f"seconds/{k}", v, 0) for k, v in record["seconds"].items() if v is not None]
+    training = record["training"]
+    values += [("loss", loss, step) for step, loss in training.get("losses", [])]
+    values += [("validation_loss", loss, step) for step, loss in training.get("validation", [])]
+    if "padding" in training:
+        values.append(("padding_share", training["padding"], 0))
+    return values
+
+
+def tags(record: Mapping[str, Any]) -> dict[str, str]:
+    """What the dashboard filters by."""
+    found = {key: str(record[key]) for key in TAGS if record[key] is not None}
+    return found | {
+        "git_commit": str(record["git"]["commit"]),
+        "git_dirty": str(record["git"]["dirty"]).lower(),
+    }
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, so that a kill leaves the old one or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of a value as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,106 @@
+"""The command line as a person meets it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+SMALL = (
+    "data.train_size=12",
+    "data.validation=4",
+    "data.test_size=4",
+    "train.epochs=1",
+    "protocol.max_new_tokens=16",
+)
+
+
+def test_help_answers_at_once():
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        result = subprocess.run([sys.executable, "bench/run.py", "--help"], capture_output=True)
+        times.append(time.perf_counter() - began)
+        assert result.returncode == 0 and b"method: hyplora, lora, none" in result.stdout
+    assert min(times) < 2.0
+
+
+def test_the_command_line_imports_nothing_heavy():
+    script = (
+        "import sys, bench.run\n"
+        "heavy = {'torch', 'transformers', 'peft', 'lightning', 'mlflow', 'pandas'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["method=hyplorra"], "unknown method 'hyplorra'. Did you mean hyplora"),
+        (["model=tinny"], "Did you mean tiny"),
+        (["+sweep=tabel2"], "unknown sweep 'tabel2'. Did you mean table2"),
+        (["sed=1"], "sed"),
+        (["train.learning_rate=1"], "learning_rate"),
+        (["curvature=-1", "method=hyplora"], "curvature must be a positive number"),
+        (["data.tests=[mawp]"], "Did you mean mawps"),
+        (["model=local", "model.path=/nowhere"], "no such folder"),
+        (["adapter=/nowhere"], "no adapter_config.json"),
+        (["model=local"], "model.path"),
+        (["-m", "method=lora,nope"], "nope"),
+    ],
+)
+def test_bad_input_ends_with_code_2_a_message_and_nothing_written(
+    command, tmp_path, arguments, message
+):
+    result = command(*arguments)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr and "Traceback" not in result.stderr
+    assert not list((tmp_path / "results" / "runs").glob("*/*"))
+
+
+def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(command, tmp_path):
+    grid = ("-m", "method=hyplora,lora", "curvature=0.1,1.0", *SMALL)
+    first = command(*grid)
+    assert first.returncode == 0, first.stderr
+    assert "4 combinations, 3 different runs: 3 done now" in first.stdout
+    assert "HypLoRA (K=0.1)" in first.stdout and "LoRA" in first.stdout
+    again = command(*grid)
+    assert "3 different runs: 0 done now, 3 on record already" in again.stdout
+    assert len(list((tmp_path / "results" / "runs").iterdir())) == 3
+
+
+def test_a_sweep_file_writes_its_table(command, tmp_path):
+    result = command("+sweep=table2", "seed=0,1", "method=none,lora", *SMALL)
+    assert result.returncode == 0, result.stderr
+    tables = tmp_path / "results" / "tables"
+    assert {path.name for path in tables.iterdir()} == {"table2.md", "table2.csv", "table2.json"}
+    assert "camera-ready's Tables 3 and 8" in (tables / "table2.md").read_text()
+    assert str(tables / "table2.md") in result.stdout
+    rows = json.loads((tables / "table2.json").read_text())["rows"]
+    assert [row["label"] for row in rows] == ["base model", "LoRA"]
+
+
+def test_one_failing_run_leaves_the_others_their_results(command):
+    result = command("-m", "method=none,lora", "method.target_modules=[nonsense]", *SMALL)
+    assert result.returncode == 2
+
+
+def test_the_real_files_run_end_to_end(command, shared_data):
+    result = command(
+        "-m",
+        "method=hyplora,lora",
+        "curvature=0.1,1.0",
+        "data=llm_adapters",
+        f"data.root={shared_data / 'llm_adapters'}",
+        f"data.gsm8k={shared_data / 'gsm8k' / 'train.jsonl'}",
+        "data.train=[gsm8k,mawps]",
+        "data.tests=[mawps,SVAMP]",
+        "data.limit=12",
+        "data.validation=4",
+        "train.epochs=1",
+        "protocol.max_new_tokens=16",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "4 combinations, 3 different runs: 3 done now" in result.stdout

@@ -1,0 +1,101 @@
+import pytest
+
+from bench.config import identity
+from bench.errors import InputError, unknown
+
+HASHES = {"base": "b", "tests": "t", "train": "r"}
+
+
+def name(experiment, precision="32-true", dtype="torch.float32", hashes=HASHES):
+    return identity(experiment, hashes, precision, dtype)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.micro_batch_size=4",
+        "train.checkpoint_minutes=9",
+        "train.validations=1",
+        "evaluation.batch_size=3",
+        "data.root=/elsewhere",
+        "force=true",
+        "tracking.experiment=other",
+        "model.trust_remote_code=true",
+        "curvature=0.1",
+    ],
+)
+def test_what_cannot_change_a_result_of_lora_is_no_part_of_its_identity(compose, override):
+    assert name(compose("method=lora")) == name(compose("method=lora", override))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "method=hyplora",
+        "method.r=8",
+        "seed=1",
+        "train.lr=0.1",
+        "train.epochs=1",
+        "train.batch_size=8",
+        "train.train_on_inputs=true",
+        "protocol.max_new_tokens=9",
+        "data.seed=1",
+    ],
+)
+def test_what_can_change_a_result_of_lora_is_part_of_its_identity(compose, override):
+    assert name(compose("method=lora")) != name(compose("method=lora", override))
+
+
+def test_curvature_is_part_of_the_identity_of_a_method_that_has_one(compose):
+    assert name(compose("method=hyplora")) != name(compose("method=hyplora", "curvature=0.1"))
+
+
+@pytest.mark.parametrize("override", ["seed=1", "train.lr=0.3", "data.train=[SVAMP]"])
+def test_the_base_as_it_is_does_not_depend_on_training(compose, override):
+    assert name(compose("method=none")) == name(compose("method=none", override))
+
+
+def test_precision_dtype_and_contents_are_part_of_the_identity(compose):
+    run = compose()
+    others = {
+        name(run, precision="bf16-mixed"),
+        name(run, dtype="torch.bfloat16"),
+        name(run, hashes=HASHES | {"train": "x"}),
+    }
+    assert len(others | {name(run)}) == 4
+
+
+def test_the_rate_of_a_method_is_that_for_the_base(compose):
+    assert compose("method=lora").train.lr == 1e-2
+    assert compose("method=lora", "model=hub", "model.path=a/b").train.lr == 3e-4
+    assert compose("method=lora", "train.lr=0.5").train.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("curvature=0", "curvature must be a positive number, got 0"),
+        ("curvature=-1.0", "sectional curvature is -1/K"),
+        ("curvature=flat", "positive number, got 'flat'"),
+        ("curvature=inf", "positive number"),
+        ("method.r=0", "at least 1, got 0"),
+        ("seed=-1", "seed must be"),
+        ("train.epochs=0", "train.epochs must be greater than 0"),
+        ("train.lr=fast", "train.lr must be a number, got 'fast'"),
+        ("train.batch_size=1.5", "train.batch_size must be a whole number, got 1.5"),
+        ("train.decay=cosin", "Did you mean cosine"),
+        ("train.precision=bf16", "Did you mean bf16-mixed"),
+        ("data.tests=mawps", r"write 'data.tests=\[mawps\]'"),
+        ("data.test_size=many", "data.test_size must be a whole number"),
+        ("+data.tets=[mawps]", "Did you mean tests"),
+        ("evaluation.batch_size=0", "at least 1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_what_is_allowed(compose, override, message):
+    with pytest.raises(InputError, match=message):
+        compose("method=hyplora", override)
+
+
+def test_an_unknown_name_is_told_with_the_nearest_ones():
+    assert "Did you mean hyplora" in str(unknown("method", "hyplorra", ["lora", "hyplora", "none"]))
+    assert "Did you mean" not in str(unknown("method", "zzz", ["lora"]))

@@ -1,0 +1,108 @@
+"""Whole runs through the Python interface, on a few problems."""
+
+import json
+
+import pytest
+
+import bench.training.finetune as finetuning
+from bench.experiment import run
+from bench.tracking.store import Store
+
+SMALL = (
+    "data.train_size=16",
+    "data.validation=4",
+    "data.test_size=6",
+    "train.epochs=1",
+    "protocol.max_new_tokens=24",
+)
+
+
+@pytest.fixture
+def small(compose):
+    return lambda *overrides: compose(*SMALL, *overrides)
+
+
+def test_a_run_leaves_a_complete_record(small):
+    outcome = run(small("method=lora"))
+    record = outcome.record
+    assert not outcome.found
+    assert record["rows"] == {"train": 32, "train_too_long": 0, "validation": 8}
+    assert {key: score["n"] for key, score in record["scores"].items()} == {"mawps": 6, "SVAMP": 6}
+    assert record["parameters"]["trainable"] == 147_456
+    assert record["versions"]["torch"] and record["device"] and len(record["identity"]) == 64
+    assert record["hashes"].keys() == {"base", "tests", "train"}
+    assert 0 <= record["training"]["padding"] < 1
+    assert len((outcome.folder / "predictions.jsonl").read_text().splitlines()) == 12
+    assert (outcome.folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert not (outcome.folder / "checkpoint").exists()
+
+
+def test_a_finished_run_is_found_and_not_repeated(small, monkeypatch):
+    first = run(small("method=none"))
+    monkeypatch.setattr("bench.experiment.finetune", None)
+    again = run(small("method=none", "seed=7", "evaluation.batch_size=2"))
+    assert again.found and again.record == first.record
+
+
+def test_force_runs_again_and_the_newer_run_counts(small):
+    first = run(small("method=none"))
+    forced = run(small("method=none", "force=true"))
+    assert not forced.found
+    assert forced.record["run_id"] != first.record["run_id"]
+    assert forced.record["scores"] == first.record["scores"]
+    assert run(small("method=none")).record["run_id"] == forced.record["run_id"]
+
+
+def test_a_saved_adapter_is_evaluated_without_training(small):
+    trained = run(small("method=hyplora"))
+    loaded = run(small("method=hyplora", f"adapter={trained.folder / 'adapter'}"))
+    assert loaded.record["scores"] == trained.record["scores"]
+    assert loaded.record["rows"]["train"] == 0 and loaded.record["seed"] is None
+
+
+def test_a_local_base_takes_the_same_path(small, local_base):
+    outcome = run(small("method=hyplora", "model=local", f"model.path={local_base}"))
+    assert outcome.record["model"] == "local"
+
+
+def test_a_failed_run_is_recorded_with_its_reason_and_tried_again(small, monkeypatch):
+    experiment = small("method=lora")
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "target_loss", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(experiment)
+    store = Store(experiment.results, None, "hyplora-bench")
+    (failed,) = store.client.search_runs([store.experiment])
+    assert failed.info.status == "FAILED" and "ZeroDivisionError" in failed.data.tags["failure"]
+    assert run(experiment).record["run_id"] == failed.info.run_id
+
+
+def test_a_run_killed_in_evaluation_trains_no_second_time(small, monkeypatch):
+    experiment = small("method=lora")
+    undisturbed = run(small("method=lora", "force=true")).record["scores"]
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.evaluation.evaluate.judge", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(small("method=lora", "force=true"))
+    (folder,) = (experiment.results / "runs").iterdir()
+    assert (folder / "training.json").is_file()
+    monkeypatch.setattr(finetuning, "finetune", None)
+    assert run(small("method=lora", "force=true")).record["scores"] == undisturbed
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_ranks_and_targets_that_do_not_fit_are_told_plainly(small):
+    from bench.errors import InputError
+
+    with pytest.raises(InputError, match="nonsense"):
+        run(small("method=lora", "method.target_modules=[nonsense]"))
+
+
+def test_predictions_can_be_read_by_any_program(small):
+    outcome = run(small("method=none"))
+    keys = {"task", "index", "text", "prediction", "answer", "correct"}
+    for line in (outcome.folder / "predictions.jsonl").read_text().splitlines():
+        assert keys <= json.loads(line).keys()

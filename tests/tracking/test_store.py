@@ -1,0 +1,109 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bench.tracking.record import flat, write_json, write_text
+from bench.tracking.store import Store
+
+RECORD = {
+    "method": "lora",
+    "curvature": None,
+    "seed": 0,
+    "model": "tiny",
+    "data": "synthetic",
+    "protocol": "fast",
+    "device": "cpu",
+    "scores": {"mawps": {"accuracy": 50.0, "format_rate": 90.0, "too_long": 0}},
+    "averages": {"micro": 50.0, "macro": 50.0},
+    "parameters": {"trainable": 10, "total": 100},
+    "seconds": {"finetune": 1.5, "evaluate": None},
+    "training": {"losses": [(0, 2.0), (5, 1.0)], "validation": [(5, 1.1)], "padding": 0.25},
+    "git": {"commit": "abc", "dirty": False},
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results", None, "test")
+
+
+def files(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "adapter").mkdir(parents=True)
+    (folder / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
+    (folder / "predictions.jsonl").write_text("{}\n")
+    write_json(folder / "record.json", RECORD)
+    return folder
+
+
+def test_a_finished_run_is_found_by_its_identity_with_its_record(store, tmp_path):
+    run_id = store.start("abc", "lora seed 0", {"seed": 0})
+    assert store.finished("abc") is None
+    store.finish(run_id, RECORD, files(tmp_path))
+    assert store.finished("abc") == run_id
+    assert store.finished("other") is None
+    assert store.record(run_id) == json.loads(json.dumps(RECORD))
+
+
+def test_metrics_tags_and_adapter_are_in_the_store(store, tmp_path):
+    run_id = store.start("abc", "lora seed 0", {})
+    store.finish(run_id, RECORD, files(tmp_path))
+    data = store.client.get_run(run_id).data
+    assert data.metrics["accuracy/mawps"] == 50.0 and data.metrics["padding_share"] == 0.25
+    assert "seconds/evaluate" not in data.metrics
+    assert data.tags["method"] == "lora" and data.tags["git_commit"] == "abc"
+    history = store.client.get_metric_history(run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(0, 2.0), (5, 1.0)]
+    names = [entry.path for entry in store.client.list_artifacts(run_id, "adapter")]
+    assert names == ["adapter/adapter_model.safetensors"]
+
+
+def test_an_unfinished_run_is_taken_up_again_and_not_made_twice(store):
+    run_id = store.start("abc", "lora seed 0", {"seed": 0})
+    assert store.start("abc", "lora seed 0", {"seed": 0, "more": 1}) == run_id
+    assert store.client.get_run(run_id).data.params == {"seed": "0", "more": "1"}
+
+
+def test_a_failure_has_its_reason_until_the_run_goes_on(store):
+    run_id = store.start("abc", "lora seed 0", {})
+    store.fail(run_id, "FAILED", "ValueError: no")
+    run = store.client.get_run(run_id)
+    assert run.info.status == "FAILED" and run.data.tags["failure"] == "ValueError: no"
+    assert store.start("abc", "lora seed 0", {}) == run_id
+    run = store.client.get_run(run_id)
+    assert run.info.status == "RUNNING" and "failure" not in run.data.tags
+
+
+def test_two_processes_may_make_the_database_at_once(tmp_path):
+    script = (
+        "import sys, pathlib; from bench.tracking.store import Store;"
+        "s = Store(pathlib.Path(sys.argv[1]), None, 'test'); s.start(sys.argv[2], 'n', {'a': 1})"
+    )
+    workers = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "results"), name])
+        for name in ("one", "two")
+    ]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+
+
+def test_nothing_is_written_into_the_folder_one_stands_in(store, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run_id = store.start("abc", "lora seed 0", {})
+    store.finish(run_id, RECORD, files(tmp_path))
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_nested_settings_become_dotted_names():
+    assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    write_text(path, "old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(OSError, match="no space"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
