@@ -1,0 +1,1 @@
+"""Mathematics only: the Lorentz model and what is measured in it. Imports nothing of ours."""
