@@ -1,0 +1,58 @@
+"""The PEFT methods. Importing this package registers ours with peft.
+
+    import bench.methods
+    model = peft.get_peft_model(base, bench.methods.HypLoraConfig(r=16, curvature=0.5))
+
+A method is a module here with `config(options)`, which returns a peft configuration (or None for
+the base as it is), and a YAML in conf/method/ that names the module and its options.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from bench.methods.hyplora import HypLoraConfig
+
+__all__ = ["HypLoraConfig", "attach", "count_parameters"]
+
+
+def attach(base: Any, module: str, options: Mapping[str, Any]) -> Any:
+    """Put a method's adapter into a base model.
+
+    Args:
+        base: a transformers model; its weights are frozen.
+        module: the method's module in this package.
+        options: of that method.
+
+    Returns:
+        A peft model, or the base itself where the method has no adapter.
+
+    Raises:
+        ValueError: there is no such module, no layer matches its targets, or an option is out of
+            range.
+        TypeError: the method has no option of that name.
+    """
+    if importlib.util.find_spec(f"{__name__}.{module}") is None:
+        raise ValueError(f"bench/methods/ has no module '{module}'")
+    config = importlib.import_module(f"{__name__}.{module}").config(options)
+    if config is None:
+        return base.requires_grad_(False)
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        # peft asks the base by a name that this transformers deprecates.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        return get_peft_model(base, config)
+
+
+def count_parameters(model: Any) -> dict[str, int]:
+    """The numbers of `trainable` and of all (`total`) parameters, the adapter's included."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return {
+        "trainable": sum(size for size, trainable in sizes if trainable),
+        "total": sum(size for size, _ in sizes),
+    }

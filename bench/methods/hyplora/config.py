@@ -1,0 +1,158 @@
+"""The configuration of HypLoRA as a ``peft.PeftConfig``.
+
+Usage::
+
+    config = HypLoraConfig(r=16, lora_alpha=32, target_modules=["q_proj", "v_proj"], curvature=0.5)
+    model = peft.get_peft_model(base, config)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+from peft import PeftConfig, PeftType
+
+from bench.methods.hyplora.gate import VARIANTS
+
+
+def add_peft_type(name: str) -> PeftType:
+    """Make ``name`` a member of ``peft.PeftType``, if it is not one.
+
+    peft looks a saved adapter's method up by that enumeration and registers no method whose name
+    is not in it, but has no public way to extend it.
+
+    Args:
+        name: the method's name in upper case.
+
+    Returns:
+        The member.
+    """
+    if name not in PeftType.__members__:
+        member = str.__new__(PeftType, name)
+        vars(member).update(
+            _name_=name, _value_=name, __objclass__=PeftType, _sort_order_=len(PeftType)
+        )
+        PeftType._member_names_.append(name)
+        PeftType._member_map_[name] = member
+        PeftType._value2member_map_[name] = member
+        # newer Pythons look members up here as well
+        getattr(PeftType, "_hashable_values_", []).append(name)
+        type.__setattr__(PeftType, name, member)
+    return PeftType[name]
+
+
+HYPLORA = add_peft_type("HYPLORA")
+
+
+@dataclass
+class HypLoraConfig(PeftConfig):
+    """Configuration of HypLoRA (arXiv 2410.04010), the low-rank update in hyperbolic space.
+
+    At ``B = 0`` the gate of a token of unit RMS is ``sqrt(K) sinh(1/sqrt(K)) / sqrt(d)``, 0.026 at
+    d = 2048 and K = 1: with the same ``lora_alpha`` HypLoRA starts about ``sqrt(d)`` weaker than
+    LoRA, and changing ``curvature`` changes the scale as well.
+
+    Args:
+        r: rank of the update, at most ``min(in_features, out_features)`` of every target.
+        lora_alpha: the update is multiplied by ``lora_alpha / r``.
+        lora_dropout: dropout on A's input, in [0, 1). The norm is taken without it.
+        target_modules: names or a regular expression of the linear layers to adapt, as in peft's
+            LoRA; None takes peft's defaults for the model's architecture, "all-linear" all of them.
+        variant: the low-rank transformation in hyperbolic space. "rotation" is the paper's (eq. 10
+            and 18-20): it acts on the space coordinates and recomputes the time.
+        curvature: K, the number that the paper calls curvature: points satisfy ``<p, p> = -K``, so
+            the sectional curvature is ``-1/K`` and a large K is nearly flat.
+        learnable_curvature: train K, one for each layer, from ``curvature`` on; else it is saved
+            with the adapter but fixed.
+        norm_scale: tokens are divided by this learnable number s before the exponential map; here
+            is where it starts. "sqrt_dim" is ``sqrt(in_features)``: unit RMS becomes unit length.
+        max_radius: where ``|x| / (s sqrt(K))`` is clamped, since sinh of an outlier token
+            overflows; 12 is the authors' value. On a GPU the scalars are float32, which ends
+            near 40.
+        exclude_modules: names or a regular expression of modules not to adapt.
+        layers_to_transform: indices of the only layers to adapt; needs a list of targets.
+        layers_pattern: the name of the list of layers, where it is not a usual one.
+        modules_to_save: further modules to train in full and to save with the adapter.
+        rank_pattern: ranks that differ from ``r``, by layer name or regular expression.
+        alpha_pattern: alphas that differ from ``lora_alpha``, likewise.
+
+    Raises:
+        ValueError: a value is out of its range; the message says what is allowed.
+    """
+
+    r: int = field(default=8, metadata={"help": "rank of the update"})
+    lora_alpha: float = field(default=16, metadata={"help": "scale; multiplied by 1/r"})
+    lora_dropout: float = field(default=0.0, metadata={"help": "dropout on A's input"})
+    target_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "names or regular expression of the layers to adapt"}
+    )
+    variant: str = field(default="rotation", metadata={"help": f"one of {', '.join(VARIANTS)}"})
+    curvature: float = field(default=1.0, metadata={"help": "K; sectional curvature is -1/K"})
+    learnable_curvature: bool = field(default=False, metadata={"help": "train K"})
+    norm_scale: float | str = field(
+        default="sqrt_dim", metadata={"help": "initial divisor of tokens: 'sqrt_dim' or a number"}
+    )
+    max_radius: float = field(default=12.0, metadata={"help": "clamp of the hyperbolic radius"})
+    exclude_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "names or regular expression of modules to leave alone"}
+    )
+    layers_to_transform: list[int] | int | None = field(
+        default=None, metadata={"help": "indices of the only layers to adapt"}
+    )
+    layers_pattern: list[str] | str | None = field(
+        default=None, metadata={"help": "name of the list of layers, where it is not a usual one"}
+    )
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "further modules to train in full and to save"}
+    )
+    rank_pattern: dict[str, int] = field(
+        default_factory=dict, metadata={"help": "ranks that differ from r, by layer"}
+    )
+    alpha_pattern: dict[str, float] = field(
+        default_factory=dict, metadata={"help": "alphas that differ from lora_alpha, by layer"}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = HYPLORA
+        for name in ("target_modules", "exclude_modules"):
+            value = getattr(self, name)
+            if isinstance(value, (list, tuple)):
+                setattr(self, name, set(value))
+        self._check()
+
+    def _check(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ValueError(f"unknown variant {self.variant!r}: known are {', '.join(VARIANTS)}")
+        for name, rank in {"r": self.r, **self.rank_pattern}.items():
+            if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+                where = "r" if name == "r" else f"rank_pattern[{name!r}]"
+                raise ValueError(f"{where} must be a whole number of at least 1, got {rank!r}")
+        _require_positive("curvature", self.curvature)
+        _require_positive("max_radius", self.max_radius)
+        _require_positive("lora_alpha", self.lora_alpha)
+        for name, alpha in self.alpha_pattern.items():
+            _require_positive(f"alpha_pattern[{name!r}]", alpha)
+        if not (_is_number(self.lora_dropout) and 0 <= self.lora_dropout < 1):
+            raise ValueError(f"lora_dropout must be in [0, 1), got {self.lora_dropout!r}")
+        if self.norm_scale != "sqrt_dim":
+            _require_positive("norm_scale", self.norm_scale, " or 'sqrt_dim'")
+        if isinstance(self.target_modules, str):
+            for name in ("layers_to_transform", "layers_pattern"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name} needs target_modules as a list of names, not as the regular "
+                        f"expression {self.target_modules!r}"
+                    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require_positive(name: str, value: Any, otherwise: str = "") -> None:
+    if not (_is_number(value) and value > 0):
+        raise ValueError(f"{name} must be a positive finite number{otherwise}, got {value!r}")

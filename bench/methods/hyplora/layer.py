@@ -1,0 +1,256 @@
+"""A linear layer with HypLoRA adapters beside it.
+
+    x ──> base_layer ───────────────────────> + ──> result
+    x ──> dropout ──> A ──> h ──> × ──> B ────^
+    |x|, h, B^T B ──> gate ───────^
+
+State of an adapter, all of it saved: ``hyplora_A[name].weight (r, d)``, ``hyplora_B[name].weight
+(m, r)``, ``hyplora_K[name]`` the raw curvature (``K = softplus(raw)``, frozen unless it is to be
+learnt) and ``hyplora_s[name]`` the norm scale. The last two have shape (1,), since fully sharded
+training takes no scalars, and never fall below float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from bench.methods.hyplora.config import HypLoraConfig
+from bench.methods.hyplora.gate import VARIANTS, GramCache, autocasting
+
+NOT_LINEAR = (
+    "HypLoRA cannot be merged into the base weights: each token's update is scaled by a gate that "
+    "depends on the token's norm, so the map is not linear in its input and no weight matrix "
+    "equals it. Keep the adapter beside the base (save_pretrained, PeftModel.from_pretrained), "
+    "take the base back with unload(), or train plain LoRA where a merged model is needed."
+)
+
+
+class ScalarDict(nn.ParameterDict):
+    """Parameters that follow the model's device, but whose dtype stays at least float32.
+
+    bfloat16 keeps 8 bits: s = sqrt(2048) = 45.2548 would become 45.25, and an optimiser's steps of
+    less than 0.1 would vanish.
+    """
+
+    def _apply(self, fn, recurse: bool = True):
+        def keep_wide(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            if moved.dtype.itemsize >= 4:
+                return moved
+            return tensor.to(device=moved.device, dtype=torch.float32)
+
+        return super()._apply(keep_wide, recurse)
+
+
+class HypLoraLinear(nn.Module, BaseTunerLayer):
+    """``torch.nn.Linear`` and its HypLoRA adapters.
+
+    Args:
+        base_layer: the layer to wrap; anything that is a ``torch.nn.Linear``.
+        adapter_name: name of the first adapter.
+        config: its configuration.
+        r: its rank.
+        lora_alpha: its alpha.
+        layer_name: the layer's name in the model, for messages.
+
+    Raises:
+        ValueError: the rank does not fit the layer.
+    """
+
+    adapter_layer_names = ("hyplora_A", "hyplora_B", "hyplora_K", "hyplora_s")
+    other_param_names = (
+        "hyplora_dropout",
+        "r",
+        "lora_alpha",
+        "scaling",
+        "max_radius",
+        "variant",
+        "gram_cache",
+    )
+
+    def __init__(
+        self,
+        base_layer: nn.Linear,
+        adapter_name: str,
+        config: HypLoraConfig,
+        *,
+        r: int,
+        lora_alpha: float,
+        layer_name: str,
+    ) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
+        self.hyplora_A = nn.ModuleDict()
+        self.hyplora_B = nn.ModuleDict()
+        self.hyplora_K = ScalarDict()
+        self.hyplora_s = ScalarDict()
+        self.hyplora_dropout = nn.ModuleDict()
+        self.r: dict[str, int] = {}
+        self.lora_alpha: dict[str, float] = {}
+        self.scaling: dict[str, float] = {}
+        self.max_radius: dict[str, float] = {}
+        self.variant: dict[str, str] = {}
+        self.gram_cache: dict[str, GramCache] = {}
+        # the class attribute is one dictionary for all of peft's layers
+        self.frozen_peft_weight_names = {}
+        self._disable_adapters = False
+        self.merged_adapters: list[str] = []
+        self._active_adapter = adapter_name
+        self.update_layer(adapter_name, config, r=r, lora_alpha=lora_alpha, layer_name=layer_name)
+
+    def update_layer(
+        self,
+        adapter_name: str,
+        config: HypLoraConfig,
+        *,
+        r: int,
+        lora_alpha: float,
+        layer_name: str,
+    ) -> None:
+        """Add an adapter, or replace the one of that name.
+
+        A is drawn as peft's LoRA draws it, from the same random numbers: with one seed both methods
+        start from the same A. B starts at 0, so the layer starts as the base.
+
+        Raises:
+            ValueError: ``r`` is larger than the layer's smaller side.
+        """
+        limit = min(self.in_features, self.out_features)
+        if r > limit:
+            raise ValueError(
+                f"r={r} is too large for the layer {layer_name!r} "
+                f"({self.in_features} -> {self.out_features}): its rank is at most {limit}. "
+                f"Lower r, or give this layer its own rank in rank_pattern."
+            )
+        variant = VARIANTS[config.variant]
+        self.r[adapter_name] = r
+        self.lora_alpha[adapter_name] = lora_alpha
+        self.scaling[adapter_name] = lora_alpha / r
+        self.max_radius[adapter_name] = config.max_radius
+        self.variant[adapter_name] = config.variant
+        self.gram_cache[adapter_name] = GramCache()
+        self.hyplora_dropout[adapter_name] = (
+            nn.Dropout(config.lora_dropout) if config.lora_dropout > 0 else nn.Identity()
+        )
+        extra = variant.time_columns
+        A = nn.Linear(self.in_features + extra, r, bias=False)
+        B = nn.Linear(r + extra, self.out_features, bias=False)
+        nn.init.kaiming_uniform_(A.weight, a=math.sqrt(5))
+        nn.init.zeros_(B.weight)
+        _, base_dtype = self._get_base_layer_device_and_dtype(self.get_base_layer())
+        # a quantised base has no dtype that factors could be trained in
+        if base_dtype is not None and base_dtype.is_floating_point and base_dtype.itemsize >= 2:
+            A, B = A.to(base_dtype), B.to(base_dtype)
+        self.hyplora_A[adapter_name], self.hyplora_B[adapter_name] = A, B
+
+        s = math.sqrt(self.in_features) if config.norm_scale == "sqrt_dim" else config.norm_scale
+        raw = variant.raw_from_curvature(config.curvature)
+        dtype = torch.float64 if base_dtype == torch.float64 else torch.float32
+        self.hyplora_K[adapter_name] = nn.Parameter(torch.tensor([raw], dtype=dtype))
+        self.hyplora_s[adapter_name] = nn.Parameter(torch.tensor([s], dtype=dtype))
+        if config.learnable_curvature:
+            self.frozen_peft_weight_names.pop(adapter_name, None)
+        else:
+            # a parameter, so that it is saved; frozen by name, or set_adapter() would train it
+            self.frozen_peft_weight_names[adapter_name] = ("hyplora_K",)
+
+        self._move_adapter_to_device_of_base_layer(adapter_name)
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def _move_adapter_to_device_of_base_layer(
+        self, adapter_name: str, device: torch.device | None = None
+    ) -> None:
+        """Move an adapter to the base's device, and leave its dtype alone.
+
+        peft's own casts to the base's dtype as well: on a bfloat16 base that rounds K and s, and
+        the factors of a checkpoint that was just loaded.
+        """
+        if device is None:
+            device, _ = self._get_base_layer_device_and_dtype(self.get_base_layer())
+        if device is None or device.type == "meta":
+            return
+        for name in self.adapter_layer_names:
+            container = getattr(self, name)
+            if adapter_name not in container:
+                continue
+            item = container[adapter_name]
+            for parameter in item.parameters() if isinstance(item, nn.Module) else [item]:
+                if not parameter.is_meta:  # else its values come later, with the checkpoint
+                    parameter.data = parameter.data.to(device)
+
+    def curvature(self, adapter_name: str) -> Tensor:
+        """K of an adapter, shape (1,): the number in ``<p, p> = -K``."""
+        variant = VARIANTS[self.variant[adapter_name]]
+        return variant.curvature_from_raw(self.hyplora_K[adapter_name])
+
+    def _delta(self, adapter_name: str, x: Tensor) -> Tensor:
+        A = self.hyplora_A[adapter_name].weight
+        B = self.hyplora_B[adapter_name].weight
+        dropped = self.hyplora_dropout[adapter_name](x)
+        if not autocasting(x.device):  # else autocast picks the dtype
+            dropped = self._cast_input_dtype(dropped, A.dtype)
+        frozen = not (self.training or (B.requires_grad and torch.is_grad_enabled()))
+        return VARIANTS[self.variant[adapter_name]].delta(
+            x,
+            dropped,
+            A,
+            B,
+            self.curvature(adapter_name),
+            self.hyplora_s[adapter_name],
+            max_radius=self.max_radius[adapter_name],
+            scaling=self.scaling[adapter_name],
+            gram_B=self.gram_cache[adapter_name].get(B) if frozen else None,
+        )
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The base layer's result plus the update of each active adapter.
+
+        Args:
+            x: ``(..., in_features)``.
+            *args: passed on to the base layer.
+            **kwargs: likewise.
+
+        Returns:
+            ``(..., out_features)`` in the dtype of the base layer's result.
+        """
+        result = self.base_layer(x, *args, **kwargs)
+        if self.disable_adapters:
+            return result
+        dtype = result.dtype
+        for adapter_name in self.active_adapters:
+            if adapter_name in self.hyplora_A:
+                result = result + self._delta(adapter_name, x)
+        return result.to(dtype)
+
+    def _clear_caches(self) -> None:
+        for cache in self.gram_cache.values():
+            cache.clear()
+
+    def train(self, mode: bool = True) -> HypLoraLinear:
+        """Set the mode. Both drop the kept Gram matrices, which miss writes through ``.data``."""
+        self._clear_caches()
+        return super().train(mode)
+
+    def _apply(self, fn, recurse: bool = True):
+        self._clear_caches()
+        return super()._apply(fn, recurse)
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Refuse: there is no such weight matrix.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(NOT_LINEAR)
+
+    def unmerge(self) -> None:
+        """Nothing to do, since nothing is ever merged."""
+
+    def __repr__(self) -> str:
+        return "hyplora." + super().__repr__()

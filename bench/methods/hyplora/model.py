@@ -1,0 +1,57 @@
+"""HypLoRA as a tuner of peft: which layers are wrapped, and how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peft.tuners.tuners_utils import BaseTuner
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+from peft.utils.other import get_pattern_key
+from torch import nn
+
+from bench.methods.hyplora.config import HypLoraConfig
+from bench.methods.hyplora.layer import NOT_LINEAR, HypLoraLinear
+
+
+class HypLoraModel(BaseTuner):
+    """A model whose target layers carry HypLoRA adapters. Made by ``peft.get_peft_model``."""
+
+    prefix = "hyplora_"
+    tuner_layer_cls = HypLoraLinear
+    # the architectures' attention projections, as for LoRA
+    target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+    def _create_and_replace(
+        self,
+        peft_config: HypLoraConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
+        ranks, alphas = peft_config.rank_pattern, peft_config.alpha_pattern
+        rank_key = get_pattern_key(list(ranks), current_key)
+        alpha_key = get_pattern_key(list(alphas), current_key)
+        sizes: dict[str, Any] = {
+            "r": ranks.get(rank_key, peft_config.r),
+            "lora_alpha": alphas.get(alpha_key, peft_config.lora_alpha),
+            "layer_name": current_key,
+        }
+        if isinstance(target, HypLoraLinear):
+            target.update_layer(adapter_name, peft_config, **sizes)
+            return
+        if not isinstance(target, nn.Linear):
+            raise ValueError(
+                f"HypLoRA adapts torch.nn.Linear layers, but target_modules matches "
+                f"{current_key!r}, which is a {type(target).__name__}. Name only linear layers in "
+                f"target_modules, or leave this one out with exclude_modules."
+            )
+        layer = HypLoraLinear(target, adapter_name, peft_config, **sizes)
+        if adapter_name not in self.active_adapters:
+            layer.requires_grad_(False)  # a further adapter trains once it is made active
+        self._replace_module(parent, target_name, layer, target)
+
+    def _check_merge_allowed(self) -> None:
+        raise NotImplementedError(NOT_LINEAR)
