@@ -14,7 +14,6 @@ from bench.progress import Progress
 ASIDES = (
     ".*does not have many workers.*",
     ".*treespec.*",
-    ".*is_gradient_checkpointing.*",
     ".*Checkpoint directory .* exists.*",
     ".*your dataloader is not resumable.*",  # ours starts at the right step
     ".*max_epochs. was not set.*",
