@@ -66,7 +66,7 @@ def test_precision_dtype_and_contents_are_part_of_the_identity(compose):
 
 
 def test_the_rate_of_a_method_is_that_for_the_base(compose):
-    assert compose("method=lora").train.lr == 1e-2
+    assert compose("method=lora").train.lr == 3e-3
     assert compose("method=lora", "model=hub", "model.path=a/b").train.lr == 3e-4
     assert compose("method=lora", "train.lr=0.5").train.lr == 0.5
 
