@@ -208,6 +208,7 @@ def _record(
             "validation": len(prepared.problems.validation),
         },
         "training": training,
+        "options": experiment.method.options,
         "config": asdict(experiment),
         "train": asdict(experiment.train) | {"precision": prepared.precision},
         "hashes": prepared.hashes,

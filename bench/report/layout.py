@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from bench.report.compare import BesideCell, Comparison
 from bench.report.names import method_label
@@ -48,12 +49,33 @@ def facts(table: Table) -> dict[str, str]:
     ]
     if curvatures:
         found["Curvature"] = _by_value(curvatures)
-    trained = [row for row in table.rows if row.method != "none" and row.train]
-    for name in dict.fromkeys(name for row in trained for name in row.train):
-        found[f"train.{name}"] = _by_value(
-            (row.label, str(row.train.get(name, EMPTY))) for row in trained
-        )
+    trained = [row for row in table.rows if row.train]
+    if trained:
+        found["Trained on"] = _by_value((row.label, _training_rows(row)) for row in trained)
+        found |= _settings("Training", [(row.label, row.train) for row in trained])
+        found |= _settings("Adapter", [(row.label, row.options) for row in trained])
     return found
+
+
+def _training_rows(row: Row) -> str:
+    return f"{row.training_rows} rows, {row.training_rows_too_long} left out as too long"
+
+
+def _settings(title: str, rows: list[tuple[str, dict[str, Any]]]) -> dict[str, str]:
+    """A line of the settings that all rows share, then one for each that tells them apart.
+
+    A setting that not every row has (a curvature, a norm scale) belongs to its method and is left
+    to the record.
+    """
+    names = [name for name in rows[0][1] if all(name in settings for _, settings in rows)]
+    lines = {n: _by_value((label, _plain(settings[n])) for label, settings in rows) for n in names}
+    shared = {n for n in names if len({_plain(settings[n]) for _, settings in rows}) == 1}
+    found = {title: ", ".join(f"{n} {lines[n]}" for n in names if n in shared)} if shared else {}
+    return found | {n: lines[n] for n in names if n not in shared}
+
+
+def _plain(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def sections(table: Table) -> list[Section]:

@@ -11,7 +11,7 @@ Record = Mapping[str, Any]
 # Two runs that differ here did not answer the same question, so no table holds both.
 SHARED = ("model", "published_base", "data", "protocol")
 # What a run may choose for its machine without changing its result.
-MACHINE_ONLY = ("micro_batch_size", "workers", "num_workers")
+MACHINE_ONLY = ("micro_batch_size", "workers", "validations", "checkpoint_minutes")
 
 
 def select(records: Iterable[Record]) -> list[Record]:
@@ -85,11 +85,15 @@ def _differ_in_seed_alone(runs: Sequence[Record]) -> None:
             )
 
 
+def training_settings(run: Record) -> dict[str, Any]:
+    """How a run was trained, less what changes no result; empty where nothing was trained."""
+    if run.get("seed") is None:
+        return {}
+    return {k: v for k, v in (run.get("train") or {}).items() if k not in MACHINE_ONLY}
+
+
 def _settings(run: Record) -> dict[str, str]:
-    settings = {
-        name: str(value)
-        for name, value in (run.get("train") or {}).items()
-        if name not in MACHINE_ONLY
-    }
+    settings = {name: str(value) for name, value in training_settings(run).items()}
+    settings |= {name: str(value) for name, value in (run.get("options") or {}).items()}
     settings["trainable parameters"] = str((run.get("parameters") or {}).get("trainable"))
     return settings

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bench.report.names import key_of
-from bench.report.records import Record
+from bench.report.records import Record, training_settings
 from bench.report.spec import TableSpec
 
 AVERAGES = ("micro", "macro")
@@ -73,7 +73,10 @@ class Row:
         finetune_seconds: Mean wall time of fine-tuning; None where nothing was trained.
         evaluate_seconds: Mean wall time of evaluation.
         format_rate: Percent of all answers in the form that was asked for, mean over runs.
-        train: Training settings of its runs.
+        train: Training settings of its runs, less what changes no result.
+        options: The method's own settings.
+        training_rows: Rows that were trained on, the same in all its runs.
+        training_rows_too_long: Rows left out because the model's context is shorter.
         unscored: For each benchmark that a run lacks, the seeds of those runs.
     """
 
@@ -88,6 +91,9 @@ class Row:
     evaluate_seconds: float | None
     format_rate: float | None
     train: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    training_rows: int | None = None
+    training_rows_too_long: int | None = None
     unscored: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     run_ids: tuple[str, ...] = ()
     identities: tuple[str, ...] = ()
@@ -152,7 +158,10 @@ def row_of(runs: Sequence[Record], label: str, columns: Sequence[Column], metric
         finetune_seconds=_mean((run.get("seconds") or {}).get("finetune") for run in runs),
         evaluate_seconds=_mean((run.get("seconds") or {}).get("evaluate") for run in runs),
         format_rate=_mean(_format_rate(run) for run in runs),
-        train=dict(first.get("train") or {}),
+        train=training_settings(first),
+        options=dict(first.get("options") or {}),
+        training_rows=(first.get("rows") or {}).get("train"),
+        training_rows_too_long=(first.get("rows") or {}).get("train_too_long"),
         unscored=unscored,
         run_ids=tuple(run.get("run_id", "") for run in runs),
         identities=tuple(run["identity"] for run in runs),

@@ -23,7 +23,10 @@ def package_versions() -> dict[str, str]:
 
 
 def git_state(project: Path) -> dict[str, Any]:
-    """The commit and whether the tree differs from it; commit None outside of a checkout."""
+    """The commit and whether the tree differs from it; commit None outside of a checkout.
+
+    What runs and reports write into results/ does not make a tree differ.
+    """
 
     def git(*words: str) -> str:
         return subprocess.run(
@@ -31,7 +34,8 @@ def git_state(project: Path) -> dict[str, Any]:
         ).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        changed = git("status", "--porcelain", "--", ".", ":(exclude)results")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": False}
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from bench.tracking.provenance import git_state
 from bench.tracking.record import flat, write_json, write_text
 from bench.tracking.store import Store
 
@@ -107,3 +108,24 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         write_text(path, "new")
     assert path.read_text() == "old"
+
+
+def test_results_do_not_make_a_tree_differ_but_code_does(tmp_path):
+    def git(*words):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *words], check=True)
+
+    (tmp_path / "results").mkdir()
+    (tmp_path / "code.py").write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    (tmp_path / "results" / "table.md").write_text("new")
+    assert git_state(tmp_path)["dirty"] is False
+    (tmp_path / "code.py").write_text("2")
+    assert git_state(tmp_path)["dirty"] is True
+    assert len(git_state(tmp_path)["commit"]) == 40
+
+
+def test_outside_of_a_checkout_there_is_no_commit(tmp_path):
+    assert git_state(tmp_path) == {"commit": None, "dirty": False}
