@@ -9,6 +9,7 @@ ARGS ?=
 # process are slower than one.
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
+export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-slow test-gpu lint tiny-base dashboard clean reproduce-table3

@@ -35,6 +35,7 @@ class Store:
         """
         # MLflow reports its own use to a server of its makers unless told not to.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
         for noisy in ("alembic", "mlflow.store.db.utils"):
