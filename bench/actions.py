@@ -1,4 +1,8 @@
-"""What a run can do, by the name of its file in conf/action/."""
+"""What a run can do, by the name of its file in conf/action/.
+
+An action takes the resolved configuration and returns plain data, which a sweep's workers can hand
+to their parent: a `summary` of one line, and for a run its `record` and whether it was `found`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Any
 
 
 def finetune(config: dict[str, Any]) -> dict[str, Any]:
-    """Fine-tune, evaluate and record; says where the run's files are."""
+    """Fine-tune, evaluate and record."""
     from bench.config import read_experiment
     from bench.experiment import run
     from bench.progress import duration
@@ -17,8 +21,8 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
     times = [record["seconds"][part] for part in ("finetune", "evaluate")]
     told = "on record already" if outcome.found else f"took {duration(sum(filter(None, times)))}"
-    print(f"{outcome.name}: {scores} ({told}) -> {outcome.folder}", flush=True)
-    return {"name": outcome.name, "found": outcome.found, "record": record}
+    summary = f"{outcome.name}: {scores} ({told}) -> {outcome.folder}"
+    return {"summary": summary, "found": outcome.found, "record": record}
 
 
 def pretrain(config: dict[str, Any]) -> dict[str, Any]:
@@ -30,8 +34,7 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
     settings = {k: v for k, v in config["action"].items() if k != "name"}
     settings["output"] = str(PROJECT / settings["output"])
     folder = make(PretrainSettings(**settings))
-    print(f"embedded base -> {folder}")
-    return {"name": "pretrain", "folder": str(folder)}
+    return {"summary": f"embedded base -> {folder}"}
 
 
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {

@@ -21,7 +21,7 @@ if __name__ == "__main__":
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from bench.sweeper import SweepFailed
+from bench.sweeper import SweepFailed, place_in_sweep
 
 
 def run_one(config: DictConfig) -> dict[str, Any]:
@@ -29,7 +29,9 @@ def run_one(config: DictConfig) -> dict[str, Any]:
     from bench.actions import ACTIONS
 
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    return ACTIONS[plain["action"]["name"]](plain)
+    outcome = ACTIONS[plain["action"]["name"]](plain)
+    print(place_in_sweep() + outcome["summary"], flush=True)
+    return outcome
 
 
 def main() -> int:

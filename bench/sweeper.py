@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+JOBS = "HYPLORA_BENCH_JOBS"  # how many runs the sweep at work has
 
 
 class SweepFailed(RuntimeError):
@@ -57,6 +61,7 @@ class GridSweeper(Sweeper):
         self.validate_batch_is_legal(jobs)
         swept = sorted({o.get_key_element() for o in overrides if o.is_sweep_override()})
         print(f"{len(jobs)} runs over {', '.join(swept) or 'nothing'}", flush=True)
+        os.environ[JOBS] = str(len(jobs))  # workers inherit it
 
         began = time.perf_counter()
         returns = self.launcher.launch(jobs, initial_job_idx=0)
@@ -77,6 +82,14 @@ class GridSweeper(Sweeper):
         if failed:
             raise SweepFailed(_tell(failed))
         return outcomes
+
+
+def place_in_sweep() -> str:
+    """`[4/9] ` in the fourth of nine runs of a sweep; empty in a single run."""
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN or JOBS not in os.environ:
+        return ""
+    return f"[{hydra.job.num + 1}/{os.environ[JOBS]}] "
 
 
 def show_table(records: list[dict[str, Any]], config: DictConfig) -> None:

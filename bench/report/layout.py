@@ -58,7 +58,8 @@ def facts(table: Table) -> dict[str, str]:
 
 
 def _training_rows(row: Row) -> str:
-    return f"{row.training_rows} rows, {row.training_rows_too_long} left out as too long"
+    text = f"{row.training_rows} rows, {row.training_rows_too_long} left out as too long"
+    return text if row.padding is None else f"{text}, {row.padding:.0%} padding"
 
 
 def _settings(title: str, rows: list[tuple[str, dict[str, Any]]]) -> dict[str, str]:

@@ -77,6 +77,7 @@ class Row:
         options: The method's own settings.
         training_rows: Rows that were trained on, the same in all its runs.
         training_rows_too_long: Rows left out because the model's context is shorter.
+        padding: Share of the positions in training that was padding, 0 to 1.
         unscored: For each benchmark that a run lacks, the seeds of those runs.
     """
 
@@ -94,6 +95,7 @@ class Row:
     options: dict[str, Any] = field(default_factory=dict)
     training_rows: int | None = None
     training_rows_too_long: int | None = None
+    padding: float | None = None
     unscored: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     run_ids: tuple[str, ...] = ()
     identities: tuple[str, ...] = ()
@@ -162,6 +164,7 @@ def row_of(runs: Sequence[Record], label: str, columns: Sequence[Column], metric
         options=dict(first.get("options") or {}),
         training_rows=(first.get("rows") or {}).get("train"),
         training_rows_too_long=(first.get("rows") or {}).get("train_too_long"),
+        padding=_mean((run.get("training") or {}).get("padding") for run in runs),
         unscored=unscored,
         run_ids=tuple(run.get("run_id", "") for run in runs),
         identities=tuple(run["identity"] for run in runs),

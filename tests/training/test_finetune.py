@@ -1,6 +1,7 @@
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,9 @@ from peft import LoraConfig, get_peft_model
 from bench.data.batches import IGNORED, Example
 from bench.training.finetune import FineTuning, finetune, target_loss
 from bench.training.settings import TrainSettings
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
+METHODS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "none")
 
 SETTINGS = TrainSettings(
     lr=1e-2,
@@ -164,15 +168,15 @@ def test_training_imports_neither_hydra_nor_mlflow():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("method", ["lora", "hyplora"])
-def test_one_step_on_a_gpu_lowers_the_loss(local_base, method):
+@pytest.mark.parametrize("name", METHODS)
+def test_one_step_on_a_gpu_lowers_the_loss(local_base, compose, name):
     from bench.methods import attach
 
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU here")
-    options = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]}
+    method = compose(f"method={name}", "++method.r=4").method
     torch.manual_seed(0)
-    model = attach(base_of(local_base).cuda(), method, options)
+    model = attach(base_of(local_base).cuda(), method.module, method.options)
     rows = examples(8)
     settings = dataclasses.replace(SETTINGS, precision="auto", epochs=1.0, warmup=0.0)
     first = finetune(model, rows, [], settings, 0, 0).losses[0][1]
