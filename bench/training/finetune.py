@@ -12,11 +12,11 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F
-from lightning.pytorch.callbacks import Callback
 
-from bench.data.batches import IGNORED, Example, Steps, collate, step_order
-from bench.training.console import ShowProgress, quiet_lightning
+from bench.data.batches import Example, Steps, collate, step_order
+from bench.training.callbacks import SaveState, ShowProgress, Validate
+from bench.training.console import quiet_lightning
+from bench.training.loss import target_loss
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.settings import TrainSettings
 
@@ -40,20 +40,6 @@ class FineTuned:
     target_tokens: int
     losses: list[tuple[int, float]] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
-
-
-def target_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The sum of the cross-entropy over a micro-batch's target tokens, float32."""
-    logits = model(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-    ).logits
-    labels = batch["labels"][:, 1:]
-    # A model may put virtual tokens in front (prefix and prompt tuning): the last positions are
-    # the ones that belong to the labels.
-    logits = logits[:, -batch["labels"].shape[1] : -1]
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
 
 
 class FineTuning(L.LightningModule):
@@ -136,48 +122,6 @@ class StepLoader:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self.steps[step] for step in range(self.first, len(self.steps)))
-
-
-class Validate(Callback):
-    """Takes the validation loss so often, evenly spread over the steps, the last at their end.
-
-    Not Lightning's validation loop: its counters do not survive a resume within an epoch.
-    """
-
-    def __init__(self, batches: list[dict[str, torch.Tensor]], times: int) -> None:
-        self.batches, self.times = batches, times
-        self.targets = sum(int((b["labels"][:, 1:] != IGNORED).sum()) for b in batches)
-
-    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
-        step, total = module.global_step, module.total_steps
-        if step * self.times // total == (step - 1) * self.times // total:
-            return
-        module.eval()
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
-            loss = sum(
-                float(target_loss(module.model, trainer.strategy.batch_to_device(batch)))
-                for batch in self.batches
-            )
-        module.train()
-        module.validation.append((step, loss / self.targets))
-
-
-class SaveState(Callback):
-    """Saves what a resume needs now and then, whole or not at all.
-
-    Not Lightning's ModelCheckpoint: under manual optimisation it passes over its time interval.
-    """
-
-    def __init__(self, path: Path, minutes: float) -> None:
-        self.path, self.seconds = path, 60.0 * minutes
-        self.saved = time.monotonic()
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if time.monotonic() - self.saved >= self.seconds:
-            partial = self.path.with_suffix(".partial")
-            trainer.save_checkpoint(partial)
-            partial.replace(self.path)
-            self.saved = time.monotonic()
 
 
 def resolve_precision(name: str, device: torch.device) -> str:

@@ -17,7 +17,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from bench.data.synthetic.corpus import documents
 from bench.models.tiny_base import llama_config
 from bench.models.tokenizer import train_tokenizer
-from bench.training.console import ShowProgress, quiet_lightning
+from bench.training.callbacks import ShowProgress
+from bench.training.console import quiet_lightning
 from bench.training.optimizer import adamw, learning_rate_factor
 
 TOKENIZER_DOCUMENTS = 20_000

@@ -8,7 +8,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from bench.data.batches import IGNORED, Example
-from bench.training.finetune import FineTuning, finetune, target_loss
+from bench.training.finetune import FineTuning, finetune
+from bench.training.loss import target_loss
 from bench.training.settings import TrainSettings
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"

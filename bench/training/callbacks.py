@@ -1,0 +1,78 @@
+"""What happens around the steps of a training: progress, validation, saving for a resume."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from bench.data.batches import IGNORED
+from bench.progress import Progress
+from bench.training.loss import target_loss
+
+
+class ShowProgress(Callback):
+    """Tells step, loss and remaining time; the module has `total_steps` and `last_loss`."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.progress: Progress | None = None
+
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
+        self.progress = Progress(self.title, module.total_steps, "step", start=module.global_step)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        assert self.progress is not None
+        self.progress.update(1, loss=module.last_loss)
+
+    def teardown(self, trainer: L.Trainer, module: Any, stage: str) -> None:
+        if self.progress is not None:
+            self.progress.close()
+
+
+class Validate(Callback):
+    """Takes the validation loss so often, evenly spread over the steps, the last at their end.
+
+    Not Lightning's validation loop: its counters do not survive a resume within an epoch.
+    """
+
+    def __init__(self, batches: list[dict[str, torch.Tensor]], times: int) -> None:
+        self.batches, self.times = batches, times
+        self.targets = sum(int((b["labels"][:, 1:] != IGNORED).sum()) for b in batches)
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        step, total = module.global_step, module.total_steps
+        if step * self.times // total == (step - 1) * self.times // total:
+            return
+        module.eval()
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            loss = sum(
+                float(target_loss(module.model, trainer.strategy.batch_to_device(batch)))
+                for batch in self.batches
+            )
+        module.train()
+        module.validation.append((step, loss / self.targets))
+
+
+class SaveState(Callback):
+    """Saves what a resume needs now and then, whole or not at all.
+
+    Not Lightning's ModelCheckpoint: under manual optimisation it passes over its time interval.
+    """
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path, self.seconds = path, 60.0 * minutes
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if time.monotonic() - self.saved >= self.seconds:
+            partial = self.path.with_suffix(".partial")
+            trainer.save_checkpoint(partial)
+            partial.replace(self.path)
+            self.saved = time.monotonic()
