@@ -1,4 +1,4 @@
-"""The error that means: what was asked for can't be done, and the person can mend it."""
+"""The errors that the command line tells in one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ class InputError(ValueError):
     """Bad input, told in one message: what was given, what is allowed, what to type instead.
 
     The command line prints the message without a traceback and ends with exit code 2.
+    """
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end by SIGTERM, as schedulers do; the run can go on later.
+
+    Like Ctrl-C it is no Exception: a sweep ends with it and does not begin its next run.
     """
 
 

@@ -48,7 +48,8 @@ class Progress:
         now = time.monotonic()
         if now - self.told >= self.seconds and self.done < self.total:
             self.told = now
-            left = (now - self.began) / (self.done - self.first) * (self.total - self.done)
+            pace = (now - self.began) / max(1, self.done - self.first)
+            left = pace * (self.total - self.done)
             told = "".join(f", {name} {float(value):.3f}" for name, value in facts.items())
             print(
                 f"{self.title}: {self.done}/{self.total} {self.unit}{told}, {duration(left)} left",

@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
 
-import bench.methods  # noqa: F401  (registers our methods, so that peft can load them)
 from bench.errors import InputError
+from bench.methods import peft_config
+
+
+def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
+    """A method's peft configuration, made before a base is loaded for it.
+
+    Raises:
+        InputError: an option is unknown or out of range.
+    """
+    try:
+        return peft_config(module, options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"method: {error}") from error
+
+
+def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's options as an adapter was saved with them.
+
+    Args:
+        folder: of the saved adapter.
+        module: of the method that the command names.
+        options: that method's options; those that the adapter's configuration has are replaced.
+
+    Raises:
+        InputError: the folder holds no adapter, or one of another method.
+    """
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"adapter={folder}: no {name} there; give the folder of a saved adapter, like "
+                "results/runs/<id>/adapter"
+            )
+    saved = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config = check_options(module, options)
+    kind = str(getattr(config.peft_type, "value", config.peft_type)) if config else "no adapter"
+    expected = {"peft_type": kind} | {
+        key: getattr(config, key) for key in ("variant", "use_dora") if hasattr(config, key)
+    }
+    for key, value in expected.items():
+        if saved.get(key) != value:
+            raise InputError(
+                f"adapter={folder}: its {key} is {saved.get(key)}, that of the method named is "
+                f"{value}; name the method that it was trained with, method=NAME"
+            )
+    return {key: saved.get(key, value) for key, value in options.items()}
 
 
 def save_adapter(model: Any, folder: Path) -> None:
@@ -29,6 +76,16 @@ def load_adapter(base: Any, folder: Path) -> Any:
         InputError: the adapter can't be read or does not fit the base.
     """
     try:
-        return PeftModel.from_pretrained(base, str(folder)).eval()
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        model = PeftModel.from_pretrained(base, str(folder)).eval()
+        with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
+            saved = set(weights.keys())
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise InputError(f"the adapter {folder} can't be put on this base: {error}") from error
+    # peft passes over what one of the two lacks.
+    there = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    if saved != there:
+        raise InputError(
+            f"the adapter {folder} does not fit this base: it has {len(saved - there)} tensors "
+            f"that the base has no layer for, and lacks {len(there - saved)}"
+        )
+    return model

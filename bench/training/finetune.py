@@ -12,13 +12,17 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from bench.data.batches import Example, Steps, collate, step_order
+from bench.errors import Terminated
 from bench.training.callbacks import SaveState, ShowProgress, Validate
 from bench.training.console import quiet_lightning
 from bench.training.loss import target_loss
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.settings import TrainSettings
+
+LOSSES = 100  # how many training losses are recorded at most
 
 
 @dataclass
@@ -29,7 +33,7 @@ class FineTuned:
         steps: optimiser steps.
         seconds: wall time of all of them, the parts before a resume included.
         padding: share of the positions that was padding, 0 to 1.
-        losses: (step, training loss of the step) at up to a hundred steps.
+        losses: (step, training loss of the step) at up to `LOSSES` steps.
         validation: (step, validation loss), both per target token.
         target_tokens: tokens that the loss counted, over all steps.
     """
@@ -74,8 +78,12 @@ class FineTuning(L.LightningModule):
         optimizer.zero_grad()
         self.lr_schedulers().step()
         self.last_loss = step_loss
-        if batch["step"] % max(1, self.total_steps // 100) == 0:
+        if batch["step"] % math.ceil(self.total_steps / LOSSES) == 0:
             self.losses.append((batch["step"], float(step_loss)))
+            if not math.isfinite(self.losses[-1][1]):
+                raise FloatingPointError(
+                    f"the loss is {self.losses[-1][1]} at step {batch['step']}: lower train.lr"
+                )
         return step_loss
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -90,7 +98,10 @@ class FineTuning(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Frozen weights are in the base already; buffers (a fixed curvature) are small.
-        frozen = {name for name, p in self.named_parameters() if not p.requires_grad}
+        # Tied weights stand in the state under each of their names.
+        frozen = {
+            name for name, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad
+        }
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if k not in frozen}
         checkpoint["progress"] = {
@@ -104,6 +115,12 @@ class FineTuning(L.LightningModule):
         self.losses = [tuple(entry) for entry in progress["losses"]]
         self.validation = [tuple(entry) for entry in progress["validation"]]
         self.earlier_seconds = progress["seconds"]
+
+    def load_finished(self, state: Path) -> None:
+        """Take over the adapter and the progress of a saved state, without training on."""
+        checkpoint = torch.load(state, weights_only=True, map_location=self.device)
+        self.load_state_dict(checkpoint["state_dict"], strict=False)
+        self.on_load_checkpoint(checkpoint)
 
     @property
     def seconds(self) -> float:
@@ -162,6 +179,8 @@ def finetune(
 
     Raises:
         ValueError: there is nothing to train on, or nothing to train.
+        FloatingPointError: the loss is no longer a number.
+        Terminated: the process was told to end; the last saved state stays.
     """
     if not examples:
         raise ValueError("there is no training row that fits the model's context")
@@ -192,14 +211,14 @@ def finetune(
             *([SaveState(state, settings.checkpoint_minutes)] if state else []),
         ],
     )
-    model.train()
-    if first < len(steps):
-        _fit(
-            trainer,
-            module,
-            StepLoader(steps, first),
-            state if first else None,
-        )
+    if first == len(steps):  # killed between the last step and the saving of the adapter
+        module.load_finished(state)
+    else:
+        model.train()
+        try:
+            _fit(trainer, module, StepLoader(steps, first), state if first else None)
+        finally:
+            model.to(device)  # Lightning leaves the module on the processor
     model.eval()
     return FineTuned(
         steps=len(steps),
@@ -217,13 +236,15 @@ def _fit(
     training: StepLoader,
     state: Path | None,
 ) -> None:
-    """Lightning's fit, with a KeyboardInterrupt that stays one.
+    """Lightning's fit, with a KeyboardInterrupt that stays one and a SIGTERM that is an error.
 
-    Lightning turns it into SystemExit and switches further ones off for good.
+    Lightning turns both into SystemExit, the second with code 0, and switches further Ctrl-C off.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, training, ckpt_path=state, weights_only=True)
+    except SIGTERMException as error:
+        raise Terminated("ended by SIGTERM") from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             signal.signal(signal.SIGINT, handler)

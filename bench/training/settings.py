@@ -17,7 +17,7 @@ class TrainSettings:
         lr: peak learning rate of AdamW.
         epochs: passes over the training rows; fractions are allowed.
         batch_size: problems in an optimiser step.
-        micro_batch_size: problems in one forward pass; changes memory and speed, no result.
+        micro_batch_size: problems in one forward pass; in float32 it changes no result.
         weight_decay: AdamW's, on matrices.
         warmup: share of the steps over which the learning rate rises.
         decay: `linear`, `cosine` or `constant`.

@@ -1,4 +1,6 @@
 import dataclasses
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from bench.data.batches import IGNORED, Example
+from bench.errors import Terminated
 from bench.training.finetune import FineTuning, finetune
 from bench.training.loss import target_loss
 from bench.training.settings import TrainSettings
@@ -143,9 +146,37 @@ def test_a_killed_training_goes_on_exactly_where_it_was(local_base, tmp_path, mo
     assert resumed.validation == undisturbed.validation
 
 
-def test_a_checkpoint_holds_the_adapter_alone(local_base, tmp_path):
+def test_a_training_killed_after_its_last_step_keeps_what_it_learned(local_base, tmp_path):
     often = dataclasses.replace(SETTINGS, checkpoint_minutes=1e-6)
-    trained(base_of(local_base), often, tmp_path)
+    result, weights = trained(base_of(local_base), often, tmp_path)
+    again, weights_again = trained(base_of(local_base), often, tmp_path)
+    assert furthest(weights, weights_again) == 0.0 and again.losses == result.losses
+
+
+def test_a_loss_that_is_no_number_ends_the_training(local_base):
+    model = adapted(base_of(local_base))
+    with torch.no_grad():
+        next(p for p in model.parameters() if p.requires_grad).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"lower train\.lr"):
+        finetune(model, examples(), [], SETTINGS, 0, 0)
+
+
+def test_a_process_told_to_end_says_so_and_not_that_all_is_well(local_base, monkeypatch):
+    whole = FineTuning.training_step
+
+    def terminated(self, batch, index):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return whole(self, batch, index)
+
+    monkeypatch.setattr(FineTuning, "training_step", terminated)
+    with pytest.raises(Terminated):
+        trained(base_of(local_base))
+
+
+@pytest.mark.parametrize("base", ["untied", "tied"])
+def test_a_checkpoint_holds_the_adapter_alone(local_base, fresh_tiny, tmp_path, base):
+    often = dataclasses.replace(SETTINGS, checkpoint_minutes=1e-6)
+    trained(base_of(local_base) if base == "untied" else fresh_tiny[0], often, tmp_path)
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert state and all("lora_" in name for name in state)
 
@@ -181,5 +212,6 @@ def test_one_step_on_a_gpu_lowers_the_loss(local_base, compose, name):
     rows = examples(8)
     settings = dataclasses.replace(SETTINGS, precision="auto", epochs=1.0, warmup=0.0)
     first = finetune(model, rows, [], settings, 0, 0).losses[0][1]
+    assert {p.device.type for p in model.parameters()} == {"cuda"}
     second = finetune(model, rows, [], settings, 0, 0).losses[0][1]
     assert second < first
