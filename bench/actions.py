@@ -6,8 +6,11 @@ to their parent: a `summary` of one line, and for a run its `record` and whether
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
+
+BEGAN = "HYPLORA_BENCH_BEGAN"  # when the command began; a sweep's workers inherit it
 
 
 def finetune(config: dict[str, Any]) -> dict[str, Any]:
@@ -16,7 +19,7 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     from bench.experiment import run
     from bench.progress import duration
 
-    outcome = run(read_experiment(config))
+    outcome = run(read_experiment(config), began=float(os.environ[BEGAN]))
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
     times = [record["seconds"][part] for part in ("finetune", "evaluate")]

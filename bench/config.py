@@ -21,6 +21,13 @@ PROJECT = Path(__file__).resolve().parent.parent
 # Raised by hand when a change to the code alters results: finished runs then count no longer.
 RESULT_VERSION = 1
 
+FLOAT32 = "torch.float32"
+
+
+def results_folder(folder: str) -> Path:
+    """Where runs and tables are written; a relative path is taken from the project."""
+    return PROJECT / Path(folder).expanduser()
+
 
 @dataclass(frozen=True)
 class MethodSettings:
@@ -60,7 +67,7 @@ class MethodSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How test sets are run; `batch_size` is prompts at once and changes no answer."""
+    """How test sets are run; `batch_size` is prompts at once; in float32 it changes no answer."""
 
     batch_size: int
 
@@ -105,7 +112,8 @@ class Experiment:
         if self.method.curvature is not None:
             parts.append(f"K={self.method.curvature:g}")
         if self.adapter is not None:
-            parts.append(f"from {Path(self.adapter).name}")
+            adapter = Path(self.adapter)
+            parts.append(f"from {(adapter.parent if adapter.name == 'adapter' else adapter).name}")
         elif self.method.trained:
             parts.append(f"seed {self.seed}")
         return " ".join(parts)
@@ -113,7 +121,7 @@ class Experiment:
     @property
     def results(self) -> Path:
         """The folder that runs are written to."""
-        return PROJECT / Path(self.tracking.folder).expanduser()
+        return results_folder(self.tracking.folder)
 
 
 SECTIONS = {
@@ -144,19 +152,22 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
                 f"method {method.name} has no learning rate for base {config['model']['name']}: "
                 "give train.lr=RATE"
             )
-    train["lr"] = train["lr"] or 1.0  # never used where nothing is trained
-    sections = {
-        name: _section(kind, name, train if name == "train" else config[name])
-        for name, kind in SECTIONS.items()
-    }
+    elif train["lr"] is None:
+        train["lr"] = 1.0  # never used where nothing is trained
+    model = dict(config["model"])
+    if model["name"] is None:
+        folder = Path(str(model["path"])).expanduser()
+        model["name"] = folder.name if folder.is_dir() else str(model["path"])
+    given = config | {"train": train, "model": model}
+    sections = {name: _section(kind, name, given[name]) for name, kind in SECTIONS.items()}
     seed = config["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise InputError(f"seed must be a whole number of at least 0, got {seed!r}")
     return Experiment(
         method=method,
         seed=seed,
-        force=bool(config["force"]),
-        adapter=config["adapter"],
+        force=_typed("force", config["force"], "bool"),
+        adapter=_typed("adapter", config["adapter"], "str | None"),
         **sections,
     )
 
@@ -184,7 +195,7 @@ def _typed(name: str, value: Any, declared: str) -> Any:
     kinds = declared.split(" | ")
     if value is None and "None" in kinds:
         return None
-    if "float" in kinds and _is_number(value):
+    if "float" in kinds and _is_number(value) and math.isfinite(value):
         return float(value)
     if "int" in kinds and isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -207,10 +218,11 @@ def _is_number(value: Any) -> bool:
 def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dtype: str) -> str:
     """sha256 over all that can change a run's result.
 
-    Left out is what cannot: paths (the contents' hashes stand for them), batch sizes that only
-    split work, where and how often things are saved, `force`; the training settings, the training
-    rows and the seed where nothing is trained. A curvature is among the options of the methods
-    that have one, so for the others it makes no difference.
+    Contents stand for what names them: the hash of the rows for every setting of `data`, the hash
+    of the weights for the base's name and path. Left out is what cannot change a result: where
+    and how often things are saved, `force`, and in float32 the batch sizes that only split work;
+    the training settings, the training rows and the seed where nothing is trained. A curvature is
+    among the options of the methods that have one, so for the others it makes no difference.
 
     Args:
         experiment: the run.
@@ -218,26 +230,34 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
         precision: of the training, resolved for the device.
         dtype: of the base's weights, resolved for the device.
     """
-    data = dataclasses.asdict(experiment.data)
-    for key in ("root", "gsm8k"):
-        data.pop(key)
-    train = dataclasses.asdict(experiment.train) | {"precision": precision}
-    for key in ("micro_batch_size", "validations", "checkpoint_minutes"):
-        train.pop(key)
+    protocol = dataclasses.asdict(experiment.protocol)
     fields = {
         "result_version": RESULT_VERSION,
         "method": experiment.method.name,
-        "model": {"name": experiment.model.name, "dtype": dtype},
-        "protocol": dataclasses.asdict(experiment.protocol),
+        "module": experiment.method.module,
+        "dtype": dtype,
+        "protocol": protocol,
         "hashes": hashes,
     }
+    if dtype != FLOAT32:  # rounding then depends on the shape of a batch
+        fields["evaluation"] = dataclasses.asdict(experiment.evaluation)
     if experiment.trained:
+        train = dataclasses.asdict(experiment.train) | {"precision": precision}
+        for key in ("validations", "checkpoint_minutes"):
+            train.pop(key)
+        if dtype == FLOAT32 and precision == "32-true":
+            train.pop("micro_batch_size")
         fields |= {
-            "options": experiment.method.options,
-            "data": data,
+            "options": {key: _plain(value) for key, value in experiment.method.options.items()},
             "train": train,
             "seed": experiment.seed,
         }
     else:
-        fields["tests"] = experiment.data.tests
+        for key in ("train_prompt", "target", "max_length"):
+            protocol.pop(key)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """1 and 1.0 are the same curvature, however they are typed."""
+    return float(value) if _is_number(value) else value

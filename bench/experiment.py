@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +46,34 @@ class Outcome:
     folder: Path
 
 
-def run(experiment: Experiment) -> Outcome:
+def run(experiment: Experiment, began: float | None = None) -> Outcome:
     """Run an experiment, or find the finished run that is the same.
+
+    Args:
+        experiment: what to run.
+        began: when the command began, in seconds since the epoch: under `force` a run that finished
+            after it counts, so that a grid forces each of its different runs once. With None
+            none counts.
 
     Raises:
         InputError: what was asked for can't be done.
         Exception: whatever went wrong on the way; the run is on record as failed, with the reason.
     """
+    experiment = _as_saved(experiment)
     prepared = prepare(experiment)
     store = Store(experiment.results, experiment.tracking.uri, experiment.tracking.experiment)
     prepared.folder.mkdir(parents=True, exist_ok=True)
     # A second process with the same run waits here, and then finds it finished.
     with FileLock(prepared.folder / "lock"):
-        finished = store.finished(prepared.identity)
-        if finished and not experiment.force:
-            return Outcome(experiment.name, True, store.record(finished), prepared.folder)
-        if finished and (prepared.folder / "record.json").exists():
+        since = began if experiment.force else 0.0
+        finished = None if since is None else store.finished(prepared.identity, since)
+        if finished:
+            record = store.record(finished) | _names(experiment)
+            return Outcome(experiment.name, True, record, prepared.folder)
+        from bench.training.adapters import check_options
+
+        check_options(experiment.method.module, experiment.method.options)
+        if experiment.force and (prepared.folder / "record.json").exists():
             _start_afresh(prepared.folder)
         run_id = store.start(prepared.identity, experiment.name, flat(asdict(experiment)))
         try:
@@ -70,8 +82,8 @@ def run(experiment: Experiment) -> Outcome:
             record = _record(experiment, prepared, run_id, training, evaluation)
             write_json(prepared.folder / "record.json", record)
             store.finish(run_id, record, prepared.folder)
-        except KeyboardInterrupt:
-            store.fail(run_id, "KILLED", "interrupted from the keyboard")
+        except KeyboardInterrupt as error:
+            store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
             raise
         except BaseException:
             store.fail(run_id, "FAILED", traceback.format_exc())
@@ -80,22 +92,27 @@ def run(experiment: Experiment) -> Outcome:
         return Outcome(experiment.name, False, record, prepared.folder)
 
 
+def _as_saved(experiment: Experiment) -> Experiment:
+    """The experiment with the options that its adapter was saved with, where it names one."""
+    if not experiment.adapter:
+        return experiment
+    from bench.training.adapters import saved_options
+
+    method, folder = experiment.method, Path(experiment.adapter).expanduser()
+    options = saved_options(folder, method.module, method.options)
+    return replace(experiment, method=replace(method, options=options))
+
+
 def prepare(experiment: Experiment) -> Prepared:
     """Read the rows, check base and adapter, and compute the run's identity."""
     check_folder(experiment.model)
-    adapter = Path(experiment.adapter).expanduser() if experiment.adapter else None
-    if adapter and not (adapter / "adapter_config.json").is_file():
-        raise InputError(
-            f"adapter={adapter}: no adapter_config.json there; give the folder of a saved adapter, "
-            "like results/runs/<id>/adapter"
-        )
     problems = load_problems(experiment.data, experiment.trained)
     cache = experiment.results / "hashes.json"
     hashes = {"base": content_hash(experiment.model, cache), "tests": problems.test_hash}
     if experiment.trained:
         hashes["train"] = problems.train_hash
-    if adapter:
-        hashes["adapter"] = folder_hash(adapter)
+    if experiment.adapter:
+        hashes["adapter"] = folder_hash(Path(experiment.adapter).expanduser())
 
     from bench.models.loading import pick_device, weight_dtype
     from bench.training.finetune import resolve_precision
@@ -136,7 +153,7 @@ def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict
     encode = (tokenizer, experiment.protocol, context_length(base))
     on_inputs = experiment.train.train_on_inputs
     examples, too_long = encode_training(prepared.problems.train, *encode, on_inputs)
-    validation, _ = encode_training(prepared.problems.validation, *encode, on_inputs)
+    validation, unseen = encode_training(prepared.problems.validation, *encode, on_inputs)
     done = finetune(
         model,
         examples,
@@ -148,7 +165,12 @@ def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict
         title=f"{experiment.name}: fine-tuning",
     )
     save_adapter(model, adapter)
-    training |= asdict(done) | {"rows": len(examples), "too_long": too_long}
+    training |= asdict(done) | {
+        "rows": len(examples),
+        "too_long": too_long,
+        "validation_rows": len(validation),
+        "validation_too_long": unseen,
+    }
     write_json(facts, training)
     return model, tokenizer, training
 
@@ -194,8 +216,7 @@ def _record(
         "method": experiment.method.name,
         "curvature": experiment.method.curvature,
         "seed": experiment.seed if experiment.trained else None,
-        "model": experiment.model.name,
-        "published_base": experiment.model.published,
+        **_names(experiment),
         "data": experiment.data.source,
         "protocol": experiment.protocol.name,
         "scores": evaluation["scores"],
@@ -205,7 +226,8 @@ def _record(
         "rows": {
             "train": training.get("rows", 0),
             "train_too_long": training.get("too_long", 0),
-            "validation": len(prepared.problems.validation),
+            "validation": training.get("validation_rows", 0),
+            "validation_too_long": training.get("validation_too_long", 0),
         },
         "training": training,
         "options": experiment.method.options,
@@ -219,9 +241,17 @@ def _record(
     }
 
 
+def _names(experiment: Experiment) -> dict[str, str | None]:
+    """What tables call the base: no part of a result, so a found record takes today's names."""
+    return {"model": experiment.model.name, "published_base": experiment.model.published}
+
+
 def _start_afresh(folder: Path) -> None:
-    """Empty the folder of a finished run that is forced to run again; its lock is held."""
-    for entry in folder.iterdir():
+    """Empty the folder of a recorded run that is forced to run again; its lock is held.
+
+    The record goes last: while it is there, a forced run knows that the rest is of the old one.
+    """
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "record.json"):
         if entry.is_dir():
             shutil.rmtree(entry)
         elif entry.name != "lock":

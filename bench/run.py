@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,16 @@ def run_one(config: DictConfig) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run the command line; 0 when all went well, 1 when a run failed, 2 for bad input."""
-    from bench.errors import InputError
+    """Run the command line.
 
+    Returns:
+        0 when all went well, 1 when a run failed, 2 for bad input, 130 after Ctrl-C, 143 after
+        SIGTERM.
+    """
+    from bench.actions import BEGAN
+    from bench.errors import InputError, Terminated
+
+    os.environ[BEGAN] = str(time.time())
     # Hydra then hands its errors on instead of ending the process with code 1 itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     command = hydra.main(config_path="../conf", config_name="config", version_base="1.3")(run_one)
@@ -49,6 +57,9 @@ def main() -> int:
     except SweepFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Terminated:
+        print("ended by SIGTERM; the same command goes on from here", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130

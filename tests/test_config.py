@@ -21,6 +21,8 @@ def name(experiment, precision="32-true", dtype="torch.float32", hashes=HASHES):
         "force=true",
         "tracking.experiment=other",
         "model.trust_remote_code=true",
+        "method.lora_alpha=32.0",
+        "model.published=LLaMA3-8B",
         "curvature=0.1",
     ],
 )
@@ -39,7 +41,8 @@ def test_what_cannot_change_a_result_of_lora_is_no_part_of_its_identity(compose,
         "train.batch_size=8",
         "train.train_on_inputs=true",
         "protocol.max_new_tokens=9",
-        "data.seed=1",
+        "protocol.target='{output}'",
+        "method.module=hyplora",
     ],
 )
 def test_what_can_change_a_result_of_lora_is_part_of_its_identity(compose, override):
@@ -50,9 +53,22 @@ def test_curvature_is_part_of_the_identity_of_a_method_that_has_one(compose):
     assert name(compose("method=hyplora")) != name(compose("method=hyplora", "curvature=0.1"))
 
 
-@pytest.mark.parametrize("override", ["seed=1", "train.lr=0.3", "data.train=[SVAMP]"])
+@pytest.mark.parametrize(
+    "override", ["seed=1", "train.lr=0.3", "data.train=[SVAMP]", "protocol.target='{output}'"]
+)
 def test_the_base_as_it_is_does_not_depend_on_training(compose, override):
     assert name(compose("method=none")) == name(compose("method=none", override))
+
+
+@pytest.mark.parametrize(
+    ("override", "precision", "dtype"),
+    [
+        ("evaluation.batch_size=3", "32-true", "torch.bfloat16"),
+        ("train.micro_batch_size=2", "bf16-mixed", "torch.float32"),
+    ],
+)
+def test_a_batch_size_counts_where_rounding_depends_on_it(compose, override, precision, dtype):
+    assert name(compose(), precision, dtype) != name(compose(override), precision, dtype)
 
 
 def test_precision_dtype_and_contents_are_part_of_the_identity(compose):
@@ -81,6 +97,15 @@ def test_the_rate_of_a_method_is_that_for_the_base(compose):
         ("method.r=0", "at least 1, got 0"),
         ("seed=-1", "seed must be"),
         ("train.epochs=0", "train.epochs must be greater than 0"),
+        ("train.lr=0", "train.lr must be greater than 0"),
+        ("train.lr=nan", "train.lr must be a number, got nan"),
+        ("train.epochs=inf", "train.epochs must be a number"),
+        ("force=maybe", "force must be true or false, got 'maybe'"),
+        ("data.validation=-5", "data.validation must be at least 0"),
+        ("data.test_size=0", "data.test_size must be at least 1"),
+        ("protocol.max_new_tokens=0", "protocol.max_new_tokens must be at least 1"),
+        ("protocol.train_prompt=hello", "must contain {instruction}"),
+        ("protocol.answer_form='('", "no regular expression"),
         ("train.lr=fast", "train.lr must be a number, got 'fast'"),
         ("train.batch_size=1.5", "train.batch_size must be a whole number, got 1.5"),
         ("train.decay=cosin", "Did you mean cosine"),

@@ -5,28 +5,26 @@ import json
 import pytest
 
 import bench.training.finetune as finetuning
+from bench.errors import InputError
 from bench.experiment import run
 from bench.tracking.store import Store
 
-SMALL = (
-    "data.train_size=16",
-    "data.validation=4",
-    "data.test_size=6",
-    "train.epochs=1",
-    "protocol.max_new_tokens=24",
-)
-
 
 @pytest.fixture
-def small(compose):
-    return lambda *overrides: compose(*SMALL, *overrides)
+def small(compose, small):
+    return lambda *overrides: compose(*small, *overrides)
 
 
 def test_a_run_leaves_a_complete_record(small):
     outcome = run(small("method=lora"))
     record = outcome.record
     assert not outcome.found
-    assert record["rows"] == {"train": 32, "train_too_long": 0, "validation": 8}
+    assert record["rows"] == {
+        "train": 32,
+        "train_too_long": 0,
+        "validation": 8,
+        "validation_too_long": 0,
+    }
     assert {key: score["n"] for key, score in record["scores"].items()} == {"mawps": 6, "SVAMP": 6}
     assert record["parameters"]["trainable"] == 147_456
     assert record["versions"]["torch"] and record["device"] and len(record["identity"]) == 64
@@ -42,6 +40,12 @@ def test_a_finished_run_is_found_and_not_repeated(small, monkeypatch):
     monkeypatch.setattr("bench.experiment.finetune", None)
     again = run(small("method=none", "seed=7", "evaluation.batch_size=2"))
     assert again.found and again.record == first.record
+
+
+def test_a_found_run_takes_the_names_that_the_base_has_today(small):
+    run(small("method=none"))
+    again = run(small("method=none", "model.published=LLaMA3-8B"))
+    assert again.found and again.record["published_base"] == "LLaMA3-8B"
 
 
 def test_force_runs_again_and_the_newer_run_counts(small):
@@ -60,9 +64,32 @@ def test_a_saved_adapter_is_evaluated_without_training(small):
     assert loaded.record["rows"]["train"] == 0 and loaded.record["seed"] is None
 
 
+def test_an_adapter_is_recorded_with_the_options_it_was_trained_with(small):
+    trained = run(small("method=hyplora", "curvature=0.5", "method.r=4"))
+    loaded = run(small("method=hyplora", f"adapter={trained.folder / 'adapter'}"))
+    assert loaded.record["curvature"] == 0.5 and loaded.record["options"]["r"] == 4
+
+
+def test_an_adapter_of_another_method_or_another_base_is_refused(small, local_base):
+    adapter = run(small("method=lora")).folder / "adapter"
+    for method in ("hyplora", "none"):
+        with pytest.raises(InputError, match="name the method that it was trained with"):
+            run(small(f"method={method}", f"adapter={adapter}"))
+    with pytest.raises(InputError, match=r"can't be put on this base|does not fit"):
+        run(small(f"adapter={adapter}", "model=local", f"model.path={local_base}"))
+
+
+def test_an_adapter_without_safetensors_is_refused(small, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "adapter_config.json").write_text("{}")
+    (tmp_path / "old" / "adapter_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(InputError, match=r"no adapter_model\.safetensors"):
+        run(small(f"adapter={tmp_path / 'old'}"))
+
+
 def test_a_local_base_takes_the_same_path(small, local_base):
     outcome = run(small("method=hyplora", "model=local", f"model.path={local_base}"))
-    assert outcome.record["model"] == "local"
+    assert outcome.record["model"] == local_base.name
 
 
 def test_a_failed_run_is_recorded_with_its_reason_and_tried_again(small, monkeypatch):
@@ -90,13 +117,21 @@ def test_a_run_killed_in_evaluation_trains_no_second_time(small, monkeypatch):
     assert run(small("method=lora", "force=true")).record["scores"] == undisturbed
 
 
+def test_a_forced_run_that_was_interrupted_goes_on_when_forced_again(small, monkeypatch):
+    run(small("method=none"))
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.experiment.write_json", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(small("method=none", "force=true"))
+    monkeypatch.setattr("bench.evaluation.generation.generate", None)
+    assert not run(small("method=none", "force=true")).found
+
+
 def interrupt(*_):
     raise KeyboardInterrupt
 
 
 def test_ranks_and_targets_that_do_not_fit_are_told_plainly(small):
-    from bench.errors import InputError
-
     with pytest.raises(InputError, match="nonsense"):
         run(small("method=lora", "method.target_modules=[nonsense]"))
 

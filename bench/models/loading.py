@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from bench.errors import InputError
 from bench.models.settings import ModelSettings
@@ -54,6 +54,13 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
             f"'{where}': the tokenizer has {len(tokenizer)} entries, the model's embedding only "
             f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
         )
+    # A protocol says how text is generated; what a base brings along (sampling, penalties, stop
+    # lists) would otherwise be mixed into it.
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     return model.to(device).eval(), tokenizer
 
 

@@ -83,7 +83,7 @@ def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
 
 def folder_hash(folder: Path, cache: Path | None = None) -> str:
     """sha256 over the files of a model's or an adapter's folder that can change what it does."""
-    patterns = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+    patterns = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py")
     known = _read_cache(cache)
     digest = hashlib.sha256()
     for path in sorted({p for pattern in patterns for p in folder.glob(pattern)}):

@@ -37,7 +37,7 @@ def git_state(project: Path) -> dict[str, Any]:
         changed = git("status", "--porcelain", "--", ".", ":(exclude)results")
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": False}
+        return {"commit": None, "dirty": None}
 
 
 def device_name(device: Any) -> str:

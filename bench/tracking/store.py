@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,9 +54,15 @@ class Store:
                 else self.client.create_experiment(experiment, artifact_location=artifacts)
             )
 
-    def finished(self, identity: str) -> str | None:
-        """The id of the newest finished run with this identity, or None."""
-        return self._newest(identity, "attributes.status = 'FINISHED'")
+    def finished(self, identity: str, since: float = 0.0) -> str | None:
+        """The id of the newest finished run with this identity, or None.
+
+        Args:
+            identity: of the run.
+            since: seconds since the epoch; runs that ended before do not count.
+        """
+        ended = f"attributes.end_time >= {round(since * 1000)}"
+        return self._newest(identity, f"attributes.status = 'FINISHED' and {ended}")
 
     def start(self, identity: str, name: str, params: Mapping[str, Any]) -> str:
         """Begin a run, or take up the newest one with this identity that did not finish.
@@ -116,10 +123,9 @@ class Store:
 
     def record(self, run_id: str) -> dict[str, Any]:
         """The record of a finished run."""
-        from mlflow.artifacts import load_text
-
-        uri = f"{self.client.get_run(run_id).info.artifact_uri}/record.json"
-        return json.loads(load_text(uri))
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.client.download_artifacts(run_id, "record.json", folder)
+            return json.loads(Path(path).read_text(encoding="utf-8"))
 
     def _newest(self, identity: str, condition: str) -> str | None:
         runs = self.client.search_runs(

@@ -128,4 +128,4 @@ def test_results_do_not_make_a_tree_differ_but_code_does(tmp_path):
 
 
 def test_outside_of_a_checkout_there_is_no_commit(tmp_path):
-    assert git_state(tmp_path) == {"commit": None, "dirty": False}
+    assert git_state(tmp_path) == {"commit": None, "dirty": None}
