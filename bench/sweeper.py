@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,6 +14,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.report import Published, TableSpec
 
 JOBS = "HYPLORA_BENCH_JOBS"  # how many runs the sweep at work has
 
@@ -45,8 +51,9 @@ class GridSweeper(Sweeper):
             arguments: overrides of the command line; they win over the sweep file's `params`.
 
         Raises:
-            SweepFailed: some runs failed; the table of the others has been shown.
-            Exception: the first run's, where every run failed.
+            SweepFailed: some runs failed, after the table of the others has been shown; or the
+                table can't be made.
+            InputError: every run was refused.
         """
         # Not a base class: Hydra executes its own plugins' modules anew when it looks for plugins,
         # and a class of the first execution is no subclass of the second's.
@@ -57,6 +64,7 @@ class GridSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         params = [f"{key}={values}" for key, values in self.params.items()]
         overrides = parser.parse_overrides([*params, *arguments])
+        table = table_of(self.config)
         (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         self.validate_batch_is_legal(jobs)
         swept = sorted({o.get_key_element() for o in overrides if o.is_sweep_override()})
@@ -67,8 +75,8 @@ class GridSweeper(Sweeper):
         returns = self.launcher.launch(jobs, initial_job_idx=0)
         failed = [(job, r) for job, r in zip(jobs, returns, strict=True) if _failed(r)]
         outcomes = [r.return_value for r in returns if not _failed(r)]
-        if len(failed) == len(jobs):
-            raise failed[0][1]._return_value
+        if not outcomes and all(isinstance(r._return_value, InputError) for r in returns):
+            raise InputError(_tell(failed))
         records = {o["record"]["identity"]: o["record"] for o in outcomes if "record" in o}
         fresh = {o["record"]["identity"] for o in outcomes if not o.get("found", True)}
         print(
@@ -77,10 +85,11 @@ class GridSweeper(Sweeper):
             f"{duration(time.perf_counter() - began)}",
             flush=True,
         )
-        if records:
-            show_table(list(records.values()), self.config)
+        told = show_table(list(records.values()), *table) if records else None
         if failed:
             raise SweepFailed(_tell(failed))
+        if told:
+            raise SweepFailed(told)
         return outcomes
 
 
@@ -92,26 +101,50 @@ def place_in_sweep() -> str:
     return f"[{hydra.job.num + 1}/{os.environ[JOBS]}] "
 
 
-def show_table(records: list[dict[str, Any]], config: DictConfig) -> None:
-    """Print the runs of a sweep as a table; a sweep file's `table:` also has it written."""
-    from bench.config import PROJECT
-    from bench.report import TableSpec, build, load_published, print_table, write
+def table_of(config: DictConfig) -> tuple[TableSpec, Published | None, Path | None]:
+    """The table that a sweep file's `table:` asks for, and the folder that it is written to.
+
+    Read before anything runs. A grid without a sweep file has a table too, shown but not written.
+
+    Raises:
+        InputError: the spec or the published figures that it names can't be used.
+    """
+    from bench.config import results_folder
+    from bench.report import TableSpec, load_published
 
     named = OmegaConf.select(config, "table")
-    spec = TableSpec.from_mapping(
-        OmegaConf.to_container(named) if named else {"name": "sweep", "title": "Runs of this sweep"}
-    )
+    if named is None:
+        return TableSpec(name="sweep", title="Runs of this sweep"), None, None
     try:
+        spec = TableSpec.from_mapping(OmegaConf.to_container(named))
         published = load_published(spec.published) if spec.published else None
+    except ValueError as error:
+        raise InputError(f"table: {error}") from error
+    return spec, published, results_folder(config.tracking.folder) / "tables"
+
+
+def show_table(
+    records: list[dict[str, Any]],
+    spec: TableSpec,
+    published: Published | None,
+    folder: Path | None,
+) -> str | None:
+    """Print the runs of a sweep as a table and write it, where there is a folder to write it to.
+
+    Returns:
+        Why a table that was to be written can't be made; None where all is well.
+    """
+    from bench.report import build, print_table, write
+
+    try:
         table = build(records, spec, published)
     except ValueError as error:
         print(f"no table: {error}")
-        return
+        return f"the table {spec.name} can't be made of these runs: {error}" if folder else None
     print_table(table)
-    if named:
-        folder = PROJECT / config.tracking.folder / "tables"
-        for path in write(table, folder):
-            print(path)
+    for path in write(table, folder) if folder else []:
+        print(path)
+    return None
 
 
 def _failed(result: JobReturn) -> bool:

@@ -94,14 +94,16 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return call
 
 
-# A run of a few seconds: what the tests of whole runs use.
-SMALL = (
-    "data.train_size=12",
-    "data.validation=4",
-    "data.test_size=6",
-    "train.epochs=1",
-    "protocol.max_new_tokens=24",
-)
+@pytest.fixture
+def small() -> tuple[str, ...]:
+    """Overrides for a run of a few seconds."""
+    return (
+        "data.train_size=16",
+        "data.validation=4",
+        "data.test_size=6",
+        "train.epochs=1",
+        "protocol.max_new_tokens=24",
+    )
 
 
 @pytest.fixture

@@ -7,14 +7,6 @@ import time
 
 import pytest
 
-SMALL = (
-    "data.train_size=12",
-    "data.validation=4",
-    "data.test_size=4",
-    "train.epochs=1",
-    "protocol.max_new_tokens=16",
-)
-
 
 def test_help_answers_at_once():
     times = []
@@ -60,8 +52,10 @@ def test_bad_input_ends_with_code_2_a_message_and_nothing_written(
     assert not list((tmp_path / "results" / "runs").glob("*/*"))
 
 
-def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(command, tmp_path):
-    grid = ("-m", "method=hyplora,lora", "curvature=0.1,1.0", *SMALL)
+def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
+    command, tmp_path, small
+):
+    grid = ("-m", "method=hyplora,lora", "curvature=0.1,1.0", *small)
     first = command(*grid)
     assert first.returncode == 0, first.stderr
     assert "4 combinations, 3 different runs: 3 done now" in first.stdout
@@ -71,8 +65,8 @@ def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(co
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 3
 
 
-def test_a_sweep_file_writes_its_table(command, tmp_path):
-    result = command("+sweep=table2", "seed=0,1", "method=none,lora", *SMALL)
+def test_a_sweep_file_writes_its_table(command, tmp_path, small):
+    result = command("+sweep=table2", "seed=0,1", "method=none,lora", *small)
     assert result.returncode == 0, result.stderr
     tables = tmp_path / "results" / "tables"
     assert {path.name for path in tables.iterdir()} == {"table2.md", "table2.csv", "table2.json"}
@@ -82,14 +76,42 @@ def test_a_sweep_file_writes_its_table(command, tmp_path):
     assert [row["label"] for row in rows] == ["base model", "LoRA"]
 
 
-def test_one_failing_run_leaves_the_others_their_results(command):
-    result = command("-m", "method=none,lora", "method.target_modules=[nonsense]", *SMALL)
-    assert result.returncode == 2
+def test_one_failing_run_leaves_the_others_their_results(command, tmp_path, small):
+    result = command("-m", "method=none,lora", "+method.target_modules=[nonsense]", *small)
+    assert result.returncode == 1
+    assert "1 failed" in result.stdout and "base model" in result.stdout
+    assert "nonsense" in result.stderr and "Traceback" not in result.stderr
+    assert len(list((tmp_path / "results" / "runs").glob("*/record.json"))) == 1
 
 
-def test_the_real_files_run_end_to_end(command, shared_data):
+def test_a_named_table_that_cannot_be_made_is_a_failure(command, small):
+    result = command("+sweep=table2", "seed=0", "method=lora", "method.r=2,4", *small)
+    assert result.returncode == 1 and "can't be made" in result.stderr
+
+
+def test_force_runs_each_different_run_of_a_grid_once(command, small):
+    grid = ("-m", "method=none", "seed=0,1,2", *small)
+    command(*grid)
+    forced = command(*grid, "force=true")
+    assert "1 different runs: 1 done now, 0 on record already" in forced.stdout
+    assert forced.stdout.count("(on record already)") == 2
+
+
+def test_two_processes_with_the_same_run_do_its_work_once(tmp_path, small):
+    arguments = [sys.executable, "bench/run.py", "method=none", *small]
+    arguments.append(f"tracking.folder={tmp_path}")
+    pair = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = sorted(process.communicate(timeout=200)[0] for process in pair)
+    assert ["on record already" in line for line in told].count(True) == 1
+    assert [process.returncode for process in pair] == [0, 0]
+
+
+@pytest.mark.parametrize("base", ["tiny", "local"])
+def test_the_real_files_run_end_to_end(command, shared_data, local_base, base):
+    model = [f"model={base}"] + ([f"model.path={local_base}"] if base == "local" else [])
     result = command(
         "-m",
+        *model,
         "method=hyplora,lora",
         "curvature=0.1,1.0",
         "data=llm_adapters",
