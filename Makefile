@@ -20,7 +20,7 @@ help: ## list the jobs
 setup: $(READY) ## create .venv and install everything, once
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.11")'
 	@echo "installing into $(VENV) (2 GB; minutes, depending on the network) ..."
 	@began=$$(date +%s); $(PYTHON) -m venv $(VENV) \
 	  && $(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' \

@@ -38,7 +38,7 @@ def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> l
         ),
     ]
     if task is not None and task.key == "gsm8k" and settings.gsm8k:
-        sought.append(Path(settings.gsm8k))
+        sought.append(Path(settings.gsm8k).expanduser())
     path = next((path for path in sought if path.is_file()), None)
     if path is None:
         hint = ", or name GSM8K's own file with data.gsm8k=PATH" if name.lower() == "gsm8k" else ""
@@ -46,7 +46,7 @@ def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> l
             f"no training set '{name}'. Sought: {', '.join(map(str, sought))}. "
             f"Put the file there{hint}. {_names_there(root)}"
         )
-    convert = task.train_row if task else tasks.same_row
+    convert = task.train_row if task else tasks.training_row
     return _problems(path, root, task.key if task else name, convert, files)
 
 
@@ -85,7 +85,7 @@ def _root(settings: DataSettings) -> Path:
             "data=llm_adapters needs data.root=PATH, the folder of LLM-Adapters that holds "
             "ft-training_set/ and dataset/"
         )
-    root = Path(settings.root)
+    root = Path(settings.root).expanduser()
     if not root.is_dir():
         raise InputError(f"data.root={settings.root}: no such folder (sought {root.resolve()})")
     return root
@@ -127,7 +127,7 @@ def _problems(
             raise InputError(
                 f"{path}, row {row}: lacks {error.args[0]}; it has {', '.join(raw) or 'no keys'}"
             ) from error
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"{path}, row {row}: {error}") from error
     name = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
     files[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()

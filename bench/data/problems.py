@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
+from bench.errors import InputError
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -50,6 +52,12 @@ class DataSettings:
     test_size: int = 150
     largest: int = 99
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("limit", 1), ("validation", 0), ("train_size", 1), ("test_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"data.{name} must be at least {least}, got {value}")
 
 
 @dataclass(frozen=True)

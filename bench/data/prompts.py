@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from bench.data.problems import Problem
+from bench.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,23 @@ class Protocol:
     max_new_tokens: int
     tolerance: float
     answer_form: str
+
+    def __post_init__(self) -> None:
+        for name, slot in (
+            ("train_prompt", "{instruction}"),
+            ("evaluation_prompt", "{instruction}"),
+            ("target", "{output}"),
+        ):
+            if slot not in getattr(self, name):
+                raise InputError(f"protocol.{name} must contain {slot}")
+        for name in ("max_length", "max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"protocol.{name} must be at least 1, got {value}")
+        try:
+            re.compile(self.answer_form)
+        except re.error as error:
+            raise InputError(f"protocol.answer_form is no regular expression: {error}") from error
 
 
 def training_text(problem: Problem, protocol: Protocol) -> tuple[str, str]:

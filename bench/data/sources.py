@@ -8,8 +8,8 @@ from bench.data.synthetic.draw import Draw
 from bench.data.synthetic.problems import FAMILIES, generate
 from bench.errors import InputError, unknown
 
-# LLM-Adapters' split seed; one split for all runs, so that settings chosen on the validation
-# rows of one run never trained on them in another.
+# LLM-Adapters' split seed: runs on the same training sets have the same validation rows, whatever
+# their own seed, so that settings chosen on those were never trained on them.
 VALIDATION_SEED = 42
 
 
@@ -33,8 +33,6 @@ def load_problems(settings: DataSettings, trained: bool) -> ProblemSets:
             "data.train is empty, and this method is trained: name a training set "
             "(data.train=[mawps]), or use method=none or adapter=PATH"
         )
-    if settings.limit is not None and settings.limit < 1:
-        raise InputError(f"data.limit must be at least 1, got {settings.limit}")
     return sources[settings.source](settings, trained)
 
 
@@ -78,7 +76,7 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     for name in settings.tests:
         key, problems = read_test(settings, name, files)
         tests[key] = problems[: settings.limit]
-    if trained and not 0 <= settings.validation < len(pool):
+    if trained and settings.validation >= len(pool):
         raise InputError(
             f"data.validation={settings.validation} leaves no rows of {len(pool)} to train on"
         )

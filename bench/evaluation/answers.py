@@ -8,19 +8,21 @@ or unit wins.
 
 from __future__ import annotations
 
+import math
 import re
 
 _NUMBER = re.compile(r"-?\d+\.?\d*")
 
 
 def extract_number(text: str) -> float | None:
-    """The last number of a text, or None where it has none.
+    """The last number of a text, or None where it has none, or one too long for a float.
 
     >>> extract_number("22-14=8. The answer is 1,008.")
     1008.0
     """
     found = _NUMBER.findall(text.replace(",", ""))
-    return float(found[-1]) if found else None
+    number = float(found[-1]) if found else math.inf
+    return number if math.isfinite(number) else None
 
 
 def numbers_agree(prediction: float | None, answer: str, tolerance: float) -> bool:

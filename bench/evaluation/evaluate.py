@@ -31,7 +31,7 @@ def evaluate(
         tokenizer: its tokenizer.
         tests: test rows by benchmark.
         protocol: prompt, length and answer rule.
-        batch_size: prompts at once; changes memory and speed, no result.
+        batch_size: prompts at once; in float32 it changes no result.
         context: the most tokens that the model takes; a prompt that leaves no room for
             `max_new_tokens` is not asked, counts as wrong, and says so in its line.
         path: the predictions; lines found there are kept and their rows not asked again.

@@ -32,7 +32,8 @@ def generate(
     first: a batch that does not fit in memory fails at once and not at the end.
 
     Args:
-        model: a causal language model in eval mode.
+        model: a causal language model in eval mode, loaded by bench.models.loading, which leaves
+            it no generation settings of its own.
         tokenizer: its tokenizer.
         prompts: token ids by index.
         max_new_tokens: the most tokens for each.
@@ -58,11 +59,6 @@ def generate(
                 num_beams=1,
                 pad_token_id=pad,
                 eos_token_id=tokenizer.eos_token_id,
-                # A base's own generation_config may sample or penalise; greedy means greedy.
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                repetition_penalty=1.0,
             )[:, longest:]
         yield [
             _read(tokenizer, index, row.tolist())

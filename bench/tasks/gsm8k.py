@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bench.tasks.task import Row, Task, same_row
+from bench.tasks.task import Row, Task, training_row
 
 _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 
@@ -18,7 +18,7 @@ _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 def train_row(raw: Mapping[str, Any]) -> Row:
     """The rationale without its calculator marks; `#### N` becomes the answer's sentence."""
     if "instruction" in raw:
-        return same_row(raw)
+        return training_row(raw)
     rationale, mark, answer = str(raw["answer"]).rpartition("####")
     if not mark:
         raise KeyError("#### (the line that gives the answer)")
@@ -31,4 +31,4 @@ def train_row(raw: Mapping[str, Any]) -> Row:
     }
 
 
-TASK = Task(key="gsm8k", label="GSM8K", published="gsm8k", train_row=train_row)
+TASK = Task(key="gsm8k", label="GSM8K", train_row=train_row)

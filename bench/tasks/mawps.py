@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.tasks.task import Row, Task, same_row
+from bench.tasks.task import Row, Task, training_row
 
 
 def train_row(raw: Mapping[str, Any]) -> Row:
     """The equation as the rationale, then the sentence that names the answer."""
     if "instruction" in raw:
-        return same_row(raw)
+        return training_row(raw)
     answer = float(raw["ans"])
     shown = str(int(answer)) if answer.is_integer() else str(answer)
     return {
@@ -27,4 +27,4 @@ def train_row(raw: Mapping[str, Any]) -> Row:
     }
 
 
-TASK = Task(key="mawps", label="MAWPS", published="mawps", train_row=train_row)
+TASK = Task(key="mawps", label="MAWPS", train_row=train_row)

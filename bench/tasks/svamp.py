@@ -5,4 +5,4 @@ Test: the 1,000 rows of LLM-Adapters' dataset/SVAMP/test.json.
 
 from bench.tasks.task import Task
 
-TASK = Task(key="SVAMP", label="SVAMP", published="SVAMP")
+TASK = Task(key="SVAMP", label="SVAMP")

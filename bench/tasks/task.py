@@ -19,15 +19,26 @@ def same_row(raw: Mapping[str, Any]) -> Row:
     }
 
 
+def training_row(raw: Mapping[str, Any]) -> Row:
+    """`same_row` of a row to train on, which needs an output.
+
+    Raises:
+        KeyError: it has none, or an empty one.
+    """
+    if not str(raw.get("output") or "").strip():
+        raise KeyError("output (what the model is to write)")
+    return same_row(raw)
+
+
 @dataclass(frozen=True)
 class Task:
     """One benchmark.
 
     Attributes:
-        key: LLM-Adapters' folder name, matched ignoring case.
+        key: LLM-Adapters' folder name, matched ignoring case; also its column's key in
+            results/published/*.yaml.
         label: the head of its column.
         answer: the kind of its gold answer; `number` is compared within a tolerance.
-        published: its column in results/published/*.yaml, where a paper reports it.
         chance: accuracy in percent of guessing, where guessing can succeed.
         train_row: turns one raw row of its training file into a row of LLM-Adapters' form.
     """
@@ -35,6 +46,5 @@ class Task:
     key: str
     label: str
     answer: Literal["number"] = "number"
-    published: str | None = None
     chance: float | None = None
-    train_row: Callable[[Mapping[str, Any]], Row] = same_row
+    train_row: Callable[[Mapping[str, Any]], Row] = training_row

@@ -16,6 +16,7 @@ from bench.evaluation.answers import extract_number, numbers_agree
         ("It is 8 in 2024", 2024.0),
         ("$5.00", 5.0),
         ("none at all", None),
+        ("9" * 400, None),
         ("", None),
     ],
 )

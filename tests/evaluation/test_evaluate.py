@@ -10,9 +10,9 @@ from bench.evaluation.scoring import averages, scores
 
 PROTOCOL = Protocol(
     name="fast",
-    train_prompt="",
+    train_prompt="{instruction}",
     evaluation_prompt="{instruction}",
-    target="",
+    target="{output}",
     max_length=None,
     max_new_tokens=8,
     tolerance=0.001,

@@ -1,9 +1,15 @@
+import shutil
 from types import SimpleNamespace
 
 import torch
+from transformers import GenerationConfig
 
 from bench.data.synthetic.problems import generate as problems
 from bench.evaluation.generation import generate
+from bench.methods import attach
+from bench.models.loading import load_base
+from bench.models.settings import ModelSettings
+from bench.models.tiny_base import TINY_BASE
 
 
 def prompts_of(tokenizer, count=10):
@@ -24,6 +30,20 @@ def test_the_batch_size_never_changes_an_answer(tiny):
     alone = all_texts(*tiny, prompts, batch_size=1)
     assert all_texts(*tiny, prompts, batch_size=8) == alone
     assert len({text for text, _ in alone.values()}) > 5
+
+
+def test_the_batch_size_never_changes_an_answer_of_hyplora(fresh_tiny):
+    base, tokenizer = fresh_tiny
+    prompts = prompts_of(tokenizer)
+    without = all_texts(base, tokenizer, prompts, batch_size=8)
+    options = {"r": 4, "target_modules": ["q_proj", "down_proj"]}
+    model = attach(base, "hyplora", options).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "hyplora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.3)
+    alone = all_texts(model, tokenizer, prompts, batch_size=1)
+    assert all_texts(model, tokenizer, prompts, batch_size=8) == alone != without
 
 
 def test_each_row_ends_at_its_own_end_of_sequence(tiny):
@@ -53,12 +73,16 @@ def test_the_longest_prompts_come_first(tiny):
     assert [batch[0].index for batch in batches] == [1, 2, 0]
 
 
-def test_sampling_in_a_base_own_generation_config_is_not_used(fresh_tiny):
-    model, tokenizer = fresh_tiny
+def test_what_a_base_says_of_generation_is_not_mixed_in(tmp_path, tiny):
+    model, tokenizer = tiny
     prompts = prompts_of(tokenizer, 4)
     greedy = all_texts(model, tokenizer, prompts, 4)
-    model.generation_config.update(do_sample=True, temperature=5.0, repetition_penalty=3.0)
-    assert all_texts(model, tokenizer, prompts, 4) == greedy
+    shutil.copytree(TINY_BASE, tmp_path / "copy")
+    own = GenerationConfig(do_sample=True, temperature=5.0, no_repeat_ngram_size=1)
+    own.save_pretrained(tmp_path / "copy")
+    settings = ModelSettings("copy", str(tmp_path / "copy"), None, "float32", None, False)
+    other = load_base(settings, torch.device("cpu"))[0]
+    assert all_texts(other, tokenizer, prompts, 4) == greedy
 
 
 def test_a_model_is_asked_with_its_mask(tiny):
