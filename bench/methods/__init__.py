@@ -15,9 +15,28 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from peft import PeftConfig, get_peft_model
+
+from bench.methods.bottleneck import BottleneckConfig
 from bench.methods.hyplora import HypLoraConfig
 
-__all__ = ["HypLoraConfig", "attach", "count_parameters"]
+__all__ = ["BottleneckConfig", "HypLoraConfig", "attach", "count_parameters", "peft_config"]
+
+
+def peft_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
+    """A method's peft configuration; None for the base as it is.
+
+    Args:
+        module: the method's module in this package.
+        options: of that method.
+
+    Raises:
+        ValueError: there is no such module, or an option is out of range.
+        TypeError: the method has no option of that name.
+    """
+    if importlib.util.find_spec(f"{__name__}.{module}") is None:
+        raise ValueError(f"bench/methods/ has no module '{module}'")
+    return importlib.import_module(f"{__name__}.{module}").config(options)
 
 
 def attach(base: Any, module: str, options: Mapping[str, Any]) -> Any:
@@ -32,17 +51,12 @@ def attach(base: Any, module: str, options: Mapping[str, Any]) -> Any:
         A peft model, or the base itself where the method has no adapter.
 
     Raises:
-        ValueError: there is no such module, no layer matches its targets, or an option is out of
-            range.
-        TypeError: the method has no option of that name.
+        ValueError: as `peft_config`, or no layer matches its targets, or a rank does not fit one.
+        TypeError: as `peft_config`.
     """
-    if importlib.util.find_spec(f"{__name__}.{module}") is None:
-        raise ValueError(f"bench/methods/ has no module '{module}'")
-    config = importlib.import_module(f"{__name__}.{module}").config(options)
+    config = peft_config(module, options)
     if config is None:
         return base.requires_grad_(False)
-    from peft import get_peft_model
-
     with warnings.catch_warnings():
         # peft asks the base by a name that this transformers deprecates.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")

@@ -9,17 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from peft.mapping import (
-    PEFT_TYPE_TO_CONFIG_MAPPING,
-    PEFT_TYPE_TO_PREFIX_MAPPING,
-    PEFT_TYPE_TO_TUNER_MAPPING,
-)
-from peft.utils import register_peft_method
-
 from bench.methods.hyplora.config import HYPLORA, HypLoraConfig
 from bench.methods.hyplora.gate import VARIANTS
 from bench.methods.hyplora.layer import HypLoraLinear
 from bench.methods.hyplora.model import HypLoraModel
+from bench.methods.registration import register
 
 __all__ = ["VARIANTS", "HypLoraConfig", "HypLoraLinear", "HypLoraModel", "config"]
 
@@ -29,17 +23,4 @@ def config(options: Mapping[str, Any]) -> HypLoraConfig:
     return HypLoraConfig(task_type="CAUSAL_LM", **options)
 
 
-def _register() -> None:
-    # peft refuses a name that it knows, and a reloaded module brings new classes of the same name
-    known = PEFT_TYPE_TO_CONFIG_MAPPING.get(HYPLORA)
-    if known is not None and known.__module__ == HypLoraConfig.__module__:
-        for mapping in (
-            PEFT_TYPE_TO_CONFIG_MAPPING,
-            PEFT_TYPE_TO_TUNER_MAPPING,
-            PEFT_TYPE_TO_PREFIX_MAPPING,
-        ):
-            mapping.pop(HYPLORA, None)
-    register_peft_method(name="hyplora", config_cls=HypLoraConfig, model_cls=HypLoraModel)
-
-
-_register()
+register(HYPLORA, HypLoraConfig, HypLoraModel)

@@ -13,36 +13,10 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from peft import PeftConfig, PeftType
+from peft import PeftConfig
 
 from bench.methods.hyplora.gate import VARIANTS
-
-
-def add_peft_type(name: str) -> PeftType:
-    """Make ``name`` a member of ``peft.PeftType``, if it is not one.
-
-    peft looks a saved adapter's method up by that enumeration and registers no method whose name
-    is not in it, but has no public way to extend it.
-
-    Args:
-        name: the method's name in upper case.
-
-    Returns:
-        The member.
-    """
-    if name not in PeftType.__members__:
-        member = str.__new__(PeftType, name)
-        vars(member).update(
-            _name_=name, _value_=name, __objclass__=PeftType, _sort_order_=len(PeftType)
-        )
-        PeftType._member_names_.append(name)
-        PeftType._member_map_[name] = member
-        PeftType._value2member_map_[name] = member
-        # newer Pythons look members up here as well
-        getattr(PeftType, "_hashable_values_", []).append(name)
-        type.__setattr__(PeftType, name, member)
-    return PeftType[name]
-
+from bench.methods.registration import add_peft_type
 
 HYPLORA = add_peft_type("HYPLORA")
 

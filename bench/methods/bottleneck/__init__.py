@@ -1,0 +1,25 @@
+"""Bottleneck adapters, series and parallel (Houlsby et al. 2019), as a tuner of peft.
+
+Importing this package registers them, so that ``peft.get_peft_model`` takes a
+:class:`BottleneckConfig` and ``PeftModel.from_pretrained`` finds a saved adapter's method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.methods.bottleneck.config import BOTTLENECK, BottleneckConfig
+from bench.methods.bottleneck.layer import BottleneckLinear
+from bench.methods.bottleneck.model import BottleneckModel
+from bench.methods.registration import register
+
+__all__ = ["BottleneckConfig", "BottleneckLinear", "BottleneckModel", "config"]
+
+
+def config(options: Mapping[str, Any]) -> BottleneckConfig:
+    """The peft configuration for the options of conf/method/{series,parallel}.yaml."""
+    return BottleneckConfig(task_type="CAUSAL_LM", **options)
+
+
+register(BOTTLENECK, BottleneckConfig, BottleneckModel)

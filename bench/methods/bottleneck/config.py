@@ -1,0 +1,157 @@
+"""The configuration of bottleneck adapters as a ``peft.PeftConfig``.
+
+Usage::
+
+    config = BottleneckConfig(placement="series", target_modules=["gate_proj", "up_proj"])
+    model = peft.get_peft_model(base, config)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from peft import PeftConfig
+from torch import Tensor
+
+from bench.errors import unknown
+from bench.methods.registration import add_peft_type
+
+BOTTLENECK = add_peft_type("BOTTLENECK")
+
+PLACEMENTS = ("series", "parallel")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+}
+INITS = ("bert", "mam_adapter")
+
+Position = Literal["input", "output", "parallel"]
+
+
+@dataclass
+class BottleneckConfig(PeftConfig):
+    """Configuration of series and parallel adapters, as LLM-Adapters places them.
+
+    LLM-Adapters (arXiv 2304.01933) wraps single linear layers ``W``, unlike AdapterHub, whose
+    adapters of the same names follow whole blocks. With ``u(h) = scaling * up(act(down(h)))``:
+
+    - parallel: ``W x + u(x)``;
+    - series: ``W (x + u(x))``, or ``W x + u(W x)`` for the ``output_modules``.
+
+    The defaults are LLM-Adapters', in whose code the adapter is **not** the identity at the start.
+
+    Args:
+        bottleneck_size: the width between down and up.
+        non_linearity: act, one of "tanh", "relu", "gelu" (the exact one) and "silu".
+        placement: "series" or "parallel".
+        scaling: what the adapter's result is multiplied by.
+        init_weights: "bert" draws both weights from N(0, 0.02^2); "mam_adapter" (He et al. 2022)
+            draws down as LoRA's A and sets up to 0, so that the adapted layer starts as the base.
+        adapter_bias: give down and up a bias, which starts at 0. LLM-Adapters' have none.
+        dropout: dropout on down's input, in [0, 1).
+        target_modules: names or a regular expression of the linear layers to adapt; "all-linear"
+            takes all of them. There is no default: LLM-Adapters' targets differ by task.
+        output_modules: names of the layers that a series adapter follows; all other layers it
+            precedes. A name fits as in ``target_modules``. They are the layers that write to the
+            residual stream: LLaMA's, BLOOM's, GPT-J's and OPT's of LLM-Adapters.
+        exclude_modules: names or a regular expression of modules not to adapt.
+        layers_to_transform: indices of the only layers to adapt; needs a list of targets.
+        layers_pattern: the name of the list of layers, where it is not a usual one.
+        modules_to_save: further modules to train in full and to save with the adapter.
+
+    Raises:
+        ValueError: a value is out of its range; the message says what is allowed.
+    """
+
+    bottleneck_size: int = field(default=256, metadata={"help": "width between down and up"})
+    non_linearity: str = field(
+        default="tanh", metadata={"help": f"one of {', '.join(ACTIVATIONS)}"}
+    )
+    placement: str = field(default="series", metadata={"help": f"one of {', '.join(PLACEMENTS)}"})
+    scaling: float = field(default=1.0, metadata={"help": "factor of the adapter's result"})
+    init_weights: str = field(default="bert", metadata={"help": f"one of {', '.join(INITS)}"})
+    adapter_bias: bool = field(default=False, metadata={"help": "give down and up a bias"})
+    dropout: float = field(default=0.0, metadata={"help": "dropout on down's input"})
+    target_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "names or regular expression of the layers to adapt"}
+    )
+    output_modules: list[str] = field(
+        default_factory=lambda: ["down_proj", "dense_4h_to_h", "fc_out", "fc2"],
+        metadata={"help": "names of the layers that a series adapter follows"},
+    )
+    exclude_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "names or regular expression of modules to leave alone"}
+    )
+    layers_to_transform: list[int] | int | None = field(
+        default=None, metadata={"help": "indices of the only layers to adapt"}
+    )
+    layers_pattern: list[str] | str | None = field(
+        default=None, metadata={"help": "name of the list of layers, where it is not a usual one"}
+    )
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "further modules to train in full and to save"}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = BOTTLENECK
+        for name in ("target_modules", "exclude_modules"):
+            value = getattr(self, name)
+            if isinstance(value, (list, tuple)):
+                setattr(self, name, set(value))
+        self._check()
+        self.output_modules = list(self.output_modules)
+
+    def position(self, layer_name: str) -> Position:
+        """Where the adapter of a layer goes, by the layer's full name in the model.
+
+        Returns:
+            "parallel" to it, or, in series, on its "input" or its "output".
+        """
+        if self.placement == "parallel":
+            return "parallel"
+        after = any(f".{layer_name}".endswith(f".{name}") for name in self.output_modules)
+        return "output" if after else "input"
+
+    def _check(self) -> None:
+        for name, allowed in {
+            "placement": PLACEMENTS,
+            "non_linearity": ACTIVATIONS,
+            "init_weights": INITS,
+        }.items():
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in allowed:
+                raise unknown(name, str(value), allowed)
+        size = self.bottleneck_size
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"bottleneck_size must be a whole number of at least 1, got {size!r}")
+        if not (_is_number(self.scaling) and self.scaling > 0):
+            raise ValueError(f"scaling must be a positive finite number, got {self.scaling!r}")
+        if not (_is_number(self.dropout) and 0 <= self.dropout < 1):
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}")
+        if not isinstance(self.adapter_bias, bool):
+            raise ValueError(f"adapter_bias must be true or false, got {self.adapter_bias!r}")
+        names = self.output_modules
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ValueError(
+                f"output_modules must be a list of layer names such as ['down_proj'], got {names!r}"
+            )
+        if isinstance(self.target_modules, str):
+            for name in ("layers_to_transform", "layers_pattern"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name} needs target_modules as a list of names, not as the regular "
+                        f"expression {self.target_modules!r}"
+                    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
