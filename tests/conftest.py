@@ -98,6 +98,8 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 def small() -> tuple[str, ...]:
     """Overrides for a run of a few seconds."""
     return (
+        "data.train=[mawps,SVAMP]",
+        "data.tests=[mawps,SVAMP]",
         "data.train_size=16",
         "data.validation=4",
         "data.test_size=6",

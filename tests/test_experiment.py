@@ -1,6 +1,7 @@
 """Whole runs through the Python interface, on a few problems."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,9 @@ import bench.training.finetune as finetuning
 from bench.errors import InputError
 from bench.experiment import run
 from bench.tracking.store import Store
+
+CONF = Path(__file__).resolve().parents[1] / "conf" / "method"
+METHODS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "none")
 
 
 @pytest.fixture
@@ -57,9 +61,12 @@ def test_force_runs_again_and_the_newer_run_counts(small):
     assert run(small("method=none")).record["run_id"] == forced.record["run_id"]
 
 
-def test_a_saved_adapter_is_evaluated_without_training(small):
-    trained = run(small("method=hyplora"))
-    loaded = run(small("method=hyplora", f"adapter={trained.folder / 'adapter'}"))
+@pytest.mark.parametrize("method", METHODS)
+def test_a_saved_adapter_is_evaluated_without_training(small, method):
+    trained = run(small(f"method={method}"))
+    loaded = run(small(f"method={method}", f"adapter={trained.folder / 'adapter'}"))
+    texts = [(r.folder / "predictions.jsonl").read_text() for r in (trained, loaded)]
+    assert texts[0] == texts[1]
     assert loaded.record["scores"] == trained.record["scores"]
     assert loaded.record["rows"]["train"] == 0 and loaded.record["seed"] is None
 

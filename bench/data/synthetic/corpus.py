@@ -14,13 +14,12 @@ from bench.data.synthetic import words
 from bench.data.synthetic.draw import Draw
 from bench.data.synthetic.scenarios import DISTRACTORS, GAINS, HAS, LOSSES, SCENARIOS
 from bench.data.synthetic.stories import (
-    MAX_TRIES,
     NAMES,
     OBJECTS,
     compute,
     draw_numbers,
     draw_wording,
-    number_split,
+    next_step,
     numbers,
     people_and_things,
 )
@@ -56,7 +55,7 @@ def chained_equations(draw: Draw) -> str:
     """Equations that each go on from the result before: "22-14=8. 8*3=24."."""
     value, equations = draw.integer(2, 60), []
     for _ in range(draw.integer(2, 5)):
-        operation, operand = _next_step(draw, value, of_training=False)
+        operation, operand = next_step(draw, value, LARGEST, split=None)
         equations.append(_equation(value, operation, operand))
         value = compute(value, operation, operand)
     return " ".join(equations)
@@ -210,7 +209,7 @@ def _story(draw: Draw) -> tuple[list[str], list[str]]:
     events = [draw.choice(HAS).format(**slots, x=value)]
     equations = []
     for _ in range(draw.integer(1, 4)):
-        operation, operand = _next_step(draw, value, of_training=True)
+        operation, operand = next_step(draw, value, LARGEST, split="train")
         form = draw.choice(CHAIN_EVENTS[operation])
         events.append(form.format(**people_and_things(draw) | _same_person(slots), y=operand))
         equations.append(_equation(value, operation, operand))
@@ -238,17 +237,3 @@ CHAIN_EVENTS = {
 
 def _same_person(slots: dict[str, str]) -> dict[str, str]:
     return {key: slots[key] for key in ("n", "he", "He", "his", "o")}
-
-
-def _next_step(draw: Draw, value: int, of_training: bool) -> tuple[str, int]:
-    """An operation and operand that keep a chain within 2..180, of training's numbers or of all."""
-    for _ in range(MAX_TRIES):
-        operation = draw.weighted("+-*/", (4, 4, 2, 2))
-        operand = draw.integer(2, 12 if operation in "*/" else 60)
-        if operation == "/" and value % operand:
-            continue
-        if not 2 <= compute(value, operation, operand) <= (LARGEST if operation == "+" else 180):
-            continue
-        if not of_training or number_split(value, operand) == "train":
-            return operation, operand
-    raise ValueError(f"no step goes on from {value}")

@@ -395,3 +395,25 @@ DISTRACTORS = (
     "{d} {o2} lie on the table.",
     "It is {d} days until {day}.",
 )
+
+# A quantity that changes step by step: {x} at first, then one event a step.
+CHAIN_OPENINGS = HAS
+CHAIN_EVENTS = {
+    "+": GAINS,
+    "-": LOSSES,
+    "*": (
+        "Then {n} packs as many into each of {y} {c}.",
+        "The number of {o} grows {y} times.",
+    ),
+    "/": (
+        "They are put into {y} {c}, the same number into each, and one is kept.",
+        "They are shared equally among {y} {p}, and {n} is one of them.",
+    ),
+}
+CHAIN_QUESTIONS = (
+    "How many {o} does {n} have at the end?",
+    "How many {o} are there at the end?",
+    "What is the number of {o} in the end?",
+    "How many {o} is that after all?",
+    "{n} counts the {o} at the end. How many are there?",
+)

@@ -103,3 +103,31 @@ def draw_numbers(draw: Draw, operation: str, largest: int, split: str) -> tuple[
 def draw_wording(draw: Draw, scenario: Scenario, split: str) -> tuple[int, int, int]:
     """A combination of wordings from those of one split, each equally likely."""
     return draw.choice([w for w in scenario.wordings if wording_split(scenario, w) == split])
+
+
+LARGEST_PRODUCT = 180
+
+
+def next_step(draw: Draw, value: int, largest: int, split: str | None) -> tuple[str, int]:
+    """An operation and an operand that carry a chain of equations on from a value.
+
+    Args:
+        draw: where the choice comes from.
+        value: the result so far.
+        largest: the largest sum; products may reach `LARGEST_PRODUCT`.
+        split: whose numbers value and operand have to be; None for any.
+
+    Raises:
+        ValueError: no step was found.
+    """
+    for _ in range(MAX_TRIES):
+        operation = draw.weighted("+-*/", (4, 4, 2, 2))
+        operand = draw.integer(2, 12 if operation in "*/" else 60)
+        if operation == "/" and value % operand:
+            continue
+        limit = largest if operation == "+" else LARGEST_PRODUCT
+        if not 2 <= compute(value, operation, operand) <= limit:
+            continue
+        if split is None or number_split(value, operand) == split:
+            return operation, operand
+    raise ValueError(f"no step goes on from {value} within {largest}")
