@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from bench import tasks
 from bench.data.problems import DataSettings, Problem
 from bench.errors import InputError, unknown
 
+_log = logging.getLogger(__name__)
+
 
 def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> list[Problem]:
     """The rows of a training set.
@@ -20,13 +22,17 @@ def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> l
     A name is sought as ft-training_set/NAME.json, then dataset/NAME/train.json, then
     dataset/NAME/trainset.json, then, for GSM8K, as the file that `data.gsm8k` names.
 
+    Rows with an empty output, of which LLM-Adapters' own files have a few, teach nothing: they
+    are left out, with a warning that says how many.
+
     Args:
         settings: `root` and `gsm8k` are used.
         name: of the set; the case of a folder's letters does not matter.
         files: takes the sha256 of the file read, by its name.
 
     Raises:
-        InputError: no such file (all places sought are named), or a row that can't be read.
+        InputError: no such file (all places sought are named), a row that can't be read, or
+            nothing but empty outputs.
     """
     root = _root(settings)
     task = tasks.find(name)
@@ -47,7 +53,13 @@ def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> l
             f"Put the file there{hint}. {_names_there(root)}"
         )
     convert = task.train_row if task else tasks.training_row
-    return _problems(path, root, task.key if task else name, convert, files)
+    rows = _problems(path, root, task.key if task else name, convert, files)
+    problems = [row for row in rows if row.output.strip()]
+    if not problems:
+        raise InputError(f"{path}: the output of every row is empty; there is nothing to learn")
+    if len(problems) < len(rows):
+        _log.warning("%s: rows with an empty output left out: %d", path, len(rows) - len(problems))
+    return problems
 
 
 def read_test(
@@ -55,12 +67,12 @@ def read_test(
 ) -> tuple[str, list[Problem]]:
     """A benchmark's key and its test rows, from dataset/NAME/test.json.
 
-    Any set whose gold answers are all numbers can be scored, also one that has no file in
-    bench/tasks/.
+    Any set whose gold answers are all numbers, or all letters A to E, can be scored, also one that
+    has no file in bench/tasks/.
 
     Raises:
-        InputError: no such file, no rows, a row that can't be read, or answers that are not
-            numbers.
+        InputError: no such file, no rows, a row that can't be read, or an answer that is not of
+            the set's kind.
     """
     root = _root(settings)
     task = tasks.find(name)
@@ -70,13 +82,26 @@ def read_test(
         raise InputError(f"{unknown('test set', name, there)} Sought: {path}.")
     key = task.key if task else path.parent.name
     problems = _problems(path, root, key, tasks.same_row, files)
-    for row, problem in enumerate(problems):
-        if not _is_number(problem.answer):
-            raise InputError(
-                f"{path}, row {row}: the answer {problem.answer!r} is not a number; only test sets "
-                "with numeric answers can be scored so far"
-            )
+    _check_answers(path, task, [problem.answer for problem in problems])
     return key, problems
+
+
+def _check_answers(path: Path, task: tasks.Task | None, answers: list[str]) -> None:
+    """Refuse a test file that has an answer of another kind than its task's or its first row's."""
+    kind = task.answer if task else tasks.answer_kind(answers[0])
+    for row, answer in enumerate(answers):
+        if kind is not None and tasks.answer_kind(answer) == kind:
+            continue
+        wanted = {"number": "a number", "letter": "a letter A to E", None: "a number or a letter"}
+        reason = (
+            f"the answers of {task.key} are {task.answer}s"
+            if task
+            else "a set without a file in bench/tasks/ can be scored if its answers are all "
+            "numbers or all letters A to E"
+        )
+        raise InputError(
+            f"{path}, row {row}: the answer {answer!r} is not {wanted[kind]}; {reason}"
+        )
 
 
 def _root(settings: DataSettings) -> Path:
@@ -156,10 +181,3 @@ def _raw_rows(path: Path) -> list[Any]:
             except json.JSONDecodeError as error:
                 raise InputError(f"{path}, row {row}: not JSON: {error}") from error
     return rows
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text.replace(",", "")))
-    except ValueError:
-        return False

@@ -17,7 +17,7 @@ class Prediction:
         task: key of the benchmark.
         index: of the row in its test set.
         text: what the model wrote; empty where it was not asked.
-        prediction: the answer read from the text, None where none was found.
+        prediction: the number or the letter read from the text, None where none was found.
         answer: the gold answer as the file has it.
         correct: whether they agree.
         formatted: whether the text has the answer's sentence.
@@ -28,7 +28,7 @@ class Prediction:
     task: str
     index: int
     text: str
-    prediction: float | None
+    prediction: float | str | None
     answer: str
     correct: bool
     formatted: bool

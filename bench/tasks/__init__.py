@@ -6,9 +6,9 @@ import importlib
 import pkgutil
 from functools import cache
 
-from bench.tasks.task import Row, Task, same_row, training_row
+from bench.tasks.task import Row, Task, answer_kind, same_row, training_row
 
-__all__ = ["Row", "Task", "find", "known", "same_row", "training_row"]
+__all__ = ["Row", "Task", "answer_kind", "find", "known", "same_row", "training_row"]
 
 
 @cache

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Row = dict[str, str]
+AnswerKind = Literal["number", "letter"]
+
+LETTERS = ("A", "B", "C", "D", "E")
+
+
+def answer_kind(answer: str) -> AnswerKind | None:
+    """What a gold answer is: a finite number (commas allowed), a letter A to E, or neither."""
+    if answer in LETTERS:
+        return "letter"
+    try:
+        return "number" if math.isfinite(float(answer.replace(",", ""))) else None
+    except ValueError:
+        return None
 
 
 def same_row(raw: Mapping[str, Any]) -> Row:
@@ -20,12 +34,12 @@ def same_row(raw: Mapping[str, Any]) -> Row:
 
 
 def training_row(raw: Mapping[str, Any]) -> Row:
-    """`same_row` of a row to train on, which needs an output.
+    """`same_row` of a row to train on, which needs an output; public files have empty ones.
 
     Raises:
-        KeyError: it has none, or an empty one.
+        KeyError: it has none.
     """
-    if not str(raw.get("output") or "").strip():
+    if raw.get("output") is None:
         raise KeyError("output (what the model is to write)")
     return same_row(raw)
 
@@ -38,13 +52,14 @@ class Task:
         key: LLM-Adapters' folder name, matched ignoring case; also its column's key in
             results/published/*.yaml.
         label: the head of its column.
-        answer: the kind of its gold answer; `number` is compared within a tolerance.
+        answer: the kind of its gold answer: a `number` is compared within a tolerance, a `letter`
+            (A to E) must be the same.
         chance: accuracy in percent of guessing, where guessing can succeed.
         train_row: turns one raw row of its training file into a row of LLM-Adapters' form.
     """
 
     key: str
     label: str
-    answer: Literal["number"] = "number"
+    answer: AnswerKind = "number"
     chance: float | None = None
     train_row: Callable[[Mapping[str, Any]], Row] = training_row

@@ -1,10 +1,13 @@
+import collections
 import json
 
 import pytest
 
+from bench import tasks
 from bench.data.problems import DataSettings
 from bench.data.sources import load_problems
 from bench.errors import InputError
+from bench.evaluation.answers import extract_letter
 
 
 def row(i, answer=None):
@@ -74,6 +77,18 @@ def test_a_set_without_a_file_of_its_own_is_a_benchmark_if_its_answers_are_numbe
     assert len(layout.load(train=(), tests=("multiarith",)).tests["MultiArith"]) == 2
 
 
+def test_a_set_without_a_file_of_its_own_is_a_benchmark_if_its_answers_are_letters(layout):
+    layout.write("dataset/mathqa/test.json", [row(1, "A"), row(2, "E")])
+    assert len(layout.load(train=(), tests=("mathqa",)).tests["mathqa"]) == 2
+
+
+def test_rows_with_an_empty_output_are_left_out_and_told(layout, caplog):
+    layout.write("ft-training_set/math.json", [{**row(0), "output": " "}, *map(row, range(1, 5))])
+    loaded = layout.load()
+    assert len(loaded.train + loaded.validation) == 4
+    assert "math.json: rows with an empty output left out: 1" in caplog.text
+
+
 def test_gsm8k_rows_lose_their_marks_and_end_in_the_sentence(layout):
     raw = {"question": "How many?", "answer": "48/2 = <<48/2=24>>24 clips.\nDone.\n#### 1,024"}
     path = layout.write("train.jsonl", "\n".join([json.dumps(raw)] * 3))
@@ -114,16 +129,21 @@ def test_without_training_no_training_file_is_needed(layout):
         ("ft-training_set/math.json", {"a": 1}, "must hold a list"),
         ("ft-training_set/math.json", [row(0), 3], "row 1: not a JSON object"),
         ("ft-training_set/math.json", [row(0), {"output": "1"}], "row 1: lacks instruction"),
-        ("ft-training_set/math.json", [{**row(0), "output": ""}], "row 0: lacks output"),
+        ("ft-training_set/math.json", [{**row(0), "output": None}], "row 0: lacks output"),
+        ("ft-training_set/math.json", [{**row(0), "output": ""}], "output of every row is empty"),
         ("dataset/SVAMP/test.json", [], "has no rows"),
         ("dataset/SVAMP/test.json", [row(0, "B")], "row 0: the answer 'B' is not a number"),
+        ("dataset/AQuA/test.json", [row(0, "B"), row(1)], "AQuA.*row 1: the answer '2.0' is not a"),
+        ("dataset/AQuA/test.json", [row(0, "F")], "'F' is not a letter A to E; the answers of AQu"),
+        ("dataset/new/test.json", [row(0), row(1, "B")], "row 1: the answer 'B' is not a number"),
+        ("dataset/new/test.json", [row(0, "true")], "row 0: the answer 'true' is not a number or"),
     ],
 )
 def test_a_bad_file_is_named_with_its_row(layout, name, rows, message):
     layout.write("ft-training_set/math.json", [row(i) for i in range(4)])
     layout.write(name, rows)
     with pytest.raises(InputError, match=message):
-        layout.load()
+        layout.load(tests=(name.split("/")[1] if name.startswith("dataset") else "SVAMP",))
 
 
 @pytest.mark.parametrize(
@@ -167,3 +187,24 @@ def test_the_public_files_are_read_whole(shared_data):
     assert {key: len(rows) for key, rows in loaded.tests.items()} == {"mawps": 238, "SVAMP": 1000}
     assert loaded.files["dataset/mawps/test.json"].startswith("c1a708979cbf2b3d")
     assert not any("<<" in p.output or "####" in p.output for p in loaded.train)
+
+
+def test_the_public_letters_and_the_mixed_training_file_are_read_whole(shared_data):
+    settings = DataSettings(
+        "llm_adapters", ["math_data"], ["AQuA"], root=str(shared_data / "llm_adapters")
+    )
+    loaded = load_problems(settings, trained=True)
+    rows = loaded.tests["AQuA"]
+    assert len(rows) == 254 and {p.answer for p in rows} == set("ABCDE")
+    assert all("Answer Choices: (A)" in p.instruction for p in rows)
+    assert loaded.files["dataset/AQuA/test.json"].startswith("de677f5f01393400")
+    # Three of the 3,260 public rows have an empty output.
+    assert len(loaded.train + loaded.validation) == 3257
+    kinds = collections.Counter(tasks.answer_kind(p.answer) for p in loaded.train)
+    assert set(kinds) == {"number", "letter"}
+
+
+def test_the_rationales_of_the_public_letters_name_the_gold_letter_in_half_the_rows(shared_data):
+    settings = DataSettings("llm_adapters", [], ["AQuA"], root=str(shared_data / "llm_adapters"))
+    rows = load_problems(settings, trained=False).tests["AQuA"]
+    assert sum(extract_letter(p.output, "released") == p.answer for p in rows) == 123

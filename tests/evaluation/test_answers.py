@@ -1,6 +1,13 @@
 import pytest
 
-from bench.evaluation.answers import extract_number, numbers_agree
+from bench.data.prompts import LETTER_RULES
+from bench.errors import InputError
+from bench.evaluation.answers import (
+    extract_choice,
+    extract_letter,
+    extract_number,
+    numbers_agree,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +44,70 @@ def test_the_last_number_counts(text, number):
 )
 def test_numbers_agree_within_the_tolerance(prediction, answer, agree):
     assert numbers_agree(prediction, answer, tolerance=0.001) is agree
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "paper", "released"),
+    [
+        (r"So \boxed{\text{B}}.", "B", None, "B"),
+        (r"So \boxed{\text{(B)}}.", "B", "B", "B"),
+        (r"So \boxed{C}.", "C", None, "C"),
+        (r"(A) is near, but \boxed{(C)} it is. Not (D).", "A", "D", "C"),
+        (r"\boxed{C}, that is \boxed{\text{B}}", "C", None, "B"),
+        (r"\boxed{42}", None, None, None),
+        ("(A)", "A", "A", "A"),
+        ("A) 5", "A", "A", "A"),
+        ("The answer is (B).", "B", "B", "B"),
+        ("Not (A), nor (C): the answer is D.", "A", "C", "C"),
+        ("the answer is (A). The answer is (E).", "A", "E", "E"),
+        ("so the answer is D", "D", None, "D"),
+        ("The answer is: E", "E", None, "E"),
+        ("Answer: the answer is D", "A", None, "D"),
+        ("the correct answer is C", "C", "C", "C"),
+        ("the Correct Answer Is C, or the correct answer is D", "C", "D", "D"),
+        ("the correct answer is (C", "C", None, "C"),
+        ("It is what it is: C.", "C", None, "C"),
+        ("It is C. Sure", "C", None, None),
+        ("Option D", "D", None, "D"),
+        ("option (D) or option E", "D", "D", "D"),
+        ("Take option D or option E", "D", None, "E"),
+        ("the answer is b", None, None, "b"),
+        ("the correct answer is b", None, "b", "b"),
+        ("the answer is (b)", None, None, "b"),
+        ("it is b.", None, None, None),
+        ("No idea", None, None, None),
+        ("An Answer", "A", None, None),
+        ("42", None, None, None),
+        ("", None, None, None),
+    ],
+)
+def test_which_letter_counts_under_each_rule(text, first, paper, released):
+    assert {rule: extract_letter(text, rule) for rule in LETTER_RULES} == {
+        "first": first,
+        "paper": paper,
+        "released": released,
+    }
+
+
+def test_an_unknown_letter_rule_is_refused():
+    with pytest.raises(InputError, match="Did you mean released"):
+        extract_letter("(A)", "release")
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "choice"),
+    [
+        ("boolq", "the correct answer is true, not false", "true"),
+        ("BoolQ", "untrue", "true"),
+        ("boolq", "True", None),
+        ("piqa", "the correct answer is solution2", "solution2"),
+        ("piqa", "solution 2", None),
+        ("social_i_qa", "answer3", "answer3"),
+        ("ARC-Easy", "the correct answer is answer5", "answer5"),
+        ("openbookqa", "answer6 or answer4", "answer4"),
+        ("hellaswag", "ending4, ending1", "ending4"),
+        ("winogrande", "option3", None),
+    ],
+)
+def test_the_first_choice_counts(task, text, choice):
+    assert extract_choice(text, task) == choice

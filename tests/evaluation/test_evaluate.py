@@ -1,11 +1,13 @@
+import dataclasses
 import json
 
 import pytest
 
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol
-from bench.evaluation.evaluate import evaluate
-from bench.evaluation.predictions import read
+from bench.errors import InputError
+from bench.evaluation.evaluate import evaluate, judge
+from bench.evaluation.predictions import append, read
 from bench.evaluation.scoring import averages, scores
 
 PROTOCOL = Protocol(
@@ -70,3 +72,38 @@ def test_micro_weighs_by_rows_and_macro_does_not():
         "b": {"n": 10, "correct": 0, "accuracy": 0.0},
     }
     assert averages(by_set) == {"micro": 75.0, "macro": 50.0}
+
+
+def judged(key, answer, text, rule="released"):
+    protocol = dataclasses.replace(PROTOCOL, letter_rule=rule)
+    prediction = judge(key, 0, Problem(key, "", "", "", answer), text, 1, protocol)
+    return prediction.prediction, prediction.correct
+
+
+def test_a_letter_is_read_by_the_protocols_rule():
+    text = "(A) is too small. The answer is (C)."
+    assert judged("AQuA", "C", text) == ("C", True)
+    assert judged("AQuA", "C", text, rule="first") == ("A", False)
+    assert judged("AQuA", "C", "No idea") == (None, False)
+
+
+def test_a_lower_case_letter_is_wrong_as_in_the_published_code():
+    assert judged("AQuA", "B", "The answer is b.") == ("b", False)
+
+
+def test_a_set_without_a_file_is_read_as_its_gold_answers_are():
+    text = "(D) is 12"
+    assert judged("of_letters", "D", text) == ("D", True)
+    assert judged("of_numbers", "12.0", text) == (12.0, True)
+
+
+def test_a_letter_comes_back_from_the_file(path):
+    problem = Problem("AQuA", "", "", "", "B")
+    made = judge("AQuA", 0, problem, "The answer is (B).", 4, PROTOCOL)
+    append(path, [made])
+    assert read(path) == [made] and made.formatted
+
+
+def test_a_letter_rule_that_is_not_known_is_refused():
+    with pytest.raises(InputError, match=r"protocol\.letter_rule 'frist'. Did you mean first"):
+        dataclasses.replace(PROTOCOL, letter_rule="frist")
