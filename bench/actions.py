@@ -28,6 +28,25 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     return {"summary": summary, "found": outcome.found, "record": record}
 
 
+def overlap(config: dict[str, Any]) -> dict[str, Any]:
+    """Count what the training rows share with each test set; nothing is trained."""
+    from bench.config import read_experiment
+    from bench.data.overlap import resolve_overlap
+    from bench.data.sources import load_problems
+
+    experiment = read_experiment(config)
+    problems = load_problems(experiment.data, trained=True)
+    found = resolve_overlap(problems, experiment.keeps_overlap)[1]
+    for key, counts in found.tests.items():
+        print(
+            f"{key}: {counts['masked']} of {counts['rows']} test rows stand in the training rows "
+            f"({counts['exact']} to the letter, the others but for case, punctuation and numbers)"
+        )
+    total = len(problems.train) + len(problems.validation)
+    done = "kept" if found.kept else "left out"
+    return {"summary": f"{found.train['masked']} of {total} training rows make it, and are {done}"}
+
+
 def pretrain(config: dict[str, Any]) -> dict[str, Any]:
     """Make the embedded base."""
     from bench.config import PROJECT
@@ -42,5 +61,6 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
 
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "finetune": finetune,
+    "overlap": overlap,
     "pretrain": pretrain,
 }

@@ -119,6 +119,13 @@ class Experiment:
         return " ".join(parts)
 
     @property
+    def keeps_overlap(self) -> bool:
+        """Whether training rows that stand in a test set stay: the protocol's say, or `data`'s."""
+        if self.data.keep_overlap is None:
+            return self.protocol.keep_overlap
+        return self.data.keep_overlap
+
+    @property
     def results(self) -> Path:
         """The folder that runs are written to."""
         return results_folder(self.tracking.folder)
@@ -231,6 +238,7 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
         dtype: of the base's weights, resolved for the device.
     """
     protocol = dataclasses.asdict(experiment.protocol)
+    protocol.pop("keep_overlap")  # the hash of the training rows says it
     fields = {
         "result_version": RESULT_VERSION,
         "method": experiment.method.name,

@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from bench.config import PROJECT, Experiment, identity
+from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
 from bench.data.sources import load_problems
 from bench.errors import InputError
@@ -30,6 +31,7 @@ class Prepared:
     """What is known of a run before anything is trained; `folder` is results/runs/<id>/."""
 
     problems: ProblemSets
+    overlap: Overlap | None
     hashes: dict[str, str]
     precision: str
     identity: str
@@ -107,6 +109,13 @@ def prepare(experiment: Experiment) -> Prepared:
     """Read the rows, check base and adapter, and compute the run's identity."""
     check_folder(experiment.model)
     problems = load_problems(experiment.data, experiment.trained)
+    overlap = None
+    if experiment.trained:
+        problems, overlap = resolve_overlap(problems, experiment.keeps_overlap)
+        if not problems.train:
+            raise InputError(
+                "every training row stands in a test set; data.keep_overlap=true trains on them"
+            )
     cache = experiment.results / "hashes.json"
     hashes = {"base": content_hash(experiment.model, cache), "tests": problems.test_hash}
     if experiment.trained:
@@ -121,7 +130,8 @@ def prepare(experiment: Experiment) -> Prepared:
     precision = resolve_precision(experiment.train.precision, device)
     dtype = str(weight_dtype(experiment.model.dtype, device))
     name = identity(experiment, hashes, precision, dtype)
-    return Prepared(problems, hashes, precision, name, experiment.results / "runs" / name[:12])
+    folder = experiment.results / "runs" / name[:12]
+    return Prepared(problems, overlap, hashes, precision, name, folder)
 
 
 def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict[str, Any]]:
@@ -230,6 +240,7 @@ def _record(
             "validation_too_long": training.get("validation_too_long", 0),
         },
         "training": training,
+        "overlap": asdict(prepared.overlap) if prepared.overlap else None,
         "options": experiment.method.options,
         "config": asdict(experiment),
         "train": asdict(experiment.train) | {"precision": prepared.precision},

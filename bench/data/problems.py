@@ -33,6 +33,8 @@ class DataSettings:
         gsm8k: GSM8K's own train.jsonl, for the training set `gsm8k` (`llm_adapters`).
         limit: at most so many rows of each training set and of each test set, from the start of
             the file; None for all.
+        keep_overlap: whether training rows that stand in a test set stay; None: as the protocol
+            says.
         validation: rows set apart for validation: in all (`llm_adapters`, drawn with seed 42 as
             LLM-Adapters do), or of each family (`synthetic`).
         train_size: problems of each family (`synthetic`).
@@ -47,6 +49,7 @@ class DataSettings:
     root: str | None = None
     gsm8k: str | None = None
     limit: int | None = None
+    keep_overlap: bool | None = None
     validation: int = 120
     train_size: int = 750
     test_size: int = 150

@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 
 from bench.data.problems import Problem
-from bench.errors import InputError
+from bench.errors import InputError, unknown
+
+# The published rules for reading a letter out of a text, see bench.evaluation.answers.
+LETTER_RULES = ("first", "paper", "released")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class Protocol:
         tolerance: the largest absolute difference at which two numbers count as equal.
         answer_form: a regular expression of the answer's sentence; the share of texts that have
             it is reported as the format rate.
+        letter_rule: one of LETTER_RULES: how the answer of a multiple-choice problem is read.
+        keep_overlap: whether training rows that stand in a test set stay (`data.keep_overlap`
+            overrides).
     """
 
     name: str
@@ -34,6 +40,8 @@ class Protocol:
     max_new_tokens: int
     tolerance: float
     answer_form: str
+    letter_rule: str = "released"
+    keep_overlap: bool = False
 
     def __post_init__(self) -> None:
         for name, slot in (
@@ -47,6 +55,8 @@ class Protocol:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"protocol.{name} must be at least 1, got {value}")
+        if self.letter_rule not in LETTER_RULES:
+            raise unknown("protocol.letter_rule", self.letter_rule, LETTER_RULES)
         try:
             re.compile(self.answer_form)
         except re.error as error:

@@ -6,8 +6,9 @@ from typing import Any
 
 from bench.report.compare import BesideCell, Comparison
 from bench.report.names import method_label
+from bench.report.overlap import MARK
 from bench.report.published import PARAMS
-from bench.report.rows import Cell, Row
+from bench.report.rows import Cell, Column, Row
 from bench.report.table import Table
 
 EMPTY = "-"
@@ -38,9 +39,6 @@ def facts(table: Table) -> dict[str, str]:
     }
     if table.published_base:
         found["Base"] += f" ({table.published_base} in the paper)"
-    chances = [f"{c.label} {c.chance:.1f}" for c in table.columns if c.chance is not None]
-    if chances:
-        found["Chance"] = ", ".join(chances)
     # A row that shares its method with other curvatures has K in its label already.
     curvatures = [
         (row.label, f"K={float(row.curvature)}")
@@ -96,7 +94,8 @@ def mean_sd(cell: Cell | None) -> str:
 
 def _scores(table: Table) -> Section:
     keys = [column.key for column in table.columns] + list(table.averages)
-    labels = [column.label for column in table.columns] + [a.capitalize() for a in table.averages]
+    labels = [_head(column) for column in table.columns]
+    labels += [average.capitalize() for average in table.averages]
     return Section(
         heading="",
         header=("Method", *labels),
@@ -105,6 +104,12 @@ def _scores(table: Table) -> Section:
         ),
         notes=(*table.notes, _commits(table)),
     )
+
+
+def _head(column: Column) -> str:
+    mark = MARK if column.trained_on else ""
+    chance = "" if column.chance is None else f" (chance {column.chance:.0f})"
+    return f"{column.label}{mark}{chance}"
 
 
 def _cost(table: Table) -> Section:

@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bench.report.names import key_of
+from bench.report.overlap import marked_columns
 from bench.report.records import Record, training_settings
 from bench.report.spec import TableSpec
 
@@ -20,6 +21,7 @@ class Column:
         items: The sizes it was scored with, ascending; more than one if runs differ.
         chance: Accuracy of guessing, in percent, where that is defined.
         averaged: Whether it counts in the averages.
+        trained_on: Whether some of its rows stand in rows that were trained on.
     """
 
     key: str
@@ -27,6 +29,7 @@ class Column:
     items: tuple[int, ...]
     chance: float | None
     averaged: bool
+    trained_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Row:
 def columns_of(records: Sequence[Record], spec: TableSpec) -> tuple[Column, ...]:
     """The benchmarks found in the records, in order of appearance; case does not count."""
     outside = {key_of(key) for key in spec.outside_averages}
+    trained_on = marked_columns(records)
     found: dict[str, tuple[str, list[dict[str, Any]]]] = {}
     for record in records:
         for key, score in record["scores"].items():
@@ -118,6 +122,7 @@ def columns_of(records: Sequence[Record], spec: TableSpec) -> tuple[Column, ...]
                 items=tuple(sorted({score["n"] for score in scores})),
                 chance=chances[0] if chances else None,
                 averaged=folded not in outside,
+                trained_on=folded in trained_on,
             )
         )
     return tuple(columns)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.report.compare import Comparison, compare
 from bench.report.names import method_label
+from bench.report.overlap import overlap_notes
 from bench.report.published import Published
 from bench.report.records import Record, group, select
 from bench.report.rows import AVERAGES, Cell, Column, Row, SeedValue, columns_of, row_of
@@ -94,7 +95,10 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         devices=tuple(dict.fromkeys(run.get("device") or "unknown" for run in runs)),
         commits=dict(Counter((run.get("git") or {}).get("commit") or "unknown" for run in runs)),
         dirty=sum(bool((run.get("git") or {}).get("dirty")) for run in runs),
-        notes=tuple(_notes(rows, columns, spec.metric)),
+        notes=(
+            *_notes(rows, columns, spec.metric),
+            *overlap_notes(runs, {column.key: column.label for column in columns}),
+        ),
         comparison=compare(rows, columns, base, published) if published else None,
     )
 

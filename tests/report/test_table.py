@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.report import TableSpec, build, method_label
+from bench.report import TableSpec, build, method_label, to_markdown
 
 SPEC = TableSpec(name="toy", title="Toy")
 
@@ -162,3 +162,36 @@ def test_a_spec_is_read_from_a_sweep_file_s_mapping():
 def test_a_wrong_spec_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         TableSpec.from_mapping({"name": "t", "title": "T"} | change)
+
+
+def overlap(masked, kept):
+    return {
+        "tests": {
+            "mawps": {"rows": 100, "exact": 0, "masked": 0},
+            "SVAMP": {"rows": 300, "exact": 5, "masked": masked},
+        },
+        "train": {"exact": 5, "masked": 7},
+        "kept": kept,
+    }
+
+
+def test_overlap_that_was_kept_marks_its_column_and_says_so(record):
+    text = to_markdown(build([record(overlap=overlap(9, kept=True))], SPEC))
+    assert "| MAWPS | SVAMP† |" in text
+    assert "SVAMP 9 of 300 (5 to the letter). The 7 training rows that make it were kept" in text
+
+
+def test_overlap_that_was_left_out_marks_nothing_but_is_told(record):
+    text = to_markdown(build([record(overlap=overlap(9, kept=False))], SPEC))
+    assert "†" not in text and "The 7 training rows that make it were left out." in text
+
+
+def test_no_overlap_is_told_once(record):
+    runs = [record(seed=seed, overlap=overlap(0, kept=False)) for seed in (0, 1)]
+    assert to_markdown(build(runs, SPEC)).count("no test row stands in the training rows") == 1
+
+
+def test_the_chance_level_stands_in_the_head_of_its_column(record):
+    run = record()
+    run["scores"]["SVAMP"]["chance"] = 20.0
+    assert "| SVAMP (chance 20) |" in to_markdown(build([run], SPEC))
