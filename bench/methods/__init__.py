@@ -60,7 +60,13 @@ def attach(base: Any, module: str, options: Mapping[str, Any]) -> Any:
     with warnings.catch_warnings():
         # peft asks the base by a name that this transformers deprecates.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-        return get_peft_model(base, config)
+        model = get_peft_model(base, config)
+    for name, layer in model.named_modules():
+        ranks = getattr(layer, "r", None)
+        rank = max(ranks.values(), default=0) if isinstance(ranks, dict) else 0
+        if rank and rank > (limit := min(layer.in_features, layer.out_features)):
+            raise ValueError(f"r={rank} is larger than the layer {name} allows: at most {limit}")
+    return model
 
 
 def count_parameters(model: Any) -> dict[str, int]:

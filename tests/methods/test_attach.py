@@ -1,0 +1,42 @@
+import pytest
+from transformers import AutoModelForCausalLM
+
+from bench.methods import attach, count_parameters, peft_config
+
+TARGETS = {"target_modules": ["q_proj", "down_proj"]}
+
+
+@pytest.fixture
+def base(local_base):
+    return AutoModelForCausalLM.from_pretrained(local_base)
+
+
+def test_the_base_as_it_is_has_nothing_to_train(base):
+    assert attach(base, "none", {}) is base
+    assert count_parameters(base)["trainable"] == 0
+
+
+@pytest.mark.parametrize("module", ["lora", "hyplora"])
+def test_a_rank_larger_than_a_layer_is_refused_with_the_layer(base, module):
+    with pytest.raises(ValueError, match=r"(?s)33.*q_proj"):
+        attach(base, module, {"r": 33, **TARGETS})
+
+
+@pytest.mark.parametrize("module", ["lora", "hyplora", "bottleneck"])
+def test_targets_that_match_no_layer_are_refused(base, module):
+    options = {"target_modules": ["nothing"]}
+    with pytest.raises(ValueError, match="nothing"):
+        attach(base, module, options | ({"placement": "series"} if module == "bottleneck" else {}))
+
+
+def test_an_unknown_module_is_refused():
+    with pytest.raises(ValueError, match="no module 'nope'"):
+        peft_config("nope", {})
+
+
+def test_parameters_are_counted_with_the_adapter(base):
+    before = count_parameters(base)["total"]
+    counted = count_parameters(attach(base, "lora", {"r": 2, **TARGETS}))
+    # Two layers: q_proj 32 -> 32 and down_proj 64 -> 32.
+    assert counted["trainable"] == 2 * (2 * (32 + 32) + 2 * (64 + 32))
+    assert counted["total"] == before + counted["trainable"]
