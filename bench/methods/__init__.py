@@ -12,7 +12,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from peft import PeftConfig, get_peft_model
@@ -20,7 +21,14 @@ from peft import PeftConfig, get_peft_model
 from bench.methods.bottleneck import BottleneckConfig
 from bench.methods.hyplora import HypLoraConfig
 
-__all__ = ["BottleneckConfig", "HypLoraConfig", "attach", "count_parameters", "peft_config"]
+__all__ = [
+    "BottleneckConfig",
+    "HypLoraConfig",
+    "attach",
+    "count_parameters",
+    "peft_config",
+    "quiet_peft",
+]
 
 
 def peft_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
@@ -37,6 +45,14 @@ def peft_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
     if importlib.util.find_spec(f"{__name__}.{module}") is None:
         raise ValueError(f"bench/methods/ has no module '{module}'")
     return importlib.import_module(f"{__name__}.{module}").config(options)
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Without the warning that peft asks the base by a name which this transformers deprecates."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        yield
 
 
 def attach(base: Any, module: str, options: Mapping[str, Any]) -> Any:
@@ -57,9 +73,7 @@ def attach(base: Any, module: str, options: Mapping[str, Any]) -> Any:
     config = peft_config(module, options)
     if config is None:
         return base.requires_grad_(False)
-    with warnings.catch_warnings():
-        # peft asks the base by a name that this transformers deprecates.
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+    with quiet_peft():
         model = get_peft_model(base, config)
     for name, layer in model.named_modules():
         ranks = getattr(layer, "r", None)

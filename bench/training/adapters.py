@@ -12,7 +12,7 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 
 from bench.errors import InputError
-from bench.methods import peft_config
+from bench.methods import peft_config, quiet_peft
 
 
 def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
@@ -76,7 +76,8 @@ def load_adapter(base: Any, folder: Path) -> Any:
         InputError: the adapter can't be read or does not fit the base.
     """
     try:
-        model = PeftModel.from_pretrained(base, str(folder)).eval()
+        with quiet_peft():
+            model = PeftModel.from_pretrained(base, str(folder)).eval()
         with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
             saved = set(weights.keys())
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
