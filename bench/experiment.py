@@ -64,17 +64,18 @@ def run(experiment: Experiment, began: float | None = None) -> Outcome:
     experiment = _as_saved(experiment)
     prepared = prepare(experiment)
     store = Store(experiment.results, experiment.tracking.uri, experiment.tracking.experiment)
-    prepared.folder.mkdir(parents=True, exist_ok=True)
-    # A second process with the same run waits here, and then finds it finished.
-    with FileLock(prepared.folder / "lock"):
-        since = began if experiment.force else 0.0
-        finished = None if since is None else store.finished(prepared.identity, since)
-        if finished:
-            record = store.record(finished) | _names(experiment)
-            return Outcome(experiment.name, True, record, prepared.folder)
-        from bench.training.adapters import check_options
+    done = _on_record(experiment, prepared, store, began)
+    if done:
+        return done
+    from bench.training.adapters import check_options
 
-        check_options(experiment.method.module, experiment.method.options)
+    check_options(experiment.method.module, experiment.method.options)
+    prepared.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(prepared.folder / "lock"):
+        # A second process with the same run waited at the lock, and finds it finished.
+        done = _on_record(experiment, prepared, store, began)
+        if done:
+            return done
         if experiment.force and (prepared.folder / "record.json").exists():
             _start_afresh(prepared.folder)
         run_id = store.start(prepared.identity, experiment.name, flat(asdict(experiment)))
@@ -92,6 +93,18 @@ def run(experiment: Experiment, began: float | None = None) -> Outcome:
             raise
         shutil.rmtree(prepared.folder / "checkpoint", ignore_errors=True)
         return Outcome(experiment.name, False, record, prepared.folder)
+
+
+def _on_record(
+    experiment: Experiment, prepared: Prepared, store: Store, began: float | None
+) -> Outcome | None:
+    """The finished run that is the same; under `force` only one that finished after `began`."""
+    since = began if experiment.force else 0.0
+    run_id = None if since is None else store.finished(prepared.identity, since)
+    if run_id is None:
+        return None
+    record = store.record(run_id) | _names(experiment)
+    return Outcome(experiment.name, True, record, prepared.folder)
 
 
 def _as_saved(experiment: Experiment) -> Experiment:
