@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from bench.data.llm_adapters import read_test, read_training
 from bench.data.problems import DataSettings, Problem, ProblemSets
 from bench.data.synthetic.draw import Draw
@@ -51,7 +53,7 @@ def _synthetic(settings: DataSettings, trained: bool) -> ProblemSets:
             return {
                 key: [
                     Problem(key, **row)
-                    for row in generate(key, split, count, settings.seed, settings.largest)
+                    for row in _generated(key, split, count, settings.seed, settings.largest)
                 ]
                 for key in keys
             }
@@ -65,6 +67,10 @@ def _synthetic(settings: DataSettings, trained: bool) -> ProblemSets:
         validation=[problem for family in validation.values() for problem in family],
         tests=rows(settings.tests, "test", settings.test_size),
     )
+
+
+# A sweep's workers are asked for the same rows in every run.
+_generated = lru_cache(maxsize=32)(generate)
 
 
 def _files(settings: DataSettings, trained: bool) -> ProblemSets:
