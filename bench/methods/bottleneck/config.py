@@ -8,19 +8,17 @@ Usage::
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Real
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from peft import PeftConfig
 from torch import Tensor
 
 from bench.errors import unknown
 from bench.methods.registration import add_peft_type
+from bench.methods.targets import TargetedConfig, is_number
 
 BOTTLENECK = add_peft_type("BOTTLENECK")
 
@@ -37,7 +35,7 @@ Position = Literal["input", "output", "parallel"]
 
 
 @dataclass
-class BottleneckConfig(PeftConfig):
+class BottleneckConfig(TargetedConfig):
     """Configuration of series and parallel adapters, as LLM-Adapters places them.
 
     LLM-Adapters (arXiv 2304.01933) wraps single linear layers ``W``, unlike AdapterHub, whose
@@ -62,10 +60,7 @@ class BottleneckConfig(PeftConfig):
         output_modules: names of the layers that a series adapter follows; all other layers it
             precedes. A name fits as in ``target_modules``. They are the layers that write to the
             residual stream: LLaMA's, BLOOM's, GPT-J's and OPT's of LLM-Adapters.
-        exclude_modules: names or a regular expression of modules not to adapt.
-        layers_to_transform: indices of the only layers to adapt; needs a list of targets.
-        layers_pattern: the name of the list of layers, where it is not a usual one.
-        modules_to_save: further modules to train in full and to save with the adapter.
+        others: as in :class:`TargetedConfig`.
 
     Raises:
         ValueError: a value is out of its range; the message says what is allowed.
@@ -80,33 +75,14 @@ class BottleneckConfig(PeftConfig):
     init_weights: str = field(default="bert", metadata={"help": f"one of {', '.join(INITS)}"})
     adapter_bias: bool = field(default=False, metadata={"help": "give down and up a bias"})
     dropout: float = field(default=0.0, metadata={"help": "dropout on down's input"})
-    target_modules: list[str] | str | None = field(
-        default=None, metadata={"help": "names or regular expression of the layers to adapt"}
-    )
     output_modules: list[str] = field(
         default_factory=lambda: ["down_proj", "dense_4h_to_h", "fc_out", "fc2"],
         metadata={"help": "names of the layers that a series adapter follows"},
-    )
-    exclude_modules: list[str] | str | None = field(
-        default=None, metadata={"help": "names or regular expression of modules to leave alone"}
-    )
-    layers_to_transform: list[int] | int | None = field(
-        default=None, metadata={"help": "indices of the only layers to adapt"}
-    )
-    layers_pattern: list[str] | str | None = field(
-        default=None, metadata={"help": "name of the list of layers, where it is not a usual one"}
-    )
-    modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "further modules to train in full and to save"}
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = BOTTLENECK
-        for name in ("target_modules", "exclude_modules"):
-            value = getattr(self, name)
-            if isinstance(value, (list, tuple)):
-                setattr(self, name, set(value))
         self._check()
         self.output_modules = list(self.output_modules)
 
@@ -133,9 +109,9 @@ class BottleneckConfig(PeftConfig):
         size = self.bottleneck_size
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"bottleneck_size must be a whole number of at least 1, got {size!r}")
-        if not (_is_number(self.scaling) and self.scaling > 0):
+        if not (is_number(self.scaling) and self.scaling > 0):
             raise ValueError(f"scaling must be a positive finite number, got {self.scaling!r}")
-        if not (_is_number(self.dropout) and 0 <= self.dropout < 1):
+        if not (is_number(self.dropout) and 0 <= self.dropout < 1):
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}")
         if not isinstance(self.adapter_bias, bool):
             raise ValueError(f"adapter_bias must be true or false, got {self.adapter_bias!r}")
@@ -144,14 +120,3 @@ class BottleneckConfig(PeftConfig):
             raise ValueError(
                 f"output_modules must be a list of layer names such as ['down_proj'], got {names!r}"
             )
-        if isinstance(self.target_modules, str):
-            for name in ("layers_to_transform", "layers_pattern"):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{name} needs target_modules as a list of names, not as the regular "
-                        f"expression {self.target_modules!r}"
-                    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -18,11 +18,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from bench.methods.bottleneck.config import ACTIVATIONS, BottleneckConfig, Position
+from bench.methods.targets import NonlinearLayer
 
 NOT_LINEAR = (
     "A bottleneck adapter cannot be merged into the base weights: there is a non-linearity between "
@@ -32,7 +31,7 @@ NOT_LINEAR = (
 )
 
 
-class BottleneckLinear(nn.Module, BaseTunerLayer):
+class BottleneckLinear(nn.Module, NonlinearLayer):
     """``torch.nn.Linear`` and its bottleneck adapters.
 
     Args:
@@ -42,6 +41,7 @@ class BottleneckLinear(nn.Module, BaseTunerLayer):
         position: where it goes, from ``config.position``.
     """
 
+    not_linear = NOT_LINEAR
     adapter_layer_names = ("bottleneck_down", "bottleneck_up")
     other_param_names = ("bottleneck_dropout", "position", "non_linearity", "scaling")
 
@@ -90,23 +90,6 @@ class BottleneckLinear(nn.Module, BaseTunerLayer):
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
-    def _move_adapter_to_device_of_base_layer(
-        self, adapter_name: str, device: torch.device | None = None
-    ) -> None:
-        """Move an adapter to the base's device, and leave its dtype alone.
-
-        peft's own casts to the base's dtype as well: on a bfloat16 base that rounds the weights of
-        a checkpoint that was just loaded.
-        """
-        if device is None:
-            device, _ = self._get_base_layer_device_and_dtype(self.get_base_layer())
-        if device is None or device.type == "meta":
-            return
-        for projections in (self.bottleneck_down, self.bottleneck_up):
-            # else its values come later, with the checkpoint
-            if adapter_name in projections and not projections[adapter_name].weight.is_meta:
-                projections[adapter_name].to(device)
-
     def _active(self, position: Position) -> Iterator[str]:
         for name in self.active_adapters:
             if self.position.get(name) == position:
@@ -146,17 +129,6 @@ class BottleneckLinear(nn.Module, BaseTunerLayer):
         for name in self._active("output"):
             result = result + self._update(name, result)
         return result.to(dtype)
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Refuse: there is no such weight matrix.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(NOT_LINEAR)
-
-    def unmerge(self) -> None:
-        """Nothing to do, since nothing is ever merged."""
 
     def __repr__(self) -> str:
         return "bottleneck." + super().__repr__()

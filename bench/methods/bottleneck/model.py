@@ -7,6 +7,7 @@ from torch import nn
 
 from bench.methods.bottleneck.config import BottleneckConfig
 from bench.methods.bottleneck.layer import NOT_LINEAR, BottleneckLinear
+from bench.methods.targets import require_linear
 
 
 class BottleneckModel(BaseTuner):
@@ -31,12 +32,7 @@ class BottleneckModel(BaseTuner):
         if isinstance(target, BottleneckLinear):
             target.update_layer(adapter_name, peft_config, position=position)
             return
-        if not isinstance(target, nn.Linear):
-            raise ValueError(
-                f"Bottleneck adapters go around torch.nn.Linear layers, but target_modules matches "
-                f"{current_key!r}, which is a {type(target).__name__}. Name only linear layers in "
-                f"target_modules, or leave this one out with exclude_modules."
-            )
+        require_linear(target, current_key, "A bottleneck adapter")
         layer = BottleneckLinear(target, adapter_name, peft_config, position=position)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)  # a further adapter trains once it is made active

@@ -8,21 +8,18 @@ Usage::
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any
-
-from peft import PeftConfig
 
 from bench.methods.hyplora.gate import VARIANTS
 from bench.methods.registration import add_peft_type
+from bench.methods.targets import TargetedConfig, is_number
 
 HYPLORA = add_peft_type("HYPLORA")
 
 
 @dataclass
-class HypLoraConfig(PeftConfig):
+class HypLoraConfig(TargetedConfig):
     """Configuration of HypLoRA (arXiv 2410.04010), the low-rank update in hyperbolic space.
 
     At ``B = 0`` the gate of a token of unit RMS is ``sqrt(K) sinh(1/sqrt(K)) / sqrt(d)``, 0.026 at
@@ -46,10 +43,7 @@ class HypLoraConfig(PeftConfig):
         max_radius: where ``|x| / (s sqrt(K))`` is clamped, since sinh of an outlier token
             overflows; 12 is the authors' value. On a GPU the scalars are float32, which ends
             near 40.
-        exclude_modules: names or a regular expression of modules not to adapt.
-        layers_to_transform: indices of the only layers to adapt; needs a list of targets.
-        layers_pattern: the name of the list of layers, where it is not a usual one.
-        modules_to_save: further modules to train in full and to save with the adapter.
+        others: as in :class:`TargetedConfig`.
         rank_pattern: ranks that differ from ``r``, by layer name or regular expression.
         alpha_pattern: alphas that differ from ``lora_alpha``, likewise.
 
@@ -60,9 +54,6 @@ class HypLoraConfig(PeftConfig):
     r: int = field(default=8, metadata={"help": "rank of the update"})
     lora_alpha: float = field(default=16, metadata={"help": "scale; multiplied by 1/r"})
     lora_dropout: float = field(default=0.0, metadata={"help": "dropout on A's input"})
-    target_modules: list[str] | str | None = field(
-        default=None, metadata={"help": "names or regular expression of the layers to adapt"}
-    )
     variant: str = field(default="rotation", metadata={"help": f"one of {', '.join(VARIANTS)}"})
     curvature: float = field(default=1.0, metadata={"help": "K; sectional curvature is -1/K"})
     learnable_curvature: bool = field(default=False, metadata={"help": "train K"})
@@ -70,18 +61,6 @@ class HypLoraConfig(PeftConfig):
         default="sqrt_dim", metadata={"help": "initial divisor of tokens: 'sqrt_dim' or a number"}
     )
     max_radius: float = field(default=12.0, metadata={"help": "clamp of the hyperbolic radius"})
-    exclude_modules: list[str] | str | None = field(
-        default=None, metadata={"help": "names or regular expression of modules to leave alone"}
-    )
-    layers_to_transform: list[int] | int | None = field(
-        default=None, metadata={"help": "indices of the only layers to adapt"}
-    )
-    layers_pattern: list[str] | str | None = field(
-        default=None, metadata={"help": "name of the list of layers, where it is not a usual one"}
-    )
-    modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "further modules to train in full and to save"}
-    )
     rank_pattern: dict[str, int] = field(
         default_factory=dict, metadata={"help": "ranks that differ from r, by layer"}
     )
@@ -92,10 +71,6 @@ class HypLoraConfig(PeftConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = HYPLORA
-        for name in ("target_modules", "exclude_modules"):
-            value = getattr(self, name)
-            if isinstance(value, (list, tuple)):
-                setattr(self, name, set(value))
         self._check()
 
     def _check(self) -> None:
@@ -110,23 +85,12 @@ class HypLoraConfig(PeftConfig):
         _require_positive("lora_alpha", self.lora_alpha)
         for name, alpha in self.alpha_pattern.items():
             _require_positive(f"alpha_pattern[{name!r}]", alpha)
-        if not (_is_number(self.lora_dropout) and 0 <= self.lora_dropout < 1):
+        if not (is_number(self.lora_dropout) and 0 <= self.lora_dropout < 1):
             raise ValueError(f"lora_dropout must be in [0, 1), got {self.lora_dropout!r}")
         if self.norm_scale != "sqrt_dim":
             _require_positive("norm_scale", self.norm_scale, " or 'sqrt_dim'")
-        if isinstance(self.target_modules, str):
-            for name in ("layers_to_transform", "layers_pattern"):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{name} needs target_modules as a list of names, not as the regular "
-                        f"expression {self.target_modules!r}"
-                    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _require_positive(name: str, value: Any, otherwise: str = "") -> None:
-    if not (_is_number(value) and value > 0):
+    if not (is_number(value) and value > 0):
         raise ValueError(f"{name} must be a positive finite number{otherwise}, got {value!r}")

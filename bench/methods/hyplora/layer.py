@@ -16,11 +16,11 @@ import math
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from bench.methods.hyplora.config import HypLoraConfig
 from bench.methods.hyplora.gate import VARIANTS, GramCache, autocasting
+from bench.methods.targets import NonlinearLayer
 
 NOT_LINEAR = (
     "HypLoRA cannot be merged into the base weights: each token's update is scaled by a gate that "
@@ -47,7 +47,7 @@ class ScalarDict(nn.ParameterDict):
         return super()._apply(keep_wide, recurse)
 
 
-class HypLoraLinear(nn.Module, BaseTunerLayer):
+class HypLoraLinear(nn.Module, NonlinearLayer):
     """``torch.nn.Linear`` and its HypLoRA adapters.
 
     Args:
@@ -62,6 +62,7 @@ class HypLoraLinear(nn.Module, BaseTunerLayer):
         ValueError: the rank does not fit the layer.
     """
 
+    not_linear = NOT_LINEAR
     adapter_layer_names = ("hyplora_A", "hyplora_B", "hyplora_K", "hyplora_s")
     other_param_names = (
         "hyplora_dropout",
@@ -163,27 +164,6 @@ class HypLoraLinear(nn.Module, BaseTunerLayer):
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
-    def _move_adapter_to_device_of_base_layer(
-        self, adapter_name: str, device: torch.device | None = None
-    ) -> None:
-        """Move an adapter to the base's device, and leave its dtype alone.
-
-        peft's own casts to the base's dtype as well: on a bfloat16 base that rounds K and s, and
-        the factors of a checkpoint that was just loaded.
-        """
-        if device is None:
-            device, _ = self._get_base_layer_device_and_dtype(self.get_base_layer())
-        if device is None or device.type == "meta":
-            return
-        for name in self.adapter_layer_names:
-            container = getattr(self, name)
-            if adapter_name not in container:
-                continue
-            item = container[adapter_name]
-            for parameter in item.parameters() if isinstance(item, nn.Module) else [item]:
-                if not parameter.is_meta:  # else its values come later, with the checkpoint
-                    parameter.data = parameter.data.to(device)
-
     def curvature(self, adapter_name: str) -> Tensor:
         """K of an adapter, shape (1,): the number in ``<p, p> = -K``."""
         variant = VARIANTS[self.variant[adapter_name]]
@@ -240,17 +220,6 @@ class HypLoraLinear(nn.Module, BaseTunerLayer):
     def _apply(self, fn, recurse: bool = True):
         self._clear_caches()
         return super()._apply(fn, recurse)
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Refuse: there is no such weight matrix.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(NOT_LINEAR)
-
-    def unmerge(self) -> None:
-        """Nothing to do, since nothing is ever merged."""
 
     def __repr__(self) -> str:
         return "hyplora." + super().__repr__()

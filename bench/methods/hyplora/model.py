@@ -11,6 +11,7 @@ from torch import nn
 
 from bench.methods.hyplora.config import HypLoraConfig
 from bench.methods.hyplora.layer import NOT_LINEAR, HypLoraLinear
+from bench.methods.targets import require_linear
 
 
 class HypLoraModel(BaseTuner):
@@ -42,12 +43,7 @@ class HypLoraModel(BaseTuner):
         if isinstance(target, HypLoraLinear):
             target.update_layer(adapter_name, peft_config, **sizes)
             return
-        if not isinstance(target, nn.Linear):
-            raise ValueError(
-                f"HypLoRA adapts torch.nn.Linear layers, but target_modules matches "
-                f"{current_key!r}, which is a {type(target).__name__}. Name only linear layers in "
-                f"target_modules, or leave this one out with exclude_modules."
-            )
+        require_linear(target, current_key, "HypLoRA")
         layer = HypLoraLinear(target, adapter_name, peft_config, **sizes)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)  # a further adapter trains once it is made active
