@@ -9,6 +9,7 @@ Only Hydra is imported here, so that --help answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -63,6 +64,14 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(
+            f"error: {error}: free some space; the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 1
     except Exception as error:
         message = configuration_error(error)
         if message is None:

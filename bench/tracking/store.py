@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -117,9 +118,17 @@ class Store:
         self.client.set_terminated(run_id, "FINISHED")
 
     def fail(self, run_id: str, status: str, reason: str) -> None:
-        """Mark a run as FAILED or KILLED, with the reason."""
-        self.client.set_tag(run_id, "failure", reason[-PARAM_CHARACTERS:])
-        self.client.set_terminated(run_id, status)
+        """Mark a run as FAILED or KILLED, with the reason.
+
+        A store that can't be written (the disk is full) is told of and no more: what made the run
+        fail is what its caller goes on to raise.
+        """
+        try:
+            self.client.set_tag(run_id, "failure", reason[-PARAM_CHARACTERS:])
+            self.client.set_terminated(run_id, status)
+        except Exception as error:
+            first = str(error).splitlines()[0]
+            print(f"the failure could not be recorded: {first}", file=sys.stderr)
 
     def record(self, run_id: str) -> dict[str, Any]:
         """The record of a finished run."""

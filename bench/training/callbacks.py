@@ -73,6 +73,9 @@ class SaveState(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if time.monotonic() - self.saved >= self.seconds:
             partial = self.path.with_suffix(".partial")
-            trainer.save_checkpoint(partial)
-            partial.replace(self.path)
+            try:
+                trainer.save_checkpoint(partial)
+                partial.replace(self.path)
+            finally:
+                partial.unlink(missing_ok=True)  # half a state on a full disk only takes space
             self.saved = time.monotonic()

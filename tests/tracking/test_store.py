@@ -77,6 +77,17 @@ def test_a_failure_has_its_reason_until_the_run_goes_on(store):
     assert run.info.status == "RUNNING" and "failure" not in run.data.tags
 
 
+def test_a_failure_that_cannot_be_recorded_is_told_and_hides_no_other(store, monkeypatch, capsys):
+    run_id = store.start("abc", "lora seed 0", {})
+
+    def full(*_):
+        raise OSError("database or disk is full")
+
+    monkeypatch.setattr(store.client, "set_tag", full)
+    store.fail(run_id, "FAILED", "OSError: no space left")
+    assert "could not be recorded: database or disk is full" in capsys.readouterr().err
+
+
 def test_two_processes_may_make_the_database_at_once(tmp_path):
     script = (
         "import sys, pathlib; from bench.tracking.store import Store;"

@@ -1,10 +1,12 @@
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -171,6 +173,26 @@ def test_a_process_told_to_end_says_so_and_not_that_all_is_well(local_base, monk
     monkeypatch.setattr(FineTuning, "training_step", terminated)
     with pytest.raises(Terminated):
         trained(base_of(local_base))
+
+
+def test_a_disk_that_is_full_leaves_the_state_before(local_base, tmp_path, monkeypatch):
+    often = dataclasses.replace(SETTINGS, checkpoint_minutes=1e-6)
+    undisturbed = trained(base_of(local_base), often)[1]
+    save, saves = L.Trainer.save_checkpoint, []
+
+    def fills_up(self, path, *options, **more):
+        saves.append(path)
+        save(self, path, *options, **more)
+        if len(saves) == 3:
+            path.write_bytes(path.read_bytes()[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(L.Trainer, "save_checkpoint", fills_up)
+        with pytest.raises(OSError, match="No space left"):
+            trained(base_of(local_base), often, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    assert furthest(trained(base_of(local_base), often, tmp_path)[1], undisturbed) == 0.0
 
 
 @pytest.mark.parametrize("base", ["untied", "tied"])
