@@ -68,7 +68,8 @@ class GridSweeper(Sweeper):
         (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         self.validate_batch_is_legal(jobs)
         swept = sorted({o.get_key_element() for o in overrides if o.is_sweep_override()})
-        print(f"{len(jobs)} runs over {', '.join(swept) or 'nothing'}", flush=True)
+        over = f" over {', '.join(swept)}" if swept else ""
+        print(f"{len(jobs)} run{'s' if len(jobs) > 1 else ''}{over}", flush=True)
         os.environ[JOBS] = str(len(jobs))  # workers inherit it
 
         began = time.perf_counter()
