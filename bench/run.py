@@ -64,20 +64,15 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        print(
-            f"error: {error}: free some space; the same command goes on from here",
-            file=sys.stderr,
-        )
-        return 1
     except Exception as error:
         message = configuration_error(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        return 2
+        if message is not None:
+            print(f"error: {message}", file=sys.stderr)
+            return 2
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            print(f"error: {error}: free some; the same command goes on from here", file=sys.stderr)
+            return 1
+        raise
     return 0
 
 
