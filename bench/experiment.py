@@ -21,8 +21,9 @@ from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
 from bench.data.sources import load_problems
 from bench.errors import InputError
+from bench.files import write_json
 from bench.models.settings import check_folder, content_hash, folder_hash
-from bench.tracking.record import flat, write_json
+from bench.tracking.record import flat
 from bench.tracking.store import Store
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import InputError, unknown
+from bench.files import write_json
 from bench.models.tiny_base import TINY_BASE
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -91,9 +91,7 @@ def folder_hash(folder: Path, cache: Path | None = None) -> str:
             digest.update(f"{path.name}:{_file_hash(path, known)}\n".encode())
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = cache.with_name(f"{cache.name}.{os.getpid()}")
-        partial.write_text(json.dumps(known))
-        partial.replace(cache)
+        write_json(cache, known)
     return digest.hexdigest()
 
 

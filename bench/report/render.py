@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.files import write_text
 from bench.report.layout import Section, facts, sections
 from bench.report.names import key_of
 from bench.report.table import Table
@@ -36,7 +36,10 @@ def write(table: Table, folder: Path | str) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"md": to_markdown(table), "csv": to_csv(table), "json": to_json(table)}
-    return [_replace(folder / f"{table.name}.{end}", text) for end, text in texts.items()]
+    paths = {folder / f"{table.name}.{end}": text for end, text in texts.items()}
+    for path, text in paths.items():
+        write_text(path, text)
+    return list(paths)
 
 
 def to_markdown(table: Table) -> str:
@@ -161,13 +164,3 @@ def _aligned(rows: Iterable[Iterable[str]], names: int) -> list[list[str]]:
 
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-
-
-def _replace(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
@@ -47,18 +44,3 @@ def tags(record: Mapping[str, Any]) -> dict[str, str]:
         "git_commit": str(record["git"]["commit"]),
         "git_dirty": str(record["git"]["dirty"]).lower(),
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, so that a kill leaves the old one or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """`write_text` of a value as indented JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -12,7 +12,6 @@ from bench.report import (
     build,
     load_published,
     print_table,
-    render,
     to_csv,
     to_json,
     to_markdown,
@@ -125,7 +124,7 @@ def test_a_failed_write_keeps_the_previous_file(table, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(render.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write(table, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["toy.md"]

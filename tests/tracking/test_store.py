@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
+from bench.files import write_json, write_text
 from bench.tracking.provenance import git_state
-from bench.tracking.record import flat, write_json, write_text
+from bench.tracking.record import flat
 from bench.tracking.store import Store
 
 RECORD = {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from bench.data.synthetic import words
 from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.scenarios import DISTRACTORS, GAINS, HAS, LOSSES, SCENARIOS
+from bench.data.synthetic.scenarios import CHAIN_EVENTS, DISTRACTORS, HAS, SCENARIOS
 from bench.data.synthetic.stories import (
     NAMES,
     OBJECTS,
@@ -210,7 +210,7 @@ def _story(draw: Draw) -> tuple[list[str], list[str]]:
     equations = []
     for _ in range(draw.integer(1, 4)):
         operation, operand = next_step(draw, value, LARGEST, split="train")
-        form = draw.choice(CHAIN_EVENTS[operation])
+        form = draw.choice(TOLD_EVENTS[operation])
         events.append(form.format(**people_and_things(draw) | _same_person(slots), y=operand))
         equations.append(_equation(value, operation, operand))
         value = compute(value, operation, operand)
@@ -220,17 +220,12 @@ def _story(draw: Draw) -> tuple[list[str], list[str]]:
     return events, equations
 
 
-CHAIN_EVENTS = {
-    "+": GAINS,
-    "-": LOSSES,
-    "*": (
-        "Then {n} packs as many into each of {y} {c}.",
-        "The number of {o} grows {y} times.",
-        "{m} has {y} times as many.",
-    ),
+# The corpus also tells what a problem must not ask about: whose things are counted is then unclear.
+TOLD_EVENTS = CHAIN_EVENTS | {
+    "*": (*CHAIN_EVENTS["*"], "{m} has {y} times as many."),
     "/": (
         "{n} shares them equally among {y} {p} and looks at one share.",
-        "They are put into {y} {c}, the same number into each, and one is kept.",
+        CHAIN_EVENTS["/"][0],
     ),
 }
 
