@@ -39,7 +39,8 @@ class DataSettings:
             LLM-Adapters do), or of each family (`synthetic`).
         train_size: problems of each family (`synthetic`).
         test_size: problems of each test set (`synthetic`).
-        largest: the largest number in a sum: the difficulty (`synthetic`).
+        largest, distractors, steps, choice_steps: how hard the problems are (`synthetic`), see
+            bench.data.synthetic.problems.Difficulty.
         seed: of the generator (`synthetic`); a run's own seed never changes the problems.
     """
 
@@ -54,6 +55,9 @@ class DataSettings:
     train_size: int = 750
     test_size: int = 150
     largest: int = 99
+    distractors: int = 1
+    steps: int = 4
+    choice_steps: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from bench.data.llm_adapters import read_test, read_training
 from bench.data.problems import DataSettings, Problem, ProblemSets
 from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.problems import FAMILIES, generate
+from bench.data.synthetic.problems import FAMILIES, Difficulty, generate
 from bench.errors import InputError, unknown
 
 # LLM-Adapters' split seed: runs on the same training sets have the same validation rows, whatever
@@ -45,6 +45,13 @@ def _synthetic(settings: DataSettings, trained: bool) -> ProblemSets:
             if name.casefold() not in families:
                 raise unknown(f"synthetic {kind}", name, FAMILIES)
 
+    try:
+        difficulty = Difficulty(
+            settings.largest, settings.distractors, settings.steps, settings.choice_steps
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
     def rows(names: list[str], split: str, count: int) -> dict[str, list[Problem]]:
         if settings.limit is not None:
             count = min(count, settings.limit)
@@ -53,7 +60,7 @@ def _synthetic(settings: DataSettings, trained: bool) -> ProblemSets:
             return {
                 key: [
                     Problem(key, **row)
-                    for row in _generated(key, split, count, settings.seed, settings.largest)
+                    for row in _generated(key, split, count, settings.seed, difficulty)
                 ]
                 for key in keys
             }

@@ -61,7 +61,7 @@ def test_the_synthetic_sets_do_not_overlap():
     from bench.data.problems import DataSettings
     from bench.data.sources import load_problems
 
-    names = ["mawps", "SVAMP", "gsm8k"]
+    names = ["mawps", "SVAMP", "gsm8k", "AQuA"]
     settings = DataSettings("synthetic", names, names, train_size=300, test_size=100)
     found = resolve_overlap(load_problems(settings, trained=True), keep=False)[1]
     assert found.train == {"exact": 0, "masked": 0}

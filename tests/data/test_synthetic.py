@@ -2,12 +2,13 @@ import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 
 import pytest
 
 from bench.data.synthetic.corpus import documents
 from bench.data.synthetic.draw import SPLITS, Draw
-from bench.data.synthetic.problems import FAMILIES, generate
+from bench.data.synthetic.problems import FAMILIES, Difficulty, generate
 from bench.data.synthetic.scenarios import SCENARIOS
 from bench.data.synthetic.stories import compute, number_split, wording_split
 
@@ -27,7 +28,14 @@ def masked(row):
 
 
 def number_set(row):
-    return tuple(sorted(map(int, re.findall(r"\d+", row["instruction"]))))
+    """The numbers of a row's story, without its options."""
+    story = row["instruction"].split(" Answer Choices: ")[0]
+    return tuple(sorted(map(int, re.findall(r"\d+", story))))
+
+
+def options(row):
+    found = re.findall(r"\(([A-E])\) (\d+)", row["instruction"].split(" Answer Choices: ")[1])
+    return {letter: int(value) for letter, value in found}
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +76,16 @@ def test_every_scenario_has_wordings_in_every_split():
         assert {wording_split(scenario, w) for w in scenario.wordings} == set(SPLITS), scenario.name
 
 
-def test_every_rationale_is_a_true_equation_that_ends_in_the_answer(rows):
+def test_every_rationale_is_true_equations_that_end_in_the_answer(rows):
     for row in itertools.chain(*rows.values()):
-        assert re.fullmatch(r"(\d+[-+*/]\d+=\d+\. )+The answer is \d+\.", row["output"])
+        last = re.fullmatch(
+            r"(?:\d+[-+*/]\d+=(\d+)\. )+(\1 is [A-E]\. )?The answer is (\w+)\.", row["output"]
+        )
         for x, operation, y, z in re.findall(r"(\d+)([-+*/])(\d+)=(\d+)", row["output"]):
             assert compute(int(x), operation, int(y)) == int(z)
-        assert (
-            row["output"].endswith(f"={z}. The answer is {row['answer']}.") and z == row["answer"]
-        )
+        assert last[3] == row["answer"]
+        found = options(row)[row["answer"]] if last[2] else int(row["answer"])
+        assert found == int(last[1])
 
 
 def test_the_operands_stand_in_the_problem(rows):
@@ -84,14 +94,52 @@ def test_the_operands_stand_in_the_problem(rows):
         assert {int(first), *map(int, operands)} <= set(number_set(row))
 
 
-def test_svamp_problems_have_a_number_that_does_not_matter():
-    rows = generate("SVAMP", "train", 100, seed=0)
-    assert all(len(re.findall(r"\d+", row["instruction"])) == 3 for row in rows)
+@pytest.mark.parametrize("distractors", [1, 3])
+def test_svamp_problems_have_numbers_that_do_not_matter(distractors):
+    rows = generate("SVAMP", "train", 100, 0, Difficulty(distractors=distractors))
+    assert all(len(number_set(row)) == 2 + distractors for row in rows)
+
+
+def test_multiple_choice_has_five_different_options_with_the_right_one_anywhere():
+    rows = generate("AQuA", "train", 500, seed=0)
+    assert all(len(set(options(row).values())) == 5 for row in rows)
+    letters = Counter(row["answer"] for row in rows)
+    assert set(letters) == set("ABCDE") and max(letters.values()) < 150
+
+
+def test_guessing_by_size_or_by_copying_does_not_solve_multiple_choice():
+    rows = generate("AQuA", "train", 500, seed=0)
+    ranks = Counter(
+        sorted(options(row).values()).index(options(row)[row["answer"]]) for row in rows
+    )
+    assert max(ranks.values()) < 0.4 * len(rows)
+    in_text = sum(options(row)[row["answer"]] in number_set(row) for row in rows)
+    assert in_text < 0.05 * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("family", "difficulty", "least", "most"),
+    [
+        ("gsm8k", Difficulty(), 2, 4),
+        ("gsm8k", Difficulty(steps=2), 2, 2),
+        ("AQuA", Difficulty(), 1, 1),
+        ("AQuA", Difficulty(choice_steps=3), 1, 3),
+    ],
+)
+def test_the_number_of_equations_is_within_the_difficulty(family, difficulty, least, most):
+    rows = generate(family, "train", 100, 0, difficulty)
+    counts = {row["output"].count("=") for row in rows}
+    assert counts == set(range(least, most + 1))
 
 
 @pytest.mark.parametrize(
     ("family", "digest"),
-    [("mawps", "72d30c1c1f2382ec"), ("SVAMP", "f5597940e59da7d4"), ("gsm8k", "52861f42a40c0c66")],
+    [
+        ("mawps", "72d30c1c1f2382ec"),
+        ("SVAMP", "1f7d3cd77ce4fc75"),
+        ("gsm8k", "52861f42a40c0c66"),
+        ("AQuA", "29a662d68a8fd0ca"),
+    ],
 )
 def test_rows_are_the_same_on_every_platform(family, digest):
     # A change of this hash changes every run's identity, and so does nothing by accident.
@@ -124,7 +172,7 @@ def test_no_slot_is_left_unfilled(rows):
 
 
 def test_difficulty_bounds_the_sums():
-    rows = generate("mawps", "train", 300, seed=0, largest=30)
+    rows = generate("mawps", "train", 300, 0, Difficulty(largest=30))
     sums = [re.match(r"(\d+)[-+](\d+)=(\d+)", row["output"]) for row in rows]
     assert max(int(n) for match in sums if match for n in match.groups()) <= 30
 
@@ -134,12 +182,17 @@ def test_difficulty_bounds_the_sums():
     [
         (("mawp", "train", 1, 0), "unknown family 'mawp'"),
         (("mawps", "dev", 1, 0), "unknown split 'dev'"),
-        (("mawps", "train", 1, 0, 5), "at least 20"),
     ],
 )
 def test_what_cannot_be_generated_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         generate(*arguments)
+
+
+@pytest.mark.parametrize("wrong", [{"largest": 5}, {"steps": 1}, {"choice_steps": 0}])
+def test_a_difficulty_out_of_its_bounds_is_refused(wrong):
+    with pytest.raises(ValueError, match=f"data.{next(iter(wrong))} must be between"):
+        Difficulty(**wrong)
 
 
 def test_a_family_that_runs_out_of_problems_says_so_and_ends(monkeypatch):

@@ -1,15 +1,16 @@
 """Synthetic word problems in LLM-Adapters' row form, one family for each benchmark's shape.
 
 Families: `mawps` asks one step; `SVAMP` asks one step beside a sentence whose number does not
-matter, with unknowns in every place; `gsm8k` asks two to four steps and writes them out. Training,
-validation and test are disjoint twice over: no combination of wordings, and no set of numbers,
-stands in two of them (`draw.split_of` decides). What a family yields depends on its arguments
-alone.
+matter, with unknowns in every place; `gsm8k` asks two steps or more and writes them out; `AQuA` asks
+for one of five options. Training, validation and test are disjoint twice over: no combination of
+wordings, and no set of numbers, stands in two of them (`draw.split_of` decides). What a family
+yields depends on its arguments alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from bench.data.synthetic.draw import SPLITS, Draw, split_of
 from bench.data.synthetic.scenarios import (
@@ -30,25 +31,176 @@ from bench.data.synthetic.stories import (
 )
 
 Row = dict[str, str]
+LABELS = "ABCDE"
 
 
-def one_step(draw: Draw, split: str, largest: int) -> Row:
+@dataclass(frozen=True)
+class Difficulty:
+    """How hard the problems are.
+
+    Attributes:
+        largest: the largest number in a sum or difference.
+        distractors: sentences beside a SVAMP problem whose number does not matter.
+        steps: the most equations of a gsm8k problem.
+        choice_steps: the most equations of an AQuA problem.
+    """
+
+    largest: int = 99
+    distractors: int = 1
+    steps: int = 4
+    choice_steps: int = 1
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "largest": (20, 999),
+            "distractors": (1, len(DISTRACTORS)),
+            "steps": (2, 8),
+            "choice_steps": (1, 8),
+        }
+        for name, (least, most) in bounds.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"data.{name} must be between {least} and {most}, got {value}")
+
+
+@dataclass(frozen=True)
+class Told:
+    """A question, the equations that lead to its answer, and the numbers that stand in it."""
+
+    text: str
+    equations: list[str]
+    result: int
+    numbers: tuple[int, ...]
+
+
+def one_step(draw: Draw, split: str, difficulty: Difficulty) -> Row:
     """A problem of one equation, with no more in it than is needed."""
-    return _problem(draw, split, largest, distracted=False)
+    return _number_row(_one_step(draw, split, difficulty.largest, distractors=0))
 
 
-def one_step_with_distractor(draw: Draw, split: str, largest: int) -> Row:
-    """A problem of one equation beside a sentence with a number that does not matter."""
-    return _problem(draw, split, largest, distracted=True)
+def one_step_with_distractors(draw: Draw, split: str, difficulty: Difficulty) -> Row:
+    """A problem of one equation beside sentences with a number that does not matter."""
+    return _number_row(_one_step(draw, split, difficulty.largest, difficulty.distractors))
 
 
-def chain(draw: Draw, split: str, largest: int) -> Row:
-    """A problem of two to four equations, each of which goes on from the result before.
+def chain(draw: Draw, split: str, difficulty: Difficulty) -> Row:
+    """A problem of two equations or more, each of which goes on from the result before."""
+    steps = draw.integer(2, difficulty.steps)
+    return _number_row(_chain(draw, split, difficulty.largest, steps))
+
+
+def choice(draw: Draw, split: str, difficulty: Difficulty) -> Row:
+    """A problem with five options (A) to (E), each as likely to be right as the others.
+
+    The wrong options are what a wrong operation gives, numbers of the text, and near misses.
+    """
+    steps = draw.integer(1, difficulty.choice_steps)
+    largest = difficulty.largest
+    if steps == 1:
+        told = _one_step(draw, split, largest, distractors=0)
+    else:
+        told = _chain(draw, split, largest, steps)
+    options = draw.shuffled([told.result, *_wrong_options(draw, told)])
+    letter = LABELS[options.index(told.result)]
+    shown = " ".join(f"({a}) {v}" for a, v in zip(LABELS, options, strict=True))
+    return {
+        "instruction": f"{told.text} Answer Choices: {shown}",
+        "input": "",
+        "output": f"{' '.join(told.equations)} {told.result} is {letter}. The answer is {letter}.",
+        "answer": letter,
+    }
+
+
+FAMILIES: dict[str, Callable[[Draw, str, Difficulty], Row]] = {
+    "mawps": one_step,
+    "SVAMP": one_step_with_distractors,
+    "gsm8k": chain,
+    "AQuA": choice,
+}
+
+
+def generate(
+    family: str, split: str, count: int, seed: int, difficulty: Difficulty | None = None
+) -> list[Row]:
+    """`count` different problems of a family from one split.
+
+    Args:
+        family: a key of `FAMILIES`.
+        split: `train`, `validation` or `test`.
+        count: how many rows; no two have the same text.
+        seed: of the draw; the split of a wording or of numbers does not depend on it.
+        difficulty: see Difficulty; None for its defaults.
+
+    Returns:
+        Rows with the keys `instruction, input, output, answer`, as LLM-Adapters' files have.
+
+    Raises:
+        ValueError: an unknown family or split, or fewer than `count` different problems exist.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family '{family}': there are {', '.join(FAMILIES)}")
+    if split not in SPLITS:
+        raise ValueError(f"unknown split '{split}': there are {', '.join(SPLITS)}")
+    rows: dict[str, Row] = {}
+    stream = _stream(family, split, seed, difficulty or Difficulty(), tries=count + MAX_TRIES)
+    for row in stream:
+        if len(rows) == count:
+            break
+        rows.setdefault(row["instruction"], row)
+    if len(rows) < count:
+        raise ValueError(
+            f"only {len(rows)} different {family} problems were found for {split}, "
+            f"{count} were asked for"
+        )
+    return list(rows.values())
+
+
+def _stream(
+    family: str, split: str, seed: int, difficulty: Difficulty, tries: int
+) -> Iterator[Row]:
+    draw = Draw("problems", family, split, seed, difficulty.largest)
+    for _ in range(tries):
+        yield FAMILIES[family](draw, split, difficulty)
+
+
+def _number_row(told: Told) -> Row:
+    return {
+        "instruction": told.text,
+        "input": "",
+        "output": f"{' '.join(told.equations)} The answer is {told.result}.",
+        "answer": str(told.result),
+    }
+
+
+def _one_step(draw: Draw, split: str, largest: int, distractors: int) -> Told:
+    scenario = draw.choice(SCENARIOS)
+    opening, event, question = draw_wording(draw, scenario, split)
+    x, y, *irrelevant = draw_numbers(draw, scenario.operation, largest, split, max(1, distractors))
+    z = compute(x, scenario.operation, y)
+    slots = people_and_things(draw) | {"x": x, "y": y}
+    parts = [scenario.openings[opening], scenario.events[event], scenario.questions[question]]
+    for form, number in zip(_some(draw, DISTRACTORS, distractors), irrelevant, strict=False):
+        parts.insert(draw.integer(0, len(parts) - 1), form.replace("{d}", str(number)))
+    text = " ".join(parts).format(**slots)
+    return Told(text, [f"{x}{scenario.operation}{y}={z}."], z, (x, y))
+
+
+def _some(draw: Draw, options: tuple[str, ...], count: int) -> list[str]:
+    """`count` different ones of the options."""
+    chosen: list[str] = []
+    while len(chosen) < count:
+        option = draw.choice(options)
+        if option not in chosen:
+            chosen.append(option)
+    return chosen
+
+
+def _chain(draw: Draw, split: str, largest: int, steps: int) -> Told:
+    """A story of so many steps.
 
     Every equation's numbers are of the split, so that no part of a test problem's chain stands in
     a longer story that was trained on.
     """
-    steps = draw.integer(2, 4)
     for _ in range(MAX_TRIES):
         try:
             start, taken, results = _chain_numbers(draw, steps, largest, split)
@@ -72,17 +224,14 @@ def chain(draw: Draw, split: str, largest: int) -> Row:
         same = {key: person[key] for key in ("n", "he", "He", "his", "o")}
         texts.append(CHAIN_EVENTS[operation][event].format(**others | same, y=operand))
     texts.append(CHAIN_QUESTIONS[wording[-1]].format(**person))
-    values = [start, *results]
-    equations = " ".join(
+    equations = [
         f"{value}{operation}{operand}={result}."
-        for value, (operation, operand), result in zip(values, taken, results, strict=False)
-    )
-    return {
-        "instruction": " ".join(texts),
-        "input": "",
-        "output": f"{equations} The answer is {results[-1]}.",
-        "answer": str(results[-1]),
-    }
+        for value, (operation, operand), result in zip(
+            [start, *results[:-1]], taken, results, strict=True
+        )
+    ]
+    numbers = (start, *(operand for _, operand in taken))
+    return Told(" ".join(texts), equations, results[-1], numbers)
 
 
 def _chain_numbers(
@@ -99,67 +248,13 @@ def _chain_numbers(
     return start, taken, results
 
 
-FAMILIES: dict[str, Callable[[Draw, str, int], Row]] = {
-    "mawps": one_step,
-    "SVAMP": one_step_with_distractor,
-    "gsm8k": chain,
-}
-
-
-def generate(family: str, split: str, count: int, seed: int, largest: int = 99) -> list[Row]:
-    """`count` different problems of a family from one split.
-
-    Args:
-        family: a key of `FAMILIES`.
-        split: `train`, `validation` or `test`.
-        count: how many rows; no two have the same text.
-        seed: of the draw; the split of a wording or of numbers does not depend on it.
-        largest: the largest number in a sum or difference: the difficulty.
-
-    Returns:
-        Rows with the keys `instruction, input, output, answer`, as LLM-Adapters' files have.
-
-    Raises:
-        ValueError: an unknown family or split, `largest` below 20, or fewer than `count`
-            different problems exist.
-    """
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family '{family}': there are {', '.join(FAMILIES)}")
-    if split not in SPLITS:
-        raise ValueError(f"unknown split '{split}': there are {', '.join(SPLITS)}")
-    if largest < 20:
-        raise ValueError(f"data.largest must be at least 20, got {largest}")
-    rows: dict[str, Row] = {}
-    for row in _stream(family, split, seed, largest, tries=count + MAX_TRIES):
-        if len(rows) == count:
-            break
-        rows.setdefault(row["instruction"], row)
-    if len(rows) < count:
-        raise ValueError(
-            f"only {len(rows)} different {family} problems were found for {split}, "
-            f"{count} were asked for"
-        )
-    return list(rows.values())
-
-
-def _stream(family: str, split: str, seed: int, largest: int, tries: int) -> Iterator[Row]:
-    draw = Draw("problems", family, split, seed, largest)
-    for _ in range(tries):
-        yield FAMILIES[family](draw, split, largest)
-
-
-def _problem(draw: Draw, split: str, largest: int, distracted: bool) -> Row:
-    scenario = draw.choice(SCENARIOS)
-    opening, event, question = draw_wording(draw, scenario, split)
-    x, y, irrelevant = draw_numbers(draw, scenario.operation, largest, split)
-    z = compute(x, scenario.operation, y)
-    slots = people_and_things(draw) | {"x": x, "y": y, "d": irrelevant}
-    parts = [scenario.openings[opening], scenario.events[event], scenario.questions[question]]
-    if distracted:
-        parts.insert(draw.integer(0, 2), draw.choice(DISTRACTORS))
-    return {
-        "instruction": " ".join(parts).format(**slots),
-        "input": "",
-        "output": f"{x}{scenario.operation}{y}={z}. The answer is {z}.",
-        "answer": str(z),
-    }
+def _wrong_options(draw: Draw, told: Told) -> list[int]:
+    """Four different positive numbers other than the result: two plausible ones, two near it."""
+    x, y = told.numbers[:2]
+    plausible = [x + y, abs(x - y), x * y, *told.numbers]
+    wrong = [v for v in dict.fromkeys(draw.shuffled(plausible)) if v not in (0, told.result)][:2]
+    while len(wrong) < 4:
+        near = told.result + draw.choice((-10, -3, -2, -1, 1, 2, 3, 10))
+        if near > 0 and near != told.result and near not in wrong:
+            wrong.append(near)
+    return wrong

@@ -80,20 +80,22 @@ def wording_split(scenario: Scenario, wording: tuple[int, int, int]) -> str:
     return split_of("wording", scenario.name, *wording)
 
 
-def draw_numbers(draw: Draw, operation: str, largest: int, split: str) -> tuple[int, int, int]:
-    """Two numbers for an operation and a third that does not matter, from one split's numbers.
+def draw_numbers(
+    draw: Draw, operation: str, largest: int, split: str, irrelevant: int = 1
+) -> tuple[int, ...]:
+    """Two numbers for an operation and further ones that do not matter, from one split's numbers.
 
-    Both the pair and the three together belong to the split, so that a story may leave the
-    third out.
+    Both the pair and all of them together belong to the split, so that a story may leave the
+    irrelevant ones out.
 
     Raises:
         ValueError: no such numbers were found; `largest` leaves the split too few.
     """
     for _ in range(MAX_TRIES):
         x, y = numbers(draw, operation, largest)
-        irrelevant = draw.integer(2, 30)
-        if number_split(x, y) == split and number_split(x, y, irrelevant) == split:
-            return x, y, irrelevant
+        drawn = (x, y, *(draw.integer(2, 30) for _ in range(irrelevant)))
+        if number_split(x, y) == split and number_split(*drawn) == split:
+            return drawn
     raise ValueError(
         f"no numbers up to {largest} for '{operation}' belong to the {split} split: raise "
         "data.largest"
