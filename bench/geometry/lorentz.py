@@ -29,6 +29,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.geometry.inputs import column, curvature, floating, root
+
 # Stands in for a norm of 0 in a denominator. Its reciprocal and its square root are finite in
 # float32, so neither a value nor a gradient overflows.
 _TINY = 1e-30
@@ -129,7 +131,7 @@ def sinhc(z2: Tensor, limit: float = math.inf) -> Tensor:
     Raises:
         TypeError: ``z2`` is not floating-point.
     """
-    return _Sinhc.apply(_floating(z2), limit)
+    return _Sinhc.apply(floating(z2), limit)
 
 
 def asinhc(z2: Tensor) -> Tensor:
@@ -144,32 +146,7 @@ def asinhc(z2: Tensor) -> Tensor:
     Raises:
         TypeError: ``z2`` is not floating-point.
     """
-    return _Asinhc.apply(_floating(z2))
-
-
-def _floating(x: Tensor) -> Tensor:
-    if not x.is_floating_point():
-        raise TypeError(f"a floating-point tensor is needed, not {x.dtype}: call .float() first")
-    return x.float() if x.dtype.itemsize < 4 else x
-
-
-def _curvature(K: float | Tensor) -> float | Tensor:
-    if isinstance(K, Tensor):
-        # a parameter of shape (1,) must not add an axis to a single point; values are not checked,
-        # since reading them would wait for the device
-        K = K.float() if K.dtype.itemsize < 4 else K
-        return K.reshape(()) if K.numel() == 1 else K
-    if not (math.isfinite(K) and K > 0):
-        raise ValueError(f"K must be a positive finite number (sectional curvature -1/K), got {K}")
-    return float(K)
-
-
-def _sqrt(K: float | Tensor) -> float | Tensor:
-    return K.sqrt() if isinstance(K, Tensor) else math.sqrt(K)
-
-
-def _column(K: float | Tensor) -> float | Tensor:
-    return K.unsqueeze(-1) if isinstance(K, Tensor) and K.ndim else K
+    return _Asinhc.apply(floating(z2))
 
 
 def inner(p: Tensor, q: Tensor) -> Tensor:
@@ -185,7 +162,7 @@ def inner(p: Tensor, q: Tensor) -> Tensor:
     Raises:
         TypeError: a tensor is not floating-point.
     """
-    p, q = _floating(p), _floating(q)
+    p, q = floating(p), floating(q)
     return (p[..., 1:] * q[..., 1:]).sum(-1) - p[..., 0] * q[..., 0]
 
 
@@ -203,7 +180,7 @@ def project(space: Tensor, K: float | Tensor) -> Tensor:
         TypeError: ``space`` is not floating-point.
         ValueError: ``K`` is a number and not positive.
     """
-    space, K = _floating(space), _column(_curvature(K))
+    space, K = floating(space), column(curvature(K))
     time = (space.square().sum(-1, keepdim=True) + K).sqrt()
     return torch.cat([time, space.expand(*time.shape[:-1], space.shape[-1])], dim=-1)
 
@@ -228,9 +205,9 @@ def expmap0(v: Tensor, K: float | Tensor) -> Tensor:
         TypeError: ``v`` is not floating-point.
         ValueError: ``K`` is a number and not positive.
     """
-    v, K = _floating(v), _curvature(K)
+    v, K = floating(v), curvature(K)
     limit = math.log(torch.finfo(v.dtype).max) / 2 - 5
-    z2 = v.square().sum(-1, keepdim=True) / _column(K)
+    z2 = v.square().sum(-1, keepdim=True) / column(K)
     return project(sinhc(z2, limit) * v, K)
 
 
@@ -252,7 +229,7 @@ def logmap0(p: Tensor, K: float | Tensor) -> Tensor:
         TypeError: ``p`` is not floating-point.
         ValueError: ``K`` is a number and not positive.
     """
-    space, K = _floating(p)[..., 1:], _column(_curvature(K))
+    space, K = floating(p)[..., 1:], column(curvature(K))
     return asinhc(space.square().sum(-1, keepdim=True) / K) * space
 
 
@@ -279,8 +256,8 @@ def dist(p: Tensor, q: Tensor, K: float | Tensor) -> Tensor:
         TypeError: a tensor is not floating-point.
         ValueError: ``K`` is a number and not positive.
     """
-    a, b = _floating(p)[..., 1:], _floating(q)[..., 1:]
-    K = _curvature(K)
+    a, b = floating(p)[..., 1:], floating(q)[..., 1:]
+    K = curvature(K)
     step = a - b
     # vector_norm has gradient 0 at 0. In both terms below that drops the part that is not smooth
     # there, and the two parts cancel: the gradient at the origin is right, not only finite.
@@ -302,4 +279,4 @@ def dist(p: Tensor, q: Tensor, K: float | Tensor) -> Tensor:
     z2 = radial + angular
     apart = z2 > 0
     z = torch.where(apart, z2, 1.0).sqrt() * apart
-    return 2 * _sqrt(K) * z * asinhc(z2)
+    return 2 * root(K) * z * asinhc(z2)
