@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from bench.methods.hyplora import gate as gate_module
 from bench.methods.hyplora import reference
-from bench.methods.hyplora.gate import GramCache, gate, gram, raw_from_curvature, rotation_delta
+from bench.methods.hyplora.gate import GramCache, gate, gram, rotation_delta
+from bench.methods.hyplora.variants import raw_from_curvature
 
 few = settings(derandomize=True, deadline=None, max_examples=30)
 seeds = st.integers(0, 2**31)

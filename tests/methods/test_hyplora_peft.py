@@ -18,7 +18,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import bench.methods.hyplora as hyplora
 from bench.methods.hyplora import HypLoraConfig, HypLoraLinear, reference
-from bench.methods.hyplora.gate import VARIANTS, Variant, rotation_delta
+from bench.methods.hyplora.gate import gate, rotation_delta
+from bench.methods.hyplora.variants import VARIANTS, Variant
 
 D, M, R = 24, 16, 4
 
@@ -491,7 +492,7 @@ def test_a_variant_is_one_entry():
     def lora(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B):
         return F.linear(F.linear(dropped, A), B) * scaling
 
-    with patch.dict(VARIANTS, toy=Variant(delta=lora)):
+    with patch.dict(VARIANTS, toy=Variant(delta=lora, gate=gate)):
         model, x = adapted(variant="toy", target_modules=["up"]), tokens()
         up = layers(model)[0]
         A, B = up.hyplora_A["default"].weight, up.hyplora_B["default"].weight

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.methods.hyplora.config import HYPLORA, HypLoraConfig
-from bench.methods.hyplora.gate import VARIANTS
 from bench.methods.hyplora.layer import HypLoraLinear
 from bench.methods.hyplora.model import HypLoraModel
+from bench.methods.hyplora.variants import VARIANTS
 from bench.methods.registration import register
 
 __all__ = ["VARIANTS", "HypLoraConfig", "HypLoraLinear", "HypLoraModel", "config"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.methods.hyplora.gate import VARIANTS
+from bench.methods.hyplora.variants import VARIANTS
 from bench.methods.registration import add_peft_type
 from bench.methods.targets import TargetedConfig, is_number
 
@@ -33,11 +33,14 @@ class HypLoraConfig(TargetedConfig):
         target_modules: names or a regular expression of the linear layers to adapt, as in peft's
             LoRA; None takes peft's defaults for the model's architecture, "all-linear" all of them.
         variant: the low-rank transformation in hyperbolic space. "rotation" is the paper's (eq. 10
-            and 18-20): it acts on the space coordinates and recomputes the time.
+            and 18-20): it acts on the space coordinates and recomputes the time. "boost" acts on
+            the time as well, "tangent" on the tangent vector, so that only the norm scale is left;
+            "authors" and "authors_simplified" compute what the authors' public code does.
         curvature: K, the number that the paper calls curvature: points satisfy ``<p, p> = -K``, so
-            the sectional curvature is ``-1/K`` and a large K is nearly flat.
+            the sectional curvature is ``-1/K`` and a large K is nearly flat. "tangent" has none;
+            "authors" takes it as the raw parameter of a softplus, so that 1 means K = 1.3133.
         learnable_curvature: train K, one for each layer, from ``curvature`` on; else it is saved
-            with the adapter but fixed.
+            with the adapter but fixed. The authors' variants always train it.
         norm_scale: tokens are divided by this learnable number s before the exponential map; here
             is where it starts. "sqrt_dim" is ``sqrt(in_features)``: unit RMS becomes unit length.
         max_radius: where ``|x| / (s sqrt(K))`` is clamped, since sinh of an outlier token
@@ -80,6 +83,10 @@ class HypLoraConfig(TargetedConfig):
             if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
                 where = "r" if name == "r" else f"rank_pattern[{name!r}]"
                 raise ValueError(f"{where} must be a whole number of at least 1, got {rank!r}")
+        learns = VARIANTS[self.variant].learns_curvature
+        if learns == "never" and self.learnable_curvature:
+            raise ValueError(f"learnable_curvature: variant {self.variant!r} has no curvature")
+        self.learnable_curvature = self.learnable_curvature or learns == "always"
         _require_positive("curvature", self.curvature)
         _require_positive("max_radius", self.max_radius)
         _require_positive("lora_alpha", self.lora_alpha)

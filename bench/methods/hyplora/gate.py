@@ -16,15 +16,12 @@ nothing of size (..., d) or (..., m) is stored. ``c psi`` is the **gate**.
 Outlier tokens would overflow sinh, so the radius ``|x| / (s sqrt(K))`` is clamped to ``max_radius``
 (12, as in the authors' code) in its numerator. ``K`` is the paper's: sectional curvature ``-1/K``.
 
-A variant is one entry of ``VARIANTS``.
+``variants.py`` says how the other variants differ.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,9 +49,11 @@ def autocasting(device: torch.device) -> bool:
     return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
-def _full_precision(device: torch.device) -> AbstractContextManager:
-    # autocast would round the small products here to bfloat16; entering its context costs more than
-    # they do, so only where it is on
+def full_precision(device: torch.device) -> AbstractContextManager:
+    """A context in which autocast does not round the small products to bfloat16.
+
+    Entering one costs more than they do, so autocast is switched off only where it is on.
+    """
     return torch.autocast(device.type, enabled=False) if autocasting(device) else nullcontext()
 
 
@@ -67,9 +66,23 @@ def gram(B: Tensor) -> Tensor:
     Returns:
         ``(r, r)`` in :func:`scalar_dtype`.
     """
-    with _full_precision(B.device):
+    with full_precision(B.device):
         wide = B.to(scalar_dtype(B))
         return wide.mT @ wide
+
+
+def token_norm(x: Tensor) -> Tensor:
+    """``|x|`` of each token, accumulated in float32 at least, without a copy of x.
+
+    Args:
+        x: ``(..., d)``.
+
+    Returns:
+        ``(..., 1)``; float32, or float64 if ``x`` is. Its gradient at a zero token is 0.
+    """
+    return torch.linalg.vector_norm(
+        x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)
+    )
 
 
 class _TokenGate(torch.autograd.Function):
@@ -106,7 +119,7 @@ class _TokenGate(torch.autograd.Function):
             grad_x = x * (by_u * twice_scale).to(x.dtype)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             twice_by_q = by_w * S * S * twice_scale
-            with _full_precision(x.device):
+            with full_precision(x.device):
                 wide = h.to(gram_B.dtype)
                 weighted = wide * twice_by_q
                 if ctx.needs_input_grad[1]:
@@ -125,14 +138,10 @@ def _gate_parts(
     x: Tensor, h: Tensor, gram_B: Tensor, K: Tensor, s: Tensor, max_radius: float
 ) -> tuple[Tensor, ...]:
     """The gate and the S, P, u and w that it is made of, each ``(..., 1)``."""
-    with _full_precision(x.device):
+    with full_precision(x.device):
         wide = h.to(gram_B.dtype)
         q = ((wide @ gram_B) * wide).sum(-1, keepdim=True)
-    # accumulated in float32 at least, without a copy of x
-    norm = torch.linalg.vector_norm(
-        x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)
-    )
-    radius = norm.to(gram_B.dtype) / s
+    radius = token_norm(x).to(gram_B.dtype) / s
     u = radius * radius / K
     S = sinhc_value(u, max_radius)
     c = S / s
@@ -264,31 +273,3 @@ class GramCache:
             with torch.inference_mode(False), torch.no_grad():
                 self._entry = (B, key, gram(B))
         return self._entry[2]
-
-
-def raw_from_curvature(curvature: float) -> float:
-    """The raw parameter ``log(expm1(K))`` whose softplus is K, without overflow for large K."""
-    return curvature + math.log(-math.expm1(-curvature))
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What a layer has to know of a variant.
-
-    Attributes:
-        delta: the update; called as :func:`rotation_delta`.
-        time_columns: columns for time coordinates, before the others: A is
-            ``(r, time_columns + d)``, B ``(m, time_columns + r)``.
-        raw_from_curvature: the raw parameter at which a configured curvature starts.
-        curvature_from_raw: K from the raw parameter, a tensor of one element.
-    """
-
-    delta: Callable[..., Tensor]
-    time_columns: int = 0
-    raw_from_curvature: Callable[[float], float] = raw_from_curvature
-    curvature_from_raw: Callable[[Tensor], Tensor] = F.softplus
-
-
-VARIANTS: dict[str, Variant] = {
-    "rotation": Variant(delta=rotation_delta),
-}

@@ -7,7 +7,8 @@
 State of an adapter, all of it saved: ``hyplora_A[name].weight (r, d)``, ``hyplora_B[name].weight
 (m, r)``, ``hyplora_K[name]`` the raw curvature (``K = softplus(raw)``, frozen unless it is to be
 learnt) and ``hyplora_s[name]`` the norm scale. The last two have shape (1,), since fully sharded
-training takes no scalars, and never fall below float32.
+training takes no scalars, and never fall below float32. With the variant "boost" A and B have one
+column more, for the time coordinate, before the others.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ import math
 from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
 from bench.methods.hyplora.config import HypLoraConfig
-from bench.methods.hyplora.gate import VARIANTS, GramCache, autocasting
+from bench.methods.hyplora.gate import GramCache, autocasting
+from bench.methods.hyplora.variants import VARIANTS
 from bench.methods.targets import NonlinearLayer
 
 NOT_LINEAR = (
     "HypLoRA cannot be merged into the base weights: each token's update is scaled by a gate that "
     "depends on the token's norm, so the map is not linear in its input and no weight matrix "
-    "equals it. Keep the adapter beside the base (save_pretrained, PeftModel.from_pretrained), "
-    "take the base back with unload(), or train plain LoRA where a merged model is needed."
+    "equals it. Keep the adapter beside the base (save_pretrained, PeftModel.from_pretrained), or "
+    "take the base back with unload(). Where a merged model is needed, train plain LoRA or the "
+    "variant 'tangent'."
 )
 
 
@@ -155,11 +159,11 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         dtype = torch.float64 if base_dtype == torch.float64 else torch.float32
         self.hyplora_K[adapter_name] = nn.Parameter(torch.tensor([raw], dtype=dtype))
         self.hyplora_s[adapter_name] = nn.Parameter(torch.tensor([s], dtype=dtype))
-        if config.learnable_curvature:
-            self.frozen_peft_weight_names.pop(adapter_name, None)
-        else:
-            # a parameter, so that it is saved; frozen by name, or set_adapter() would train it
-            self.frozen_peft_weight_names[adapter_name] = ("hyplora_K",)
+        # parameters, so that they are saved; frozen by name, or set_adapter() would train them
+        self.frozen_peft_weight_names[adapter_name] = (
+            *(() if config.learnable_curvature else ("hyplora_K",)),
+            *(() if variant.learns_scale else ("hyplora_s",)),
+        )
 
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
@@ -168,6 +172,26 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         """K of an adapter, shape (1,): the number in ``<p, p> = -K``."""
         variant = VARIANTS[self.variant[adapter_name]]
         return variant.curvature_from_raw(self.hyplora_K[adapter_name])
+
+    @torch.no_grad()
+    def gate(self, adapter_name: str, x: Tensor) -> Tensor:
+        """What an adapter multiplies each token's LoRA update ``B A x`` by, without ``alpha/r``.
+
+        Args:
+            adapter_name: one of the layer's adapters.
+            x: ``(..., in_features)``.
+
+        Returns:
+            ``(...)``, float32 or float64.
+        """
+        return VARIANTS[self.variant[adapter_name]].gate(
+            x,
+            self.hyplora_A[adapter_name].weight,
+            self.hyplora_B[adapter_name].weight,
+            self.curvature(adapter_name),
+            self.hyplora_s[adapter_name],
+            self.max_radius[adapter_name],
+        )
 
     def _delta(self, adapter_name: str, x: Tensor) -> Tensor:
         A = self.hyplora_A[adapter_name].weight
@@ -199,14 +223,52 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         Returns:
             ``(..., out_features)`` in the dtype of the base layer's result.
         """
+        if self.disable_adapters and self.merged:
+            self.unmerge()
         result = self.base_layer(x, *args, **kwargs)
-        if self.disable_adapters:
+        if self.disable_adapters or self.merged:
             return result
         dtype = result.dtype
         for adapter_name in self.active_adapters:
             if adapter_name in self.hyplora_A:
                 result = result + self._delta(adapter_name, x)
         return result.to(dtype)
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Add adapters that are linear (variant "tangent") to the base's weight.
+
+        Args:
+            safe_merge: refuse a sum that is not finite, and leave the weight as it is.
+            adapter_names: the adapters; None for those that are active.
+
+        Raises:
+            NotImplementedError: one of them is not linear; nothing is merged then.
+            ValueError: the sum is not finite.
+        """
+        names = check_adapters_to_merge(self, adapter_names)
+        names = [name for name in names if name in self.hyplora_A]
+        if not all(VARIANTS[self.variant[name]].linear for name in names):
+            raise NotImplementedError(self.not_linear)
+        for name in names:
+            weight = self.get_base_layer().weight
+            merged = weight.data + self._delta_weight(name).to(weight.dtype)
+            if safe_merge and not torch.isfinite(merged).all():
+                raise ValueError(f"the weight with adapter {name!r} merged into it is not finite")
+            weight.data = merged
+            self.merged_adapters.append(name)
+
+    def unmerge(self) -> None:
+        """Take all merged adapters out of the base's weight again, to rounding."""
+        while self.merged_adapters:
+            weight = self.get_base_layer().weight
+            weight.data -= self._delta_weight(self.merged_adapters.pop()).to(weight.dtype)
+
+    @torch.no_grad()
+    def _delta_weight(self, adapter_name: str) -> Tensor:
+        """``(alpha/r) B A / s``, the weight ``(m, d)`` of a linear adapter."""
+        A = self.hyplora_A[adapter_name].weight.float()
+        B = self.hyplora_B[adapter_name].weight.float()
+        return self.scaling[adapter_name] / self.hyplora_s[adapter_name] * (B @ A)
 
     def _clear_caches(self) -> None:
         for cache in self.gram_cache.values():

@@ -11,6 +11,7 @@ from torch import nn
 
 from bench.methods.hyplora.config import HypLoraConfig
 from bench.methods.hyplora.layer import NOT_LINEAR, HypLoraLinear
+from bench.methods.hyplora.variants import VARIANTS
 from bench.methods.targets import require_linear
 
 
@@ -50,4 +51,7 @@ class HypLoraModel(BaseTuner):
         self._replace_module(parent, target_name, layer, target)
 
     def _check_merge_allowed(self) -> None:
-        raise NotImplementedError(NOT_LINEAR)
+        super()._check_merge_allowed()
+        configs: dict[str, HypLoraConfig] = self.peft_config
+        if not all(VARIANTS[configs[name].variant].linear for name in self.active_adapters):
+            raise NotImplementedError(NOT_LINEAR)

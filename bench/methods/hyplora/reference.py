@@ -1,6 +1,7 @@
-"""The literal definition of HypLoRA, in float64: points on the hyperboloid, maps, times and all.
+"""The literal definitions of HypLoRA's variants: points on the hyperboloid, maps, times and all.
 
-Short and obvious on purpose: the tests hold the fast form of ``gate.py`` against it.
+In float64, short and obvious on purpose: the tests hold the forms that run against them. All take
+the same arguments, those of :func:`rotation`, and leave the factor alpha/r out.
 """
 
 from __future__ import annotations
@@ -35,14 +36,83 @@ def rotation(
     Returns:
         ``(..., m)`` in float64, without the factor alpha/r.
     """
-    x, A, B, K, s = (torch.as_tensor(t).to(torch.float64) for t in (x, A, B, K, s))
-
-    v = x / s
-    longest = max_radius * K.sqrt()
-    length = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-    v = v * longest / torch.maximum(length, longest)
-
-    p = expmap0(v, K)
+    x, A, B, K, s = _float64(x, A, B, K, s)
+    p = expmap0(_tangent(x / s, K, max_radius), K)
     y = project(p[..., 1:] @ A.mT, K)
     z = project(y[..., 1:] @ B.mT, K)
     return logmap0(z, K)
+
+
+def boost(
+    x: Tensor,
+    A: Tensor,
+    B: Tensor,
+    K: Tensor | float,
+    s: Tensor | float,
+    max_radius: float = 12.0,
+) -> Tensor:
+    """The LLR that transforms time and space: A is ``(r, 1 + d)``, B is ``(m, 1 + r)``."""
+    x, A, B, K, s = _float64(x, A, B, K, s)
+    p = expmap0(_tangent(x / s, K, max_radius), K)
+    y = project(p @ A.mT, K)
+    z = project(y @ B.mT, K)
+    return logmap0(z, K)
+
+
+def tangent(
+    x: Tensor,
+    A: Tensor,
+    B: Tensor,
+    K: Tensor | float,
+    s: Tensor | float,
+    max_radius: float = 12.0,
+) -> Tensor:
+    """The update in the tangent space, then to the hyperboloid and back; it has no clamp."""
+    x, A, B, K, s = _float64(x, A, B, K, s)
+    return logmap0(expmap0(x / s @ A.mT @ B.mT, K), K)
+
+
+def authors(
+    x: Tensor,
+    A: Tensor,
+    B: Tensor,
+    K: Tensor | float,
+    s: Tensor | float,
+    max_radius: float = 12.0,
+) -> Tensor:
+    """What the authors' public code computes; K is ``softplus(k) + 1e-6`` of its raw parameter."""
+    x, A, B, K, s = _float64(x, A, B, K, s)
+    p_s = expmap0(_tangent(x / s, K, max_radius), K)[..., 1:]
+    u = p_s @ A.mT @ B.mT
+    length = torch.linalg.vector_norm(u, dim=-1, keepdim=True)
+    theta = (length.square() + 1 / K).sqrt() / K.sqrt()
+    near = (2 * (theta - 1).clamp_min(1e-6)).sqrt()
+    a = torch.where(theta >= 1.01, theta.clamp_min(1.01).arccosh(), near)
+    return K.sqrt() * a * u / length.clamp_min(1e-7)
+
+
+def authors_simplified(
+    x: Tensor,
+    A: Tensor,
+    B: Tensor,
+    K: Tensor | float,
+    s: Tensor | float,
+    max_radius: float = 12.0,
+) -> Tensor:
+    """Their stereographic form; K is their k, and neither s nor a clamp has a part in it."""
+    x, A, B, k, _ = _float64(x, A, B, K, s)
+    q = 2 * x / (1 + k * x.square().sum(-1, keepdim=True))
+    u = q @ A.mT @ B.mT
+    xi = (u.square().sum(-1, keepdim=True) + k).sqrt()
+    return u / (1 + k.abs().sqrt() * xi)
+
+
+def _float64(*values: Tensor | float) -> tuple[Tensor, ...]:
+    return tuple(torch.as_tensor(value, dtype=torch.float64) for value in values)
+
+
+def _tangent(v: Tensor, K: Tensor, max_radius: float) -> Tensor:
+    """v, where it is longer than ``max_radius sqrt(K)`` shortened to that."""
+    longest = max_radius * K.sqrt()
+    length = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    return v * longest / torch.maximum(length, longest)

@@ -1,0 +1,254 @@
+"""The variants of HypLoRA, each in the form that runs: LoRA's two products and a gate per token.
+
+| variant | what happens between exp_o and log_o |
+|---|---|
+| ``rotation`` | A and B act on the space part, times are recomputed; see ``gate.py`` |
+| ``boost`` | they act on time and space together, so A and B have one more column, time first |
+| ``tangent`` | nothing: they act on the tangent vector, and ``log_o(exp_o(B A v)) = B A v`` |
+| ``authors`` | the authors' public code, whose points leave the hyperboloid unless K = 1 |
+| ``authors_simplified`` | its stereographic form |
+
+The authors' two exist to reproduce what their code computes, and to measure what the difference
+costs. ``reference.py`` has the literal form of every variant. A variant is one entry of
+``VARIANTS``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.geometry.lorentz import asinhc, sinhc
+from bench.methods.hyplora.gate import full_precision, gate, gram, rotation_delta, token_norm
+
+
+def raw_from_curvature(curvature: float) -> float:
+    """The raw parameter ``log(expm1(K))`` whose softplus is K, without overflow for large K."""
+    return curvature + math.log(-math.expm1(-curvature))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a layer has to know of a variant.
+
+    Attributes:
+        delta: the update ``(alpha/r) (...)``; called as :func:`rotation_delta`.
+        gate: the number that LoRA's update of each token is multiplied by; called as
+            :func:`gate`. Boost has a rank-one term beside it.
+        time_columns: columns for time coordinates, before the others: A is
+            ``(r, time_columns + d)``, B ``(m, time_columns + r)``.
+        learns_curvature: whether K is trained: as configured, always, or never.
+        learns_scale: whether the norm scale is trained; one that has no effect is not.
+        linear: whether the update is linear in its input, so that it can be merged.
+        raw_from_curvature: the raw parameter at which a configured curvature starts.
+        curvature_from_raw: K from the raw parameter, a tensor of one element.
+    """
+
+    delta: Callable[..., Tensor]
+    gate: Callable[..., Tensor]
+    time_columns: int = 0
+    learns_curvature: Literal["configured", "always", "never"] = "configured"
+    learns_scale: bool = True
+    linear: bool = False
+    raw_from_curvature: Callable[[float], float] = raw_from_curvature
+    curvature_from_raw: Callable[[Tensor], Tensor] = F.softplus
+
+
+def boost_delta(
+    x: Tensor,
+    dropped: Tensor,
+    A: Tensor,
+    B: Tensor,
+    K: Tensor,
+    s: Tensor,
+    *,
+    max_radius: float,
+    scaling: float,
+    gram_B: Tensor | None = None,
+) -> Tensor:
+    """``(alpha/r) psi(n) B [y_t; y_s]`` with ``y_s = A [p_t; p_s]`` and ``n = |B y|``.
+
+    Args and result as for :func:`rotation_delta`, but A is ``(r, 1 + d)`` and B ``(m, 1 + r)``.
+    """
+    h = F.linear(dropped, A[:, 1:])
+    y, psi, _ = _boost_parts(x, h, A[:, 0], B, K, s, max_radius, gram_B)
+    return F.linear((psi * scaling * y).to(h.dtype), B)
+
+
+def boost_gate(
+    x: Tensor, A: Tensor, B: Tensor, K: Tensor, s: Tensor, max_radius: float = 12.0
+) -> Tensor:
+    """``c psi`` of each token. Args and result as for :func:`gate`, A and B as above."""
+    h = F.linear(x.to(A.dtype), A[:, 1:])
+    _, psi, c = _boost_parts(x, h, A[:, 0], B, K, s, max_radius, None)
+    return (c * psi).squeeze(-1)
+
+
+def _boost_parts(
+    x: Tensor,
+    h: Tensor,
+    a_t: Tensor,
+    B: Tensor,
+    K: Tensor,
+    s: Tensor,
+    max_radius: float,
+    gram_B: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The point ``y (..., 1 + r)`` behind A, and psi and c, each ``(..., 1)``."""
+    gram_B = gram(B) if gram_B is None else gram_B
+    norm, K, s = (t.to(gram_B.dtype) for t in (token_norm(x), K, s))
+    c = _exp_factor(norm, K, s, max_radius)
+    p_t = ((c * norm).square() + K).sqrt()
+    y_s = c * h.to(gram_B.dtype) + p_t * a_t.to(gram_B.dtype)
+    y = torch.cat([(y_s.square().sum(-1, keepdim=True) + K).sqrt(), y_s], dim=-1)
+    return y, asinhc(_quadratic(y, gram_B) / K), c
+
+
+def tangent_delta(
+    x: Tensor,
+    dropped: Tensor,
+    A: Tensor,
+    B: Tensor,
+    K: Tensor,
+    s: Tensor,
+    *,
+    max_radius: float,
+    scaling: float,
+    gram_B: Tensor | None = None,
+) -> Tensor:
+    """``(alpha/r) B A x / s``: LoRA with a learnable scale. Args and result as elsewhere."""
+    h = F.linear(dropped, A)
+    return F.linear(h * (scaling / s).to(h.dtype), B)
+
+
+def tangent_gate(
+    x: Tensor, A: Tensor, B: Tensor, K: Tensor, s: Tensor, max_radius: float = 12.0
+) -> Tensor:
+    """``1/s`` for each token. Args and result as for :func:`gate`."""
+    return (torch.ones_like(token_norm(x)) / s).squeeze(-1)
+
+
+def _authors_factor(norm: Tensor, q: Tensor, K: Tensor, s: Tensor, max_radius: float) -> Tensor:
+    """``sqrt(K) a(theta) / |u|`` times what exp_o does, from ``|x|`` and ``q = |B A x|^2``.
+
+    Their time is ``sqrt(|u|^2 + 1/K)`` where the hyperboloid has K, and ``theta`` divides it by
+    ``sqrt(K)``: for K > 1 there is a dead zone in which theta < 1 and the update has a constant
+    length. Their bounds: norms from 1e-7, ``theta - 1`` from 1e-6, and arccosh from 1.01 on.
+    """
+    c = _exp_factor(norm, K, s, max_radius)
+    u2 = c * c * q
+    u = u2.clamp_min(1e-14).sqrt()
+    theta = (u2 + 1 / K).sqrt() / K.sqrt()
+    near = (2 * (theta - 1).clamp_min(1e-6)).sqrt()
+    far = theta.clamp_min(1.01).acosh()
+    return c * K.sqrt() * torch.where(theta >= 1.01, far, near) / u
+
+
+def _simplified_factor(norm: Tensor, q: Tensor, k: Tensor, s: Tensor, max_radius: float) -> Tensor:
+    """``c / (1 + sqrt|k| sqrt(|u|^2 + k))`` with ``c = 2 / (1 + k |x|^2)``.
+
+    Their k is unconstrained. Where ``|u|^2 + k`` falls below 0 their code gives no number; here the
+    root is then 0.
+    """
+    c = 2 / (1 + k * norm.square())
+    rooted = c * c * q + k
+    xi = torch.where(rooted > 0, rooted, 1.0).sqrt() * (rooted > 0)
+    return c / (1 + k.abs().sqrt() * xi)
+
+
+def _exp_factor(norm: Tensor, K: Tensor, s: Tensor, max_radius: float) -> Tensor:
+    """``sqrt(K) sinh(|x| / (s sqrt(K))) / |x|``, the radius clamped."""
+    return sinhc((norm / s).square() / K, max_radius) / s
+
+
+def _quadratic(h: Tensor, gram_B: Tensor) -> Tensor:
+    """``h^T (B^T B) h`` of each token, ``(..., 1)``; at least 0, which rounding may fall below."""
+    with full_precision(h.device):
+        return ((h @ gram_B) * h).sum(-1, keepdim=True).clamp_min(0)
+
+
+def _gated(factor: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
+    """The delta and the gate of a variant whose gate is a function of ``|x|`` and ``|B A x|^2``."""
+
+    def token_gate(
+        x: Tensor,
+        h: Tensor,
+        B: Tensor,
+        K: Tensor,
+        s: Tensor,
+        max_radius: float,
+        gram_B: Tensor | None = None,
+    ) -> Tensor:
+        gram_B = gram(B) if gram_B is None else gram_B
+        q = _quadratic(h.to(gram_B.dtype), gram_B)
+        norm, K, s = (t.to(gram_B.dtype) for t in (token_norm(x), K, s))
+        return factor(norm, q, K, s, max_radius)
+
+    def delta(
+        x: Tensor,
+        dropped: Tensor,
+        A: Tensor,
+        B: Tensor,
+        K: Tensor,
+        s: Tensor,
+        *,
+        max_radius: float,
+        scaling: float,
+        gram_B: Tensor | None = None,
+    ) -> Tensor:
+        h = F.linear(dropped, A)
+        scale = token_gate(x, h, B, K, s, max_radius, gram_B) * scaling
+        return F.linear(h * scale.to(h.dtype), B)
+
+    def gate(
+        x: Tensor, A: Tensor, B: Tensor, K: Tensor, s: Tensor, max_radius: float = 12.0
+    ) -> Tensor:
+        return token_gate(x, F.linear(x.to(A.dtype), A), B, K, s, max_radius).squeeze(-1)
+
+    return {"delta": delta, "gate": gate}
+
+
+class _ClippedGradient(torch.autograd.Function):
+    """The identity; its gradient is clamped to [-0.01, 0.01], as the authors' code does for k."""
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor) -> Tensor:
+        return raw.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad.clamp(-0.01, 0.01)
+
+
+def _authors_curvature(raw: Tensor) -> Tensor:
+    return F.softplus(_ClippedGradient.apply(raw)) + 1e-6
+
+
+def _same(number: Any) -> Any:
+    return number
+
+
+VARIANTS: dict[str, Variant] = {
+    "rotation": Variant(rotation_delta, gate),
+    "boost": Variant(boost_delta, boost_gate, time_columns=1),
+    "tangent": Variant(tangent_delta, tangent_gate, learns_curvature="never", linear=True),
+    "authors": Variant(
+        **_gated(_authors_factor),
+        learns_curvature="always",
+        raw_from_curvature=_same,
+        curvature_from_raw=_authors_curvature,
+    ),
+    "authors_simplified": Variant(
+        **_gated(_simplified_factor),
+        learns_curvature="always",
+        learns_scale=False,
+        raw_from_curvature=_same,
+        curvature_from_raw=_same,
+    ),
+}
