@@ -49,14 +49,17 @@ def overlap(config: dict[str, Any]) -> dict[str, Any]:
 
 def pretrain(config: dict[str, Any]) -> dict[str, Any]:
     """Make the embedded base."""
-    from bench.config import PROJECT
+    from bench.config import PROJECT, results_folder
     from bench.training.pretrain import PretrainSettings
     from bench.training.pretrain import pretrain as make
 
     settings = {k: v for k, v in config["action"].items() if k != "name"}
     settings["output"] = str(PROJECT / settings["output"])
-    folder = make(PretrainSettings(**settings))
-    return {"summary": f"embedded base -> {folder}"}
+    states = results_folder(config["tracking"]["folder"]) / "pretraining"
+    folder, record = make(PretrainSettings(**settings), states)
+    probes = ", ".join(f"{name} {share:.2f}" for name, share in record["probes"].items())
+    loss = record["validation_loss"]
+    return {"summary": f"embedded base: loss {loss:.3f}, probes {probes} -> {folder}"}
 
 
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {

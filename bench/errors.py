@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class Failure(RuntimeError):
+    """Work that was done and did not succeed, told in one message; exit code 1."""
+
+
 class Terminated(KeyboardInterrupt):
     """The process was told to end by SIGTERM, as schedulers do; the run can go on later.
 

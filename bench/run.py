@@ -23,7 +23,8 @@ if __name__ == "__main__":
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from bench.sweeper import SweepFailed, place_in_sweep
+from bench.errors import Failure, InputError, Terminated, unknown
+from bench.sweeper import place_in_sweep
 
 
 def run_one(config: DictConfig) -> dict[str, Any]:
@@ -44,7 +45,6 @@ def main() -> int:
         SIGTERM.
     """
     from bench.actions import BEGAN
-    from bench.errors import InputError, Terminated
 
     os.environ[BEGAN] = str(time.time())
     # Hydra then hands its errors on instead of ending the process with code 1 itself.
@@ -55,7 +55,7 @@ def main() -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except SweepFailed as error:
+    except Failure as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Terminated:
@@ -80,8 +80,6 @@ def configuration_error(error: Exception) -> str | None:
     """What to tell a person of an error in the configuration; None for any other error."""
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
-
-    from bench.errors import unknown
 
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")

@@ -1,9 +1,7 @@
-"""What happens around the steps of a training: progress, validation, saving for a resume."""
+"""What happens around the steps of a training: progress and validation."""
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -58,24 +56,3 @@ class Validate(Callback):
             )
         module.train()
         module.validation.append((step, loss / self.targets))
-
-
-class SaveState(Callback):
-    """Saves what a resume needs now and then, whole or not at all.
-
-    Not Lightning's ModelCheckpoint: under manual optimisation it passes over its time interval.
-    """
-
-    def __init__(self, path: Path, minutes: float) -> None:
-        self.path, self.seconds = path, 60.0 * minutes
-        self.saved = time.monotonic()
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if time.monotonic() - self.saved >= self.seconds:
-            partial = self.path.with_suffix(".partial")
-            try:
-                trainer.save_checkpoint(partial)
-                partial.replace(self.path)
-            finally:
-                partial.unlink(missing_ok=True)  # half a state on a full disk only takes space
-            self.saved = time.monotonic()

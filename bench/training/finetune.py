@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from bench.data.batches import Example, Steps, collate, step_order
-from bench.errors import Terminated
-from bench.training.callbacks import SaveState, ShowProgress, Validate
+from bench.training.callbacks import ShowProgress, Validate
 from bench.training.console import quiet_lightning
 from bench.training.loss import target_loss
 from bench.training.optimizer import adamw, learning_rate_factor
+from bench.training.resume import SaveState, StepLoader, finished_steps, fit
 from bench.training.settings import TrainSettings
 
 LOSSES = 100  # how many training losses are recorded at most
@@ -88,7 +85,8 @@ class FineTuning(L.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         s = self.settings
-        optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay)
+        factors = {"hyplora_K": s.curvature_lr_factor}
+        optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay, factors)
         warmup = math.ceil(s.warmup * self.total_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
@@ -126,19 +124,6 @@ class FineTuning(L.LightningModule):
     def seconds(self) -> float:
         """Wall time of the training so far, in this process and before a resume."""
         return self.earlier_seconds + time.perf_counter() - self.started
-
-
-class StepLoader:
-    """The steps from `first` on, with the length of all: on a resume Lightning counts by both."""
-
-    def __init__(self, steps: Steps, first: int) -> None:
-        self.steps, self.first = steps, first
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self.steps[step] for step in range(self.first, len(self.steps)))
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
@@ -191,7 +176,7 @@ def finetune(
     module = FineTuning(model, settings, len(steps), seed)
     device = next(model.parameters()).device
     state = checkpoints / "last.ckpt" if checkpoints else None
-    first = _finished_steps(state)
+    first = finished_steps(state)
     held_out = _held_out(validation, settings.batch_size, pad_id) if settings.validations else []
     quiet_lightning()
     trainer = L.Trainer(
@@ -216,7 +201,8 @@ def finetune(
     else:
         model.train()
         try:
-            _fit(trainer, module, StepLoader(steps, first), state if first else None)
+            later = (steps[step] for step in range(first, len(steps)))
+            fit(trainer, module, StepLoader(later, len(steps)), state if first else None)
         finally:
             model.to(device)  # Lightning leaves the module on the processor
     model.eval()
@@ -230,36 +216,8 @@ def finetune(
     )
 
 
-def _fit(
-    trainer: L.Trainer,
-    module: FineTuning,
-    training: StepLoader,
-    state: Path | None,
-) -> None:
-    """Lightning's fit, with a KeyboardInterrupt that stays one and a SIGTERM that is an error.
-
-    Lightning turns both into SystemExit, the second with code 0, and switches further Ctrl-C off.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        trainer.fit(module, training, ckpt_path=state, weights_only=True)
-    except SIGTERMException as error:
-        raise Terminated("ended by SIGTERM") from error
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from error
-        raise
-
-
 def _held_out(
     validation: list[Example], batch_size: int, pad_id: int
 ) -> list[dict[str, torch.Tensor]]:
     rows = sorted(validation, key=lambda example: len(example.ids))
     return [collate(rows[i : i + batch_size], pad_id) for i in range(0, len(rows), batch_size)]
-
-
-def _finished_steps(checkpoint: Path | None) -> int:
-    if checkpoint is None or not checkpoint.is_file():
-        return 0
-    return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["global_step"])

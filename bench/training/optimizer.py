@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
@@ -33,16 +33,31 @@ def learning_rate_factor(
 
 
 def adamw(
-    parameters: Iterable[tuple[str, torch.nn.Parameter]], lr: float, weight_decay: float
+    parameters: Iterable[tuple[str, torch.nn.Parameter]],
+    lr: float,
+    weight_decay: float,
+    factors: Mapping[str, float] | None = None,
 ) -> torch.optim.AdamW:
     """AdamW over the trainable parameters; weight decay on matrices alone.
 
     Vectors and scalars (norm weights, a curvature, a norm scale) have no direction that
     shrinking would regularise.
+
+    Args:
+        parameters: names and parameters; frozen ones are passed over.
+        lr: learning rate.
+        weight_decay: of matrices.
+        factors: what the learning rate of a parameter is multiplied by, by a part of its name.
     """
-    trainable = [(name, p) for name, p in parameters if p.requires_grad]
-    groups = [
-        {"params": [p for _, p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for _, p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr)
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in parameters:
+        if parameter.requires_grad:
+            factor = next((f for part, f in (factors or {}).items() if part in name), 1.0)
+            decay = weight_decay if parameter.ndim >= 2 else 0.0
+            groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": members, "lr": lr * factor, "weight_decay": decay}
+            for (factor, decay), members in groups.items()
+        ]
+    )

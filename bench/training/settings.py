@@ -18,6 +18,7 @@ class TrainSettings:
         epochs: passes over the training rows; fractions are allowed.
         batch_size: problems in an optimiser step.
         micro_batch_size: problems in one forward pass; in float32 it changes no result.
+        curvature_lr_factor: what `lr` is multiplied by for a curvature that is trained.
         weight_decay: AdamW's, on matrices.
         warmup: share of the steps over which the learning rate rises.
         decay: `linear`, `cosine` or `constant`.
@@ -32,6 +33,7 @@ class TrainSettings:
     epochs: float
     batch_size: int
     micro_batch_size: int
+    curvature_lr_factor: float
     weight_decay: float
     warmup: float
     decay: str
@@ -45,7 +47,7 @@ class TrainSettings:
         for name in ("lr", "epochs", "batch_size", "micro_batch_size", "checkpoint_minutes"):
             if getattr(self, name) <= 0:
                 raise InputError(f"train.{name} must be greater than 0, got {getattr(self, name)}")
-        for name in ("weight_decay", "gradient_clip", "validations"):
+        for name in ("curvature_lr_factor", "weight_decay", "gradient_clip", "validations"):
             if getattr(self, name) < 0:
                 raise InputError(f"train.{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.warmup < 1:

@@ -1,4 +1,3 @@
-import itertools
 import json
 from pathlib import Path
 
@@ -7,9 +6,10 @@ import torch
 import yaml
 from safetensors import safe_open
 
-from bench.data.synthetic.corpus import documents
 from bench.models.tiny_base import TINY_BASE, llama_config
 from bench.models.tokenizer import train_tokenizer
+from bench.training.pretrain import below_gates, tokenizer_texts
+from bench.training.probes import probe
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,8 @@ def test_weights_are_stored_as_bf16():
 def test_the_record_of_its_making_is_of_the_recipe_in_the_configuration():
     record = json.loads((TINY_BASE / "pretraining.json").read_text())
     recipe = yaml.safe_load((PROJECT / "conf/action/pretrain.yaml").read_text())
-    del recipe["name"], recipe["output"]
+    for key in ("name", "output", "checkpoint_minutes"):
+        del recipe[key]
     assert record["settings"].keys() == recipe.keys()
     for key, value in record["settings"].items():
         # YAML reads 2e-3 as text, JSON as a number.
@@ -64,13 +65,13 @@ def test_digits_are_tokens_of_their_own(tiny):
     assert tiny[1].tokenize("1234+56") == ["1", "2", "3", "4", "+", "5", "6"]
 
 
-def test_the_corpus_uses_every_merge(tiny):
+def test_its_own_texts_use_every_merge(tiny):
     tokenizer = tiny[1]
     vocabulary = tokenizer.get_vocab()
     state = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     merged = {left + right: (left, right) for left, right in state["merges"]}
     used = set()
-    for ids in tokenizer(list(itertools.islice(documents(0), 20_000)))["input_ids"]:
+    for ids in tokenizer(tokenizer_texts(seed=0))["input_ids"]:
         used.update(ids)
     built_on = {part for pair in merged.values() for part in pair}
     assert not [t for t in merged if vocabulary[t] not in used and t not in built_on]
@@ -102,13 +103,9 @@ def test_a_trained_tokenizer_starts_with_bos_and_pads_on_the_left():
     assert batch[0][0] == tokenizer.pad_token_id
 
 
-def test_the_base_knows_its_sums(tiny):
-    """The gate of a shipped base: bare equations that it continues."""
-    model, tokenizer = tiny
-    sums = [(x, y) for x in range(11, 41, 3) for y in range(12, 42, 5)]
-    right = 0
-    for x, y in sums:
-        ids = tokenizer(f"20+20=40. {x}+{y}=", return_tensors="pt")["input_ids"]
-        written = model.generate(ids, max_new_tokens=3, do_sample=False)[0, ids.shape[1] :]
-        right += tokenizer.decode(written).startswith(f"{x + y}.")
-    assert right >= 0.8 * len(sums)
+def test_the_shipped_base_passes_its_own_gates(tiny):
+    record = json.loads((TINY_BASE / "pretraining.json").read_text())
+    found = probe(*tiny)
+    assert below_gates(found, record["settings"]["gates"]) == []
+    assert record["probes"].keys() == found.keys()
+    assert record["cpu_seconds"] <= 40 * 60

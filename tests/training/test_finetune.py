@@ -25,6 +25,7 @@ SETTINGS = TrainSettings(
     epochs=2.0,
     batch_size=8,
     micro_batch_size=8,
+    curvature_lr_factor=1.0,
     weight_decay=0.0,
     warmup=0.1,
     decay="linear",
@@ -230,8 +231,9 @@ def test_one_step_on_a_gpu_lowers_the_loss(local_base, compose, name):
         pytest.skip("no CUDA GPU here")
     method = compose(f"method={name}", "++method.r=4").method
     torch.manual_seed(0)
-    model = attach(base_of(local_base).cuda(), method.module, method.options)
     rows = examples(8)
+    prompts = [row.ids for row in rows]
+    model = attach(base_of(local_base).cuda(), method.module, method.options, prompts)
     settings = dataclasses.replace(SETTINGS, precision="auto", epochs=1.0, warmup=0.0)
     first = finetune(model, rows, [], settings, 0, 0).losses[0][1]
     assert {p.device.type for p in model.parameters()} == {"cuda"}

@@ -69,7 +69,7 @@ def recap(draw: Draw) -> str:
 
 def inline_story(draw: Draw) -> str:
     """A one-step story with its equation and its result told as a statement."""
-    events, equations, closing = _one_step(draw)
+    events, equations, closing = told_step(draw)
     return f"{' '.join(events)} {equations[0]} {closing}"
 
 
@@ -187,7 +187,8 @@ def _any_equation(draw: Draw) -> str:
     return _equation(x, operation, y)
 
 
-def _one_step(draw: Draw) -> tuple[list[str], list[str], str]:
+def told_step(draw: Draw) -> tuple[list[str], list[str], str]:
+    """A one-step story: its sentences, its one equation, and its result as a sentence."""
     scenario = draw.choice(SCENARIOS)
     opening, event, _ = draw_wording(draw, scenario, "train")
     x, y, irrelevant = draw_numbers(draw, scenario.operation, LARGEST, "train")
@@ -203,7 +204,7 @@ def _one_step(draw: Draw) -> tuple[list[str], list[str], str]:
 def _story(draw: Draw) -> tuple[list[str], list[str]]:
     """Sentences and their equations: one step in 40%, else a chain."""
     if draw.chance(0.4):
-        return _one_step(draw)[:2]
+        return told_step(draw)[:2]
     slots = people_and_things(draw)
     value = draw.integer(2, 60)
     events = [draw.choice(HAS).format(**slots, x=value)]

@@ -1,19 +1,19 @@
 """Labelled lists and questions to them, told as statements: what multiple choice asks of a base.
 
 "A) 12 B) 15 C) 9. 15 is B. 9 is C." To write the B, a model has to find the 15 in the list and
-the label beside it. Text alone hardly teaches that: see `bench.data.pretraining` for how the
-embedded base learns it.
+the label beside it. Text alone hardly teaches that: `bench.data.pretraining` says what does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.data.synthetic.corpus import LARGEST, told_step
 from bench.data.synthetic.draw import Draw
 from bench.data.synthetic.stories import OBJECTS, compute, numbers
 
 LABELS = ("A", "B", "C", "D", "E")
-LARGEST = 99
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,21 @@ def lookup(draw: Draw, options: int | None = None, queries: int | None = None) -
     """
     options = options or draw.weighted((2, 3, 4, 5), (1, 2, 3, 4))
     queries = queries or draw.integer(4, 9)
-    labels = list(LABELS[:options])
-    if draw.chance(0.3):
-        labels = draw.shuffled(LABELS)[:options]
-    if draw.chance(0.3):
-        values, equations = _results(draw, options)
-    else:
-        values = draw.weighted((_numbers, _near_numbers, _words), (3, 2, 2))(draw, options)
-        equations = []
-    entry, between, end = draw.choice(FORMS)
-    listed = between.join(entry.format(a=a, v=v) for a, v in zip(labels, values, strict=True))
-    text, answers = f"{draw.choice(INTROS)}{listed}{end}", []
-    for _ in range(queries):
-        place = draw.integer(0, options - 1)
-        asked, answer = values[place], labels[place]
+    make = draw.weighted(ENTRIES, (3, 2, 2, 3, 2))
+    story, values, equations = make(draw, options)
+    # A story's result is in a random place of the list, and asked for first.
+    order = draw.shuffled(range(options))
+    labels = LABELS[:options] if draw.chance(0.7) else draw.shuffled(LABELS)[:options]
+    label = dict(zip(order, labels, strict=True))
+    entry, between = draw.choice(FORMS)
+    listed = between.join(entry.format(a=label[i], v=values[i]) for i in order)
+    text, answers = f"{story}{draw.choice(INTROS)}{listed}.", []
+    for query in range(queries):
+        place = 0 if story and not query else draw.integer(0, options - 1)
+        asked, answer = values[place], label[place]
         if draw.chance(0.15):
             asked, answer = answer, asked
-        elif equations:
+        elif place in equations:
             text += f" {equations[place]}"
         text += f" {asked} is "
         answers.append((len(text), len(text) + len(answer)))
@@ -64,39 +62,55 @@ def lookup(draw: Draw, options: int | None = None, queries: int | None = None) -
 
 
 INTROS = ("List: ", "Options: ", "Here: ", "One of these: ", "")
-FORMS = (  # an entry, what stands between two, and what ends the list
-    ("{a}) {v}", " ", ""),
-    ("{a} {v}", ", ", "."),
-    ("{v} {a}", ", ", "."),
-    ("{v} is {a}", ". ", "."),
-)
+FORMS = (("{a}) {v}", " "), ("({a}) {v}", " "), ("{a} {v}", ", "), ("{v} {a}", ", "))
+
+# What a list has: a story before it, its values, and equations that lead to some of them.
+Entries = tuple[str, list[str], dict[int, str]]
 
 
-def _numbers(draw: Draw, count: int) -> list[str]:
-    return _different(draw, count, lambda: draw.integer(1, draw.choice((9, 99, 999))))
+def _numbers(draw: Draw, count: int) -> Entries:
+    return "", _different(count, lambda: draw.integer(1, draw.choice((9, 99, 999)))), {}
 
 
-def _near_numbers(draw: Draw, count: int) -> list[str]:
-    middle = draw.integer(8, 180)
-    return _different(draw, count, lambda: max(1, middle + draw.integer(-12, 12)))
+def _near_numbers(draw: Draw, count: int) -> Entries:
+    return "", _around(draw, draw.integer(8, 180), count), {}
 
 
-def _words(draw: Draw, count: int) -> list[str]:
-    return _different(draw, count, lambda: draw.zipf(OBJECTS))
+def _words(draw: Draw, count: int) -> Entries:
+    return "", _different(count, lambda: draw.zipf(OBJECTS)), {}
 
 
-def _results(draw: Draw, count: int) -> tuple[list[str], list[str]]:
-    """Different numbers, and for each an equation that has it as its result."""
+def _results(draw: Draw, count: int) -> Entries:
     equations: dict[str, str] = {}
     while len(equations) < count:
         operation = draw.choice("+-*/")
         x, y = numbers(draw, operation, LARGEST)
         z = compute(x, operation, y)
         equations.setdefault(str(z), f"{x}{operation}{y}={z}.")
-    return list(equations), list(equations.values())
+    return "", list(equations), dict(enumerate(equations.values()))
 
 
-def _different(draw: Draw, count: int, make) -> list[str]:  # type: ignore[no-untyped-def]
+def _story(draw: Draw, count: int) -> Entries:
+    events, (equation,), _ = told_step(draw)
+    result = equation.rstrip(".").split("=")[1]
+    values = [result, *(v for v in _around(draw, int(result), count + 1) if v != result)]
+    return f"{' '.join(events)} ", values[:count], {0: equation}
+
+
+ENTRIES: tuple[Callable[[Draw, int], Entries], ...] = (
+    _numbers,
+    _near_numbers,
+    _words,
+    _results,
+    _story,
+)
+
+
+def _around(draw: Draw, middle: int, count: int) -> list[str]:
+    return _different(count, lambda: max(1, middle + draw.integer(-12, 12)))
+
+
+def _different(count: int, make: Callable[[], object]) -> list[str]:
     found: dict[str, None] = {}
     while len(found) < count:
         found[str(make())] = None

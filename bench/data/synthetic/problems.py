@@ -1,9 +1,9 @@
 """Synthetic word problems in LLM-Adapters' row form, one family for each benchmark's shape.
 
 Families: `mawps` asks one step; `SVAMP` asks one step beside a sentence whose number does not
-matter, with unknowns in every place; `gsm8k` asks two steps or more and writes them out; `AQuA` asks
-for one of five options. Training, validation and test are disjoint twice over: no combination of
-wordings, and no set of numbers, stands in two of them (`draw.split_of` decides). What a family
+matter, with unknowns in every place; `gsm8k` asks two steps or more and writes them out; `AQuA`
+asks for one of five options. Training, validation and test are disjoint twice over: no combination
+of wordings, and no set of numbers, stands in two of them (`draw.split_of` decides). What a family
 yields depends on its arguments alone.
 """
 

@@ -1,0 +1,55 @@
+"""What the embedded base must be able to do before it is shipped: sums, and looking up a label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.data.synthetic.corpus import LARGEST
+from bench.data.synthetic.draw import Draw
+from bench.data.synthetic.lookup import LABELS, lookup
+from bench.data.synthetic.stories import compute, numbers
+from bench.evaluation.generation import generate
+
+ITEMS = 200
+
+
+def probe(model: Any, tokenizer: Any) -> dict[str, float]:
+    """The shares of `ITEMS` statements each that the model ends as it should, 0 to 1.
+
+    `lookup` is a list of five entries and the first statement about it, up to the label; chance is
+    0.2. `+`, `-`, `*` and `/` are equations up to the equals sign, with numbers as the corpus
+    draws them.
+
+    Args:
+        model: a causal language model, in eval mode.
+        tokenizer: its tokenizer.
+    """
+    asked = {"lookup": _lookups(), **{operation: _equations(operation) for operation in "+-*/"}}
+    return {name: _share(model, tokenizer, items) for name, items in asked.items()}
+
+
+def _lookups() -> list[tuple[str, str]]:
+    draw = Draw("probe", "lookup")
+    items: list[tuple[str, str]] = []
+    while len(items) < ITEMS:
+        made = lookup(draw, options=len(LABELS), queries=1)
+        start, end = made.answers[0]
+        if made.text[start:end] in LABELS:
+            items.append((made.text[: start - 1], made.text[start - 1 : end] + "."))
+    return items
+
+
+def _equations(operation: str) -> list[tuple[str, str]]:
+    draw, items = Draw("probe", operation), []
+    for _ in range(ITEMS):
+        x, y = numbers(draw, operation, LARGEST)
+        items.append((f"In numbers: {x}{operation}{y}=", f"{compute(x, operation, y)}."))
+    return items
+
+
+def _share(model: Any, tokenizer: Any, items: list[tuple[str, str]]) -> float:
+    prompts = {i: tokenizer(prompt)["input_ids"] for i, (prompt, _) in enumerate(items)}
+    longest = max(len(tokenizer(end, add_special_tokens=False)["input_ids"]) for _, end in items)
+    written = generate(model, tokenizer, prompts, longest, batch_size=50)
+    right = sum(w.text.startswith(items[w.index][1]) for batch in written for w in batch)
+    return right / len(items)

@@ -1,0 +1,78 @@
+import itertools
+import re
+
+import pytest
+
+from bench.data.synthetic.corpus import documents
+from bench.data.synthetic.draw import Draw
+from bench.data.synthetic.lookup import FORMS, LABELS, lookup
+from bench.data.synthetic.stories import compute, number_split
+
+
+@pytest.fixture(scope="module")
+def made():
+    draw = Draw("test")
+    return [lookup(draw) for _ in range(2000)]
+
+
+def answers(item):
+    return [item.text[start:end] for start, end in item.answers]
+
+
+def test_each_answer_stands_in_the_text_where_it_is_said_to(made):
+    for item in made:
+        for start, end in item.answers:
+            assert item.text[start - 4 : start] == " is " and item.text[end] == "."
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_statement_pairs_a_value_with_the_label_it_has_in_the_list(monkeypatch, form):
+    monkeypatch.setattr("bench.data.synthetic.lookup.FORMS", (form,))
+    draw = Draw("pairs")
+    for _ in range(300):
+        item = lookup(draw)
+        for start, end in item.answers:
+            asked = re.search(r"(?:^|\. )([^.]+) is $", item.text[:start])[1]
+            label, value = sorted(
+                (asked, item.text[start:end]), key=lambda text: text not in LABELS
+            )
+            entry = re.escape(form[0].format(a=label, v=value))
+            assert re.search(rf"(?<!\w){entry}(?=[ ,.])", item.text), (entry, item.text)
+
+
+def test_the_options_are_as_many_as_asked_for():
+    draw = Draw("options")
+    for options in (2, 3, 4, 5):
+        for _ in range(50):
+            item = lookup(draw, options=options, queries=30)
+            assert len({a for a in answers(item) if a in "ABCDE"}) <= options
+
+
+def test_every_label_is_right_about_as_often():
+    draw = Draw("labels")
+    counts = dict.fromkeys("ABCDE", 0)
+    for _ in range(3000):
+        answer = answers(lookup(draw, options=5, queries=1))[0]
+        if answer in counts:
+            counts[answer] += 1
+    assert max(counts.values()) < 1.25 * min(counts.values())
+
+
+def test_equations_beside_a_list_are_true_and_stories_are_of_the_training_split(made):
+    equations = [re.findall(r"(\d+)([-+*/])(\d+)=(\d+)\.", item.text) for item in made]
+    assert sum(map(bool, equations)) > 500
+    for x, operation, y, z in itertools.chain(*equations):
+        assert compute(int(x), operation, int(y)) == int(z)
+    stories = [
+        found[0]
+        for found, item in zip(equations, made, strict=True)
+        if found and re.match(r"[A-Z][a-z]+ (has|owns|starts)", item.text)
+    ]
+    assert len(stories) > 50
+    assert {number_split(int(x), int(y)) for x, _, y, _ in stories} == {"train"}
+
+
+def test_neither_lists_nor_documents_have_the_form_of_a_benchmark(made):
+    text = "\n".join([*(item.text for item in made), *itertools.islice(documents(0), 500)])
+    for form in ("Question:", "The answer is", "Answer Choices", "?"):
+        assert form not in text
