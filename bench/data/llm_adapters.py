@@ -16,8 +16,10 @@ from bench.errors import InputError, unknown
 _log = logging.getLogger(__name__)
 
 
-def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> list[Problem]:
-    """The rows of a training set.
+def read_training(
+    settings: DataSettings, name: str, files: dict[str, str]
+) -> tuple[list[Problem], int]:
+    """The rows of a training set, and how many were left out.
 
     A name is sought as ft-training_set/NAME.json, then dataset/NAME/train.json, then
     dataset/NAME/trainset.json, then, for GSM8K, as the file that `data.gsm8k` names.
@@ -59,7 +61,7 @@ def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> l
         raise InputError(f"{path}: the output of every row is empty; there is nothing to learn")
     if len(problems) < len(rows):
         _log.warning("%s: rows with an empty output left out: %d", path, len(rows) - len(problems))
-    return problems
+    return problems, len(rows) - len(problems)
 
 
 def read_test(

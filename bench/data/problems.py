@@ -76,12 +76,14 @@ class ProblemSets:
         validation: rows that only the validation loss and the choice of settings see.
         tests: test rows by benchmark key.
         files: sha256 of every file that was read, by its name below the root.
+        without_output: training rows that were left out because their output is empty.
     """
 
     train: list[Problem]
     validation: list[Problem]
     tests: dict[str, list[Problem]]
     files: dict[str, str] = field(default_factory=dict)
+    without_output: int = 0
 
     @property
     def train_hash(self) -> str:

@@ -83,8 +83,11 @@ _generated = lru_cache(maxsize=32)(generate)
 def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     files: dict[str, str] = {}
     pool: list[Problem] = []
+    without_output = 0
     for name in dict.fromkeys(settings.train) if trained else ():
-        pool += read_training(settings, name, files)[: settings.limit]
+        rows, left_out = read_training(settings, name, files)
+        pool += rows[: settings.limit]
+        without_output += left_out
     tests: dict[str, list[Problem]] = {}
     for name in settings.tests:
         key, problems = read_test(settings, name, files)
@@ -100,4 +103,5 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
         validation=[p for i, p in enumerate(pool) if i in held_out],
         tests=tests,
         files=files,
+        without_output=without_output,
     )

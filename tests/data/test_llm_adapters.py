@@ -87,6 +87,7 @@ def test_rows_with_an_empty_output_are_left_out_and_told(layout, caplog):
     loaded = layout.load()
     assert len(loaded.train + loaded.validation) == 4
     assert "math.json: rows with an empty output left out: 1" in caplog.text
+    assert loaded.without_output == 1
 
 
 def test_gsm8k_rows_lose_their_marks_and_end_in_the_sentence(layout):
