@@ -23,8 +23,11 @@ from bench.data.sources import load_problems
 from bench.errors import InputError
 from bench.files import write_json
 from bench.models.settings import check_folder, content_hash, folder_hash
+from bench.report.gates import draw_gates
 from bench.tracking.record import flat
 from bench.tracking.store import Store
+
+SAMPLE = 64  # validation prompts that gates are measured on
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def run(experiment: Experiment, began: float | None = None) -> Outcome:
         try:
             model, tokenizer, training = finetune(experiment, prepared)
             evaluation = evaluate(experiment, prepared, model, tokenizer)
+            if training.get("gates"):
+                draw_gates(training["gates"], experiment.name, prepared.folder / "gates.png")
             record = _record(experiment, prepared, run_id, training, evaluation)
             write_json(prepared.folder / "record.json", record)
             store.finish(run_id, record, prepared.folder)
@@ -153,7 +158,7 @@ def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict
     import torch
 
     from bench.data.batches import encode_training
-    from bench.methods import attach, count_parameters
+    from bench.methods import attach, count_parameters, gate_statistics
     from bench.models.loading import context_length, load_base, pick_device
     from bench.training.adapters import load_adapter, save_adapter
     from bench.training.finetune import finetune
@@ -166,9 +171,10 @@ def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict
     if facts.is_file():  # killed in evaluation
         return load_adapter(base, adapter), tokenizer, json.loads(facts.read_text())
 
+    sample = _sample(experiment, prepared, tokenizer)
     torch.manual_seed(experiment.seed)
     try:
-        model = attach(base, experiment.method.module, experiment.method.options)
+        model = attach(base, experiment.method.module, experiment.method.options, sample)
     except (TypeError, ValueError) as error:
         raise InputError(f"method {experiment.method.name}: {error}") from error
     training: dict[str, Any] = {"parameters": count_parameters(model)}
@@ -178,6 +184,7 @@ def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict
     on_inputs = experiment.train.train_on_inputs
     examples, too_long = encode_training(prepared.problems.train, *encode, on_inputs)
     validation, unseen = encode_training(prepared.problems.validation, *encode, on_inputs)
+    gates = {"start": gate_statistics(model, sample)}
     done = finetune(
         model,
         examples,
@@ -189,14 +196,25 @@ def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict
         title=f"{experiment.name}: fine-tuning",
     )
     save_adapter(model, adapter)
+    gates["end"] = gate_statistics(model, sample)
     training |= asdict(done) | {
         "rows": len(examples),
         "too_long": too_long,
         "validation_rows": len(validation),
         "validation_too_long": unseen,
+        "gates": {when: list(map(asdict, found)) for when, found in gates.items() if found},
     }
     write_json(facts, training)
     return model, tokenizer, training
+
+
+def _sample(experiment: Experiment, prepared: Prepared, tokenizer: Any) -> list[list[int]]:
+    """Tokens of the first validation prompts: what methods are measured on."""
+    from bench.data.prompts import training_text
+
+    problems = prepared.problems.validation[:SAMPLE]
+    texts = [training_text(problem, experiment.protocol)[0] for problem in problems]
+    return [tokenizer(text)["input_ids"] for text in texts]
 
 
 def evaluate(
@@ -250,6 +268,7 @@ def _record(
         "rows": {
             "train": training.get("rows", 0),
             "train_too_long": training.get("too_long", 0),
+            "train_without_output": prepared.problems.without_output,
             "validation": training.get("validation_rows", 0),
             "validation_too_long": training.get("validation_too_long", 0),
         },

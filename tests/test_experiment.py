@@ -26,6 +26,7 @@ def test_a_run_leaves_a_complete_record(small):
     assert record["rows"] == {
         "train": 32,
         "train_too_long": 0,
+        "train_without_output": 0,
         "validation": 8,
         "validation_too_long": 0,
     }
@@ -37,6 +38,17 @@ def test_a_run_leaves_a_complete_record(small):
     assert len((outcome.folder / "predictions.jsonl").read_text().splitlines()) == 12
     assert (outcome.folder / "adapter" / "adapter_model.safetensors").is_file()
     assert not (outcome.folder / "checkpoint").exists()
+
+
+def test_the_gates_of_a_run_are_measured_before_and_after_training(small):
+    outcome = run(small("method=hyplora"))
+    gates = outcome.record["training"]["gates"]
+    assert [len(gates[when]) for when in ("start", "end")] == [20, 20]
+    assert gates["start"][0]["mean"] != gates["end"][0]["mean"]
+    assert (outcome.folder / "gates.png").is_file()
+    plain = run(small("method=lora"))
+    assert plain.record["training"]["gates"] == {}
+    assert not (plain.folder / "gates.png").exists()
 
 
 def test_a_finished_run_is_found_and_not_repeated(small, monkeypatch):

@@ -4,7 +4,8 @@
     model = peft.get_peft_model(base, bench.methods.HypLoraConfig(r=16, curvature=0.5))
 
 A method is a module here with `config(options)`, which returns a peft configuration (or None for
-the base as it is), and a YAML in conf/method/ that names the module and its options.
+the base as it is), and a YAML in conf/method/ that names the module and its options. One whose
+options depend on what the base does with text has `calibrated(base, options, prompts)`, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,12 +21,14 @@ from peft import PeftConfig, get_peft_model
 
 from bench.methods.bottleneck import BottleneckConfig
 from bench.methods.hyplora import HypLoraConfig
+from bench.methods.hyplora.statistics import gate_statistics
 
 __all__ = [
     "BottleneckConfig",
     "HypLoraConfig",
     "attach",
     "count_parameters",
+    "gate_statistics",
     "peft_config",
     "quiet_peft",
 ]
@@ -42,9 +45,13 @@ def peft_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
         ValueError: there is no such module, or an option is out of range.
         TypeError: the method has no option of that name.
     """
-    if importlib.util.find_spec(f"{__name__}.{module}") is None:
-        raise ValueError(f"bench/methods/ has no module '{module}'")
-    return importlib.import_module(f"{__name__}.{module}").config(options)
+    return _module(module).config(options)
+
+
+def _module(name: str) -> Any:
+    if importlib.util.find_spec(f"{__name__}.{name}") is None:
+        raise ValueError(f"bench/methods/ has no module '{name}'")
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 @contextmanager
@@ -55,13 +62,19 @@ def quiet_peft() -> Iterator[None]:
         yield
 
 
-def attach(base: Any, module: str, options: Mapping[str, Any]) -> Any:
+def attach(
+    base: Any,
+    module: str,
+    options: Mapping[str, Any],
+    prompts: Sequence[Sequence[int]] = (),
+) -> Any:
     """Put a method's adapter into a base model.
 
     Args:
         base: a transformers model; its weights are frozen.
         module: the method's module in this package.
         options: of that method.
+        prompts: token ids of a sample of text, for a method that measures the base first.
 
     Returns:
         A peft model, or the base itself where the method has no adapter.
@@ -70,10 +83,13 @@ def attach(base: Any, module: str, options: Mapping[str, Any]) -> Any:
         ValueError: as `peft_config`, or no layer matches its targets, or a rank does not fit one.
         TypeError: as `peft_config`.
     """
-    config = peft_config(module, options)
-    if config is None:
-        return base.requires_grad_(False)
     with quiet_peft():
+        calibrated = getattr(_module(module), "calibrated", None)
+        if calibrated is not None:
+            options = calibrated(base, options, prompts)
+        config = peft_config(module, options)
+        if config is None:
+            return base.requires_grad_(False)
         model = get_peft_model(base, config)
     for name, layer in model.named_modules():
         ranks = getattr(layer, "r", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
@@ -32,9 +32,36 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     training = record["training"]
     values += [("loss", loss, step) for step, loss in training.get("losses", [])]
     values += [("validation_loss", loss, step) for step, loss in training.get("validation", [])]
+    for when, gates in training.get("gates", {}).items():
+        step = training["steps"] if when == "end" else 0
+        for module, summary in gates_by_module(gates).items():
+            values += [(f"gate_{name}/{module}", value, step) for name, value in summary.items()]
     if "padding" in training:
         values.append(("padding_share", training["padding"], 0))
     return values
+
+
+def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """A summary for each module type over its layers, in order of appearance.
+
+    Args:
+        gates: of one moment, as a record has them in `training.gates.start` or `.end`.
+
+    Returns:
+        `mean`, `median` and `variation` averaged over layers, the `largest` gate of all, and the
+        `clamped` share of tokens.
+    """
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for layer in gates:
+        found.setdefault(layer["module"], []).append(layer)
+    return {
+        module: {
+            **{k: sum(x[k] for x in layers) / len(layers) for k in ("mean", "median", "variation")},
+            "largest": max(layer["largest"] for layer in layers),
+            "clamped": sum(layer["clamped"] for layer in layers) / len(layers),
+        }
+        for module, layers in found.items()
+    }
 
 
 def tags(record: Mapping[str, Any]) -> dict[str, str]:

@@ -100,12 +100,14 @@ class Store:
         Args:
             run_id: of the run.
             record: what tables are made from.
-            folder: holds record.json, predictions.jsonl and, where one was trained, adapter/.
+            folder: holds record.json, predictions.jsonl, and of a method that has them adapter/
+                and gates.png.
         """
         from mlflow.entities import Metric
 
-        for name in ("predictions.jsonl", "record.json"):
-            self.client.log_artifact(run_id, str(folder / name))
+        for name in ("predictions.jsonl", "record.json", "gates.png"):
+            if (folder / name).is_file():
+                self.client.log_artifact(run_id, str(folder / name))
         if (folder / "adapter").is_dir():
             self.client.log_artifacts(run_id, str(folder / "adapter"), "adapter")
         for key, value in tags(record).items():

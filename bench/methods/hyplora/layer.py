@@ -21,7 +21,7 @@ from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
 from bench.methods.hyplora.config import HypLoraConfig
-from bench.methods.hyplora.gate import GramCache, autocasting
+from bench.methods.hyplora.gate import GramCache, autocasting, token_norm
 from bench.methods.hyplora.variants import VARIANTS
 from bench.methods.targets import NonlinearLayer
 
@@ -192,6 +192,21 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
             self.hyplora_s[adapter_name],
             self.max_radius[adapter_name],
         )
+
+    @torch.no_grad()
+    def clamped(self, adapter_name: str, x: Tensor) -> Tensor:
+        """Whether a token's radius ``|x| / (s sqrt(K))`` is beyond ``max_radius``.
+
+        Args:
+            adapter_name: one of the layer's adapters.
+            x: ``(..., in_features)``.
+
+        Returns:
+            ``(...)``, bool; False for variants without a clamp.
+        """
+        longest = self.max_radius[adapter_name] * self.hyplora_s[adapter_name]
+        beyond = token_norm(x) > longest * self.curvature(adapter_name).clamp_min(0).sqrt()
+        return (beyond & VARIANTS[self.variant[adapter_name]].clamps).squeeze(-1)
 
     def _delta(self, adapter_name: str, x: Tensor) -> Tensor:
         A = self.hyplora_A[adapter_name].weight

@@ -46,6 +46,7 @@ class Variant:
         learns_curvature: whether K is trained: as configured, always, or never.
         learns_scale: whether the norm scale is trained; one that has no effect is not.
         linear: whether the update is linear in its input, so that it can be merged.
+        clamps: whether the radius of a token is clamped to max_radius.
         raw_from_curvature: the raw parameter at which a configured curvature starts.
         curvature_from_raw: K from the raw parameter, a tensor of one element.
     """
@@ -56,6 +57,7 @@ class Variant:
     learns_curvature: Literal["configured", "always", "never"] = "configured"
     learns_scale: bool = True
     linear: bool = False
+    clamps: bool = True
     raw_from_curvature: Callable[[float], float] = raw_from_curvature
     curvature_from_raw: Callable[[Tensor], Tensor] = F.softplus
 
@@ -237,7 +239,9 @@ def _same(number: Any) -> Any:
 VARIANTS: dict[str, Variant] = {
     "rotation": Variant(rotation_delta, gate),
     "boost": Variant(boost_delta, boost_gate, time_columns=1),
-    "tangent": Variant(tangent_delta, tangent_gate, learns_curvature="never", linear=True),
+    "tangent": Variant(
+        tangent_delta, tangent_gate, learns_curvature="never", linear=True, clamps=False
+    ),
     "authors": Variant(
         **_gated(_authors_factor),
         learns_curvature="always",
@@ -248,6 +252,7 @@ VARIANTS: dict[str, Variant] = {
         **_gated(_simplified_factor),
         learns_curvature="always",
         learns_scale=False,
+        clamps=False,
         raw_from_curvature=_same,
         curvature_from_raw=_same,
     ),

@@ -1,0 +1,51 @@
+import math
+
+import pytest
+
+from bench.report.gates import draw_gates
+from bench.tracking.record import gates_by_module
+
+
+def layer(number, module, **values):
+    facts = {"mean": 0.1, "median": 0.1, "variation": 0.0, "largest": 0.2, "clamped": 0.0}
+    return {"layer": f"model.layers.{number}.mlp.{module}", "module": module, **facts, **values}
+
+
+GATES = [
+    layer(0, "q_proj"),
+    layer(0, "down_proj", mean=0.2, largest=3.0, clamped=0.5),
+    layer(1, "q_proj"),
+    layer(1, "down_proj", mean=0.4, largest=1.0),
+]
+
+
+def test_layers_of_one_type_are_averaged_and_the_largest_gate_is_the_largest():
+    found = gates_by_module(GATES)
+    assert list(found) == ["q_proj", "down_proj"]
+    assert found["down_proj"] == pytest.approx(
+        {"mean": 0.3, "median": 0.1, "variation": 0.0, "largest": 3.0, "clamped": 0.25}
+    )
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_the_figure_is_written(tmp_path, ending):
+    path = tmp_path / f"gates.{ending}"
+    draw_gates({"start": GATES, "end": GATES}, "hyplora K=1 seed 0", path)
+    assert path.stat().st_size > 5_000
+    if ending == "svg":
+        assert "<svg" in path.read_text()
+
+
+def test_gates_are_metrics_of_the_start_and_the_end():
+    from bench.tracking.record import metrics
+
+    record = {
+        "scores": {},
+        "averages": {},
+        "parameters": {},
+        "seconds": {},
+        "training": {"gates": {"start": GATES, "end": GATES}, "steps": 40},
+    }
+    found = {(name, step): value for name, value, step in metrics(record)}
+    assert found["gate_largest/down_proj", 0] == found["gate_largest/down_proj", 40] == 3.0
+    assert math.isclose(found["gate_mean/down_proj", 40], 0.3)
