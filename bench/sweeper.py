@@ -15,16 +15,12 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from bench.errors import InputError
+from bench.errors import Failure, InputError
 
 if TYPE_CHECKING:
     from bench.report import Published, TableSpec
 
 JOBS = "HYPLORA_BENCH_JOBS"  # how many runs the sweep at work has
-
-
-class SweepFailed(RuntimeError):
-    """Some runs of a sweep failed; the message names each with its reason."""
 
 
 class GridSweeper(Sweeper):
@@ -51,7 +47,7 @@ class GridSweeper(Sweeper):
             arguments: overrides of the command line; they win over the sweep file's `params`.
 
         Raises:
-            SweepFailed: some runs failed, after the table of the others has been shown; or the
+            Failure: some runs failed, after the table of the others has been shown; or the
                 table can't be made.
             InputError: every run was refused.
         """
@@ -88,9 +84,9 @@ class GridSweeper(Sweeper):
         )
         told = show_table(list(records.values()), *table) if records else None
         if failed:
-            raise SweepFailed(_tell(failed))
+            raise Failure(_tell(failed))
         if told:
-            raise SweepFailed(told)
+            raise Failure(told)
         return outcomes
 
 
@@ -135,7 +131,7 @@ def show_table(
     Returns:
         Why a table that was to be written can't be made; None where all is well.
     """
-    from bench.report import build, print_table, write
+    from bench.report import build, draw, print_table, write
 
     try:
         table = build(records, spec, published)
@@ -143,8 +139,9 @@ def show_table(
         print(f"no table: {error}")
         return f"the table {spec.name} can't be made of these runs: {error}" if folder else None
     print_table(table)
-    for path in write(table, folder) if folder else []:
-        print(path)
+    if folder:
+        for path in (*write(table, folder), *draw(table, records, spec, folder.parent / "figures")):
+            print(path)
     return None
 
 

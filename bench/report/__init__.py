@@ -7,6 +7,7 @@ here knows models, training or the tracking store.
 """
 
 from bench.report.compare import Comparison
+from bench.report.figures import draw
 from bench.report.names import method_label
 from bench.report.published import Published, load_published
 from bench.report.render import print_table, to_csv, to_json, to_markdown, write
@@ -23,6 +24,7 @@ __all__ = [
     "Table",
     "TableSpec",
     "build",
+    "draw",
     "load_published",
     "method_label",
     "print_table",

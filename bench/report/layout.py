@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report.compare import BesideCell, Comparison
-from bench.report.names import method_label
 from bench.report.overlap import MARK
 from bench.report.published import PARAMS
 from bench.report.rows import Cell, Column, Row
@@ -43,7 +42,7 @@ def facts(table: Table) -> dict[str, str]:
     curvatures = [
         (row.label, f"K={float(row.curvature)}")
         for row in table.rows
-        if row.curvature is not None and row.label == method_label(row.method)
+        if row.curvature is not None and "K=" not in row.label
     ]
     if curvatures:
         found["Curvature"] = _by_value(curvatures)

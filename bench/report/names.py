@@ -1,5 +1,7 @@
 """How tables call and order the methods."""
 
+from collections.abc import Sequence
+
 LABELS = {
     "none": "base model",
     "prefix": "Prefix",
@@ -9,28 +11,35 @@ LABELS = {
     "dora": "DoRA",
     "lora_matched": "LoRA (matched)",
     "hyplora": "HypLoRA",
+    "hyplora_authors": "HypLoRA (authors' code)",
+    "hyplora_authors_simplified": "HypLoRA (authors' simplified)",
 }
 ORDER = ("none", "prefix", "series", "parallel", "lora", "dora", "lora_matched", "hyplora")
 
 
-def method_label(method: str, curvature: float | None = None) -> str:
+def method_label(method: str, curvature: float | None = None, details: Sequence[str] = ()) -> str:
     """What a table calls a method; a method it does not know keeps its key.
 
     Args:
         method: The method's key, e.g. `hyplora_boost`.
         curvature: Named in the label when given: several rows then share the method.
+        details: Named in the label, too.
 
     Returns:
         A label such as `LoRA`, `HypLoRA (boost)` or `HypLoRA (K=0.1)`.
     """
     label = LABELS.get(method, method)
-    details = []
+    named = []
     if method not in LABELS and method.startswith("hyplora_"):
         label = LABELS["hyplora"]
-        details.append(method.removeprefix("hyplora_").replace("_", " "))
+        named.append(method.removeprefix("hyplora_").replace("_", " "))
     if curvature is not None:
-        details.append(f"K={float(curvature)}")
-    return f"{label} ({', '.join(details)})" if details else label
+        named.append(f"K={float(curvature)}")
+    if label.endswith(")") and (named or details):  # "LoRA (matched)" and more
+        label, _, first = label[:-1].partition(" (")
+        named.insert(0, first)
+    named += details
+    return f"{label} ({', '.join(named)})" if named else label
 
 
 def method_rank(method: str) -> tuple[int, str]:

@@ -45,19 +45,28 @@ def select(records: Iterable[Record]) -> list[Record]:
     return kept
 
 
-def group(records: Sequence[Record]) -> list[list[Record]]:
+def group(records: Sequence[Record], apart: Mapping[str, Any]) -> list[list[Record]]:
     """Sort records into rows: one for each method and curvature, its runs ordered by seed.
+
+    Args:
+        records: Finished runs.
+        apart: Options whose values make rows of their own, too.
 
     Raises:
         ValueError: The runs of a row differ in more than the seed; their mean would mix settings.
     """
-    rows: dict[tuple[str, float | None], list[Record]] = {}
+    rows: dict[tuple[str, float, tuple[str, ...]], list[Record]] = {}
     for record in records:
-        rows.setdefault((record["method"], record.get("curvature")), []).append(record)
+        options = record.get("options") or {}
+        values = tuple(str(options.get(name)) for name in apart)
+        rows.setdefault((record["method"], record.get("curvature") or 0.0, values), []).append(
+            record
+        )
     for runs in rows.values():
         runs.sort(key=lambda run: -1 if run.get("seed") is None else run["seed"])
         _differ_in_seed_alone(runs)
-    return [rows[key] for key in sorted(rows, key=lambda key: (method_rank(key[0]), key[1] or 0.0))]
+    # Rows that only an option tells apart stay in the order of the records.
+    return [rows[key] for key in sorted(rows, key=lambda key: (method_rank(key[0]), key[1]))]
 
 
 def _differ_in_seed_alone(runs: Sequence[Record]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CSV_HEADER = (
-    "method", "curvature", "set", "mean", "sd", "seeds", "n", "published", "difference",
+    "row", "method", "curvature", "set", "mean", "sd", "seeds", "n", "published", "difference",
 )  # fmt: skip
 # What may stand behind the number in a cell: a deviation or the marks of footnotes.
 TAIL = re.compile("( ?± ?.*|[⁰¹²³⁴⁵⁶⁷⁸⁹,]*)$")
@@ -73,7 +73,7 @@ def to_csv(table: Table) -> str:
             paper = papers.get(key_of(key))
             figures = (cell.mean, cell.sd, cell.seeds, cell.n)
             published = (paper.paper, paper.difference) if paper else (None, None)
-            writer.writerow((row.method, row.curvature, key, *figures, *published))
+            writer.writerow((row.label, row.method, row.curvature, key, *figures, *published))
     return out.getvalue()
 
 

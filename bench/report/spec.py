@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
 
+FIGURES = ("accuracy", "gates")
 METRICS = {"accuracy": "Accuracy", "format_rate": "Format rate"}
 
 
@@ -20,6 +21,9 @@ class TableSpec:
         metric: The field of a score that fills the cells, in percent: a key of `METRICS`.
         outside_averages: Keys of benchmarks that are shown but left out of micro and macro.
         published: Stem of the file in results/published to compare with, or None.
+        apart: Options of the methods that make rows of their own: for each option the values that
+            a label names, by that name. Values without a name are the default, and not named.
+        figures: Keys of `FIGURES`: pictures that go with the table.
 
     Raises:
         ValueError: A field has a value that cannot be used; the message says what can.
@@ -31,6 +35,8 @@ class TableSpec:
     metric: str = "accuracy"
     outside_averages: tuple[str, ...] = ()
     published: str | None = None
+    apart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    figures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]+", str(self.name)) or str(self.name).startswith("."):
@@ -44,17 +50,30 @@ class TableSpec:
             raise ValueError(
                 f"table {self.name}: metric is {self.metric!r}, allowed: {', '.join(METRICS)}"
             )
-        if isinstance(self.outside_averages, str):
-            raise ValueError(
-                f"table {self.name}: outside_averages is {self.outside_averages!r}, but it is a "
-                f"list: write [{self.outside_averages}]"
-            )
+        for name in ("outside_averages", "figures"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise ValueError(
+                    f"table {self.name}: {name} is {value!r}, but it is a list: write [{value}]"
+                )
         if self.published and self.metric != "accuracy":
             raise ValueError(
                 f"table {self.name}: published figures are accuracies, metric is {self.metric!r}: "
                 "write metric: accuracy, or published: null"
             )
-        object.__setattr__(self, "outside_averages", tuple(self.outside_averages or ()))
+        for name in ("outside_averages", "figures"):
+            object.__setattr__(self, name, tuple(getattr(self, name) or ()))
+        for option, values in self.apart.items():
+            if not isinstance(values, Mapping):
+                raise ValueError(
+                    f"table {self.name}: apart.{option} is {values!r}, but it names values: "
+                    f"{option}: {{down_proj alone: [down_proj]}}"
+                )
+        for figure in self.figures:
+            if figure not in FIGURES:
+                raise ValueError(
+                    f"table {self.name}: unknown figure {figure!r}, allowed: {', '.join(FIGURES)}"
+                )
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "TableSpec":
@@ -63,7 +82,7 @@ class TableSpec:
         Raises:
             ValueError: A key is missing, is not one of this class's fields, or has a bad value.
         """
-        allowed = [field.name for field in fields(cls)]
+        allowed = [known.name for known in fields(cls)]
         for key in mapping:
             if key not in allowed:
                 near = get_close_matches(str(key), allowed, n=1)

@@ -64,19 +64,10 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
     columns = columns_of(runs, spec)
     if not columns:
         raise ValueError("none of the runs holds a score: evaluate on at least one benchmark")
-    groups = group(runs)
-    curvatures = Counter(members[0]["method"] for members in groups)
+    groups = group(runs, spec.apart)
     rows = tuple(
-        row_of(
-            members,
-            method_label(
-                members[0]["method"],
-                members[0].get("curvature") if curvatures[members[0]["method"]] > 1 else None,
-            ),
-            columns,
-            spec.metric,
-        )
-        for members in groups
+        row_of(members, label, columns, spec.metric)
+        for members, label in zip(groups, _labels(groups, spec), strict=True)
     )
     first = runs[0]
     base = first.get("published_base")
@@ -101,6 +92,27 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         ),
         comparison=compare(rows, columns, base, published) if published else None,
     )
+
+
+def _labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]:
+    """What each row is called; a curvature is named where a method has several."""
+    curvatures: dict[str, set[float | None]] = {}
+    for members in groups:
+        curvatures.setdefault(members[0]["method"], set()).add(members[0].get("curvature"))
+    labels = []
+    for members in groups:
+        first = members[0]
+        options = first.get("options") or {}
+        details = [
+            name
+            for option, values in spec.apart.items()
+            for name, value in values.items()
+            if value == options.get(option)
+        ]
+        several = len(curvatures[first["method"]]) > 1
+        curvature = first.get("curvature") if several else None
+        labels.append(method_label(first["method"], curvature, details))
+    return labels
 
 
 def _notes(rows: Sequence[Row], columns: Sequence[Column], metric: str) -> list[str]:

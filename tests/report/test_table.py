@@ -195,3 +195,49 @@ def test_the_chance_level_stands_in_the_head_of_its_column(record):
     run = record()
     run["scores"]["SVAMP"]["chance"] = 20.0
     assert "| SVAMP (chance 20) |" in to_markdown(build([run], SPEC))
+
+
+APART = TableSpec(name="toy", title="Toy", apart={"target_modules": {"down alone": ["down_proj"]}})
+
+
+def test_an_option_may_make_rows_of_its_own(record):
+    runs = [
+        record(method, seed=seed, options={"r": 4, "target_modules": targets})
+        | {"identity": f"{method}{seed}{targets}"}
+        for method in ("lora_matched", "hyplora_boost", "lora")
+        for targets in (["q_proj", "down_proj"], ["down_proj"])
+        for seed in (0, 1)
+    ]
+    table = build(runs, APART)
+    assert [row.label for row in table.rows] == [
+        "LoRA",
+        "LoRA (down alone)",
+        "LoRA (matched)",
+        "LoRA (matched, down alone)",
+        "HypLoRA (boost)",
+        "HypLoRA (boost, down alone)",
+    ]
+    assert all(row.seeds == (0, 1) for row in table.rows)
+    assert "K=" not in table.rows[0].label
+
+
+def test_without_it_the_same_runs_are_refused(record):
+    runs = [
+        record(options={"target_modules": targets}) | {"identity": str(targets)}
+        for targets in (["q_proj"], ["down_proj"])
+    ]
+    with pytest.raises(ValueError, match="target_modules"):
+        build(runs, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"apart": {"r": 4}}, "apart.r is 4, but it names values"),
+        ({"figures": ["accuracies"]}, "unknown figure 'accuracies', allowed: accuracy, gates"),
+        ({"figures": "gates"}, r"figures is 'gates', but it is a list: write \[gates\]"),
+    ],
+)
+def test_a_spec_that_makes_no_sense_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        TableSpec.from_mapping({"name": "toy", "title": "Toy", **fields})
