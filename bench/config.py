@@ -19,7 +19,7 @@ from bench.training.settings import TrainSettings
 PROJECT = Path(__file__).resolve().parent.parent
 
 # Raised by hand when a change to the code alters results: finished runs then count no longer.
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 
 FLOAT32 = "torch.float32"
 
@@ -166,7 +166,7 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
         folder = Path(str(model["path"])).expanduser()
         model["name"] = folder.name if folder.is_dir() else str(model["path"])
     given = config | {"train": train, "model": model}
-    sections = {name: _section(kind, name, given[name]) for name, kind in SECTIONS.items()}
+    sections = {name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()}
     seed = config["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise InputError(f"seed must be a whole number of at least 0, got {seed!r}")
@@ -187,8 +187,17 @@ def _method(section: dict[str, Any]) -> MethodSettings:
     )
 
 
-def _section(kind: type, name: str, values: dict[str, Any]) -> Any:
-    """A settings dataclass from plain values, each checked against the type it is declared with."""
+def read_section(kind: type, name: str, values: dict[str, Any]) -> Any:
+    """A settings dataclass from plain values, each checked against the type it is declared with.
+
+    Args:
+        kind: the dataclass.
+        name: of the section, for messages.
+        values: by the names of its fields.
+
+    Raises:
+        InputError: a value of another type, or a key that the dataclass does not have.
+    """
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for key, value in values.items():
         if key not in fields:

@@ -27,6 +27,12 @@ class Example:
     labels: list[int]
 
     @property
+    def first_target(self) -> int:
+        """The first position that the loss counts, from 1; the last one where it counts none."""
+        counted = (i for i, label in enumerate(self.labels) if i and label != IGNORED)
+        return next(counted, len(self.labels) - 1)
+
+    @property
     def targets(self) -> int:
         """How many positions the loss counts; position 0 predicts nothing before it."""
         return sum(label != IGNORED for label in self.labels[1:])
@@ -88,8 +94,13 @@ def step_order(examples: int, batch_size: int, epochs: float, seed: int) -> list
     return [order[start : start + batch_size] for start in range(0, wanted, batch_size)]
 
 
-def collate(examples: list[Example], pad_id: int) -> dict[str, torch.Tensor]:
-    """Pad on the right: `input_ids`, `attention_mask`, `labels`, int64, (examples, longest)."""
+def collate(examples: list[Example], pad_id: int) -> dict[str, Any]:
+    """Pad on the right.
+
+    Returns:
+        `input_ids`, `attention_mask` and `labels`, int64, (examples, longest); `first_target`, the
+        first position that is a target in any row.
+    """
     longest = max(len(example.ids) for example in examples)
 
     def padded(rows: list[list[int]], value: int) -> torch.Tensor:
@@ -99,6 +110,7 @@ def collate(examples: list[Example], pad_id: int) -> dict[str, torch.Tensor]:
         "input_ids": padded([e.ids for e in examples], pad_id),
         "attention_mask": padded([[1] * len(e.ids) for e in examples], 0),
         "labels": padded([e.labels for e in examples], IGNORED),
+        "first_target": min(example.first_target for example in examples),
     }
 
 

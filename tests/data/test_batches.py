@@ -105,4 +105,13 @@ def test_padding_is_on_the_right_masked_and_without_a_label():
     assert batch["input_ids"].tolist() == [[5, 5, 7], [5, 5, 5]]
     assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
     assert batch["labels"].tolist() == [[5, 5, IGNORED], [IGNORED, 5, 5]]
+    assert batch.pop("first_target") == 1
     assert all(value.dtype == torch.int64 for value in batch.values())
+
+
+def test_a_batch_says_where_its_first_target_is():
+    prompts = Example([5] * 6, [IGNORED] * 4 + [5, 5]), Example([5] * 5, [IGNORED] * 3 + [5, 5])
+    assert collate(list(prompts), pad_id=0)["first_target"] == 3
+    # Nothing stands before position 0, so it is no target; a row without one counts from its end.
+    assert collate([Example([5, 5, 5], [5, IGNORED, 5])], pad_id=0)["first_target"] == 2
+    assert collate([Example([5, 5], [IGNORED] * 2)], pad_id=0)["first_target"] == 1

@@ -11,8 +11,9 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from bench.data.batches import IGNORED, Example
+from bench.data.batches import IGNORED, Example, collate
 from bench.errors import Terminated
+from bench.training import loss as loss_module
 from bench.training.finetune import FineTuning, finetune
 from bench.training.loss import target_loss
 from bench.training.settings import TrainSettings
@@ -84,20 +85,27 @@ def test_a_step_loss_is_the_mean_over_its_target_tokens(local_base):
     rows = examples(8)
     settings = dataclasses.replace(SETTINGS, epochs=1.0)
     model = adapted(base_of(local_base))
-    sums = [
-        target_loss(
-            model,
-            {
-                "input_ids": torch.tensor([row.ids]),
-                "attention_mask": torch.ones(1, len(row.ids), dtype=torch.long),
-                "labels": torch.tensor([row.labels]),
-            },
-        )
-        for row in rows
-    ]
+    sums = [target_loss(model, collate([row], pad_id=0)) for row in rows]
     mean = float(sum(sums).detach()) / sum(row.targets for row in rows)
     result = finetune(model, rows, [], settings, 0, 0)
     assert result.steps == 1 and result.losses[0][1] == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_loss_is_the_cross_entropy_of_the_targets_alone(local_base, monkeypatch, told):
+    """Whether the model is told to leave the prompts' logits out, or does not take that."""
+    monkeypatch.setattr(loss_module, "_takes", lambda *_: told)
+    model = adapted(base_of(local_base))
+    batch = collate(examples(6), pad_id=0)
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    expected = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="sum"
+    )
+    assert torch.allclose(target_loss(model, batch), expected, rtol=1e-5)
+
+
+def test_llama_is_told_to_leave_logits_out(local_base):
+    assert loss_module._takes(type(base_of(local_base)), "logits_to_keep")
 
 
 def test_training_lowers_the_validation_loss_on_what_it_saw(local_base):
