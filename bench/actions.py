@@ -6,9 +6,14 @@ to their parent: a `summary` of one line, and for a run its `record` and whether
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.config import Experiment
 
 BEGAN = "HYPLORA_BENCH_BEGAN"  # when the command began; a sweep's workers inherit it
 
@@ -62,7 +67,55 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
     return {"summary": f"embedded base: loss {loss:.3f}, probes {probes} -> {folder}"}
 
 
+def efficiency(config: dict[str, Any]) -> dict[str, Any]:
+    """Time every method beside LoRA, or take a measurement made elsewhere, and report on it."""
+    from bench.config import read_experiment, read_section, results_folder
+    from bench.efficiency.measure import EfficiencySettings, measure
+    from bench.report.efficiency import efficiency_document, write_efficiency
+    from bench.report.render import show
+
+    own = ("name", "file", "throughput_rounds")
+    given = {k: v for k, v in config["action"].items() if k not in own}
+    settings = read_section(EfficiencySettings, "action", given)
+    file, rounds = config["action"]["file"], config["action"]["throughput_rounds"]
+    report = _read_report(file) if file else measure(settings)
+    if rounds and not file:
+        report["throughput"] = _throughput(read_experiment(config), rounds)
+    show(efficiency_document(report))
+    paths = write_efficiency(report, results_folder(config["tracking"]["folder"]))
+    return {"summary": "efficiency -> " + ", ".join(map(str, paths))}
+
+
+def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
+    from bench.data.batches import encode_training
+    from bench.data.sources import load_problems
+    from bench.efficiency.throughput import measure_throughput
+    from bench.models.loading import context_length, load_base, pick_device
+
+    base, tokenizer = load_base(experiment.model, pick_device())
+    problems = load_problems(experiment.data, trained=True).train
+    examples, _ = encode_training(
+        problems, tokenizer, experiment.protocol, context_length(base), train_on_inputs=False
+    )
+    pad_id = tokenizer.pad_token_id
+    found = measure_throughput(base, examples, experiment.train, pad_id, rounds)
+    return {"model": experiment.model.name, "data": experiment.data.train, **found}
+
+
+def _read_report(file: str) -> dict[str, Any]:
+    from bench.errors import InputError
+
+    try:
+        report = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"action.file={file} can't be read: {error}") from error
+    if not isinstance(report, dict) or "cases" not in report:
+        raise InputError(f"action.file={file} is no measurement of python -m bench.efficiency")
+    return report
+
+
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "efficiency": efficiency,
     "finetune": finetune,
     "overlap": overlap,
     "pretrain": pretrain,

@@ -1,4 +1,4 @@
-"""A table as sections of plain text, the same for Markdown and for the terminal."""
+"""Results as sections of plain text, the same for Markdown and for the terminal."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +23,20 @@ class Section:
     rows: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
     names: int = 1
+
+
+@dataclass(frozen=True)
+class Document:
+    """A title, what was compared, and the sections in reading order."""
+
+    title: str
+    facts: dict[str, str]
+    sections: tuple[Section, ...]
+
+
+def document(table: Table) -> Document:
+    """A table as a document."""
+    return Document(table.title, facts(table), tuple(sections(table)))
 
 
 def facts(table: Table) -> dict[str, str]:

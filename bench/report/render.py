@@ -1,4 +1,4 @@
-"""A table as Markdown, CSV, JSON and on the terminal."""
+"""Results as Markdown, CSV, JSON and on the terminal."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.files import write_text
-from bench.report.layout import Section, facts, sections
+from bench.report.layout import Document, Section, document
 from bench.report.names import key_of
 from bench.report.table import Table
 
@@ -44,9 +44,14 @@ def write(table: Table, folder: Path | str) -> list[Path]:
 
 def to_markdown(table: Table) -> str:
     """The table for a person: one decimal, mean ± standard deviation."""
-    lines = [f"# {_escaped(table.title)}", ""]
-    lines += [f"- {name}: {_escaped(text)}" for name, text in facts(table).items()]
-    for section in sections(table):
+    return markdown(document(table))
+
+
+def markdown(document: Document) -> str:
+    """A document as Markdown."""
+    lines = [f"# {_escaped(document.title)}", ""]
+    lines += [f"- {name}: {_escaped(text)}" for name, text in document.facts.items()]
+    for section in document.sections:
         if section.heading:
             lines += ["", f"## {_escaped(section.heading)}"]
         if section.rows:
@@ -84,19 +89,24 @@ def to_json(table: Table) -> str:
 
 def print_table(table: Table, console: "Console | None" = None) -> None:
     """Print the table; a grid too wide for the terminal is printed in parts."""
+    show(document(table), console)
+
+
+def show(document: Document, console: "Console | None" = None) -> None:
+    """Print a document; a grid too wide for the terminal is printed in parts."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table as Grid
     from rich.text import Text
 
     console = console or Console()
-    console.print(Text(table.title, style="bold"))
+    console.print(Text(document.title, style="bold"))
     grid = Grid.grid(padding=(0, 2))
     grid.add_column(style="dim")
-    for name, text in facts(table).items():
+    for name, text in document.facts.items():
         grid.add_row(Text(name), Text(text))
     console.print(Padding(grid, (0, 0, 0, 2)))
-    for section in sections(table):
+    for section in document.sections:
         console.print()
         if section.heading:
             console.print(Text(section.heading, style="bold"))

@@ -1,0 +1,39 @@
+"""python -m bench.efficiency --out FILE: the measurement without the runner's dependencies."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.efficiency.cases import CASES
+from bench.efficiency.measure import ALL, DTYPES, EfficiencySettings, measure
+from bench.files import write_json
+
+
+def main() -> None:
+    """Read the command line, measure, and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m bench.efficiency", description=__doc__)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["llama3-8b"])
+    parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["bfloat16"])
+    parser.add_argument("--methods", nargs="+", choices=ALL, default=[], help="default: all")
+    parser.add_argument("--compiled", action="store_true", help="through torch.compile, too")
+    parser.add_argument("--rounds", type=int, default=21, help="figures for each piece of work")
+    parser.add_argument("--seconds", type=float, default=0.05, help="about, behind one figure")
+    parser.add_argument("--threads", type=int, default=0, help="0: as they are")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    given = parser.parse_args()
+    settings = EfficiencySettings(
+        cases=given.cases,
+        dtypes=given.dtypes,
+        methods=given.methods,
+        compiled=given.compiled,
+        rounds=given.rounds,
+        seconds=given.seconds,
+        threads=given.threads,
+    )
+    write_json(given.out, measure(settings))
+    print(given.out)
+
+
+if __name__ == "__main__":
+    main()

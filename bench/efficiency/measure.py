@@ -1,0 +1,195 @@
+"""The measurement: every method on the same base, checked first, then timed beside LoRA."""
+
+from __future__ import annotations
+
+import gc
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.efficiency.cases import CASES, CONTROL, REFERENCE, Case, build, works_of
+from bench.efficiency.timing import Work, compare, interleave
+from bench.errors import InputError, unknown
+from bench.methods.hyplora import HypLoraLinear, reference
+from bench.progress import Progress
+
+ALL = (
+    REFERENCE,
+    CONTROL,
+    "dora",
+    "hyplora",
+    "hyplora_boost",
+    "hyplora_tangent",
+    "hyplora_authors",
+    "series",
+    "parallel",
+    "prefix",
+    "none",
+)
+ON_A_LAYER = tuple(m for m in ALL if m not in ("series", "parallel", "prefix", "none"))
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# How far a layer under the clock may be from its literal definition, ||y - ref|| / ||ref||.
+TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+
+
+@dataclass(frozen=True)
+class EfficiencySettings:
+    """What is measured, and how often.
+
+    Attributes:
+        cases: keys of `bench.efficiency.cases.CASES`.
+        dtypes: of base and adapter: float32, bfloat16.
+        methods: of `ALL`; empty for all.
+        compiled: whether the models are measured through torch.compile, too.
+        rounds: figures for each piece of work.
+        seconds: about how long the calls behind one figure take.
+        threads: of the processor; 0 leaves them as they are.
+    """
+
+    cases: list[str]
+    dtypes: list[str]
+    methods: list[str]
+    compiled: bool = False
+    rounds: int = 21
+    seconds: float = 0.05
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for what, given, known in (
+            ("case", self.cases, CASES),
+            ("dtype", self.dtypes, DTYPES),
+            ("method", self.methods, ALL),
+        ):
+            for name in given:
+                if name not in known:
+                    raise unknown(f"efficiency {what}", name, known)
+        if self.rounds < 1 or self.seconds <= 0 or self.threads < 0:
+            raise InputError("action.rounds, seconds and threads must be positive")
+
+
+def measure(settings: EfficiencySettings) -> dict[str, Any]:
+    """Measure all cases and return the report as plain data, seconds and bytes."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = [
+        _measure_case(CASES[name], DTYPES[dtype], device, settings, compiled)
+        for name in settings.cases
+        for dtype in settings.dtypes
+        for compiled in ((False, True) if settings.compiled else (False,))
+    ]
+    gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if gpu else f"cpu ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+        "settings": asdict(settings),
+        "versions": _versions(),
+        "cases": found,
+    }
+
+
+def _versions() -> dict[str, str]:
+    import peft
+    import transformers
+
+    return {m.__name__: str(m.__version__) for m in (torch, transformers, peft)}
+
+
+def _measure_case(
+    case: Case,
+    dtype: torch.dtype,
+    device: torch.device,
+    settings: EfficiencySettings,
+    compiled: bool,
+) -> dict[str, Any]:
+    chosen = settings.methods or ALL
+    methods = (REFERENCE, *(m for m in chosen if m != REFERENCE))  # ratios need it
+    if case.layer:
+        methods = tuple(m for m in methods if m in ON_A_LAYER)
+    models = build(case, methods, dtype, device)
+    errors = {name: check(name, model) for name, model in models.items()}
+    parameters = {
+        name: sum(p.numel() for p in model.parameters() if p.requires_grad)
+        for name, model in models.items()
+    }
+    if compiled:
+        for model in models.values():
+            model.compile(dynamic=False)
+    made = {name: works_of(case, model, dtype, device) for name, model in models.items()}
+    works: dict[str, Any] = {}
+    for work in made[REFERENCE]:
+        able = {name: makers[work] for name, makers in made.items() if work in makers}
+        title = f"{case.name} {str(dtype).removeprefix('torch.')}{' compiled' * compiled}: {work}"
+        works[work] = _measure_work(title, able, device, settings)
+        gc.collect()
+    return {
+        "case": case.name,
+        "dtype": str(dtype).removeprefix("torch."),
+        "compiled": compiled,
+        "batch": case.batch,
+        "rank": case.rank,
+        "parameters": parameters,
+        "errors": errors,
+        "works": works,
+    }
+
+
+def _measure_work(
+    title: str,
+    makers: dict[str, Callable[[], Work]],
+    device: torch.device,
+    settings: EfficiencySettings,
+) -> dict[str, dict[str, float | None]]:
+    peaks = {name: _peak_memory(maker, device) for name, maker in makers.items()}
+    works = {name: maker() for name, maker in makers.items()}
+    one = interleave({REFERENCE: works[REFERENCE]}, 3, 1, device)[REFERENCE]
+    calls = max(1, round(settings.seconds / min(one)))
+    with Progress(title, settings.rounds * len(works), "figure") as progress:
+        told = partial(progress.update, 1)
+        seconds = interleave(works, settings.rounds, calls, device, told=told)
+    timings = compare(seconds, REFERENCE)
+    return {name: {**asdict(timings[name]), "peak_bytes": peaks[name]} for name in works}
+
+
+def _peak_memory(maker: Callable[[], Work], device: torch.device) -> int | None:
+    """The most memory that was allocated during one call; None where the device does not tell."""
+    if device.type != "cuda":
+        return None
+    work = maker()
+    work()
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device)
+
+
+@torch.no_grad()
+def check(name: str, model: nn.Module) -> float | None:
+    """How far a model's first HypLoRA layer is from its literal definition; None without one.
+
+    Raises:
+        RuntimeError: further than its dtype allows: what is timed would not be the method.
+    """
+    layer = next((m for m in model.modules() if isinstance(m, HypLoraLinear)), None)
+    if layer is None:
+        return None
+    weight = layer.get_parameter("base_layer.weight")
+    x = torch.randn(64, layer.in_features, generator=torch.Generator().manual_seed(3))
+    x = x.to(weight)
+    adapter = layer.active_adapters[0]
+    A, B = layer.hyplora_A[adapter].weight, layer.hyplora_B[adapter].weight
+    literal = getattr(reference, layer.variant[adapter])
+    K, s = layer.curvature(adapter), layer.hyplora_s[adapter]
+    expected = x.double() @ weight.double().mT
+    expected = expected + layer.scaling[adapter] * literal(x, A, B, K, s, layer.max_radius[adapter])
+    error = float((layer(x).double() - expected).norm() / expected.norm())
+    allowed = TOLERANCES[weight.dtype]
+    if not error <= allowed:
+        raise RuntimeError(f"{name}: a layer is {error:.1e} from its definition, allowed {allowed}")
+    return error

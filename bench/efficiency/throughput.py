@@ -1,0 +1,170 @@
+"""How fast the fine-tuning loop is beside a plain transformers Trainer on the same work."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from bench.data.batches import Example, collate, step_order
+from bench.efficiency.timing import compare, interleave
+from bench.methods import attach
+from bench.training.finetune import finetune, resolve_precision
+from bench.training.settings import TrainSettings
+
+OURS, THEIRS = "this loop", "transformers Trainer"
+LORA: dict[str, Any] = {
+    "r": 16,
+    "lora_alpha": 32,
+    "target_modules": ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"],
+}
+
+
+def measure_throughput(
+    base: Any,
+    examples: list[Example],
+    settings: TrainSettings,
+    pad_id: int,
+    rounds: int = 5,
+) -> dict[str, Any]:
+    """Train LoRA on the same rows in the same steps with both loops, in turn.
+
+    Both take the same optimiser steps on the same problems at the same constant learning rate, so
+    their losses must agree; what differs is the loop around them. The Trainer takes a step's
+    problems in one batch, as it does unless told otherwise.
+
+    Args:
+        base: a causal language model; it is copied for every run.
+        examples: encoded training rows.
+        settings: batch size, micro-batch size, learning rate and precision are used.
+        pad_id: token id to pad with.
+        rounds: runs of each loop.
+
+    Returns:
+        Plain data: tokens a second of each loop and their ratio, the share of the device's measured
+        matrix product rate that the model's own arithmetic makes up, and the largest difference
+        between the two loss curves, relative to the loss.
+    """
+    constant = replace(settings, epochs=1.0, warmup=0.0, decay="constant", weight_decay=0.0)
+    constant = replace(constant, validations=0)
+    device = next(base.parameters()).device
+    order = step_order(len(examples), settings.batch_size, 1.0, seed=0)
+    curves: dict[str, list[float]] = {}
+
+    def ours() -> None:
+        model = _lora(base)
+        done = finetune(
+            model, examples, [], constant, 0, pad_id, title="this loop against a Trainer"
+        )
+        curves[OURS] = [loss for _, loss in done.losses]
+
+    def theirs() -> None:
+        curves[THEIRS] = _train_with_trainer(_lora(base), examples, order, constant, pad_id)
+
+    works: dict[str, Callable[[], None]] = {OURS: ours, THEIRS: theirs}
+    seconds = interleave(works, rounds, 1, device)
+    timings = compare(seconds, THEIRS)
+    tokens = sum(len(example.ids) for example in examples)
+    rate = _matmul_rate(device, resolve_precision(settings.precision, device))
+    flops = tokens * _flops_a_token(_lora(base))
+    compared = _same_steps(curves[OURS], curves[THEIRS])
+    return {
+        "rows": len(examples),
+        "tokens": tokens,
+        "steps": len(order),
+        "batch_size": settings.batch_size,
+        "micro_batch_size": settings.micro_batch_size,
+        "loops": {
+            name: {
+                "tokens_per_second": tokens / timing.median,
+                "ratio": 1 / timing.ratio,
+                "ratio_low": 1 / timing.ratio_high,
+                "ratio_high": 1 / timing.ratio_low,
+                "utilisation": flops / timing.median / rate,
+            }
+            for name, timing in timings.items()
+        },
+        "matmul_flops_per_second": rate,
+        "loss_difference": max(abs(a - b) / abs(b) for a, b in compared),
+    }
+
+
+def _lora(base: Any) -> Any:
+    torch.manual_seed(0)
+    return attach(copy.deepcopy(base), "lora", LORA)
+
+
+def _train_with_trainer(
+    model: Any,
+    examples: list[Example],
+    order: list[list[int]],
+    settings: TrainSettings,
+    pad_id: int,
+) -> list[float]:
+    """Train with a Trainer whose only changes are the order of the rows and the logging."""
+    import transformers
+    from torch.utils.data import SequentialSampler
+
+    class InOrder(transformers.Trainer):
+        def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+            return SequentialSampler(rows)
+
+    rows: list[Any] = [examples[i] for step in order for i in step]
+    bf16 = resolve_precision(settings.precision, model.device) == "bf16-mixed"
+
+    def batch(members: list[Example]) -> dict[str, Any]:
+        made = collate(members, pad_id)
+        made.pop("first_target")
+        return made
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = transformers.TrainingArguments(
+            folder,
+            per_device_train_batch_size=settings.batch_size,
+            num_train_epochs=1,
+            learning_rate=settings.lr,
+            lr_scheduler_type="constant",
+            weight_decay=0.0,
+            max_grad_norm=settings.gradient_clip,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            bf16=bf16,
+            use_cpu=model.device.type == "cpu",
+        )
+        trainer = InOrder(model=model, args=arguments, train_dataset=rows, data_collator=batch)
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _same_steps(ours: list[float], theirs: list[float]) -> list[tuple[float, float]]:
+    """Our losses are of evenly spaced steps where there are many; theirs of every step."""
+    stride = -(-len(theirs) // len(ours)) if ours else 1
+    return list(zip(ours, theirs[::stride], strict=True))
+
+
+def _flops_a_token(model: Any) -> float:
+    """The model's own arithmetic in a training step: 2 a weight forward, 2 backward to the
+    activations, and 2 more for a weight that is trained. Attention's products are left out.
+    """
+    weights = [(p.numel(), p.requires_grad) for p in model.parameters() if p.ndim == 2]
+    embedding = model.get_input_embeddings().weight.numel()
+    tied = model.config.get_text_config().tie_word_embeddings
+    total = sum((6 if trained else 4) * count for count, trained in weights)
+    return float(total if tied else total - 4 * embedding)
+
+
+def _matmul_rate(device: torch.device, precision: str) -> float:
+    """Floating-point operations a second of a large matrix product here."""
+    dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+    size = 8192 if device.type == "cuda" else 1024
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    seconds = interleave({"product": lambda: a @ a}, 7, 3, device)["product"]
+    return 2 * size**3 / min(seconds)

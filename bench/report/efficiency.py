@@ -1,0 +1,170 @@
+"""The report of an efficiency measurement: ratios to LoRA, beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.files import write_json, write_text
+from bench.report.layout import EMPTY, Document, Section
+from bench.report.names import LABELS, method_label
+from bench.report.published import FOLDER
+from bench.report.render import markdown
+from bench.report.style import new_figure, save, style_of, tidy
+
+REFERENCE = "lora"
+NAME = "efficiency"
+TITLE = "Cost beside LoRA"
+Report = Mapping[str, Any]
+
+
+def efficiency_document(report: Report) -> Document:
+    """The report of `bench.efficiency.measure.measure` as a document."""
+    settings, versions = report["settings"], report["versions"]
+    facts = {
+        "Device": f"{report['device']}, {report['threads']} threads",
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "Figures": f"{settings['rounds']} a piece of work, in a new random order every round",
+    }
+    sections = [_section(case) for case in report["cases"]]
+    if report.get("throughput"):
+        sections.append(_throughput(report["throughput"]))
+    return Document(TITLE, facts, (*sections, _published()))
+
+
+def write_efficiency(report: Report, folder: Path) -> list[Path]:
+    """Write tables/efficiency.{md,json} and figures/efficiency.{svg,png}; return the paths."""
+    tables, figures = folder / "tables", folder / "figures"
+    tables.mkdir(parents=True, exist_ok=True)
+    text, data = tables / f"{NAME}.md", tables / f"{NAME}.json"
+    write_text(text, markdown(efficiency_document(report)))
+    write_json(data, dict(report))
+    return [text, data, *save(_figure(report), figures, NAME)]
+
+
+def case_title(case: Mapping[str, Any]) -> str:
+    """What a case of the report is called."""
+    compiled = ", torch.compile" if case["compiled"] else ""
+    return f"{case['case']}, {case['dtype']}, rank {case['rank']}{compiled}"
+
+
+def _section(case: Mapping[str, Any]) -> Section:
+    works = case["works"]
+    memory = any(t["peak_bytes"] for t in works[next(iter(works))].values())
+    rows = []
+    for method in case["parameters"]:
+        cells = [_ratio(works[work].get(method)) for work in works]
+        if memory:
+            peaks = [times[method]["peak_bytes"] for times in works.values() if method in times]
+            cells.append(f"{max(peaks) / 2**30:.2f}")
+        rows.append((_label(method), *cells, f"{case['parameters'][method]:,}"))
+    heads = [f"{work} (LoRA {_time(works[work][REFERENCE]['median'])})" for work in works]
+    notes = [
+        "Time as a multiple of LoRA's: median over rounds, quartiles in brackets.",
+        "LoRA again: LoRA beside itself, so what it differs from 1 by is noise.",
+    ]
+    errors = [error for error in case["errors"].values() if error is not None]
+    if errors:
+        notes.append(
+            "HypLoRA's layers under the clock were checked first: at most "
+            f"{max(errors):.0e} from their literal definition."
+        )
+    header = ("Method", *heads, *(("Peak, GiB",) if memory else ()), "Trainable")
+    return Section(case_title(case), header, tuple(rows), tuple(notes))
+
+
+def _throughput(found: Mapping[str, Any]) -> Section:
+    rows = [
+        (
+            name,
+            f"{loop['tokens_per_second']:,.0f}",
+            f"{loop['ratio']:.2f} [{loop['ratio_low']:.2f}, {loop['ratio_high']:.2f}]",
+            f"{loop['utilisation']:.0%}",
+        )
+        for name, loop in found["loops"].items()
+    ]
+    notes = [
+        f"LoRA on {found['model']}, {found['rows']} rows of {', '.join(found['data'])} "
+        f"({found['tokens']:,} tokens), {found['batch_size']} to a step; this loop splits a step "
+        f"into {found['micro_batch_size']} rows of like length, the Trainer takes it whole.",
+        "Utilisation: the model's own arithmetic (attention's products left out) as a share of "
+        f"the rate of a large matrix product here, {found['matmul_flops_per_second'] / 1e9:,.0f} "
+        "GFLOP/s.",
+        f"The two loss curves differ by at most {found['loss_difference']:.0e} of the loss.",
+    ]
+    header = ("Fine-tuning loop", "Tokens a second", "Ratio", "Utilisation")
+    return Section("The whole loop beside a Trainer", header, tuple(rows), tuple(notes))
+
+
+def _published() -> Section:
+    published = yaml.safe_load((FOLDER / f"{NAME}.yaml").read_text(encoding="utf-8"))
+    rows = []
+    found = published["inference"]["rows"]
+    sets = [key for key in found[0] if key not in ("base", "method")]
+    for row in found:
+        base = next(r for r in found if (r["base"], r["method"]) == (row["base"], REFERENCE))
+        cells = [f"{row[key] / base[key]:.2f}" for key in sets]
+        rows.append((method_label(row["method"]), row["base"], *cells))
+    notes = [
+        f"Inference time as a multiple of LoRA's. {published['inference']['source']}.",
+        "Memory while fine-tuning: "
+        + "; ".join(
+            f"{method_label(row['method'])} {row['gigabytes']:.2f} GB on {row['base']}"
+            for row in published["memory"]["rows"]
+        )
+        + f". {published['memory']['source']}.",
+    ]
+    return Section("The paper's", ("Method", "Base", *sets), tuple(rows), tuple(notes), names=2)
+
+
+def _figure(report: Report) -> Any:
+    """A panel a case: each method's ratio with quartiles, one marker for each piece of work."""
+    cases = report["cases"]
+    figure = new_figure(9.5, 0.8 + sum(0.45 + 0.2 * len(c["parameters"]) for c in cases))
+    heights = [len(case["parameters"]) for case in cases]
+    axes = figure.subplots(len(cases), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, case in zip(axes, cases, strict=True):
+        methods = list(case["parameters"])
+        for place, (work, times) in enumerate(case["works"].items()):
+            colour, marker = style_of(place)
+            shift = 0.5 * ((place + 0.5) / len(case["works"]) - 0.5)
+            for method, time in times.items():
+                low, middle, high = time["ratio_low"], time["ratio"], time["ratio_high"]
+                axis.errorbar(
+                    middle,
+                    methods.index(method) + shift,
+                    xerr=[[middle - low], [high - middle]],
+                    fmt=marker,
+                    color=colour,
+                    markersize=4,
+                    linewidth=1,
+                    label=work if method == REFERENCE else None,
+                )
+        axis.axvline(1.0, color="black", linewidth=0.8)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set_yticks(range(len(methods)), [_label(method) for method in methods])
+        axis.invert_yaxis()
+        tidy(axis, case_title(case))
+        axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[-1].set_xlabel("time as a multiple of LoRA's (log scale)", fontsize=8)
+    return figure
+
+
+def _label(method: str) -> str:
+    return (
+        "LoRA again" if method not in LABELS and method.startswith("lora") else method_label(method)
+    )
+
+
+def _ratio(timing: Mapping[str, float] | None) -> str:
+    if timing is None:
+        return EMPTY
+    return f"{timing['ratio']:.2f} [{timing['ratio_low']:.2f}, {timing['ratio_high']:.2f}]"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -1,0 +1,155 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bench.efficiency import measure as module
+from bench.efficiency.cases import CASES, CONTROL, Case, build, options_of, works_of
+from bench.efficiency.measure import ALL, ON_A_LAYER, EfficiencySettings, check, measure
+from bench.errors import InputError
+
+CPU, F32 = torch.device("cpu"), torch.float32
+LAYER = Case("layer", layer=32, rank=4, lengths=(8,))
+MODEL = Case(
+    "block",
+    config={
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "num_hidden_layers": 1,
+        "vocab_size": 64,
+    },
+    rank=4,
+    lengths=(12,),
+    decode=(1, 2),
+    vocabulary=64,
+)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return build(MODEL, ALL, F32, CPU)
+
+
+def test_all_methods_share_the_weights_of_one_base(models):
+    first = {
+        name: next(p for n, p in model.named_parameters() if n.endswith("embed_tokens.weight"))
+        for name, model in models.items()
+    }
+    assert len({p.data_ptr() for p in first.values()}) == 1
+
+
+def test_the_control_is_lora_and_each_other_method_is_its_own(models):
+    prompt = torch.arange(4, 12)[None]
+    with torch.no_grad():
+        logits = {name: m.eval()(input_ids=prompt).logits[:, -1] for name, m in models.items()}
+    assert torch.equal(logits["lora"], logits[CONTROL])
+    names = [name for name in logits if name != CONTROL]
+    for i, one in enumerate(names):
+        assert not any(torch.allclose(logits[one], logits[other]) for other in names[i + 1 :]), one
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_piece_of_work_runs(models, name):
+    works = works_of(MODEL, models[name], F32, CPU)
+    trained = set() if name == "none" else {"step 12"}
+    assert set(works) == {"prefill 12", "decode 1", "decode 2"} | trained
+    for make in works.values():
+        work = make()
+        work(), work()
+
+
+@pytest.mark.parametrize("name", ["lora", "hyplora", "prefix"])
+def test_decoding_gives_what_the_whole_sequence_gives(models, name):
+    model = models[name].eval()
+    work = works_of(MODEL, model, F32, CPU)["decode 2"]()
+    ids = torch.randint(3, 64, (2, 12), generator=torch.Generator().manual_seed(2))
+    whole = torch.cat([ids, ids[:, -1:]], dim=1)
+    with torch.no_grad():
+        expected = model(input_ids=whole).logits[:, -1:]
+    work()  # again and again from the same cache
+    assert torch.allclose(work(), expected, atol=1e-4)
+
+
+def test_a_step_changes_the_adapter_alone(models):
+    model = models["hyplora"]
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    works_of(MODEL, model, F32, CPU)["step 12"]()()
+    changed = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert changed and all("hyplora_" in name for name in changed)
+
+
+@pytest.mark.parametrize("name", [n for n in ON_A_LAYER if n.startswith("hyplora")])
+def test_a_layer_is_checked_against_its_definition(name):
+    model = build(LAYER, (name,), F32, CPU)[name]
+    assert check(name, model) < 1e-5
+
+
+def test_what_is_not_the_method_is_not_timed(monkeypatch):
+    model = build(LAYER, ("hyplora",), F32, CPU)["hyplora"]
+    forward = type(model.base_model.model.linear).forward
+    monkeypatch.setattr(
+        type(model.base_model.model.linear), "forward", lambda *args: 1.001 * forward(*args)
+    )
+    with pytest.raises(RuntimeError, match=r"hyplora: a layer is 1\.0e-03 from its definition"):
+        check("hyplora", model)
+
+
+def test_a_method_without_gates_has_nothing_to_check():
+    assert check("lora", build(LAYER, ("lora",), F32, CPU)["lora"]) is None
+
+
+def test_a_measurement_has_every_method_beside_lora(monkeypatch):
+    monkeypatch.setitem(CASES, "layer", LAYER)
+    settings = EfficiencySettings(["layer"], ["float32", "bfloat16"], [], rounds=3, seconds=1e-4)
+    report = json.loads(json.dumps(measure(settings)))
+    assert [case["dtype"] for case in report["cases"]] == ["float32", "bfloat16"]
+    for case in report["cases"]:
+        assert set(case["parameters"]) == set(ON_A_LAYER)
+        for times in case["works"].values():
+            assert times["lora"]["ratio"] == 1.0 and set(times) == set(ON_A_LAYER)
+            assert all(0 < t["low"] <= t["median"] <= t["high"] for t in times.values())
+    assert report["versions"]["torch"] == torch.__version__
+
+
+def test_lora_is_measured_even_where_it_is_not_named(monkeypatch):
+    monkeypatch.setitem(CASES, "layer", LAYER)
+    settings = EfficiencySettings(["layer"], ["float32"], ["hyplora"], rounds=1, seconds=1e-4)
+    assert list(measure(settings)["cases"][0]["parameters"]) == ["lora", "hyplora"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cases": ["tinny"]}, "unknown efficiency case 'tinny'. Did you mean tiny"),
+        ({"dtypes": ["float16"]}, "unknown efficiency dtype"),
+        ({"methods": ["hyplor"]}, "unknown efficiency method"),
+        ({"rounds": 0}, "must be positive"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, message):
+    settings = EfficiencySettings(["tiny"], ["float32"], [])
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(settings, **changes)
+
+
+def test_the_rank_and_the_curvature_are_the_cases_own():
+    module_name, options = options_of("hyplora", 8)
+    assert module_name == "hyplora"
+    assert (options["r"], options["lora_alpha"], options["curvature"]) == (8, 16, 1.0)
+
+
+def test_the_measurement_needs_none_of_the_runners_dependencies():
+    script = (
+        "import sys, bench.efficiency.__main__\n"
+        "sys.exit(', '.join({'hydra', 'omegaconf', 'mlflow', 'optuna'} & set(sys.modules)) or 0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_memory_is_left_out_where_the_device_does_not_tell():
+    assert module._peak_memory(lambda: lambda: None, CPU) is None
