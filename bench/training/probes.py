@@ -35,7 +35,8 @@ def _lookups() -> list[tuple[str, str]]:
         made = lookup(draw, options=len(LABELS), queries=1)
         start, end = made.answers[0]
         if made.text[start:end] in LABELS:
-            items.append((made.text[: start - 1], made.text[start - 1 : end] + "."))
+            # The full stop behind it is no answer, and was not trained.
+            items.append((made.text[: start - 1], made.text[start - 1 : end]))
     return items
 
 
