@@ -39,8 +39,8 @@ class DataSettings:
             LLM-Adapters do), or of each family (`synthetic`).
         train_size: problems of each family (`synthetic`).
         test_size: problems of each test set (`synthetic`).
-        largest, distractors, steps, choice_steps: how hard the problems are (`synthetic`), see
-            bench.data.synthetic.problems.Difficulty.
+        largest, mawps_steps, svamp_distractors, gsm8k_steps, aqua_steps: how hard the problems
+            are (`synthetic`), see bench.data.synthetic.problems.Difficulty.
         seed: of the generator (`synthetic`); a run's own seed never changes the problems.
     """
 
@@ -52,12 +52,13 @@ class DataSettings:
     limit: int | None = None
     keep_overlap: bool | None = None
     validation: int = 120
-    train_size: int = 750
+    train_size: int = 160
     test_size: int = 150
     largest: int = 99
-    distractors: int = 1
-    steps: int = 4
-    choice_steps: int = 1
+    mawps_steps: int = 2
+    svamp_distractors: int = 1
+    gsm8k_steps: int = 4
+    aqua_steps: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:

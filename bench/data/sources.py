@@ -47,7 +47,11 @@ def _synthetic(settings: DataSettings, trained: bool) -> ProblemSets:
 
     try:
         difficulty = Difficulty(
-            settings.largest, settings.distractors, settings.steps, settings.choice_steps
+            settings.largest,
+            settings.mawps_steps,
+            settings.svamp_distractors,
+            settings.gsm8k_steps,
+            settings.aqua_steps,
         )
     except ValueError as error:
         raise InputError(str(error)) from error

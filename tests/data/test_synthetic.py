@@ -96,7 +96,7 @@ def test_the_operands_stand_in_the_problem(rows):
 
 @pytest.mark.parametrize("distractors", [1, 3])
 def test_svamp_problems_have_numbers_that_do_not_matter(distractors):
-    rows = generate("SVAMP", "train", 100, 0, Difficulty(distractors=distractors))
+    rows = generate("SVAMP", "train", 100, 0, Difficulty(svamp_distractors=distractors))
     assert all(len(number_set(row)) == 2 + distractors for row in rows)
 
 
@@ -121,9 +121,11 @@ def test_guessing_by_size_or_by_copying_does_not_solve_multiple_choice():
     ("family", "difficulty", "least", "most"),
     [
         ("gsm8k", Difficulty(), 2, 4),
-        ("gsm8k", Difficulty(steps=2), 2, 2),
+        ("gsm8k", Difficulty(gsm8k_steps=2), 2, 2),
+        ("mawps", Difficulty(), 1, 2),
+        ("mawps", Difficulty(mawps_steps=1), 1, 1),
         ("AQuA", Difficulty(), 1, 1),
-        ("AQuA", Difficulty(choice_steps=3), 1, 3),
+        ("AQuA", Difficulty(aqua_steps=3), 1, 3),
     ],
 )
 def test_the_number_of_equations_is_within_the_difficulty(family, difficulty, least, most):
@@ -135,7 +137,7 @@ def test_the_number_of_equations_is_within_the_difficulty(family, difficulty, le
 @pytest.mark.parametrize(
     ("family", "digest"),
     [
-        ("mawps", "72d30c1c1f2382ec"),
+        ("mawps", "1743bde0a73e0d01"),
         ("SVAMP", "1f7d3cd77ce4fc75"),
         ("gsm8k", "52861f42a40c0c66"),
         ("AQuA", "29a662d68a8fd0ca"),
@@ -172,7 +174,7 @@ def test_no_slot_is_left_unfilled(rows):
 
 
 def test_difficulty_bounds_the_sums():
-    rows = generate("mawps", "train", 300, 0, Difficulty(largest=30))
+    rows = generate("mawps", "train", 300, 0, Difficulty(largest=30, mawps_steps=1))
     sums = [re.match(r"(\d+)[-+](\d+)=(\d+)", row["output"]) for row in rows]
     assert max(int(n) for match in sums if match for n in match.groups()) <= 30
 
@@ -189,7 +191,7 @@ def test_what_cannot_be_generated_is_refused(arguments, message):
         generate(*arguments)
 
 
-@pytest.mark.parametrize("wrong", [{"largest": 5}, {"steps": 1}, {"choice_steps": 0}])
+@pytest.mark.parametrize("wrong", [{"largest": 5}, {"gsm8k_steps": 1}, {"aqua_steps": 0}])
 def test_a_difficulty_out_of_its_bounds_is_refused(wrong):
     with pytest.raises(ValueError, match=f"data.{next(iter(wrong))} must be between"):
         Difficulty(**wrong)

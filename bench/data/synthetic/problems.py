@@ -1,7 +1,7 @@
 """Synthetic word problems in LLM-Adapters' row form, one family for each benchmark's shape.
 
-Families: `mawps` asks one step; `SVAMP` asks one step beside a sentence whose number does not
-matter, with unknowns in every place; `gsm8k` asks two steps or more and writes them out; `AQuA`
+Families: `mawps` asks one step or two; `SVAMP` asks one step beside a sentence whose number does
+not matter, with unknowns in every place; `gsm8k` asks two steps or more and writes them out; `AQuA`
 asks for one of five options. Training, validation and test are disjoint twice over: no combination
 of wordings, and no set of numbers, stands in two of them (`draw.split_of` decides). What a family
 yields depends on its arguments alone.
@@ -40,22 +40,25 @@ class Difficulty:
 
     Attributes:
         largest: the largest number in a sum or difference.
-        distractors: sentences beside a SVAMP problem whose number does not matter.
-        steps: the most equations of a gsm8k problem.
-        choice_steps: the most equations of an AQuA problem.
+        mawps_steps: the most equations of a mawps problem.
+        svamp_distractors: sentences beside a SVAMP problem whose number does not matter.
+        gsm8k_steps: the most equations of a gsm8k problem.
+        aqua_steps: the most equations of an AQuA problem.
     """
 
     largest: int = 99
-    distractors: int = 1
-    steps: int = 4
-    choice_steps: int = 1
+    mawps_steps: int = 2
+    svamp_distractors: int = 1
+    gsm8k_steps: int = 4
+    aqua_steps: int = 1
 
     def __post_init__(self) -> None:
         bounds = {
             "largest": (20, 999),
-            "distractors": (1, len(DISTRACTORS)),
-            "steps": (2, 8),
-            "choice_steps": (1, 8),
+            "mawps_steps": (1, 8),
+            "svamp_distractors": (1, len(DISTRACTORS)),
+            "gsm8k_steps": (2, 8),
+            "aqua_steps": (1, 8),
         }
         for name, (least, most) in bounds.items():
             value = getattr(self, name)
@@ -73,19 +76,19 @@ class Told:
     numbers: tuple[int, ...]
 
 
-def one_step(draw: Draw, split: str, difficulty: Difficulty) -> Row:
-    """A problem of one equation, with no more in it than is needed."""
-    return _number_row(_one_step(draw, split, difficulty.largest, distractors=0))
+def plain(draw: Draw, split: str, difficulty: Difficulty) -> Row:
+    """A problem of few equations, with no more in it than is needed."""
+    return _number_row(_told(draw, split, difficulty.largest, difficulty.mawps_steps))
 
 
-def one_step_with_distractors(draw: Draw, split: str, difficulty: Difficulty) -> Row:
+def distracted(draw: Draw, split: str, difficulty: Difficulty) -> Row:
     """A problem of one equation beside sentences with a number that does not matter."""
-    return _number_row(_one_step(draw, split, difficulty.largest, difficulty.distractors))
+    return _number_row(_one_step(draw, split, difficulty.largest, difficulty.svamp_distractors))
 
 
 def chain(draw: Draw, split: str, difficulty: Difficulty) -> Row:
     """A problem of two equations or more, each of which goes on from the result before."""
-    steps = draw.integer(2, difficulty.steps)
+    steps = draw.integer(2, difficulty.gsm8k_steps)
     return _number_row(_chain(draw, split, difficulty.largest, steps))
 
 
@@ -94,12 +97,7 @@ def choice(draw: Draw, split: str, difficulty: Difficulty) -> Row:
 
     The wrong options are what a wrong operation gives, numbers of the text, and near misses.
     """
-    steps = draw.integer(1, difficulty.choice_steps)
-    largest = difficulty.largest
-    if steps == 1:
-        told = _one_step(draw, split, largest, distractors=0)
-    else:
-        told = _chain(draw, split, largest, steps)
+    told = _told(draw, split, difficulty.largest, difficulty.aqua_steps)
     options = draw.shuffled([told.result, *_wrong_options(draw, told)])
     letter = LABELS[options.index(told.result)]
     shown = " ".join(f"({a}) {v}" for a, v in zip(LABELS, options, strict=True))
@@ -112,8 +110,8 @@ def choice(draw: Draw, split: str, difficulty: Difficulty) -> Row:
 
 
 FAMILIES: dict[str, Callable[[Draw, str, Difficulty], Row]] = {
-    "mawps": one_step,
-    "SVAMP": one_step_with_distractors,
+    "mawps": plain,
+    "SVAMP": distracted,
     "gsm8k": chain,
     "AQuA": choice,
 }
@@ -170,6 +168,14 @@ def _number_row(told: Told) -> Row:
         "output": f"{' '.join(told.equations)} The answer is {told.result}.",
         "answer": str(told.result),
     }
+
+
+def _told(draw: Draw, split: str, largest: int, most: int) -> Told:
+    """A problem of one equation, or of up to `most`, each number of them as likely."""
+    steps = draw.integer(1, most)
+    if steps == 1:
+        return _one_step(draw, split, largest, distractors=0)
+    return _chain(draw, split, largest, steps)
 
 
 def _one_step(draw: Draw, split: str, largest: int, distractors: int) -> Told:
