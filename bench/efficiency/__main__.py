@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["bfloat16"])
     parser.add_argument("--methods", nargs="+", choices=ALL, default=[], help="default: all")
     parser.add_argument("--compiled", action="store_true", help="through torch.compile, too")
-    parser.add_argument("--rounds", type=int, default=21, help="figures for each piece of work")
+    parser.add_argument("--rounds", type=int, default=11, help="figures for each piece of work")
     parser.add_argument("--seconds", type=float, default=0.05, help="about, behind one figure")
     parser.add_argument("--threads", type=int, default=0, help="0: as they are")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")

@@ -55,7 +55,7 @@ class EfficiencySettings:
     dtypes: list[str]
     methods: list[str]
     compiled: bool = False
-    rounds: int = 21
+    rounds: int = 11
     seconds: float = 0.05
     threads: int = 1
 
