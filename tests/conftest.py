@@ -123,3 +123,51 @@ def compose(tmp_path: Path) -> Callable[..., Any]:
         return read_experiment(OmegaConf.to_container(config, resolve=True))
 
     return build
+
+
+def timing(ratio: float) -> dict[str, Any]:
+    return {
+        "median": 0.02 * ratio,
+        "low": 0.019 * ratio,
+        "high": 0.021 * ratio,
+        "ratio": ratio,
+        "ratio_low": ratio - 0.01,
+        "ratio_high": ratio + 0.01,
+        "rounds": 5,
+        "peak_bytes": None,
+    }
+
+
+@pytest.fixture
+def efficiency_report() -> dict[str, Any]:
+    """A small measurement, as bench.efficiency makes them."""
+    return {
+        "device": "cpu (x86_64)",
+        "threads": 1,
+        "settings": {"rounds": 5},
+        "versions": {"torch": "2.13"},
+        "cases": [
+            {
+                "case": "tiny",
+                "dtype": "float32",
+                "compiled": False,
+                "batch": 16,
+                "rank": 16,
+                "parameters": {"lora": 1000, "lora again": 1000, "hyplora": 1001, "none": 0},
+                "errors": {"lora": None, "hyplora": 3e-7},
+                "works": {
+                    "step 96": {
+                        "lora": timing(1.0),
+                        "lora again": timing(1.01),
+                        "hyplora": timing(1.05),
+                    },
+                    "decode 1": {
+                        "lora": timing(1.0),
+                        "lora again": timing(0.99),
+                        "hyplora": timing(1.3),
+                        "none": timing(0.6),
+                    },
+                },
+            }
+        ],
+    }

@@ -46,6 +46,9 @@ def test_the_command_line_imports_nothing_heavy():
         (["data.train=[]"], "data.train is empty"),
         (["model=local"], "model.path"),
         (["-m", "method=lora,nope"], "nope"),
+        (["action=efficiency", "action.cases=[tinny]"], "Did you mean tiny"),
+        (["action=efficiency", "action.file=/nowhere"], "can't be read"),
+        (["action=pretrain", "action.phases=[{steps: 1, copies: 1}]"], "Did you mean copy"),
     ],
 )
 def test_bad_input_ends_with_code_2_a_message_and_nothing_written(
@@ -68,6 +71,26 @@ def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
     again = command(*grid)
     assert "3 different runs: 0 done now, 3 on record already" in again.stdout
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 3
+
+
+def test_the_ablation_has_a_row_for_each_choice_of_layers_and_its_figures(command, tmp_path, small):
+    result = command("+sweep=ablation", "seed=0", "method=hyplora", *small)
+    assert result.returncode == 0, result.stderr
+    table = (tmp_path / "results" / "tables" / "ablation.md").read_text()
+    for row in ("HypLoRA", "HypLoRA (down_proj alone)", "HypLoRA (all but down_proj)"):
+        assert f"| {row} |" in table
+    names = {path.name for path in (tmp_path / "results" / "figures").iterdir()}
+    assert {"ablation_accuracy.png", "ablation_gates.svg"} <= names
+
+
+def test_a_measurement_made_elsewhere_is_reported_on(command, tmp_path, efficiency_report):
+    from bench.files import write_json
+
+    write_json(tmp_path / "measured.json", efficiency_report)
+    result = command("action=efficiency", f"action.file={tmp_path / 'measured.json'}")
+    assert result.returncode == 0, result.stderr
+    assert "LoRA again" in result.stdout
+    assert (tmp_path / "results" / "tables" / "efficiency.md").is_file()
 
 
 def test_a_sweep_file_writes_its_table(command, tmp_path, small):

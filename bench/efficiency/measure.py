@@ -147,8 +147,8 @@ def _measure_work(
 ) -> dict[str, dict[str, float | None]]:
     peaks = {name: _peak_memory(maker, device) for name, maker in makers.items()}
     works = {name: maker() for name, maker in makers.items()}
-    one = interleave({REFERENCE: works[REFERENCE]}, 3, 1, device)[REFERENCE]
-    calls = max(1, round(settings.seconds / min(one)))
+    tried = interleave(works, 1, {}, device)
+    calls = {name: max(1, round(settings.seconds / one)) for name, (one,) in tried.items()}
     with Progress(title, settings.rounds * len(works), "figure") as progress:
         told = partial(progress.update, 1)
         seconds = interleave(works, settings.rounds, calls, device, told=told)

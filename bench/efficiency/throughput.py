@@ -66,7 +66,7 @@ def measure_throughput(
         curves[THEIRS] = _train_with_trainer(_lora(base), examples, order, constant, pad_id)
 
     works: dict[str, Callable[[], None]] = {OURS: ours, THEIRS: theirs}
-    seconds = interleave(works, rounds, 1, device)
+    seconds = interleave(works, rounds, {}, device)
     timings = compare(seconds, THEIRS)
     tokens = sum(len(example.ids) for example in examples)
     rate = _matmul_rate(device, resolve_precision(settings.precision, device))
@@ -166,5 +166,5 @@ def _matmul_rate(device: torch.device, precision: str) -> float:
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     size = 8192 if device.type == "cuda" else 1024
     a = torch.randn(size, size, device=device, dtype=dtype)
-    seconds = interleave({"product": lambda: a @ a}, 7, 3, device)["product"]
+    seconds = interleave({"product": lambda: a @ a}, 7, {"product": 3}, device)["product"]
     return 2 * size**3 / min(seconds)

@@ -39,7 +39,7 @@ class Timing:
 def interleave(
     works: Mapping[str, Work],
     rounds: int,
-    calls: int,
+    calls: Mapping[str, int],
     device: torch.device,
     seed: int = 0,
     told: Callable[[], object] = lambda: None,
@@ -52,7 +52,8 @@ def interleave(
     Args:
         works: by name. Each is called twice before the clock starts.
         rounds: how many figures for each.
-        calls: calls behind each figure, for works that are shorter than the clock is good.
+        calls: how many calls stand behind a figure, by work; 1 where none is given. For works that
+            are shorter than the clock is good.
         device: on CUDA the clock waits for the device.
         seed: of the orders.
         told: called after each work of each round, for a progress bar.
@@ -67,10 +68,11 @@ def interleave(
         for name in names:
             _wait(device)
             began = time.perf_counter()
-            for _ in range(calls):
+            count = calls.get(name, 1)
+            for _ in range(count):
                 works[name]()
             _wait(device)
-            seconds[name].append((time.perf_counter() - began) / calls)
+            seconds[name].append((time.perf_counter() - began) / count)
             told()
     return seconds
 

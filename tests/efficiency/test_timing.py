@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 def test_every_round_runs_every_work_in_an_order_of_its_own():
     calls = []
     works = {name: lambda name=name: calls.append(name) for name in "abc"}
-    seconds = interleave(works, rounds=20, calls=1, device=CPU)
+    seconds = interleave(works, rounds=20, calls={}, device=CPU)
     assert {name: len(figures) for name, figures in seconds.items()} == {"a": 20, "b": 20, "c": 20}
     rounds = ["".join(calls[i : i + 3]) for i in range(6, 66, 3)]  # behind two warm-up calls each
     assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
@@ -20,7 +20,7 @@ def test_every_round_runs_every_work_in_an_order_of_its_own():
 
 def test_figures_are_seconds_of_one_call():
     works = {"sleep": lambda: time.sleep(0.002), "nothing": lambda: None}
-    seconds = interleave(works, rounds=3, calls=5, device=CPU)
+    seconds = interleave(works, rounds=3, calls={"nothing": 50}, device=CPU)
     assert min(seconds["sleep"]) >= 0.002 > 10 * min(seconds["nothing"])
 
 
@@ -40,7 +40,7 @@ def test_one_round_has_no_spread():
 
 def test_progress_is_told_of_each_figure():
     told = []
-    interleave({"a": lambda: None, "b": lambda: None}, 3, 1, CPU, told=lambda: told.append(1))
+    interleave({"a": lambda: None, "b": lambda: None}, 3, {}, CPU, told=lambda: told.append(1))
     assert len(told) == 6
 
 
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_orders():
     def order():
         calls = []
         works = {name: lambda name=name: calls.append(name) for name in "abcd"}
-        interleave(works, rounds=5, calls=1, device=CPU, seed=7)
+        interleave(works, rounds=5, calls={}, device=CPU, seed=7)
         return calls
 
     assert order() == order()

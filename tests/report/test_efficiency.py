@@ -1,4 +1,3 @@
-import copy
 import json
 
 import pytest
@@ -7,54 +6,9 @@ from bench.report.efficiency import efficiency_document, write_efficiency
 from bench.report.render import markdown
 
 
-def timing(ratio, peak=None):
-    return {
-        "median": 0.02 * ratio,
-        "low": 0.019 * ratio,
-        "high": 0.021 * ratio,
-        "ratio": ratio,
-        "ratio_low": ratio - 0.01,
-        "ratio_high": ratio + 0.01,
-        "rounds": 5,
-        "peak_bytes": peak,
-    }
-
-
-REPORT = {
-    "device": "cpu (x86_64)",
-    "threads": 1,
-    "settings": {"rounds": 5},
-    "versions": {"torch": "2.13"},
-    "cases": [
-        {
-            "case": "tiny",
-            "dtype": "float32",
-            "compiled": False,
-            "batch": 16,
-            "rank": 16,
-            "parameters": {"lora": 1000, "lora again": 1000, "hyplora": 1001, "none": 0},
-            "errors": {"lora": None, "hyplora": 3e-7},
-            "works": {
-                "step 96": {
-                    "lora": timing(1.0),
-                    "lora again": timing(1.01),
-                    "hyplora": timing(1.05),
-                },
-                "decode 1": {
-                    "lora": timing(1.0),
-                    "lora again": timing(0.99),
-                    "hyplora": timing(1.3),
-                    "none": timing(0.6),
-                },
-            },
-        }
-    ],
-}
-
-
 @pytest.fixture
-def report():
-    return copy.deepcopy(REPORT)
+def report(efficiency_report):
+    return efficiency_report
 
 
 def rows(text):
