@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.gates import PANELS
+from bench.report.names import method_label
 from bench.report.records import Record, group, select
 from bench.report.spec import TableSpec
 from bench.report.style import log_scale, new_figure, save, style_of, tidy
@@ -63,24 +64,25 @@ def _accuracy(table: Table) -> Any:
 
 
 def _gates(table: Table, groups: Sequence[Sequence[Record]]) -> Any:
-    """Gates by module type, before (hollow) and after training, mean over seeds."""
-    found = {
-        row.label: [run["training"]["gates"] for run in runs if run["training"].get("gates")]
-        for row, runs in zip(table.rows, groups, strict=True)
-    }
-    found = {label: runs for label, runs in found.items() if runs}
-    if not found:
+    """Gates by module type and method, before (hollow) and after training, mean over seeds."""
+    summaries: dict[str, dict[str, list[dict[str, dict[str, float]]]]] = {}
+    widest: dict[str, int] = {}
+    for row, runs in zip(table.rows, groups, strict=True):
+        measured = [run["training"]["gates"] for run in runs if run["training"].get("gates")]
+        # Of a method's rows the one with the most layers: all in one picture can't be told apart.
+        if measured and len(measured[0]["end"]) > widest.get(row.method, 0):
+            widest[row.method] = len(measured[0]["end"])
+            summaries[row.method] = {
+                when: [gates_by_module(run[when]) for run in measured] for when in ("start", "end")
+            }
+    if not summaries:
         return None
-    summaries = {
-        label: {when: [gates_by_module(run[when]) for run in runs] for when in ("start", "end")}
-        for label, runs in found.items()
-    }
     modules = list(dict.fromkeys(m for s in summaries.values() for run in s["end"] for m in run))
     figure = new_figure(9.5, 4.2)
     axes = figure.subplots(1, len(PANELS))
     for axis, (key, title) in zip(axes, PANELS.items(), strict=True):
         drawn: list[float] = []
-        for place, (label, moments) in enumerate(summaries.items()):
+        for place, (method, moments) in enumerate(summaries.items()):
             colour, marker = style_of(place)
             shift = 0.7 * ((place + 0.5) / len(summaries) - 0.5)
             for when, runs in moments.items():
@@ -99,12 +101,12 @@ def _gates(table: Table, groups: Sequence[Sequence[Record]]) -> Any:
                     color=colour,
                     markerfacecolor="none" if when == "start" else colour,
                     markersize=5,
-                    label=label if when == "end" else None,
+                    label=method_label(method) if when == "end" else None,
                 )
         log_scale(axis, drawn)
         tidy(axis, title)
         axis.set_xticks(range(len(modules)), modules, rotation=30, ha="right")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     figure.suptitle(f"{table.title}: gates before (hollow) and after training", fontsize=10)
     return figure
