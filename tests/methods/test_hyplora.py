@@ -146,6 +146,27 @@ def test_at_B_zero_the_gate_of_a_token_of_unit_rms_is_known(K):
     assert gate(x, A, B, K, math.sqrt(D)).item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@few
+@given(seeds, curvatures, norms)
+def test_a_few_tokens_without_a_gradient_have_the_same_update(dtype, seed, K, norm):
+    (x, A, B, K_, s), _ = inputs(seed, K, norm, torch.float64)
+    few_tokens = [x[:3].to(dtype), A.to(dtype), B.to(dtype), K_.float(), s.float()]
+    with torch.no_grad():
+        one_by_one = fast(*few_tokens)
+        with patch.object(gate_module, "FEW", 0):
+            together = fast(*few_tokens)
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
+    assert error(one_by_one, together) < tolerance
+
+
+def test_zero_tokens_without_a_gradient_have_no_update():
+    x, A, B = torch.zeros(2, D), torch.ones(R, D), torch.ones(M, R)
+    with torch.no_grad():
+        y = fast(x, A, B, torch.tensor([0.5]), torch.tensor([2.0]))
+    assert torch.equal(y, torch.zeros(2, M))
+
+
 def test_the_second_order_term_has_both_maps_in_it():
     (x, A, B, _, s), _ = inputs(0, 1.0, 1e-2, torch.float64)
     K = torch.tensor([1.0], dtype=torch.float64)

@@ -21,6 +21,7 @@ Outlier tokens would overflow sinh, so the radius ``|x| / (s sqrt(K))`` is clamp
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -30,6 +31,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bench.geometry.lorentz import asinhc_slope, asinhc_value, sinhc_slope, sinhc_value
+
+FEW = 4  # tokens, up to which gates are computed one by one on a processor
 
 
 def scalar_dtype(x: Tensor) -> torch.dtype:
@@ -150,6 +153,24 @@ def _gate_parts(
     return c * P, S, P, u, w
 
 
+def _few_gates(
+    x: Tensor, h: Tensor, gram_B: Tensor, K: Tensor, s: Tensor, max_radius: float
+) -> Tensor:
+    """The gate of a few tokens, ``(..., 1)``, with the scalar functions of Python."""
+    with full_precision(x.device):
+        wide = h.to(gram_B.dtype)
+        q = ((wide @ gram_B) * wide).sum(-1)
+    unit = float(s) * math.sqrt(float(K))
+    gates = []
+    for norm, square in zip(token_norm(x).flatten().tolist(), q.flatten().tolist(), strict=True):
+        radius = norm / unit
+        S = math.sinh(min(radius, max_radius)) / radius if radius else 1.0
+        n = S * math.sqrt(max(square, 0.0)) / unit
+        P = math.asinh(n) / n if n else 1.0
+        gates.append(S * P / float(s))
+    return torch.tensor(gates, dtype=gram_B.dtype).view(*h.shape[:-1], 1)
+
+
 def _token_gate(
     x: Tensor,
     h: Tensor,
@@ -164,6 +185,10 @@ def _token_gate(
         gram_B = gram(B.detach())
     if torch.is_grad_enabled():
         return _TokenGate.apply(x, h, B, gram_B, K, s, max_radius)
+    # On a processor a small kernel costs more than the arithmetic of a token in plain Python.
+    tokens = h.numel() // h.shape[-1]
+    if tokens <= FEW and x.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _few_gates(x, h, gram_B, K, s, max_radius)
     K, s = K.to(gram_B.dtype), s.to(gram_B.dtype)
     return _gate_parts(x, h, gram_B, K, s, max_radius)[0]
 
