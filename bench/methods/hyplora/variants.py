@@ -155,7 +155,8 @@ def _authors_factor(norm: Tensor, q: Tensor, K: Tensor, s: Tensor, max_radius: f
 def _simplified_factor(norm: Tensor, q: Tensor, k: Tensor, s: Tensor, max_radius: float) -> Tensor:
     """``c / (1 + sqrt|k| sqrt(|u|^2 + k))`` with ``c = 2 / (1 + k |x|^2)``.
 
-    Their k is unconstrained. Where ``|u|^2 + k`` falls below 0 their code gives no number; here the
+    ``1 + k |x|^2`` is a sphere's projection; a hyperboloid's has a minus there. Their k is
+    unconstrained. Where ``|u|^2 + k`` falls below 0 their code gives no number; here the
     root is then 0.
     """
     c = 2 / (1 + k * norm.square())
