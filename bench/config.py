@@ -150,7 +150,7 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     Raises:
         InputError: a value of the wrong type or out of its range.
     """
-    method = _method(config["method"])
+    method = read_method(config["method"])
     train = dict(config["train"])
     if train["lr"] is None and method.trained:
         train["lr"] = method.lr.get(config["model"]["name"], method.lr.get("other"))
@@ -179,7 +179,12 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     )
 
 
-def _method(section: dict[str, Any]) -> MethodSettings:
+def read_method(section: dict[str, Any]) -> MethodSettings:
+    """A method from the keys of its file in conf/method/.
+
+    Raises:
+        InputError: a curvature or a rank out of its range.
+    """
     own = {"name", "module", "trained", "lr"}
     return MethodSettings(
         **{key: section[key] for key in own},

@@ -19,7 +19,8 @@ import torch
 from bench.data.batches import IGNORED
 from bench.data.synthetic.corpus import documents
 from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.lookup import LABELS, lookup
+from bench.data.synthetic.lookup import lookup
+from bench.tasks.task import LETTERS
 
 Row = tuple[list[int], list[int]]  # token ids, and the labels that the loss counts
 
@@ -35,7 +36,7 @@ class Phase:
 # A batch's rows of equal length: ids and labels, int64, (rows, tokens).
 Part = tuple[torch.Tensor, torch.Tensor]
 
-# Text needs rows that hold a whole story. The circuits form in short ones, and not in these.
+# Text needs rows that hold a whole story; in rows as long as those the circuits did not form.
 ROW_TOKENS = {"corpus": 128, "lookup": 64, "copy": 64, "spell": 64}
 
 
@@ -101,7 +102,7 @@ def copy_rows(tokenizer: Any, row_tokens: int, seed: int) -> Iterator[Row]:
 
 def spell_rows(tokenizer: Any, row_tokens: int, seed: int) -> Iterator[Row]:
     """Rows that repeat 5 to 30 digits and labels; all repeats count."""
-    text = "0123456789" + "".join(f" {label}" for label in LABELS)
+    text = "0123456789" + "".join(f" {label}" for label in LETTERS)
     pool = tokenizer(text, add_special_tokens=False)["input_ids"]
     return _repeating_rows(Draw("spell", seed), pool, 30, row_tokens)
 

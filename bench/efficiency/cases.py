@@ -15,6 +15,7 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor, nn
 
+from bench.config import read_method
 from bench.efficiency.timing import Work
 from bench.methods import attach, peft_config
 
@@ -98,12 +99,12 @@ def options_of(method: str, rank: int) -> tuple[str, dict[str, Any]]:
     """
     name = REFERENCE if method == CONTROL else method
     section = yaml.safe_load((METHODS / f"{name}.yaml").read_text(encoding="utf-8"))
-    options = {k: v for k, v in section.items() if k not in ("name", "module", "trained", "lr")}
-    if "curvature" in options:
-        options["curvature"] = 1.0
-    if "r" in options:
-        options |= {"r": rank, "lora_alpha": 2 * rank}
-    return section["module"], options
+    if "curvature" in section:
+        section["curvature"] = 1.0
+    if "r" in section:
+        section |= {"r": rank, "lora_alpha": 2 * rank}
+    found = read_method(section)
+    return found.module, found.options
 
 
 def build(

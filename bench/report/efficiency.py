@@ -10,7 +10,7 @@ import yaml
 
 from bench.files import write_json, write_text
 from bench.report.layout import EMPTY, Document, Section
-from bench.report.names import LABELS, method_label
+from bench.report.names import method_label
 from bench.report.published import FOLDER
 from bench.report.render import markdown
 from bench.report.style import new_figure, save, style_of, tidy
@@ -60,7 +60,7 @@ def _section(case: Mapping[str, Any]) -> Section:
         if memory:
             peaks = [times[method]["peak_bytes"] for times in works.values() if method in times]
             cells.append(f"{max(peaks) / 2**30:.2f}")
-        rows.append((_label(method), *cells, f"{case['parameters'][method]:,}"))
+        rows.append((method_label(method), *cells, f"{case['parameters'][method]:,}"))
     heads = [f"{work} (LoRA {_time(works[work][REFERENCE]['median'])})" for work in works]
     notes = [
         "Time as a multiple of LoRA's: median over rounds, quartiles in brackets.",
@@ -146,18 +146,12 @@ def _figure(report: Report) -> Any:
         axis.axvline(1.0, color="black", linewidth=0.8)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:g}")
-        axis.set_yticks(range(len(methods)), [_label(method) for method in methods])
+        axis.set_yticks(range(len(methods)), [method_label(method) for method in methods])
         axis.invert_yaxis()
         tidy(axis, case_title(case))
         axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes[-1].set_xlabel("time as a multiple of LoRA's (log scale)", fontsize=8)
     return figure
-
-
-def _label(method: str) -> str:
-    return (
-        "LoRA again" if method not in LABELS and method.startswith("lora") else method_label(method)
-    )
 
 
 def _ratio(timing: Mapping[str, float] | None) -> str:

@@ -8,6 +8,7 @@ LABELS = {
     "series": "Series",
     "parallel": "Parallel",
     "lora": "LoRA",
+    "lora again": "LoRA again",
     "dora": "DoRA",
     "lora_matched": "LoRA (matched)",
     "hyplora": "HypLoRA",

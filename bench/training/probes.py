@@ -6,9 +6,10 @@ from typing import Any
 
 from bench.data.synthetic.corpus import LARGEST
 from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.lookup import LABELS, lookup
+from bench.data.synthetic.lookup import lookup
 from bench.data.synthetic.stories import compute, numbers
 from bench.evaluation.generation import generate
+from bench.tasks.task import LETTERS
 
 ITEMS = 200
 
@@ -32,9 +33,9 @@ def _lookups() -> list[tuple[str, str]]:
     draw = Draw("probe", "lookup")
     items: list[tuple[str, str]] = []
     while len(items) < ITEMS:
-        made = lookup(draw, options=len(LABELS), queries=1)
+        made = lookup(draw, options=len(LETTERS), queries=1)
         start, end = made.answers[0]
-        if made.text[start:end] in LABELS:
+        if made.text[start:end] in LETTERS:
             # The full stop behind it is no answer, and was not trained.
             items.append((made.text[: start - 1], made.text[start - 1 : end]))
     return items

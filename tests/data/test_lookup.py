@@ -5,8 +5,9 @@ import pytest
 
 from bench.data.synthetic.corpus import documents
 from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.lookup import FORMS, LABELS, lookup
+from bench.data.synthetic.lookup import FORMS, lookup
 from bench.data.synthetic.stories import compute, number_split
+from bench.tasks.task import LETTERS
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_a_statement_pairs_a_value_with_the_label_it_has_in_the_list(monkeypatch
         for start, end in item.answers:
             asked = re.search(r"(?:^|\. )([^.]+) is $", item.text[:start])[1]
             label, value = sorted(
-                (asked, item.text[start:end]), key=lambda text: text not in LABELS
+                (asked, item.text[start:end]), key=lambda text: text not in LETTERS
             )
             entry = re.escape(form[0].format(a=label, v=value))
             assert re.search(rf"(?<!\w){entry}(?=[ ,.])", item.text), (entry, item.text)

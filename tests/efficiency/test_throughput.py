@@ -6,23 +6,12 @@ from transformers import AutoModelForCausalLM
 
 from bench.data.batches import IGNORED, Example
 from bench.efficiency.throughput import OURS, THEIRS, measure_throughput
-from bench.training.settings import TrainSettings
 
-SETTINGS = TrainSettings(
-    lr=1e-2,
-    epochs=3.0,
-    batch_size=4,
-    micro_batch_size=2,
-    curvature_lr_factor=1.0,
-    weight_decay=0.0,
-    warmup=0.06,
-    decay="linear",
-    gradient_clip=1.0,
-    train_on_inputs=False,
-    precision="32-true",
-    validations=2,
-    checkpoint_minutes=60.0,
-)
+
+@pytest.fixture
+def settings(compose):
+    """The default settings with small batches; what the measurement fixes itself stays."""
+    return dataclasses.replace(compose().train, lr=1e-2, batch_size=4, micro_batch_size=2)
 
 
 def examples(count):
@@ -34,10 +23,10 @@ def examples(count):
     return rows
 
 
-@pytest.fixture(scope="module")
-def found(local_base):
+@pytest.fixture
+def found(local_base, settings):
     base = AutoModelForCausalLM.from_pretrained(local_base)
-    return measure_throughput(base, examples(22), SETTINGS, pad_id=0, rounds=1)
+    return measure_throughput(base, examples(22), settings, pad_id=0, rounds=1)
 
 
 def test_both_loops_take_the_same_steps_to_the_same_losses(found):
@@ -52,10 +41,10 @@ def test_the_ratio_is_to_the_trainer(found):
     assert 0 < ours["utilisation"] < 1
 
 
-def test_the_base_is_left_as_it_was(local_base):
+def test_the_base_is_left_as_it_was(local_base, settings):
     base = AutoModelForCausalLM.from_pretrained(local_base)
     names = [name for name, _ in base.named_parameters()]
-    one = dataclasses.replace(SETTINGS, batch_size=8)
+    one = dataclasses.replace(settings, batch_size=8)
     measure_throughput(base, examples(8), one, pad_id=0, rounds=1)
     assert [name for name, _ in base.named_parameters()] == names
     assert all(parameter.requires_grad for parameter in base.parameters())

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from bench.data.synthetic.corpus import LARGEST, told_step
 from bench.data.synthetic.draw import Draw
 from bench.data.synthetic.stories import OBJECTS, compute, numbers
-
-LABELS = ("A", "B", "C", "D", "E")
+from bench.tasks.task import LETTERS
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def lookup(draw: Draw, options: int | None = None, queries: int | None = None) -
     story, values, equations = make(draw, options)
     # A story's result is in a random place of the list, and asked for first.
     order = draw.shuffled(range(options))
-    labels = LABELS[:options] if draw.chance(0.7) else draw.shuffled(LABELS)[:options]
+    labels = LETTERS[:options] if draw.chance(0.7) else draw.shuffled(LETTERS)[:options]
     label = dict(zip(order, labels, strict=True))
     entry, between = draw.choice(FORMS)
     listed = between.join(entry.format(a=label[i], v=values[i]) for i in order)

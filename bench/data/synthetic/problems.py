@@ -29,9 +29,9 @@ from bench.data.synthetic.stories import (
     number_split,
     people_and_things,
 )
+from bench.tasks.task import LETTERS
 
 Row = dict[str, str]
-LABELS = "ABCDE"
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def choice(draw: Draw, split: str, difficulty: Difficulty) -> Row:
     """
     told = _told(draw, split, difficulty.largest, difficulty.aqua_steps)
     options = draw.shuffled([told.result, *_wrong_options(draw, told)])
-    letter = LABELS[options.index(told.result)]
-    shown = " ".join(f"({a}) {v}" for a, v in zip(LABELS, options, strict=True))
+    letter = LETTERS[options.index(told.result)]
+    shown = " ".join(f"({a}) {v}" for a, v in zip(LETTERS, options, strict=True))
     return {
         "instruction": f"{told.text} Answer Choices: {shown}",
         "input": "",
