@@ -24,13 +24,43 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     from bench.experiment import run
     from bench.progress import duration
 
-    outcome = run(read_experiment(config), began=float(os.environ[BEGAN]))
+    experiment, began = read_experiment(config), float(os.environ[BEGAN])
+    if config["plan"]:
+        return {"summary": _plan(experiment, began)}
+    outcome = run(experiment, began, _watch(**config["trial"]) if config["trial"] else None)
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
     times = [record["seconds"][part] for part in ("finetune", "evaluate")]
     told = "on record already" if outcome.found else f"took {duration(sum(filter(None, times)))}"
     summary = f"{outcome.name}: {scores} ({told}) -> {outcome.folder}"
     return {"summary": summary, "found": outcome.found, "record": record}
+
+
+def _plan(experiment: Experiment, began: float) -> str:
+    from bench.experiment import look_up, open_store
+
+    prepared, outcome, last = look_up(experiment, open_store(experiment), began)
+    state = "is on record" if outcome else f"was left {last.status}" if last else "is to do"
+    return f"{experiment.name} {state} -> {prepared.folder}"
+
+
+def _watch(storage: str, study: str, id: int) -> Callable[[int, float], None]:
+    """What gives a run up when the search that it is a trial of says so."""
+    import optuna
+
+    from bench.errors import Pruned
+    from bench.sweep.study import open_storage
+
+    pruner = optuna.pruners.MedianPruner()
+    known = optuna.load_study(study_name=study, storage=open_storage(storage), pruner=pruner)
+    trial = optuna.trial.Trial(known, id)
+
+    def watch(step: int, loss: float) -> None:
+        trial.report(loss, step)
+        if trial.should_prune():
+            raise Pruned(f"given up at step {step}: {loss:.4g} is above the median of the trials")
+
+    return watch
 
 
 def overlap(config: dict[str, Any]) -> dict[str, Any]:
@@ -69,10 +99,12 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
 
 def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     """Time every method beside LoRA, or take a measurement made elsewhere, and report on it."""
-    from bench.config import read_experiment, read_section, results_folder
+    from bench.config import TrackingSettings, read_experiment, read_section, results_folder
     from bench.efficiency.measure import EfficiencySettings, measure
     from bench.report.efficiency import efficiency_document, write_efficiency
     from bench.report.render import show
+    from bench.tracking.record import efficiency_metrics
+    from bench.tracking.store import Store
 
     own = ("name", "file", "throughput_rounds")
     given = {k: v for k, v in config["action"].items() if k not in own}
@@ -82,7 +114,11 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     if rounds and not file:
         report["throughput"] = _throughput(read_experiment(config), rounds)
     show(efficiency_document(report))
-    paths = write_efficiency(report, results_folder(config["tracking"]["folder"]))
+    folder = results_folder(config["tracking"]["folder"])
+    paths = write_efficiency(report, folder)
+    tracking = read_section(TrackingSettings, "tracking", config["tracking"])
+    store = Store(folder, tracking.uri, tracking.experiment)
+    store.keep("efficiency", efficiency_metrics(report), {"device": report["device"]}, paths)
     return {"summary": "efficiency -> " + ", ".join(map(str, paths))}
 
 
