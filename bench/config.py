@@ -22,6 +22,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 RESULT_VERSION = 2
 
 FLOAT32 = "torch.float32"
+SPLITS = ("test", "validation")
 
 
 def results_folder(folder: str) -> Path:
@@ -67,22 +68,38 @@ class MethodSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How test sets are run; `batch_size` is prompts at once; in float32 it changes no answer."""
+    """What is asked, and how.
+
+    Attributes:
+        batch_size: prompts at once; in float32 it changes no answer.
+        split: `test`, or `validation` for the choice of settings: no test row is asked then.
+    """
 
     batch_size: int
+    split: str = "test"
 
     def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise unknown("evaluation.split", self.split, SPLITS)
         if self.batch_size < 1:
             raise InputError(f"evaluation.batch_size must be at least 1, got {self.batch_size}")
 
 
 @dataclass(frozen=True)
 class TrackingSettings:
-    """Where runs are recorded: a folder, an MLflow server or its sqlite there, an experiment."""
+    """Where runs are recorded.
+
+    Attributes:
+        folder: that runs and tables are written to.
+        uri: of an MLflow server or database; None for sqlite in the folder.
+        experiment: its name in the store.
+        parent: the store's id of the sweep that a run belongs to.
+    """
 
     folder: str
     uri: str | None
     experiment: str
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -170,13 +187,22 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     seed = config["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise InputError(f"seed must be a whole number of at least 0, got {seed!r}")
-    return Experiment(
+    experiment = Experiment(
         method=method,
         seed=seed,
         force=_typed("force", config["force"], "bool"),
         adapter=_typed("adapter", config["adapter"], "str | None"),
         **sections,
     )
+    if experiment.evaluation.split == "validation":
+        if not experiment.trained:
+            raise InputError(
+                "evaluation.split=validation asks the validation rows of what a run trains on, "
+                "and this run trains nothing: leave it out"
+            )
+        if experiment.data.validation == 0:
+            raise InputError("evaluation.split=validation needs rows: give data.validation=60")
+    return experiment
 
 
 def read_method(section: dict[str, Any]) -> MethodSettings:
@@ -262,7 +288,9 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
         "hashes": hashes,
     }
     if dtype != FLOAT32:  # rounding then depends on the shape of a batch
-        fields["evaluation"] = dataclasses.asdict(experiment.evaluation)
+        fields["evaluation"] = {"batch_size": experiment.evaluation.batch_size}
+    if experiment.evaluation.split != "test":
+        fields["split"] = experiment.evaluation.split
     if experiment.trained:
         train = dataclasses.asdict(experiment.train) | {"precision": precision}
         for key in ("validations", "checkpoint_minutes"):

@@ -24,6 +24,10 @@ class Terminated(KeyboardInterrupt):
     """
 
 
+class Pruned(RuntimeError):
+    """A run of a search that was given up early: its validation loss is worse than the others'."""
+
+
 def unknown(what: str, given: str, allowed: Iterable[str]) -> InputError:
     """An InputError for a name that is not known, with the nearest ones that are."""
     allowed = sorted(allowed)

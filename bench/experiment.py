@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from bench.config import PROJECT, Experiment, identity
 from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
 from bench.data.sources import load_problems
-from bench.errors import InputError
-from bench.files import write_json
+from bench.errors import InputError, Pruned
+from bench.files import write_json, write_text
 from bench.models.settings import check_folder, content_hash, folder_hash
 from bench.report.gates import draw_gates
 from bench.tracking.record import flat
-from bench.tracking.store import Store
+from bench.tracking.store import Attempt, Store
+
+Watch = Callable[[int, float], None]
 
 SAMPLE = 64  # validation prompts that gates are measured on
 
@@ -52,7 +55,40 @@ class Outcome:
     folder: Path
 
 
-def run(experiment: Experiment, began: float | None = None) -> Outcome:
+def look_up(
+    experiment: Experiment, store: Store, began: float | None = None
+) -> tuple[Prepared, Outcome | None, Attempt | None]:
+    """What is known of a run before it is started; nothing is trained or written down.
+
+    Args:
+        experiment: the run.
+        store: that it is recorded in.
+        began: as for `run`.
+
+    Returns:
+        What was prepared; the outcome where the run is on record; else how it was left when it
+        was last tried, None where it never was.
+
+    Raises:
+        InputError: what is asked for can't be done.
+    """
+    from bench.training.adapters import check_options
+
+    experiment = _as_saved(experiment)
+    prepared = prepare(experiment)
+    done = _on_record(experiment, prepared, store, began)
+    if done:
+        return prepared, done, None
+    check_options(experiment.method.module, experiment.method.options)
+    return prepared, None, store.attempt(prepared.identity)
+
+
+def open_store(experiment: Experiment) -> Store:
+    """The tracking store that a run is recorded in."""
+    return Store(experiment.results, experiment.tracking.uri, experiment.tracking.experiment)
+
+
+def run(experiment: Experiment, began: float | None = None, watch: Watch | None = None) -> Outcome:
     """Run an experiment, or find the finished run that is the same.
 
     Args:
@@ -60,6 +96,7 @@ def run(experiment: Experiment, began: float | None = None) -> Outcome:
         began: when the command began, in seconds since the epoch: under `force` a run that finished
             after it counts, so that a grid forces each of its different runs once. With None
             none counts.
+        watch: called with (step, validation loss) whenever one is taken; may raise `Pruned`.
 
     Raises:
         InputError: what was asked for can't be done.
@@ -67,7 +104,7 @@ def run(experiment: Experiment, began: float | None = None) -> Outcome:
     """
     experiment = _as_saved(experiment)
     prepared = prepare(experiment)
-    store = Store(experiment.results, experiment.tracking.uri, experiment.tracking.experiment)
+    store = open_store(experiment)
     done = _on_record(experiment, prepared, store, began)
     if done:
         return done
@@ -82,20 +119,26 @@ def run(experiment: Experiment, began: float | None = None) -> Outcome:
             return done
         if experiment.force and (prepared.folder / "record.json").exists():
             _start_afresh(prepared.folder)
-        run_id = store.start(prepared.identity, experiment.name, flat(asdict(experiment)))
+        parent = experiment.tracking.parent
+        run_id = store.start(prepared.identity, experiment.name, flat(asdict(experiment)), parent)
+        failure = prepared.folder / "failure.txt"
+        failure.unlink(missing_ok=True)
         try:
-            model, tokenizer, training = finetune(experiment, prepared)
+            model, tokenizer, training = finetune(experiment, prepared, watch)
             evaluation = evaluate(experiment, prepared, model, tokenizer)
             if training.get("gates"):
                 draw_gates(training["gates"], experiment.name, prepared.folder / "gates.png")
             record = _record(experiment, prepared, run_id, training, evaluation)
             write_json(prepared.folder / "record.json", record)
             store.finish(run_id, record, prepared.folder)
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, Pruned) as error:
             store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
             raise
         except BaseException:
-            store.fail(run_id, "FAILED", traceback.format_exc())
+            reason = traceback.format_exc()
+            store.fail(run_id, "FAILED", reason)
+            with suppress(OSError):  # a full disk: the failure itself is what has to be told
+                write_text(failure, reason)
             raise
         shutil.rmtree(prepared.folder / "checkpoint", ignore_errors=True)
         return Outcome(experiment.name, False, record, prepared.folder)
@@ -153,7 +196,9 @@ def prepare(experiment: Experiment) -> Prepared:
     return Prepared(problems, overlap, hashes, precision, name, folder)
 
 
-def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict[str, Any]]:
+def finetune(
+    experiment: Experiment, prepared: Prepared, watch: Watch | None = None
+) -> tuple[Any, Any, dict[str, Any]]:
     """The model to evaluate, its tokenizer, and what training did."""
     import torch
 
@@ -194,6 +239,7 @@ def finetune(experiment: Experiment, prepared: Prepared) -> tuple[Any, Any, dict
         tokenizer.pad_token_id,
         checkpoints=prepared.folder / "checkpoint",
         title=f"{experiment.name}: fine-tuning",
+        watch=watch,
     )
     save_adapter(model, adapter)
     gates["end"] = gate_statistics(model, sample)
@@ -220,25 +266,24 @@ def _sample(experiment: Experiment, prepared: Prepared, tokenizer: Any) -> list[
 def evaluate(
     experiment: Experiment, prepared: Prepared, model: Any, tokenizer: Any
 ) -> dict[str, Any]:
-    """Predictions for every test row, as scores and averages."""
+    """Predictions for every row of the split, as scores and averages."""
     from bench.evaluation.evaluate import evaluate
     from bench.evaluation.scoring import averages, scores
     from bench.models.loading import context_length
 
-    path = prepared.folder / "predictions.jsonl"
-    resumed, began = path.exists(), time.perf_counter()
+    asked = prepared.problems.split(experiment.evaluation.split)
     predictions = evaluate(
         model,
         tokenizer,
-        prepared.problems.tests,
+        asked,
         experiment.protocol,
         experiment.evaluation.batch_size,
         context_length(model),
-        path,
+        prepared.folder / "predictions.jsonl",
         title=f"{experiment.name}: evaluation",
     )
-    by_set = scores(predictions, prepared.problems.tests)
-    seconds = None if resumed else time.perf_counter() - began
+    by_set = scores(predictions, asked)
+    seconds = sum(prediction.seconds for prediction in predictions)
     return {"scores": by_set, "averages": averages(by_set), "seconds": seconds}
 
 
@@ -260,6 +305,7 @@ def _record(
         "seed": experiment.seed if experiment.trained else None,
         **_names(experiment),
         "data": experiment.data.source,
+        "split": experiment.evaluation.split,
         "protocol": experiment.protocol.name,
         "scores": evaluation["scores"],
         "averages": evaluation["averages"],

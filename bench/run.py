@@ -24,7 +24,9 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import Failure, InputError, Terminated, unknown
-from bench.sweeper import place_in_sweep
+from bench.sweep.launch import place_in_sweep
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def run_one(config: DictConfig) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def main() -> int:
     os.environ[BEGAN] = str(time.time())
     # Hydra then hands its errors on instead of ending the process with code 1 itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    command = hydra.main(config_path="../conf", config_name="config", version_base="1.3")(run_one)
+    command = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(run_one)
     try:
         command()
     except InputError as error:

@@ -9,6 +9,7 @@ os.environ.update(
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,6 +93,28 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, str]], Path]:
+    """A function that copies the checkout and adds files: {path: text}, none of them there yet."""
+
+    def copy(added: dict[str, str]) -> Path:
+        project = tmp_path_factory.mktemp("checkout")
+        for folder in ("bench", "conf", "sweeps", "hydra_plugins", "results/published"):
+            shutil.copytree(
+                PROJECT / folder,
+                project / folder,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+        shutil.copy(PROJECT / "pyproject.toml", project)
+        for path, text in added.items():
+            with (project / path).open("x", encoding="utf-8") as file:
+                file.write(text)
+        return project
+
+    return copy
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 import bench.training.finetune as finetuning
 from bench.errors import InputError
+from bench.evaluation.predictions import read
 from bench.experiment import run
 from bench.tracking.store import Store
 
@@ -77,8 +78,8 @@ def test_force_runs_again_and_the_newer_run_counts(small):
 def test_a_saved_adapter_is_evaluated_without_training(small, method):
     trained = run(small(f"method={method}"))
     loaded = run(small(f"method={method}", f"adapter={trained.folder / 'adapter'}"))
-    texts = [(r.folder / "predictions.jsonl").read_text() for r in (trained, loaded)]
-    assert texts[0] == texts[1]
+    made, remade = (read(r.folder / "predictions.jsonl") for r in (trained, loaded))
+    assert made and made == remade
     assert loaded.record["scores"] == trained.record["scores"]
     assert loaded.record["rows"]["train"] == 0 and loaded.record["seed"] is None
 

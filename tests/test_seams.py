@@ -6,14 +6,11 @@ main command.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
 SMALL = (
     "data.train=[mawps,SVAMP]",
     "data.tests=[mawps,SVAMP]",
@@ -107,28 +104,6 @@ def train_row(raw):
 TASK = Task(key="buttons", label="Buttons!", chance=12.5, train_row=train_row)
 ''',
 }
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A function that copies the checkout and adds files: {path: text}, none of them there yet."""
-
-    def copy(added):
-        project = tmp_path_factory.mktemp("checkout")
-        for folder in ("bench", "conf", "sweeps", "hydra_plugins", "results/published"):
-            shutil.copytree(
-                PROJECT / folder,
-                project / folder,
-                symlinks=True,
-                ignore=shutil.ignore_patterns("__pycache__"),
-            )
-        shutil.copy(PROJECT / "pyproject.toml", project)
-        for path, text in added.items():
-            with (project / path).open("x", encoding="utf-8") as file:
-                file.write(text)
-        return project
-
-    return copy
 
 
 def run(project, *arguments):

@@ -86,6 +86,15 @@ class ProblemSets:
     files: dict[str, str] = field(default_factory=dict)
     without_output: int = 0
 
+    def split(self, name: str) -> dict[str, list[Problem]]:
+        """The rows to evaluate on, by benchmark: of `test`, or of `validation`."""
+        if name == "test":
+            return self.tests
+        sets: dict[str, list[Problem]] = {}
+        for problem in self.validation:
+            sets.setdefault(problem.task, []).append(problem)
+        return sets
+
     @property
     def train_hash(self) -> str:
         """sha256 over the training and validation rows."""

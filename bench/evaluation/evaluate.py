@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +61,21 @@ def evaluate(
             append(path, too_long)
             predictions += too_long
             progress.update(len(too_long))
+            began = time.perf_counter()
             for batch in generate(model, tokenizer, prompts, protocol.max_new_tokens, batch_size):
+                # With each line, so that a resume knows what the lines before it took.
+                seconds = (time.perf_counter() - began) / len(batch)
                 made = [
-                    judge(key, g.index, problems[g.index], g.text, g.tokens, protocol)
+                    replace(
+                        judge(key, g.index, problems[g.index], g.text, g.tokens, protocol),
+                        seconds=seconds,
+                    )
                     for g in batch
                 ]
                 append(path, made)
                 predictions += made
                 progress.update(len(made))
+                began = time.perf_counter()
     return predictions
 
 

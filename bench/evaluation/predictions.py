@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 
@@ -23,6 +23,7 @@ class Prediction:
         formatted: whether the text has the answer's sentence.
         tokens: how many tokens were generated.
         reason: why the model was not asked (a prompt too long for its context), else None.
+        seconds: of generation: the row's share of its batch's wall time.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Prediction:
     formatted: bool
     tokens: int
     reason: str | None = None
+    seconds: float = field(default=0.0, compare=False)
 
 
 def read(path: Path) -> list[Prediction]:

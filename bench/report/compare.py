@@ -92,7 +92,7 @@ def compare(
         _beside(ours, paper, labels, {k: c.key for k, c in pairs.items()}, unlike, notes)
         for ours in rows
         for paper in theirs
-        if paper.method == ours.method
+        if paper.method == ours.method and paper.curvature in (None, ours.curvature)
     )
     return Comparison(
         numbering=published.numbering,

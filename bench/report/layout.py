@@ -64,7 +64,10 @@ def facts(table: Table) -> dict[str, str]:
     if trained:
         found["Trained on"] = _by_value((row.label, _training_rows(row)) for row in trained)
         found |= _settings("Training", [(row.label, row.train) for row in trained])
-        found |= _settings("Adapter", [(row.label, row.options) for row in trained])
+        options = [
+            (r.label, {k: v for k, v in r.options.items() if k != "curvature"}) for r in trained
+        ]
+        found |= _settings("Adapter", options)
     return found
 
 

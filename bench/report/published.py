@@ -24,6 +24,7 @@ class PublishedRow:
         origin: Where the paper has it from: `paper`, `reproduced`, `cited from ...`.
         values: Percent by column (benchmarks, averages and `params_percent`); None if not printed.
         missing: Why a column is None.
+        curvature: The paper's K, where the table has rows that differ by it.
         reference: True for a model that stands in the table for orientation only.
     """
 
@@ -32,6 +33,7 @@ class PublishedRow:
     origin: str
     values: dict[str, float | None]
     missing: dict[str, str] = field(default_factory=dict)
+    curvature: float | None = None
     reference: bool = False
 
 
@@ -131,7 +133,7 @@ def _published(name: str, content: Mapping[str, Any]) -> Published:
 
 def _row(row: Mapping[str, Any], columns: tuple[str, ...]) -> PublishedRow:
     who = f"row {row['base']}, {row['method']}"
-    facts = {"base", "method", "origin", "reference", "missing"}
+    facts = {"base", "method", "origin", "reference", "missing", "curvature"}
     unknown = set(row) - facts - set(columns)
     if unknown:
         raise ValueError(f"{who}: unknown {sorted(unknown)}, allowed: {', '.join(columns)}")
@@ -150,6 +152,7 @@ def _row(row: Mapping[str, Any], columns: tuple[str, ...]) -> PublishedRow:
         origin=row["origin"],
         values=values,
         missing=missing,
+        curvature=row.get("curvature"),
         reference=bool(row.get("reference", False)),
     )
 

@@ -9,7 +9,13 @@ from bench.report.names import method_label, method_rank
 Record = Mapping[str, Any]
 
 # Two runs that differ here did not answer the same question, so no table holds both.
-SHARED = ("model", "published_base", "data", "protocol")
+SHARED = {
+    "model": None,
+    "published_base": None,
+    "data": None,
+    "protocol": None,
+    "split": "test",
+}
 # What a run may choose for its machine without changing its result.
 MACHINE_ONLY = ("micro_batch_size", "workers", "validations", "checkpoint_minutes")
 
@@ -32,8 +38,8 @@ def select(records: Iterable[Record]) -> list[Record]:
     kept = list(unique.values())
     if not kept:
         raise ValueError("no finished runs to make a table of: run the sweep first, then report")
-    for field in SHARED:
-        counts = Counter(record.get(field) for record in kept)
+    for field, default in SHARED.items():
+        counts = Counter(record.get(field, default) for record in kept)
         if len(counts) > 1:
             found = ", ".join(
                 f"{value!r} in {runs} of {len(kept)} runs" for value, runs in counts.items()

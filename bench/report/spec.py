@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 FIGURES = ("accuracy", "gates")
+LISTS = ("outside_averages", "figures", "remarks")
 METRICS = {"accuracy": "Accuracy", "format_rate": "Format rate"}
 
 
@@ -24,6 +25,7 @@ class TableSpec:
         apart: Options of the methods that make rows of their own: for each option the values that
             a label names, by that name. Values without a name are the default, and not named.
         figures: Keys of `FIGURES`: pictures that go with the table.
+        remarks: What a reader must know, set under the table first.
 
     Raises:
         ValueError: A field has a value that cannot be used; the message says what can.
@@ -37,6 +39,7 @@ class TableSpec:
     published: str | None = None
     apart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     figures: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]+", str(self.name)) or str(self.name).startswith("."):
@@ -50,7 +53,7 @@ class TableSpec:
             raise ValueError(
                 f"table {self.name}: metric is {self.metric!r}, allowed: {', '.join(METRICS)}"
             )
-        for name in ("outside_averages", "figures"):
+        for name in LISTS:
             value = getattr(self, name)
             if isinstance(value, str):
                 raise ValueError(
@@ -61,7 +64,7 @@ class TableSpec:
                 f"table {self.name}: published figures are accuracies, metric is {self.metric!r}: "
                 "write metric: accuracy, or published: null"
             )
-        for name in ("outside_averages", "figures"):
+        for name in LISTS:
             object.__setattr__(self, name, tuple(getattr(self, name) or ()))
         for option, values in self.apart.items():
             if not isinstance(values, Mapping):

@@ -78,7 +78,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         metric=spec.metric,
         model=first["model"],
         published_base=base,
-        data=first["data"],
+        data=first["data"] + (", validation rows" if first.get("split") == "validation" else ""),
         protocol=first["protocol"],
         columns=columns,
         averages=AVERAGES if any(column.averaged for column in columns) else (),
@@ -87,6 +87,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         commits=dict(Counter((run.get("git") or {}).get("commit") or "unknown" for run in runs)),
         dirty=sum(bool((run.get("git") or {}).get("dirty")) for run in runs),
         notes=(
+            *spec.remarks,
             *_notes(rows, columns, spec.metric),
             *overlap_notes(runs, {column.key: column.label for column in columns}),
         ),

@@ -29,6 +29,11 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     values += [(f"accuracy/{name}", value, 0) for name, value in record["averages"].items()]
     values += [(f"parameters/{k}", float(v), 0) for k, v in record["parameters"].items()]
     values += [(f"seconds/{k}", v, 0) for k, v in record["seconds"].items() if v is not None]
+    trained = record["rows"]["train"] * (
+        record["train"]["epochs"] if record["rows"]["train"] else 0
+    )
+    asked = sum(score["n"] for score in record["scores"].values())
+    values += [("rows/trained", float(trained), 0), ("rows/asked", float(asked), 0)]
     training = record["training"]
     values += [("loss", loss, step) for step, loss in training.get("losses", [])]
     values += [("validation_loss", loss, step) for step, loss in training.get("validation", [])]
@@ -39,6 +44,19 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     if "padding" in training:
         values.append(("padding_share", training["padding"], 0))
     return values
+
+
+def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
+    """The ratios to LoRA and the medians in seconds of a measurement, by case, work and method."""
+    found = {}
+    for case in report["cases"]:
+        compiled = "_compiled" if case["compiled"] else ""
+        for work, methods in case["works"].items():
+            for method, timing in methods.items():
+                name = f"{case['case']}_{case['dtype']}{compiled}/{work}/{method}"
+                found[f"ratio/{name}"] = timing["ratio"]
+                found[f"seconds/{name}"] = timing["median"]
+    return found
 
 
 def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

@@ -12,7 +12,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,24 @@ from bench.tracking.record import metrics, tags
 
 METRIC_LIMIT = 500  # of the store's 1,000 that one call may carry
 PARAM_CHARACTERS = 6000  # the store's own limit for a parameter's value
+TIMED = {
+    "finetune": "seconds/finetune",
+    "evaluate": "seconds/evaluate",
+    "trained": "rows/trained",
+    "asked": "rows/asked",
+}
+PARENT = "mlflow.parentRunId"
+FAILURE, BEGAN = "failure", "began"  # tags: the traceback; when the run was last taken up
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a run stands: MLflow's status, when it was last taken up, and why it failed."""
+
+    run_id: str
+    status: str
+    began: str
+    failure: str
 
 
 class Store:
@@ -65,13 +84,89 @@ class Store:
         ended = f"attributes.end_time >= {round(since * 1000)}"
         return self._newest(identity, f"attributes.status = 'FINISHED' and {ended}")
 
-    def start(self, identity: str, name: str, params: Mapping[str, Any]) -> str:
+    def attempt(self, identity: str) -> Attempt | None:
+        """How the newest run with this identity stands; None where there is none."""
+        run_id = self._newest(identity)
+        if run_id is None:
+            return None
+        run = self.client.get_run(run_id)
+        tags = run.data.tags
+        began = tags.get(BEGAN, "")
+        return Attempt(run_id, run.info.status, began, tags.get(FAILURE, ""))
+
+    def sweep(self, identity: str, name: str, params: Mapping[str, Any]) -> str:
+        """The id of the run that stands for a sweep; its runs are that one's children.
+
+        Args:
+            identity: of the sweep. A sweep that is run again goes on in the same run.
+            name: what the dashboard calls it.
+            params: what it runs over.
+        """
+        run_id = self._newest(identity)
+        if run_id is None:
+            tags = {"identity": identity, "kind": "sweep"}
+            run_id = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
+        self._begin(run_id, params)
+        return run_id
+
+    def finish_sweep(
+        self, run_id: str, figures: Mapping[str, float], files: Iterable[Path], failure: str
+    ) -> None:
+        """Close a sweep's own run.
+
+        Args:
+            run_id: of the sweep.
+            figures: metrics by name.
+            files: tables and figures to keep with it.
+            failure: what went wrong; empty where all is well.
+        """
+        for path in files:
+            self.client.log_artifact(run_id, str(path))
+        self._log([(name, value, 0) for name, value in figures.items()], run_id)
+        if failure:
+            self.fail(run_id, "FAILED", failure)
+        else:
+            self.client.set_terminated(run_id, "FINISHED")
+
+    def keep(
+        self,
+        kind: str,
+        figures: Mapping[str, float],
+        tags: Mapping[str, str],
+        files: Iterable[Path],
+    ) -> str:
+        """Record a measurement that is no run: its figures and its files; return its id.
+
+        Args:
+            kind: what it is, also its name.
+            figures: metrics by name.
+            tags: what the dashboard filters by.
+            files: to keep with it.
+        """
+        run_id = self.client.create_run(
+            self.experiment, run_name=kind, tags={"kind": kind, **tags}
+        ).info.run_id
+        self._log([(name, value, 0) for name, value in figures.items()], run_id)
+        for path in files:
+            self.client.log_artifact(run_id, str(path))
+        self.client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def adopt(self, run_id: str, parent: str) -> None:
+        """Make a run the child of a sweep, where it is none yet."""
+        if PARENT not in self.client.get_run(run_id).data.tags:
+            self.client.set_tag(run_id, PARENT, parent)
+
+    def start(
+        self, identity: str, name: str, params: Mapping[str, Any], parent: str | None = None
+    ) -> str:
         """Begin a run, or take up the newest one with this identity that did not finish.
 
         Args:
             identity: of the run.
             name: what the dashboard calls it.
             params: its configuration, flat; what is logged already is left as it is.
+            parent: the id of the sweep that the run belongs to.
 
         Returns:
             The run's id.
@@ -81,18 +176,26 @@ class Store:
             run_id = self.client.create_run(
                 self.experiment, run_name=name, tags={"identity": identity}
             ).info.run_id
-        else:
-            self.client.update_run(run_id, status="RUNNING")
-        from mlflow.entities import Param
+        if parent:
+            self.adopt(run_id, parent)
+        self._begin(run_id, params)
+        return run_id
 
+    def _begin(self, run_id: str, params: Mapping[str, Any]) -> None:
+        """Mark a run as running, and log what is absent of its parameters: they can't change."""
+        from mlflow.entities import Param, RunTag
+
+        self.client.update_run(run_id, status="RUNNING")
         run = self.client.get_run(run_id)
-        if "failure" in run.data.tags:
-            self.client.delete_tag(run_id, "failure")
+        if FAILURE in run.data.tags:
+            self.client.delete_tag(run_id, FAILURE)
         there = run.data.params
         absent = {k: str(v)[:PARAM_CHARACTERS] for k, v in params.items() if k not in there}
-        if absent:
-            self.client.log_batch(run_id, params=[Param(k, v) for k, v in absent.items()])
-        return run_id
+        self.client.log_batch(
+            run_id,
+            params=[Param(k, v) for k, v in absent.items()],
+            tags=[RunTag(BEGAN, str(time.time()))],
+        )
 
     def finish(self, run_id: str, record: Mapping[str, Any], folder: Path) -> None:
         """Store the record and the run's files, and then, last, mark the run as finished.
@@ -103,8 +206,6 @@ class Store:
             folder: holds record.json, predictions.jsonl, and of a method that has them adapter/
                 and gates.png.
         """
-        from mlflow.entities import Metric
-
         for name in ("predictions.jsonl", "record.json", "gates.png"):
             if (folder / name).is_file():
                 self.client.log_artifact(run_id, str(folder / name))
@@ -112,12 +213,17 @@ class Store:
             self.client.log_artifacts(run_id, str(folder / "adapter"), "adapter")
         for key, value in tags(record).items():
             self.client.set_tag(run_id, key, value)
-        # One call for each metric would cost 26 ms.
+        self._log(metrics(record), run_id)
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def _log(self, values: Sequence[tuple[str, float, int]], run_id: str) -> None:
+        """Log (name, value, step): one call for each would cost 26 ms."""
+        from mlflow.entities import Metric
+
         now = round(time.time() * 1000)
-        entries = [Metric(name, value, now, step) for name, value, step in metrics(record)]
+        entries = [Metric(name, value, now, step) for name, value, step in values]
         for start in range(0, len(entries), METRIC_LIMIT):
             self.client.log_batch(run_id, metrics=entries[start : start + METRIC_LIMIT])
-        self.client.set_terminated(run_id, "FINISHED")
 
     def fail(self, run_id: str, status: str, reason: str) -> None:
         """Mark a run as FAILED or KILLED, with the reason.
@@ -126,11 +232,36 @@ class Store:
         fail is what its caller goes on to raise.
         """
         try:
-            self.client.set_tag(run_id, "failure", reason[-PARAM_CHARACTERS:])
+            self.client.set_tag(run_id, FAILURE, reason[-PARAM_CHARACTERS:])
             self.client.set_terminated(run_id, status)
         except Exception as error:
             first = str(error).splitlines()[0]
             print(f"the failure could not be recorded: {first}", file=sys.stderr)
+
+    def timings(self, tags: Mapping[str, str], count: int) -> list[dict[str, float]]:
+        """What the newest finished runs with these tags took, in seconds, and for how much work.
+
+        Returns:
+            For each run `finetune`, `evaluate` and `total` seconds, and the rows `trained` (once
+            for each pass) and `asked`; of runs that were never taken up again alone.
+        """
+        wanted = [f"tags.{key} = '{value}'" for key, value in tags.items()]
+        runs = self.client.search_runs(
+            [self.experiment],
+            " and ".join(["attributes.status = 'FINISHED'", *wanted]),
+            order_by=["attributes.end_time DESC"],
+            max_results=count,
+        )
+        found = []
+        for run in runs:
+            start, end = run.info.start_time / 1000, run.info.end_time / 1000
+            if float(run.data.tags.get(BEGAN, 0)) > start + 5:
+                continue
+            values = {"total": end - start}
+            for key, metric in TIMED.items():
+                values[key] = run.data.metrics.get(metric, 0.0)
+            found.append(values)
+        return found
 
     def record(self, run_id: str) -> dict[str, Any]:
         """The record of a finished run."""
@@ -138,10 +269,11 @@ class Store:
             path = self.client.download_artifacts(run_id, "record.json", folder)
             return json.loads(Path(path).read_text(encoding="utf-8"))
 
-    def _newest(self, identity: str, condition: str) -> str | None:
+    def _newest(self, identity: str, condition: str | None = None) -> str | None:
+        wanted = f"tags.identity = '{identity}'"
         runs = self.client.search_runs(
             [self.experiment],
-            f"tags.identity = '{identity}' and {condition}",
+            f"{wanted} and {condition}" if condition else wanted,
             order_by=["attributes.start_time DESC"],
             max_results=1,
         )

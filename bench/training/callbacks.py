@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -40,8 +41,13 @@ class Validate(Callback):
     Not Lightning's validation loop: its counters do not survive a resume within an epoch.
     """
 
-    def __init__(self, batches: list[dict[str, torch.Tensor]], times: int) -> None:
-        self.batches, self.times = batches, times
+    def __init__(
+        self,
+        batches: list[dict[str, torch.Tensor]],
+        times: int,
+        watch: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.batches, self.times, self.watch = batches, times, watch
         self.targets = sum(int((b["labels"][:, 1:] != IGNORED).sum()) for b in batches)
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
@@ -56,3 +62,5 @@ class Validate(Callback):
             )
         module.train()
         module.validation.append((step, loss / self.targets))
+        if self.watch is not None:
+            self.watch(*module.validation[-1])

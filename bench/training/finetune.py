@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,7 @@ def finetune(
     pad_id: int,
     checkpoints: Path | None = None,
     title: str = "fine-tuning",
+    watch: Callable[[int, float], None] | None = None,
 ) -> FineTuned:
     """Train the parameters of a model that require a gradient.
 
@@ -158,6 +160,8 @@ def finetune(
         pad_id: token id to pad with.
         checkpoints: folder of the state for a resume; a state found there is gone on from.
         title: what the progress is told under.
+        watch: called with (step, validation loss) whenever one is taken; what it raises ends the
+            training.
 
     Returns:
         What was done; the model is trained in place and left in eval mode.
@@ -192,7 +196,7 @@ def finetune(
         callbacks=[
             ShowProgress(title),
             # The order matters: a saved state has the validation that was due at its step.
-            *([Validate(held_out, settings.validations)] if held_out else []),
+            *([Validate(held_out, settings.validations, watch)] if held_out else []),
             *([SaveState(state, settings.checkpoint_minutes)] if state else []),
         ],
     )

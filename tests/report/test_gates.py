@@ -44,6 +44,7 @@ def test_gates_are_metrics_of_the_start_and_the_end():
         "averages": {},
         "parameters": {},
         "seconds": {},
+        "rows": {"train": 0},
         "training": {"gates": {"start": GATES, "end": GATES}, "steps": 40},
     }
     found = {(name, step): value for name, value, step in metrics(record)}

@@ -17,10 +17,12 @@ RECORD = {
     "data": "synthetic",
     "protocol": "fast",
     "device": "cpu",
-    "scores": {"mawps": {"accuracy": 50.0, "format_rate": 90.0, "too_long": 0}},
+    "scores": {"mawps": {"accuracy": 50.0, "format_rate": 90.0, "too_long": 0, "n": 12}},
     "averages": {"micro": 50.0, "macro": 50.0},
     "parameters": {"trainable": 10, "total": 100},
     "seconds": {"finetune": 1.5, "evaluate": None},
+    "rows": {"train": 40},
+    "train": {"epochs": 2.5},
     "training": {"losses": [(0, 2.0), (5, 1.0)], "validation": [(5, 1.1)], "padding": 0.25},
     "git": {"commit": "abc", "dirty": False},
 }
@@ -55,6 +57,7 @@ def test_metrics_tags_and_adapter_are_in_the_store(store, tmp_path):
     data = store.client.get_run(run_id).data
     assert data.metrics["accuracy/mawps"] == 50.0 and data.metrics["padding_share"] == 0.25
     assert "seconds/evaluate" not in data.metrics
+    assert data.metrics["rows/trained"] == 100.0 and data.metrics["rows/asked"] == 12.0
     assert data.tags["method"] == "lora" and data.tags["git_commit"] == "abc"
     history = store.client.get_metric_history(run_id, "loss")
     assert [(m.step, m.value) for m in history] == [(0, 2.0), (5, 1.0)]

@@ -1,0 +1,7 @@
+"""Sweeps: many runs behind one command, planned, launched, survived, and laid out as a table.
+
+    params -> jobs (composed, looked up) -> launch -> records -> table, figures, the sweep's own run
+
+`grid` runs all combinations, `search` lets Optuna choose, `tuned` searches for each method and
+then compares the winners. Hydra finds the three in hydra_plugins/.
+"""

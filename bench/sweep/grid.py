@@ -1,0 +1,77 @@
+"""The grid behind `-m` and `+sweep=NAME`: every combination, each different run once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobStatus
+
+from bench.errors import Failure, InputError
+from bench.sweep.show import Wanted
+from bench.sweep.sweeper import Ending, RunSweeper, swept
+
+if TYPE_CHECKING:
+    from bench.sweep.jobs import Planner
+
+
+class GridSweeper(RunSweeper):
+    """`hydra/sweeper=grid`, the default."""
+
+    def carry_out(
+        self, overrides: Sequence[Override], planner: Planner, table: Wanted
+    ) -> list[dict[str, Any]]:
+        """Plan every combination, and run those that are not on record."""
+        from bench.sweep.jobs import different
+        from bench.sweep.plan import tell_plan
+
+        combined = planner.jobs(combinations(overrides))
+        jobs = different(combined)
+        over = f" over {', '.join(swept(overrides))}" if swept(overrides) else ""
+        print(
+            f"{len(combined)} combinations{over}, {len(jobs)} different runs, "
+            f"{sum(job.found for job in jobs)} on record already",
+            flush=True,
+        )
+        store = planner.store(jobs[0].experiment)
+        if self.config.plan:
+            tell_plan(jobs, store, self.config)
+            return []
+        missing = [job for job in jobs if job.record is None]
+        name = table.spec.name if table.folder else "grid"
+        launch = self.begin(store, (job.identity for job in jobs), name, len(missing))
+        began = time.perf_counter()
+        launch.run(missing, tries=1 + self.max_retries)
+        return self.end(launch, jobs, began, table, Ending())
+
+    def run_action(self, overrides: Sequence[Override]) -> list[dict[str, Any]]:
+        """Run an action that leaves no records with every combination."""
+        jobs = combinations(overrides)
+        returns = self.launcher.launch(jobs, initial_job_idx=0)
+        failed = [
+            (" ".join(job), result._return_value)
+            for job, result in zip(jobs, returns, strict=True)
+            if result.status != JobStatus.COMPLETED
+        ]
+        if failed:
+            lines = [f"  {told}: {type(error).__name__}: {error}" for told, error in failed]
+            refused = all(isinstance(error, InputError) for _, error in failed)
+            kind = InputError if refused and len(failed) == len(jobs) else Failure
+            raise kind("\n".join([f"{len(failed)} of {len(jobs)} failed:", *lines]))
+        return [result.return_value for result in returns]
+
+
+def combinations(overrides: Sequence[Override]) -> list[list[str]]:
+    """The overrides of every combination.
+
+    Raises:
+        HydraException: something is swept over that can't be counted up, an interval.
+    """
+    # Not a base class: Hydra executes its own plugins' modules anew when it looks for plugins,
+    # and a class of the first execution is no subclass of the second's.
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    (found,) = BasicSweeper.split_arguments(list(overrides), max_batch_size=None)
+    return found

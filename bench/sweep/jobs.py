@@ -1,0 +1,144 @@
+"""The runs of a sweep before and after they are launched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from bench.config import Experiment, read_experiment
+from bench.errors import InputError
+from bench.experiment import look_up, open_store
+from bench.tracking.store import Attempt, Store
+
+
+@dataclass
+class Job:
+    """One combination of a sweep.
+
+    Attributes:
+        overrides: of the command line, KEY=VALUE.
+        told: those of them that tell it from the others of its sweep.
+        experiment: what they compose to.
+        identity: of the run.
+        folder: results/runs/<id>/.
+        rows: of training and of the split that is evaluated.
+        last: how the run was left when it was last tried; None where it never was.
+        record: of the finished run; None as long as there is none.
+        found: whether it was on record before the sweep came to it.
+        failure: why it has no record, in one line.
+        refused: whether it failed for what it was given, so that trying again is no use.
+        pruned: whether it was given up early, which is no failure.
+    """
+
+    overrides: list[str]
+    told: str
+    experiment: Experiment
+    identity: str
+    folder: Path
+    rows: tuple[int, int]
+    last: Attempt | None = None
+    record: dict[str, Any] | None = None
+    found: bool = False
+    failure: str | None = None
+    refused: bool = False
+    pruned: bool = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether trying it, again perhaps, is of use."""
+        return self.record is None and not self.refused and not self.pruned
+
+
+@dataclass
+class Planner:
+    """Composes combinations and looks up what is known of them.
+
+    Attributes:
+        hydra_context: what Hydra composes with.
+        config: the sweep's own.
+        began: when the command began, seconds since the epoch: under `force` only runs that
+            finished after it count.
+    """
+
+    hydra_context: HydraContext
+    config: DictConfig
+    began: float
+    stores: dict[tuple[Any, ...], Store] = field(default_factory=dict)
+
+    def job(self, overrides: Sequence[str], told: Sequence[str]) -> Job:
+        """The job of a combination.
+
+        Args:
+            overrides: KEY=VALUE.
+            told: those of them that tell it from the others.
+
+        Raises:
+            InputError: the combination can't be run.
+        """
+        loader = self.hydra_context.config_loader
+        composed = loader.load_sweep_config(self.config, list(overrides))
+        plain = OmegaConf.to_container(without_hydra(composed), resolve=True, throw_on_missing=True)
+        experiment = read_experiment(plain)  # type: ignore[arg-type]
+        prepared, outcome, last = look_up(experiment, self.store(experiment), self.began)
+        evaluated = prepared.problems.split(experiment.evaluation.split)
+        return Job(
+            overrides=list(overrides),
+            told=" ".join(told) or "(as configured)",
+            experiment=experiment,
+            identity=prepared.identity,
+            folder=prepared.folder,
+            rows=(len(prepared.problems.train), sum(map(len, evaluated.values()))),
+            last=last,
+            record=outcome.record if outcome else None,
+            found=outcome is not None,
+        )
+
+    def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
+        """The jobs of all combinations.
+
+        Raises:
+            InputError: some can't be run; all of them are named.
+        """
+        jobs, refused = [], []
+        listed = [list(overrides) for overrides in combinations]
+        shared = set(listed[0]).intersection(*listed) if len(listed) > 1 else set()
+        for overrides in listed:
+            told = [override for override in overrides if override not in shared]
+            try:
+                jobs.append(self.job(overrides, told))
+            except InputError as error:
+                refused.append((" ".join(told), error))
+        if refused:
+            lines = [f"  {told}: {error}".replace("  : ", "  ") for told, error in refused]
+            what = "combinations" if len(refused) > 1 else "combination"
+            raise InputError("\n".join([f"{len(refused)} {what} can't be run:", *lines]))
+        return jobs
+
+    def store(self, experiment: Experiment) -> Store:
+        """The tracking store of an experiment, opened once."""
+        key = (experiment.results, experiment.tracking.uri, experiment.tracking.experiment)
+        if key not in self.stores:
+            self.stores[key] = open_store(experiment)
+        return self.stores[key]
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A composed configuration less Hydra's own part, whose values are set only in a job."""
+    copy = config.copy()
+    OmegaConf.set_readonly(copy, False)
+    OmegaConf.set_struct(copy, False)
+    copy.pop("hydra", None)
+    return copy
+
+
+def different(jobs: Iterable[Job]) -> list[Job]:
+    """One job for each run: a curvature makes no second run of a method that has none."""
+    unique: dict[str, Job] = {}
+    for job in jobs:
+        unique.setdefault(job.identity, job)
+    return list(unique.values())

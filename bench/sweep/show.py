@@ -1,0 +1,93 @@
+"""What a sweep prints and writes: its table, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.report import Published, TableSpec
+    from bench.sweep.jobs import Job
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The table of a sweep; without a folder it is shown and not written."""
+
+    spec: TableSpec
+    published: Published | None
+    folder: Path | None
+
+
+def wanted_table(config: DictConfig) -> Wanted:
+    """The table that a sweep file's `table:` asks for.
+
+    Read before anything runs. A grid without a sweep file has a table too, shown but not written.
+
+    Raises:
+        InputError: the spec or the published figures that it names can't be used.
+    """
+    from bench.config import results_folder
+    from bench.report import TableSpec, load_published
+
+    named = OmegaConf.select(config, "table")
+    if named is None:
+        return Wanted(TableSpec(name="sweep", title="Runs of this sweep"), None, None)
+    try:
+        spec = TableSpec.from_mapping(OmegaConf.to_container(named))
+        published = load_published(spec.published) if spec.published else None
+    except ValueError as error:
+        raise InputError(f"table: {error}") from error
+    return Wanted(spec, published, results_folder(config.tracking.folder) / "tables")
+
+
+def show_table(
+    records: list[dict[str, Any]], wanted: Wanted, remarks: Sequence[str]
+) -> tuple[list[Path], str | None]:
+    """Print the runs of a sweep as a table and write it, where there is a folder to write it to.
+
+    Args:
+        records: of finished runs.
+        wanted: the table.
+        remarks: lines to set under it.
+
+    Returns:
+        What was written, and why a table that was to be written can't be made.
+    """
+    from bench.report import build, draw, print_table, write
+
+    spec, folder = wanted.spec, wanted.folder
+    try:
+        table = build(records, spec, wanted.published)
+    except ValueError as error:
+        print(f"no table: {error}")
+        problem = f"the table {spec.name} can't be made of these runs: {error}"
+        return [], problem if folder else None
+    table = replace(table, notes=(*remarks, *table.notes))
+    print_table(table)
+    if folder is None:
+        return [], None
+    paths = [*write(table, folder), *draw(table, records, spec, folder.parent / "figures")]
+    for path in paths:
+        print(path)
+    return paths, None
+
+
+def tell_failures(failed: Sequence[Job]) -> str:
+    """What failed and why, and where the traceback is; empty where nothing did."""
+    if not failed:
+        return ""
+    lines = [f"{len(failed)} run{'s' if len(failed) > 1 else ''} failed:"]
+    for job in failed:
+        lines.append(f"  {job.told}: {job.failure}")
+        trace = job.folder / "failure.txt"
+        if trace.is_file():
+            lines.append(f"    {trace}")
+    lines.append("the same command tries them again, and repeats nothing that is on record")
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""A study as a list of work that several processes share."""
+
+import multiprocessing
+import time
+
+import pytest
+from filelock import FileLock
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from bench.errors import InputError
+from bench.sweep.space import SAMPLERS, make_sampler, read_space
+from bench.sweep.study import Trials, Worker, open_storage, open_study
+
+POINTS = 12
+
+
+def make_trials(url, folder, worker_of=None, name="study", max_retries=1, grid=True, count=POINTS):
+    """The study and its trials as a process sees them that has just begun."""
+    words = [f"x=range({count})"] if grid else ["x=interval(0.0,1.0)"]
+    space = read_space(OverridesParser.create().parse_overrides(words), grid)
+    study = open_study(url, name, ["minimize"], {"space": space.words}, folder / "lock")
+    points = space.points() if grid else None
+    worker = worker_of or Worker(study)
+    sampler = {"_target_": SAMPLERS["grid" if grid else "random"], "seed": 0}
+    choose = lambda turn: make_sampler(sampler, turn)  # noqa: E731
+    return Trials(study, space, points, count, max_retries, worker, folder / "lock", choose)
+
+
+@pytest.fixture(params=["sqlite", "journal"])
+def url(request, tmp_path):
+    ends = {"sqlite": "sqlite:///{}/study.db", "journal": "journal:///{}/study.journal"}
+    return ends[request.param].format(tmp_path)
+
+
+def work_off(url, folder, done):
+    """What a worker process does: take trials until there are none."""
+    trials = make_trials(url, folder)
+    with trials.worker:
+        while (trial := trials.take()) is not None:
+            time.sleep(0.01)
+            with FileLock(folder / "done.lock"), done.open("a") as file:
+                file.write(f"{trial.params['x']}\n")
+            trials.complete(trial, [float(trial.params["x"])], "")
+
+
+def take_and_die(url, folder):
+    """A worker that is killed while it has a trial."""
+    trials = make_trials(url, folder)
+    trials.study.set_user_attr(f"alive {trials.worker.name}", time.time())
+    trials.take()
+
+
+def in_processes(target, *arguments, count=1):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=target, args=arguments) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * count
+
+
+def test_processes_on_one_study_run_each_point_once(url, tmp_path):
+    in_processes(work_off, url, tmp_path, tmp_path / "done", count=3)
+    done = (tmp_path / "done").read_text().split()
+    assert sorted(done, key=int) == [str(x) for x in range(POINTS)]
+    study = make_trials(url, tmp_path).study
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * POINTS
+
+
+def test_a_trial_whose_process_died_is_taken_up_again(url, tmp_path):
+    in_processes(take_and_die, url, tmp_path)
+    trials = make_trials(url, tmp_path)
+    with trials.worker:
+        assert trials.take().params == {"x": "0"}
+        assert trials.take().params == {"x": "1"}
+    assert [trial.state.name for trial in trials.study.trials] == ["FAIL", "RUNNING", "RUNNING"]
+
+
+def test_a_trial_that_is_given_back_is_the_next(url, tmp_path):
+    trials = make_trials(url, tmp_path, max_retries=0)
+    with trials.worker:
+        trials.give_back(trials.take())
+        assert trials.take().params == {"x": "0"}
+
+
+def test_a_failed_point_is_tried_again_so_often_and_in_a_later_command_anew(url, tmp_path):
+    trials = make_trials(url, tmp_path, max_retries=1, count=1)
+    with trials.worker:
+        for _ in range(2):
+            trials.fail(trials.take(), "loss is nan")
+        assert trials.take() is None
+    later = make_trials(url, tmp_path, max_retries=1, count=1)
+    with later.worker:
+        assert later.take().params == {"x": "0"}
+
+
+def test_a_refused_point_is_not_tried_again(url, tmp_path):
+    trials = make_trials(url, tmp_path, max_retries=3, count=1)
+    with trials.worker:
+        trials.fail(trials.take(), "r is too large", final=True)
+        assert trials.take() is None
+
+
+def test_a_sampler_is_asked_for_so_many_trials_in_all(url, tmp_path):
+    trials = make_trials(url, tmp_path, grid=False, count=3)
+    with trials.worker:
+        for _ in range(2):
+            trials.complete(trials.take(), [1.0], "")
+    later = make_trials(url, tmp_path, grid=False, count=3)
+    with later.worker:
+        later.complete(later.take(), [1.0], "")
+        assert later.take() is None
+    assert len({trial.params["x"] for trial in later.study.trials}) == 3
+
+
+def test_a_lost_trial_of_a_sampler_keeps_its_point(url, tmp_path):
+    trials = make_trials(url, tmp_path, grid=False, count=2)
+    with trials.worker:
+        lost = trials.take()
+        trials.give_back(lost)
+        assert trials.take().params == lost.params
+
+
+def test_a_study_of_another_search_is_refused(url, tmp_path):
+    make_trials(url, tmp_path, name="mine")
+    with pytest.raises(InputError, match=r"of another search \(space: .*study_name"):
+        make_trials(url, tmp_path, name="mine", count=5)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "no address of a database"),
+        ("sqlite:////nowhere/at/all.db", "can't be used"),
+        ("journal:////nowhere/at/all.journal", "can't be used"),
+        ("oracle://host/db", "no address of a database|its driver is missing"),
+    ],
+)
+def test_a_storage_that_cannot_be_reached_is_refused(url, message):
+    with pytest.raises(InputError, match=message):
+        open_storage(url)

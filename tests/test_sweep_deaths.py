@@ -1,0 +1,112 @@
+"""Sweeps whose runs fail, and sweeps that are killed: nothing is lost, nothing is done twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.tracking.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+POISON = '''\
+"""LoRA, but a run comes to a bad end when the base is measured."""
+
+import os
+import signal
+
+from bench.methods import lora
+
+
+def config(options):
+    return lora.config({"r": 4, "target_modules": ["q_proj"]})
+
+
+def calibrated(base, options, prompts):
+    if options["end"] == "raise":
+        raise FloatingPointError("a poisoned run")
+    if options["end"] == "allocate":
+        bytearray(10**15)
+    if options["end"] == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGKILL)
+'''
+ENDS = ("raise", "allocate", "exit", "kill")
+
+
+def test_runs_that_die_are_named_and_the_others_finish(checkout, small):
+    files = {"bench/methods/poison.py": POISON}
+    for end in ENDS:
+        files[f"conf/method/poison_{end}.yaml"] = (
+            f"name: poison_{end}\nmodule: poison\ntrained: true\nend: {end}\nlr: {{tiny: 1e-3}}\n"
+        )
+    project = checkout(files)
+    methods = ",".join(["none", *(f"poison_{end}" for end in ENDS), "lora"])
+    result = subprocess.run(
+        [sys.executable, "bench/run.py", "-m", f"method={methods}", *small,
+         "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+        cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert result.returncode == 1, result.stderr
+    assert "2 done now, 0 on record already, 4 failed" in result.stdout
+    for end, reason in (
+        ("raise", "FloatingPointError: a poisoned run"),
+        ("allocate", "MemoryError"),
+        ("exit", "its process ended without a word"),
+        ("kill", "SIGKILL"),
+    ):
+        (line,) = [line for line in result.stderr.splitlines() if f"=poison_{end}:" in line]
+        assert reason in line
+    records = [json.loads(p.read_text()) for p in project.glob("results/runs/*/record.json")]
+    assert {record["method"] for record in records} == {"none", "lora"}
+    store = Store(project / "results", None, "hyplora-bench")
+    runs = store.client.search_runs([store.experiment])
+    states = [run.info.status for run in runs if run.data.tags.get("kind") != "sweep"]
+    assert sorted(states) == ["FAILED"] * 4 + ["FINISHED"] * 2
+
+
+def scores(results):
+    records = [json.loads(path.read_text()) for path in results.glob("runs/*/record.json")]
+    return sorted((r["curvature"], r["seed"], json.dumps(r["scores"])) for r in records)
+
+
+def test_a_search_killed_again_and_again_ends_as_one_left_alone(tmp_path, small):
+    sweep = (sys.executable, "bench/run.py", "+sweep=curvature", *small)
+    project = Path(__file__).resolve().parent.parent
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    subprocess.run(
+        [*sweep, f"tracking.folder={undisturbed}"], cwd=project, env=ENVIRONMENT, check=True,
+        stdout=subprocess.DEVNULL, timeout=300,
+    )  # fmt: skip
+    for finished in (1, 4, 8):
+        process = subprocess.Popen(
+            [*sweep, f"tracking.folder={killed}"], cwd=project, env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        limit = time.monotonic() + 200
+        while len(list(killed.glob("runs/*/record.json"))) < finished:
+            assert process.poll() is None and time.monotonic() < limit
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    result = subprocess.run(
+        [*sweep, f"tracking.folder={killed}"], cwd=project, env=ENVIRONMENT, check=True,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert "0 failed" in result.stdout
+    assert len(scores(killed)) == 12 and scores(killed) == scores(undisturbed)
+    store = Store(killed, None, "hyplora-bench")
+    runs = store.client.search_runs([store.experiment])
+    children = [run for run in runs if run.data.tags.get("kind") != "sweep"]
+    (parent,) = [run for run in runs if run.data.tags.get("kind") == "sweep"]
+    assert [run.info.status for run in children] == ["FINISHED"] * 12
+    assert len({run.data.tags["identity"] for run in children}) == 12
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert parent.data.metrics["runs/finished"] == 12
