@@ -24,6 +24,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import Failure, InputError, Terminated, unknown
+from bench.launchers import EXTRAS, missing_extra
 from bench.sweep.launch import place_in_sweep
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -83,9 +84,14 @@ def configuration_error(error: Exception) -> str | None:
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
 
-    if isinstance(error, MissingConfigException) and error.options:
+    if isinstance(error, MissingConfigException):
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return str(unknown(group or "configuration", name, error.options))
+        launcher = group == "hydra/launcher"
+        if launcher and name in EXTRAS:
+            return str(missing_extra(name))
+        if error.options:
+            known = {*error.options, *EXTRAS} if launcher else error.options
+            return str(unknown(group or "configuration", name, known))
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = error.__cause__
         return str(error) if cause is None else f"{error}\n{cause}"

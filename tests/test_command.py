@@ -57,6 +57,8 @@ def test_the_command_line_imports_nothing_heavy():
         (["+sweep=curvature", "train.validations=0"], "no validation loss"),
         (["+sweep=tuned", "method=lora,prefix"], "Did you mean"),
         (["evaluation.split=validation", "method=none"], "trains nothing"),
+        (["-m", "hydra/launcher=joblob"], "Did you mean joblib"),
+        (["-m", "hydra/launcher=submitit_locl"], "Did you mean submitit_local"),
         (["action=efficiency", "action.cases=[tinny]"], "Did you mean tiny"),
         (["action=efficiency", "action.file=/nowhere"], "can't be read"),
         (["action=pretrain", "action.phases=[{steps: 1, copies: 1}]"], "kind of row"),
