@@ -25,6 +25,7 @@ from bench.errors import InputError, Pruned
 from bench.files import write_json, write_text
 from bench.models.settings import check_folder, content_hash, folder_hash
 from bench.report.gates import draw_gates
+from bench.tracking.backend import without_password
 from bench.tracking.record import flat
 from bench.tracking.store import Attempt, Store
 
@@ -120,7 +121,9 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
         if experiment.force and (prepared.folder / "record.json").exists():
             _start_afresh(prepared.folder)
         parent = experiment.tracking.parent
-        run_id = store.start(prepared.identity, experiment.name, flat(asdict(experiment)), parent)
+        run_id = store.start(
+            prepared.identity, experiment.name, flat(_settings(experiment)), parent
+        )
         failure = prepared.folder / "failure.txt"
         failure.unlink(missing_ok=True)
         try:
@@ -321,7 +324,7 @@ def _record(
         "training": training,
         "overlap": asdict(prepared.overlap) if prepared.overlap else None,
         "options": experiment.method.options,
-        "config": asdict(experiment),
+        "config": _settings(experiment),
         "train": asdict(experiment.train) | {"precision": prepared.precision},
         "hashes": prepared.hashes,
         "files": prepared.problems.files,
@@ -329,6 +332,13 @@ def _record(
         "git": git_state(PROJECT),
         "device": device_name(pick_device()),
     }
+
+
+def _settings(experiment: Experiment) -> dict[str, Any]:
+    """The settings as they are recorded, for all to see who read the record."""
+    settings = asdict(experiment)
+    settings["tracking"]["uri"] = without_password(experiment.tracking.uri)
+    return settings
 
 
 def _names(experiment: Experiment) -> dict[str, str | None]:

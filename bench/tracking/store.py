@@ -1,4 +1,4 @@
-"""The record of runs: MLflow on sqlite in the results folder, or an MLflow server.
+"""The record of runs: MLflow on sqlite in the results folder, on PostgreSQL, or behind a server.
 
 A run's record (`record.json`, metrics, parameters, predictions, adapter) is complete: every
 table can be made again from the store alone.
@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from bench.tracking.backend import backend
 from bench.tracking.record import metrics, tags
 
 METRIC_LIMIT = 500  # of the store's 1,000 that one call may carry
@@ -50,9 +49,12 @@ class Store:
         """Open the store, and make it where it isn't there yet.
 
         Args:
-            folder: the results folder; sqlite and artifacts are kept there unless a uri is given.
-            uri: of an MLflow server, or None.
+            folder: the results folder; sqlite and artifacts are kept there.
+            uri: of an MLflow server, which keeps the artifacts, too, or of PostgreSQL; or None.
             experiment: its name in the store.
+
+        Raises:
+            InputError: the uri is of another kind, or nothing answers there.
         """
         # MLflow reports its own use to a server of its makers unless told not to.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -61,18 +63,12 @@ class Store:
 
         for noisy in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        place = backend(folder.resolve(), uri)
         folder.mkdir(parents=True, exist_ok=True)
-        self.uri = uri or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
-        artifacts = None if uri else (folder.resolve() / "artifacts").as_uri()
-        # Two processes on a fresh database break its migration: the first one makes it alone.
-        with FileLock(folder / "mlflow.lock"):
+        self.uri = place.uri
+        with place.making():
             self.client = MlflowClient(self.uri)
-            found = self.client.get_experiment_by_name(experiment)
-            self.experiment = (
-                found.experiment_id
-                if found
-                else self.client.create_experiment(experiment, artifact_location=artifacts)
-            )
+            self.experiment = self._experiment(experiment, place.artifacts)
 
     def finished(self, identity: str, since: float = 0.0) -> str | None:
         """The id of the newest finished run with this identity, or None.
@@ -268,6 +264,21 @@ class Store:
         with tempfile.TemporaryDirectory() as folder:
             path = self.client.download_artifacts(run_id, "record.json", folder)
             return json.loads(Path(path).read_text(encoding="utf-8"))
+
+    def _experiment(self, name: str, artifacts: str | None) -> str:
+        from mlflow import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        try:
+            return self.client.create_experiment(name, artifact_location=artifacts)
+        except MlflowException:
+            # Another machine's process asked the same server for it in between?
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return found.experiment_id
 
     def _newest(self, identity: str, condition: str | None = None) -> str | None:
         wanted = f"tags.identity = '{identity}'"

@@ -1,0 +1,130 @@
+"""Where the record of runs is kept: sqlite in the results folder, PostgreSQL, an MLflow server."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from bench.errors import InputError, unknown
+
+SCHEMES = ("http", "https", "postgresql", "sqlite")
+PROBE_SECONDS = 30
+# Of PostgreSQL's advisory locks, which all users of a database share: any number will do, if all of
+# ours take the same one.
+MAKING = 2410_04010
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A place for the record.
+
+    Attributes:
+        uri: what MLflow opens.
+        artifacts: where files go that belong to runs; None where a server sees to them.
+        lock: held, beside the database's own, while its tables are made.
+    """
+
+    uri: str
+    artifacts: str | None
+    lock: Path
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Held while tables and experiment are made: two at once break each other's migration.
+
+        Raises:
+            InputError: the backend can't be reached.
+        """
+        remote = {"postgresql": _advisory_lock, "http": _answering, "https": _answering}
+        with FileLock(self.lock), remote.get(scheme(self.uri), nullcontext)(self.uri):
+            yield
+
+
+def backend(folder: Path, uri: str | None) -> Backend:
+    """The backend that `tracking.uri` names.
+
+    Args:
+        folder: the results folder, absolute.
+        uri: `postgresql://...`, `http://HOST:PORT`, `sqlite:///FILE`, or None for sqlite in the
+            folder.
+
+    Raises:
+        InputError: a uri of another kind.
+    """
+    lock = folder / "mlflow.lock"
+    if uri is not None and scheme(uri) not in SCHEMES:
+        raise unknown("kind of tracking.uri", scheme(uri), SCHEMES)
+    uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
+    served = scheme(uri).startswith("http")
+    return Backend(uri, None if served else (folder / "artifacts").as_uri(), lock)
+
+
+def scheme(uri: str) -> str:
+    """`postgresql` of `postgresql+psycopg://...`."""
+    return urllib.parse.urlsplit(uri).scheme.split("+")[0]
+
+
+def without_password(uri: str | None) -> str | None:
+    """A uri as it may be shown and recorded."""
+    if uri is None:
+        return None
+    parts = urllib.parse.urlsplit(uri)
+    if parts.password is None:
+        return uri
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}").geturl()
+
+
+@contextmanager
+def _advisory_lock(uri: str) -> Iterator[None]:
+    """PostgreSQL's own lock: workers on other machines need not share a folder with this one."""
+    import sqlalchemy
+
+    try:
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+        connection = engine.connect()
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "tracking.uri=postgresql://... needs the extra [postgres]: "
+            ".venv/bin/pip install -e '.[postgres]'"
+        ) from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise _unreachable(uri, getattr(error, "orig", None) or error) from error
+    with connection:
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": MAKING})
+        yield  # the lock goes with the connection
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    """Any answer will do. MLflow itself would try for minutes, and end in a page of traceback."""
+    parts = urllib.parse.urlsplit(uri)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    try:
+        urllib.request.urlopen(f"{bare.rstrip('/')}/health", timeout=PROBE_SECONDS).close()
+    except urllib.error.HTTPError:
+        pass
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        # Whether a certificate will do is for MLflow's own settings to say.
+        if not isinstance(reason, ssl.SSLError):
+            raise _unreachable(uri, reason) from error
+    yield
+
+
+def _unreachable(uri: str, reason: object) -> InputError:
+    told = " ".join(str(reason).split())
+    return InputError(
+        f"tracking.uri={without_password(uri)} can't be reached: {told}. "
+        "docs/scale-out.md has the commands that start one; tracking.uri=null keeps the record in "
+        "the results folder"
+    )

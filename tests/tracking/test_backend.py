@@ -1,0 +1,100 @@
+"""The record under several processes at once, on each of its backends."""
+
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from bench.errors import InputError
+from bench.tracking.backend import backend, without_password
+from bench.tracking.store import Store
+
+# What a run does with the record, many times over and with nothing in between.
+HAMMER = """
+import sys, pathlib
+from bench.tracking.store import Store
+folder, uri, worker, runs = sys.argv[1:]
+store = Store(pathlib.Path(folder), uri or None, "hammer")
+for number in range(int(runs)):
+    identity = f"{worker}-{number}"
+    assert store.finished(identity) is None
+    run = store.start(identity, identity, {f"setting{i}": i for i in range(40)})
+    store.fail(run, "FAILED", "for once")
+    assert store.start(identity, identity, {"one_more": 1}) == run
+    from mlflow.entities import Metric
+    store.client.log_batch(run, metrics=[Metric("loss", i, 0, i) for i in range(100)])
+    store.client.set_terminated(run, "FINISHED")
+"""
+
+
+def hammer(folders, uri, runs):
+    """The ids of all runs after a process for each folder made `runs` of them; none may fail."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", HAMMER, str(folder), uri or "", str(worker), str(runs)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for worker, folder in enumerate(folders)
+    ]
+    told = "".join(process.communicate(timeout=200)[0] for process in processes)
+    assert [process.returncode for process in processes] == [0] * len(folders), told
+    assert "locked" not in told and "OperationalError" not in told
+    store = Store(folders[0], uri, "hammer")
+    return {store.finished(f"{w}-{n}") for w in range(len(folders)) for n in range(runs)}
+
+
+def test_two_processes_on_sqlite_lose_nothing_and_are_never_locked_out(tmp_path):
+    found = hammer([tmp_path, tmp_path], None, runs=12)
+    assert None not in found and len(found) == 24
+
+
+def test_four_processes_make_a_fresh_postgresql_at_once_and_lose_nothing(tmp_path, postgres_url):
+    folders = [tmp_path / str(worker) for worker in range(4)]  # as on machines that share none
+    found = hammer(folders, fresh_database(postgres_url), runs=6)
+    assert None not in found and len(found) == 24
+
+
+def fresh_database(url):
+    import sqlalchemy
+
+    name = f"test_{uuid.uuid4().hex}"
+    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return url.rpartition("/")[0] + f"/{name}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("http://127.0.0.1:9", "can't be reached"),
+        ("postgres://127.0.0.1/x", "Did you mean postgresql"),
+        ("results/mlflow.db", "unknown kind of tracking.uri"),
+    ],
+)
+def test_a_record_that_cannot_be_opened_says_so_at_once(tmp_path, uri, message):
+    with pytest.raises(InputError, match=message):
+        Store(tmp_path, uri, "test")
+
+
+def test_postgresql_that_does_not_answer_is_told_of_without_its_password(tmp_path, postgres_url):
+    with pytest.raises(InputError, match="can't be reached") as caught:
+        Store(tmp_path, "postgresql://user:secret@127.0.0.1:9/runs", "test")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_is_not_shown():
+    assert without_password("postgresql://u:p:w@h:1/d?x=1") == "postgresql://u:***@h:1/d?x=1"
+    assert without_password("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+    assert without_password(None) is None
+
+
+def test_files_stay_in_the_results_folder_unless_a_server_sees_to_them(tmp_path):
+    artifacts = (tmp_path / "artifacts").as_uri()
+    assert backend(tmp_path, None).artifacts == artifacts
+    assert backend(tmp_path, "postgresql://h/d").artifacts == artifacts
+    assert backend(tmp_path, "http://h:5000").artifacts is None
