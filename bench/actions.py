@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.config import Experiment
 
-BEGAN = "HYPLORA_BENCH_BEGAN"  # when the command began; a sweep's workers inherit it
+BEGAN = "HYPLORA_BENCH_BEGAN"  # when the command began; run.py sets it in every process
 
 
 def finetune(config: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ The launchers themselves are Hydra's own plugins: joblib, submitit (local and SL
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bench.errors import InputError
+from bench.errors import Failure, InputError
 
 EXTRAS = {"ray": "ray", "ray_aws": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 
@@ -22,6 +23,19 @@ def missing_extra(launcher: str) -> InputError:
         f"hydra/launcher={launcher} needs the extra [{extra}]: "
         f".venv/bin/pip install -e '.[{extra}]'"
     )
+
+
+def portable(error: Exception) -> Exception:
+    """The error itself, or where it does not outlive pickling one that tells the same.
+
+    A worker hands its errors to the sweep pickled. One that can't be read back would end the sweep,
+    whose other runs may be well.
+    """
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return Failure(f"{type(error).__name__}: {error}")
+    return error
 
 
 class JobFiles(Callback):

@@ -10,6 +10,7 @@ Only Hydra is imported here, so that --help answers at once.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import sys
 import time
@@ -24,7 +25,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import Failure, InputError, Terminated, unknown
-from bench.launchers import EXTRAS, missing_extra
+from bench.launchers import EXTRAS, missing_extra, portable
 from bench.sweep.launch import place_in_sweep
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -49,10 +50,25 @@ def main() -> int:
     """
     from bench.actions import BEGAN
 
-    os.environ[BEGAN] = str(time.time())
+    began = os.environ[BEGAN] = str(time.time())
+
+    # The time goes with the function: a worker on another machine has not this environment.
+    @functools.wraps(run_one)
+    def run(config: DictConfig) -> dict[str, Any]:
+        os.environ[BEGAN] = began
+        try:
+            return run_one(config)
+        except Exception as error:
+            told = portable(error)
+            if told is error:
+                raise
+            raise told from error
+
     # Hydra then hands its errors on instead of ending the process with code 1 itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    command = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(run_one)
+    # Ray reports its own use to its makers unless told not to.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    command = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(run)
     try:
         command()
     except InputError as error:

@@ -2,10 +2,13 @@
 
 import importlib.util
 import os
+import pickle
 
 import pytest
 from hydra.errors import MissingConfigException
 
+from bench.errors import Failure, InputError
+from bench.launchers import portable
 from bench.run import configuration_error
 
 
@@ -42,6 +45,30 @@ def test_the_command_says_what_to_install(command, launcher, package, extra):
     assert f"needs the extra [{extra}]" in result.stderr and "Traceback" not in result.stderr
 
 
+class Odd(Exception):
+    """Can't be made again from what it keeps, like some errors of libraries."""
+
+    def __init__(self, what, where):
+        super().__init__(f"{what} at {where}")
+
+
+def test_an_error_that_cannot_be_pickled_is_told_in_one_that_can():
+    told = portable(Odd("no space", "node 7"))
+    assert isinstance(told, Failure) and str(told) == "Odd: no space at node 7"
+    assert pickle.loads(pickle.dumps(told)).args == told.args
+
+
+def test_any_other_error_stays_what_it_is():
+    error = InputError("method.r must be a whole number")
+    assert portable(error) is error
+
+
+def test_a_worker_needs_nothing_of_the_environment_of_the_command(command, small):
+    other = "+hydra.job.env_set.HYPLORA_BENCH_BEGAN=nonsense"
+    result = command("method=none", *small, other)
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.skipif(not installed("submitit"), reason="needs the extra [slurm]")
 def test_submitit_runs_a_grid_and_keeps_its_files_in_the_results_folder(command, tmp_path, small):
     before = set(os.listdir())
@@ -55,11 +82,8 @@ def test_submitit_runs_a_grid_and_keeps_its_files_in_the_results_folder(command,
 @pytest.mark.skipif(not installed("ray"), reason="needs the extra [ray]")
 def test_ray_runs_a_grid_and_writes_nothing_beside_it(command, small):
     before = set(os.listdir())
-    local = (
-        "hydra.launcher.ray.init.num_cpus=2",
-        "+hydra.launcher.ray.init.include_dashboard=false",
-    )
-    result = command("-m", "hydra/launcher=ray", *local, "method=none,lora", *small)
+    ray = ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2")
+    result = command("-m", *ray, "method=none,lora", *small)
     assert result.returncode == 0, result.stderr
     assert "2 different runs: 2 done now" in result.stdout
     assert set(os.listdir()) == before
