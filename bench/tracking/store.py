@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.errors import InputError
 from bench.tracking.backend import backend
 from bench.tracking.record import metrics, tags
 
@@ -54,7 +55,8 @@ class Store:
             experiment: its name in the store.
 
         Raises:
-            InputError: the uri is of another kind, or nothing answers there.
+            InputError: the uri is of another kind, nothing answers there, or the experiment there
+                is one whose files only a server can reach.
         """
         # MLflow reports its own use to a server of its makers unless told not to.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -270,6 +272,12 @@ class Store:
 
         found = self.client.get_experiment_by_name(name)
         if found is not None:
+            if artifacts and found.artifact_location.startswith("mlflow-artifacts:"):
+                raise InputError(
+                    f"the experiment {name} was made behind an MLflow server, which keeps its "
+                    "files: give tracking.uri=http://HOST:PORT of that server, or another "
+                    "tracking.experiment=NAME"
+                )
             return found.experiment_id
         try:
             return self.client.create_experiment(name, artifact_location=artifacts)

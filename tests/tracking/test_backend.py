@@ -1,7 +1,11 @@
 """The record under several processes at once, on each of its backends."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 import uuid
 
 import pytest
@@ -85,6 +89,55 @@ def test_postgresql_that_does_not_answer_is_told_of_without_its_password(tmp_pat
     with pytest.raises(InputError, match="can't be reached") as caught:
         Store(tmp_path, "postgresql://user:secret@127.0.0.1:9/runs", "test")
     assert "secret" not in str(caught.value)
+
+
+def test_an_experiment_whose_files_a_server_keeps_is_not_opened_beside_it(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'server.db'}"
+    Store(tmp_path, uri, "mine").client.create_experiment(
+        "served", artifact_location="mlflow-artifacts:/1"
+    )
+    with pytest.raises(InputError, match="behind an MLflow server"):
+        Store(tmp_path, uri, "served")
+
+
+@pytest.mark.slow
+def test_a_record_goes_through_a_server_and_back_with_its_files(tmp_path):
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
+    command += ["--artifacts-destination", str(tmp_path / "kept")]
+    uri, folder = f"http://127.0.0.1:{port}", tmp_path / "run"
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        store = opened(tmp_path / "results", uri)
+        folder.mkdir()
+        (folder / "record.json").write_text('{"kept": true}')
+        run = store.start("abc", "lora seed 0", {"seed": 0})
+        store.client.log_artifact(run, str(folder / "record.json"))
+        store.client.set_terminated(run, "FINISHED")
+        assert Store(tmp_path / "other", uri, "test").finished("abc") == run
+        assert store.record(run) == {"kept": True}
+        assert list((tmp_path / "kept").rglob("record.json"))
+        assert not (tmp_path / "results" / "artifacts").exists()
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=60)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def opened(folder, uri):
+    """The store behind a server that has just been started."""
+    for _ in range(120):
+        try:
+            return Store(folder, uri, "test")
+        except InputError:
+            time.sleep(1)
+    raise AssertionError(f"nothing answers at {uri}")
 
 
 def test_a_password_is_not_shown():
