@@ -52,6 +52,6 @@ dashboard: $(READY) ## MLflow over the recorded runs, at http://127.0.0.1:5000
 	@$(VENV)/bin/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///results/mlflow.db
 
 clean: ## remove runs and caches; .venv, tables and published figures stay
-	rm -rf results/runs results/artifacts results/mlflow.db results/mlflow.lock results/hashes.json
+	rm -rf results/runs results/artifacts results/submitit results/mlflow.db results/optuna.db results/*.lock results/hashes.json
 	find bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ POISON = '''\
 """LoRA, but a run comes to a bad end when the base is measured."""
 
 import os
+import re
 import signal
 
 from bench.methods import lora
@@ -110,3 +112,50 @@ def test_a_search_killed_again_and_again_ends_as_one_left_alone(tmp_path, small)
     assert len({run.data.tags["identity"] for run in children}) == 12
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     assert parent.data.metrics["runs/finished"] == 12
+
+
+def on_sqlite(folder, request):
+    return []
+
+
+def on_postgresql(folder, request):
+    """A database each: Optuna and MLflow keep their versions under the same table's name."""
+    import psycopg
+
+    url = request.getfixturevalue("postgres_url")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE trials")
+    trials = url.rpartition("/")[0] + "/trials"
+    return [f"tracking.uri={url}", f"hydra.sweeper.storage={trials}"]
+
+
+@pytest.mark.parametrize(("count", "place"), [(2, on_sqlite), (4, on_postgresql)])
+def test_commands_at_work_on_one_study_run_each_trial_once(tmp_path, request, small, count, place):
+    project = Path(__file__).resolve().parent.parent
+    command = [
+        sys.executable, "bench/run.py", "+sweep=curvature", "hydra/launcher=basic", *small,
+        f"tracking.folder={tmp_path}", *place(tmp_path, request),
+    ]  # fmt: skip
+    workers = [
+        subprocess.Popen(
+            command,
+            cwd=project,
+            env=ENVIRONMENT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(count)
+    ]
+    told = [worker.communicate(timeout=400) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * count, told
+    assert "database is locked" not in str(told)
+    counts = [int(re.search(r"12 different runs: (\d+) done now", out)[1]) for out, _ in told]
+    assert sum(counts) == 12 and all(counts)
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/record.json")]
+    assert len({(record["curvature"], record["seed"]) for record in records}) == 12
+    uri = next((a.partition("=")[2] for a in command if a.startswith("tracking.uri")), None)
+    store = Store(tmp_path, uri, "hyplora-bench")
+    runs = store.client.search_runs([store.experiment])
+    children = [run for run in runs if run.data.tags.get("kind") != "sweep"]
+    assert [run.info.status for run in children] == ["FINISHED"] * 12
