@@ -168,7 +168,8 @@ class RunSweeper(Sweeper):
             print("\n".join(ending.remarks), flush=True)
         failure = "\n".join(filter(None, [tell_failures(failed), problem]))
         figures = {"runs/finished": len(done), "runs/failed": len(failed), **ending.figures}
-        launch.store.finish_sweep(launch.parent, figures, [*ending.files, *paths], failure)
+        files = [*ending.files, *paths]
+        launch.store.finish_sweep(launch.parent, figures, files, ending.remarks, failure)
         if failure:
             raise Failure(failure)
         return [{"record": record} for record in records]

@@ -108,7 +108,12 @@ class Store:
         return run_id
 
     def finish_sweep(
-        self, run_id: str, figures: Mapping[str, float], files: Iterable[Path], failure: str
+        self,
+        run_id: str,
+        figures: Mapping[str, float],
+        files: Iterable[Path],
+        remarks: Sequence[str],
+        failure: str,
     ) -> None:
         """Close a sweep's own run.
 
@@ -116,11 +121,14 @@ class Store:
             run_id: of the sweep.
             figures: metrics by name.
             files: tables and figures to keep with it.
+            remarks: what the dashboard says of it.
             failure: what went wrong; empty where all is well.
         """
         for path in files:
             self.client.log_artifact(run_id, str(path))
         self._log([(name, value, 0) for name, value in figures.items()], run_id)
+        if remarks:
+            self.client.set_tag(run_id, "mlflow.note.content", "\n\n".join(remarks))
         if failure:
             self.fail(run_id, "FAILED", failure)
         else:

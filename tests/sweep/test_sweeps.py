@@ -61,7 +61,7 @@ def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_pa
     assert (tmp_path / "results" / "figures" / "sweep_search.png").is_file()
 
 
-def test_a_study_goes_on_where_it_was_and_refuses_another_space(inline, records, small):
+def test_a_study_goes_on_where_it_was_and_refuses_another_space(inline, records, small, tmp_path):
     search = (
         "-m", "hydra/sweeper=optuna", "hydra.sweeper.study_name=mine", "method=lora", *small,
     )  # fmt: skip
@@ -69,6 +69,9 @@ def test_a_study_goes_on_where_it_was_and_refuses_another_space(inline, records,
     assert inline(*search, space, "hydra.sweeper.n_trials=1").code == 0
     result = inline(*search, space, "hydra.sweeper.n_trials=2")
     assert "1 finished already" in result.stdout and len(records()) == 2
+    store = Store(tmp_path / "results", None, "hyplora-bench")
+    (sweep,) = store.client.search_runs([store.experiment], "tags.kind = 'sweep'")
+    assert "Best of 2 trials: train.lr=" in sweep.data.tags["mlflow.note.content"]
     refused = inline(*search, "train.lr=1e-4,1e-3", "hydra.sweeper.n_trials=2")
     assert refused.code == 2 and "of another search" in refused.stderr and len(records()) == 2
 
