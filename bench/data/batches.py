@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -58,8 +59,19 @@ def encode_training(
         train_on_inputs: whether the loss counts the prompt too.
 
     Returns:
-        The examples, and how many rows were too long.
+        The examples, which later calls for the same rows share, and how many rows were too long.
     """
+    return _encoded(tuple(problems), tokenizer, protocol, context, train_on_inputs)
+
+
+@lru_cache(maxsize=4)  # a sweep's workers are asked for the same rows in every run
+def _encoded(
+    problems: tuple[Problem, ...],
+    tokenizer: Any,
+    protocol: Protocol,
+    context: int,
+    train_on_inputs: bool,
+) -> tuple[list[Example], int]:
     limit = min(context, protocol.max_length or context)
     texts = [training_text(problem, protocol) for problem in problems]
     if not texts:

@@ -145,6 +145,11 @@ class FineTuning(L.LightningModule):
         self.load_state_dict(checkpoint["state_dict"], strict=False)
         self.on_load_checkpoint(checkpoint)
 
+    def cpu(self) -> FineTuning:
+        # Lightning sends the module to the processor at the end. Weights that other runs share
+        # would come back as a copy of their own.
+        return self
+
     @property
     def seconds(self) -> float:
         """Wall time of the training so far, in this process and before a resume."""
@@ -226,11 +231,8 @@ def finetune(
         module.load_finished(state)
     else:
         model.train()
-        try:
-            later = StepLoader(range(first, len(steps)), len(steps))
-            fit(trainer, module, later, state if first else None)
-        finally:
-            model.to(device)  # Lightning leaves the module on the processor
+        later = StepLoader(range(first, len(steps)), len(steps))
+        fit(trainer, module, later, state if first else None)
     model.eval()
     return FineTuned(
         steps=len(steps),
