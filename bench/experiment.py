@@ -207,11 +207,12 @@ def finetune(
 
     from bench.data.batches import encode_training
     from bench.methods import attach, count_parameters, gate_statistics
-    from bench.models.loading import context_length, load_base, pick_device
+    from bench.models.loading import context_length, pick_device
+    from bench.models.shared import shared_base
     from bench.training.adapters import load_adapter, save_adapter
     from bench.training.finetune import finetune
 
-    base, tokenizer = load_base(experiment.model, pick_device())
+    base, tokenizer = shared_base(experiment.model, prepared.hashes["base"], pick_device())
     if experiment.adapter:
         model = load_adapter(base, Path(experiment.adapter).expanduser())
         return model, tokenizer, {"parameters": count_parameters(model)}

@@ -7,11 +7,12 @@ micro-batch size, a matter of memory, changes no result.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, training_text
@@ -58,8 +59,19 @@ def encode_training(
         train_on_inputs: whether the loss counts the prompt too.
 
     Returns:
-        The examples, and how many rows were too long.
+        The examples, which later calls for the same rows share, and how many rows were too long.
     """
+    return _encoded(tuple(problems), tokenizer, protocol, context, train_on_inputs)
+
+
+@lru_cache(maxsize=4)  # a sweep's workers are asked for the same rows in every run
+def _encoded(
+    problems: tuple[Problem, ...],
+    tokenizer: Any,
+    protocol: Protocol,
+    context: int,
+    train_on_inputs: bool,
+) -> tuple[list[Example], int]:
     limit = min(context, protocol.max_length or context)
     texts = [training_text(problem, protocol) for problem in problems]
     if not texts:
@@ -114,11 +126,19 @@ def collate(examples: list[Example], pad_id: int) -> dict[str, Any]:
     }
 
 
-class Steps(Dataset):
-    """Optimiser steps as a dataset: item i is step i, split into micro-batches.
+def batches(rows: list[Example], size: int, pad_id: int) -> Iterator[dict[str, Any]]:
+    """So many rows at a time, as `collate` makes them."""
+    return (collate(rows[start : start + size], pad_id) for start in range(0, len(rows), size))
+
+
+class Steps:
+    """The optimiser steps of a training, each of which can be had in micro-batches of any size.
 
     Within a step the rows are sorted by length, so that a micro-batch holds rows of like length
     and little of it is padding.
+
+    Attributes:
+        micro_batch_size: rows of a micro-batch; a training lowers it where memory is short.
     """
 
     def __init__(
@@ -134,16 +154,14 @@ class Steps(Dataset):
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, step: int) -> dict[str, Any]:
-        """`step`, `targets` (the loss's divisor) and `micro_batches` (see `collate`)."""
+    def targets(self, step: int) -> int:
+        """How many positions the loss of a step counts: what it is divided by."""
+        return sum(self.examples[i].targets for i in self.order[step])
+
+    def micro_batches(self, step: int) -> Iterator[dict[str, Any]]:
+        """The rows of a step in batches as `collate` makes them, the shortest first."""
         rows = sorted((self.examples[i] for i in self.order[step]), key=lambda e: len(e.ids))
-        size = self.micro_batch_size
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return {
-            "step": step,
-            "targets": sum(row.targets for row in rows),
-            "micro_batches": [collate(part, self.pad_id) for part in parts],
-        }
+        yield from batches(rows, self.micro_batch_size, self.pad_id)
 
     def padding_share(self) -> float:
         """The share of positions in all micro-batches that is padding, 0 to 1."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from bench.config import read_method
 from bench.efficiency.timing import Work
 from bench.methods import attach, peft_config
+from bench.models.shared import over_the_weights_of
 
 CONTROL = "lora again"  # LoRA beside itself: what is left of its ratio is noise
 REFERENCE = "lora"
@@ -116,12 +116,11 @@ def build(
         ValueError: a method that a single layer does not have.
     """
     base = _base(case, dtype, device)
-    shared = {id(p): p for p in base.parameters()}
     models = {}
     for method in methods:
         torch.manual_seed(0)
         module, options = options_of(method, case.rank)
-        own = copy.deepcopy(base, dict(shared))
+        own = over_the_weights_of(base)
         if case.layer:
             if "target_modules" not in options or "placement" in options:
                 raise ValueError(f"{method} is none of a single layer's methods")

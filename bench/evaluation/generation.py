@@ -8,6 +8,10 @@ from typing import Any
 
 import torch
 
+from bench.memory import halving
+
+LESS_MEMORY = "lower protocol.max_new_tokens, or take model.dtype=bfloat16 or a smaller base"
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -29,7 +33,8 @@ def generate(
 
     Prompts are padded on the left and masked, and each row ends at its own end-of-sequence
     token, so that in float32 a row's text does not depend on its neighbours. The longest come
-    first: a batch that does not fit in memory fails at once and not at the end.
+    first: whether a batch fits in memory shows at once and not at the end. One that does not is
+    halved, and so are all that follow.
 
     Args:
         model: a causal language model in eval mode, loaded by bench.models.loading, which leaves
@@ -41,29 +46,47 @@ def generate(
 
     Yields:
         The results of one batch.
+
+    Raises:
+        Failure: one prompt alone does not fit in memory.
     """
-    device = next(model.parameters()).device
     order = sorted(prompts, key=lambda index: (-len(prompts[index]), index))
-    for start in range(0, len(order), batch_size):
-        indices = order[start : start + batch_size]
-        longest = len(prompts[indices[0]])
-        pad = tokenizer.pad_token_id
-        rows = [[pad] * (longest - len(prompts[i])) + prompts[i] for i in indices]
-        mask = [[0] * (longest - len(prompts[i])) + [1] * len(prompts[i]) for i in indices]
-        with torch.inference_mode():
-            written = model.generate(
-                input_ids=torch.tensor(rows, device=device),
-                attention_mask=torch.tensor(mask, device=device),
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                pad_token_id=pad,
-                eos_token_id=tokenizer.eos_token_id,
-            )[:, longest:]
-        yield [
-            _read(tokenizer, index, row.tolist())
-            for index, row in zip(indices, written, strict=True)
-        ]
+
+    def first(size: int) -> list[Generated]:
+        return _generate(model, tokenizer, prompts, order[:size], max_new_tokens)
+
+    while order:
+        done = halving(first, min(batch_size, len(order)), "evaluation", LESS_MEMORY)
+        yield done
+        order, batch_size = order[len(done) :], min(batch_size, len(done))
+
+
+def _generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: dict[int, list[int]],
+    indices: list[int],
+    max_new_tokens: int,
+) -> list[Generated]:
+    """What the model writes for these prompts at once, the longest of which is the first."""
+    device = next(model.parameters()).device
+    longest = len(prompts[indices[0]])
+    pad = tokenizer.pad_token_id
+    rows = [[pad] * (longest - len(prompts[i])) + prompts[i] for i in indices]
+    mask = [[0] * (longest - len(prompts[i])) + [1] * len(prompts[i]) for i in indices]
+    with torch.inference_mode():
+        written = model.generate(
+            input_ids=torch.tensor(rows, device=device),
+            attention_mask=torch.tensor(mask, device=device),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=pad,
+            eos_token_id=tokenizer.eos_token_id,
+        )[:, longest:]
+    return [
+        _read(tokenizer, index, row.tolist()) for index, row in zip(indices, written, strict=True)
+    ]
 
 
 def _read(tokenizer: Any, index: int, ids: list[int]) -> Generated:

@@ -9,9 +9,10 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from bench.data.batches import IGNORED
+from bench.data.batches import Example, batches
+from bench.memory import halving
 from bench.progress import Progress
-from bench.training.loss import target_loss
+from bench.training.loss import LESS_MEMORY, target_loss
 
 
 class ShowProgress(Callback):
@@ -43,24 +44,31 @@ class Validate(Callback):
 
     def __init__(
         self,
-        batches: list[dict[str, torch.Tensor]],
+        rows: list[Example],
         times: int,
+        batch_size: int,
         watch: Callable[[int, float], None] | None = None,
     ) -> None:
-        self.batches, self.times, self.watch = batches, times, watch
-        self.targets = sum(int((b["labels"][:, 1:] != IGNORED).sum()) for b in batches)
+        self.rows = sorted(rows, key=lambda row: len(row.ids))
+        self.times, self.batch_size, self.watch = times, batch_size, watch
+        self.targets = sum(row.targets for row in rows)
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
         step, total = module.global_step, module.total_steps
         if step * self.times // total == (step - 1) * self.times // total:
             return
+
+        def loss(size: int) -> float:
+            self.batch_size = size
+            return sum(
+                float(target_loss(module.model, trainer.strategy.batch_to_device(batch)))
+                for batch in batches(self.rows, size, module.steps.pad_id)
+            )
+
         module.eval()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            loss = sum(
-                float(target_loss(module.model, trainer.strategy.batch_to_device(batch)))
-                for batch in self.batches
-            )
+            total_loss = halving(loss, self.batch_size, f"{module.title}, validation", LESS_MEMORY)
         module.train()
-        module.validation.append((step, loss / self.targets))
+        module.validation.append((step, total_loss / self.targets))
         if self.watch is not None:
             self.watch(*module.validation[-1])

@@ -12,10 +12,11 @@ from typing import Any
 import lightning as L
 import torch
 
-from bench.data.batches import Example, Steps, collate, step_order
+from bench.data.batches import Example, Steps, step_order
+from bench.memory import halving
 from bench.training.callbacks import ShowProgress, Validate
 from bench.training.console import quiet_lightning
-from bench.training.loss import target_loss
+from bench.training.loss import LESS_MEMORY, target_loss
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.resume import SaveState, StepLoader, finished_steps, fit
 from bench.training.settings import TrainSettings
@@ -34,12 +35,15 @@ class FineTuned:
         losses: (step, training loss of the step) at up to `LOSSES` steps.
         validation: (step, validation loss), both per target token.
         target_tokens: tokens that the loss counted, over all steps.
+        micro_batch_size: rows in a forward pass at the end; less than asked for where memory did
+            not hold so many.
     """
 
     steps: int
     seconds: float
     padding: float
     target_tokens: int
+    micro_batch_size: int
     losses: list[tuple[int, float]] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
 
@@ -49,39 +53,55 @@ class FineTuning(L.LightningModule):
 
     strict_loading = False  # a checkpoint holds the adapter alone
 
-    def __init__(self, model: Any, settings: TrainSettings, total_steps: int, seed: int) -> None:
+    def __init__(
+        self, model: Any, settings: TrainSettings, steps: Steps, seed: int, title: str
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.model, self.settings = model, settings
-        self.total_steps, self.seed = total_steps, seed
+        self.model, self.settings, self.steps = model, settings, steps
+        self.total_steps, self.seed, self.title = len(steps), seed, title
+        self.asked = steps.micro_batch_size
         self.losses: list[tuple[int, float]] = []
         self.validation: list[tuple[int, float]] = []
         self.last_loss = torch.zeros(())
         self.earlier_seconds = 0.0
         self.started = time.perf_counter()
 
-    def training_step(self, batch: dict[str, Any], index: int) -> torch.Tensor:
-        # The randomness of a step (dropout) is a function of seed and step alone, so that a
-        # resume needs no generator's state.
-        torch.manual_seed(self.seed * 1_000_003 + batch["step"])
+    def training_step(self, step: int, index: int) -> torch.Tensor:
         optimizer = self.optimizers()
-        step_loss = torch.zeros((), device=self.device)
-        for micro_batch in batch["micro_batches"]:
-            loss = target_loss(self.model, micro_batch) / batch["targets"]
-            self.manual_backward(loss)
-            step_loss += loss.detach()
+
+        def gradients(rows: int) -> torch.Tensor:
+            optimizer.zero_grad()  # those of a part of the step, where memory was short
+            self.steps.micro_batch_size = rows
+            return self._gradients(step)
+
+        step_loss = halving(gradients, self.steps.micro_batch_size, self.title, LESS_MEMORY)
         if self.settings.gradient_clip:
             self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
         optimizer.step()
         optimizer.zero_grad()
         self.lr_schedulers().step()
         self.last_loss = step_loss
-        if batch["step"] % math.ceil(self.total_steps / LOSSES) == 0:
-            self.losses.append((batch["step"], float(step_loss)))
+        if step % math.ceil(self.total_steps / LOSSES) == 0:
+            self.losses.append((step, float(step_loss)))
             if not math.isfinite(self.losses[-1][1]):
                 raise FloatingPointError(
-                    f"the loss is {self.losses[-1][1]} at step {batch['step']}: lower train.lr"
+                    f"the loss is {self.losses[-1][1]} at step {step}: lower train.lr"
                 )
+        return step_loss
+
+    def _gradients(self, step: int) -> torch.Tensor:
+        """Add the gradients of a step up; its loss."""
+        # The randomness of a step (dropout) is a function of seed and step alone, so that a
+        # resume needs no generator's state.
+        torch.manual_seed(self.seed * 1_000_003 + step)
+        step_loss = torch.zeros((), device=self.device)
+        targets = self.steps.targets(step)
+        for micro_batch in self.steps.micro_batches(step):
+            on_device = self.trainer.strategy.batch_to_device(micro_batch)
+            loss = target_loss(self.model, on_device) / targets
+            self.manual_backward(loss)
+            step_loss += loss.detach()
         return step_loss
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -103,10 +123,13 @@ class FineTuning(L.LightningModule):
         }
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if k not in frozen}
+        used = self.steps.micro_batch_size
         checkpoint["progress"] = {
             "losses": self.losses,
             "validation": self.validation,
             "seconds": self.seconds,
+            # Only where memory has set it: what was merely chosen may be chosen anew.
+            "fits": used if used < self.asked else None,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -114,12 +137,19 @@ class FineTuning(L.LightningModule):
         self.losses = [tuple(entry) for entry in progress["losses"]]
         self.validation = [tuple(entry) for entry in progress["validation"]]
         self.earlier_seconds = progress["seconds"]
+        fits = progress.get("fits") or self.asked
+        self.steps.micro_batch_size = min(fits, self.asked)
 
     def load_finished(self, state: Path) -> None:
         """Take over the adapter and the progress of a saved state, without training on."""
         checkpoint = torch.load(state, weights_only=True, map_location=self.device)
         self.load_state_dict(checkpoint["state_dict"], strict=False)
         self.on_load_checkpoint(checkpoint)
+
+    def cpu(self) -> FineTuning:
+        # Lightning sends the module to the processor at the end. Weights that other runs share
+        # would come back as a copy of their own.
+        return self
 
     @property
     def seconds(self) -> float:
@@ -169,6 +199,7 @@ def finetune(
     Raises:
         ValueError: there is nothing to train on, or nothing to train.
         FloatingPointError: the loss is no longer a number.
+        Failure: a forward and backward pass of one row alone does not fit in memory.
         Terminated: the process was told to end; the last saved state stays.
     """
     if not examples:
@@ -176,12 +207,12 @@ def finetune(
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("the model has no parameter that requires a gradient")
     order = step_order(len(examples), settings.batch_size, settings.epochs, seed)
-    steps = Steps(examples, order, settings.micro_batch_size, pad_id)
-    module = FineTuning(model, settings, len(steps), seed)
+    steps = Steps(examples, order, min(settings.micro_batch_size, settings.batch_size), pad_id)
+    module = FineTuning(model, settings, steps, seed, title)
     device = next(model.parameters()).device
     state = checkpoints / "last.ckpt" if checkpoints else None
     first = finished_steps(state)
-    held_out = _held_out(validation, settings.batch_size, pad_id) if settings.validations else []
+    validations = settings.validations if validation else 0
     quiet_lightning()
     trainer = L.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -196,7 +227,11 @@ def finetune(
         callbacks=[
             ShowProgress(title),
             # The order matters: a saved state has the validation that was due at its step.
-            *([Validate(held_out, settings.validations, watch)] if held_out else []),
+            *(
+                [Validate(validation, validations, settings.batch_size, watch)]
+                if validations
+                else []
+            ),
             *([SaveState(state, settings.checkpoint_minutes)] if state else []),
         ],
     )
@@ -204,24 +239,15 @@ def finetune(
         module.load_finished(state)
     else:
         model.train()
-        try:
-            later = (steps[step] for step in range(first, len(steps)))
-            fit(trainer, module, StepLoader(later, len(steps)), state if first else None)
-        finally:
-            model.to(device)  # Lightning leaves the module on the processor
+        later = StepLoader(range(first, len(steps)), len(steps))
+        fit(trainer, module, later, state if first else None)
     model.eval()
     return FineTuned(
         steps=len(steps),
         seconds=module.seconds,
         padding=steps.padding_share(),
         target_tokens=sum(examples[i].targets for step in order for i in step),
+        micro_batch_size=steps.micro_batch_size,
         losses=module.losses,
         validation=module.validation,
     )
-
-
-def _held_out(
-    validation: list[Example], batch_size: int, pad_id: int
-) -> list[dict[str, torch.Tensor]]:
-    rows = sorted(validation, key=lambda example: len(example.ids))
-    return [collate(rows[i : i + batch_size], pad_id) for i in range(0, len(rows), batch_size)]

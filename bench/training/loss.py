@@ -11,6 +11,12 @@ import torch.nn.functional as F
 
 from bench.data.batches import IGNORED
 
+# What a person can do where the loss of a single row does not fit in memory.
+LESS_MEMORY = (
+    "lower protocol.max_length, which leaves longer rows out, or take model.dtype=bfloat16 or a "
+    "smaller base"
+)
+
 
 def target_loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     """The sum of the cross-entropy over a micro-batch's target tokens, float32.

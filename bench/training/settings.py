@@ -17,7 +17,8 @@ class TrainSettings:
         lr: peak learning rate of AdamW.
         epochs: passes over the training rows; fractions are allowed.
         batch_size: problems in an optimiser step.
-        micro_batch_size: problems in one forward pass; in float32 it changes no result.
+        micro_batch_size: problems in one forward pass, halved where memory does not hold them; in
+            float32 it changes no result.
         curvature_lr_factor: what `lr` is multiplied by for a curvature that is trained.
         weight_decay: AdamW's, on matrices.
         warmup: share of the steps over which the learning rate rises.

@@ -81,9 +81,8 @@ def some_examples(lengths):
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 3, 8])
 def test_micro_batches_only_split_a_step(micro_batch_size):
     steps = Steps(some_examples(range(3, 11)), [list(range(8))], micro_batch_size, pad_id=0)
-    item = steps[0]
-    parts = item["micro_batches"]
-    assert item["targets"] == 16
+    parts = list(steps.micro_batches(0))
+    assert steps.targets(0) == 16
     assert sum(len(part["input_ids"]) for part in parts) == 8
     assert sum(int((part["labels"] != IGNORED).sum()) for part in parts) == 16
 
@@ -91,7 +90,7 @@ def test_micro_batches_only_split_a_step(micro_batch_size):
 def test_rows_of_like_length_share_a_micro_batch():
     lengths = [9, 3, 9, 3, 9, 3]
     steps = Steps(some_examples(lengths), [list(range(6))], micro_batch_size=3, pad_id=0)
-    assert [part["input_ids"].shape[1] for part in steps[0]["micro_batches"]] == [3, 9]
+    assert [part["input_ids"].shape[1] for part in steps.micro_batches(0)] == [3, 9]
     assert steps.padding_share() == 0.0
 
 

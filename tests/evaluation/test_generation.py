@@ -1,10 +1,12 @@
 import shutil
 from types import SimpleNamespace
 
+import pytest
 import torch
 from transformers import GenerationConfig
 
 from bench.data.synthetic.problems import generate as problems
+from bench.errors import Failure
 from bench.evaluation.generation import generate
 from bench.methods import attach
 from bench.models.loading import load_base
@@ -44,6 +46,33 @@ def test_the_batch_size_never_changes_an_answer_of_hyplora(fresh_tiny):
                 torch.nn.init.normal_(parameter, std=0.3)
     alone = all_texts(model, tokenizer, prompts, batch_size=1)
     assert all_texts(model, tokenizer, prompts, batch_size=8) == alone != without
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_halved(tiny, monkeypatch, capsys):
+    model, tokenizer = tiny
+    prompts = prompts_of(tokenizer)
+    alone = all_texts(model, tokenizer, prompts, batch_size=1)
+    whole, asked = model.generate, []
+
+    def full(input_ids, **options):
+        asked.append(len(input_ids))
+        if len(input_ids) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model, "generate", full)
+    assert all_texts(model, tokenizer, prompts, batch_size=10) == alone
+    assert asked == [10, 5, 3, 3, 3, 1]
+    assert "out of memory with 10 rows at once; goes on with 5" in capsys.readouterr().out
+
+
+def test_a_prompt_that_does_not_fit_alone_ends_the_evaluation(tiny, monkeypatch):
+    def full(**options):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(tiny[0], "generate", full)
+    with pytest.raises(Failure, match=r"not even one row fits .* protocol\.max_new_tokens"):
+        all_texts(*tiny, prompts_of(tiny[1], 2), batch_size=2)
 
 
 def test_each_row_ends_at_its_own_end_of_sequence(tiny):

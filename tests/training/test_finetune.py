@@ -134,10 +134,10 @@ def stop_after(monkeypatch, step):
     """Make training end, as by a kill, after a step."""
     whole = FineTuning.training_step
 
-    def limited(self, batch, index):
-        if batch["step"] == step:
+    def limited(self, number, index):
+        if number == step:
             raise KeyboardInterrupt
-        return whole(self, batch, index)
+        return whole(self, number, index)
 
     monkeypatch.setattr(FineTuning, "training_step", limited)
 
@@ -175,9 +175,9 @@ def test_a_loss_that_is_no_number_ends_the_training(local_base):
 def test_a_process_told_to_end_says_so_and_not_that_all_is_well(local_base, monkeypatch):
     whole = FineTuning.training_step
 
-    def terminated(self, batch, index):
+    def terminated(self, step, index):
         os.kill(os.getpid(), signal.SIGTERM)
-        return whole(self, batch, index)
+        return whole(self, step, index)
 
     monkeypatch.setattr(FineTuning, "training_step", terminated)
     with pytest.raises(Terminated):

@@ -1,0 +1,83 @@
+import copy
+
+import pytest
+import torch
+
+from bench.methods import attach
+from bench.models import shared
+from bench.models.settings import ModelSettings
+from bench.models.shared import over_the_weights_of, shared_base
+
+CPU = torch.device("cpu")
+OLORA = {"r": 4, "target_modules": ["q_proj"], "init_lora_weights": "olora"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    shared._kept.clear()
+    yield
+    shared._kept.clear()
+
+
+def settings(path, dtype="float32"):
+    return ModelSettings("local", str(path), None, dtype, None, False)
+
+
+def storages(model):
+    return [p.data_ptr() for p in model.parameters()]
+
+
+def test_the_same_base_is_loaded_once(local_base):
+    one, tokenizer = shared_base(settings(local_base), "hash", CPU)
+    other, again = shared_base(settings(local_base), "hash", CPU)
+    assert storages(one) == storages(other) and tokenizer is again
+
+
+@pytest.mark.parametrize("change", ["path", "dtype", "content"])
+def test_another_base_takes_its_place(local_base, tmp_path, change):
+    one, _ = shared_base(settings(local_base), "hash", CPU)
+    asked = {
+        "path": (settings("embedded"), "hash"),
+        "dtype": (settings(local_base, "bfloat16"), "hash"),
+        "content": (settings(local_base), "another hash"),
+    }
+    other, _ = shared_base(*asked[change], CPU)
+    assert storages(one) != storages(other) and len(shared._kept) == 1
+
+
+def test_nothing_of_a_run_is_left_for_the_next(local_base):
+    one, _ = shared_base(settings(local_base), "hash", CPU)
+    untouched = {name: value.clone() for name, value in one.state_dict().items()}
+    shape = repr(one)
+    one.generation_config.max_new_tokens = 7
+    one.config.use_cache = False
+    one.register_forward_hook(lambda *_: None)
+    model = attach(one, "hyplora", {"r": 4, "target_modules": ["q_proj"]})
+    model.train().bfloat16()
+    next(iter(one.buffers())).zero_()
+
+    other, _ = shared_base(settings(local_base), "hash", CPU)
+    assert repr(other) == shape and not other.training and not other._forward_hooks
+    assert other.config.use_cache and other.generation_config.max_new_tokens is None
+    assert all(p.requires_grad and p.grad is None for p in other.parameters())
+    assert all(torch.equal(value, untouched[n]) for n, value in other.state_dict().items())
+    assert all(buffer.any() for buffer in other.buffers())
+
+
+def test_weights_that_a_run_has_written_into_are_not_handed_on(local_base):
+    one, _ = shared_base(settings(local_base), "hash", CPU)
+    untouched = copy.deepcopy(one.state_dict())
+    attach(one, "lora", OLORA)
+    assert not torch.equal(
+        shared._kept[0].model.state_dict()["model.layers.0.self_attn.q_proj.weight"],
+        untouched["model.layers.0.self_attn.q_proj.weight"],
+    )
+    other, _ = shared_base(settings(local_base), "hash", CPU)
+    assert all(torch.equal(value, untouched[n]) for n, value in other.state_dict().items())
+
+
+def test_tied_weights_stay_tied(tiny):
+    copied = over_the_weights_of(tiny[0])
+    assert copied.get_input_embeddings().weight is copied.get_output_embeddings().weight
+    assert storages(copied) == storages(tiny[0])
+    assert not {id(p) for p in copied.parameters()} & {id(p) for p in tiny[0].parameters()}
