@@ -43,7 +43,10 @@ def calibrated(base, options, prompts):
 ENDS = ("raise", "allocate", "exit", "kill")
 
 
-def test_runs_that_die_are_named_and_the_others_finish(checkout, small):
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_runs_that_die_are_named_and_the_others_finish(checkout, small, launcher):
+    if launcher == "submitit_local":
+        pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     files = {"bench/methods/poison.py": POISON}
     for end in ENDS:
         files[f"conf/method/poison_{end}.yaml"] = (
@@ -53,7 +56,7 @@ def test_runs_that_die_are_named_and_the_others_finish(checkout, small):
     methods = ",".join(["none", *(f"poison_{end}" for end in ENDS), "lora"])
     result = subprocess.run(
         [sys.executable, "bench/run.py", "-m", f"method={methods}", *small,
-         "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+         f"hydra/launcher={launcher}"],
         cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert result.returncode == 1, result.stderr
@@ -62,7 +65,7 @@ def test_runs_that_die_are_named_and_the_others_finish(checkout, small):
         ("raise", "FloatingPointError: a poisoned run"),
         ("allocate", "MemoryError"),
         ("exit", "its process ended without a word"),
-        ("kill", "SIGKILL"),
+        ("kill", "SIGKILL" if launcher == "joblib" else "its process ended without a word"),
     ):
         (line,) = [line for line in result.stderr.splitlines() if f"=poison_{end}:" in line]
         assert reason in line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,13 +14,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import Failure, InputError, Pruned, Terminated
+from bench.files import write_text
 from bench.sweep.jobs import Job
 from bench.tracking.store import Store
 
 JOBS = "HYPLORA_BENCH_JOBS"  # how many runs the sweep at work has; its workers inherit it
 DIED = (
-    "its process ended without a word: killed, out of memory (the system's log tells), or ended "
-    "by the code it runs"
+    "its process ended without a word: killed, out of memory (the system's log tells), out of "
+    "time, or ended by the code it ran."
 )
 
 
@@ -124,14 +125,17 @@ class Launch:
         return all(self.store.attempt(job.identity) == job.last for job in jobs)
 
     def _bury(self, job: Job, error: BaseException) -> None:
-        job.failure = f"{DIED} ({_first_line(error)})"
+        codes = [line.strip() for line in str(error).splitlines() if "exit codes" in line]
+        job.failure = " ".join([DIED, *codes])
+        job.folder.mkdir(parents=True, exist_ok=True)
+        write_text(job.folder / "failure.txt", f"{job.failure}\n\n{error}\n")
         attempt = self.store.attempt(job.identity)
         if attempt is not None:
             self.store.fail(attempt.run_id, "FAILED", job.failure)
 
     def _interrupted(self, jobs: Sequence[Job]) -> None:
         """After Ctrl-C: end joblib's workers, and mark what they were at as killed."""
-        with suppress(ImportError):
+        if "joblib" in type(self.launcher).__module__:
             from joblib.externals.loky import get_reusable_executor
 
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
@@ -166,7 +170,5 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error says, in a line; of joblib's the one with the exit codes of its workers."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    codes = [line for line in lines if "exit codes" in line]
-    return (codes or lines or [type(error).__name__])[0]
+    return (lines or [type(error).__name__])[0]
