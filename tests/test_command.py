@@ -55,7 +55,7 @@ def test_the_command_line_imports_nothing_heavy():
         (["+sweep=curvature", "hydra.sweeper.storage=nowhere"], "no address of a database"),
         (["+sweep=curvature", "curvature=1", "seed=0"], "nothing to choose from"),
         (["+sweep=curvature", "train.validations=0"], "no validation loss"),
-        (["+sweep=tuned", "method=lora,prefix"], "Did you mean"),
+        (["+sweep=tuned", "method=lora,prefix"], "unknown method with a space"),
         (["evaluation.split=validation", "method=none"], "trains nothing"),
         (["-m", "hydra/launcher=joblob"], "Did you mean joblib"),
         (["-m", "hydra/launcher=submitit_locl"], "Did you mean submitit_local"),
