@@ -267,9 +267,10 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
 
     Contents stand for what names them: the hash of the rows for every setting of `data`, the hash
     of the weights for the base's name and path. Left out is what cannot change a result: where
-    and how often things are saved, `force`, and in float32 the batch sizes that only split work;
-    the training settings, the training rows and the seed where nothing is trained. A curvature is
-    among the options of the methods that have one, so for the others it makes no difference.
+    and how often things are saved, `force`, and in float32 the batch sizes and the number of
+    devices, which only split work; the training settings, the training rows and the seed where
+    nothing is trained. A curvature is among the options of the methods that have one, so for the
+    others it makes no difference.
 
     Args:
         experiment: the run.
@@ -295,8 +296,11 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
         train = dataclasses.asdict(experiment.train) | {"precision": precision}
         for key in ("validations", "checkpoint_minutes"):
             train.pop(key)
-        if dtype == FLOAT32 and precision == "32-true":
+        exact = dtype == FLOAT32 and precision == "32-true"
+        if exact:
             train.pop("micro_batch_size")
+        if exact or train["devices"] == 1:
+            train.pop("devices")
         fields |= {
             "options": {key: _plain(value) for key, value in experiment.method.options.items()},
             "train": train,

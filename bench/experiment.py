@@ -188,10 +188,12 @@ def prepare(experiment: Experiment) -> Prepared:
     if experiment.adapter:
         hashes["adapter"] = folder_hash(Path(experiment.adapter).expanduser())
 
-    from bench.models.loading import pick_device, weight_dtype
-    from bench.training.finetune import resolve_precision
+    from bench.models.loading import check_devices, pick_device, weight_dtype
+    from bench.training.loop import resolve_precision
 
     device = pick_device()
+    if experiment.trained:
+        check_devices(experiment.train.devices, device)
     precision = resolve_precision(experiment.train.precision, device)
     dtype = str(weight_dtype(experiment.model.dtype, device))
     name = identity(experiment, hashes, precision, dtype)
@@ -244,6 +246,7 @@ def finetune(
         checkpoints=prepared.folder / "checkpoint",
         title=f"{experiment.name}: fine-tuning",
         watch=watch,
+        base=experiment.model,
     )
     save_adapter(model, adapter)
     gates["end"] = gate_statistics(model, sample)

@@ -14,6 +14,7 @@ def name(experiment, precision="32-true", dtype="torch.float32", hashes=HASHES):
     "override",
     [
         "train.micro_batch_size=4",
+        "train.devices=2",
         "train.checkpoint_minutes=9",
         "train.validations=1",
         "evaluation.batch_size=3",
@@ -65,6 +66,7 @@ def test_the_base_as_it_is_does_not_depend_on_training(compose, override):
     [
         ("evaluation.batch_size=3", "32-true", "torch.bfloat16"),
         ("train.micro_batch_size=2", "bf16-mixed", "torch.float32"),
+        ("train.devices=2", "bf16-mixed", "torch.float32"),
     ],
 )
 def test_a_batch_size_counts_where_rounding_depends_on_it(compose, override, precision, dtype):

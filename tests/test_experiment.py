@@ -115,7 +115,7 @@ def test_a_local_base_takes_the_same_path(small, local_base):
 def test_a_failed_run_is_recorded_with_its_reason_and_tried_again(small, monkeypatch):
     experiment = small("method=lora")
     with monkeypatch.context() as patch:
-        patch.setattr(finetuning, "target_loss", lambda *_: 1 / 0)
+        patch.setattr("bench.training.module.target_loss", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(experiment)
     store = Store(experiment.results, None, "hyplora-bench")

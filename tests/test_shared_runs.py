@@ -32,8 +32,10 @@ def outcome(compose, small, tmp_path):
         folder.mkdir(parents=True)
         prepared = dataclasses.replace(prepared, folder=folder)
         model, tokenizer, training = finetune(experiment, prepared)
-        scores = evaluate(experiment, prepared, model, tokenizer)["scores"]
-        texts = (folder / "predictions.jsonl").read_text()
+        by_set = evaluate(experiment, prepared, model, tokenizer)["scores"]
+        scores = {key: score["accuracy"] for key, score in by_set.items()}
+        lines = (folder / "predictions.jsonl").read_text().splitlines()
+        texts = [json.loads(line)["text"] for line in lines]
         saved = folder / "adapter" / "adapter_model.safetensors"
         adapter = saved.read_bytes() if saved.exists() else None
         losses = training.get("losses"), training.get("validation")

@@ -7,6 +7,7 @@ micro-batch size, a matter of memory, changes no result.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -139,6 +140,7 @@ class Steps:
 
     Attributes:
         micro_batch_size: rows of a micro-batch; a training lowers it where memory is short.
+        ranks: processes that each step's rows are divided among.
     """
 
     def __init__(
@@ -147,8 +149,9 @@ class Steps:
         order: list[list[int]],
         micro_batch_size: int,
         pad_id: int,
+        ranks: int = 1,
     ) -> None:
-        self.examples, self.order = examples, order
+        self.examples, self.order, self.ranks = examples, order, ranks
         self.micro_batch_size, self.pad_id = micro_batch_size, pad_id
 
     def __len__(self) -> int:
@@ -158,18 +161,22 @@ class Steps:
         """How many positions the loss of a step counts: what it is divided by."""
         return sum(self.examples[i].targets for i in self.order[step])
 
-    def micro_batches(self, step: int) -> Iterator[dict[str, Any]]:
-        """The rows of a step in batches as `collate` makes them, the shortest first."""
-        rows = sorted((self.examples[i] for i in self.order[step]), key=lambda e: len(e.ids))
-        yield from batches(rows, self.micro_batch_size, self.pad_id)
+    def micro_batches(self, step: int, rank: int = 0) -> Iterator[dict[str, Any]]:
+        """A rank's rows of a step in batches as `collate` makes them, the shortest first."""
+        return batches(self._rows(step, rank), self.micro_batch_size, self.pad_id)
 
     def padding_share(self) -> float:
         """The share of positions in all micro-batches that is padding, 0 to 1."""
         real = total = 0
-        for step in range(len(self)):
-            lengths = sorted(len(self.examples[i].ids) for i in self.order[step])
+        for step, rank in itertools.product(range(len(self)), range(self.ranks)):
+            lengths = [len(row.ids) for row in self._rows(step, rank)]
             real += sum(lengths)
             for start in range(0, len(lengths), self.micro_batch_size):
                 part = lengths[start : start + self.micro_batch_size]
                 total += part[-1] * len(part)
         return 1.0 - real / total
+
+    def _rows(self, step: int, rank: int) -> list[Example]:
+        """Every rank has rows of all lengths, as many as the others but for one; or none."""
+        rows = sorted((self.examples[i] for i in self.order[step]), key=lambda e: len(e.ids))
+        return rows[rank :: self.ranks]

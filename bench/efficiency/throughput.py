@@ -13,7 +13,8 @@ import torch
 from bench.data.batches import Example, collate, step_order
 from bench.efficiency.timing import compare, interleave
 from bench.methods import attach
-from bench.training.finetune import finetune, resolve_precision
+from bench.training.finetune import finetune
+from bench.training.loop import resolve_precision
 from bench.training.settings import TrainSettings
 
 OURS, THEIRS = "this loop", "transformers Trainer"
@@ -50,7 +51,7 @@ def measure_throughput(
         between the two loss curves, relative to the loss.
     """
     constant = replace(settings, epochs=1.0, warmup=0.0, decay="constant", weight_decay=0.0)
-    constant = replace(constant, validations=0)
+    constant = replace(constant, validations=0, devices=1)
     device = next(base.parameters()).device
     order = step_order(len(examples), settings.batch_size, 1.0, seed=0)
     curves: dict[str, list[float]] = {}

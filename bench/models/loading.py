@@ -19,6 +19,17 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def check_devices(count: int, device: torch.device) -> None:
+    """Refuse to train on more GPUs than there are; a processor takes any number of processes.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    there = torch.cuda.device_count() if device.type == "cuda" else count
+    if count > there:
+        raise InputError(f"train.devices={count}, but there are {there} GPUs here: lower it")
+
+
 def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
     """The base model in eval mode on the device, and its tokenizer.
 

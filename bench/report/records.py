@@ -17,7 +17,7 @@ SHARED = {
     "split": "test",
 }
 # What a run may choose for its machine without changing its result.
-MACHINE_ONLY = ("micro_batch_size", "workers", "validations", "checkpoint_minutes")
+MACHINE_ONLY = ("micro_batch_size", "devices", "workers", "validations", "checkpoint_minutes")
 
 
 def select(records: Iterable[Record]) -> list[Record]:

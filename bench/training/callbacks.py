@@ -23,13 +23,15 @@ class ShowProgress(Callback):
         self.progress: Progress | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
-        self.progress = Progress(self.title, module.total_steps, "step", start=module.global_step)
+        if trainer.is_global_zero:
+            first = module.global_step
+            self.progress = Progress(self.title, module.total_steps, "step", start=first)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
-        assert self.progress is not None
-        self.progress.update(1, loss=module.last_loss)
+        if self.progress is not None:
+            self.progress.update(1, loss=module.last_loss)
 
     def teardown(self, trainer: L.Trainer, module: Any, stage: str) -> None:
         if self.progress is not None:
@@ -60,15 +62,18 @@ class Validate(Callback):
 
         def loss(size: int) -> float:
             self.batch_size = size
+            own = self.rows[trainer.global_rank :: trainer.world_size]
             return sum(
                 float(target_loss(module.model, trainer.strategy.batch_to_device(batch)))
-                for batch in batches(self.rows, size, module.steps.pad_id)
+                for batch in batches(own, size, module.steps.pad_id)
             )
 
         module.eval()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             total_loss = halving(loss, self.batch_size, f"{module.title}, validation", LESS_MEMORY)
         module.train()
-        module.validation.append((step, total_loss / self.targets))
+        whole = torch.tensor(total_loss, dtype=torch.float64, device=module.device)
+        whole = trainer.strategy.reduce(whole, reduce_op="sum")
+        module.validation.append((step, float(whole) / self.targets))
         if self.watch is not None:
             self.watch(*module.validation[-1])

@@ -35,19 +35,24 @@ class SaveState(Callback):
     Not Lightning's ModelCheckpoint: under manual optimisation it passes over its time interval.
     """
 
-    def __init__(self, path: Path, minutes: float) -> None:
-        self.path, self.seconds = path, 60.0 * minutes
+    def __init__(self, path: Path, minutes: float, at_end: bool = False) -> None:
+        self.path, self.seconds, self.at_end = path, 60.0 * minutes, at_end
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save when the time has come."""
-        if time.monotonic() - self.saved >= self.seconds:
+        due = time.monotonic() - self.saved >= self.seconds
+        # All ranks meet where one saves, and their clocks are not the same.
+        due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        if due or (self.at_end and trainer.global_step == trainer.max_steps):
             partial = self.path.with_suffix(".partial")
             try:
                 trainer.save_checkpoint(partial)
-                partial.replace(self.path)
+                if trainer.is_global_zero:
+                    partial.replace(self.path)
             finally:
-                partial.unlink(missing_ok=True)  # half a state on a full disk only takes space
+                if trainer.is_global_zero:
+                    partial.unlink(missing_ok=True)  # half a state on a full disk takes space
             self.saved = time.monotonic()
 
 

@@ -19,6 +19,8 @@ class TrainSettings:
         batch_size: problems in an optimiser step.
         micro_batch_size: problems in one forward pass, halved where memory does not hold them; in
             float32 it changes no result.
+        devices: how many GPUs, or processes on a processor, share the rows of each step, with
+            `micro_batch_size` on each; in float32 it changes no result.
         curvature_lr_factor: what `lr` is multiplied by for a curvature that is trained.
         weight_decay: AdamW's, on matrices.
         warmup: share of the steps over which the learning rate rises.
@@ -34,6 +36,7 @@ class TrainSettings:
     epochs: float
     batch_size: int
     micro_batch_size: int
+    devices: int
     curvature_lr_factor: float
     weight_decay: float
     warmup: float
@@ -45,7 +48,8 @@ class TrainSettings:
     checkpoint_minutes: float
 
     def __post_init__(self) -> None:
-        for name in ("lr", "epochs", "batch_size", "micro_batch_size", "checkpoint_minutes"):
+        sizes = ("batch_size", "micro_batch_size", "devices")
+        for name in ("lr", "epochs", *sizes, "checkpoint_minutes"):
             if getattr(self, name) <= 0:
                 raise InputError(f"train.{name} must be greater than 0, got {getattr(self, name)}")
         for name in ("curvature_lr_factor", "weight_decay", "gradient_clip", "validations"):

@@ -94,6 +94,20 @@ def test_rows_of_like_length_share_a_micro_batch():
     assert steps.padding_share() == 0.0
 
 
+def test_ranks_divide_the_rows_of_each_step():
+    order = [[0, 1, 2, 3, 4], [5]]
+    steps = Steps(some_examples(range(3, 9)), order, micro_batch_size=2, pad_id=0, ranks=2)
+    widths = [
+        [
+            [part["input_ids"].shape[1] for part in steps.micro_batches(step, rank)]
+            for rank in (0, 1)
+        ]
+        for step in (0, 1)
+    ]
+    assert widths == [[[5, 7], [6]], [[8], []]]
+    assert steps.targets(0) == 10 and steps.padding_share() == pytest.approx(4 / 37)
+
+
 def test_the_share_of_padding_counts_every_micro_batch():
     steps = Steps(some_examples([2, 4]), [[0, 1]], micro_batch_size=2, pad_id=0)
     assert steps.padding_share() == pytest.approx(2 / 8)

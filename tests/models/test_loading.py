@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bench.errors import InputError
-from bench.models.loading import context_length, load_base, weight_dtype
+from bench.models.loading import check_devices, context_length, load_base, weight_dtype
 from bench.models.settings import ModelSettings, check_folder, content_hash
 
 CPU = torch.device("cpu")
@@ -79,6 +79,12 @@ def test_the_hash_follows_the_content_and_not_the_place(local_base, copy, tmp_pa
 def test_a_hub_model_is_named_by_its_revision():
     hub = dataclasses.replace(settings("owner/model"), revision="abc")
     assert content_hash(hub) == "owner/model@abc"
+
+
+def test_more_gpus_than_there_are_are_refused():
+    with pytest.raises(InputError, match=r"train\.devices=1000, but there are \d+ GPUs"):
+        check_devices(1000, torch.device("cuda"))
+    check_devices(1000, CPU)  # processes
 
 
 def test_auto_means_float32_on_a_processor():

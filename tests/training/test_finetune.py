@@ -14,8 +14,9 @@ from peft import LoraConfig, get_peft_model
 from bench.data.batches import IGNORED, Example, collate
 from bench.errors import Terminated
 from bench.training import loss as loss_module
-from bench.training.finetune import FineTuning, finetune
+from bench.training.finetune import finetune
 from bench.training.loss import target_loss
+from bench.training.module import FineTuning
 from bench.training.settings import TrainSettings
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
@@ -26,6 +27,7 @@ SETTINGS = TrainSettings(
     epochs=2.0,
     batch_size=8,
     micro_batch_size=8,
+    devices=1,
     curvature_lr_factor=1.0,
     weight_decay=0.0,
     warmup=0.1,

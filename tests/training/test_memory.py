@@ -10,7 +10,8 @@ from bench.errors import Failure
 from bench.methods import attach
 from bench.models.loading import load_base
 from bench.models.settings import ModelSettings
-from bench.training.finetune import FineTuning, finetune
+from bench.training.finetune import finetune
+from bench.training.module import FineTuning
 from bench.training.settings import TrainSettings
 
 SETTINGS = TrainSettings(
@@ -18,6 +19,7 @@ SETTINGS = TrainSettings(
     epochs=1.0,
     batch_size=8,
     micro_batch_size=2,
+    devices=1,
     curvature_lr_factor=1.0,
     weight_decay=0.0,
     warmup=0.1,
