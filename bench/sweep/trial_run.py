@@ -62,10 +62,9 @@ def _training(experiment: Any, model: Any, tokenizer: Any, rows: list[Any]) -> f
     seconds = []
     for step in range(min(STEPS + 1, len(steps))):
         began = time.perf_counter()
-        batch = steps[step]
-        for micro_batch in batch["micro_batches"]:
+        for micro_batch in steps.micro_batches(step):
             loss = target_loss(model, move_data_to_device(micro_batch, device))
-            (loss / batch["targets"]).backward()
+            (loss / steps.targets(step)).backward()
         for parameter in model.parameters():
             parameter.grad = None
         seconds.append((time.perf_counter() - began) / len(order[step]))
