@@ -134,7 +134,7 @@ class Launch:
             self.store.fail(attempt.run_id, "FAILED", job.failure)
 
     def _interrupted(self, jobs: Sequence[Job]) -> None:
-        """After Ctrl-C: end joblib's workers, and mark what they were at as killed."""
+        """After Ctrl-C: end joblib's workers, and mark what they were at as killed, and the sweep."""
         if "joblib" in type(self.launcher).__module__:
             from joblib.externals.loky import get_reusable_executor
 
@@ -143,6 +143,7 @@ class Launch:
             attempt = self.store.attempt(job.identity)
             if attempt is not None and attempt.status == "RUNNING":
                 self.store.fail(attempt.run_id, "KILLED", "interrupted with its sweep")
+        self.store.fail(self.parent, "KILLED", "interrupted")
 
 
 def at_once(config: DictConfig) -> int:
