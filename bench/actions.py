@@ -27,7 +27,7 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     experiment, began = read_experiment(config), float(os.environ[BEGAN])
     if config["plan"]:
         return {"summary": _plan(experiment, began)}
-    outcome = run(experiment, began, _watch(**config["trial"]) if config["trial"] else None)
+    outcome = run(experiment, began, _watch(**config["trial"]))
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
     times = [record["seconds"][part] for part in ("finetune", "evaluate")]
@@ -44,8 +44,12 @@ def _plan(experiment: Experiment, began: float) -> str:
     return f"{experiment.name} {state} -> {prepared.folder}"
 
 
-def _watch(storage: str, study: str, id: int) -> Callable[[int, float], None]:
-    """What gives a run up when the search that it is a trial of says so."""
+def _watch(
+    storage: str | None, study: str | None, id: int | None
+) -> Callable[[int, float], None] | None:
+    """What gives a run up when the search that it is a trial of says so; None outside of one."""
+    if storage is None or id is None:
+        return None
     import optuna
 
     from bench.errors import Pruned

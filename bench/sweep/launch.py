@@ -114,6 +114,7 @@ class Launch:
             job.record = self.store.record(attempt.run_id)
         elif attempt.status == "FAILED":
             job.failure = attempt.failure.strip().rpartition("\n")[2]
+            job.refused = InputError.__name__ in job.failure
         return attempt.status in ("FINISHED", "FAILED")
 
     def _begun(self, job: Job) -> bool:
@@ -134,7 +135,7 @@ class Launch:
             self.store.fail(attempt.run_id, "FAILED", job.failure)
 
     def _interrupted(self, jobs: Sequence[Job]) -> None:
-        """After Ctrl-C: end joblib's workers, and mark what they were at as killed, and the sweep."""
+        """After Ctrl-C: end joblib's workers; mark what they were at as killed, and the sweep."""
         if "joblib" in type(self.launcher).__module__:
             from joblib.externals.loky import get_reusable_executor
 

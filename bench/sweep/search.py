@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from bench.errors import InputError, unknown
 from bench.sweep.objectives import Objective, check_objectives, read_objectives
 from bench.sweep.show import Wanted
-from bench.sweep.space import Space, make_sampler, read_space
+from bench.sweep.space import Space, make_sampler, quoted, read_space
 from bench.sweep.sweeper import Ending, RunSweeper
 
 if TYPE_CHECKING:
@@ -199,8 +199,11 @@ class Search:
     def _job(self, trial: Trial | FrozenTrial, prunes: bool = False) -> Job:
         overrides = self.space.overrides(trial.params)
         if prunes:
-            where = {"storage": self.url, "study": self.name, "id": trial._trial_id}
-            overrides += [f"trial={json.dumps(where, separators=(',', ':'))}"]
+            overrides += [
+                f"trial.storage={quoted(self.url)}",
+                f"trial.study={quoted(self.name)}",
+                f"trial.id={trial._trial_id}",
+            ]
         return self.planner.job(overrides, self.space.told(trial.params))
 
     def _tell(self, trials: Any, trial: Trial, job: Job) -> None:

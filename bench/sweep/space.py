@@ -128,6 +128,12 @@ def _distribution(override: Override, values: list[str] | None, grid: bool) -> B
     return CategoricalDistribution(values)
 
 
+def quoted(value: str) -> str:
+    """A text as Hydra reads it back, whatever is in it."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def make_sampler(configured: Any, turn: int = 0) -> BaseSampler | None:
     """The sampler of a configuration; None for a grid, whose points are counted up here.
 

@@ -63,7 +63,8 @@ def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_pa
 
 def test_a_study_goes_on_where_it_was_and_refuses_another_space(inline, records, small, tmp_path):
     search = (
-        "-m", "hydra/sweeper=optuna", "hydra.sweeper.study_name=mine", "method=lora", *small,
+        "-m", "hydra/sweeper=optuna", "hydra.sweeper.study_name=mine", "method=lora",
+        "hydra.sweeper.pruner=median", *small,
     )  # fmt: skip
     space = "train.lr=tag(log,interval(1e-4,1e-2))"
     assert inline(*search, space, "hydra.sweeper.n_trials=1").code == 0
