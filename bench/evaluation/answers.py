@@ -1,18 +1,28 @@
 r"""Reading an answer out of generated text: pure functions, one for each kind of answer.
 
+Each rule is kept as it was published, oddities too, since the published figures were read by it. A
+score's record names its rule with a version: `number/1`, `letter released/1`.
+
 Numbers: the rule of LLM-Adapters' evaluate.py, which HypLoRA's tables use too: commas are deleted,
-every `-?\d+\.?\d*` is a number, the last one counts. So "10 - 7 = 3" reads 3, "10-7" reads -7 (a
-minus after a digit still belongs to the number), "1/2" reads 2, and a trailing year or unit wins.
+every `-?\d+\.?\d*` is a number, the last one counts. So "10-7=3" reads 3 and "10-7" reads -7 (a
+minus after a digit belongs to the number behind it), "1/2" reads 2, ".5" reads 5, "1e3" reads 3, a
+list "1,2" reads 12, and whatever number stands last wins: a year, a unit's exponent, an option's.
+Signs of currency, per cent and `\boxed{}` are passed over; a minus that is no ASCII hyphen is, too.
 
 Letters, three published rules that differ by many points on the same texts:
 
-- `first`, LLM-Adapters': the first A, B, C, D or E anywhere, so that the "A" of "Answer" counts.
+- `first`, LLM-Adapters': the first A, B, C, D or E anywhere. The "A" of "Answer" counts, so that
+  "Answer: C" reads A, and the "E" of "Each".
 - `paper`, HypLoRA's until 4 February 2026, by the comment that its evaluate.py keeps of it: the
   last letter before a closing parenthesis, else the last after "correct answer is".
 - `released`, HypLoRA's since: six patterns; the first that is found anywhere decides, by its last
   match.
 
-Choices: LLM-Adapters' rule for the commonsense sets.
+Choices, the words that the commonsense sets answer with:
+
+- `first`, LLM-Adapters': the first of the set's words anywhere; case counts, so that "True" reads
+  nothing, and the word's bounds do not, so that "untrue" reads true and "answer12" reads answer1.
+- `lower`, HypLoRA's script for Llama-3: the same after the text was lower-cased.
 """
 
 from __future__ import annotations
@@ -20,8 +30,19 @@ from __future__ import annotations
 import math
 import re
 
-from bench.data.prompts import LETTER_RULES
+from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
 from bench.errors import unknown
+from bench.tasks import AnswerKind
+
+# Raised by hand, together with RESULT_VERSION, when a rule reads another answer out of some text.
+VERSIONS = {
+    "number": 1,
+    "letter first": 1,
+    "letter paper": 1,
+    "letter released": 1,
+    "choice first": 1,
+    "choice lower": 1,
+}
 
 _NUMBER = re.compile(r"-?\d+\.?\d*")
 
@@ -41,6 +62,7 @@ _RELEASED = (
     re.compile(r"[Oo]ption\s+\(?([A-E])\)?"),
 )
 
+# The published code seeks all five answers also where a set has three or four.
 _ANSWERS = re.compile(r"answer[1-5]")
 _CHOICES = {
     "boolq": re.compile(r"true|false"),
@@ -52,6 +74,13 @@ _CHOICES = {
     "arc-challenge": _ANSWERS,
     "openbookqa": _ANSWERS,
 }
+
+
+def rule_name(kind: AnswerKind, protocol: Protocol) -> str:
+    """The rule by which a protocol reads a kind of answer, and its version: `letter released/1`."""
+    rules = {"letter": protocol.letter_rule, "choice": protocol.choice_rule}
+    name = f"{kind} {rules[kind]}" if kind in rules else kind
+    return f"{name}/{VERSIONS[name]}"
 
 
 def extract_number(text: str) -> float | None:
@@ -92,22 +121,25 @@ def extract_letter(text: str, rule: str = "released") -> str | None:
     return None
 
 
-def extract_choice(text: str, task: str) -> str | None:
+def extract_choice(text: str, task: str, rule: str = "first") -> str | None:
     """The first choice that a text names, or None where it names none.
 
-    Case counts ("True" is no answer) and words do not ("untrue" is `true`), as in LLM-Adapters'
-    commonsense_evaluate.py.
+    >>> extract_choice("the correct answer is answer3", "social_i_qa")
+    'answer3'
 
     Args:
         text: what the model wrote.
         task: key of a commonsense set, ignoring case.
+        rule: `first` or `lower`, see the module's docstring.
 
     Raises:
-        InputError: no such set.
+        InputError: no such set, or no such rule.
     """
+    if rule not in CHOICE_RULES:
+        raise unknown("choice rule", rule, CHOICE_RULES)
     if task.casefold() not in _CHOICES:
         raise unknown("commonsense set", task, _CHOICES)
-    match = _CHOICES[task.casefold()].search(text)
+    match = _CHOICES[task.casefold()].search(text.lower() if rule == "lower" else text)
     return match[0] if match else None
 
 

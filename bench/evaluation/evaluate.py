@@ -11,7 +11,12 @@ from typing import Any
 from bench import tasks
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text
-from bench.evaluation.answers import extract_letter, extract_number, numbers_agree
+from bench.evaluation.answers import (
+    extract_choice,
+    extract_letter,
+    extract_number,
+    numbers_agree,
+)
 from bench.evaluation.generation import generate
 from bench.evaluation.predictions import Prediction, append, read
 from bench.progress import Progress
@@ -82,19 +87,18 @@ def evaluate(
 def judge(
     key: str, index: int, problem: Problem, text: str, tokens: int, protocol: Protocol
 ) -> Prediction:
-    """Read the answer from a text and compare it with the gold one.
-
-    What is sought is what the benchmark's answers are; where no file in bench/tasks/ describes it,
-    what this row's gold answer is.
-    """
-    task = tasks.find(key)
+    """Read the answer from a text by the protocol's rule and compare it with the gold one."""
     prediction: float | str | None
-    if (task.answer if task else tasks.answer_kind(problem.answer)) == "letter":
-        prediction = extract_letter(text, protocol.letter_rule)
-        correct = prediction == problem.answer
-    else:
-        prediction = extract_number(text)
-        correct = numbers_agree(prediction, problem.answer, protocol.tolerance)
+    match tasks.kind_of(key, problem.answer):
+        case "letter":
+            prediction = extract_letter(text, protocol.letter_rule)
+            correct = prediction == problem.answer
+        case "choice":
+            prediction = extract_choice(text, key, protocol.choice_rule)
+            correct = prediction == problem.answer
+        case "number":
+            prediction = extract_number(text)
+            correct = numbers_agree(prediction, problem.answer, protocol.tolerance)
     return Prediction(
         task=key,
         index=index,

@@ -6,26 +6,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench import tasks
+from bench.data.prompts import Protocol
+from bench.evaluation.answers import rule_name
 from bench.evaluation.predictions import Prediction
 
 
-def scores(predictions: Sequence[Prediction], order: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Accuracy and format rate in percent, with counts, for each benchmark.
+def scores(
+    predictions: Sequence[Prediction], order: Iterable[str], protocol: Protocol
+) -> dict[str, dict[str, Any]]:
+    """Accuracy and format rate in percent, with counts and the answer's rule, for each benchmark.
 
     Rows that were too long for the model count as wrong; `too_long` says how many.
 
     Args:
         predictions: of all test rows.
         order: the benchmarks' keys, in the order of the columns.
+        protocol: by whose rules they were read.
     """
     result = {}
     for key in order:
         rows = [p for p in predictions if p.task == key]
         task = tasks.find(key)
         correct = sum(p.correct for p in rows)
+        # Validation rows of a mixed training file have answers of several kinds.
+        rules = dict.fromkeys(rule_name(tasks.kind_of(key, p.answer), protocol) for p in rows)
         result[key] = {
             "label": task.label if task else key,
             "chance": task.chance if task else None,
+            "rule": ", ".join(rules),
             "n": len(rows),
             "correct": correct,
             "accuracy": 100.0 * correct / len(rows),

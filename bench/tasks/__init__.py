@@ -6,9 +6,19 @@ import importlib
 import pkgutil
 from functools import cache
 
-from bench.tasks.task import Row, Task, answer_kind, same_row, training_row
+from bench.tasks.task import AnswerKind, Row, Task, answer_kind, same_row, training_row
 
-__all__ = ["Row", "Task", "answer_kind", "find", "known", "same_row", "training_row"]
+__all__ = [
+    "AnswerKind",
+    "Row",
+    "Task",
+    "answer_kind",
+    "find",
+    "kind_of",
+    "known",
+    "same_row",
+    "training_row",
+]
 
 
 @cache
@@ -24,3 +34,12 @@ def known() -> dict[str, Task]:
 def find(key: str) -> Task | None:
     """The benchmark with this key, ignoring case; None where no file here describes it."""
     return next((t for name, t in known().items() if name.casefold() == key.casefold()), None)
+
+
+def kind_of(key: str, answer: str) -> AnswerKind:
+    """The kind of answer that is sought where a benchmark's gold answer is this one.
+
+    What the benchmark's file says; without a file, what the gold answer is.
+    """
+    task = find(key)
+    return task.answer if task else answer_kind(answer) or "number"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Row = dict[str, str]
-AnswerKind = Literal["number", "letter"]
+AnswerKind = Literal["number", "letter", "choice"]
 
 LETTERS = ("A", "B", "C", "D", "E")
 

@@ -62,8 +62,21 @@ def test_a_line_that_a_kill_cut_short_is_dropped(path):
 
 
 def test_scores_count_what_was_too_long_as_wrong(tiny, path):
-    by_set = scores(run(tiny, path), SETS)
+    by_set = scores(run(tiny, path), SETS, PROTOCOL)
     assert by_set["SVAMP"] == by_set["SVAMP"] | {"n": 1, "too_long": 1, "accuracy": 0.0}
+
+
+def test_scores_name_the_rule_and_its_version():
+    protocol = dataclasses.replace(PROTOCOL, letter_rule="paper")
+    made = [
+        judge(key, 0, Problem(key, "", "", "", answer), "", 1, protocol)
+        for key, answer in (("mawps", "1"), ("AQuA", "B"))
+    ]
+    by_set = scores(made, ["mawps", "AQuA"], protocol)
+    assert {key: score["rule"] for key, score in by_set.items()} == {
+        "mawps": "number/1",
+        "AQuA": "letter paper/1",
+    }
 
 
 def test_micro_weighs_by_rows_and_macro_does_not():
@@ -104,6 +117,8 @@ def test_a_letter_comes_back_from_the_file(path):
     assert read(path) == [made] and made.formatted
 
 
-def test_a_letter_rule_that_is_not_known_is_refused():
+def test_a_rule_that_is_not_known_is_refused():
+    with pytest.raises(InputError, match=r"protocol\.choice_rule 'lowr'. Did you mean lower"):
+        dataclasses.replace(PROTOCOL, choice_rule="lowr")
     with pytest.raises(InputError, match=r"protocol\.letter_rule 'frist'. Did you mean first"):
         dataclasses.replace(PROTOCOL, letter_rule="frist")
