@@ -46,6 +46,7 @@ def test_the_command_line_imports_nothing_heavy():
         (["action=finetun"], "Did you mean finetune"),
         (["data=llm_adapters", "data.root=/nowhere"], "no such folder"),
         (["data.train=[]"], "data.train is empty"),
+        (["+sweep=commonsense"], "needs data.root=PATH"),
         (["model=local"], "model.path"),
         (["-m", "method=lora,nope"], "nope"),
         (["-m", "method=hyplora", "curvature=1,-1"], "curvature=-1: curvature must be a positive"),

@@ -29,7 +29,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
+from bench import tasks
 from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
 from bench.errors import unknown
 from bench.tasks import AnswerKind
@@ -61,19 +63,6 @@ _RELEASED = (
     re.compile(r"is[:\s]+([A-E])\.?\s*$"),
     re.compile(r"[Oo]ption\s+\(?([A-E])\)?"),
 )
-
-# The published code seeks all five answers also where a set has three or four.
-_ANSWERS = re.compile(r"answer[1-5]")
-_CHOICES = {
-    "boolq": re.compile(r"true|false"),
-    "piqa": re.compile(r"solution[12]"),
-    "social_i_qa": _ANSWERS,
-    "hellaswag": re.compile(r"ending[1-4]"),
-    "winogrande": re.compile(r"option[12]"),
-    "arc-easy": _ANSWERS,
-    "arc-challenge": _ANSWERS,
-    "openbookqa": _ANSWERS,
-}
 
 
 def rule_name(kind: AnswerKind, protocol: Protocol) -> str:
@@ -122,27 +111,49 @@ def extract_letter(text: str, rule: str = "released") -> str | None:
 
 
 def extract_choice(text: str, task: str, rule: str = "first") -> str | None:
-    """The first choice that a text names, or None where it names none.
+    """The first choice of a benchmark that a text names, or None where it names none.
+
+    As published, `answer1` to `answer5` are sought also where a set has three or four answers.
 
     >>> extract_choice("the correct answer is answer3", "social_i_qa")
     'answer3'
 
     Args:
         text: what the model wrote.
-        task: key of a commonsense set, ignoring case.
+        task: key of a benchmark in bench/tasks/ whose answers are choices, ignoring case.
         rule: `first` or `lower`, see the module's docstring.
 
     Raises:
-        InputError: no such set, or no such rule.
+        InputError: no such benchmark, or no such rule.
+    """
+    found = tasks.find(task)
+    if found is None or not found.choices:
+        raise unknown("set of choices", task, (t.key for t in tasks.known().values() if t.choices))
+    return first_choice(text, found.sought, rule)
+
+
+def first_choice(text: str, words: Sequence[str], rule: str = "first") -> str | None:
+    """The first of the words that a text has anywhere, or None where it has none.
+
+    Raises:
+        InputError: no such rule.
     """
     if rule not in CHOICE_RULES:
         raise unknown("choice rule", rule, CHOICE_RULES)
-    if task.casefold() not in _CHOICES:
-        raise unknown("commonsense set", task, _CHOICES)
-    match = _CHOICES[task.casefold()].search(text.lower() if rule == "lower" else text)
+    match = re.search("|".join(map(re.escape, words)), text.lower() if rule == "lower" else text)
     return match[0] if match else None
 
 
 def numbers_agree(prediction: float | None, answer: str, tolerance: float) -> bool:
     """Whether a prediction is within the tolerance (absolute) of the gold answer."""
     return prediction is not None and abs(prediction - float(answer.replace(",", ""))) <= tolerance
+
+
+def agrees(
+    prediction: float | str | None, answer: str, kind: AnswerKind, protocol: Protocol
+) -> bool:
+    """Whether a prediction counts as the gold answer: the same, or as a number close enough."""
+    if kind == "number":
+        number = prediction if isinstance(prediction, float) else None
+        return numbers_agree(number, answer, protocol.tolerance)
+    return prediction == answer

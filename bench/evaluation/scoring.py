@@ -29,7 +29,8 @@ def scores(
         task = tasks.find(key)
         correct = sum(p.correct for p in rows)
         # Validation rows of a mixed training file have answers of several kinds.
-        rules = dict.fromkeys(rule_name(tasks.kind_of(key, p.answer), protocol) for p in rows)
+        kinds = dict.fromkeys(tasks.describe(key, p.answer).answer for p in rows)
+        rules = [rule_name(kind, protocol) for kind in kinds]
         result[key] = {
             "label": task.label if task else key,
             "chance": task.chance if task else None,

@@ -6,15 +6,27 @@ import importlib
 import pkgutil
 from functools import cache
 
-from bench.tasks.task import AnswerKind, Row, Task, answer_kind, same_row, training_row
+from bench.tasks.task import (
+    ANSWER_FORMS,
+    CHOICES,
+    AnswerKind,
+    Row,
+    Task,
+    answer_kind,
+    choices_with,
+    same_row,
+    training_row,
+)
 
 __all__ = [
+    "ANSWER_FORMS",
+    "CHOICES",
     "AnswerKind",
     "Row",
     "Task",
     "answer_kind",
+    "describe",
     "find",
-    "kind_of",
     "known",
     "same_row",
     "training_row",
@@ -36,10 +48,7 @@ def find(key: str) -> Task | None:
     return next((t for name, t in known().items() if name.casefold() == key.casefold()), None)
 
 
-def kind_of(key: str, answer: str) -> AnswerKind:
-    """The kind of answer that is sought where a benchmark's gold answer is this one.
-
-    What the benchmark's file says; without a file, what the gold answer is.
-    """
-    task = find(key)
-    return task.answer if task else answer_kind(answer) or "number"
+def describe(key: str, answer: str) -> Task:
+    """The benchmark with this key; without a file here, what one of its gold answers says of it."""
+    kind = answer_kind(answer) or "number"
+    return find(key) or Task(key=key, label=key, answer=kind, choices=choices_with(answer))

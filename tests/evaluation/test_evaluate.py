@@ -110,6 +110,19 @@ def test_a_set_without_a_file_is_read_as_its_gold_answers_are():
     assert judged("of_numbers", "12.0", text) == (12.0, True)
 
 
+def test_a_choice_is_read_by_the_protocols_rule():
+    text = "The correct answer is: True. Not false."
+    made = judge("boolq", 0, Problem("boolq", "", "", "", "true"), text, 1, PROTOCOL)
+    assert (made.prediction, made.correct, made.formatted) == ("false", False, True)
+    lower = dataclasses.replace(PROTOCOL, choice_rule="lower")
+    made = judge("boolq", 0, Problem("boolq", "", "", "", "true"), text, 1, lower)
+    assert (made.prediction, made.correct) == ("true", True)
+
+
+def test_the_choices_of_a_set_without_a_file_are_those_of_its_gold_answers():
+    assert judged("of_choices", "solution1", "answer1, or solution1") == ("solution1", True)
+
+
 def test_a_letter_comes_back_from_the_file(path):
     problem = Problem("AQuA", "", "", "", "B")
     made = judge("AQuA", 0, problem, "The answer is (B).", 4, PROTOCOL)
