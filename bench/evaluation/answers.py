@@ -144,6 +144,11 @@ def first_choice(text: str, words: Sequence[str], rule: str = "first") -> str | 
     return match[0] if match else None
 
 
+def gold_value(answer: str, kind: AnswerKind) -> float | str:
+    """What a gold answer stands for: `1,024` and `1024.0` are one number."""
+    return float(answer.replace(",", "")) if kind == "number" else answer
+
+
 def numbers_agree(prediction: float | None, answer: str, tolerance: float) -> bool:
     """Whether a prediction is within the tolerance (absolute) of the gold answer."""
     return prediction is not None and abs(prediction - float(answer.replace(",", ""))) <= tolerance

@@ -8,7 +8,7 @@ from bench.data.prompts import Protocol
 from bench.errors import InputError
 from bench.evaluation.evaluate import evaluate, judge
 from bench.evaluation.predictions import append, read
-from bench.evaluation.scoring import averages, scores
+from bench.evaluation.scoring import averages, majority, scores
 
 PROTOCOL = Protocol(
     name="fast",
@@ -85,6 +85,28 @@ def test_micro_weighs_by_rows_and_macro_does_not():
         "b": {"n": 10, "correct": 0, "accuracy": 0.0},
     }
     assert averages(by_set) == {"micro": 75.0, "macro": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "answers", "answer", "accuracy"),
+    [
+        ("boolq", ["false", "true", "true", "false", "true"], "true", 60.0),
+        ("AQuA", ["C", "B", "B", "C"], "C", 50.0),  # the first of equals
+        ("mawps", ["1", "2.0", "2", "3"], "2.0", 50.0),
+        ("mawps", ["1,000", "7", "1000.0", "1000.0005"], "1,000", 75.0),  # within the tolerance
+        ("of_choices", ["answer1", "answer3", "answer3"], "answer3", 100 * 2 / 3),
+        ("mixed", ["2", "B", "B", "2.0", "B"], "B", 60.0),
+    ],
+)
+def test_the_majority_class_is_what_always_the_same_answer_scores(key, answers, answer, accuracy):
+    found = majority(key, answers, PROTOCOL)
+    assert found == {"answer": answer, "accuracy": pytest.approx(accuracy)}
+
+
+def test_the_majority_class_of_a_set_stands_with_its_score(tiny, path):
+    by_set = scores(run(tiny, path), SETS, PROTOCOL)
+    assert by_set["mawps"]["majority"] == {"answer": "1", "accuracy": 20.0}
+    assert by_set["SVAMP"]["majority"] == {"answer": "7", "accuracy": 100.0}
 
 
 def judged(key, answer, text, rule="released"):

@@ -6,8 +6,10 @@ import pytest
 
 from bench import tasks
 from bench.data.problems import DataSettings
+from bench.data.prompts import Protocol
 from bench.data.sources import load_problems
 from bench.evaluation.answers import extract_choice
+from bench.evaluation.scoring import majority
 
 SETS = {
     "boolq": ("true", "false"),
@@ -64,6 +66,8 @@ def test_the_table_is_made_from_files_in_the_layout_and_set_beside_the_paper(com
     head = next(line for line in text.splitlines() if line.startswith("| Method"))
     for label in ("BoolQ (chance 50)", "SIQA (chance 33)", "ARC-c (chance 25)", "OBQA (chance 25)"):
         assert label in head
+    majority_row = next(line for line in text.splitlines() if line.startswith("| majority class"))
+    assert majority_row.startswith("| majority class | 50.0 | 50.0 | 33.3 | 25.0 |")
     assert "AVG (macro)" in text and "80.8" in text
     (record,) = (tmp_path / "results" / "runs").glob("*/record.json")
     found = json.loads(record.read_text())["scores"]
@@ -87,6 +91,21 @@ def test_the_public_files_are_read_whole(shared_data):
         "piqa": "3860d11b9b42e590",
         "social_i_qa": "71543f4112745194",
         "openbookqa": "8479930f7b8a2605",
+    }
+
+
+def test_the_majority_classes_of_the_public_files(shared_data):
+    names = ["boolq", "piqa", "social_i_qa", "openbookqa", "AQuA"]
+    root = str(shared_data / "llm_adapters")
+    loaded = load_problems(DataSettings("llm_adapters", [], names, root=root), trained=False)
+    protocol = Protocol("p", "{instruction}", "{instruction}", "{output}", None, 1, 0.001, "")
+    found = {k: majority(k, [p.answer for p in v], protocol) for k, v in loaded.tests.items()}
+    assert {k: (v["answer"], round(v["accuracy"], 1)) for k, v in found.items()} == {
+        "boolq": ("true", 62.2),
+        "piqa": ("solution2", 50.5),
+        "social_i_qa": ("answer3", 33.6),
+        "openbookqa": ("answer1", 27.6),
+        "AQuA": ("A", 24.8),
     }
 
 
