@@ -153,6 +153,14 @@ def test_two_processes_with_the_same_run_do_its_work_once(tmp_path, small):
     assert [process.returncode for process in pair] == [0, 0]
 
 
+def test_the_overlap_of_each_training_set_with_each_test_set_is_shown(command):
+    result = command("action=overlap", "data.train=[mawps,SVAMP]", "data.tests=[gsm8k,AQuA]")
+    assert result.returncode == 0, result.stderr
+    for text in ("gsm8k (150)", "AQuA (150)", "to the letter", "all together", "13 words"):
+        assert text in result.stdout
+    assert "training rows stand in a test set to the letter or masked" in result.stdout
+
+
 @pytest.mark.parametrize("base", ["tiny", "local"])
 def test_the_real_files_run_end_to_end(command, shared_data, local_base, base):
     model = [f"model={base}"] + ([f"model.path={local_base}"] if base == "local" else [])
