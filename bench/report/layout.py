@@ -51,6 +51,9 @@ def facts(table: Table) -> dict[str, str]:
         "Items": sizes,
         "Seeds": _seeds(table.rows),
     }
+    rules = [(column.label, " and ".join(column.rules)) for column in table.columns if column.rules]
+    if rules:
+        found["Answers read by"] = _by_value(rules)
     if table.published_base:
         found["Base"] += f" ({table.published_base} in the paper)"
     # A row that shares its method with other curvatures has K in its label already.

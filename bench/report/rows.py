@@ -23,6 +23,7 @@ class Column:
         majority: Accuracy of always giving the most frequent gold answer, in percent; None where
             the records do not say, or were not made on the same rows.
         majority_answer: That answer.
+        rules: By which answers were read, with their versions; more than one if runs differ.
         averaged: Whether it counts in the averages.
         trained_on: Whether some of its rows stand in rows that were trained on.
     """
@@ -35,6 +36,7 @@ class Column:
     trained_on: bool = False
     majority: float | None = None
     majority_answer: str | None = None
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def columns_of(records: Sequence[Record], spec: TableSpec) -> tuple[Column, ...]
                 trained_on=folded in trained_on,
                 majority=majority,
                 majority_answer=majority_answer,
+                rules=tuple(dict.fromkeys(s["rule"] for s in scores if s.get("rule"))),
             )
         )
     return tuple(columns)
