@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.config import Experiment
+    from bench.data.problems import Problem
 
 BEGAN = "HYPLORA_BENCH_BEGAN"  # when the command began; run.py sets it in every process
 
@@ -68,22 +69,34 @@ def _watch(
 
 
 def overlap(config: dict[str, Any]) -> dict[str, Any]:
-    """Count what the training rows share with each test set; nothing is trained."""
+    """Count what each training set shares with each test set; nothing is trained."""
     from bench.config import read_experiment
-    from bench.data.overlap import resolve_overlap
+    from bench.data.overlap import count_overlap
     from bench.data.sources import load_problems
+    from bench.report.overlap_matrix import overlap_document
+    from bench.report.render import show
 
     experiment = read_experiment(config)
     problems = load_problems(experiment.data, trained=True)
-    found = resolve_overlap(problems, experiment.keeps_overlap)[1]
-    for key, counts in found.tests.items():
-        print(
-            f"{key}: {counts['masked']} of {counts['rows']} test rows stand in the training rows "
-            f"({counts['exact']} to the letter, the others but for case, punctuation and numbers)"
-        )
-    total = len(problems.train) + len(problems.validation)
-    done = "kept" if found.kept else "left out"
-    return {"summary": f"{found.train['masked']} of {total} training rows make it, and are {done}"}
+    training = problems.train + problems.validation
+    by_set: dict[str, list[Problem]] = {}
+    for problem in training:
+        by_set.setdefault(problem.task, []).append(problem)
+
+    def counted(rows: list[Problem]) -> dict[str, Any]:
+        tests, train = count_overlap(rows, problems.tests)
+        return {"rows": len(rows), "tests": tests, "train": train}
+
+    together = counted(training)
+    each = {name: counted(rows) for name, rows in by_set.items()} if len(by_set) > 1 else {}
+    kept = experiment.keeps_overlap
+    show(overlap_document(each or dict.fromkeys(by_set, together), together, kept))
+    masked, near = together["train"]["masked"], together["train"]["near"]
+    done = "kept" if kept else "left out"
+    return {
+        "summary": f"{masked} of {len(training)} training rows stand in a test set to the letter "
+        f"or masked, and are {done}; {near - masked} more nearly do"
+    }
 
 
 def pretrain(config: dict[str, Any]) -> dict[str, Any]:

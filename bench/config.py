@@ -280,6 +280,8 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
     """
     protocol = dataclasses.asdict(experiment.protocol)
     protocol.pop("keep_overlap")  # the hash of the training rows says it
+    if protocol["choice_rule"] == "first":  # runs from before there was a choice of rules count
+        protocol.pop("choice_rule")
     fields = {
         "result_version": RESULT_VERSION,
         "method": experiment.method.name,

@@ -289,7 +289,7 @@ def evaluate(
         prepared.folder / "predictions.jsonl",
         title=f"{experiment.name}: evaluation",
     )
-    by_set = scores(predictions, asked)
+    by_set = scores(predictions, asked, experiment.protocol)
     seconds = sum(prediction.seconds for prediction in predictions)
     return {"scores": by_set, "averages": averages(by_set), "seconds": seconds}
 

@@ -46,6 +46,7 @@ def test_the_command_line_imports_nothing_heavy():
         (["action=finetun"], "Did you mean finetune"),
         (["data=llm_adapters", "data.root=/nowhere"], "no such folder"),
         (["data.train=[]"], "data.train is empty"),
+        (["+sweep=commonsense"], "needs data.root=PATH"),
         (["model=local"], "model.path"),
         (["-m", "method=lora,nope"], "nope"),
         (["-m", "method=hyplora", "curvature=1,-1"], "curvature=-1: curvature must be a positive"),
@@ -150,6 +151,14 @@ def test_two_processes_with_the_same_run_do_its_work_once(tmp_path, small):
     told = sorted(process.communicate(timeout=200)[0] for process in pair)
     assert ["on record already" in line for line in told].count(True) == 1
     assert [process.returncode for process in pair] == [0, 0]
+
+
+def test_the_overlap_of_each_training_set_with_each_test_set_is_shown(command):
+    result = command("action=overlap", "data.train=[mawps,SVAMP]", "data.tests=[gsm8k,AQuA]")
+    assert result.returncode == 0, result.stderr
+    for text in ("gsm8k (150)", "AQuA (150)", "to the letter", "all together", "13 words"):
+        assert text in result.stdout
+    assert "training rows stand in a test set to the letter or masked" in result.stdout
 
 
 @pytest.mark.parametrize("base", ["tiny", "local"])

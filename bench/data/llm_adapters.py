@@ -69,8 +69,8 @@ def read_test(
 ) -> tuple[str, list[Problem]]:
     """A benchmark's key and its test rows, from dataset/NAME/test.json.
 
-    Any set whose gold answers are all numbers, or all letters A to E, can be scored, also one that
-    has no file in bench/tasks/.
+    Any set whose gold answers are all numbers, all letters A to E, or all words of one line of
+    `tasks.CHOICES`, can be scored, also one that has no file in bench/tasks/.
 
     Raises:
         InputError: no such file, no rows, a row that can't be read, or an answer that is not of
@@ -90,27 +90,27 @@ def read_test(
 
 def _check_answers(path: Path, task: tasks.Task | None, answers: list[str]) -> None:
     """Refuse a test file that has an answer of another kind than its task's or its first row's."""
-    kind = task.answer if task else tasks.answer_kind(answers[0])
-    for row, answer in enumerate(answers):
-        if kind is not None and tasks.answer_kind(answer) == kind:
-            continue
-        wanted = {"number": "a number", "letter": "a letter A to E", None: "a number or a letter"}
-        reason = (
-            f"the answers of {task.key} are {task.answer}s"
-            if task
-            else "a set without a file in bench/tasks/ can be scored if its answers are all "
-            "numbers or all letters A to E"
-        )
-        raise InputError(
-            f"{path}, row {row}: the answer {answer!r} is not {wanted[kind]}; {reason}"
-        )
+    known = task or tasks.describe(path.parent.name, answers[0])
+    row = next((row for row, answer in enumerate(answers) if not known.accepts(answer)), None)
+    if row is None:
+        return
+    told = f"{path}, row {row}: the answer {answers[row]!r} is not "
+    if task:
+        raise InputError(f"{told}{task.answers}; the answers of {task.key} are {task.answer}s")
+    lines = "; ".join(", ".join(line) for line in tasks.CHOICES)
+    wanted = "a number, a letter A to E or a choice" if row == 0 else known.answers
+    raise InputError(
+        f"{told}{wanted}; a set without a file in bench/tasks/ can be scored if its answers are "
+        f"all numbers, all letters A to E, or all of one of these: {lines}"
+    )
 
 
 def _root(settings: DataSettings) -> Path:
     if not settings.root:
         raise InputError(
             "data=llm_adapters needs data.root=PATH, the folder of LLM-Adapters that holds "
-            "ft-training_set/ and dataset/"
+            "ft-training_set/ and dataset/ (a checkout of it will do); none of these files comes "
+            "with this project. With make: ARGS=data.root=PATH"
         )
     root = Path(settings.root).expanduser()
     if not root.is_dir():

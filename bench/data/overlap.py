@@ -1,17 +1,19 @@
-"""Test rows that stand in the training rows too, to the letter or but for numbers and case.
+"""Test rows that stand in the training rows too: to the letter, masked, or nearly.
 
 Public training files overlap heavily with public test files (MAWPS' problems are templates; math
 collections were drawn from the same sources). A score on such rows measures memory, so the counts
-stand in every record, and a protocol says whether the training rows are dropped.
+stand in every record, and a protocol says whether the training rows are dropped. Dropped are those
+that stand in a test set to the letter or masked; near-duplicates are counted and stay.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from bench.data.near import near_rows
 from bench.data.problems import Problem, ProblemSets
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -28,24 +30,64 @@ def masked_text(problem: Problem) -> str:
     return _NOT_WORD.sub(" ", _NUMBER.sub("#", exact_text(problem).casefold())).strip()
 
 
-FORMS: dict[str, Callable[[Problem], str]] = {"exact": exact_text, "masked": masked_text}
-
-
 @dataclass(frozen=True)
 class Overlap:
     """What training and test rows share, before anything is dropped.
 
     Attributes:
-        tests: for each test set `rows`, and how many of them stand in the training rows `exact`
-            and `masked`; the second counts the first too.
-        train: how many training rows (validation rows among them) stand in any test set, `exact`
-            and `masked`.
-        kept: whether those training rows were kept.
+        tests: for each test set `rows`, and how many of them stand in the training rows `exact`,
+            `masked` and `near`; each of these counts the ones before it too.
+        train: how many training rows (validation rows among them) stand in any test set, `exact`,
+            `masked` and `near`.
+        kept: whether those that do `exact` or `masked` were kept.
     """
 
     tests: dict[str, dict[str, int]]
     train: dict[str, int]
     kept: bool
+
+
+def count_overlap(
+    training: Sequence[Problem], tests: Mapping[str, Sequence[Problem]]
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Count what training and test rows share.
+
+    Args:
+        training: training rows.
+        tests: test rows by benchmark.
+
+    Returns:
+        Counts of test rows by benchmark, and of training rows, as `Overlap` has them.
+    """
+    rows = [(key, problem) for key, problems in tests.items() for problem in problems]
+    found = {key: {"rows": len(problems)} for key, problems in tests.items()}
+    train = {}
+    for form, text in {"exact": exact_text, "masked": masked_text}.items():
+        trained = tuple(map(text, training))
+        tested = tuple(text(problem) for _, problem in rows)
+        _count(found, form, rows, _standing(tested, trained))
+        train[form] = len(_standing(trained, tested))
+    # `trained` and `tested` are the masked texts now: a near-duplicate may have other numbers, too.
+    near, makes = near_rows(trained, tested)
+    _count(found, "near", rows, near)
+    return found, train | {"near": len(makes)}
+
+
+def _standing(texts: Sequence[str], others: Sequence[str]) -> set[int]:
+    known = set(others)
+    return {number for number, text in enumerate(texts) if text in known}
+
+
+def _count(
+    found: dict[str, dict[str, int]],
+    form: str,
+    rows: Sequence[tuple[str, Problem]],
+    chosen: Set[int],
+) -> None:
+    for counts in found.values():
+        counts[form] = 0
+    for number in chosen:
+        found[rows[number][0]][form] += 1
 
 
 def resolve_overlap(problems: ProblemSets, keep: bool) -> tuple[ProblemSets, Overlap]:
@@ -58,17 +100,7 @@ def resolve_overlap(problems: ProblemSets, keep: bool) -> tuple[ProblemSets, Ove
     Returns:
         The rows to use, and the counts.
     """
-    training = problems.train + problems.validation
-    tests = {key: {"rows": len(rows)} for key, rows in problems.tests.items()}
-    train = {}
-    for form, text in FORMS.items():
-        trained = set(map(text, training))
-        tested: set[str] = set()
-        for key, rows in problems.tests.items():
-            texts = list(map(text, rows))
-            tests[key][form] = sum(t in trained for t in texts)
-            tested.update(texts)
-        train[form] = sum(text(problem) in tested for problem in training)
+    tests, train = count_overlap(problems.train + problems.validation, problems.tests)
     found = Overlap(tests=tests, train=train, kept=keep)
     if keep or not train["masked"]:
         return problems, found

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from bench.data.problems import Problem
 from bench.errors import InputError, unknown
 
-# The published rules for reading a letter out of a text, see bench.evaluation.answers.
+# The published rules for reading a letter, or a choice, out of a text: bench.evaluation.answers.
 LETTER_RULES = ("first", "paper", "released")
+CHOICE_RULES = ("first", "lower")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Protocol:
         answer_form: a regular expression of the answer's sentence; the share of texts that have
             it is reported as the format rate.
         letter_rule: one of LETTER_RULES: how the answer of a multiple-choice problem is read.
+        choice_rule: one of CHOICE_RULES: how a choice such as `answer2` is read.
         keep_overlap: whether training rows that stand in a test set stay (`data.keep_overlap`
             overrides).
     """
@@ -41,6 +43,7 @@ class Protocol:
     tolerance: float
     answer_form: str
     letter_rule: str = "released"
+    choice_rule: str = "first"
     keep_overlap: bool = False
 
     def __post_init__(self) -> None:
@@ -57,6 +60,8 @@ class Protocol:
                 raise InputError(f"protocol.{name} must be at least 1, got {value}")
         if self.letter_rule not in LETTER_RULES:
             raise unknown("protocol.letter_rule", self.letter_rule, LETTER_RULES)
+        if self.choice_rule not in CHOICE_RULES:
+            raise unknown("protocol.choice_rule", self.choice_rule, CHOICE_RULES)
         try:
             re.compile(self.answer_form)
         except re.error as error:

@@ -11,7 +11,7 @@ from typing import Any
 from bench import tasks
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text
-from bench.evaluation.answers import extract_letter, extract_number, numbers_agree
+from bench.evaluation.answers import agrees, extract_letter, extract_number, first_choice
 from bench.evaluation.generation import generate
 from bench.evaluation.predictions import Prediction, append, read
 from bench.progress import Progress
@@ -82,27 +82,24 @@ def evaluate(
 def judge(
     key: str, index: int, problem: Problem, text: str, tokens: int, protocol: Protocol
 ) -> Prediction:
-    """Read the answer from a text and compare it with the gold one.
-
-    What is sought is what the benchmark's answers are; where no file in bench/tasks/ describes it,
-    what this row's gold answer is.
-    """
-    task = tasks.find(key)
+    """Read the answer from a text by the protocol's rule and compare it with the gold one."""
+    task = tasks.describe(key, problem.answer)
     prediction: float | str | None
-    if (task.answer if task else tasks.answer_kind(problem.answer)) == "letter":
+    if task.answer == "choice":
+        prediction = first_choice(text, task.sought, protocol.choice_rule)
+    elif task.answer == "letter":
         prediction = extract_letter(text, protocol.letter_rule)
-        correct = prediction == problem.answer
     else:
         prediction = extract_number(text)
-        correct = numbers_agree(prediction, problem.answer, protocol.tolerance)
+    form = tasks.ANSWER_FORMS.get(task.answer, protocol.answer_form)
     return Prediction(
         task=key,
         index=index,
         text=text,
         prediction=prediction,
         answer=problem.answer,
-        correct=correct,
-        formatted=re.search(protocol.answer_form, text) is not None,
+        correct=agrees(prediction, problem.answer, task.answer, protocol),
+        formatted=re.search(form, text) is not None,
         tokens=tokens,
     )
 

@@ -17,7 +17,7 @@ class Prediction:
         task: key of the benchmark.
         index: of the row in its test set.
         text: what the model wrote; empty where it was not asked.
-        prediction: the number or the letter read from the text, None where none was found.
+        prediction: the number, letter or choice read from the text, None where none was found.
         answer: the gold answer as the file has it.
         correct: whether they agree.
         formatted: whether the text has the answer's sentence.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report.compare import BesideCell, Comparison
+from bench.report.guesses import Guess
 from bench.report.overlap import MARK
 from bench.report.published import PARAMS
 from bench.report.rows import Cell, Column, Row
@@ -50,6 +51,9 @@ def facts(table: Table) -> dict[str, str]:
         "Items": sizes,
         "Seeds": _seeds(table.rows),
     }
+    rules = [(column.label, " and ".join(column.rules)) for column in table.columns if column.rules]
+    if rules:
+        found["Answers read by"] = _by_value(rules)
     if table.published_base:
         found["Base"] += f" ({table.published_base} in the paper)"
     # A row that shares its method with other curvatures has K in its label already.
@@ -112,12 +116,11 @@ def _scores(table: Table) -> Section:
     keys = [column.key for column in table.columns] + list(table.averages)
     labels = [_head(column) for column in table.columns]
     labels += [average.capitalize() for average in table.averages]
+    shown: list[Row | Guess] = [*table.rows, *table.guesses]
     return Section(
         heading="",
         header=("Method", *labels),
-        rows=tuple(
-            (row.label, *(mean_sd(row.cells.get(key)) for key in keys)) for row in table.rows
-        ),
+        rows=tuple((row.label, *(mean_sd(row.cells.get(key)) for key in keys)) for row in shown),
         notes=(*table.notes, _commits(table)),
     )
 

@@ -63,8 +63,9 @@ def markdown(document: Document) -> str:
 def to_csv(table: Table) -> str:
     """The cells in long form, unrounded: one line for each method, curvature and set.
 
-    `micro` and `macro` stand among the sets. An empty field means: no such figure. Where the
-    paper prints a method twice, `published` is the run of its authors, not the one they cite.
+    `micro` and `macro` stand among the sets. An empty field means: no such figure. Chance and
+    majority class are rows without a method, over no seeds. Where the paper prints a method twice,
+    `published` is the run of its authors, not the one they cite.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -79,6 +80,10 @@ def to_csv(table: Table) -> str:
             figures = (cell.mean, cell.sd, cell.seeds, cell.n)
             published = (paper.paper, paper.difference) if paper else (None, None)
             writer.writerow((row.label, row.method, row.curvature, key, *figures, *published))
+    for guess in table.guesses:
+        for key, cell in guess.cells.items():
+            figures = (cell.mean, cell.sd, cell.seeds, cell.n)
+            writer.writerow((guess.label, None, None, key, *figures, None, None))
     return out.getvalue()
 
 

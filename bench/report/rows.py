@@ -20,6 +20,10 @@ class Column:
     Attributes:
         items: The sizes it was scored with, ascending; more than one if runs differ.
         chance: Accuracy of guessing, in percent, where that is defined.
+        majority: Accuracy of always giving the most frequent gold answer, in percent; None where
+            the records do not say, or were not made on the same rows.
+        majority_answer: That answer.
+        rules: By which answers were read, with their versions; more than one if runs differ.
         averaged: Whether it counts in the averages.
         trained_on: Whether some of its rows stand in rows that were trained on.
     """
@@ -30,6 +34,9 @@ class Column:
     chance: float | None
     averaged: bool
     trained_on: bool = False
+    majority: float | None = None
+    majority_answer: str | None = None
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,14 +122,21 @@ def columns_of(records: Sequence[Record], spec: TableSpec) -> tuple[Column, ...]
     columns = []
     for folded, (key, scores) in found.items():
         chances = [s["chance"] for s in scores if s.get("chance") is not None]
+        items = tuple(sorted({score["n"] for score in scores}))
+        frequent = {(m["accuracy"], m["answer"]) for s in scores if (m := s.get("majority"))}
+        same_rows = len(items) == 1 and len(frequent) == 1
+        majority, majority_answer = frequent.pop() if same_rows else (None, None)
         columns.append(
             Column(
                 key=key,
                 label=scores[0].get("label") or key,
-                items=tuple(sorted({score["n"] for score in scores})),
+                items=items,
                 chance=chances[0] if chances else None,
                 averaged=folded not in outside,
                 trained_on=folded in trained_on,
+                majority=majority,
+                majority_answer=majority_answer,
+                rules=tuple(dict.fromkeys(s["rule"] for s in scores if s.get("rule"))),
             )
         )
     return tuple(columns)

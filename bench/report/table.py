@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.compare import Comparison, compare
+from bench.report.guesses import Guess, guess_notes, guesses
 from bench.report.names import method_label
 from bench.report.overlap import overlap_notes
 from bench.report.published import Published
@@ -23,6 +24,7 @@ class Table:
         note: Where the table stands in the paper.
         model: The base, as the runs call it.
         averages: `micro` and `macro`, or nothing if no set counts in them.
+        guesses: What can be scored without a model, in a table of accuracies.
         devices: What the runs ran on.
         commits: Number of runs by git commit.
         dirty: Number of runs from a working tree with uncommitted changes.
@@ -46,6 +48,7 @@ class Table:
     dirty: int
     notes: tuple[str, ...]
     comparison: Comparison | None
+    guesses: tuple[Guess, ...] = ()
 
 
 def build(records: Iterable[Record], spec: TableSpec, published: Published | None = None) -> Table:
@@ -69,6 +72,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         row_of(members, label, columns, spec.metric)
         for members, label in zip(groups, _labels(groups, spec), strict=True)
     )
+    guessed = guesses(columns) if spec.metric == "accuracy" else ()
     first = runs[0]
     base = first.get("published_base")
     return Table(
@@ -89,9 +93,11 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         notes=(
             *spec.remarks,
             *_notes(rows, columns, spec.metric),
+            *guess_notes(guessed, columns),
             *overlap_notes(runs, {column.key: column.label for column in columns}),
         ),
         comparison=compare(rows, columns, base, published) if published else None,
+        guesses=guessed,
     )
 
 

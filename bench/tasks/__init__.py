@@ -6,9 +6,31 @@ import importlib
 import pkgutil
 from functools import cache
 
-from bench.tasks.task import Row, Task, answer_kind, same_row, training_row
+from bench.tasks.task import (
+    ANSWER_FORMS,
+    CHOICES,
+    AnswerKind,
+    Row,
+    Task,
+    answer_kind,
+    choices_with,
+    same_row,
+    training_row,
+)
 
-__all__ = ["Row", "Task", "answer_kind", "find", "known", "same_row", "training_row"]
+__all__ = [
+    "ANSWER_FORMS",
+    "CHOICES",
+    "AnswerKind",
+    "Row",
+    "Task",
+    "answer_kind",
+    "describe",
+    "find",
+    "known",
+    "same_row",
+    "training_row",
+]
 
 
 @cache
@@ -24,3 +46,9 @@ def known() -> dict[str, Task]:
 def find(key: str) -> Task | None:
     """The benchmark with this key, ignoring case; None where no file here describes it."""
     return next((t for name, t in known().items() if name.casefold() == key.casefold()), None)
+
+
+def describe(key: str, answer: str) -> Task:
+    """The benchmark with this key; without a file here, what one of its gold answers says of it."""
+    kind = answer_kind(answer) or "number"
+    return find(key) or Task(key=key, label=key, answer=kind, choices=choices_with(answer))

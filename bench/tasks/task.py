@@ -8,15 +8,39 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Row = dict[str, str]
-AnswerKind = Literal["number", "letter"]
+AnswerKind = Literal["number", "letter", "choice"]
 
 LETTERS = ("A", "B", "C", "D", "E")
 
+# The words that LLM-Adapters' commonsense sets answer with. Its evaluation seeks all words of a
+# line, also where a set has only the first of them as choices.
+CHOICES = (
+    ("true", "false"),
+    ("solution1", "solution2"),
+    ("answer1", "answer2", "answer3", "answer4", "answer5"),
+    ("ending1", "ending2", "ending3", "ending4"),
+    ("option1", "option2"),
+)
+
+# The sentence of a kind of answer, where a protocol's own is not the one that is trained on: the
+# outputs of the commonsense sets read "the correct answer is answer2".
+ANSWER_FORMS: dict[AnswerKind, str] = {"choice": "[Tt]he correct answer is"}
+
+
+def choices_with(*words: str) -> tuple[str, ...]:
+    """The line of CHOICES that has all these words; empty where none has."""
+    return next((line for line in CHOICES if words and set(words) <= set(line)), ())
+
 
 def answer_kind(answer: str) -> AnswerKind | None:
-    """What a gold answer is: a finite number (commas allowed), a letter A to E, or neither."""
+    """What a gold answer is: a finite number (commas allowed), a letter A to E, or one of CHOICES.
+
+    None where it is nothing of these.
+    """
     if answer in LETTERS:
         return "letter"
+    if choices_with(answer):
+        return "choice"
     try:
         return "number" if math.isfinite(float(answer.replace(",", ""))) else None
     except ValueError:
@@ -53,7 +77,8 @@ class Task:
             results/published/*.yaml.
         label: the head of its column.
         answer: the kind of its gold answer: a `number` is compared within a tolerance, a `letter`
-            (A to E) must be the same.
+            (A to E) and a `choice` must be the same.
+        choices: the words that the answers of a set of choices are.
         chance: accuracy in percent of guessing, where guessing can succeed.
         train_row: turns one raw row of its training file into a row of LLM-Adapters' form.
     """
@@ -62,4 +87,22 @@ class Task:
     label: str
     answer: AnswerKind = "number"
     chance: float | None = None
+    choices: tuple[str, ...] = ()
     train_row: Callable[[Mapping[str, Any]], Row] = training_row
+
+    @property
+    def sought(self) -> tuple[str, ...]:
+        """The words among which a choice is read: as published where they are published ones."""
+        return choices_with(*self.choices) or self.choices
+
+    @property
+    def answers(self) -> str:
+        """What its gold answers are, in words."""
+        words = {"number": "a number", "letter": "a letter A to E"}
+        return words.get(self.answer) or f"one of {', '.join(self.choices)}"
+
+    def accepts(self, answer: str) -> bool:
+        """Whether this can be a gold answer of it."""
+        if self.answer == "choice":
+            return answer in self.choices
+        return answer_kind(answer) == self.answer

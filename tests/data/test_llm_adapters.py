@@ -82,6 +82,11 @@ def test_a_set_without_a_file_of_its_own_is_a_benchmark_if_its_answers_are_lette
     assert len(layout.load(train=(), tests=("mathqa",)).tests["mathqa"]) == 2
 
 
+def test_a_set_without_a_file_of_its_own_is_a_benchmark_if_its_answers_are_choices(layout):
+    layout.write("dataset/csqa/test.json", [row(1, "answer1"), row(2, "answer5")])
+    assert len(layout.load(train=(), tests=("csqa",)).tests["csqa"]) == 2
+
+
 def test_rows_with_an_empty_output_are_left_out_and_told(layout, caplog):
     layout.write("ft-training_set/math.json", [{**row(0), "output": " "}, *map(row, range(1, 5))])
     loaded = layout.load()
@@ -137,7 +142,10 @@ def test_without_training_no_training_file_is_needed(layout):
         ("dataset/AQuA/test.json", [row(0, "B"), row(1)], "AQuA.*row 1: the answer '2.0' is not a"),
         ("dataset/AQuA/test.json", [row(0, "F")], "'F' is not a letter A to E; the answers of AQu"),
         ("dataset/new/test.json", [row(0), row(1, "B")], "row 1: the answer 'B' is not a number"),
-        ("dataset/new/test.json", [row(0, "true")], "row 0: the answer 'true' is not a number or"),
+        ("dataset/new/test.json", [row(0, "yes")], "row 0: the answer 'yes' is not a number, a "),
+        ("dataset/new/test.json", [row(0, "true"), row(1, "answer1")], "row 1.*one of true, false"),
+        ("dataset/piqa/test.json", [row(0, "answer1")], "one of solution1, solution2; .* of piqa"),
+        ("dataset/social_i_qa/test.json", [row(0, "answer4")], "'answer4' is not one of answer1"),
     ],
 )
 def test_a_bad_file_is_named_with_its_row(layout, name, rows, message):

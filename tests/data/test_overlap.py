@@ -1,6 +1,6 @@
 import pytest
 
-from bench.data.overlap import exact_text, masked_text, resolve_overlap
+from bench.data.overlap import count_overlap, exact_text, masked_text, resolve_overlap
 from bench.data.problems import Problem, ProblemSets
 
 
@@ -36,10 +36,25 @@ def test_white_space_does_not_count_in_either_form():
 def test_test_rows_are_counted_to_the_letter_and_masked(sets):
     found = resolve_overlap(sets, keep=True)[1]
     assert found.tests == {
-        "SVAMP": {"rows": 2, "exact": 1, "masked": 1},
-        "mawps": {"rows": 1, "exact": 0, "masked": 1},
+        "SVAMP": {"rows": 2, "exact": 1, "masked": 1, "near": 1},
+        "mawps": {"rows": 1, "exact": 0, "masked": 1, "near": 1},
     }
-    assert found.train == {"exact": 1, "masked": 2}
+    assert found.train == {"exact": 1, "masked": 2, "near": 2}
+
+
+def test_near_duplicates_are_counted_and_never_dropped():
+    told = "Ann has 3 pens and 4 more in a box that stands under the old table in her room."
+    train = [problem(told.replace("Ann", "Sue")), problem("Nothing of the kind.")]
+    sets = ProblemSets(train=train, validation=[], tests={"mawps": [problem(told)]})
+    kept, found = resolve_overlap(sets, keep=False)
+    assert found.tests["mawps"] == {"rows": 1, "exact": 0, "masked": 0, "near": 1}
+    assert found.train == {"exact": 0, "masked": 0, "near": 1} and kept == sets
+
+
+def test_counts_of_no_training_rows_are_zero():
+    tests, train = count_overlap([], TESTS)
+    assert tests["SVAMP"] == {"rows": 2, "exact": 0, "masked": 0, "near": 0}
+    assert train == {"exact": 0, "masked": 0, "near": 0}
 
 
 def test_training_rows_that_stand_in_a_test_set_are_dropped_unless_kept(sets):
@@ -64,7 +79,7 @@ def test_the_synthetic_sets_do_not_overlap():
     names = ["mawps", "SVAMP", "gsm8k", "AQuA"]
     settings = DataSettings("synthetic", names, names, train_size=300, test_size=100)
     found = resolve_overlap(load_problems(settings, trained=True), keep=False)[1]
-    assert found.train == {"exact": 0, "masked": 0}
+    assert (found.train["exact"], found.train["masked"]) == (0, 0)
 
 
 def test_the_public_math_file_holds_most_of_the_public_test_set(shared_data):
@@ -75,6 +90,6 @@ def test_the_public_math_file_holds_most_of_the_public_test_set(shared_data):
     settings = DataSettings("llm_adapters", ["math_data"], ["mawps", "SVAMP"], root=root)
     sets = load_problems(settings, trained=True)
     kept, found = resolve_overlap(sets, keep=False)
-    assert found.tests["SVAMP"] == {"rows": 1000, "exact": 800, "masked": 800}
+    assert found.tests["SVAMP"] == {"rows": 1000, "exact": 800, "masked": 800, "near": 890}
     assert found.tests["mawps"]["masked"] > found.tests["mawps"]["exact"] > 0
     assert len(kept.train) < len(sets.train) - 800

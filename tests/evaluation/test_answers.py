@@ -1,6 +1,6 @@
 import pytest
 
-from bench.data.prompts import LETTER_RULES
+from bench.data.prompts import CHOICE_RULES, LETTER_RULES
 from bench.errors import InputError
 from bench.evaluation.answers import (
     extract_choice,
@@ -13,16 +13,49 @@ from bench.evaluation.answers import (
 @pytest.mark.parametrize(
     ("text", "number"),
     [
+        ("The answer is 3.", 3.0),
+        ("12. And then nothing", 12.0),
+        # Signs.
         ("10 - 7 = 3. The answer is 3.", 3.0),
         ("10-7=3", 3.0),
         ("10-7", -7.0),
-        ("1/2", 2.0),
-        ("The answer is 1,234.", 1234.0),
+        ("10 -7", -7.0),
+        ("10 - 7", 7.0),
+        ("3--4", -4.0),
         ("The answer is -4.5", -4.5),
-        ("12. And then nothing", 12.0),
-        ("It is 8 in 2024", 2024.0),
+        ("The answer is - 4.5", 4.5),
+        ("The answer is \N{MINUS SIGN}4", 4.0),
+        # Commas and points.
+        ("The answer is 1,234.", 1234.0),
+        ("1,234,567.50", 1234567.5),
+        ("between 1,2", 12.0),
+        ("between 1, 2", 2.0),
+        ("1.2.3", 3.0),
+        (".5", 5.0),
+        # Fractions and powers.
+        ("1/2", 2.0),
+        (r"\frac{3}{4}", 4.0),
+        ("2 1/3 hours", 3.0),
+        ("1e3", 3.0),
+        ("5^2", 2.0),
+        # Per cent, currency, units, years.
+        ("20%", 20.0),
+        (r"20\%", 20.0),
         ("$5.00", 5.0),
+        ("-$5", 5.0),
+        ("$-5", -5.0),
+        ("\N{POUND SIGN}1,000 or so", 1000.0),
+        ("5kg", 5.0),
+        ("25 m2", 2.0),
+        ("6:30", 30.0),
+        ("It is 8 in 2024", 2024.0),
+        # Boxes.
+        (r"\boxed{42}", 42.0),
+        (r"$\boxed{-1,200}$.", -1200.0),
+        (r"\boxed{7} after 3 steps", 3.0),
+        # No answer.
         ("none at all", None),
+        ("seven", None),
         ("9" * 400, None),
         ("", None),
     ],
@@ -77,6 +110,10 @@ def test_numbers_agree_within_the_tolerance(prediction, answer, agree):
         ("it is b.", None, None, None),
         ("No idea", None, None, None),
         ("An Answer", "A", None, None),
+        ("Answer: C", "A", None, None),
+        ("Each is half: (D)", "E", "D", "D"),
+        ("It is C.\n", "C", None, "C"),
+        ("F) is none", None, None, None),
         ("42", None, None, None),
         ("", None, None, None),
     ],
@@ -95,19 +132,47 @@ def test_an_unknown_letter_rule_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("task", "text", "choice"),
+    ("task", "text", "first", "lower"),
     [
-        ("boolq", "the correct answer is true, not false", "true"),
-        ("BoolQ", "untrue", "true"),
-        ("boolq", "True", None),
-        ("piqa", "the correct answer is solution2", "solution2"),
-        ("piqa", "solution 2", None),
-        ("social_i_qa", "answer3", "answer3"),
-        ("ARC-Easy", "the correct answer is answer5", "answer5"),
-        ("openbookqa", "answer6 or answer4", "answer4"),
-        ("hellaswag", "ending4, ending1", "ending4"),
-        ("winogrande", "option3", None),
+        ("boolq", "the correct answer is true, not false", "true", "true"),
+        ("boolq", "false", "false", "false"),
+        ("BoolQ", "untrue", "true", "true"),
+        ("boolq", "True", None, "true"),
+        ("boolq", "False, that is: true", "true", "false"),
+        ("boolq", "yes", None, None),
+        ("piqa", "the correct answer is solution2", "solution2", "solution2"),
+        ("piqa", "Solution2 beats solution1", "solution1", "solution2"),
+        ("piqa", "solution 2", None, None),
+        ("piqa", "answer2", None, None),
+        ("social_i_qa", "answer3", "answer3", "answer3"),
+        ("social_i_qa", "answer5, or answer1", "answer5", "answer5"),
+        ("ARC-Easy", "the correct answer is answer5", "answer5", "answer5"),
+        ("ARC-Challenge", "ANSWER2", None, "answer2"),
+        ("openbookqa", "answer6 or answer4", "answer4", "answer4"),
+        ("openbookqa", "answer12", "answer1", "answer1"),
+        ("hellaswag", "ending4, ending1", "ending4", "ending4"),
+        ("hellaswag", "ending5", None, None),
+        ("winogrande", "Option1/option2", "option2", "option1"),
+        ("winogrande", "option3", None, None),
+        ("winogrande", "", None, None),
     ],
 )
-def test_the_first_choice_counts(task, text, choice):
-    assert extract_choice(text, task) == choice
+def test_which_choice_counts_under_each_rule(task, text, first, lower):
+    assert {rule: extract_choice(text, task, rule) for rule in CHOICE_RULES} == {
+        "first": first,
+        "lower": lower,
+    }
+
+
+def test_a_choice_is_read_as_published_unless_told_otherwise():
+    assert extract_choice("True, or rather false", "boolq") == "false"
+
+
+def test_an_unknown_choice_rule_is_refused():
+    with pytest.raises(InputError, match="Did you mean lower"):
+        extract_choice("true", "boolq", "lowered")
+
+
+def test_a_set_without_choices_is_refused():
+    with pytest.raises(InputError, match="Did you mean piqa"):
+        extract_choice("solution1", "pica")

@@ -8,7 +8,7 @@ from bench.data.prompts import Protocol
 from bench.errors import InputError
 from bench.evaluation.evaluate import evaluate, judge
 from bench.evaluation.predictions import append, read
-from bench.evaluation.scoring import averages, scores
+from bench.evaluation.scoring import averages, majority, scores
 
 PROTOCOL = Protocol(
     name="fast",
@@ -62,8 +62,21 @@ def test_a_line_that_a_kill_cut_short_is_dropped(path):
 
 
 def test_scores_count_what_was_too_long_as_wrong(tiny, path):
-    by_set = scores(run(tiny, path), SETS)
+    by_set = scores(run(tiny, path), SETS, PROTOCOL)
     assert by_set["SVAMP"] == by_set["SVAMP"] | {"n": 1, "too_long": 1, "accuracy": 0.0}
+
+
+def test_scores_name_the_rule_and_its_version():
+    protocol = dataclasses.replace(PROTOCOL, letter_rule="paper")
+    made = [
+        judge(key, 0, Problem(key, "", "", "", answer), "", 1, protocol)
+        for key, answer in (("mawps", "1"), ("AQuA", "B"))
+    ]
+    by_set = scores(made, ["mawps", "AQuA"], protocol)
+    assert {key: score["rule"] for key, score in by_set.items()} == {
+        "mawps": "number/1",
+        "AQuA": "letter paper/1",
+    }
 
 
 def test_micro_weighs_by_rows_and_macro_does_not():
@@ -72,6 +85,28 @@ def test_micro_weighs_by_rows_and_macro_does_not():
         "b": {"n": 10, "correct": 0, "accuracy": 0.0},
     }
     assert averages(by_set) == {"micro": 75.0, "macro": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "answers", "answer", "accuracy"),
+    [
+        ("boolq", ["false", "true", "true", "false", "true"], "true", 60.0),
+        ("AQuA", ["C", "B", "B", "C"], "C", 50.0),  # the first of equals
+        ("mawps", ["1", "2.0", "2", "3"], "2.0", 50.0),
+        ("mawps", ["1,000", "7", "1000.0", "1000.0005"], "1,000", 75.0),  # within the tolerance
+        ("of_choices", ["answer1", "answer3", "answer3"], "answer3", 100 * 2 / 3),
+        ("mixed", ["2", "B", "B", "2.0", "B"], "B", 60.0),
+    ],
+)
+def test_the_majority_class_is_what_always_the_same_answer_scores(key, answers, answer, accuracy):
+    found = majority(key, answers, PROTOCOL)
+    assert found == {"answer": answer, "accuracy": pytest.approx(accuracy)}
+
+
+def test_the_majority_class_of_a_set_stands_with_its_score(tiny, path):
+    by_set = scores(run(tiny, path), SETS, PROTOCOL)
+    assert by_set["mawps"]["majority"] == {"answer": "1", "accuracy": 20.0}
+    assert by_set["SVAMP"]["majority"] == {"answer": "7", "accuracy": 100.0}
 
 
 def judged(key, answer, text, rule="released"):
@@ -97,6 +132,19 @@ def test_a_set_without_a_file_is_read_as_its_gold_answers_are():
     assert judged("of_numbers", "12.0", text) == (12.0, True)
 
 
+def test_a_choice_is_read_by_the_protocols_rule():
+    text = "The correct answer is: True. Not false."
+    made = judge("boolq", 0, Problem("boolq", "", "", "", "true"), text, 1, PROTOCOL)
+    assert (made.prediction, made.correct, made.formatted) == ("false", False, True)
+    lower = dataclasses.replace(PROTOCOL, choice_rule="lower")
+    made = judge("boolq", 0, Problem("boolq", "", "", "", "true"), text, 1, lower)
+    assert (made.prediction, made.correct) == ("true", True)
+
+
+def test_the_choices_of_a_set_without_a_file_are_those_of_its_gold_answers():
+    assert judged("of_choices", "solution1", "answer1, or solution1") == ("solution1", True)
+
+
 def test_a_letter_comes_back_from_the_file(path):
     problem = Problem("AQuA", "", "", "", "B")
     made = judge("AQuA", 0, problem, "The answer is (B).", 4, PROTOCOL)
@@ -104,6 +152,8 @@ def test_a_letter_comes_back_from_the_file(path):
     assert read(path) == [made] and made.formatted
 
 
-def test_a_letter_rule_that_is_not_known_is_refused():
+def test_a_rule_that_is_not_known_is_refused():
+    with pytest.raises(InputError, match=r"protocol\.choice_rule 'lowr'. Did you mean lower"):
+        dataclasses.replace(PROTOCOL, choice_rule="lowr")
     with pytest.raises(InputError, match=r"protocol\.letter_rule 'frist'. Did you mean first"):
         dataclasses.replace(PROTOCOL, letter_rule="frist")

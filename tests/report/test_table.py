@@ -191,6 +191,36 @@ def test_no_overlap_is_told_once(record):
     assert to_markdown(build(runs, SPEC)).count("no test row stands in the training rows") == 1
 
 
+def near(found, count):
+    found["tests"]["SVAMP"]["near"] = found["tests"]["mawps"]["near"] = count
+    found["train"]["near"] = count
+    return found
+
+
+def test_near_duplicates_are_told_where_there_are_more_than_masked_ones(record):
+    text = to_markdown(build([record(overlap=near(overlap(9, kept=False), 9))], SPEC))
+    assert "Near-duplicates, those above among them: MAWPS 9 of 100. There at least half" in text
+
+
+def test_records_from_before_near_duplicates_were_counted_repeat_no_line(record):
+    runs = [
+        record(seed=0, overlap=overlap(9, kept=False)),
+        record(seed=1, overlap=near(overlap(9, kept=False), 12)),
+    ]
+    text = to_markdown(build(runs, SPEC))
+    assert text.count("Overlap: ") == 1 and text.count("SVAMP 12 of 300") == 1
+
+
+def test_the_rules_that_answers_were_read_by_are_named(record):
+    runs = [record(), record(seed=1)]
+    assert "Answers read by" not in to_markdown(build(runs, SPEC))
+    for run, rule in zip(runs, ("letter first/1", "letter released/1"), strict=True):
+        run["scores"]["mawps"]["rule"] = "number/1"
+        run["scores"]["SVAMP"]["rule"] = rule
+    line = "Answers read by: MAWPS: number/1; SVAMP: letter first/1 and letter released/1"
+    assert line in to_markdown(build(runs, SPEC))
+
+
 def test_the_chance_level_stands_in_the_head_of_its_column(record):
     run = record()
     run["scores"]["SVAMP"]["chance"] = 20.0
