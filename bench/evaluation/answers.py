@@ -41,6 +41,8 @@ _RELEASED = (
     re.compile(r"[Oo]ption\s+\(?([A-E])\)?"),
 )
 
+LETTER_PATTERNS = {"paper": _PAPER, "released": _RELEASED}
+
 _ANSWERS = re.compile(r"answer[1-5]")
 _CHOICES = {
     "boolq": re.compile(r"true|false"),
@@ -86,7 +88,7 @@ def extract_letter(text: str, rule: str = "released") -> str | None:
     if rule == "first":
         match = _FIRST.search(text)
         return match[0] if match else None
-    for pattern in _PAPER if rule == "paper" else _RELEASED:
+    for pattern in LETTER_PATTERNS[rule]:
         if found := pattern.findall(text):
             return found[-1]
     return None
