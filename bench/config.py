@@ -77,6 +77,8 @@ class EvaluationSettings:
         lm_eval_fewshot: examples in their prompts; None: each task's own number.
         lm_eval_limit: at most so many rows of each task; None for all.
         lm_eval_include: a folder with task files of one's own.
+        forgetting: a general text to take the loss on, before and after fine-tuning: `embedded`, or
+            a text file; None for none.
     """
 
     batch_size: int
@@ -85,6 +87,7 @@ class EvaluationSettings:
     lm_eval_fewshot: int | None = None
     lm_eval_limit: int | None = None
     lm_eval_include: str | None = None
+    forgetting: str | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:

@@ -127,6 +127,7 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
             model, tokenizer, training = finetune(experiment, prepared, watch)
             evaluation = evaluate(experiment, prepared, model, tokenizer)
             evaluation |= _ask_lm_eval(experiment, prepared, model, tokenizer, tasks)
+            evaluation |= _forgetting(experiment, prepared, model, tokenizer)
             if training.get("gates"):
                 draw_gates(training["gates"], experiment.name, prepared.folder / "gates.png")
             record = _record(experiment, prepared, run_id, training, evaluation)
@@ -199,6 +200,7 @@ def prepare(experiment: Experiment) -> Prepared:
     if experiment.adapter:
         hashes["adapter"] = folder_hash(Path(experiment.adapter).expanduser())
 
+    from bench.evaluation.forgetting import text_hash
     from bench.evaluation.lm_eval_bridge import include_hash
     from bench.models.loading import check_devices, pick_device, weight_dtype
     from bench.training.loop import resolve_precision
@@ -206,6 +208,8 @@ def prepare(experiment: Experiment) -> Prepared:
     asked = experiment.evaluation
     if asked.lm_eval and asked.lm_eval_include is not None:
         hashes["lm_eval_include"] = include_hash(asked.lm_eval_include)
+    if asked.forgetting is not None:
+        hashes["forgetting"] = text_hash(_general(experiment, asked.forgetting))
     device = pick_device()
     if experiment.trained:
         check_devices(experiment.train.devices, device)
@@ -347,6 +351,40 @@ def _ask_lm_eval(
     }
 
 
+def _general(experiment: Experiment, name: str) -> list[str]:
+    from bench.data.general import general_documents
+
+    return general_documents(name, tiny=experiment.model.path == "embedded")
+
+
+def _forgetting(
+    experiment: Experiment, prepared: Prepared, model: Any, tokenizer: Any
+) -> dict[str, Any]:
+    """`forgetting`: the loss on a general text before and after, where it was asked for."""
+    from bench.evaluation.forgetting import forgetting
+    from bench.models.loading import context_length, pick_device
+    from bench.models.shared import shared_base
+
+    settings = experiment.evaluation
+    if settings.forgetting is None:
+        return {}
+    base = model
+    if experiment.trained or experiment.adapter:
+        # Not the adapter switched off: some of peft's initialisations write into the base.
+        base = shared_base(experiment.model, prepared.hashes["base"], pick_device())[0]
+    return {
+        "forgetting": forgetting(
+            base,
+            model,
+            tokenizer,
+            _general(experiment, settings.forgetting),
+            settings.batch_size,
+            context_length(model),
+            prepared.folder,
+        )
+    }
+
+
 def _record(
     experiment: Experiment,
     prepared: Prepared,
@@ -388,7 +426,7 @@ def _record(
         "versions": package_versions(),
         "git": git_state(PROJECT),
         "device": device_name(pick_device()),
-        **{key: evaluation[key] for key in ("lm_eval",) if key in evaluation},
+        **{key: evaluation[key] for key in ("lm_eval", "forgetting") if key in evaluation},
     }
 
 

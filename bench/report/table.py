@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.compare import Comparison, compare
+from bench.report.forgetting import forgetting_notes
 from bench.report.names import method_label
 from bench.report.overlap import overlap_notes
 from bench.report.published import Published
@@ -65,9 +66,10 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
     if not columns:
         raise ValueError("none of the runs holds a score: evaluate on at least one benchmark")
     groups = group(runs, spec.apart)
+    labels = _labels(groups, spec)
     rows = tuple(
         row_of(members, label, columns, spec.metric)
-        for members, label in zip(groups, _labels(groups, spec), strict=True)
+        for members, label in zip(groups, labels, strict=True)
     )
     first = runs[0]
     base = first.get("published_base")
@@ -90,6 +92,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
             *spec.remarks,
             *_notes(rows, columns, spec.metric),
             *overlap_notes(runs, {column.key: column.label for column in columns}),
+            *forgetting_notes(groups, labels),
         ),
         comparison=compare(rows, columns, base, published) if published else None,
     )

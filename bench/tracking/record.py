@@ -45,6 +45,9 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     if "padding" in training:
         values.append(("padding_share", training["padding"], 0))
     values += [(name, value, 0) for name, value in _lm_eval(record.get("lm_eval", {}))]
+    for when in ("before", "after") if "forgetting" in record else ():
+        losses = record["forgetting"][when]
+        values += [(f"forgetting/{name}_{when}", value, 0) for name, value in losses.items()]
     return values
 
 
