@@ -139,6 +139,19 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     return {"summary": "efficiency -> " + ", ".join(map(str, paths))}
 
 
+def lm_eval_tasks(config: dict[str, Any]) -> dict[str, Any]:
+    """Write the test sets as task files for lm-eval."""
+    from bench.config import PROJECT, read_experiment
+    from bench.data.sources import load_problems
+    from bench.evaluation.lm_eval_tasks import write_tasks
+
+    experiment = read_experiment(config)
+    tests = load_problems(experiment.data, trained=False).tests
+    folder = PROJECT / Path(config["action"]["folder"]).expanduser()
+    names = write_tasks(tests, experiment.protocol, folder)
+    return {"summary": f"{', '.join(names)} -> {folder}"}
+
+
 def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
     from bench.data.batches import encode_training
     from bench.data.sources import load_problems
@@ -170,6 +183,7 @@ def _read_report(file: str) -> dict[str, Any]:
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "efficiency": efficiency,
     "finetune": finetune,
+    "lm_eval_tasks": lm_eval_tasks,
     "overlap": overlap,
     "pretrain": pretrain,
 }

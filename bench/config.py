@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +73,29 @@ class EvaluationSettings:
     Attributes:
         batch_size: prompts at once; in float32 it changes no answer.
         split: `test`, or `validation` for the choice of settings: no test row is asked then.
+        lm_eval: names of lm-eval tasks, groups or tags to ask, too.
+        lm_eval_fewshot: examples in their prompts; None: each task's own number.
+        lm_eval_limit: at most so many rows of each task; None for all.
+        lm_eval_include: a folder with task files of one's own.
+        forgetting: a general text to take the loss on, before and after fine-tuning: `embedded`, or
+            a text file; None for none.
     """
 
     batch_size: int
     split: str = "test"
+    lm_eval: list[str] = field(default_factory=list)
+    lm_eval_fewshot: int | None = None
+    lm_eval_limit: int | None = None
+    lm_eval_include: str | None = None
+    forgetting: str | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise unknown("evaluation.split", self.split, SPLITS)
-        if self.batch_size < 1:
-            raise InputError(f"evaluation.batch_size must be at least 1, got {self.batch_size}")
+        for name, least in (("batch_size", 1), ("lm_eval_fewshot", 0), ("lm_eval_limit", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"evaluation.{name} must be at least {least}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -294,6 +307,12 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
         fields["evaluation"] = {"batch_size": experiment.evaluation.batch_size}
     if experiment.evaluation.split != "test":
         fields["split"] = experiment.evaluation.split
+    if experiment.evaluation.lm_eval:  # what is in lm_eval_include, `hashes` says
+        fields["lm_eval"] = {
+            "tasks": sorted(set(experiment.evaluation.lm_eval)),
+            "fewshot": experiment.evaluation.lm_eval_fewshot,
+            "limit": experiment.evaluation.lm_eval_limit,
+        }
     if experiment.trained:
         train = dataclasses.asdict(experiment.train) | {"precision": precision}
         for key in ("validations", "checkpoint_minutes"):

@@ -73,14 +73,12 @@ def look_up(
     Raises:
         InputError: what is asked for can't be done.
     """
-    from bench.training.adapters import check_options
-
     experiment = _as_saved(experiment)
     prepared = prepare(experiment)
     done = _on_record(experiment, prepared, store, began)
     if done:
         return prepared, done, None
-    check_options(experiment.method.module, experiment.method.options)
+    _check(experiment)
     return prepared, None, store.attempt(prepared.identity)
 
 
@@ -109,9 +107,7 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
     done = _on_record(experiment, prepared, store, began)
     if done:
         return done
-    from bench.training.adapters import check_options
-
-    check_options(experiment.method.module, experiment.method.options)
+    _check(experiment)
     prepared.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(prepared.folder / "lock"):
         # A second process with the same run waited at the lock, and finds it finished.
@@ -127,8 +123,11 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
         failure = prepared.folder / "failure.txt"
         failure.unlink(missing_ok=True)
         try:
+            tasks = _lm_eval_tasks(experiment, prepared)
             model, tokenizer, training = finetune(experiment, prepared, watch)
             evaluation = evaluate(experiment, prepared, model, tokenizer)
+            evaluation |= _ask_lm_eval(experiment, prepared, model, tokenizer, tasks)
+            evaluation |= _forgetting(experiment, prepared, model, tokenizer)
             if training.get("gates"):
                 draw_gates(training["gates"], experiment.name, prepared.folder / "gates.png")
             record = _record(experiment, prepared, run_id, training, evaluation)
@@ -157,6 +156,19 @@ def _on_record(
         return None
     record = store.record(run_id) | _names(experiment)
     return Outcome(experiment.name, True, record, prepared.folder)
+
+
+def _check(experiment: Experiment) -> None:
+    """Refuse, before a model is loaded, what the method or lm-eval would refuse later.
+
+    Raises:
+        InputError: an option is out of its range, or a task of lm-eval's is not known.
+    """
+    from bench.evaluation.lm_eval_bridge import check_tasks
+    from bench.training.adapters import check_options
+
+    check_options(experiment.method.module, experiment.method.options)
+    check_tasks(experiment.evaluation.lm_eval, experiment.evaluation.lm_eval_include)
 
 
 def _as_saved(experiment: Experiment) -> Experiment:
@@ -188,9 +200,16 @@ def prepare(experiment: Experiment) -> Prepared:
     if experiment.adapter:
         hashes["adapter"] = folder_hash(Path(experiment.adapter).expanduser())
 
+    from bench.evaluation.forgetting import text_hash
+    from bench.evaluation.lm_eval_bridge import include_hash
     from bench.models.loading import check_devices, pick_device, weight_dtype
     from bench.training.loop import resolve_precision
 
+    asked = experiment.evaluation
+    if asked.lm_eval and asked.lm_eval_include is not None:
+        hashes["lm_eval_include"] = include_hash(asked.lm_eval_include)
+    if asked.forgetting is not None:
+        hashes["forgetting"] = text_hash(_general(experiment, asked.forgetting))
     device = pick_device()
     if experiment.trained:
         check_devices(experiment.train.devices, device)
@@ -294,6 +313,78 @@ def evaluate(
     return {"scores": by_set, "averages": averages(by_set), "seconds": seconds}
 
 
+def _lm_eval_tasks(experiment: Experiment, prepared: Prepared) -> dict[str, Any]:
+    """lm-eval's tasks with their rows, had before anything is trained: a missing file ends a run
+    at its beginning and not after hours.
+    """
+    from bench.evaluation.lm_eval_bridge import load_tasks
+
+    asked = experiment.evaluation
+    return load_tasks(asked.lm_eval, asked.lm_eval_include, asked.lm_eval_fewshot, prepared.folder)
+
+
+def _ask_lm_eval(
+    experiment: Experiment,
+    prepared: Prepared,
+    model: Any,
+    tokenizer: Any,
+    tasks: dict[str, Any],
+) -> dict[str, Any]:
+    """`lm_eval`: what came of its tasks, where any were asked for."""
+    from bench.evaluation.lm_eval_bridge import ask
+    from bench.models.loading import context_length
+
+    settings = experiment.evaluation
+    if not settings.lm_eval:
+        return {}
+    return {
+        "lm_eval": ask(
+            model,
+            tokenizer,
+            tasks,
+            settings.batch_size,
+            settings.lm_eval_limit,
+            context_length(model),
+            prepared.folder,
+            title=experiment.name,
+        )
+    }
+
+
+def _general(experiment: Experiment, name: str) -> list[str]:
+    from bench.data.general import general_documents
+
+    return general_documents(name, tiny=experiment.model.path == "embedded")
+
+
+def _forgetting(
+    experiment: Experiment, prepared: Prepared, model: Any, tokenizer: Any
+) -> dict[str, Any]:
+    """`forgetting`: the loss on a general text before and after, where it was asked for."""
+    from bench.evaluation.forgetting import forgetting
+    from bench.models.loading import context_length, pick_device
+    from bench.models.shared import shared_base
+
+    settings = experiment.evaluation
+    if settings.forgetting is None:
+        return {}
+    base = model
+    if experiment.trained or experiment.adapter:
+        # Not the adapter switched off: some of peft's initialisations write into the base.
+        base = shared_base(experiment.model, prepared.hashes["base"], pick_device())[0]
+    return {
+        "forgetting": forgetting(
+            base,
+            model,
+            tokenizer,
+            _general(experiment, settings.forgetting),
+            settings.batch_size,
+            context_length(model),
+            prepared.folder,
+        )
+    }
+
+
 def _record(
     experiment: Experiment,
     prepared: Prepared,
@@ -335,6 +426,7 @@ def _record(
         "versions": package_versions(),
         "git": git_state(PROJECT),
         "device": device_name(pick_device()),
+        **{key: evaluation[key] for key in ("lm_eval", "forgetting") if key in evaluation},
     }
 
 

@@ -64,6 +64,8 @@ _RELEASED = (
     re.compile(r"[Oo]ption\s+\(?([A-E])\)?"),
 )
 
+LETTER_PATTERNS = {"paper": _PAPER, "released": _RELEASED}
+
 
 def rule_name(kind: AnswerKind, protocol: Protocol) -> str:
     """The rule by which a protocol reads a kind of answer, and its version: `letter released/1`."""
@@ -104,7 +106,7 @@ def extract_letter(text: str, rule: str = "released") -> str | None:
     if rule == "first":
         match = _FIRST.search(text)
         return match[0] if match else None
-    for pattern in _PAPER if rule == "paper" else _RELEASED:
+    for pattern in LETTER_PATTERNS[rule]:
         if found := pattern.findall(text):
             return found[-1]
     return None

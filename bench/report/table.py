@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.compare import Comparison, compare
+from bench.report.forgetting import forgetting_notes
 from bench.report.guesses import Guess, guess_notes, guesses
 from bench.report.names import method_label
 from bench.report.overlap import overlap_notes
@@ -68,9 +69,10 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
     if not columns:
         raise ValueError("none of the runs holds a score: evaluate on at least one benchmark")
     groups = group(runs, spec.apart)
+    labels = _labels(groups, spec)
     rows = tuple(
         row_of(members, label, columns, spec.metric)
-        for members, label in zip(groups, _labels(groups, spec), strict=True)
+        for members, label in zip(groups, labels, strict=True)
     )
     guessed = guesses(columns) if spec.metric == "accuracy" else ()
     first = runs[0]
@@ -95,6 +97,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
             *_notes(rows, columns, spec.metric),
             *guess_notes(guessed, columns),
             *overlap_notes(runs, {column.key: column.label for column in columns}),
+            *forgetting_notes(groups, labels),
         ),
         comparison=compare(rows, columns, base, published) if published else None,
         guesses=guessed,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
@@ -43,7 +44,23 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
             values += [(f"gate_{name}/{module}", value, step) for name, value in summary.items()]
     if "padding" in training:
         values.append(("padding_share", training["padding"], 0))
+    values += [(name, value, 0) for name, value in _lm_eval(record.get("lm_eval", {}))]
+    for when in ("before", "after") if "forgetting" in record else ():
+        losses = record["forgetting"][when]
+        values += [(f"forgetting/{name}_{when}", value, 0) for name, value in losses.items()]
     return values
+
+
+def _lm_eval(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """lm-eval's figures, as lm_eval/<task>/<metric>."""
+    for entry in asked.values():
+        for task, found in entry["tasks"].items():
+            for metric, figure in found["metrics"].items():
+                # The store takes these characters in a name and no others.
+                name = re.sub(r"[^\w\-./ :]", "_", f"lm_eval/{task}/{metric}")
+                yield name, figure["value"]
+                if figure["stderr"] is not None:
+                    yield f"{name}_stderr", figure["stderr"]
 
 
 def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:

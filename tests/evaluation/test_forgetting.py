@@ -1,0 +1,171 @@
+"""Cross-entropy of general text, before and after fine-tuning."""
+
+import math
+
+import pytest
+import torch
+
+import bench.experiment
+from bench.data.general import general_documents
+from bench.errors import InputError
+from bench.evaluation.forgetting import WINDOW, cross_entropy, forgetting, text_hash, windows
+from bench.experiment import run
+from bench.methods import attach
+from bench.tracking.store import Store
+
+OPTIONS = {
+    "hyplora": {"target_modules": ["v_proj", "up_proj", "down_proj"], "r": 8, "lora_alpha": 64.0}
+    | {"curvature": 0.5},
+    "prefix": {"num_virtual_tokens": 5},
+}
+
+
+@pytest.mark.parametrize("length", [0, 1, 6, 7, 8, 9, 20, 21])
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_each_token_is_counted_once_and_after_what_precedes_it(length, size):
+    ids = list(range(100, 100 + length))
+    counted = []
+    for window in windows(ids, 1, size):
+        assert len(window.ids) <= size and window.first >= 1
+        counted += window.ids[window.first :]
+        assert [1, *ids][[1, *ids].index(window.ids[0]) :][: len(window.ids)] == window.ids
+    assert counted == ids
+
+
+def test_all_windows_but_the_first_bring_half_a_window_of_context():
+    assert {window.first for window in windows(range(40), 99, 8)[1:]} == {4}
+
+
+def test_the_loss_is_that_of_one_plain_forward_pass(tiny):
+    model, tokenizer = tiny
+    texts = ["Tom has 4 books and 3 pens.", "13+24=37. 5*6=30.", "Ünïcode"]
+    nats = tokens = 0
+    for text in texts:
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        assert ids[0, 0] == tokenizer.bos_token_id
+        nats += model(ids, labels=ids).loss.item() * (ids.shape[1] - 1)
+        tokens += ids.shape[1] - 1
+    loss = cross_entropy(model, tokenizer, texts, 64, 1024)
+    assert loss.nats_per_token == pytest.approx(nats / tokens, abs=1e-5)
+    size = sum(len(text.encode()) for text in texts)
+    assert loss.bits_per_byte == pytest.approx(nats / math.log(2) / size, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["none", "hyplora", "prefix"])
+def test_how_many_windows_are_computed_at_once_changes_nothing(fresh_tiny, method):
+    base, tokenizer = fresh_tiny
+    torch.manual_seed(0)
+    model = attach(base, method, OPTIONS[method]).eval() if method in OPTIONS else base
+    texts = general_documents("embedded", tiny=True)[:9]
+    together, alone = (cross_entropy(model, tokenizer, texts, n, 40) for n in (64, 1))
+    assert together.nats_per_token == pytest.approx(alone.nats_per_token, abs=1e-5)
+
+
+def test_a_text_longer_than_the_context_is_read_in_windows(tiny):
+    model, tokenizer = tiny
+    text = " ".join(general_documents("embedded", tiny=True)[:60])
+    assert len(tokenizer(text)["input_ids"]) > 2 * WINDOW
+    # 128 is what the base was trained on: it knows no position behind that.
+    whole, short = (
+        cross_entropy(model, tokenizer, [text], 8, size).nats_per_token for size in (128, 8)
+    )
+    assert 0 < whole < short < math.log(len(tokenizer))
+
+
+def test_the_embedded_base_knows_its_held_out_text_and_not_the_general_one(tiny):
+    model, tokenizer = tiny
+    own, general = (general_documents("embedded", tiny=known) for known in (True, False))
+    assert len(general[0].split()) > 1900
+    known = cross_entropy(model, tokenizer, own, 64, 1024)
+    assert 0.7 < known.nats_per_token < 1.3  # its validation loss is 0.98, other rows' ends counted
+    assert cross_entropy(model, tokenizer, general, 64, 1024).bits_per_byte > known.bits_per_byte
+
+
+def test_the_held_out_text_is_none_of_the_text_trained_on():
+    import itertools
+
+    from bench.data.synthetic.corpus import documents
+
+    trained = set(itertools.islice(documents(0), 20_000))
+    own = [text for text in general_documents("embedded", tiny=True) if len(text) > 60]
+    assert len(own) > 200 and not trained & set(own)
+
+
+def test_an_adapter_trained_on_noise_forgets_and_one_that_does_nothing_does_not(
+    fresh_tiny, tiny, tmp_path
+):
+    base, tokenizer = fresh_tiny
+    torch.manual_seed(0)
+    model = attach(base, "hyplora", OPTIONS["hyplora"]).eval()
+    texts = general_documents("embedded", tiny=True)[:40]
+    untouched = cross_entropy(tiny[0], tokenizer, texts, 64, 1024)
+    start = cross_entropy(model, tokenizer, texts, 64, 1024)
+    assert start.nats_per_token == pytest.approx(untouched.nats_per_token, abs=1e-5)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-1)
+    for _ in range(25):
+        noise = torch.randint(3, len(tokenizer), (8, 24))
+        model(input_ids=noise, labels=noise).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    found = forgetting(tiny[0], model, tokenizer, texts, 64, 1024, tmp_path)
+    assert found["before"]["nats_per_token"] == untouched.nats_per_token
+    assert found["after"]["nats_per_token"] > found["before"]["nats_per_token"] + 0.5
+    with model.disable_adapter():
+        off = cross_entropy(model, tokenizer, texts, 64, 1024)
+    assert off.nats_per_token == pytest.approx(untouched.nats_per_token, abs=1e-5)
+    assert found["sha256"] == text_hash(texts) and found["bytes"] == len("".join(texts).encode())
+
+
+@pytest.fixture
+def experiment(compose, small):
+    def build(*overrides):
+        return compose(*small, "data.validation=2", *overrides)
+
+    return build
+
+
+def test_a_base_without_an_adapter_has_forgotten_nothing(experiment, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("Sue has 5 apples. 5+4=9.", encoding="utf-8")
+    record = run(experiment("method=none", f"evaluation.forgetting={text}")).record
+    assert record["forgetting"]["before"] == record["forgetting"]["after"]
+    assert record["hashes"]["forgetting"] == record["forgetting"]["sha256"]
+
+
+def test_a_run_has_both_losses_in_its_record_and_in_the_store(experiment, monkeypatch):
+    words = ("method=lora", "evaluation.forgetting=embedded")
+    with monkeypatch.context() as patch:  # killed after the losses, before the record
+        patch.setattr(bench.experiment, "_record", None)
+        with pytest.raises(TypeError):
+            run(experiment(*words))
+    monkeypatch.setattr("bench.evaluation.forgetting.cross_entropy", None)  # not computed again
+    settings = experiment(*words)
+    record = run(settings).record
+    found = record["forgetting"]
+    assert found["after"]["nats_per_token"] > found["before"]["nats_per_token"]
+    store = Store(settings.results, None, "hyplora-bench")
+    logged = store.client.get_run(record["run_id"]).data.metrics
+    assert logged["forgetting/bits_per_byte_after"] == found["after"]["bits_per_byte"]
+
+
+def test_the_text_is_part_of_the_identity_where_it_is_asked_for(experiment, tmp_path):
+    text = tmp_path / "text.txt"
+
+    def name(*words):
+        return bench.experiment.prepare(experiment("method=lora", *words)).identity
+
+    asked = f"evaluation.forgetting={text}"
+    text.write_text("one")
+    names = [name(), name(asked), name("evaluation.forgetting=embedded")]
+    text.write_text("two")
+    assert len({*names, name(asked)}) == 4
+    assert name("evaluation.forgetting=null") == names[0]
+
+
+@pytest.mark.parametrize("content", [None, b"  \n", b"\xff\xfe"])
+def test_a_text_that_is_none_is_refused(tmp_path, content):
+    path = tmp_path / "text.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"evaluation\.forgetting="):
+        general_documents(str(path), tiny=True)

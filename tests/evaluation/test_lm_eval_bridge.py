@@ -1,0 +1,298 @@
+"""Tasks for lm-eval of the tests' own making: one asks for a choice, one for a written answer."""
+
+import importlib.util
+import json
+import random
+import re
+
+import pytest
+import torch
+
+import bench.experiment
+from bench.errors import InputError
+from bench.evaluation.lm_eval_bridge import ask, check_tasks, load_tasks, read_results
+from bench.experiment import run
+from bench.methods import attach
+from bench.models.loading import context_length
+from bench.tracking.store import Store
+
+needs_lm_eval = pytest.mark.skipif(
+    importlib.util.find_spec("lm_eval") is None, reason="the extra [lm-eval] is not installed"
+)
+
+CHOICES = [
+    {"question": "2+3=", "choices": ["5.", "8.", "seven"], "answer": 0},
+    {"question": "Tom has 4 books and", "choices": ["= 2", "gets 3 more.", "x"], "answer": 1},
+    {"question": "9-4=", "choices": ["7.", "apples", "5."], "answer": 2},
+    {"question": "7*8=", "choices": ["56.", "12.", "1."], "answer": 1},
+]
+SUMS = [
+    {"question": "2+3=5. 4+4=8. 5+1=", "answer": "6"},
+    {"question": "9-4=5. 6+6=", "answer": "12"},
+    {"question": "8/2=4. 3*3=", "answer": "77"},
+]
+YAML = """
+task: {name}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+doc_to_text: "{{{{question}}}}"
+metadata:
+  version: 2.5
+"""
+PICK = """
+output_type: multiple_choice
+doc_to_choice: "{{choices}}"
+doc_to_target: answer
+target_delimiter: " "
+metric_list: [{metric: acc}]
+"""
+WRITE = """
+output_type: generate_until
+doc_to_target: "{{answer}}"
+generation_kwargs: {max_gen_toks: 6, until: ["."], do_sample: false}
+metric_list: [{metric: exact_match}]
+filter_list:
+  - name: number
+    filter:
+      - {function: regex, regex_pattern: '\\d+'}
+      - {function: take_first}
+"""
+
+
+@pytest.fixture
+def tasks(tmp_path, monkeypatch):
+    """A folder with two tasks, `own_pick` and `own_write`."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    for name, rows, rest in (("own_pick", CHOICES, PICK), ("own_write", SUMS, WRITE)):
+        data = folder / f"{name}.jsonl"
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / f"{name}.yaml").write_text(YAML.format(name=name, data=data) + rest)
+    return folder
+
+
+def adapted(base, method):
+    """The base with an adapter that changes what it says."""
+    options = {"target_modules": ["q_proj", "down_proj"], "r": 4, "lora_alpha": 8.0}
+    if method == "hyplora":
+        options["curvature"] = 0.5
+    torch.manual_seed(1)
+    model = attach(base, method, options).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or "hyplora_B" in name:
+                parameter.normal_(0, 0.1)
+    return model
+
+
+def log_likelihood(model, tokenizer, question, choice):
+    """Of the choice's tokens after the question, from one forward pass without padding."""
+    prompt = tokenizer(question)["input_ids"]
+    ids = tokenizer(f"{question} {choice}")["input_ids"]
+    assert ids[: len(prompt)] == prompt
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    return sum(logits[i - 1, ids[i]].item() for i in range(len(prompt), len(ids)))
+
+
+def asked(model, tokenizer, tasks, tmp_path, names=("own_pick", "own_write"), batch_size=2):
+    loaded = load_tasks(names, str(tasks), None, tmp_path)
+    return ask(model, tokenizer, loaded, batch_size, None, context_length(model), tmp_path)
+
+
+@needs_lm_eval
+@pytest.mark.parametrize("method", ["none", "hyplora"])
+def test_a_choice_is_the_one_that_the_model_finds_likeliest(fresh_tiny, tasks, tmp_path, method):
+    base, tokenizer = fresh_tiny
+    model = base if method == "none" else adapted(base, method)
+    right = 0
+    for row in CHOICES:
+        by_hand = [log_likelihood(model, tokenizer, row["question"], c) for c in row["choices"]]
+        right += by_hand.index(max(by_hand)) == row["answer"]
+    found = asked(model, tokenizer, tasks, tmp_path, ["own_pick"])["own_pick"]["tasks"]["own_pick"]
+    assert found["metrics"]["acc"]["value"] == right / len(CHOICES)
+    assert found["n"] == 4 and found["version"] == 2.5 and found["fewshot"] == 0
+    assert found["metrics"]["acc"]["stderr"] > 0
+
+
+@needs_lm_eval
+@pytest.mark.parametrize("method", ["hyplora", "prefix"])
+def test_log_likelihoods_are_those_of_the_adapted_model(fresh_tiny, tasks, tmp_path, method):
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    base, tokenizer = fresh_tiny
+    if method == "prefix":
+        model = attach(base, "prefix", {"num_virtual_tokens": 5}).eval()
+    else:
+        model = adapted(base, method)
+    pairs = [(row["question"], f" {choice}") for row in CHOICES for choice in row["choices"]]
+    requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
+    found = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=5).loglikelihood(requests)
+    by_hand = [log_likelihood(model, tokenizer, q, c.strip()) for q, c in pairs]
+    assert [value for value, _ in found] == pytest.approx(by_hand, abs=1e-4)
+
+
+@needs_lm_eval
+def test_a_written_answer_is_what_the_model_generates(tiny, tasks, tmp_path):
+    model, tokenizer = tiny
+    right = 0
+    for row in SUMS:
+        ids = tokenizer(row["question"], return_tensors="pt")
+        written = model.generate(**ids, max_new_tokens=6, do_sample=False)
+        text = tokenizer.decode(written[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+        right += re.findall(r"\d+", text.split(".")[0])[:1] == [row["answer"]]
+    found = asked(model, tokenizer, tasks, tmp_path, ["own_write"])["own_write"]["tasks"]
+    assert 0 < right < len(SUMS)
+    assert found["own_write"]["metrics"]["exact_match.number"]["value"] == right / len(SUMS)
+
+
+@needs_lm_eval
+def test_model_tokenizer_and_generators_are_left_as_they_were(fresh_tiny, tasks, tmp_path):
+    model, tokenizer = adapted(fresh_tiny[0], "hyplora"), fresh_tiny[1]
+    model.train()
+    model.base_model.model.lm_head.eval()
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    modes = [m.training for m in model.modules()]
+    settings = model.generation_config.to_dict()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    said = json.dumps(tokenizer.init_kwargs, default=str), tokenizer.padding_side
+    states = random.getstate(), torch.get_rng_state()
+    asked(model, tokenizer, tasks, tmp_path)
+    assert [m.training for m in model.modules()] == modes
+    assert hooks == [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    assert model.generation_config.to_dict() == settings
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert (json.dumps(tokenizer.init_kwargs, default=str), tokenizer.padding_side) == said
+    assert random.getstate() == states[0] and torch.equal(torch.get_rng_state(), states[1])
+
+
+@needs_lm_eval
+def test_a_task_that_is_done_is_not_asked_again(tiny, tasks, tmp_path, monkeypatch):
+    first = asked(*tiny, tasks, tmp_path, ["own_pick"])
+    monkeypatch.setattr("lm_eval.models.huggingface.HFLM.loglikelihood", None)
+    both = asked(*tiny, tasks, tmp_path)
+    assert both["own_pick"] == first["own_pick"] and set(both) == {"own_pick", "own_write"}
+    assert read_results(tmp_path) == both
+
+
+@needs_lm_eval
+def test_a_batch_that_memory_does_not_hold_is_halved(tiny, tasks, tmp_path, monkeypatch):
+    from lm_eval.models.huggingface import HFLM
+
+    (tmp_path / "a").mkdir()
+    whole, plain = HFLM._model_call, asked(*tiny, tasks, tmp_path / "a", ["own_pick"])
+
+    (tmp_path / "b").mkdir()
+
+    def narrow(self, inputs, *rest, **named):
+        if len(inputs) > 1:
+            raise torch.OutOfMemoryError
+        return whole(self, inputs, *rest, **named)
+
+    monkeypatch.setattr(HFLM, "_model_call", narrow)
+    halved = asked(*tiny, tasks, tmp_path / "b", ["own_pick"], batch_size=4)
+    assert halved["own_pick"]["tasks"] == plain["own_pick"]["tasks"]
+
+
+@needs_lm_eval
+@pytest.mark.parametrize(("own", "asked_for", "used"), [(None, 2, 2), (1, None, 1), (0, 2, 0)])
+def test_a_task_keeps_its_own_examples_unless_told_otherwise(tasks, tmp_path, own, asked_for, used):
+    if own is not None:
+        with (tasks / "own_pick.yaml").open("a") as file:
+            file.write(f"num_fewshot: {own}\n")
+    loaded = load_tasks(["own_pick"], str(tasks), asked_for, tmp_path)
+    (task,) = loaded["own_pick"]["tasks"].values()
+    assert task.get_config("num_fewshot") == used
+
+
+@needs_lm_eval
+def test_an_unknown_task_is_refused_with_the_nearest_names():
+    with pytest.raises(InputError, match=r"unknown lm-eval task 'arc_eazy'\. .*arc_easy"):
+        check_tasks(["arc_eazy"], None)
+
+
+@needs_lm_eval
+def test_a_task_whose_rows_are_not_here_is_told_plainly(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=r"rows of arc_easy can't be had .*unset HF_HUB_OFFLINE"):
+        load_tasks(["arc_easy"], None, None, tmp_path)
+
+
+@needs_lm_eval
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        check_tasks(["own_pick"], str(tmp_path / "missing"))
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "lm_eval" else find(name)
+    )
+    with pytest.raises(InputError, match=r"pip install -c constraints.txt -e '\.\[lm-eval\]'"):
+        check_tasks(["arc_easy"], None)
+
+
+@pytest.fixture
+def overrides(small, tasks):
+    return (
+        *small,
+        "method=hyplora",
+        "evaluation.lm_eval=[own_pick,own_write]",
+        f"evaluation.lm_eval_include={tasks}",
+        "evaluation.lm_eval_limit=2",
+    )
+
+
+@needs_lm_eval
+def test_a_run_has_the_results_in_its_record_and_in_the_store(compose, overrides):
+    experiment = compose(*overrides)
+    outcome = run(experiment)
+    found = outcome.record["lm_eval"]
+    assert found["own_write"]["tasks"]["own_write"]["n"] == 2
+    assert found["own_pick"]["lm_eval"] and found["own_pick"]["seconds"] > 0
+    assert "lm_eval_include" in outcome.record["hashes"]
+    store = Store(experiment.results, None, "hyplora-bench")
+    logged = store.client.get_run(outcome.record["run_id"]).data.metrics
+    value = found["own_pick"]["tasks"]["own_pick"]["metrics"]["acc"]["value"]
+    assert logged["lm_eval/own_pick/acc"] == value
+    assert "lm_eval/own_write/exact_match.number_stderr" in logged
+
+
+@needs_lm_eval
+def test_a_run_killed_between_two_tasks_asks_the_first_no_second_time(
+    compose, overrides, monkeypatch
+):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lm_eval.models.huggingface.HFLM.generate_until", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(compose(*overrides))
+    with monkeypatch.context() as patch:
+        patch.setattr("lm_eval.models.huggingface.HFLM.loglikelihood", killed)
+        patch.setattr("bench.training.finetune.finetune", killed)
+        record = run(compose(*overrides)).record
+    assert set(record["lm_eval"]) == {"own_pick", "own_write"}
+
+
+@needs_lm_eval
+def test_what_is_asked_is_part_of_the_identity_and_what_is_not_asked_is_not(
+    compose, overrides, small, tasks
+):
+    def name(*words):
+        return bench.experiment.prepare(compose(*words)).identity
+
+    first = name(*overrides)
+    with (tasks / "own_pick.jsonl").open("a") as file:
+        file.write(json.dumps(CHOICES[0]) + "\n")
+    plain = name(*small, "method=hyplora")
+    assert len({first, name(*overrides), plain, name(*overrides, "evaluation.lm_eval=[x]")}) == 4
+    unasked = ("evaluation.lm_eval=[]", "evaluation.lm_eval_limit=3")
+    assert name(*overrides, *unasked) == plain

@@ -1,0 +1,181 @@
+"""Task files for lm-eval: they score what our own evaluation scores."""
+
+import importlib.util
+import json
+import math
+import re
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.data.problems import Problem
+from bench.data.prompts import LETTER_RULES, Protocol
+from bench.evaluation.answers import extract_letter, extract_number
+from bench.evaluation.evaluate import judge
+from bench.evaluation.lm_eval_tasks import (
+    NUMBER,
+    SPELLING,
+    letter_regex,
+    plain_number,
+    write_tasks,
+)
+from bench.experiment import run
+
+needs_lm_eval = pytest.mark.skipif(
+    importlib.util.find_spec("lm_eval") is None, reason="the extra [lm-eval] is not installed"
+)
+
+
+def found(pattern, text):
+    """What lm-eval's regex filter takes: the last match, of its groups the first that is there."""
+    matches = re.findall(pattern, text)
+    if not matches:
+        return None
+    match = matches[-1]
+    return next(filter(None, match)) if isinstance(match, tuple) else match
+
+
+def spelled(number):
+    for part in SPELLING:
+        number = re.sub(part, "", number)
+    return number
+
+
+digits = st.text("0123456789,.- a\n", max_size=12)
+PIECES = ["answer is ", "The correct answer is ", "\\boxed{", "\\text{", "}", "option ", "Option ("]
+letters = st.lists(st.sampled_from([*"ABCDEFab(). :\n", *PIECES]), max_size=9).map("".join)
+spellings = st.from_regex(r"\A-?0{0,2}[0-9]{1,3}(,[0-9]{3})?(\.[0-9]{0,4}0{0,3})?\Z").filter(
+    lambda text: "\n" not in text and text.isascii()
+)
+
+
+@given(digits)
+def test_a_number_is_read_as_our_own_rule_reads_it(text):
+    ours, theirs = extract_number(text), found(NUMBER, text)
+    assert (ours is None) == (theirs is None)
+    assert ours is None or float(spelled(theirs)) == ours
+
+
+@given(spellings, spellings)
+def test_two_numbers_are_the_same_however_they_are_spelled(text, answer):
+    for gold in (answer, f"{extract_number(text)}"):
+        same = spelled(found(NUMBER, f"so {text}.")) == plain_number(gold.rstrip("."))
+        assert same == (extract_number(text) == extract_number(gold))
+
+
+@pytest.mark.parametrize(
+    ("answer", "plain"), [("1,008.50", "1008.5"), ("8.0", "8"), ("-0.0", "0"), ("1e3", "1000")]
+)
+def test_a_gold_answer_is_spelled_plainly(answer, plain):
+    assert plain_number(answer) == plain
+
+
+@pytest.mark.parametrize("rule", LETTER_RULES)
+@given(text=letters)
+def test_a_letter_is_read_exactly_by_the_rule(rule, text):
+    assert found(letter_regex(rule), text) == extract_letter(text, rule)
+
+
+def protocol(**other):
+    words = {"train_prompt": "{instruction}", "target": "{output}", "answer_form": "x"}
+    return Protocol(
+        **{"name": "own", "evaluation_prompt": "Ask: {instruction}\n\n", **words}
+        | {"max_length": None, "max_new_tokens": 9, "tolerance": 0.001}
+        | other
+    )
+
+
+def test_the_files_say_what_the_protocol_says(tmp_path):
+    problems = [Problem("SVAMP", "How {{many}}?", "", "", a) for a in ("0.5", "1,000.0")]
+    assert write_tasks({"SVAMP": problems}, protocol(), tmp_path) == ["hyplora_own_SVAMP"]
+    text = (tmp_path / "hyplora_own_SVAMP.yaml").read_text()
+    assert (
+        "NOT EXACT" in text
+        and "within 0.001" in text
+        and "Of the 2 answers 1 are not whole" in text
+    )
+    settings = yaml.safe_load(text)
+    assert settings["generation_kwargs"] == {"until": [], "do_sample": False, "max_gen_toks": 9}
+    rows = (tmp_path / "hyplora_own_SVAMP.jsonl").read_text().splitlines()
+    assert json.loads(rows[0]) == {
+        "index": 0,
+        "prompt": "Ask: How {{many}}?\n\n",
+        "answer": "0.5",
+    }
+    assert json.loads(rows[1])["answer"] == "1000"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "ours", "theirs"),
+    [
+        ("so 1,008.0", "1008", True, True),
+        ("so 0.333", "0.3333", True, False),  # the tolerance, which no filter can say
+        ("so 7.9999", "8", True, False),
+        ("so 0.33", "0.3333", False, False),
+        ("so nothing", "8", False, False),
+    ],
+)
+def test_the_tolerance_is_all_that_is_lost(text, answer, ours, theirs):
+    verdict = judge("SVAMP", 0, Problem("SVAMP", "", "", "", answer), text, 1, protocol())
+    number = found(NUMBER, text)
+    same = number is not None and spelled(number) == plain_number(answer)
+    assert (verdict.correct, same) == (ours, theirs)
+    near = math.isclose(extract_number(text) or math.inf, float(answer), abs_tol=0.001)
+    assert ours == near
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+@needs_lm_eval
+def test_lm_eval_scores_a_trained_adapter_as_our_own_evaluation_does(compose, tmp_path, cache):
+    overrides = (
+        "method=lora",
+        "data.train=[mawps,AQuA]",
+        "data.tests=[mawps,AQuA]",
+        "data.train_size=96",
+        "data.validation=4",
+        "data.test_size=24",
+        "train.epochs=2",
+        "protocol.max_new_tokens=64",
+    )
+    experiment = compose(*overrides)
+    from bench.data.sources import load_problems
+
+    tests = load_problems(experiment.data, trained=False).tests
+    names = write_tasks(tests, experiment.protocol, tmp_path / "tasks")
+    record = run(
+        compose(
+            *overrides,
+            "evaluation.lm_eval=[hyplora_fast_mawps,hyplora_fast_AQuA]",
+            f"evaluation.lm_eval_include={tmp_path / 'tasks'}",
+        )
+    ).record
+    for name, key in zip(names, ("mawps", "AQuA"), strict=True):
+        theirs = record["lm_eval"][name]["tasks"][name]
+        ours = record["scores"][key]
+        assert theirs["n"] == ours["n"] == 24
+        assert 0 < ours["correct"] < 24
+        assert theirs["metrics"]["exact_match.answer"]["value"] == ours["correct"] / 24
+
+
+@needs_lm_eval
+def test_a_prompt_reaches_the_model_to_the_letter(tiny, tmp_path, cache, monkeypatch):
+    from lm_eval.models.huggingface import HFLM
+
+    from bench.evaluation.lm_eval_bridge import ask, load_tasks
+
+    problems = [Problem("SVAMP", "  {{x}} {% if %} 1,0?\t", "of 2", "", "1")]
+    (name,) = write_tasks({"SVAMP": problems}, protocol(), tmp_path)
+    seen = []
+    write = HFLM.tok_batch_encode
+    monkeypatch.setattr(
+        HFLM, "tok_batch_encode", lambda s, t, **k: seen.extend(t) or write(s, t, **k)
+    )
+    loaded = load_tasks([name], str(tmp_path), None, tmp_path)
+    ask(*tiny, loaded, 1, None, 1024, tmp_path)
+    assert seen == ["Ask: {{x}} {% if %} 1,0?\nof 2\n\n"]
