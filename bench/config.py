@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.problems import DataSettings
-from bench.data.prompts import Protocol
+from bench.data.prompts import Protocol, in_style
 from bench.errors import InputError, unknown
 from bench.models.settings import ModelSettings
 from bench.training.settings import TrainSettings
@@ -20,6 +20,29 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 # Raised by hand when a change to the code alters results: finished runs then count no longer.
 RESULT_VERSION = 2
+
+# Keys that runs on record do not have. At their default they are no part of an identity.
+LATER_PROTOCOL_KEYS = (
+    "choice_rule",
+    "train_prompt_with_input",
+    "evaluation_prompt_with_input",
+    "choice_prompt",
+    "choice_prompt_with_input",
+    "choice_max_new_tokens",
+    "strip",
+    "cut_long_rows",
+    "cut_rows_end",
+    "answer_end",
+)
+# Keys of a protocol that only a run that trains depends on.
+TRAINING_PROTOCOL_KEYS = (
+    "train_prompt",
+    "train_prompt_with_input",
+    "target",
+    "max_length",
+    "cut_long_rows",
+    "cut_rows_end",
+)
 
 FLOAT32 = "torch.float32"
 SPLITS = ("test", "validation")
@@ -195,7 +218,8 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     if model["name"] is None:
         folder = Path(str(model["path"])).expanduser()
         model["name"] = folder.name if folder.is_dir() else str(model["path"])
-    given = config | {"train": train, "model": model}
+    protocol = in_style(config["protocol"], model.get("prompt_style"))
+    given = config | {"train": train, "model": model, "protocol": protocol}
     sections = {name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()}
     seed = config["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
@@ -291,10 +315,9 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
         precision: of the training, resolved for the device.
         dtype: of the base's weights, resolved for the device.
     """
-    protocol = dataclasses.asdict(experiment.protocol)
+    protocol = _as_ever(experiment.protocol, LATER_PROTOCOL_KEYS)
     protocol.pop("keep_overlap")  # the hash of the training rows says it
-    if protocol["choice_rule"] == "first":  # runs from before there was a choice of rules count
-        protocol.pop("choice_rule")
+    protocol.pop("style")  # the prompts say it
     fields = {
         "result_version": RESULT_VERSION,
         "method": experiment.method.name,
@@ -328,9 +351,18 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
             "seed": experiment.seed,
         }
     else:
-        for key in ("train_prompt", "target", "max_length"):
-            protocol.pop(key)
+        for key in TRAINING_PROTOCOL_KEYS:
+            protocol.pop(key, None)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _as_ever(settings: Any, later: tuple[str, ...]) -> dict[str, Any]:
+    """Settings by name, less those of `later` that are as they were before they could be set."""
+    given = dataclasses.asdict(settings)
+    for field in dataclasses.fields(settings):
+        if field.name in later and given[field.name] == field.default:
+            given.pop(field.name)
+    return given
 
 
 def _plain(value: Any) -> Any:

@@ -272,6 +272,7 @@ def finetune(
     training |= asdict(done) | {
         "rows": len(examples),
         "too_long": too_long,
+        "cut": sum(example.cut for example in examples),
         "validation_rows": len(validation),
         "validation_too_long": unseen,
         "gates": {when: list(map(asdict, found)) for when, found in gates.items() if found},
@@ -412,6 +413,7 @@ def _record(
         "rows": {
             "train": training.get("rows", 0),
             "train_too_long": training.get("too_long", 0),
+            "train_cut": training.get("cut", 0),
             "train_without_output": prepared.problems.without_output,
             "validation": training.get("validation_rows", 0),
             "validation_too_long": training.get("validation_too_long", 0),

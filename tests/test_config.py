@@ -11,6 +11,19 @@ def name(experiment, precision="32-true", dtype="torch.float32", hashes=HASHES):
 
 
 @pytest.mark.parametrize(
+    ("method", "identity"),
+    [
+        ("lora", "11b73fdb05fe046be5ecb7ec2f5c890ef499c675055c8887d676b94419adc64d"),
+        ("hyplora", "d5bc30353b563c55b39bb48357bf03c22ad3dd4b602339fa0125e9f787fb67ea"),
+        ("none", "44bba34c27debc033b7cba5d77ec7c18c0804874fef7912784368f98a6005572"),
+    ],
+)
+def test_runs_on_record_are_found_by_the_default_configuration(compose, method, identity):
+    """A key that is new must not change them; RESULT_VERSION or a default that is changed does."""
+    assert name(compose(f"method={method}")) == identity
+
+
+@pytest.mark.parametrize(
     "override",
     [
         "train.micro_batch_size=4",
@@ -44,6 +57,8 @@ def test_what_cannot_change_a_result_of_lora_is_no_part_of_its_identity(compose,
         "protocol.max_new_tokens=9",
         "protocol.choice_rule=lower",
         "protocol.target='{output}'",
+        "+protocol.strip=false",
+        "+protocol.choice_max_new_tokens=9",
         "method.module=hyplora",
     ],
 )
@@ -56,7 +71,15 @@ def test_curvature_is_part_of_the_identity_of_a_method_that_has_one(compose):
 
 
 @pytest.mark.parametrize(
-    "override", ["seed=1", "train.lr=0.3", "data.train=[SVAMP]", "protocol.target='{output}'"]
+    "override",
+    [
+        "seed=1",
+        "train.lr=0.3",
+        "data.train=[SVAMP]",
+        "protocol.target='{output}'",
+        "+protocol.cut_long_rows=true",
+        "+protocol.style=a",
+    ],
 )
 def test_the_base_as_it_is_does_not_depend_on_training(compose, override):
     assert name(compose("method=none")) == name(compose("method=none", override))

@@ -27,6 +27,7 @@ def test_a_run_leaves_a_complete_record(small):
     assert record["rows"] == {
         "train": 32,
         "train_too_long": 0,
+        "train_cut": 0,
         "train_without_output": 0,
         "validation": 8,
         "validation_too_long": 0,

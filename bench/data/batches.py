@@ -23,10 +23,11 @@ IGNORED = -100  # the label that cross_entropy passes over
 
 @dataclass(frozen=True)
 class Example:
-    """One training row as tokens: prompt, target, end of sequence."""
+    """One training row as tokens: prompt, target, end of sequence; `cut` ones lack the rest."""
 
     ids: list[int]
     labels: list[int]
+    cut: bool = False
 
     @property
     def first_target(self) -> int:
@@ -47,7 +48,9 @@ def encode_training(
     context: int,
     train_on_inputs: bool,
 ) -> tuple[list[Example], int]:
-    """Tokenise training rows; rows longer than the limit are left out and counted.
+    """Tokenise training rows; rows longer than the limit are left out and counted, or cut.
+
+    Left out are also rows that were cut before the first target.
 
     Prompt and target are tokenised together, since a tokenizer may join characters across their
     border; the loss then starts behind the tokens that both readings share.
@@ -55,7 +58,7 @@ def encode_training(
     Args:
         problems: training rows.
         tokenizer: a transformers tokenizer with an end-of-sequence token.
-        protocol: its training prompt, target and max_length.
+        protocol: its training prompt, target, max_length and what becomes of longer rows.
         context: the most tokens that the model takes.
         train_on_inputs: whether the loss counts the prompt too.
 
@@ -81,15 +84,21 @@ def _encoded(
     wholes = tokenizer([prompt + target for prompt, target in texts])["input_ids"]
     examples = []
     for prompt, whole in zip(prompts, wholes, strict=True):
-        ids = [*whole, tokenizer.eos_token_id]
-        if len(ids) > limit:
-            continue
+        # A protocol's target may end with the token itself.
+        end = [] if whole[-1:] == [tokenizer.eos_token_id] else [tokenizer.eos_token_id]
+        ids = [*whole, *end]
+        if cut := len(ids) > limit:
+            if not protocol.cut_long_rows:
+                continue
+            end = [tokenizer.eos_token_id] if protocol.cut_rows_end else []
+            ids = [*whole[:limit], *end][:context]
         shared = next(
             (i for i, pair in enumerate(zip(prompt, ids, strict=False)) if pair[0] != pair[1]),
             len(prompt),
         )
         first = 0 if train_on_inputs else shared
-        examples.append(Example(ids, [IGNORED] * first + ids[first:]))
+        if first < len(ids):
+            examples.append(Example(ids, [IGNORED] * first + ids[first:], cut))
     return examples, len(problems) - len(examples)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import tasks
 from bench.data.problems import Problem
-from bench.data.prompts import Protocol, evaluation_text
+from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.evaluation.answers import agrees, extract_letter, extract_number, first_choice
 from bench.evaluation.generation import generate
 from bench.evaluation.predictions import Prediction, append, read
@@ -36,7 +36,7 @@ def evaluate(
         protocol: prompt, length and answer rule.
         batch_size: prompts at once; in float32 it changes no result.
         context: the most tokens that the model takes; a prompt that leaves no room for
-            `max_new_tokens` is not asked, counts as wrong, and says so in its line.
+            the answer is not asked, counts as wrong, and says so in its line.
         path: the predictions; lines found there are kept and their rows not asked again.
         title: what the progress is told under.
 
@@ -52,7 +52,8 @@ def evaluate(
             texts = [evaluation_text(problems[i], protocol) for i in open_rows]
             ids = tokenizer(texts)["input_ids"] if texts else []
             prompts = dict(zip(open_rows, ids, strict=True))
-            limit = context - protocol.max_new_tokens
+            most = max(new_tokens(problem, protocol) for problem in problems)
+            limit = context - most
             too_long = [
                 _not_asked(key, i, problems[i], len(prompts.pop(i)), limit)
                 for i in open_rows
@@ -62,7 +63,8 @@ def evaluate(
             predictions += too_long
             progress.update(len(too_long))
             began = time.perf_counter()
-            for batch in generate(model, tokenizer, prompts, protocol.max_new_tokens, batch_size):
+            asked = (model, tokenizer, prompts, most, batch_size, protocol.answer_end)
+            for batch in generate(*asked):
                 # With each line, so that a resume knows what the lines before it took.
                 seconds = (time.perf_counter() - began) / len(batch)
                 made = [

@@ -28,6 +28,7 @@ def generate(
     prompts: dict[int, list[int]],
     max_new_tokens: int,
     batch_size: int,
+    answer_end: str | None = None,
 ) -> Iterator[list[Generated]]:
     """Generate for each prompt, a batch at a time, longest prompts first.
 
@@ -43,6 +44,7 @@ def generate(
         prompts: token ids by index.
         max_new_tokens: the most tokens for each.
         batch_size: prompts at once.
+        answer_end: what is written from here on is left out; see Protocol.
 
     Yields:
         The results of one batch.
@@ -53,7 +55,7 @@ def generate(
     order = sorted(prompts, key=lambda index: (-len(prompts[index]), index))
 
     def first(size: int) -> list[Generated]:
-        return _generate(model, tokenizer, prompts, order[:size], max_new_tokens)
+        return _generate(model, tokenizer, prompts, order[:size], max_new_tokens, answer_end)
 
     while order:
         done = halving(first, min(batch_size, len(order)), "evaluation", LESS_MEMORY)
@@ -67,6 +69,7 @@ def _generate(
     prompts: dict[int, list[int]],
     indices: list[int],
     max_new_tokens: int,
+    answer_end: str | None,
 ) -> list[Generated]:
     """What the model writes for these prompts at once, the longest of which is the first."""
     device = next(model.parameters()).device
@@ -85,12 +88,15 @@ def _generate(
             eos_token_id=tokenizer.eos_token_id,
         )[:, longest:]
     return [
-        _read(tokenizer, index, row.tolist()) for index, row in zip(indices, written, strict=True)
+        _read(tokenizer, index, row.tolist(), answer_end)
+        for index, row in zip(indices, written, strict=True)
     ]
 
 
-def _read(tokenizer: Any, index: int, ids: list[int]) -> Generated:
+def _read(tokenizer: Any, index: int, ids: list[int], answer_end: str | None) -> Generated:
     if tokenizer.eos_token_id in ids:
         ids = ids[: ids.index(tokenizer.eos_token_id) + 1]
-    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Generated(index, text, len(ids))
+    text = tokenizer.decode(
+        ids, skip_special_tokens=answer_end is None, clean_up_tokenization_spaces=False
+    )
+    return Generated(index, text.split(answer_end)[0] if answer_end else text, len(ids))

@@ -25,6 +25,7 @@ class ModelSettings:
         dtype: of the weights; `auto` is bfloat16 on a GPU that has it, else float32.
         published: the name that the published tables have for it, where they have one.
         trust_remote_code: run code that comes with the model. Off unless you turn it on.
+        prompt_style: which of a protocol's styles is written for it; None for none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ModelSettings:
     dtype: str
     published: str | None
     trust_remote_code: bool
+    prompt_style: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

@@ -96,6 +96,29 @@ def test_each_row_ends_at_its_own_end_of_sequence(tiny):
     assert texts == {0: ("3", 2), 1: ("33", 3)}
 
 
+class Writes(torch.nn.Module):
+    """Writes the same text behind every prompt, and the end of the sequence."""
+
+    def __init__(self, tokenizer, text):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        self.written = torch.tensor([[*ids, tokenizer.eos_token_id]])
+
+    def generate(self, input_ids, **options):
+        return torch.cat([input_ids, self.written.expand(len(input_ids), -1)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [(None, "3 # 4 # 5"), ("#", "3 "), ("</s>", "3 # 4 # 5"), ("?", "3 # 4 # 5</s>")],
+)
+def test_what_stands_behind_the_end_of_an_answer_is_left_out(tiny, end, text):
+    model = Writes(tiny[1], "3 # 4 # 5")
+    ((written,),) = generate(model, tiny[1], {0: [5]}, 9, batch_size=1, answer_end=end)
+    assert written.text == text
+
+
 def test_the_longest_prompts_come_first(tiny):
     prompts = {0: [5], 1: [5, 6, 7], 2: [5, 6]}
     batches = generate(*tiny, prompts, max_new_tokens=1, batch_size=1)

@@ -1,0 +1,229 @@
+"""The prompts of the published protocols, byte for byte."""
+
+import dataclasses
+
+import pytest
+
+from bench.data.batches import IGNORED, encode_training
+from bench.data.problems import Problem
+from bench.data.prompts import evaluation_text, in_style, new_tokens, training_text
+from bench.errors import InputError
+
+SUM = Problem("mawps", "What is 1+1?", "", "1+1=2", "2")
+SUM_WITH_INPUT = dataclasses.replace(SUM, input="Use {instruction}.")
+CHOICE = Problem("boolq", "Is it?", "", "true", "true")
+UNKNOWN_CHOICE = dataclasses.replace(CHOICE, task="a set without a file", answer="ending2")
+ALPACA = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request."
+)
+ALPACA_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request."
+)
+S = " " * 16
+SYSTEM = "<|system|>\nYou are a helpful assistant.\n<|end_of_turn|>\n"
+CHATML = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+LLAMA3 = "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n" + ALPACA + "\n\n"
+LLAMA3_END = "### Response:\n<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+
+
+@pytest.fixture
+def protocol(compose):
+    def read(name, style=None):
+        return compose(f"protocol={name}", *([f"protocol.style={style}"] if style else [])).protocol
+
+    return read
+
+
+def test_llm_adapters_trains_with_two_spaces_and_blank_lines_of_sixteen(protocol):
+    assert training_text(SUM, protocol("llm_adapters")) == (
+        f"{ALPACA}  \n\n{S}### Instruction:\n{S}What is 1+1?\n{S}\n{S}### Response:\n{S}",
+        "1+1=2",
+    )
+
+
+def test_llm_adapters_asks_with_one_space_and_empty_blank_lines(protocol):
+    assert evaluation_text(SUM, protocol("llm_adapters")) == (
+        f"{ALPACA} \n\n{S}### Instruction:\n{S}What is 1+1?\n\n{S}### Response:\n{S}"
+    )
+
+
+def test_llm_adapters_has_a_section_for_an_input(protocol):
+    given = "Use {instruction}."
+    assert training_text(SUM_WITH_INPUT, protocol("llm_adapters"))[0] == (
+        f"{ALPACA_WITH_INPUT} \n\n{S}### Instruction:\n{S}What is 1+1?\n{S}\n"
+        f"{S}### Input:\n{S}{given}\n{S}\n{S}### Response:\n{S}"
+    )
+    assert evaluation_text(SUM_WITH_INPUT, protocol("llm_adapters")) == (
+        f"{ALPACA_WITH_INPUT}\n\n{S}### Instruction:\n{S}What is 1+1?\n\n"
+        f"{S}### Input:\n{S}{given}\n\n{S}### Response:\n{S}"
+    )
+
+
+@pytest.mark.parametrize(("style", "kept"), [("llama3", True), ("qwen", False), ("gemma", False)])
+def test_white_space_around_a_problem_stays_where_the_published_code_leaves_it(
+    protocol, style, kept
+):
+    spaced = dataclasses.replace(SUM, instruction=" What?\n", output=" 2\n")
+    prompt, target = training_text(spaced, protocol("paper", style))
+    assert (" What?\n\n" in prompt) is kept and target.startswith(" 2\n<" if kept else "2")
+
+
+def test_llama3_has_its_headers_around_the_alpaca_form(protocol):
+    p = protocol("paper", "llama3")
+    asked = f"{LLAMA3}### Instruction:\nWhat is 1+1?\n\n{LLAMA3_END}"
+    assert training_text(SUM, p) == (asked, "1+1=2<|eot_id|><|end_of_text|>")
+    assert evaluation_text(SUM, p) == asked
+    assert evaluation_text(SUM_WITH_INPUT, p) == training_text(SUM_WITH_INPUT, p)[0]
+    assert "1+1?\n\n### Input:\nUse {instruction}.\n\n### Resp" in evaluation_text(
+        SUM_WITH_INPUT, p
+    )
+
+
+def test_qwen_has_the_bare_instruction_in_chatml(protocol):
+    p = protocol("paper", "qwen")
+    asked = f"{CHATML}What is 1+1?<|im_end|>\n<|im_start|>assistant\n"
+    assert training_text(SUM, p) == (asked, "1+1=2<|im_end|>\n")
+    assert evaluation_text(SUM, p) == asked
+    assert evaluation_text(SUM_WITH_INPUT, p) == (
+        f"{CHATML}What is 1+1?\n\nInput:\nUse {{instruction}}.<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_gemma_trains_barely_and_wraps_what_it_asks(protocol):
+    p = protocol("paper", "gemma")
+    assert training_text(SUM, p) == (
+        f"{SYSTEM}<|user|>\nWhat is 1+1?\n<|end_of_turn|>\n<|assistant|>\n",
+        "1+1=2\n<|end_of_turn|>\n",
+    )
+    assert evaluation_text(SUM, p) == (
+        f"{SYSTEM}<|user|>\n{ALPACA}\n\n### Instruction:\nWhat is 1+1?\n<|end_of_turn|>\n"
+        "<|assistant|>\n"
+    )
+    assert evaluation_text(SUM_WITH_INPUT, p) == (
+        f"{SYSTEM}<|user|>\n{ALPACA}\n\n### Instruction:\nWhat is 1+1?\n\n"
+        "### Input:\nUse {instruction}.\n<|end_of_turn|>\n<|assistant|>\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "problem", [CHOICE, UNKNOWN_CHOICE, dataclasses.replace(CHOICE, input="A passage.")]
+)
+def test_gemma_asks_a_choice_as_it_was_trained(protocol, problem):
+    p = protocol("paper", "gemma")
+    assert evaluation_text(problem, p) == training_text(problem, p)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "style", "tokens"), [("llm_adapters", None, 256), ("paper", "qwen", 512)]
+)
+def test_an_answer_of_the_published_protocols_has_its_length(protocol, name, style, tokens):
+    assert new_tokens(SUM, protocol(name, style)) == tokens
+
+
+@pytest.mark.parametrize(("name", "style"), [("llm_adapters", None), ("paper", "gemma")])
+def test_a_choice_of_the_published_protocols_is_short(protocol, name, style):
+    assert new_tokens(CHOICE, protocol(name, style)) == 32
+    assert new_tokens(UNKNOWN_CHOICE, protocol(name, style)) == 32
+
+
+def test_only_llama3_reads_choices_whatever_their_case(protocol):
+    rules = {style: protocol("paper", style).choice_rule for style in ("llama3", "qwen", "gemma")}
+    assert rules == {"llama3": "lower", "qwen": "first", "gemma": "first"}
+    assert protocol("llm_adapters").choice_rule == "first"
+
+
+def test_the_published_protocols_read_letters_by_their_own_rules(protocol):
+    assert protocol("llm_adapters").letter_rule == "first"
+    assert protocol("paper", "qwen").letter_rule == "paper"
+    assert protocol("fast").letter_rule == "released"
+
+
+def test_the_published_protocols_keep_the_overlap_and_the_tolerance(protocol):
+    for p in (protocol("llm_adapters"), protocol("paper", "llama3")):
+        assert p.keep_overlap and p.tolerance == 0.001
+
+
+def test_a_literal_beginning_of_sequence_makes_two(tiny):
+    tokenizer = tiny[1]
+    ids = tokenizer(f"{tokenizer.bos_token}Below")["input_ids"]
+    assert ids[:2] == [tokenizer.bos_token_id] * 2
+
+
+LONG = dataclasses.replace(SUM, output="1+1=2 and " * 60)
+
+
+def encode(tokenizer, protocol, problem, max_length, train_on_inputs=True):
+    short = dataclasses.replace(protocol, max_length=max_length)
+    return encode_training([problem], tokenizer, short, 2048, train_on_inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "style", "length", "ends"),
+    [
+        ("llm_adapters", None, 100, False),
+        ("paper", "llama3", 101, True),
+        ("paper", "qwen", 100, False),
+        ("paper", "gemma", 100, False),
+    ],
+)
+def test_a_long_row_is_cut_as_the_published_code_does(tiny, protocol, name, style, length, ends):
+    tokenizer = tiny[1]
+    (example,), left_out = encode(tokenizer, protocol(name, style), LONG, 100)
+    assert len(example.ids) == length and example.cut and left_out == 0
+    assert (example.ids[-1] == tokenizer.eos_token_id) is ends
+
+
+def test_a_row_that_fits_ends_with_one_end_of_sequence(tiny, protocol):
+    tokenizer, p = tiny[1], protocol("llm_adapters")
+    for target in ("{output}", "{output}</s>"):
+        (example,), _ = encode(tokenizer, dataclasses.replace(p, target=target), SUM, 500)
+        assert example.ids.count(tokenizer.eos_token_id) == 1 and not example.cut
+
+
+def test_a_row_that_is_cut_before_its_answer_is_left_out_where_only_the_answer_counts(
+    tiny, protocol
+):
+    p = protocol("llm_adapters")
+    assert encode(tiny[1], p, LONG, 20, train_on_inputs=False) == ([], 1)
+    (example,), _ = encode(tiny[1], p, LONG, 200, train_on_inputs=False)
+    assert example.labels[0] == IGNORED and example.targets
+
+
+def test_a_base_says_which_style_is_its_own(compose):
+    base = ("model=hub", "model.path=a/b", "protocol=paper")
+    assert compose(*base, "model.prompt_style=qwen").protocol.style == "qwen"
+    other = compose(*base, "model.prompt_style=qwen", "protocol.style=gemma").protocol
+    assert other.style == "gemma" and "<|system|>" in other.train_prompt
+
+
+def test_a_base_without_a_style_is_told_what_to_type(compose):
+    with pytest.raises(InputError, match=r"protocol\.style=qwen or protocol\.style=llama3"):
+        compose("protocol=paper")
+    with pytest.raises(InputError, match="Did you mean llama3"):
+        compose("protocol=paper", "protocol.style=llama2")
+
+
+def test_a_key_that_is_given_counts_more_than_the_style():
+    section = {"name": "p", "styles": {"a": {"target": "a", "strip": False}}, "target": "mine"}
+    assert in_style(section, "a") == {
+        "name": "p",
+        "style": "a",
+        "target": "mine",
+        "strip": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+protocol.train_prompt_with_input='{instruction}'", "must contain {input}"),
+        ("+protocol.choice_prompt='{input}'", "must contain {instruction}"),
+        ("+protocol.choice_max_new_tokens=0", "must be at least 1"),
+        ("+protocol.answer_end=''", "null for none"),
+    ],
+)
+def test_what_a_protocol_cannot_be_is_refused(compose, override, message):
+    with pytest.raises(InputError, match=message):
+        compose(override)
