@@ -33,6 +33,7 @@ LATER_PROTOCOL_KEYS = (
     "cut_long_rows",
     "cut_rows_end",
     "answer_end",
+    "num_beams",
 )
 # Keys of a protocol that only a run that trains depends on.
 TRAINING_PROTOCOL_KEYS = (

@@ -49,6 +49,7 @@ class Protocol:
         cut_rows_end: give a row that is cut the token all the same, one over `max_length`.
         answer_end: what the model writes from here on is no part of its answer. The text is then
             decoded with its special tokens, which may be the mark itself.
+        num_beams: 1 decodes greedily; more search with so many beams, without sampling.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Protocol:
     cut_long_rows: bool = False
     cut_rows_end: bool = False
     answer_end: str | None = None
+    num_beams: int = 1
 
     def __post_init__(self) -> None:
         prompts = ("train_prompt", "evaluation_prompt", "choice_prompt")
@@ -86,7 +88,7 @@ class Protocol:
                 raise InputError(f"protocol.{name} must contain {slot}")
         if self.answer_end == "":
             raise InputError("protocol.answer_end must not be empty: null for none")
-        for name in ("max_length", "max_new_tokens", "choice_max_new_tokens"):
+        for name in ("max_length", "max_new_tokens", "choice_max_new_tokens", "num_beams"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"protocol.{name} must be at least 1, got {value}")

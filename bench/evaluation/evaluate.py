@@ -63,8 +63,8 @@ def evaluate(
             predictions += too_long
             progress.update(len(too_long))
             began = time.perf_counter()
-            asked = (model, tokenizer, prompts, most, batch_size, protocol.answer_end)
-            for batch in generate(*asked):
+            asked = (model, tokenizer, prompts, most, batch_size)
+            for batch in generate(*asked, protocol.answer_end, protocol.num_beams):
                 # With each line, so that a resume knows what the lines before it took.
                 seconds = (time.perf_counter() - began) / len(batch)
                 made = [

@@ -1,4 +1,4 @@
-"""Greedy generation in batches, such that the batch never changes an answer."""
+"""Generation in batches, greedy or with beams, such that the batch never changes an answer."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def generate(
     max_new_tokens: int,
     batch_size: int,
     answer_end: str | None = None,
+    num_beams: int = 1,
 ) -> Iterator[list[Generated]]:
     """Generate for each prompt, a batch at a time, longest prompts first.
 
@@ -45,6 +46,7 @@ def generate(
         max_new_tokens: the most tokens for each.
         batch_size: prompts at once.
         answer_end: what is written from here on is left out; see Protocol.
+        num_beams: 1 is greedy. With more, each prompt takes so many rows of memory.
 
     Yields:
         The results of one batch.
@@ -54,8 +56,14 @@ def generate(
     """
     order = sorted(prompts, key=lambda index: (-len(prompts[index]), index))
 
+    options = {"max_new_tokens": max_new_tokens, "num_beams": num_beams}
+
     def first(size: int) -> list[Generated]:
-        return _generate(model, tokenizer, prompts, order[:size], max_new_tokens, answer_end)
+        written = _generate(model, tokenizer, prompts, order[:size], options)
+        return [
+            _read(tokenizer, index, ids, answer_end)
+            for index, ids in zip(order[:size], written, strict=True)
+        ]
 
     while order:
         done = halving(first, min(batch_size, len(order)), "evaluation", LESS_MEMORY)
@@ -68,9 +76,8 @@ def _generate(
     tokenizer: Any,
     prompts: dict[int, list[int]],
     indices: list[int],
-    max_new_tokens: int,
-    answer_end: str | None,
-) -> list[Generated]:
+    options: dict[str, int],
+) -> list[list[int]]:
     """What the model writes for these prompts at once, the longest of which is the first."""
     device = next(model.parameters()).device
     longest = len(prompts[indices[0]])
@@ -78,19 +85,15 @@ def _generate(
     rows = [[pad] * (longest - len(prompts[i])) + prompts[i] for i in indices]
     mask = [[0] * (longest - len(prompts[i])) + [1] * len(prompts[i]) for i in indices]
     with torch.inference_mode():
-        written = model.generate(
+        written: torch.Tensor = model.generate(
             input_ids=torch.tensor(rows, device=device),
             attention_mask=torch.tensor(mask, device=device),
-            max_new_tokens=max_new_tokens,
             do_sample=False,
-            num_beams=1,
             pad_token_id=pad,
             eos_token_id=tokenizer.eos_token_id,
-        )[:, longest:]
-    return [
-        _read(tokenizer, index, row.tolist(), answer_end)
-        for index, row in zip(indices, written, strict=True)
-    ]
+            **options,
+        )
+    return written[:, longest:].tolist()
 
 
 def _read(tokenizer: Any, index: int, ids: list[int], answer_end: str | None) -> Generated:

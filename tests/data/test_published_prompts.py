@@ -145,6 +145,10 @@ def test_the_published_protocols_keep_the_overlap_and_the_tolerance(protocol):
         assert p.keep_overlap and p.tolerance == 0.001
 
 
+def test_the_published_protocols_search_with_four_beams(protocol):
+    assert protocol("llm_adapters").num_beams == protocol("paper", "qwen").num_beams == 4
+
+
 def test_a_literal_beginning_of_sequence_makes_two(tiny):
     tokenizer = tiny[1]
     ids = tokenizer(f"{tokenizer.bos_token}Below")["input_ids"]

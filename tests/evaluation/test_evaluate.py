@@ -157,3 +157,12 @@ def test_a_rule_that_is_not_known_is_refused():
         dataclasses.replace(PROTOCOL, choice_rule="lowr")
     with pytest.raises(InputError, match=r"protocol\.letter_rule 'frist'. Did you mean first"):
         dataclasses.replace(PROTOCOL, letter_rule="frist")
+
+
+def test_the_protocol_says_how_many_beams_search(tiny, path):
+    sets = {"mawps": SETS["mawps"]}
+    greedy = {p.index: p.text for p in run(tiny, path, sets)}
+    four = dataclasses.replace(PROTOCOL, num_beams=4)
+    other = path.with_name("four.jsonl")
+    beams = evaluate(*tiny, sets, four, 2, context=100, path=other)
+    assert {p.index: p.text for p in beams} != greedy

@@ -22,8 +22,8 @@ def prompts_of(tokenizer, count=10):
     return dict(enumerate(tokenizer(texts)["input_ids"]))
 
 
-def all_texts(model, tokenizer, prompts, batch_size, max_new_tokens=24):
-    batches = generate(model, tokenizer, prompts, max_new_tokens, batch_size)
+def all_texts(model, tokenizer, prompts, batch_size, max_new_tokens=24, num_beams=1):
+    batches = generate(model, tokenizer, prompts, max_new_tokens, batch_size, num_beams=num_beams)
     return {g.index: (g.text, g.tokens) for batch in batches for g in batch}
 
 
@@ -46,6 +46,62 @@ def test_the_batch_size_never_changes_an_answer_of_hyplora(fresh_tiny):
                 torch.nn.init.normal_(parameter, std=0.3)
     alone = all_texts(model, tokenizer, prompts, batch_size=1)
     assert all_texts(model, tokenizer, prompts, batch_size=8) == alone != without
+
+
+@pytest.mark.parametrize("base", ["tiny", "random"])
+def test_the_batch_size_never_changes_an_answer_of_four_beams(tiny, local_base, base):
+    model, tokenizer = tiny
+    if base == "random":
+        settings = ModelSettings("local", str(local_base), None, "float32", None, False)
+        model = load_base(settings, torch.device("cpu"))[0]
+    prompts = prompts_of(tokenizer, 20)
+    alone = all_texts(model, tokenizer, prompts, batch_size=1, num_beams=4)
+    for size in (3, 20):
+        assert all_texts(model, tokenizer, prompts, batch_size=size, num_beams=4) == alone
+    assert alone != all_texts(model, tokenizer, prompts, batch_size=20)
+
+
+def test_the_batch_size_never_changes_an_answer_of_four_beams_behind_a_prefix(fresh_tiny):
+    base, tokenizer = fresh_tiny
+    torch.manual_seed(0)
+    model = attach(base, "prefix", {"num_virtual_tokens": 4}).eval()
+    prompts = prompts_of(tokenizer)
+    alone = all_texts(model, tokenizer, prompts, batch_size=1, num_beams=4)
+    assert all_texts(model, tokenizer, prompts, batch_size=8, num_beams=4) == alone
+
+
+def test_four_beams_find_what_is_at_least_as_likely_as_the_greedy_text(tiny):
+    model, tokenizer = tiny
+
+    def likelihood(prompt, text):
+        ids = torch.tensor([prompt + tokenizer(text, add_special_tokens=False)["input_ids"]])
+        with torch.inference_mode():
+            scores = model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        return float(scores.gather(1, ids[0, len(prompt) :, None]).mean())
+
+    prompts = prompts_of(tokenizer)
+    greedy, beams = (
+        sum(likelihood(prompts[i], text) for i, (text, _) in written.items())
+        for written in (
+            all_texts(model, tokenizer, prompts, 10, num_beams=beams) for beams in (1, 4)
+        )
+    )
+    assert beams > greedy
+
+
+def test_beams_that_do_not_fit_in_memory_are_halved_by_prompts(tiny, monkeypatch):
+    model, tokenizer = tiny
+    prompts = prompts_of(tokenizer)
+    alone = all_texts(model, tokenizer, prompts, batch_size=1, num_beams=4)
+    whole = model.forward
+
+    def full(input_ids, **options):
+        if len(input_ids) > 3 * 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model, "forward", full)
+    assert all_texts(model, tokenizer, prompts, batch_size=10, num_beams=4) == alone
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_halved(tiny, monkeypatch, capsys):
