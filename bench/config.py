@@ -45,6 +45,9 @@ TRAINING_PROTOCOL_KEYS = (
     "cut_rows_end",
 )
 
+LATER_TRAIN_KEYS = ("validate_every", "keep")
+
+OTHER = "other"  # in a value by names: for those that are not named
 FLOAT32 = "torch.float32"
 SPLITS = ("test", "validation")
 
@@ -204,21 +207,22 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     Raises:
         InputError: a value of the wrong type or out of its range.
     """
-    method = read_method(config["method"])
-    train = dict(config["train"])
-    if train["lr"] is None and method.trained:
-        train["lr"] = method.lr.get(config["model"]["name"], method.lr.get("other"))
-        if train["lr"] is None:
-            raise InputError(
-                f"method {method.name} has no learning rate for base {config['model']['name']}: "
-                "give train.lr=RATE"
-            )
-    elif train["lr"] is None:
-        train["lr"] = 1.0  # never used where nothing is trained
     model = dict(config["model"])
     if model["name"] is None:
         folder = Path(str(model["path"])).expanduser()
         model["name"] = folder.name if folder.is_dir() else str(model["path"])
+    method = read_method(config["method"], model["name"])
+    train = {key: _chosen(value, method.name) for key, value in config["train"].items()}
+    train.pop("adapter", None)  # what conf/method/ takes from there
+    if train["lr"] is None and method.trained:
+        train["lr"] = method.lr.get(model["name"], method.lr.get("other"))
+        if train["lr"] is None:
+            raise InputError(
+                f"method {method.name} has no learning rate for base {model['name']}: "
+                "give train.lr=RATE"
+            )
+    elif train["lr"] is None:
+        train["lr"] = 1.0  # never used where nothing is trained
     protocol = in_style(config["protocol"], model.get("prompt_style"))
     given = config | {"train": train, "model": model, "protocol": protocol}
     sections = {name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()}
@@ -240,11 +244,17 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
             )
         if experiment.data.validation == 0:
             raise InputError("evaluation.split=validation needs rows: give data.validation=60")
+    if experiment.trained and experiment.train.keep == "best" and experiment.data.validation == 0:
+        raise InputError("train.keep=best needs validation rows: give data.validation=120")
     return experiment
 
 
-def read_method(section: dict[str, Any]) -> MethodSettings:
+def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
     """A method from the keys of its file in conf/method/.
+
+    Args:
+        section: those keys.
+        base: its name chooses of an option that differs by base.
 
     Raises:
         InputError: a curvature or a rank out of its range.
@@ -252,8 +262,15 @@ def read_method(section: dict[str, Any]) -> MethodSettings:
     own = {"name", "module", "trained", "lr"}
     return MethodSettings(
         **{key: section[key] for key in own},
-        options={key: value for key, value in section.items() if key not in own},
+        options={k: _chosen(value, base) for k, value in section.items() if k not in own},
     )
+
+
+def _chosen(value: Any, name: str) -> Any:
+    """The value for a name, of one that is given by names and for all `other` ones."""
+    if isinstance(value, dict) and OTHER in value:
+        return value.get(name, value[OTHER])
+    return value
 
 
 def read_section(kind: type, name: str, values: dict[str, Any]) -> Any:
@@ -305,10 +322,10 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
 
     Contents stand for what names them: the hash of the rows for every setting of `data`, the hash
     of the weights for the base's name and path. Left out is what cannot change a result: where
-    and how often things are saved, `force`, and in float32 the batch sizes and the number of
-    devices, which only split work; the training settings, the training rows and the seed where
-    nothing is trained. A curvature is among the options of the methods that have one, so for the
-    others it makes no difference.
+    and how often things are saved (and validated, unless the best adapter is kept), `force`, and in
+    float32 the batch sizes and the number of devices, which only split work; the training
+    settings, the training rows and the seed where nothing is trained. A curvature is among the
+    options of the methods that have one, so for the others it makes no difference.
 
     Args:
         experiment: the run.
@@ -338,9 +355,12 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
             "limit": experiment.evaluation.lm_eval_limit,
         }
     if experiment.trained:
-        train = dataclasses.asdict(experiment.train) | {"precision": precision}
-        for key in ("validations", "checkpoint_minutes"):
-            train.pop(key)
+        train = _as_ever(experiment.train, LATER_TRAIN_KEYS) | {"precision": precision}
+        train.pop("checkpoint_minutes")
+        if experiment.train.keep == "last":
+            train.pop("validate_every", None)
+        if experiment.train.keep == "last" or experiment.train.validate_every:
+            train.pop("validations")
         exact = dtype == FLOAT32 and precision == "32-true"
         if exact:
             train.pop("micro_batch_size")

@@ -30,6 +30,7 @@ def test_runs_on_record_are_found_by_the_default_configuration(compose, method, 
         "train.devices=2",
         "train.checkpoint_minutes=9",
         "train.validations=1",
+        "train.validate_every=7",
         "evaluation.batch_size=3",
         "data.root=/elsewhere",
         "force=true",
@@ -65,6 +66,23 @@ def test_what_cannot_change_a_result_of_lora_is_no_part_of_its_identity(compose,
 )
 def test_what_can_change_a_result_of_lora_is_part_of_its_identity(compose, override):
     assert name(compose("method=lora")) != name(compose("method=lora", override))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (["train.keep=best"], [], False),
+        (["train.keep=best"], ["train.keep=best", "train.validations=2"], False),
+        (["train.keep=best"], ["train.keep=best", "train.validate_every=2"], False),
+        (
+            ["train.keep=best", "train.validate_every=2"],
+            ["train.keep=best", "train.validate_every=2", "train.validations=2"],
+            True,
+        ),
+    ],
+)
+def test_when_it_was_validated_counts_where_the_best_adapter_is_kept(compose, one, other, same):
+    assert (name(compose(*one)) == name(compose(*other))) is same
 
 
 def test_curvature_is_part_of_the_identity_of_a_method_that_has_one(compose):

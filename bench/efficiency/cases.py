@@ -21,7 +21,7 @@ from bench.models.shared import over_the_weights_of
 
 CONTROL = "lora again"  # LoRA beside itself: what is left of its ratio is noise
 REFERENCE = "lora"
-METHODS = Path(__file__).resolve().parents[2] / "conf" / "method"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 VOCABULARY = 1024
 
 
@@ -98,7 +98,14 @@ def options_of(method: str, rank: int) -> tuple[str, dict[str, Any]]:
         rank: of the low-rank methods.
     """
     name = REFERENCE if method == CONTROL else method
-    section = yaml.safe_load((METHODS / f"{name}.yaml").read_text(encoding="utf-8"))
+    section = yaml.safe_load((CONF / "method" / f"{name}.yaml").read_text(encoding="utf-8"))
+    sizes = yaml.safe_load((CONF / "train" / "default.yaml").read_text(encoding="utf-8"))["adapter"]
+    # What Hydra, which may not be installed here, fills in.
+    section |= {
+        key: sizes[value.removeprefix("${train.adapter.").removesuffix("}")]
+        for key, value in section.items()
+        if isinstance(value, str) and value.startswith("${train.adapter.")
+    }
     if "curvature" in section:
         section["curvature"] = 1.0
     if "r" in section:

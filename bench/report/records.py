@@ -104,7 +104,13 @@ def training_settings(run: Record) -> dict[str, Any]:
     """How a run was trained, less what changes no result; empty where nothing was trained."""
     if run.get("seed") is None:
         return {}
-    return {k: v for k, v in (run.get("train") or {}).items() if k not in MACHINE_ONLY}
+    train = dict(run.get("train") or {})
+    left_out = set(MACHINE_ONLY)
+    if train.get("keep", "last") == "last":  # then it does not matter when it was validated
+        left_out |= {"keep", "validate_every"}
+    else:
+        left_out.discard("validations")
+    return {k: v for k, v in train.items() if k not in left_out}
 
 
 def _settings(run: Record) -> dict[str, str]:

@@ -38,7 +38,10 @@ class Objective:
 
 
 def _validation_loss(record: Mapping[str, Any]) -> float:
-    return record["training"]["validation"][-1][1]
+    training = record["training"]
+    losses = dict(training["validation"])
+    # Of the adapter that was kept; records of before there was a choice have the last.
+    return losses.get(training.get("kept_step"), training["validation"][-1][1])
 
 
 def _validation_accuracy(record: Mapping[str, Any]) -> float:
@@ -99,7 +102,7 @@ def check_objectives(objectives: Sequence[Objective], experiment: Experiment) ->
     """
     for objective in objectives:
         if objective.name == "validation_loss" and not (
-            experiment.trained and experiment.train.validations and experiment.data.validation
+            experiment.trained and experiment.train.validated and experiment.data.validation
         ):
             raise InputError(
                 "objective validation_loss: no validation loss is taken where nothing is trained, "

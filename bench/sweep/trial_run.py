@@ -37,7 +37,9 @@ def try_out(job: Job) -> Speed:
     if problems.train:
         # A validation row costs a forward pass, about a third of a training row.
         rows = len(problems.train) * experiment.train.epochs
-        validated = experiment.train.validations * len(problems.validation) / 3
+        steps = max(1, round(rows / experiment.train.batch_size))
+        times = sum(experiment.train.validates(step, steps) for step in range(1, steps + 1))
+        validated = times * len(problems.validation) / 3
         training = _training(experiment, model, tokenizer, problems.train) * (1 + validated / rows)
     evaluation = _evaluation(experiment, model, tokenizer, problems)
     return Speed(training, evaluation, rest, f"{STEPS} steps and {TOKENS} tokens, tried out now")

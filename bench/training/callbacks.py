@@ -13,6 +13,7 @@ from bench.data.batches import Example, batches
 from bench.memory import halving
 from bench.progress import Progress
 from bench.training.loss import LESS_MEMORY, target_loss
+from bench.training.settings import TrainSettings
 
 
 class ShowProgress(Callback):
@@ -39,7 +40,7 @@ class ShowProgress(Callback):
 
 
 class Validate(Callback):
-    """Takes the validation loss so often, evenly spread over the steps, the last at their end.
+    """Takes the validation loss when the settings say so, and keeps the best adapter if they do.
 
     Not Lightning's validation loop: its counters do not survive a resume within an epoch.
     """
@@ -47,17 +48,16 @@ class Validate(Callback):
     def __init__(
         self,
         rows: list[Example],
-        times: int,
-        batch_size: int,
+        settings: TrainSettings,
         watch: Callable[[int, float], None] | None = None,
     ) -> None:
         self.rows = sorted(rows, key=lambda row: len(row.ids))
-        self.times, self.batch_size, self.watch = times, batch_size, watch
+        self.settings, self.batch_size, self.watch = settings, settings.batch_size, watch
         self.targets = sum(row.targets for row in rows)
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
-        step, total = module.global_step, module.total_steps
-        if step * self.times // total == (step - 1) * self.times // total:
+        step = module.global_step
+        if not self.settings.validates(step, module.total_steps):
             return
 
         def loss(size: int) -> float:
@@ -75,5 +75,7 @@ class Validate(Callback):
         whole = torch.tensor(total_loss, dtype=torch.float64, device=module.device)
         whole = trainer.strategy.reduce(whole, reduce_op="sum")
         module.validation.append((step, float(whole) / self.targets))
+        if self.settings.keep == "best":
+            module.best.offer(*module.validation[-1], module)
         if self.watch is not None:
             self.watch(*module.validation[-1])

@@ -25,6 +25,7 @@ class FineTuned:
         padding: share of the positions that was padding, 0 to 1.
         losses: (step, training loss of the step) at up to 100 steps.
         validation: (step, validation loss), both per target token.
+        kept_step: after which the adapter was as it is kept: the last one, or the best.
         target_tokens: tokens that the loss counted, over all steps.
         micro_batch_size: rows in a forward pass at the end; less than asked for where memory did
             not hold so many.
@@ -37,6 +38,7 @@ class FineTuned:
     micro_batch_size: int
     losses: list[tuple[int, float]] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
+    kept_step: int = 0
 
 
 def finetune(
@@ -95,4 +97,5 @@ def finetune(
         micro_batch_size=steps.micro_batch_size,
         losses=module.losses,
         validation=module.validation,
+        kept_step=module.best.step or len(steps),
     )

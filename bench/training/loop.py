@@ -83,10 +83,10 @@ def train(
     first = finished_steps(state)
     if first == len(steps):  # killed before the adapter was saved, or trained by ranks
         module.load_finished(state)
+        module.best.put_back(module)
         model.eval()
         return module
     device = next(model.parameters()).device
-    validations = settings.validations if work.validation else 0
     quiet_lightning()
     trainer = L.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -103,8 +103,8 @@ def train(
             ShowProgress(work.title),
             # The order matters: a saved state has the validation that was due at its step.
             *(
-                [Validate(work.validation, validations, settings.batch_size, watch)]
-                if validations
+                [Validate(work.validation, settings, watch)]
+                if work.validation and settings.validated
                 else []
             ),
             *(
@@ -117,5 +117,6 @@ def train(
     model.train()
     later = StepLoader(range(first, len(steps)), len(steps))
     fit(trainer, module, later, state if first else None)
+    module.best.put_back(module)
     model.eval()
     return module

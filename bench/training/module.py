@@ -12,6 +12,7 @@ import torch
 
 from bench.data.batches import Steps
 from bench.memory import halving
+from bench.training.best import Best
 from bench.training.loss import LESS_MEMORY, target_loss
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.settings import TrainSettings
@@ -34,6 +35,7 @@ class FineTuning(L.LightningModule):
         self.asked = steps.micro_batch_size
         self.losses: list[tuple[int, float]] = []
         self.validation: list[tuple[int, float]] = []
+        self.best = Best()
         self.last_loss = torch.zeros(())
         self.earlier_seconds = 0.0
         self.started = time.perf_counter()
@@ -96,7 +98,7 @@ class FineTuning(L.LightningModule):
         s = self.settings
         factors = {"hyplora_K": s.curvature_lr_factor}
         optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay, factors)
-        warmup = math.ceil(s.warmup * self.total_steps)
+        warmup = s.warmup_steps(self.total_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: learning_rate_factor(step, self.total_steps, warmup, s.decay),
@@ -110,6 +112,7 @@ class FineTuning(L.LightningModule):
             "losses": self.losses,
             "validation": self.validation,
             "seconds": self.seconds,
+            "best": self.best.state(),
             # Only where memory has set it: what was merely chosen may be chosen anew.
             "fits": used if used < self.asked else None,
         }
@@ -119,6 +122,7 @@ class FineTuning(L.LightningModule):
         self.losses = [tuple(entry) for entry in progress["losses"]]
         self.validation = [tuple(entry) for entry in progress["validation"]]
         self.earlier_seconds = progress["seconds"]
+        self.best = Best(**progress.get("best") or {})
         fits = progress.get("fits") or self.asked
         self.steps.micro_batch_size = min(fits, self.asked)
 

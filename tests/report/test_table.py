@@ -271,3 +271,15 @@ def test_without_it_the_same_runs_are_refused(record):
 def test_a_spec_that_makes_no_sense_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         TableSpec.from_mapping({"name": "toy", "title": "Toy", **fields})
+
+
+def test_when_a_run_was_validated_matters_where_its_best_adapter_was_kept(record):
+    def runs(**changed):
+        trained = {"lr": 0.01, "keep": "best", "validate_every": 80}
+        return [record(train=trained), record(seed=1, train=trained | changed)]
+
+    build(runs(), SPEC)
+    with pytest.raises(ValueError, match="validate_every: 80 and 200"):
+        build(runs(validate_every=200), SPEC)
+    # Runs of before there was a choice kept the last.
+    build([record(), record(seed=1, train=record()["train"] | {"keep": "last"})], SPEC)
