@@ -292,6 +292,8 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
         fields["evaluation"] = {"batch_size": experiment.evaluation.batch_size}
     if experiment.evaluation.split != "test":
         fields["split"] = experiment.evaluation.split
+    if experiment.model.context is not None:
+        fields["context"] = experiment.model.context
     if experiment.trained:
         train = dataclasses.asdict(experiment.train) | {"precision": precision}
         for key in ("validations", "checkpoint_minutes"):

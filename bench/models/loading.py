@@ -7,9 +7,10 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from bench.errors import InputError
+from bench.models.architecture import load_weights
 from bench.models.settings import ModelSettings
 from bench.progress import has_terminal
 
@@ -49,12 +50,18 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
         "local_files_only": settings.folder is not None,
     }
     try:
+        config = AutoConfig.from_pretrained(where, **options)
         tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left", **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            where, dtype=weight_dtype(settings.dtype, device), use_safetensors=True, **options
-        )
+        dtype = weight_dtype(settings.dtype, device)
+        model, missing = load_weights(config, where, dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"the base model '{where}' can't be loaded: {error}") from error
+    if missing:
+        # transformers would go on with random numbers in their place.
+        raise InputError(
+            f"the base model '{where}' lacks {len(missing)} weights of its architecture, such as "
+            f"{missing[0]}: it is damaged, or no causal language model"
+        )
     if tokenizer.pad_token_id is None:
         # Padding is masked and never scored; any token serves, and no row has to be added.
         tokenizer.pad_token = tokenizer.eos_token
@@ -72,6 +79,7 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+    model.context_limit = settings.context
     return model.to(device).eval(), tokenizer
 
 
@@ -85,6 +93,7 @@ def weight_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def context_length(model: Any) -> int:
-    """The most tokens that the model takes, prompt and answer together."""
+    """The most tokens that the model takes, prompt and answer together; `model.context` at most."""
     config = model.config.get_text_config()
-    return int(getattr(config, "max_position_embeddings", None) or 2048)
+    own = int(getattr(config, "max_position_embeddings", None) or 2048)
+    return min(own, getattr(model, "context_limit", None) or own)

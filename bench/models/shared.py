@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -46,10 +46,8 @@ def shared_base(settings: ModelSettings, content: str, device: torch.device) -> 
     Raises:
         InputError: as `load_base`.
     """
-    what = (
-        (settings.path, settings.revision, settings.dtype, settings.trust_remote_code),
-        (content, device),
-    )
+    # What it is called, and how it is asked, does not make another base.
+    what = (replace(settings, name="", published=None, prompt_style=None), content, device)
     if not (_kept and _kept[0].what == what and _kept[0].bits == _bits(_kept[0].model)):
         _kept.clear()  # before another is loaded
         model, tokenizer = load_base(settings, device)
