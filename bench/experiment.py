@@ -132,6 +132,7 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
             if training.get("gates"):
                 draw_gates(training["gates"], experiment.name, prepared.folder / "gates.png")
             record = _record(experiment, prepared, run_id, training, evaluation)
+            record["base_commit"] = getattr(model, "commit", None)
             write_json(prepared.folder / "record.json", record)
             store.finish(run_id, record, prepared.folder)
         except (KeyboardInterrupt, Pruned) as error:

@@ -11,6 +11,8 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from bench.errors import InputError
 from bench.models.architecture import load_weights
+from bench.models.footprint import check_memory
+from bench.models.hub import UNREACHABLE, obtainable, unobtainable
 from bench.models.settings import ModelSettings
 from bench.progress import has_terminal
 
@@ -34,6 +36,8 @@ def check_devices(count: int, device: torch.device) -> None:
 def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
     """The base model in eval mode on the device, and its tokenizer.
 
+    The model has an attribute `commit`: what was loaded of a hub model, None for a folder.
+
     Args:
         settings: which base.
         device: where its weights go.
@@ -44,18 +48,29 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
     where = str(settings.folder or settings.path)
     if settings.path == "embedded" or not has_terminal():
         transformers.utils.logging.disable_progress_bar()
+    # Of what is here already no hub is asked: without a network each question takes half a minute.
+    commit, here = (None, True) if settings.folder else obtainable(settings)
+    dtype = weight_dtype(settings.dtype, device)
     options = {
-        "revision": settings.revision,
+        "revision": commit or settings.revision,
         "trust_remote_code": settings.trust_remote_code,
-        "local_files_only": settings.folder is not None,
+        "local_files_only": here,
     }
+    # Straight to a GPU: the processor's memory need not hold them, too.
+    placed = {"device_map": {"": device}} if device.type == "cuda" else {}
     try:
         config = AutoConfig.from_pretrained(where, **options)
+        if settings.check_memory:
+            check_memory(settings, config, dtype, device)
         tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left", **options)
-        dtype = weight_dtype(settings.dtype, device)
-        model, missing = load_weights(config, where, dtype=dtype, use_safetensors=True, **options)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"the base model '{where}' can't be loaded: {error}") from error
+        model, missing = load_weights(
+            config, where, dtype=dtype, use_safetensors=True, **placed, **options
+        )
+    except InputError:
+        raise
+    except (OSError, ValueError, SafetensorError, *UNREACHABLE) as error:
+        # Not `from error` for the hub: addresses of requests have no place in a record.
+        raise unobtainable(settings, error) from (error if settings.folder else None)
     if missing:
         # transformers would go on with random numbers in their place.
         raise InputError(
@@ -79,7 +94,7 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model.context_limit = settings.context
+    model.context_limit, model.commit = settings.context, commit
     return model.to(device).eval(), tokenizer
 
 

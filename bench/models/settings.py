@@ -28,6 +28,7 @@ class ModelSettings:
         trust_remote_code: run code that comes with the model. Off unless you turn it on.
         context: the most tokens, prompt and answer together; None for what its configuration says.
         prompt_style: one of PROMPT_STYLES: how a protocol that knows several asks this base.
+        check_memory: refuse a base that by an estimate does not fit.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ModelSettings:
     trust_remote_code: bool
     context: int | None = None
     prompt_style: str | None = None
+    check_memory: bool = True
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

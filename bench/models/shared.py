@@ -47,7 +47,8 @@ def shared_base(settings: ModelSettings, content: str, device: torch.device) -> 
         InputError: as `load_base`.
     """
     # What it is called, and how it is asked, does not make another base.
-    what = (replace(settings, name="", published=None, prompt_style=None), content, device)
+    same = {"name": "", "published": None, "prompt_style": None, "check_memory": True}
+    what = (replace(settings, **same), content, device)
     if not (_kept and _kept[0].what == what and _kept[0].bits == _bits(_kept[0].model)):
         _kept.clear()  # before another is loaded
         model, tokenizer = load_base(settings, device)
