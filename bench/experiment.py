@@ -247,7 +247,8 @@ def finetune(
         checkpoints=prepared.folder / "checkpoint",
         title=f"{experiment.name}: fine-tuning",
         watch=watch,
-        base=experiment.model,
+        # The ranks take the commit that is loaded here; a branch may move meanwhile.
+        base=replace(experiment.model, revision=base.commit or experiment.model.revision),
     )
     save_adapter(model, adapter)
     gates["end"] = gate_statistics(model, sample)

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from bench.errors import InputError
 from bench.models.architecture import text_config
+from bench.models.quantization import BYTES
 from bench.models.settings import ModelSettings
 
 # Beside the weights: an adapter of a hundredth of them, in float32 with its gradient and Adam's two
@@ -43,23 +44,33 @@ def check_memory(
     Raises:
         InputError: it does not; the message has the figures, and what can be done.
     """
-    needed = footprint(config, dtype, settings.trust_remote_code)
+    needed = footprint(config, dtype, settings.trust_remote_code, settings.quantization)
     if needed is None:
         return
     free = free_memory(device)
     if needed.weights + needed.beside > free:
         of = f"the GPU {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "memory"
+        held = settings.quantization or str(dtype).removeprefix("torch.")
         raise InputError(
             f"the base '{settings.path}' needs about {gigabytes(needed.weights)} for its weights "
-            f"in {str(dtype).removeprefix('torch.')} and {gigabytes(needed.beside)} for an adapter "
+            f"in {held} and {gigabytes(needed.beside)} for an adapter "
             f"and a row of {TOKENS} tokens, and {gigabytes(free)} of {of} are free. Take "
-            "model.dtype=bfloat16 where it is float32, or a smaller base; end what else uses the "
-            "memory; model.check_memory=false tries all the same"
+            "model.dtype=bfloat16 where it is float32, model.quantization=int8 (nf4 on a GPU), or "
+            "a smaller base; end what else uses the memory; model.check_memory=false tries all the "
+            "same"
         )
 
 
-def footprint(config: Any, dtype: torch.dtype, trust_remote_code: bool) -> Footprint | None:
+def footprint(
+    config: Any, dtype: torch.dtype, trust_remote_code: bool, quantization: str | None = None
+) -> Footprint | None:
     """What a base takes, from its configuration alone.
+
+    Args:
+        config: of the checkpoint.
+        dtype: of the weights; with a quantization of those that it leaves alone.
+        trust_remote_code: build it by code that comes with it.
+        quantization: as in ModelSettings.
 
     Returns:
         None for an architecture whose shape can't be told without its weights.
@@ -75,7 +86,16 @@ def footprint(config: Any, dtype: torch.dtype, trust_remote_code: bool) -> Footp
     layers = max(len(m) for m in model.modules() if isinstance(m, nn.ModuleList))
     width, entries = config.hidden_size, config.vocab_size
     row = TOKENS * (LAYER_BYTES * layers * width + LOGIT_BYTES * entries)
-    return Footprint(parameters * dtype.itemsize, int(ADAPTER_BYTES * parameters) + row)
+    weights = parameters * dtype.itemsize
+    if quantization:
+        weights -= int(_quantised(model) * (dtype.itemsize - BYTES[quantization]))
+    return Footprint(weights, int(ADAPTER_BYTES * parameters) + row)
+
+
+def _quantised(model: Any) -> int:
+    """The number of weights that a quantization takes: all linear layers but the output's."""
+    linear = {m for m in model.modules() if isinstance(m, nn.Linear)}
+    return sum(layer.weight.numel() for layer in linear - {model.get_output_embeddings()})
 
 
 def free_memory(device: torch.device) -> int:

@@ -13,6 +13,7 @@ from bench.errors import InputError
 from bench.models.architecture import load_weights
 from bench.models.footprint import check_memory
 from bench.models.hub import UNREACHABLE, obtainable, unobtainable
+from bench.models.quantization import check_quantization, loading_options
 from bench.models.settings import ModelSettings
 from bench.progress import has_terminal
 
@@ -48,6 +49,7 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
     where = str(settings.folder or settings.path)
     if settings.path == "embedded" or not has_terminal():
         transformers.utils.logging.disable_progress_bar()
+    check_quantization(settings.quantization, device)
     # Of what is here already no hub is asked: without a network each question takes half a minute.
     commit, here = (None, True) if settings.folder else obtainable(settings)
     dtype = weight_dtype(settings.dtype, device)
@@ -57,7 +59,9 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
         "local_files_only": here,
     }
     # Straight to a GPU: the processor's memory need not hold them, too.
-    placed = {"device_map": {"": device}} if device.type == "cuda" else {}
+    placed = loading_options(settings, dtype)
+    if placed or device.type == "cuda":
+        placed["device_map"] = {"": device}
     try:
         config = AutoConfig.from_pretrained(where, **options)
         if settings.check_memory:
@@ -95,7 +99,9 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
         pad_token_id=tokenizer.pad_token_id,
     )
     model.context_limit, model.commit = settings.context, commit
-    return model.to(device).eval(), tokenizer
+    if not placed:
+        model.to(device)
+    return model.eval(), tokenizer
 
 
 def weight_dtype(name: str, device: torch.device) -> torch.dtype:
