@@ -344,7 +344,9 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
         "protocol": protocol,
         "hashes": hashes,
     }
-    if dtype != FLOAT32:  # rounding then depends on the shape of a batch
+    # Rounding then depends on the shape of a batch, and of int8 on what else is in it.
+    quantised = experiment.model.quantization is not None
+    if dtype != FLOAT32 or quantised:
         fields["evaluation"] = {"batch_size": experiment.evaluation.batch_size}
     if experiment.evaluation.split != "test":
         fields["split"] = experiment.evaluation.split
@@ -354,6 +356,10 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
             "fewshot": experiment.evaluation.lm_eval_fewshot,
             "limit": experiment.evaluation.lm_eval_limit,
         }
+    if experiment.model.context is not None:
+        fields["context"] = experiment.model.context
+    if quantised:
+        fields["quantization"] = experiment.model.quantization
     if experiment.trained:
         train = _as_ever(experiment.train, LATER_TRAIN_KEYS) | {"precision": precision}
         train.pop("checkpoint_minutes")
@@ -361,7 +367,7 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
             train.pop("validate_every", None)
         if experiment.train.keep == "last" or experiment.train.validate_every:
             train.pop("validations")
-        exact = dtype == FLOAT32 and precision == "32-true"
+        exact = dtype == FLOAT32 and precision == "32-true" and not quantised
         if exact:
             train.pop("micro_batch_size")
         if exact or train["devices"] == 1:

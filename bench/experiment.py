@@ -131,6 +131,7 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
             if training.get("gates"):
                 draw_gates(training["gates"], experiment.name, prepared.folder / "gates.png")
             record = _record(experiment, prepared, run_id, training, evaluation)
+            record["base_commit"] = getattr(model, "commit", None)
             write_json(prepared.folder / "record.json", record)
             store.finish(run_id, record, prepared.folder)
         except (KeyboardInterrupt, Pruned) as error:
@@ -265,7 +266,8 @@ def finetune(
         checkpoints=prepared.folder / "checkpoint",
         title=f"{experiment.name}: fine-tuning",
         watch=watch,
-        base=experiment.model,
+        # The ranks take the commit that is loaded here; a branch may move meanwhile.
+        base=replace(experiment.model, revision=base.commit or experiment.model.revision),
     )
     save_adapter(model, adapter)
     gates["end"] = gate_statistics(model, sample)

@@ -90,6 +90,7 @@ def attach(
         config = peft_config(module, options)
         if config is None:
             return base.requires_grad_(False)
+        _check_base(base, config)
         model = get_peft_model(base, config)
     for name, layer in model.named_modules():
         ranks = getattr(layer, "r", None)
@@ -97,6 +98,19 @@ def attach(
         if rank and rank > (limit := min(layer.in_features, layer.out_features)):
             raise ValueError(f"r={rank} is larger than the layer {name} allows: at most {limit}")
     return model
+
+
+def _check_base(base: Any, config: PeftConfig) -> None:
+    """Refuse what a quantised base can't carry.
+
+    Raises:
+        ValueError: the message says what to take instead.
+    """
+    on_cpu = next(base.parameters()).device.type == "cpu"
+    if getattr(config, "use_dora", False) and on_cpu and getattr(base, "is_loaded_in_8bit", False):
+        # It starts from each weight's norm, and on a processor peft's way of reading a weight of
+        # int8 loses its constants.
+        raise ValueError("DoRA on a base of int8 needs a GPU: take model.quantization=null here")
 
 
 def count_parameters(model: Any) -> dict[str, int]:

@@ -7,9 +7,13 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from bench.errors import InputError
+from bench.models.architecture import load_weights
+from bench.models.footprint import check_memory
+from bench.models.hub import UNREACHABLE, obtainable, unobtainable
+from bench.models.quantization import check_quantization, loading_options
 from bench.models.settings import ModelSettings
 from bench.progress import has_terminal
 
@@ -33,6 +37,8 @@ def check_devices(count: int, device: torch.device) -> None:
 def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
     """The base model in eval mode on the device, and its tokenizer.
 
+    The model has an attribute `commit`: what was loaded of a hub model, None for a folder.
+
     Args:
         settings: which base.
         device: where its weights go.
@@ -43,18 +49,38 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
     where = str(settings.folder or settings.path)
     if settings.path == "embedded" or not has_terminal():
         transformers.utils.logging.disable_progress_bar()
+    check_quantization(settings.quantization, device)
+    # Of what is here already no hub is asked: without a network each question takes half a minute.
+    commit, here = (None, True) if settings.folder else obtainable(settings)
+    dtype = weight_dtype(settings.dtype, device)
     options = {
-        "revision": settings.revision,
+        "revision": commit or settings.revision,
         "trust_remote_code": settings.trust_remote_code,
-        "local_files_only": settings.folder is not None,
+        "local_files_only": here,
     }
+    # Straight to a GPU: the processor's memory need not hold them, too.
+    placed = loading_options(settings, dtype)
+    if placed or device.type == "cuda":
+        placed["device_map"] = {"": device}
     try:
+        config = AutoConfig.from_pretrained(where, **options)
+        if settings.check_memory:
+            check_memory(settings, config, dtype, device)
         tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left", **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            where, dtype=weight_dtype(settings.dtype, device), use_safetensors=True, **options
+        model, missing = load_weights(
+            config, where, dtype=dtype, use_safetensors=True, **placed, **options
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"the base model '{where}' can't be loaded: {error}") from error
+    except InputError:
+        raise
+    except (OSError, ValueError, SafetensorError, *UNREACHABLE) as error:
+        # Not `from error` for the hub: addresses of requests have no place in a record.
+        raise unobtainable(settings, error) from (error if settings.folder else None)
+    if missing:
+        # transformers would go on with random numbers in their place.
+        raise InputError(
+            f"the base model '{where}' lacks {len(missing)} weights of its architecture, such as "
+            f"{missing[0]}: it is damaged, or no causal language model"
+        )
     if tokenizer.pad_token_id is None:
         # Padding is masked and never scored; any token serves, and no row has to be added.
         tokenizer.pad_token = tokenizer.eos_token
@@ -72,7 +98,10 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return model.to(device).eval(), tokenizer
+    model.context_limit, model.commit = settings.context, commit
+    if not placed:
+        model.to(device)
+    return model.eval(), tokenizer
 
 
 def weight_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -85,6 +114,7 @@ def weight_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def context_length(model: Any) -> int:
-    """The most tokens that the model takes, prompt and answer together."""
+    """The most tokens that the model takes, prompt and answer together; `model.context` at most."""
     config = model.config.get_text_config()
-    return int(getattr(config, "max_position_embeddings", None) or 2048)
+    own = int(getattr(config, "max_position_embeddings", None) or 2048)
+    return min(own, getattr(model, "context_limit", None) or own)

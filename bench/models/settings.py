@@ -12,6 +12,8 @@ from bench.files import write_json
 from bench.models.tiny_base import TINY_BASE
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+QUANTIZATIONS = ("int8", "nf4")
+PROMPT_STYLES = ("alpaca", "llama3", "chatml", "gemma")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,10 @@ class ModelSettings:
         dtype: of the weights; `auto` is bfloat16 on a GPU that has it, else float32.
         published: the name that the published tables have for it, where they have one.
         trust_remote_code: run code that comes with the model. Off unless you turn it on.
-        prompt_style: which of a protocol's styles is written for it; None for none.
+        context: the most tokens, prompt and answer together; None for what its configuration says.
+        prompt_style: one of PROMPT_STYLES: how a protocol that knows several asks this base.
+        quantization: `int8` or `nf4`, what linear layers are held in; None for `dtype`.
+        check_memory: refuse a base that by an estimate does not fit.
     """
 
     name: str
@@ -34,11 +39,20 @@ class ModelSettings:
     dtype: str
     published: str | None
     trust_remote_code: bool
+    context: int | None = None
     prompt_style: str | None = None
+    quantization: str | None = None
+    check_memory: bool = True
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise unknown("model.dtype", self.dtype, DTYPES)
+        if self.quantization is not None and self.quantization not in QUANTIZATIONS:
+            raise unknown("model.quantization", self.quantization, QUANTIZATIONS)
+        if self.context is not None and self.context < 1:
+            raise InputError(f"model.context must be at least 1 token, got {self.context}")
+        if self.prompt_style is not None and self.prompt_style not in PROMPT_STYLES:
+            raise unknown("model.prompt_style", self.prompt_style, PROMPT_STYLES)
 
     @property
     def folder(self) -> Path | None:

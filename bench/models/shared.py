@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from bench.models.loading import load_base
+from bench.models.quantization import is_quantised, over_the_same_numbers
 from bench.models.settings import ModelSettings
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -46,10 +47,9 @@ def shared_base(settings: ModelSettings, content: str, device: torch.device) -> 
     Raises:
         InputError: as `load_base`.
     """
-    what = (
-        (settings.path, settings.revision, settings.dtype, settings.trust_remote_code),
-        (content, device),
-    )
+    # What it is called, and how it is asked, does not make another base.
+    same = {"name": "", "published": None, "prompt_style": None, "check_memory": True}
+    what = (replace(settings, **same), content, device)
     if not (_kept and _kept[0].what == what and _kept[0].bits == _bits(_kept[0].model)):
         _kept.clear()  # before another is loaded
         model, tokenizer = load_base(settings, device)
@@ -63,12 +63,19 @@ def over_the_weights_of(base: Model) -> Model:
     Its parameters are its own, too, and share nothing but their storage: what requires a gradient,
     a gradient, or another dtype stays with the copy. Only a change in place is seen by both.
     """
-    parameters = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in base.parameters()}
-    return copy.deepcopy(base, parameters)
+    shared: dict[int, Any] = {}
+    for p in base.parameters():
+        if is_quantised(p):
+            shared[id(p)] = over_the_same_numbers(p)
+            constants = getattr(p, "quant_state", None)  # nf4's, which the layer has as well
+            shared[id(constants)] = constants
+        else:
+            shared[id(p)] = nn.Parameter(p.detach(), p.requires_grad)
+    return copy.deepcopy(base, shared)
 
 
 def _bits(model: nn.Module) -> list[int]:
     """The sum of each weight's bits, read as whole numbers."""
     kinds = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    sums = [p.detach().view(kinds[p.dtype.itemsize]).sum() for p in model.parameters()]
+    sums = [p.data.view(kinds[p.dtype.itemsize]).sum() for p in model.parameters()]
     return torch.stack(sums).tolist() if sums else []

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy")
+PACKAGES = ("torch", "transformers", "peft", "lightning", "tokenizers", "numpy", "bitsandbytes")
 
 
 def package_versions() -> dict[str, str]:

@@ -146,8 +146,9 @@ class FineTuning(L.LightningModule):
 def without_frozen(module: torch.nn.Module, state: dict[str, Any]) -> dict[str, Any]:
     """A module's state less its frozen weights: the base has those already.
 
-    Buffers stay; they are small.
+    Buffers stay; they are small. What else a state has are the constants of quantised weights.
     """
     # Tied weights stand in the state under each of their names.
-    frozen = {n for n, p in module.named_parameters(remove_duplicate=False) if not p.requires_grad}
-    return {name: value for name, value in state.items() if name not in frozen}
+    own = {n for n, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+    own |= {n for n, _ in module.named_buffers(remove_duplicate=False)}
+    return {name: value for name, value in state.items() if name in own}

@@ -61,7 +61,7 @@ def test_llm_adapters_has_a_section_for_an_input(protocol):
     )
 
 
-@pytest.mark.parametrize(("style", "kept"), [("llama3", True), ("qwen", False), ("gemma", False)])
+@pytest.mark.parametrize(("style", "kept"), [("llama3", True), ("chatml", False), ("gemma", False)])
 def test_white_space_around_a_problem_stays_where_the_published_code_leaves_it(
     protocol, style, kept
 ):
@@ -81,8 +81,8 @@ def test_llama3_has_its_headers_around_the_alpaca_form(protocol):
     )
 
 
-def test_qwen_has_the_bare_instruction_in_chatml(protocol):
-    p = protocol("paper", "qwen")
+def test_chatml_has_the_bare_instruction_in_chatml(protocol):
+    p = protocol("paper", "chatml")
     asked = f"{CHATML}What is 1+1?<|im_end|>\n<|im_start|>assistant\n"
     assert training_text(SUM, p) == (asked, "1+1=2<|im_end|>\n")
     assert evaluation_text(SUM, p) == asked
@@ -116,7 +116,7 @@ def test_gemma_asks_a_choice_as_it_was_trained(protocol, problem):
 
 
 @pytest.mark.parametrize(
-    ("name", "style", "tokens"), [("llm_adapters", None, 256), ("paper", "qwen", 512)]
+    ("name", "style", "tokens"), [("llm_adapters", None, 256), ("paper", "chatml", 512)]
 )
 def test_an_answer_of_the_published_protocols_has_its_length(protocol, name, style, tokens):
     assert new_tokens(SUM, protocol(name, style)) == tokens
@@ -129,14 +129,14 @@ def test_a_choice_of_the_published_protocols_is_short(protocol, name, style):
 
 
 def test_only_llama3_reads_choices_whatever_their_case(protocol):
-    rules = {style: protocol("paper", style).choice_rule for style in ("llama3", "qwen", "gemma")}
-    assert rules == {"llama3": "lower", "qwen": "first", "gemma": "first"}
+    rules = {style: protocol("paper", style).choice_rule for style in ("llama3", "chatml", "gemma")}
+    assert rules == {"llama3": "lower", "chatml": "first", "gemma": "first"}
     assert protocol("llm_adapters").choice_rule == "first"
 
 
 def test_the_published_protocols_read_letters_by_their_own_rules(protocol):
     assert protocol("llm_adapters").letter_rule == "first"
-    assert protocol("paper", "qwen").letter_rule == "paper"
+    assert protocol("paper", "chatml").letter_rule == "paper"
     assert protocol("fast").letter_rule == "released"
 
 
@@ -146,7 +146,7 @@ def test_the_published_protocols_keep_the_overlap_and_the_tolerance(protocol):
 
 
 def test_the_published_protocols_search_with_four_beams(protocol):
-    assert protocol("llm_adapters").num_beams == protocol("paper", "qwen").num_beams == 4
+    assert protocol("llm_adapters").num_beams == protocol("paper", "chatml").num_beams == 4
 
 
 def test_a_literal_beginning_of_sequence_makes_two(tiny):
@@ -168,7 +168,7 @@ def encode(tokenizer, protocol, problem, max_length, train_on_inputs=True):
     [
         ("llm_adapters", None, 100, False),
         ("paper", "llama3", 101, True),
-        ("paper", "qwen", 100, False),
+        ("paper", "chatml", 100, False),
         ("paper", "gemma", 100, False),
     ],
 )
@@ -197,13 +197,13 @@ def test_a_row_that_is_cut_before_its_answer_is_left_out_where_only_the_answer_c
 
 def test_a_base_says_which_style_is_its_own(compose):
     base = ("model=hub", "model.path=a/b", "protocol=paper")
-    assert compose(*base, "model.prompt_style=qwen").protocol.style == "qwen"
-    other = compose(*base, "model.prompt_style=qwen", "protocol.style=gemma").protocol
+    assert compose(*base, "model.prompt_style=chatml").protocol.style == "chatml"
+    other = compose(*base, "model.prompt_style=chatml", "protocol.style=gemma").protocol
     assert other.style == "gemma" and "<|system|>" in other.train_prompt
 
 
 def test_a_base_without_a_style_is_told_what_to_type(compose):
-    with pytest.raises(InputError, match=r"protocol\.style=qwen or protocol\.style=llama3"):
+    with pytest.raises(InputError, match=r"protocol\.style=chatml or protocol\.style=llama3"):
         compose("protocol=paper")
     with pytest.raises(InputError, match="Did you mean llama3"):
         compose("protocol=paper", "protocol.style=llama2")

@@ -1,0 +1,66 @@
+"""Small checkpoints of the architectures that conf/model/ names, with the embedded tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FAMILIES = ("llama", "gemma", "gemma3_text", "gemma3", "qwen2")
+
+
+def small_model(family: str, entries: int) -> Any:
+    """A random two-layer model of transformers' own class."""
+    import transformers as t
+
+    shape = {
+        "vocab_size": entries + 8,  # transformers adds a token of Qwen's own to any tokenizer
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 256,
+    }
+    if family == "llama":
+        return t.LlamaForCausalLM(t.LlamaConfig(**shape))
+    if family == "gemma":
+        return t.GemmaForCausalLM(t.GemmaConfig(**shape, head_dim=8))
+    if family == "qwen2":
+        return t.Qwen2ForCausalLM(t.Qwen2Config(**shape))
+    text = t.Gemma3TextConfig(**shape, head_dim=8, sliding_window=16)
+    if family == "gemma3_text":
+        return t.Gemma3ForCausalLM(text)
+    pictures = t.SiglipVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+    )
+    return t.Gemma3ForConditionalGeneration(
+        t.Gemma3Config(text_config=text, vision_config=pictures, mm_tokens_per_image=4)
+    )
+
+
+@pytest.fixture(scope="session")
+def family_base(
+    tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]
+) -> Callable[[str], Path]:
+    """A function that gives the folder of a checkpoint of one of FAMILIES."""
+    import torch
+
+    made: dict[str, Path] = {}
+
+    def folder(family: str) -> Path:
+        if family not in made:
+            made[family] = tmp_path_factory.mktemp(family)
+            torch.manual_seed(0)
+            small_model(family, len(tiny[1])).save_pretrained(made[family])
+            tiny[1].save_pretrained(made[family])
+        return made[family]
+
+    return folder
