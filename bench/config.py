@@ -386,9 +386,9 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
 def _as_ever(settings: Any, later: tuple[str, ...]) -> dict[str, Any]:
     """Settings by name, less those of `later` that are as they were before they could be set."""
     given = dataclasses.asdict(settings)
-    for field in dataclasses.fields(settings):
-        if field.name in later and given[field.name] == field.default:
-            given.pop(field.name)
+    for known in dataclasses.fields(settings):
+        if known.name in later and given[known.name] == known.default:
+            given.pop(known.name)
     return given
 
 
