@@ -122,8 +122,11 @@ class Search:
         Raises:
             InputError: a point can't be run.
         """
-        points = self.points if self.points is not None else [self.space.some_point()]
-        jobs = self.planner.jobs(self.space.overrides(point) for point in points)
+        if self.points is not None:
+            jobs = self.planner.jobs(map(self.space.overrides, self.points))
+        else:
+            words = [f"{key}={word}" for key, word in self.space.words.items()]
+            jobs = [self.planner.job(self.space.overrides(self.space.some_point()), words)]
         check_objectives(self.settings.objectives, jobs[0].experiment)
         return jobs
 
