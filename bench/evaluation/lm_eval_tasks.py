@@ -16,7 +16,7 @@ from typing import Any
 
 from bench import tasks
 from bench.data.problems import Problem
-from bench.data.prompts import Protocol, evaluation_text
+from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.errors import InputError
 from bench.evaluation.answers import LETTER_PATTERNS
 from bench.files import write_text
@@ -147,7 +147,7 @@ def _write(key: str, problems: Sequence[Problem], protocol: Protocol, folder: Pa
         "generation_kwargs": {
             "until": [],
             "do_sample": False,
-            "max_gen_toks": protocol.max_new_tokens,
+            "max_gen_toks": new_tokens(problems[0], protocol),
         },
         "filter_list": [
             {

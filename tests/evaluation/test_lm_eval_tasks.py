@@ -122,8 +122,10 @@ def test_the_files_say_what_the_protocol_says(tmp_path):
 @pytest.mark.parametrize(("rule", "ignored"), [("first", None), ("lower", True)])
 def test_a_set_of_choices_is_written_with_its_words_and_its_rule(tmp_path, rule, ignored):
     problems = [Problem("social_i_qa", "Why?", "", "", "answer2")]
-    (name,) = write_tasks({"social_i_qa": problems}, protocol(choice_rule=rule), tmp_path)
+    own = protocol(choice_rule=rule, choice_max_new_tokens=4)
+    (name,) = write_tasks({"social_i_qa": problems}, own, tmp_path)
     text = (tmp_path / f"{name}.yaml").read_text()
+    assert yaml.safe_load(text)["generation_kwargs"]["max_gen_toks"] == 4
     assert f"protocol.choice_rule={rule}" in text and "answer1|answer2|answer3" in text
     (metric,) = yaml.safe_load(text)["metric_list"]
     assert metric.get("ignore_case") is ignored
