@@ -1,7 +1,7 @@
 """Our test sets as task files for lm-eval, which need nothing of this project.
 
 Each set becomes a YAML and a JSONL with its prompts. lm-eval's stock filters read the answer, so
-that no code comes with the files: letters exactly by the protocol's rule, numbers as
+that no code comes with the files: letters and choices exactly by the protocol's rule, numbers as
 `extract_number` does. One thing they can't say: that numbers within a tolerance are equal.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from bench import tasks
 from bench.data.problems import Problem
-from bench.data.prompts import Protocol, evaluation_text
+from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.errors import InputError
 from bench.evaluation.answers import LETTER_PATTERNS
 from bench.files import write_text
@@ -44,6 +44,8 @@ HEADER = """\
 """
 LETTERS = """\
 # The letter is read exactly as hyplora-bench reads it (protocol.letter_rule={rule})."""
+CHOICES = """\
+# The choice is read exactly as hyplora-bench reads it (protocol.choice_rule={rule})."""
 NUMBERS = """\
 # NOT EXACT: hyplora-bench counts a number within {tolerance:g} of the answer as right, exact_match
 # wants the same number, however it is spelled (8, 8.0, 1,008): 0.333 for 0.3333 is right there and
@@ -92,6 +94,12 @@ def letter_regex(rule: str) -> str:
     return r"\A(?:" + "|".join(f"(?s:.*){alternative}" for alternative in alternatives) + ")"
 
 
+def choice_regex(words: Sequence[str], rule: str) -> str:
+    """A choice rule as one regular expression: its one match ends with the first of the words."""
+    either = "|".join(map(re.escape, words))
+    return r"\A(?s:.*?)(" + (f"(?ai:{either})" if rule == "lower" else either) + ")"
+
+
 def plain_number(answer: str) -> str:
     """A gold answer as SPELLING leaves a number: "1,008.50" as "1008.5"."""
     number = Decimal(answer.replace(",", "")).normalize()
@@ -103,9 +111,9 @@ def _write(key: str, problems: Sequence[Problem], protocol: Protocol, folder: Pa
 
     tag = _name(f"hyplora_{protocol.name}")
     name = _name(f"{tag}_{key}")
-    task = tasks.find(key)
-    letters = (task.answer if task else tasks.answer_kind(problems[0].answer)) == "letter"
-    answers = [p.answer if letters else plain_number(p.answer) for p in problems]
+    task = tasks.describe(key, problems[0].answer)
+    numbers = task.answer == "number"
+    answers = [plain_number(p.answer) if numbers else p.answer for p in problems]
     rows = [
         {"index": index, "prompt": evaluation_text(problem, protocol), "answer": answer}
         for index, (problem, answer) in enumerate(zip(problems, answers, strict=True))
@@ -114,9 +122,17 @@ def _write(key: str, problems: Sequence[Problem], protocol: Protocol, folder: Pa
     write_text(data, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     metric: dict[str, Any] = {"metric": "exact_match", "aggregation": "mean"}
     metric["higher_is_better"] = True
-    if not letters:
+    pattern, exactness, rule = NUMBER, NUMBERS, ""
+    if numbers:
         metric["regexes_to_ignore"] = list(SPELLING)
-    pattern = letter_regex(protocol.letter_rule) if letters else NUMBER
+    elif task.answer == "letter":
+        rule, exactness = protocol.letter_rule, LETTERS
+        pattern = letter_regex(rule)
+    else:
+        rule, exactness = protocol.choice_rule, CHOICES
+        pattern = choice_regex(task.sought, rule)
+        if rule == "lower":
+            metric["ignore_case"] = True
     settings = {
         "task": name,
         "tag": tag,
@@ -131,7 +147,7 @@ def _write(key: str, problems: Sequence[Problem], protocol: Protocol, folder: Pa
         "generation_kwargs": {
             "until": [],
             "do_sample": False,
-            "max_gen_toks": protocol.max_new_tokens,
+            "max_gen_toks": new_tokens(problems[0], protocol),
         },
         "filter_list": [
             {
@@ -145,9 +161,9 @@ def _write(key: str, problems: Sequence[Problem], protocol: Protocol, folder: Pa
         "metric_list": [metric],
         "metadata": {"version": 1.0},
     }
-    told = {"rows": len(rows), "rule": protocol.letter_rule, "tolerance": protocol.tolerance}
+    told = {"rows": len(rows), "rule": rule, "tolerance": protocol.tolerance}
     told["fractions"] = sum("." in answer for answer in answers)
-    exactness = (LETTERS if letters else NUMBERS).format(**told)
+    exactness = exactness.format(**told)
     header = HEADER.format(
         key=key, protocol=protocol.name, name=name, tag=tag, rows=len(rows), exactness=exactness
     )

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.problems import Problem
-from bench.data.prompts import LETTER_RULES, Protocol
-from bench.evaluation.answers import extract_letter, extract_number
+from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
+from bench.evaluation.answers import extract_letter, extract_number, first_choice
 from bench.evaluation.evaluate import judge
 from bench.evaluation.lm_eval_tasks import (
     NUMBER,
     SPELLING,
+    choice_regex,
     letter_regex,
     plain_number,
     write_tasks,
@@ -46,6 +47,8 @@ def spelled(number):
 digits = st.text("0123456789,.- a\n", max_size=12)
 PIECES = ["answer is ", "The correct answer is ", "\\boxed{", "\\text{", "}", "option ", "Option ("]
 letters = st.lists(st.sampled_from([*"ABCDEFab(). :\n", *PIECES]), max_size=9).map("".join)
+WORDS = ("true", "false")
+choices = st.lists(st.sampled_from([*WORDS, "True", "FALSE", "un", "tru", "\n", "."])).map("".join)
 spellings = st.from_regex(r"\A-?0{0,2}[0-9]{1,3}(,[0-9]{3})?(\.[0-9]{0,4}0{0,3})?\Z").filter(
     lambda text: "\n" not in text and text.isascii()
 )
@@ -78,6 +81,15 @@ def test_a_letter_is_read_exactly_by_the_rule(rule, text):
     assert found(letter_regex(rule), text) == extract_letter(text, rule)
 
 
+@pytest.mark.parametrize("rule", CHOICE_RULES)
+@given(text=choices)
+def test_a_choice_is_read_exactly_by_the_rule(rule, text):
+    theirs = found(choice_regex(WORDS, rule), text)
+    assert (theirs.lower() if theirs and rule == "lower" else theirs) == first_choice(
+        text, WORDS, rule
+    )
+
+
 def protocol(**other):
     words = {"train_prompt": "{instruction}", "target": "{output}", "answer_form": "x"}
     return Protocol(
@@ -105,6 +117,19 @@ def test_the_files_say_what_the_protocol_says(tmp_path):
         "answer": "0.5",
     }
     assert json.loads(rows[1])["answer"] == "1000"
+
+
+@pytest.mark.parametrize(("rule", "ignored"), [("first", None), ("lower", True)])
+def test_a_set_of_choices_is_written_with_its_words_and_its_rule(tmp_path, rule, ignored):
+    problems = [Problem("social_i_qa", "Why?", "", "", "answer2")]
+    own = protocol(choice_rule=rule, choice_max_new_tokens=4)
+    (name,) = write_tasks({"social_i_qa": problems}, own, tmp_path)
+    text = (tmp_path / f"{name}.yaml").read_text()
+    assert yaml.safe_load(text)["generation_kwargs"]["max_gen_toks"] == 4
+    assert f"protocol.choice_rule={rule}" in text and "answer1|answer2|answer3" in text
+    (metric,) = yaml.safe_load(text)["metric_list"]
+    assert metric.get("ignore_case") is ignored
+    assert json.loads((tmp_path / f"{name}.jsonl").read_text())["answer"] == "answer2"
 
 
 @pytest.mark.parametrize(
