@@ -17,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from bench import extras
 from bench.config import PROJECT, Experiment, identity
 from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
@@ -123,11 +124,12 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
         failure = prepared.folder / "failure.txt"
         failure.unlink(missing_ok=True)
         try:
-            tasks = _lm_eval_tasks(experiment, prepared)
+            tasks = extras.load(experiment, prepared.folder)
             model, tokenizer, training = finetune(experiment, prepared, watch)
             evaluation = evaluate(experiment, prepared, model, tokenizer)
-            evaluation |= _ask_lm_eval(experiment, prepared, model, tokenizer, tasks)
-            evaluation |= _forgetting(experiment, prepared, model, tokenizer)
+            evaluation |= extras.measure(
+                experiment, prepared.hashes["base"], prepared.folder, model, tokenizer, tasks
+            )
             if training.get("gates"):
                 draw_gates(training["gates"], experiment.name, prepared.folder / "gates.png")
             record = _record(experiment, prepared, run_id, training, evaluation)
@@ -165,11 +167,10 @@ def _check(experiment: Experiment) -> None:
     Raises:
         InputError: an option is out of its range, or a task of lm-eval's is not known.
     """
-    from bench.evaluation.lm_eval_bridge import check_tasks
     from bench.training.adapters import check_options
 
     check_options(experiment.method.module, experiment.method.options)
-    check_tasks(experiment.evaluation.lm_eval, experiment.evaluation.lm_eval_include)
+    extras.check(experiment)
 
 
 def _as_saved(experiment: Experiment) -> Experiment:
@@ -200,17 +201,11 @@ def prepare(experiment: Experiment) -> Prepared:
         hashes["train"] = problems.train_hash
     if experiment.adapter:
         hashes["adapter"] = folder_hash(Path(experiment.adapter).expanduser())
+    hashes |= extras.content_hashes(experiment)
 
-    from bench.evaluation.forgetting import text_hash
-    from bench.evaluation.lm_eval_bridge import include_hash
     from bench.models.loading import check_devices, pick_device, weight_dtype
     from bench.training.loop import resolve_precision
 
-    asked = experiment.evaluation
-    if asked.lm_eval and asked.lm_eval_include is not None:
-        hashes["lm_eval_include"] = include_hash(asked.lm_eval_include)
-    if asked.forgetting is not None:
-        hashes["forgetting"] = text_hash(_general(experiment, asked.forgetting))
     device = pick_device()
     if experiment.trained:
         check_devices(experiment.train.devices, device)
@@ -316,78 +311,6 @@ def evaluate(
     return {"scores": by_set, "averages": averages(by_set), "seconds": seconds}
 
 
-def _lm_eval_tasks(experiment: Experiment, prepared: Prepared) -> dict[str, Any]:
-    """lm-eval's tasks with their rows, had before anything is trained: a missing file ends a run
-    at its beginning and not after hours.
-    """
-    from bench.evaluation.lm_eval_bridge import load_tasks
-
-    asked = experiment.evaluation
-    return load_tasks(asked.lm_eval, asked.lm_eval_include, asked.lm_eval_fewshot, prepared.folder)
-
-
-def _ask_lm_eval(
-    experiment: Experiment,
-    prepared: Prepared,
-    model: Any,
-    tokenizer: Any,
-    tasks: dict[str, Any],
-) -> dict[str, Any]:
-    """`lm_eval`: what came of its tasks, where any were asked for."""
-    from bench.evaluation.lm_eval_bridge import ask
-    from bench.models.loading import context_length
-
-    settings = experiment.evaluation
-    if not settings.lm_eval:
-        return {}
-    return {
-        "lm_eval": ask(
-            model,
-            tokenizer,
-            tasks,
-            settings.batch_size,
-            settings.lm_eval_limit,
-            context_length(model),
-            prepared.folder,
-            title=experiment.name,
-        )
-    }
-
-
-def _general(experiment: Experiment, name: str) -> list[str]:
-    from bench.data.general import general_documents
-
-    return general_documents(name, tiny=experiment.model.path == "embedded")
-
-
-def _forgetting(
-    experiment: Experiment, prepared: Prepared, model: Any, tokenizer: Any
-) -> dict[str, Any]:
-    """`forgetting`: the loss on a general text before and after, where it was asked for."""
-    from bench.evaluation.forgetting import forgetting
-    from bench.models.loading import context_length, pick_device
-    from bench.models.shared import shared_base
-
-    settings = experiment.evaluation
-    if settings.forgetting is None:
-        return {}
-    base = model
-    if experiment.trained or experiment.adapter:
-        # Not the adapter switched off: some of peft's initialisations write into the base.
-        base = shared_base(experiment.model, prepared.hashes["base"], pick_device())[0]
-    return {
-        "forgetting": forgetting(
-            base,
-            model,
-            tokenizer,
-            _general(experiment, settings.forgetting),
-            settings.batch_size,
-            context_length(model),
-            prepared.folder,
-        )
-    }
-
-
 def _record(
     experiment: Experiment,
     prepared: Prepared,
@@ -430,7 +353,7 @@ def _record(
         "versions": package_versions(),
         "git": git_state(PROJECT),
         "device": device_name(pick_device()),
-        **{key: evaluation[key] for key in ("lm_eval", "forgetting") if key in evaluation},
+        **{key: evaluation[key] for key in extras.KEYS if key in evaluation},
     }
 
 
