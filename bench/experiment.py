@@ -166,9 +166,12 @@ def _check(experiment: Experiment) -> None:
         InputError: an option is out of its range, or a task of lm-eval's is not known.
     """
     from bench.evaluation.lm_eval_bridge import check_tasks
+    from bench.training.activations import check_checkpointing
     from bench.training.adapters import check_options
 
-    check_options(experiment.method.module, experiment.method.options)
+    config = check_options(experiment.method.module, experiment.method.options)
+    if experiment.trained and experiment.train.gradient_checkpointing:
+        check_checkpointing(config)
     check_tasks(experiment.evaluation.lm_eval, experiment.evaluation.lm_eval_include)
 
 
