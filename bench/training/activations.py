@@ -50,10 +50,10 @@ def checkpointing(model: Any, wanted: bool) -> Iterator[None]:
     base = model.get_base_model() if adapted else model
     try:
         # The other kind needs inputs that require a gradient, and the base's do not.
-        base.gradient_checkpointing_enable({"use_reentrant": False})
+        base.activation_checkpointing_enable({"use_reentrant": False})
     except ValueError as error:
         raise InputError(f"train.gradient_checkpointing=true: {error}") from error
     try:
         yield
     finally:
-        base.gradient_checkpointing_disable()
+        base.activation_checkpointing_disable()
