@@ -45,7 +45,7 @@ TRAINING_PROTOCOL_KEYS = (
     "cut_rows_end",
 )
 
-LATER_TRAIN_KEYS = ("validate_every", "keep")
+LATER_TRAIN_KEYS = ("validate_every", "keep", "gradient_checkpointing")
 
 OTHER = "other"  # in a value by names: for those that are not named
 FLOAT32 = "torch.float32"
@@ -323,9 +323,10 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
     Contents stand for what names them: the hash of the rows for every setting of `data`, the hash
     of the weights for the base's name and path. Left out is what cannot change a result: where
     and how often things are saved (and validated, unless the best adapter is kept), `force`, and in
-    float32 the batch sizes and the number of devices, which only split work; the training
-    settings, the training rows and the seed where nothing is trained. A curvature is among the
-    options of the methods that have one, so for the others it makes no difference.
+    float32 the batch sizes and the number of devices, which only split work, and whether
+    activations are kept or computed twice; the training settings, the training rows and the seed
+    where nothing is trained. A curvature is among the options of the methods that have one, so for
+    the others it makes no difference.
 
     Args:
         experiment: the run.
@@ -370,6 +371,7 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
         exact = dtype == FLOAT32 and precision == "32-true" and not quantised
         if exact:
             train.pop("micro_batch_size")
+            train.pop("gradient_checkpointing", None)
         if exact or train["devices"] == 1:
             train.pop("devices")
         fields |= {

@@ -167,9 +167,12 @@ def _check(experiment: Experiment) -> None:
     Raises:
         InputError: an option is out of its range, or a task of lm-eval's is not known.
     """
+    from bench.training.activations import check_checkpointing
     from bench.training.adapters import check_options
 
-    check_options(experiment.method.module, experiment.method.options)
+    config = check_options(experiment.method.module, experiment.method.options)
+    if experiment.trained and experiment.train.gradient_checkpointing:
+        check_checkpointing(config)
     extras.check(experiment)
 
 

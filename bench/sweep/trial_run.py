@@ -51,6 +51,7 @@ def _training(experiment: Any, model: Any, tokenizer: Any, rows: list[Any]) -> f
 
     from bench.data.batches import Steps, encode_training, step_order
     from bench.models.loading import context_length
+    from bench.training.activations import checkpointing
     from bench.training.loss import target_loss
 
     settings = experiment.train
@@ -64,9 +65,10 @@ def _training(experiment: Any, model: Any, tokenizer: Any, rows: list[Any]) -> f
     seconds = []
     for step in range(min(STEPS + 1, len(steps))):
         began = time.perf_counter()
-        for micro_batch in steps.micro_batches(step):
-            loss = target_loss(model, move_data_to_device(micro_batch, device))
-            (loss / steps.targets(step)).backward()
+        with checkpointing(model, settings.gradient_checkpointing):
+            for micro_batch in steps.micro_batches(step):
+                loss = target_loss(model, move_data_to_device(micro_batch, device))
+                (loss / steps.targets(step)).backward()
         for parameter in model.parameters():
             parameter.grad = None
         seconds.append((time.perf_counter() - began) / len(order[step]))

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.strategies import Strategy
 
 from bench.data.batches import Example, Steps, step_order
+from bench.training.activations import checkpointing
 from bench.training.callbacks import ShowProgress, Validate
 from bench.training.console import quiet_lightning
 from bench.training.module import FineTuning
@@ -116,7 +117,8 @@ def train(
     )
     model.train()
     later = StepLoader(range(first, len(steps)), len(steps))
-    fit(trainer, module, later, state if first else None)
+    with checkpointing(model, settings.gradient_checkpointing):
+        fit(trainer, module, later, state if first else None)
     module.best.put_back(module)
     model.eval()
     return module

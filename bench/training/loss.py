@@ -13,8 +13,8 @@ from bench.data.batches import IGNORED
 
 # What a person can do where the loss of a single row does not fit in memory.
 LESS_MEMORY = (
-    "lower protocol.max_length, which leaves longer rows out, or take model.dtype=bfloat16 or a "
-    "smaller base"
+    "take train.gradient_checkpointing=true, lower protocol.max_length, which leaves longer rows "
+    "out, or take model.dtype=bfloat16 or a smaller base"
 )
 
 

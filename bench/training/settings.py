@@ -35,6 +35,8 @@ class TrainSettings:
         validate_every: takes it after every so many steps instead (at the end where there are
             fewer); None for `validations`.
         keep: `last`, or `best`: the adapter at the lowest validation loss, the first of equal ones.
+        gradient_checkpointing: compute activations twice instead of keeping them; less memory, a
+            third more time, the same result.
     """
 
     lr: float
@@ -53,6 +55,7 @@ class TrainSettings:
     checkpoint_minutes: float
     validate_every: int | None = None
     keep: str = "last"
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         sizes = ("batch_size", "micro_batch_size", "devices")

@@ -55,9 +55,9 @@ def test_a_checkpoint_that_lacks_weights_is_refused(family_base, tmp_path):
         load_base(settings(copy), CPU)
 
 
-@pytest.mark.parametrize("method", ["hyplora", "lora"])
+@pytest.mark.parametrize(("method", "twice"), [("hyplora", "true"), ("lora", "false")])
 @pytest.mark.parametrize("family", ["llama", "gemma", "gemma3", "qwen2"])
-def test_each_architecture_runs_from_end_to_end(compose, small, family_base, family, method):
+def test_each_architecture_runs_from_end_to_end(compose, small, family_base, family, method, twice):
     outcome = run(
         compose(
             *small,
@@ -65,6 +65,7 @@ def test_each_architecture_runs_from_end_to_end(compose, small, family_base, fam
             f"model.path={family_base(family)}",
             f"method={method}",
             "method.r=4",
+            f"train.gradient_checkpointing={twice}",
             "data.train_size=8",
             "data.test_size=2",
             "protocol.max_new_tokens=8",
