@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from bench.config import PROJECT, Experiment, identity
+from bench.data.known_files import compare
 from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
 from bench.data.sources import load_problems
@@ -427,6 +428,7 @@ def _record(
         "train": asdict(experiment.train) | {"precision": prepared.precision},
         "hashes": prepared.hashes,
         "files": prepared.problems.files,
+        "data_files": compare(prepared.problems.files),
         "versions": package_versions(),
         "git": git_state(PROJECT),
         "device": device_name(pick_device()),
