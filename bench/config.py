@@ -388,10 +388,8 @@ def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dty
 def _as_ever(settings: Any, later: tuple[str, ...]) -> dict[str, Any]:
     """Settings by name, less those of `later` that are as they were before they could be set."""
     given = dataclasses.asdict(settings)
-    for known in dataclasses.fields(settings):
-        if known.name in later and given[known.name] == known.default:
-            given.pop(known.name)
-    return given
+    defaults = {known.name: known.default for known in dataclasses.fields(settings)}
+    return {k: v for k, v in given.items() if k not in later or v != defaults[k]}
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from bench import extras
 from bench.config import PROJECT, Experiment, identity
+from bench.data.known_files import compare
 from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
 from bench.data.sources import load_problems
@@ -353,6 +354,7 @@ def _record(
         "train": asdict(experiment.train) | {"precision": prepared.precision},
         "hashes": prepared.hashes,
         "files": prepared.problems.files,
+        "data_files": compare(prepared.problems.files),
         "versions": package_versions(),
         "git": git_state(PROJECT),
         "device": device_name(pick_device()),

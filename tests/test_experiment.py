@@ -36,6 +36,7 @@ def test_a_run_leaves_a_complete_record(small):
     assert record["parameters"]["trainable"] == 147_456
     assert record["versions"]["torch"] and record["device"] and len(record["identity"]) == 64
     assert record["hashes"].keys() == {"base", "tests", "train"}
+    assert record["files"] == record["data_files"] == {}
     assert 0 <= record["training"]["padding"] < 1
     assert len((outcome.folder / "predictions.jsonl").read_text().splitlines()) == 12
     assert (outcome.folder / "adapter" / "adapter_model.safetensors").is_file()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import tasks
+from bench.data.hub import hub_folder
 from bench.data.problems import DataSettings, Problem
 from bench.errors import InputError, unknown
 
@@ -28,7 +29,7 @@ def read_training(
     are left out, with a warning that says how many.
 
     Args:
-        settings: `root` and `gsm8k` are used.
+        settings: `root` or `hub`, and `gsm8k`, are used.
         name: of the set; the case of a folder's letters does not matter.
         files: takes the sha256 of the file read, by its name.
 
@@ -36,8 +37,12 @@ def read_training(
         InputError: no such file (all places sought are named), a row that can't be read, or
             nothing but empty outputs.
     """
-    root = _root(settings)
     task = tasks.find(name)
+    root = _root(
+        settings,
+        f"ft-training_set/{name}.json",
+        *(f"dataset/{key}/train*.json" for key in {name, task.key if task else name}),
+    )
     sought = [
         _ignoring_case(root / "ft-training_set", f"{name}.json"),
         *(
@@ -76,8 +81,8 @@ def read_test(
         InputError: no such file, no rows, a row that can't be read, or an answer that is not of
             the set's kind.
     """
-    root = _root(settings)
     task = tasks.find(name)
+    root = _root(settings, f"dataset/{task.key if task else name}/test.json")
     path = _ignoring_case(root / "dataset", task.key if task else name) / "test.json"
     if not path.is_file():
         there = sorted(p.parent.name for p in (root / "dataset").glob("*/test.json"))
@@ -105,12 +110,16 @@ def _check_answers(path: Path, task: tasks.Task | None, answers: list[str]) -> N
     )
 
 
-def _root(settings: DataSettings) -> Path:
+def _root(settings: DataSettings, *files: str) -> Path:
+    """The folder of the layout; from the hub with these files of it, as patterns."""
+    if settings.hub:
+        return hub_folder(settings.hub, settings.revision, tuple(sorted(files)))
     if not settings.root:
         raise InputError(
             "data=llm_adapters needs data.root=PATH, the folder of LLM-Adapters that holds "
             "ft-training_set/ and dataset/ (a checkout of it will do); none of these files comes "
-            "with this project. With make: ARGS=data.root=PATH"
+            "with this project. With make: ARGS=data.root=PATH. Or data.hub=OWNER/NAME "
+            "data.revision=COMMIT, a dataset on the hub that holds them"
         )
     root = Path(settings.root).expanduser()
     if not root.is_dir():

@@ -30,6 +30,8 @@ class DataSettings:
         train: names of training sets; empty where nothing is trained.
         tests: names of benchmarks.
         root: the folder that holds ft-training_set/ and dataset/ (`llm_adapters`).
+        hub: in place of `root`, the hub id of a dataset in which these folders lie.
+        revision: the commit of that dataset.
         gsm8k: GSM8K's own train.jsonl, for the training set `gsm8k` (`llm_adapters`).
         limit: at most so many rows of each training set and of each test set, from the start of
             the file; None for all.
@@ -48,6 +50,8 @@ class DataSettings:
     train: list[str]
     tests: list[str]
     root: str | None = None
+    hub: str | None = None
+    revision: str | None = None
     gsm8k: str | None = None
     limit: int | None = None
     keep_overlap: bool | None = None
@@ -62,6 +66,10 @@ class DataSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.root and self.hub:
+            raise InputError(
+                f"data.root={self.root} and data.hub={self.hub} are two places: give one of them"
+            )
         for name, least in (("limit", 1), ("validation", 0), ("train_size", 1), ("test_size", 1)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -66,8 +66,13 @@ def write_tasks(
         The names of the tasks.
 
     Raises:
-        InputError: the folder can't be made.
+        InputError: the folder can't be made, or the protocol searches with beams.
     """
+    if protocol.num_beams > 1:
+        raise InputError(
+            f"protocol={protocol.name} searches with {protocol.num_beams} beams, and what ends an "
+            "answer in lm-eval watches one of them alone: give protocol.num_beams=1"
+        )
     folder = folder.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,11 +148,11 @@ def _write(key: str, problems: Sequence[Problem], protocol: Protocol, folder: Pa
         "num_fewshot": 0,
         "doc_to_text": "{{prompt}}",
         "doc_to_target": "{{answer}}",
-        # No text ends an answer: lm-eval stops at the end-of-sequence token by itself.
+        # Mostly no text ends an answer: lm-eval stops at the end-of-sequence token by itself.
         "generation_kwargs": {
-            "until": [],
+            "until": [protocol.answer_end] if protocol.answer_end else [],
             "do_sample": False,
-            "max_gen_toks": new_tokens(problems[0], protocol),
+            "max_gen_toks": max(new_tokens(problem, protocol) for problem in problems),
         },
         "filter_list": [
             {

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.compare import Comparison, compare
+from bench.report.data_files import data_file_notes
 from bench.report.forgetting import forgetting_notes
 from bench.report.guesses import Guess, guess_notes, guesses
 from bench.report.names import method_label
@@ -96,6 +97,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
             *spec.remarks,
             *_notes(rows, columns, spec.metric),
             *guess_notes(guessed, columns),
+            *data_file_notes(runs),
             *overlap_notes(runs, {column.key: column.label for column in columns}),
             *forgetting_notes(groups, labels),
         ),

@@ -77,20 +77,21 @@ def _training(experiment: Any, model: Any, tokenizer: Any, rows: list[Any]) -> f
 
 def _evaluation(experiment: Any, model: Any, tokenizer: Any, problems: Any) -> float:
     """Seconds for a row that is asked: time of a token times the tokens of its batch."""
-    from bench.data.prompts import evaluation_text
+    from bench.data.prompts import evaluation_text, new_tokens
     from bench.evaluation.generation import generate
 
     model.eval()
-    limit = experiment.protocol.max_new_tokens
-    size = experiment.evaluation.batch_size
+    size, beams = experiment.evaluation.batch_size, experiment.protocol.num_beams
     asked = [p for rows in problems.split(experiment.evaluation.split).values() for p in rows]
+    limit = max(new_tokens(problem, experiment.protocol) for problem in asked[:size])
     texts = [evaluation_text(problem, experiment.protocol) for problem in asked[:size]]
     prompts = dict(enumerate(tokenizer(texts)["input_ids"]))
     tokens = min(TOKENS, limit)
     seconds = []
     for _ in range(2):
         began = time.perf_counter()
-        made = [g for batch in generate(model, tokenizer, prompts, tokens, size) for g in batch]
+        batches = generate(model, tokenizer, prompts, tokens, size, num_beams=beams)
+        made = [g for batch in batches for g in batch]
         seconds.append((time.perf_counter() - began) / max(1, max(g.tokens for g in made)))
     lengths = [len(tokenizer(p.output)["input_ids"]) for p in problems.train[:200]]
     # A batch takes as long as its longest answer.

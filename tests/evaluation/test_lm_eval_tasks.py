@@ -1,5 +1,6 @@
 """Task files for lm-eval: they score what our own evaluation scores."""
 
+import dataclasses
 import importlib.util
 import json
 import math
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from bench.data.problems import Problem
 from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
+from bench.errors import InputError
 from bench.evaluation.answers import extract_letter, extract_number, first_choice
 from bench.evaluation.evaluate import judge
 from bench.evaluation.lm_eval_tasks import (
@@ -204,3 +206,14 @@ def test_a_prompt_reaches_the_model_to_the_letter(tiny, tmp_path, cache, monkeyp
     loaded = load_tasks([name], str(tmp_path), None, tmp_path)
     ask(*tiny, loaded, 1, None, 1024, tmp_path)
     assert seen == ["Ask: {{x}} {% if %} 1,0?\nof 2\n\n"]
+
+
+def test_a_protocol_that_searches_with_beams_is_refused(compose, tmp_path):
+    protocol = compose("protocol=llm_adapters").protocol
+    tests = {"mawps": [Problem("mawps", "1+1?", "", "", "2")]}
+    with pytest.raises(InputError, match=r"give protocol\.num_beams=1"):
+        write_tasks(tests, protocol, tmp_path)
+    greedy = dataclasses.replace(protocol, num_beams=1)
+    (name,) = write_tasks(tests, greedy, tmp_path)
+    task = yaml.safe_load((tmp_path / f"{name}.yaml").read_text())
+    assert task["generation_kwargs"]["until"] == ["### Response:"]

@@ -283,3 +283,23 @@ def test_when_a_run_was_validated_matters_where_its_best_adapter_was_kept(record
         build(runs(validate_every=200), SPEC)
     # Runs of before there was a choice kept the last.
     build([record(), record(seed=1, train=record()["train"] | {"keep": "last"})], SPEC)
+
+
+def test_a_file_that_is_not_the_papers_is_told_under_the_table(record):
+    marks = {
+        "dataset/mawps/test.json": "another file",
+        "dataset/SVAMP/test.json": "the paper's file",
+        "ft-training_set/math_10k.json": "not known",
+        "dataset/buttons/train.json": "not known",
+    }
+    table = build([record(data_files=marks), record(seed=1, data_files=marks)], SPEC)
+    notes = [note for note in table.notes if note.startswith("Data: ")]
+    assert len(notes) == 2
+    assert "not the paper's file, by its hash: dataset/mawps/test.json." in notes[0]
+    assert notes[1].endswith("is not known: ft-training_set/math_10k.json.")
+
+
+def test_nothing_is_said_of_files_where_all_are_the_papers_or_there_are_none(record):
+    same = record(seed=1, data_files={"dataset/SVAMP/test.json": "the paper's file"})
+    table = build([record(data_files={}), same, record("none")], SPEC)
+    assert not [note for note in table.notes if note.startswith("Data: ")]
