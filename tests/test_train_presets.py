@@ -4,9 +4,9 @@ import pytest
 
 from bench.errors import InputError
 
-LLAMA = ("model=hub", "model.path=meta-llama/Meta-Llama-3-8B", "model.name=llama3-8b")
-GEMMA = ("model=hub", "model.path=google/gemma-3-4b-it", "model.name=gemma3-4b-it")
-QWEN = ("model=hub", "model.path=Qwen/Qwen2.5-7B", "model.name=qwen2.5-7b")
+LLAMA = ("model=llama3-8b",)
+GEMMA = ("model=gemma3-4b-it",)
+QWEN = ("model=qwen2.5-7b-instruct-1m",)
 
 
 def alpha(experiment):
@@ -37,6 +37,24 @@ def alpha(experiment):
 )
 def test_alpha_is_the_published_one_of_method_and_base(compose, preset, method, base, expected):
     assert alpha(compose(f"train={preset}", f"method={method}", *base)) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "style", "expected"),
+    [
+        ("llama3-8b", "llama3", 128),
+        ("llama3-8b-instruct", "llama3", 128),
+        ("qwen2.5-7b", "chatml", 128),
+        ("qwen2.5-7b-instruct-1m", "chatml", 128),
+        ("gemma-7b", "gemma", 128),
+        ("gemma3-4b", "gemma", 32),
+        ("gemma3-4b-it", "gemma", 32),
+    ],
+)
+def test_a_base_of_the_paper_needs_its_name_alone(compose, model, style, expected):
+    published = ("train=paper", "protocol=paper", "method=hyplora", f"model={model}")
+    run = compose(*published, "data=math10k", "data.root=LLM-Adapters")
+    assert (run.protocol.style, alpha(run)) == (style, expected)
 
 
 def test_what_is_given_for_a_method_counts_more_than_the_preset(compose):
