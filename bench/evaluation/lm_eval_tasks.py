@@ -85,7 +85,8 @@ def letter_regex(rule: str) -> str:
     """A letter rule as one regular expression: its one match holds the letter in one of its groups.
 
     A rule's first pattern that is found anywhere decides, by its last match: the alternatives are
-    tried in their order from the text's beginning, and `.*` takes as much as it can.
+    tried in their order from the text's beginning, and each goes from match to match, so that none
+    begins within the one before it ("answer is answer is A" holds one, and its letter is the "a").
 
     Raises:
         KeyError: no such rule.
@@ -96,7 +97,11 @@ def letter_regex(rule: str) -> str:
         f"(?i:{pattern.pattern})" if pattern.flags & re.IGNORECASE else pattern.pattern
         for pattern in LETTER_PATTERNS[rule]
     ]
-    return r"\A(?:" + "|".join(f"(?s:.*){alternative}" for alternative in alternatives) + ")"
+    found = [
+        f"(?:(?:(?!{alternative.replace('([A-E])', '[A-E]')})(?s:.))*{alternative})+"
+        for alternative in alternatives
+    ]
+    return r"\A(?:" + "|".join(found) + ")"
 
 
 def choice_regex(words: Sequence[str], rule: str) -> str:
