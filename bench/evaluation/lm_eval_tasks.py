@@ -84,9 +84,9 @@ def write_tasks(
 def letter_regex(rule: str) -> str:
     """A letter rule as one regular expression: its one match holds the letter in one of its groups.
 
-    A rule's first pattern that is found anywhere decides, by its last match: the alternatives are
-    tried in their order from the text's beginning, and each goes from match to match, so that none
-    begins within the one before it ("answer is answer is A" holds one, and its letter is the "a").
+    A rule's first pattern that is found anywhere decides, by its last match. So the alternatives
+    are tried in their order, each as a run of matches from the text's beginning, one after another
+    as `findall` takes them: of "answer is answer is A" it takes the "a" of the second "answer".
 
     Raises:
         KeyError: no such rule.
@@ -97,11 +97,11 @@ def letter_regex(rule: str) -> str:
         f"(?i:{pattern.pattern})" if pattern.flags & re.IGNORECASE else pattern.pattern
         for pattern in LETTER_PATTERNS[rule]
     ]
-    found = [
-        f"(?:(?:(?!{alternative.replace('([A-E])', '[A-E]')})(?s:.))*{alternative})+"
-        for alternative in alternatives
-    ]
-    return r"\A(?:" + "|".join(found) + ")"
+    runs = []
+    for one in alternatives:
+        here = one.replace("([A-E])", "[A-E]")  # sought, not captured
+        runs.append(f"(?:(?:(?!{here})(?s:.))*{one})+")
+    return r"\A(?:" + "|".join(runs) + ")"
 
 
 def choice_regex(words: Sequence[str], rule: str) -> str:

@@ -8,7 +8,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.data.problems import Problem
@@ -78,6 +78,7 @@ def test_a_gold_answer_is_spelled_plainly(answer, plain):
 
 
 @pytest.mark.parametrize("rule", LETTER_RULES)
+@example(text="answer is answer is A")
 @given(text=letters)
 def test_a_letter_is_read_exactly_by_the_rule(rule, text):
     assert found(letter_regex(rule), text) == extract_letter(text, rule)
