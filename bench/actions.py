@@ -118,18 +118,24 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     """Time every method beside LoRA, or take a measurement made elsewhere, and report on it."""
     from bench.config import TrackingSettings, read_experiment, read_section, results_folder
     from bench.efficiency.measure import EfficiencySettings, measure
+    from bench.errors import InputError
     from bench.report.efficiency import efficiency_document, write_efficiency
     from bench.report.render import show
     from bench.tracking.record import efficiency_metrics
     from bench.tracking.store import Store
 
-    own = ("name", "file", "throughput_rounds")
+    own = ("name", "file", "throughput_rounds", "evaluation_problems", "evaluation_epochs")
     given = {k: v for k, v in config["action"].items() if k not in own}
     settings = read_section(EfficiencySettings, "action", given)
-    file, rounds = config["action"]["file"], config["action"]["throughput_rounds"]
+    file, *parts = (config["action"][key] for key in own[1:])
+    if min(parts) < 0:
+        raise InputError(f"action.{', '.join(own[2:])} must not be negative")
+    rounds, problems, epochs = parts
     report = _read_report(file) if file else measure(settings)
     if rounds and not file:
         report["throughput"] = _throughput(read_experiment(config), rounds)
+    if problems and not file:
+        report["evaluation"] = _evaluation(read_experiment(config), problems, epochs)
     show(efficiency_document(report))
     folder = results_folder(config["tracking"]["folder"])
     paths = write_efficiency(report, folder)
@@ -166,6 +172,25 @@ def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
     pad_id = tokenizer.pad_token_id
     found = measure_throughput(base, examples, experiment.train, pad_id, rounds)
     return {"model": experiment.model.name, "data": experiment.data.train, **found}
+
+
+def _evaluation(experiment: Experiment, count: int, epochs: float) -> dict[str, Any]:
+    from bench.data.sources import load_problems
+    from bench.efficiency.evaluation import measure_evaluation, protocols_beside, taught
+    from bench.models.loading import context_length, load_base, pick_device
+
+    model, tokenizer = load_base(experiment.model, pick_device())
+    context = context_length(model)
+    problems = load_problems(experiment.data, trained=epochs > 0)
+    protocols = protocols_beside(experiment.protocol.max_new_tokens)
+    if epochs > 0:
+        model = taught(model, tokenizer, problems.train, protocols, experiment.train, epochs)
+    batch_size = experiment.evaluation.batch_size
+    found = measure_evaluation(
+        model, tokenizer, problems.tests, protocols, count, batch_size, context
+    )
+    taught_on = {"epochs": epochs, "rows": len(problems.train), "data": experiment.data.train}
+    return {"model": experiment.model.name, "taught": taught_on if epochs > 0 else None, **found}
 
 
 def _read_report(file: str) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def test_the_command_line_imports_nothing_heavy():
         (["-m", "hydra/launcher=submitit_locl"], "Did you mean submitit_local"),
         (["action=efficiency", "action.cases=[tinny]"], "Did you mean tiny"),
         (["action=efficiency", "action.file=/nowhere"], "can't be read"),
+        (["action=efficiency", "action.evaluation_problems=-1"], "must not be negative"),
         (["action=pretrain", "action.phases=[{steps: 1, copies: 1}]"], "kind of row"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from bench.files import write_json, write_text
+from bench.report.evaluation_loop import evaluation_sections
 from bench.report.layout import EMPTY, Document, Section
 from bench.report.names import method_label
 from bench.report.published import FOLDER
@@ -32,6 +33,8 @@ def efficiency_document(report: Report) -> Document:
     sections = [_section(case) for case in report["cases"]]
     if report.get("throughput"):
         sections.append(_throughput(report["throughput"]))
+    if report.get("evaluation"):
+        sections += evaluation_sections(report["evaluation"])
     return Document(TITLE, facts, (*sections, _published()))
 
 

@@ -64,8 +64,12 @@ def _lm_eval(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
-    """The ratios to LoRA and the medians in seconds of a measurement, by case, work and method."""
-    found = {}
+    """The figures of a measurement that are compared over time.
+
+    By case, work and method the ratio to LoRA and the median in seconds; and where the evaluation
+    was timed, each loop's problems a second and its ratio to the published one.
+    """
+    found: dict[str, float] = {}
     for case in report["cases"]:
         compiled = "_compiled" if case["compiled"] else ""
         for work, methods in case["works"].items():
@@ -73,6 +77,11 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
                 name = f"{case['case']}_{case['dtype']}{compiled}/{work}/{method}"
                 found[f"ratio/{name}"] = timing["ratio"]
                 found[f"seconds/{name}"] = timing["median"]
+    if evaluation := report.get("evaluation"):
+        for name, loop in evaluation["loops"].items():
+            found[f"ratio/evaluation/{name}"] = loop["ratio"]
+            found[f"problems_per_second/{name}"] = loop["problems_per_second"]
+        found["same_predictions/evaluation"] = evaluation["same_predictions"]
     return found
 
 

@@ -1,0 +1,268 @@
+"""How fast our evaluation is beside the published loop, and whether it reads the same."""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from bench import tasks
+from bench.data.batches import encode_training
+from bench.data.problems import Problem
+from bench.data.prompts import Protocol, evaluation_text, new_tokens
+from bench.efficiency import published_loop
+from bench.efficiency.cases import CONF
+from bench.efficiency.throughput import LORA
+from bench.efficiency.timing import compare
+from bench.errors import InputError
+from bench.evaluation.answers import agrees
+from bench.evaluation.evaluate import evaluate
+from bench.methods import attach
+from bench.models.loading import context_length
+from bench.progress import Progress
+from bench.training.finetune import finetune
+from bench.training.settings import TrainSettings
+
+PUBLISHED, SAME = "published loop", "llm_adapters"
+CHUNK = 25  # problems between two changes of the loop: a batch of ours, some seconds of theirs
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a loop made of one problem; None for a prediction where it read none."""
+
+    text: str
+    prediction: float | str | None
+    correct: bool
+    tokens: int
+
+
+def protocols_beside(max_new_tokens: int) -> dict[str, Protocol]:
+    """The protocols that ours is timed under, both with this limit of new tokens."""
+    found = {}
+    for name in (SAME, "fast"):
+        text = (CONF / "protocol" / f"{name}.yaml").read_text(encoding="utf-8")
+        found[name] = Protocol(**(yaml.safe_load(text) | {"max_new_tokens": max_new_tokens}))
+    return found
+
+
+def taught(
+    base: Any,
+    tokenizer: Any,
+    problems: list[Problem],
+    protocols: Mapping[str, Protocol],
+    settings: TrainSettings,
+    epochs: float,
+) -> Any:
+    """The base with LoRA trained on every problem under each protocol's prompt.
+
+    A model that knows neither prompt writes on until the limit; a fine-tuned one, which is what an
+    evaluation is for, ends when it has answered. One model answers under both, so that all loops
+    ask the same.
+
+    Args:
+        base: is changed.
+        tokenizer: its tokenizer.
+        problems: training rows.
+        protocols: their training prompts.
+        settings: of the training, but for its length.
+        epochs: over the problems, under each prompt.
+    """
+    examples = [
+        example
+        for protocol in protocols.values()
+        for example in encode_training(
+            problems, tokenizer, protocol, context_length(base), train_on_inputs=False
+        )[0]
+    ]
+    torch.manual_seed(0)
+    model = attach(base, "lora", LORA)
+    brief = replace(settings, epochs=epochs, validations=0, validate_every=None, devices=1)
+    finetune(model, examples, [], brief, 0, tokenizer.pad_token_id, title="LoRA to be evaluated")
+    return model
+
+
+Loop = Callable[[str, list[Problem]], list[Answered]]
+
+
+def measure_evaluation(
+    model: Any,
+    tokenizer: Any,
+    tests: Mapping[str, list[Problem]],
+    protocols: Mapping[str, Protocol],
+    count: int,
+    batch_size: int,
+    context: int,
+    chunk: int = CHUNK,
+) -> dict[str, Any]:
+    """Ask a model the same problems with the published loop and with ours, in turn.
+
+    Each set is cut into chunks; every chunk is asked by all loops in a new random order before the
+    next one, so that what else the machine does falls on all of them.
+
+    Args:
+        model: a causal language model in eval mode.
+        tokenizer: its tokenizer.
+        tests: test rows by benchmark. Choices such as `answer2` are left out, for which there is
+            another published loop.
+        protocols: what ours runs under; `llm_adapters` is among them. Its limit of new tokens is
+            the published loop's, too.
+        count: problems in all, as evenly from the sets as they come; those whose prompt leaves
+            no room for the answer are then left out.
+        batch_size: of ours; a batch is at most a chunk.
+        context: the most tokens that the model takes.
+        chunk: problems.
+
+    Returns:
+        Plain data: for each loop problems a second, the ratio to the published loop's (median and
+        quartiles over chunks), tokens a problem and accuracy; and how many predictions and texts
+        of `llm_adapters` are the published loop's, with those that differ.
+
+    Raises:
+        InputError: there is no problem to ask.
+    """
+    asked = _first(tests, count)
+    fitting = {
+        key: [p for p in rows if _fits(p, tokenizer, protocols, context)]
+        for key, rows in asked.items()
+    }
+    chunks = [(key, part) for key, rows in fitting.items() for part in _parts(rows, chunk)]
+    if not chunks:
+        raise InputError(
+            "action.evaluation_problems: no test row has a number or a letter for an answer and "
+            f"fits the base's context of {context} tokens; the published prompts and "
+            f"{protocols[SAME].max_new_tokens} new tokens must"
+        )
+    limit = protocols[SAME].max_new_tokens
+    loops: dict[str, Loop] = {
+        PUBLISHED: lambda key, rows: _published(model, tokenizer, key, rows, protocols[SAME])
+    }
+    for name, protocol in protocols.items():
+        loops[name] = _ours(model, tokenizer, protocol, batch_size, context)
+    answers, seconds = _in_turn(loops, chunks)
+    problems = [(key, problem) for key, rows in chunks for problem in rows]
+    pairs = list(zip(answers[PUBLISHED], answers[SAME], strict=True))
+    differing = [
+        {"task": key, "instruction": problem.instruction, "published": a.text, "ours": b.text}
+        for (key, problem), (a, b) in zip(problems, pairs, strict=True)
+        if a.prediction != b.prediction
+    ]
+    total, largest = len(problems), max(len(rows) for _, rows in chunks)
+    each = {
+        name: [s / len(rows) for s, (_, rows) in zip(own, chunks, strict=True)]
+        for name, own in seconds.items()
+    }
+    timings = compare(each, PUBLISHED)
+    return {
+        "problems": total,
+        "asked": sum(map(len, asked.values())),
+        "sets": {key: len(rows) for key, rows in fitting.items() if rows},
+        "chunk": largest,
+        "batch_size": min(batch_size, largest),
+        "max_new_tokens": limit,
+        "loops": {
+            name: {
+                "problems_per_second": total / sum(seconds[name]),
+                "ratio": 1 / timing.ratio,
+                "ratio_low": 1 / timing.ratio_high,
+                "ratio_high": 1 / timing.ratio_low,
+                "tokens": sum(a.tokens for a in answers[name]) / total,
+                "at_limit": sum(a.tokens >= limit for a in answers[name]),
+                "accuracy": 100.0 * sum(a.correct for a in answers[name]) / total,
+            }
+            for name, timing in timings.items()
+        },
+        "same_predictions": total - len(differing),
+        "same_texts": sum(a.text == b.text for a, b in pairs),
+        "differing": differing,
+    }
+
+
+def _first(tests: Mapping[str, list[Problem]], count: int) -> dict[str, list[Problem]]:
+    """So many problems from the sets' starts, one of each in turn."""
+    able = {
+        key: rows
+        for key, rows in tests.items()
+        if rows and tasks.describe(key, rows[0].answer).answer != "choice"
+    }
+    turns = [(i, key) for key, rows in able.items() for i in range(len(rows))]
+    taken = [key for _, key in sorted(turns, key=lambda turn: turn[0])[:count]]
+    return {key: rows[: taken.count(key)] for key, rows in able.items()}
+
+
+def _parts(rows: list[Problem], most: int) -> list[list[Problem]]:
+    """Rows in parts of about the same size: a small one left over would favour the slow loop."""
+    count = -(-len(rows) // most)
+    return [rows[i * len(rows) // count : (i + 1) * len(rows) // count] for i in range(count)]
+
+
+def _fits(
+    problem: Problem, tokenizer: Any, protocols: Mapping[str, Protocol], context: int
+) -> bool:
+    """Whether every loop can ask a problem: ours would count it as wrong, theirs would fail."""
+    return all(
+        len(tokenizer(evaluation_text(problem, protocol))["input_ids"])
+        <= context - new_tokens(problem, protocol)
+        for protocol in protocols.values()
+    )
+
+
+def _in_turn(
+    loops: Mapping[str, Loop], chunks: list[tuple[str, list[Problem]]]
+) -> tuple[dict[str, list[Answered]], dict[str, list[float]]]:
+    """What each loop makes of the chunks, and the seconds it takes for each of them."""
+    key, rows = chunks[0]
+    for loop in loops.values():
+        loop(key, rows[:1])  # whatever is slow once only
+    names, order = list(loops), random.Random(0)
+    answers: dict[str, list[Answered]] = {name: [] for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    total = sum(len(rows) for _, rows in chunks)
+    with Progress("evaluation beside the published loop", total, "problem") as progress:
+        for key, rows in chunks:
+            order.shuffle(names)
+            for name in names:
+                # Both end with texts on the processor, so no device is waited for.
+                began = time.perf_counter()
+                answers[name] += loops[name](key, rows)
+                seconds[name].append(time.perf_counter() - began)
+            progress.update(len(rows))
+    return answers, seconds
+
+
+def _published(
+    model: Any, tokenizer: Any, key: str, rows: list[Problem], protocol: Protocol
+) -> list[Answered]:
+    found = []
+    for problem in rows:
+        kind = tasks.describe(key, problem.answer).answer
+        made = published_loop.answer(
+            model, tokenizer, problem, kind == "letter", protocol.max_new_tokens
+        )
+        read = None if made.prediction in (math.inf, "") else made.prediction
+        correct = agrees(read, problem.answer, kind, protocol)
+        found.append(Answered(made.text, read, correct, made.tokens))
+    return found
+
+
+def _ours(model: Any, tokenizer: Any, protocol: Protocol, batch_size: int, context: int) -> Loop:
+    """The whole of an evaluation as a run makes it, its file of predictions included."""
+
+    def loop(key: str, rows: list[Problem]) -> list[Answered]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "predictions.jsonl"
+            made = evaluate(
+                model, tokenizer, {key: rows}, protocol, min(batch_size, len(rows)), context, path
+            )
+        made.sort(key=lambda prediction: prediction.index)
+        return [Answered(p.text.strip(), p.prediction, p.correct, p.tokens) for p in made]
+
+    return loop

@@ -1,0 +1,127 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.data.problems import DataSettings
+from bench.data.sources import load_problems
+from bench.efficiency.evaluation import (
+    PUBLISHED,
+    SAME,
+    measure_evaluation,
+    protocols_beside,
+    taught,
+)
+from bench.errors import InputError
+from bench.models.loading import context_length
+from bench.report.evaluation_loop import evaluation_sections
+from bench.tracking.record import efficiency_metrics
+
+SETS = ["mawps", "gsm8k", "AQuA"]
+NEW_TOKENS = 12
+
+
+@pytest.fixture(scope="module")
+def problems():
+    return load_problems(DataSettings("synthetic", SETS, SETS, train_size=4, test_size=4), True)
+
+
+@pytest.fixture(scope="module")
+def found(tiny, problems):
+    """The embedded base asked 6 problems, one set's two in a batch of ours."""
+    protocols = protocols_beside(NEW_TOKENS)
+    made = measure_evaluation(*tiny, problems.tests, protocols, 6, 64, context_length(tiny[0]))
+    return json.loads(json.dumps(made))
+
+
+def test_ours_answers_as_the_published_loop_does(found):
+    assert found["same_predictions"] == found["same_texts"] == found["problems"] == 6
+    assert found["differing"] == []
+    assert found["loops"][PUBLISHED]["tokens"] == found["loops"][SAME]["tokens"] > 0
+
+
+def test_the_problems_come_evenly_from_the_sets(found):
+    assert found["sets"] == {"mawps": 2, "gsm8k": 2, "AQuA": 2}
+    assert found["chunk"] == found["batch_size"] == 2
+
+
+def test_speeds_are_beside_the_published_loop(found):
+    assert list(found["loops"]) == [PUBLISHED, "llm_adapters", "fast"]
+    assert found["loops"][PUBLISHED]["ratio"] == 1.0
+    for loop in found["loops"].values():
+        assert 0 < loop["ratio_low"] <= loop["ratio"] <= loop["ratio_high"]
+        assert loop["problems_per_second"] > 0
+
+
+def test_predictions_that_differ_are_listed_with_both_texts(tiny, problems):
+    # Another prompt under the protocol's name is what a fault in ours would look like.
+    protocols = protocols_beside(NEW_TOKENS)
+    protocols = {SAME: replace(protocols[SAME], evaluation_prompt="{instruction} So 1000+")}
+    tests = {"mawps": problems.tests["mawps"]}
+    found = measure_evaluation(*tiny, tests, protocols, 3, 2, 1024, chunk=2)
+    assert found["problems"] == 3 and found["same_predictions"] == 3 - len(found["differing"]) < 3
+    one = found["differing"][0]
+    assert one["published"] != one["ours"] and one["task"] == "mawps"
+    section = evaluation_sections({"model": "tiny", "taught": None, **found})[1]
+    assert section.heading == "Predictions that differ"
+    assert json.loads(section.rows[0][2]) == one["published"]
+
+
+def test_problems_that_do_not_fit_are_left_out_and_counted(tiny, problems):
+    protocols = protocols_beside(1)
+    length = max(
+        len(
+            tiny[1](
+                protocols[SAME].evaluation_prompt.replace("{instruction}", p.instruction)
+            ).input_ids
+        )
+        for p in problems.tests["mawps"]
+    )
+    tests = {key: problems.tests[key] for key in ("mawps", "AQuA")}
+    found = measure_evaluation(*tiny, tests, protocols, 4, 2, context=length + 1)
+    assert found["asked"] == 4 and found["sets"] == {"mawps": 2}
+
+
+def test_without_a_problem_it_says_why(tiny, problems):
+    with pytest.raises(InputError, match="fits the base's context of 20 tokens"):
+        measure_evaluation(*tiny, problems.tests, protocols_beside(8), 4, 2, context=20)
+
+
+def test_choices_have_another_published_loop_and_are_left_out(tiny, problems):
+    (choice,) = problems.tests["mawps"][:1]
+    choice = replace(choice, task="boolq", answer="true")
+    with pytest.raises(InputError, match="no test row has a number or a letter"):
+        measure_evaluation(*tiny, {"boolq": [choice]}, protocols_beside(8), 4, 2, 1024)
+
+
+def test_one_adapter_is_taught_both_prompts(fresh_tiny, problems, compose):
+    base, tokenizer = fresh_tiny
+    before = {name: p.detach().clone() for name, p in base.named_parameters()}
+    settings = replace(compose().train, batch_size=6)
+    rows = problems.train[:3]
+    model = taught(base, tokenizer, rows, protocols_beside(8), settings, epochs=1.0)
+    assert not model.training
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert trained and any(p.any() for n, p in model.named_parameters() if "lora_B" in n)
+    weights = dict(model.base_model.model.named_parameters())
+    for name, value in before.items():
+        own = weights.get(name, weights.get(name.replace(".weight", ".base_layer.weight")))
+        assert torch.equal(own, value)
+
+
+def test_the_report_and_the_store_have_the_figures(found):
+    told = {"model": "tiny", "taught": {"epochs": 1, "rows": 9, "data": ["mawps"]}, **found}
+    (section,) = evaluation_sections(told)
+    assert section.heading == "The evaluation beside the published loop"
+    assert [row[0] for row in section.rows] == [
+        "published loop",
+        "ours, protocol=llm_adapters",
+        "ours, protocol=fast",
+    ]
+    assert "trained on 9 rows of mawps under each of the two prompts" in section.notes[0]
+    assert "6 of 6 problems (mawps 2, gsm8k 2, AQuA 2)" in section.notes[0]
+    assert "in 6 of 6 problems" in section.notes[-1]
+    metrics = efficiency_metrics({"cases": [], "evaluation": told})
+    assert metrics["ratio/evaluation/llm_adapters"] == found["loops"][SAME]["ratio"]
+    assert metrics["same_predictions/evaluation"] == 6

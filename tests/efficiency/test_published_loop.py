@@ -1,0 +1,43 @@
+import math
+
+import pytest
+
+from bench.data.problems import DataSettings, Problem
+from bench.data.prompts import evaluation_text
+from bench.data.sources import load_problems
+from bench.efficiency.evaluation import SAME, protocols_beside
+from bench.efficiency.published_loop import answer, letter_in, number_in, prompt_of
+from bench.evaluation.answers import extract_letter, extract_number
+
+SETS = ["mawps", "SVAMP", "AQuA"]
+TEXTS = ["10-7=3", "10-7", "1/2", "The answer is 1,008.", "-3.", "Option C.", "none", ""]
+
+
+def test_its_prompts_are_those_of_the_protocol():
+    protocol = protocols_beside(256)[SAME]
+    for given in ("", "a table {instruction}"):
+        problem = Problem("mawps", "How many {input} are 2 + 3?", given, "5", "5")
+        assert prompt_of(problem) == evaluation_text(problem, protocol)
+
+
+def test_its_prompts_of_real_rows_are_those_of_the_protocol(shared_data):
+    root = str(shared_data / "llm_adapters")
+    tests = load_problems(DataSettings("llm_adapters", [], SETS, root), trained=False).tests
+    protocol = protocols_beside(256)[SAME]
+    for problem in (p for rows in tests.values() for p in rows):
+        assert prompt_of(problem) == evaluation_text(problem, protocol)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_it_reads_a_text_as_ours_does(text):
+    number, letter = extract_number(text), extract_letter(text, "first")
+    assert number_in(text) == (math.inf if number is None else number)
+    assert letter_in(text) == (letter or "")
+
+
+def test_it_is_asked_one_problem_and_stops_at_the_limit(tiny):
+    problem = Problem("mawps", "Tom has 13 apples and eats 4. How many are left?", "", "9", "9")
+    made = answer(*tiny, problem, letter=False, max_new_tokens=6)
+    assert made.tokens == 6 and made.text
+    assert made.prediction == number_in(made.text)
+    assert "Instruction" not in made.text  # the prompt is no part of it
