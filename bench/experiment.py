@@ -137,9 +137,12 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
         except (KeyboardInterrupt, Pruned) as error:
             store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
             raise
-        except BaseException:
+        except BaseException as error:
             reason = traceback.format_exc()
             store.fail(run_id, "FAILED", reason)
+            if isinstance(error, InputError) and not _holds_work(prepared.folder):
+                shutil.rmtree(prepared.folder, ignore_errors=True)
+                raise
             with suppress(OSError):  # a full disk: the failure itself is what has to be told
                 write_text(failure, reason)
             raise
@@ -444,6 +447,11 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
 def _names(experiment: Experiment) -> dict[str, str | None]:
     """What tables call the base: no part of a result, so a found record takes today's names."""
     return {"model": experiment.model.name, "published_base": experiment.model.published}
+
+
+def _holds_work(folder: Path) -> bool:
+    """Whether a run's folder holds anything but the lock that it was made for."""
+    return any(entry.name != "lock" for entry in folder.iterdir())
 
 
 def _start_afresh(folder: Path) -> None:
