@@ -242,8 +242,8 @@ def finetune(
         model = load_adapter(base, Path(experiment.adapter).expanduser())
         return model, tokenizer, {"parameters": count_parameters(model)}
     adapter, facts = prepared.folder / "adapter", prepared.folder / "training.json"
-    if facts.is_file():  # killed in evaluation
-        return load_adapter(base, adapter), tokenizer, json.loads(facts.read_text())
+    if (before := _trained_before(adapter, facts)) is not None:  # killed in evaluation
+        return load_adapter(base, adapter), tokenizer, before
 
     sample = _sample(experiment, prepared, tokenizer)
     torch.manual_seed(experiment.seed)
@@ -284,6 +284,16 @@ def finetune(
     }
     write_json(facts, training)
     return model, tokenizer, training
+
+
+def _trained_before(adapter: Path, facts: Path) -> dict[str, Any] | None:
+    """What training did, where it ended and all of it is still there."""
+    if not (facts.is_file() and (adapter / "adapter_config.json").is_file()):
+        return None
+    try:
+        return json.loads(facts.read_text(encoding="utf-8"))
+    except ValueError:
+        return None  # it is made again, with the adapter
 
 
 def _sample(experiment: Experiment, prepared: Prepared, tokenizer: Any) -> list[list[int]]:

@@ -27,7 +27,7 @@ def check_weights(folder: Path, config: dict[str, object]) -> None:
     for path in files:
         try:
             with safe_open(path, "numpy") as weights:
-                kinds = {name: weights.get_slice(name).get_dtype() for name in weights.keys()}
+                kinds = {name: weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise InputError(
                 f"{path} can't be loaded, it is damaged or no safetensors file: {error}"
