@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text whose control characters are written out: what a file says can't steer a terminal."""
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class InputError(ValueError):
@@ -12,9 +21,15 @@ class InputError(ValueError):
     The command line prints the message without a traceback and ends with exit code 2.
     """
 
+    def __init__(self, message: object) -> None:
+        super().__init__(printable(str(message)))
+
 
 class Failure(RuntimeError):
     """Work that was done and did not succeed, told in one message; exit code 1."""
+
+    def __init__(self, message: object) -> None:
+        super().__init__(printable(str(message)))
 
 
 class Terminated(KeyboardInterrupt):
@@ -26,6 +41,16 @@ class Terminated(KeyboardInterrupt):
 
 class Pruned(RuntimeError):
     """A run of a search that was given up early: its validation loss is worse than the others'."""
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, is that of a full disk."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or "database or disk is full" in str(error):  # sqlite's words
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> InputError:

@@ -140,9 +140,12 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
         except (KeyboardInterrupt, Pruned) as error:
             store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
             raise
-        except BaseException:
+        except BaseException as error:
             reason = traceback.format_exc()
             store.fail(run_id, "FAILED", reason)
+            if isinstance(error, InputError) and not _holds_work(prepared.folder):
+                shutil.rmtree(prepared.folder, ignore_errors=True)
+                raise
             with suppress(OSError):  # a full disk: the failure itself is what has to be told
                 write_text(failure, reason)
             raise
@@ -238,8 +241,8 @@ def finetune(
         model = load_adapter(base, Path(experiment.adapter).expanduser())
         return model, tokenizer, {"parameters": count_parameters(model)}
     adapter, facts = prepared.folder / "adapter", prepared.folder / "training.json"
-    if facts.is_file():  # killed in evaluation
-        return load_adapter(base, adapter), tokenizer, json.loads(facts.read_text())
+    if (before := _trained_before(adapter, facts)) is not None:  # killed in evaluation
+        return load_adapter(base, adapter), tokenizer, before
 
     sample = _sample(experiment, prepared, tokenizer)
     torch.manual_seed(experiment.seed)
@@ -280,6 +283,16 @@ def finetune(
     }
     write_json(facts, training)
     return model, tokenizer, training
+
+
+def _trained_before(adapter: Path, facts: Path) -> dict[str, Any] | None:
+    """What training did, where it ended and all of it is still there."""
+    if not (facts.is_file() and (adapter / "adapter_config.json").is_file()):
+        return None
+    try:
+        return json.loads(facts.read_text(encoding="utf-8"))
+    except ValueError:
+        return None  # it is made again, with the adapter
 
 
 def _sample(experiment: Experiment, prepared: Prepared, tokenizer: Any) -> list[list[int]]:
@@ -372,6 +385,11 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
 def _names(experiment: Experiment) -> dict[str, str | None]:
     """What tables call the base: no part of a result, so a found record takes today's names."""
     return {"model": experiment.model.name, "published_base": experiment.model.published}
+
+
+def _holds_work(folder: Path) -> bool:
+    """Whether a run's folder holds anything but the lock that it was made for."""
+    return any(entry.name != "lock" for entry in folder.iterdir())
 
 
 def _start_afresh(folder: Path) -> None:

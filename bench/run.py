@@ -9,7 +9,6 @@ Only Hydra is imported here, so that --help answers at once.
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import sys
@@ -24,7 +23,7 @@ if __name__ == "__main__":
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from bench.errors import Failure, InputError, Terminated, unknown
+from bench.errors import Failure, InputError, Terminated, disk_is_full, printable, unknown
 from bench.launchers import EXTRAS, missing_extra, portable
 from bench.sweep.launch import place_in_sweep
 
@@ -88,8 +87,12 @@ def main() -> int:
         if message is not None:
             print(f"error: {message}", file=sys.stderr)
             return 2
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            print(f"error: {error}: free some; the same command goes on from here", file=sys.stderr)
+        first = printable(str(error).partition("\n")[0])
+        if disk_is_full(error):
+            print(f"error: {first}: free some; the same command goes on from here", file=sys.stderr)
+            return 1
+        if isinstance(error, OSError) and error.filename is not None:
+            print(f"error: {first}", file=sys.stderr)
             return 1
         raise
     return 0

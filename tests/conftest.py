@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -94,6 +94,35 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=280,
         )
+
+    return call
+
+
+class Told(NamedTuple):
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def inline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Told]:
+    """Run `python bench/run.py ARGUMENTS` in the test's own process, which has imported everything
+    already; its results in a folder of the test's own.
+    """
+
+    def call(*arguments: str, results: Path | None = None) -> Told:
+        from bench.run import main
+
+        folder = results or tmp_path / "results"
+        command = ["bench/run.py", *arguments, f"tracking.folder={folder}"]
+        monkeypatch.setattr(sys, "argv", command)
+        for name in ("HYPLORA_BENCH_BEGAN", "HYPLORA_BENCH_JOBS", "HYDRA_FULL_ERROR"):
+            monkeypatch.setenv(name, "")  # main sets them; they end with the test
+        capfd.readouterr()
+        code = main()
+        return Told(code, *capfd.readouterr())
 
     return call
 

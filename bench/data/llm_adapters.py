@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def read_training(
         InputError: no such file (all places sought are named), a row that can't be read, or
             nothing but empty outputs.
     """
+    _check_name("training set", name)
     task = tasks.find(name)
     root = _root(
         settings,
@@ -81,6 +83,7 @@ def read_test(
         InputError: no such file, no rows, a row that can't be read, or an answer that is not of
             the set's kind.
     """
+    _check_name("test set", name)
     task = tasks.find(name)
     root = _root(settings, f"dataset/{task.key if task else name}/test.json")
     path = _ignoring_case(root / "dataset", task.key if task else name) / "test.json"
@@ -127,6 +130,12 @@ def _root(settings: DataSettings, *files: str) -> Path:
     return root
 
 
+def _check_name(kind: str, name: str) -> None:
+    """Refuse what would be sought outside of the root, or can't be a file's name."""
+    if not re.fullmatch(r"[^/\\\0]{1,200}", name) or set(name) == {"."}:
+        raise InputError(f"{kind} {name!r:.60}: give the name of a set below data.root, no path")
+
+
 def _ignoring_case(folder: Path, name: str) -> Path:
     """The entry of a folder with this name, whatever its case; the plain path where none is."""
     if (folder / name).exists() or not folder.is_dir():
@@ -163,7 +172,7 @@ def _problems(
             raise InputError(
                 f"{path}, row {row}: lacks {error.args[0]}; it has {', '.join(raw) or 'no keys'}"
             ) from error
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise InputError(f"{path}, row {row}: {error}") from error
     name = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
     files[name.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -173,22 +182,22 @@ def _problems(
 def _raw_rows(path: Path) -> list[Any]:
     """The rows of a JSON list, or of a file with one JSON object a line (.jsonl)."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows puts a mark in front
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {error}") from error
     if path.suffix != ".jsonl":
         try:
             rows = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not JSON: {error}") from error
         if not isinstance(rows, list):
             raise InputError(f"{path} must hold a list of rows, not {type(rows).__name__}")
         return rows
     rows = []
-    for row, line in enumerate(text.splitlines()):
+    for row, line in enumerate(text.split("\n")):  # a string in a row may hold other line ends
         if line.strip():
             try:
                 rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}, row {row}: not JSON: {error}") from error
     return rows

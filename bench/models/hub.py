@@ -14,10 +14,10 @@ import huggingface_hub
 from huggingface_hub import constants, errors
 
 from bench.errors import InputError
+from bench.models.checkpoint import INDEX, WEIGHTS
 from bench.models.footprint import gigabytes
 from bench.models.settings import ModelSettings
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")  # one is enough
 SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 SMALL = (".json", ".model", ".txt", ".jinja", ".py")  # what is downloaded beside the weights
@@ -73,7 +73,8 @@ def unobtainable(settings: ModelSettings, error: BaseException) -> InputError:
             if told:
                 return InputError(told)
     where = settings.folder or settings.path
-    return InputError(without_tokens(f"the base model '{where}' can't be loaded: {error}"))
+    told = error if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
+    return InputError(without_tokens(f"the base model '{where}' can't be loaded: {told}"))
 
 
 def without_tokens(text: str) -> str:

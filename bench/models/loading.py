@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from bench.errors import InputError
 from bench.models.architecture import load_weights
 from bench.models.footprint import check_memory
-from bench.models.hub import UNREACHABLE, obtainable, unobtainable
+from bench.models.hub import obtainable, unobtainable
 from bench.models.quantization import check_quantization, loading_options
 from bench.models.settings import ModelSettings
 from bench.progress import has_terminal
@@ -70,9 +69,9 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
         model, missing = load_weights(
             config, where, dtype=dtype, use_safetensors=True, **placed, **options
         )
-    except InputError:
+    except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
-    except (OSError, ValueError, SafetensorError, *UNREACHABLE) as error:
+    except Exception as error:  # what is wrong in a folder makes transformers raise anything
         # Not `from error` for the hub: addresses of requests have no place in a record.
         raise unobtainable(settings, error) from (error if settings.folder else None)
     if missing:
@@ -80,6 +79,11 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
         raise InputError(
             f"the base model '{where}' lacks {len(missing)} weights of its architecture, such as "
             f"{missing[0]}: it is damaged, or no causal language model"
+        )
+    if (damaged := first_not_finite(model)) is not None:
+        raise InputError(
+            f"the base model '{where}' has weights that are no numbers (NaN or infinite), such as "
+            f"{damaged}: it is damaged"
         )
     if tokenizer.pad_token_id is None:
         # Padding is masked and never scored; any token serves, and no row has to be added.
@@ -102,6 +106,17 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
     if not placed:
         model.to(device)
     return model.eval(), tokenizer
+
+
+def first_not_finite(model: Any) -> str | None:
+    """The name of the first parameter that holds a NaN or an infinity."""
+    for name, parameter in model.named_parameters():
+        # The extremes tell, and take no memory of the weight's size.
+        if parameter.is_floating_point() and parameter.numel():
+            low, high = parameter.detach().aminmax()
+            if not (low.isfinite() and high.isfinite()):
+                return name
+    return None
 
 
 def weight_dtype(name: str, device: torch.device) -> torch.dtype:

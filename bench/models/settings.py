@@ -6,9 +6,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.errors import InputError, unknown
 from bench.files import write_json
+from bench.models.checkpoint import check_weights
 from bench.models.tiny_base import TINY_BASE
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -81,6 +83,17 @@ def check_folder(settings: ModelSettings) -> None:
             f"model.path={folder}: has no *.safetensors weights (pickled weights are not loaded: "
             "convert them once with transformers' save_pretrained)"
         )
+    check_weights(folder, _config(folder / "config.json"))
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} can't be loaded: {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path} can't be loaded: it must hold an object, not {config!r:.50}")
+    return config
 
 
 def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
@@ -113,9 +126,10 @@ def folder_hash(folder: Path, cache: Path | None = None) -> str:
 
 def _read_cache(cache: Path | None) -> dict[str, str]:
     try:
-        return json.loads(cache.read_text()) if cache else {}
-    except (OSError, json.JSONDecodeError):
-        return {}  # a cache that can't be read is one that has to be made again
+        known = json.loads(cache.read_text()) if cache else {}
+    except (OSError, ValueError):
+        known = {}  # a cache that can't be read is one that has to be made again
+    return known if isinstance(known, dict) else {}
 
 
 def _file_hash(path: Path, known: dict[str, str]) -> str:

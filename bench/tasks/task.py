@@ -48,13 +48,31 @@ def answer_kind(answer: str) -> AnswerKind | None:
 
 
 def same_row(raw: Mapping[str, Any]) -> Row:
-    """A raw row that already has LLM-Adapters' form: `instruction, input, output, answer`."""
+    """A raw row that already has LLM-Adapters' form: `instruction, input, output, answer`.
+
+    Raises:
+        KeyError: there is no instruction or no answer; the others may be left out, or be null.
+        ValueError: a value is null, or no text.
+    """
     return {
-        "instruction": str(raw["instruction"]),
-        "input": str(raw.get("input", "")),
-        "output": str(raw.get("output", "")),
-        "answer": str(raw["answer"]),
+        "instruction": _text("instruction", raw["instruction"]),
+        "input": _text("input", raw.get("input") or ""),
+        "output": _text("output", raw.get("output") or ""),
+        "answer": _text("answer", raw["answer"]),
     }
+
+
+def _text(key: str, value: Any) -> str:
+    """A value as text; str() of a null or a list would be a word in the prompt."""
+    if value is None:
+        raise ValueError(f"{key} is null")
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"{key} must be text or a number, got {type(value).__name__}")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{key} is no text that can be written down: {error}") from error
+    return str(value)
 
 
 def training_row(raw: Mapping[str, Any]) -> Row:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import sqlite3
 import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +45,13 @@ class Backend:
         Raises:
             InputError: the backend can't be reached.
         """
-        remote = {"postgresql": _advisory_lock, "http": _answering, "https": _answering}
-        with FileLock(self.lock), remote.get(scheme(self.uri), nullcontext)(self.uri):
+        ready = {
+            "postgresql": _advisory_lock,
+            "http": _answering,
+            "https": _answering,
+            "sqlite": _readable,
+        }
+        with FileLock(self.lock), ready[scheme(self.uri)](self.uri):
             yield
 
 
@@ -61,6 +67,10 @@ def backend(folder: Path, uri: str | None) -> Backend:
         InputError: a uri of another kind.
     """
     lock = folder / "mlflow.lock"
+    try:
+        scheme(uri or "")
+    except ValueError as error:
+        raise InputError(f"tracking.uri is no address: {error}") from error
     if uri is not None and scheme(uri) not in SCHEMES:
         raise unknown("kind of tracking.uri", scheme(uri), SCHEMES)
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
@@ -118,6 +128,23 @@ def _answering(uri: str) -> Iterator[None]:
         # Whether a certificate will do is for MLflow's own settings to say.
         if not isinstance(reason, ssl.SSLError):
             raise _unreachable(uri, reason) from error
+    yield
+
+
+@contextmanager
+def _readable(uri: str) -> Iterator[None]:
+    """A file that is no database. MLflow itself would try for two minutes to open some of them."""
+    import sqlalchemy
+
+    path = sqlalchemy.make_url(uri).database
+    try:
+        with closing(sqlite3.connect(path or "")) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        raise InputError(
+            f"the record of runs, tracking.uri={uri}, can't be used: {error}. Where the file is "
+            "damaged, move it away, and a new one is made"
+        ) from error
     yield
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError
-from bench.tracking.backend import backend
+from bench.errors import Failure, InputError, disk_is_full
+from bench.tracking.backend import backend, without_password
 from bench.tracking.record import metrics, tags
 
 METRIC_LIMIT = 500  # of the store's 1,000 that one call may carry
@@ -61,16 +61,25 @@ class Store:
         # MLflow reports its own use to a server of its makers unless told not to.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient, MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         for noisy in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         place = backend(folder.resolve(), uri)
         folder.mkdir(parents=True, exist_ok=True)
         self.uri = place.uri
-        with place.making():
-            self.client = MlflowClient(self.uri)
-            self.experiment = self._experiment(experiment, place.artifacts)
+        try:
+            with place.making():
+                self.client = MlflowClient(self.uri)
+                self.experiment = self._experiment(experiment, place.artifacts)
+        except (SQLAlchemyError, MlflowException) as error:
+            if disk_is_full(error):
+                raise
+            raise InputError(
+                f"the record of runs, tracking.uri={without_password(self.uri)}, can't be used: "
+                f"{str(error).partition(chr(10))[0]}"
+            ) from error
 
     def finished(self, identity: str, since: float = 0.0) -> str | None:
         """The id of the newest finished run with this identity, or None.
@@ -270,10 +279,23 @@ class Store:
         return found
 
     def record(self, run_id: str) -> dict[str, Any]:
-        """The record of a finished run."""
+        """The record of a finished run.
+
+        Raises:
+            Failure: the store has the run, but its record is gone or damaged.
+        """
+        from mlflow import MlflowException
+
         with tempfile.TemporaryDirectory() as folder:
-            path = self.client.download_artifacts(run_id, "record.json", folder)
-            return json.loads(Path(path).read_text(encoding="utf-8"))
+            try:
+                path = self.client.download_artifacts(run_id, "record.json", folder)
+                return json.loads(Path(path).read_text(encoding="utf-8"))
+            except (OSError, ValueError, MlflowException) as error:
+                where = self.client.get_run(run_id).info.artifact_uri
+                raise Failure(
+                    f"the record of a finished run, record.json in {where}, can't be read: "
+                    f"{error}. The same command with force=true makes it anew"
+                ) from error
 
     def _experiment(self, name: str, artifacts: str | None) -> str:
         from mlflow import MlflowException

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from bench.errors import InputError
 from bench.methods import peft_config, quiet_peft
+from bench.models.loading import first_not_finite
 
 
 def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
@@ -44,7 +46,12 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
                 f"adapter={folder}: no {name} there; give the folder of a saved adapter, like "
                 "results/runs/<id>/adapter"
             )
-    saved = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    try:
+        saved = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"adapter={folder}: adapter_config.json can't be read: {error}") from error
+    if not isinstance(saved, dict):
+        raise InputError(f"adapter={folder}: adapter_config.json must hold an object")
     config = check_options(module, options)
     kind = str(getattr(config.peft_type, "value", config.peft_type)) if config else "no adapter"
     expected = {"peft_type": kind} | {
@@ -80,7 +87,9 @@ def load_adapter(base: Any, folder: Path) -> Any:
             model = PeftModel.from_pretrained(base, str(folder)).eval()
         with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
             saved = set(weights.keys())
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # what is wrong in a folder makes peft raise anything
         raise InputError(f"the adapter {folder} can't be put on this base: {error}") from error
     # peft passes over what one of the two lacks.
     there = set(get_peft_model_state_dict(model, save_embedding_layers=False))
@@ -89,4 +98,6 @@ def load_adapter(base: Any, folder: Path) -> Any:
             f"the adapter {folder} does not fit this base: it has {len(saved - there)} tensors "
             f"that the base has no layer for, and lacks {len(there - saved)}"
         )
+    if (damaged := first_not_finite(model)) is not None:
+        raise InputError(f"the adapter {folder} has weights that are no numbers, such as {damaged}")
     return model

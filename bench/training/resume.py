@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from bench.errors import Terminated
+
+_log = logging.getLogger(__name__)
 
 
 class StepLoader:
@@ -57,10 +60,20 @@ class SaveState(Callback):
 
 
 def finished_steps(state: Path | None) -> int:
-    """The optimiser steps behind a saved state; 0 where there is none."""
+    """The optimiser steps behind a saved state; 0 where there is none.
+
+    A state that can't be read is taken away with a warning: the training starts over.
+    """
     if state is None or not state.is_file():
         return 0
-    return int(torch.load(state, weights_only=True, map_location="cpu")["global_step"])
+    try:
+        return int(torch.load(state, weights_only=True, map_location="cpu")["global_step"])
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # half a file, or another's: torch raises what it stumbles over
+        _log.warning("%s is damaged, training starts over: %s", state, type(error).__name__)
+        state.unlink(missing_ok=True)
+        return 0
 
 
 def fit(

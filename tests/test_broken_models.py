@@ -1,0 +1,291 @@
+"""Broken bases and adapters: one message, code 2, nothing run that comes with them."""
+
+import json
+import os
+import pickle
+import shutil
+import struct
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+ONE_ROW = ("data.tests=[mawps]", "data.test_size=1", "protocol.max_new_tokens=2")
+
+
+class Evil:
+    """What a pickle runs when it is loaded: it makes a folder."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return os.mkdir, (self.marker,)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """One folder for all that is refused: making its tracking store takes longer than a refusal."""
+    return tmp_path_factory.mktemp("refused") / "results"
+
+
+@pytest.fixture
+def base(local_base, tmp_path):
+    return shutil.copytree(local_base, tmp_path / "base")
+
+
+def edit(path, **values):
+    """Change keys of a JSON file; None takes one out."""
+    changed = {k: v for k, v in (json.loads(path.read_text()) | values).items() if v is not None}
+    path.write_text(json.dumps(changed))
+
+
+def rewrite(change):
+    """What changes a base's weights by a function."""
+
+    def breaking(folder):
+        path = folder / "model.safetensors"
+        save_file(change(load_file(path)), path, {"format": "pt"})
+
+    return breaking
+
+
+def text(name, content):
+    return lambda folder: (folder / name).write_text(content)
+
+
+def config(**values):
+    return lambda folder: edit(folder / "config.json", **values)
+
+
+def index(weight_map, broken=None):
+    """What names the weights' file by an index."""
+
+    def breaking(folder):
+        shutil.move(folder / "model.safetensors", folder / "model-00001-of-00002.safetensors")
+        names = load_file(folder / "model-00001-of-00002.safetensors")
+        told = {"metadata": {}, "weight_map": {name: weight_map(name) for name in names}}
+        (folder / "model.safetensors.index.json").write_text(broken or json.dumps(told))
+
+    return breaking
+
+
+def outside(folder):
+    """An index that names a file beside the folder, which is there and whole."""
+    index(lambda name: "../model-00001-of-00002.safetensors")(folder)
+    shutil.copy(folder / "model-00001-of-00002.safetensors", folder.parent)
+
+
+def cut(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def header(length, told):
+    return lambda folder: (folder / "model.safetensors").write_bytes(
+        struct.pack("<Q", length) + told
+    )
+
+
+def nan_weights(weights):
+    weights["model.layers.1.mlp.up_proj.weight"][3, 4] = float("nan")
+    return weights
+
+
+def whole_numbers(weights):
+    return {name: weight.to(torch.int32) for name, weight in weights.items()}
+
+
+def no_tokenizer(folder):
+    for path in folder.glob("*token*"):
+        path.unlink()
+
+
+def no_end(folder):
+    edit(folder / "tokenizer_config.json", eos_token=None)
+
+
+def pickled_only(folder):
+    (folder / "model.safetensors").unlink()
+    with (folder / "pytorch_model.bin").open("wb") as stream:
+        pickle.dump(Evil(folder.parent / "ran"), stream)
+
+
+def pickle_renamed(folder):
+    with (folder / "model.safetensors").open("wb") as stream:
+        pickle.dump(Evil(folder.parent / "ran"), stream)
+
+
+def with_code(name, **auto_map):
+    """What makes a file of a base ask for code that comes with it."""
+
+    def breaking(folder):
+        (folder / "evil.py").write_text(f"import os\nos.mkdir({str(folder.parent / 'ran')!r})\n")
+        edit(folder / name, auto_map=auto_map, model_type="evil", tokenizer_class="Evil")
+        edit(folder / "config.json", model_type="evil")
+
+    return breaking
+
+
+MODEL_CODE = with_code("config.json", AutoConfig="evil.X", AutoModelForCausalLM="evil.Y")
+TOKENIZER_CODE = with_code("tokenizer_config.json", AutoTokenizer=["evil.X", None])
+
+BASES = {
+    "weights cut short": (cut, "can't be loaded"),
+    "weights of no bytes": (text("model.safetensors", ""), "can't be loaded"),
+    "weights with a header longer than the file": (header(1 << 40, b"{}"), "can't be loaded"),
+    "weights with a header that is no JSON": (header(8, b"nonsense"), "can't be loaded"),
+    "weights of whole numbers": (rewrite(whole_numbers), "whole numbers"),
+    "weights with NaN": (rewrite(nan_weights), r"layers.1.mlp.up_proj.weight"),
+    "an index whose shard is missing": (
+        index(lambda name: "model-00002-of-00002.safetensors"),
+        "model-00002-of-00002.safetensors",
+    ),
+    "an index that names a file outside": (outside, "outside"),
+    "an index that is no JSON": (index(str, "nonsense"), "index.json"),
+    "an index without a map": (index(str, "{}"), "index.json"),
+    "a vocabulary larger than the weights": (config(vocab_size=9999), "can't be loaded"),
+    "another width than the weights": (config(hidden_size=64), "can't be loaded"),
+    "no tokenizer": (no_tokenizer, "tokenizer"),
+    "a tokenizer without an end": (no_end, "no end-of-sequence token"),
+    "a tokenizer that is no JSON": (text("tokenizer.json", "nonsense"), "can't be loaded"),
+    "a tokenizer of another shape": (text("tokenizer.json", "[]"), "can't be loaded"),
+    "a tokenizer's settings that are a list": (text("tokenizer_config.json", "[]"), "can't be"),
+    "a config that is no JSON": (text("config.json", "{"), "config.json"),
+    "an empty config": (text("config.json", ""), "config.json"),
+    "a config without keys": (text("config.json", "{}"), "can't be loaded"),
+    "a config that is a list": (text("config.json", "[]"), "can't be loaded"),
+    "a config of another encoding": (
+        lambda folder: (folder / "config.json").write_bytes(b'{"model_type": "\xe9"}'),
+        "config.json",
+    ),
+    "an unknown architecture": (config(model_type="nowhere"), "nowhere"),
+    "an encoder and a decoder": (config(model_type="t5"), "can't be loaded"),
+    "an encoder": (config(model_type="bert", architectures=["BertModel"]), "no causal language"),
+    "a width that is text": (config(hidden_size="wide"), "can't be loaded"),
+    "a width of nothing": (config(hidden_size=0), "can't be loaded"),
+    "heads that do not divide": (config(num_attention_heads=3, head_dim=None), "can't be loaded"),
+    "an activation that is none": (config(hidden_act="nonsense"), "can't be loaded"),
+    "pickled weights alone": (pickled_only, "pickled weights are not loaded"),
+    "a pickle by the name of weights": (pickle_renamed, "can't be loaded"),
+    "a model's own code": (MODEL_CODE, "trust_remote_code"),
+    "a tokenizer's own code": (TOKENIZER_CODE, "evil"),
+}
+
+
+def refused(told, message, results):
+    assert told.code == 2, told.stderr
+    assert message in told.stderr and "Traceback" not in told.stderr + told.stdout
+    assert told.stderr.count("error: ") == 1
+    assert not list((results / "runs").glob("*"))
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_a_broken_base_is_refused_in_one_message(inline, base, results, kind):
+    breaking, message = BASES[kind]
+    breaking(base)
+    told = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW, results=results)
+    refused(told, message, results)
+    assert not (base.parent / "ran").exists()
+
+
+def nowhere(folder):
+    shutil.rmtree(folder)
+    folder.symlink_to(folder)
+
+
+def a_file(folder):
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+
+
+@pytest.mark.parametrize("place", [nowhere, a_file])
+def test_a_link_to_itself_and_a_file_are_no_base(inline, base, results, place):
+    place(base)
+    told = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW, results=results)
+    refused(told, "no such folder", results)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_weights_that_may_not_be_read_are_refused(inline, base, results):
+    (base / "model.safetensors").chmod(0)
+    told = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW, results=results)
+    refused(told, "model.safetensors", results)
+
+
+def test_a_tokenizer_without_padding_is_enough(inline, base):
+    edit(base / "tokenizer_config.json", pad_token=None)
+    told = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW)
+    assert told.code == 0, told.stderr
+
+
+@pytest.fixture
+def adapter(local_base, tmp_path):
+    """A saved LoRA adapter of `local_base`."""
+    from transformers import AutoModelForCausalLM
+
+    from bench.methods import attach
+    from bench.training.adapters import save_adapter
+
+    options = {"r": 4, "lora_alpha": 4, "target_modules": ["q_proj"]}
+    model = attach(AutoModelForCausalLM.from_pretrained(local_base), "lora", options)
+    save_adapter(model, tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def adapter_config(**values):
+    return lambda folder: edit(folder / "adapter_config.json", **values)
+
+
+def adapter_weights(change):
+    def breaking(folder):
+        path = folder / "adapter_model.safetensors"
+        save_file({name: change(w) for name, w in load_file(path).items()}, path)
+
+    return breaking
+
+
+def pickled_adapter(folder):
+    (folder / "adapter_model.safetensors").unlink()
+    with (folder / "adapter_model.bin").open("wb") as stream:
+        pickle.dump(Evil(folder.parent / "ran"), stream)
+
+
+def cut_adapter(folder):
+    path = folder / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+ADAPTERS = {
+    "a config that is no JSON": (text("adapter_config.json", "nonsense"), "adapter_config.json"),
+    "an empty config": (text("adapter_config.json", ""), "adapter_config.json"),
+    "a config that is a list": (text("adapter_config.json", "[]"), "adapter_config.json"),
+    "another method": (adapter_config(peft_type="PREFIX_TUNING"), "PREFIX_TUNING"),
+    "an unknown method": (adapter_config(peft_type="nowhere"), "nowhere"),
+    "another rank than its weights": (adapter_config(r=8), "can't be put on this base"),
+    "a rank that is text": (adapter_config(r="many"), "method.r must be a whole number"),
+    "layers that are not there": (adapter_config(target_modules=["nowhere"]), "can't be put on"),
+    "layers by a broken expression": (adapter_config(target_modules="("), "can't be put on"),
+    "weights of another base": (
+        adapter_weights(lambda weight: torch.zeros(2 * weight.shape[0], weight.shape[1])),
+        "can't be put on this base",
+    ),
+    "pickled weights": (pickled_adapter, "no adapter_model.safetensors"),
+    "weights cut short": (cut_adapter, "can't be put on this base"),
+    "weights with NaN": (adapter_weights(lambda weight: weight * float("nan")), "no numbers"),
+}
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_a_broken_adapter_is_refused_in_one_message(inline, local_base, adapter, results, kind):
+    breaking, message = ADAPTERS[kind]
+    breaking(adapter)
+    base = ("model=local", f"model.path={local_base}", "method=lora", f"adapter={adapter}")
+    refused(inline(*base, *ONE_ROW, results=results), message, results)
+    assert not (adapter.parent / "ran").exists()
+
+
+def test_the_adapter_that_is_broken_here_is_whole_before(inline, local_base, adapter):
+    base = ("model=local", f"model.path={local_base}", "method=lora", f"adapter={adapter}")
+    told = inline(*base, *ONE_ROW)
+    assert told.code == 0, told.stderr
