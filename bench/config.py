@@ -49,6 +49,7 @@ LATER_TRAIN_KEYS = ("validate_every", "keep", "gradient_checkpointing")
 
 OTHER = "other"  # in a value by names: for those that are not named
 FLOAT32 = "torch.float32"
+SEEDS = 2**63  # what torch's generators take
 SPLITS = ("test", "validation")
 
 
@@ -83,8 +84,19 @@ class MethodSettings:
                 f"curvature must be a positive number, got {curvature!r}: it is the paper's K, "
                 "the sectional curvature is -1/K"
             )
+        if not all(_is_number(rate) for rate in self.lr.values()):
+            raise InputError(f"method.lr must be a number for each base, got {self.lr!r}")
+        targets = self.options.get("target_modules")
+        named = targets is None or isinstance(targets, str)
+        if not named and not (
+            isinstance(targets, list) and targets and all(isinstance(t, str) for t in targets)
+        ):
+            raise InputError(
+                f"method.target_modules must name layers, got {targets!r}: "
+                "write 'method.target_modules=[q_proj,v_proj]'"
+            )
         rank = self.options.get("r", 1)
-        if not isinstance(rank, int) or rank < 1:
+        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
             raise InputError(f"method.r must be a whole number of at least 1, got {rank!r}")
 
     @property
@@ -227,8 +239,8 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     given = config | {"train": train, "model": model, "protocol": protocol}
     sections = {name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()}
     seed = config["seed"]
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise InputError(f"seed must be a whole number of at least 0, got {seed!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
     experiment = Experiment(
         method=method,
         seed=seed,
@@ -259,10 +271,16 @@ def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
     Raises:
         InputError: a curvature or a rank out of its range.
     """
-    own = {"name", "module", "trained", "lr"}
+    own = {"name": "str", "module": "str", "trained": "bool"}
+    rates = section["lr"]
+    if not isinstance(rates, dict):
+        raise InputError(
+            f"method.lr has a rate for each base, got {rates!r}: give train.lr=RATE for this run"
+        )
     return MethodSettings(
-        **{key: section[key] for key in own},
-        options={k: _chosen(value, base) for k, value in section.items() if k not in own},
+        **{key: _typed(f"method.{key}", section[key], kind) for key, kind in own.items()},
+        lr=rates,
+        options={k: _chosen(v, base) for k, v in section.items() if k not in own and k != "lr"},
     )
 
 
@@ -306,7 +324,7 @@ def _typed(name: str, value: Any, declared: str) -> Any:
     if "str" in kinds and isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
     if "list[str]" in kinds and isinstance(value, list):
-        return [str(item) for item in value]
+        return [_typed(f"each entry of {name}", item, "str") for item in value]
     wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
     if "list[str]" in kinds:
         raise InputError(f"{name} must be a list, got {value!r}: write '{name}=[{value}]'")

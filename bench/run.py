@@ -111,6 +111,8 @@ def configuration_error(error: Exception) -> str | None:
         if error.options:
             known = {*error.options, *EXTRAS} if launcher else error.options
             return str(unknown(group or "configuration", name, known))
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return f"a group takes a name of one of its files: {error}"  # method=null
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = error.__cause__
         return str(error) if cause is None else f"{error}\n{cause}"

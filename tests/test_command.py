@@ -33,6 +33,8 @@ def test_the_command_line_imports_nothing_heavy():
     ("arguments", "message"),
     [
         (["method=hyplorra"], "unknown method 'hyplorra'. Did you mean hyplora"),
+        (["method=null"], "a group takes a name"),
+        (["method.module=../evil"], "has no module '../evil'"),
         (["model=tinny"], "Did you mean tiny"),
         (["+sweep=tabel2"], "unknown sweep 'tabel2'. Did you mean table2"),
         (["sed=1"], "sed"),

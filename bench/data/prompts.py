@@ -92,6 +92,8 @@ class Protocol:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"protocol.{name} must be at least 1, got {value}")
+        if self.tolerance < 0:
+            raise InputError(f"protocol.tolerance must not be negative, got {self.tolerance}")
         if self.letter_rule not in LETTER_RULES:
             raise unknown("protocol.letter_rule", self.letter_rule, LETTER_RULES)
         if self.choice_rule not in CHOICE_RULES:

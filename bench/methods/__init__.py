@@ -49,7 +49,7 @@ def peft_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
 
 
 def _module(name: str) -> Any:
-    if importlib.util.find_spec(f"{__name__}.{name}") is None:
+    if not name.isidentifier() or importlib.util.find_spec(f"{__name__}.{name}") is None:
         raise ValueError(f"bench/methods/ has no module '{name}'")
     return importlib.import_module(f"{__name__}.{name}")
 
