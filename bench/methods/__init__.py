@@ -22,6 +22,7 @@ from peft import PeftConfig, get_peft_model
 from bench.methods.bottleneck import BottleneckConfig
 from bench.methods.hyplora import HypLoraConfig
 from bench.methods.hyplora.statistics import gate_statistics
+from bench.methods.layers import in_names_of
 
 __all__ = [
     "BottleneckConfig",
@@ -83,6 +84,7 @@ def attach(
         ValueError: as `peft_config`, or no layer matches its targets, or a rank does not fit one.
         TypeError: as `peft_config`.
     """
+    options = in_names_of(base, options)
     with quiet_peft():
         calibrated = getattr(_module(module), "calibrated", None)
         if calibrated is not None:

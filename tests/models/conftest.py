@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-FAMILIES = ("llama", "gemma", "gemma3_text", "gemma3", "qwen2")
+FAMILIES = ("llama", "gemma", "gemma3_text", "gemma3", "qwen2", "gpt_neox")
 
 
 def small_model(family: str, entries: int) -> Any:
@@ -28,6 +28,9 @@ def small_model(family: str, entries: int) -> Any:
         return t.LlamaForCausalLM(t.LlamaConfig(**shape))
     if family == "gemma":
         return t.GemmaForCausalLM(t.GemmaConfig(**shape, head_dim=8))
+    if family == "gpt_neox":
+        shape.pop("num_key_value_heads")  # it has a key for each head
+        return t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**shape))
     if family == "qwen2":
         return t.Qwen2ForCausalLM(t.Qwen2Config(**shape))
     text = t.Gemma3TextConfig(**shape, head_dim=8, sliding_window=16)
