@@ -106,6 +106,7 @@ def options_of(method: str, rank: int) -> tuple[str, dict[str, Any]]:
         for key, value in section.items()
         if isinstance(value, str) and value.startswith("${train.adapter.")
     }
+    section["lr"] = {}  # nothing is trained to an end; and PyYAML reads 3e-3 as text
     if "curvature" in section:
         section["curvature"] = 1.0
     if "r" in section:
