@@ -69,10 +69,10 @@ def test_the_command_line_imports_nothing_heavy():
     ],
 )
 def test_bad_input_ends_with_code_2_a_message_and_nothing_written(
-    command, tmp_path, arguments, message
+    inline, tmp_path, arguments, message
 ):
-    result = command(*arguments)
-    assert result.returncode == 2, result.stderr
+    result = inline(*arguments)
+    assert result.code == 2, result.stderr
     assert message in result.stderr and "Traceback" not in result.stderr
     assert not (tmp_path / "results" / "runs").exists()
 

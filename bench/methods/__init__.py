@@ -84,14 +84,15 @@ def attach(
         ValueError: as `peft_config`, or no layer matches its targets, or a rank does not fit one.
         TypeError: as `peft_config`.
     """
+    if peft_config(module, options) is None:
+        return base.requires_grad_(False)
     options = in_names_of(base, options)
     with quiet_peft():
         calibrated = getattr(_module(module), "calibrated", None)
         if calibrated is not None:
             options = calibrated(base, options, prompts)
         config = peft_config(module, options)
-        if config is None:
-            return base.requires_grad_(False)
+        assert config is not None
         _check_base(base, config)
         model = get_peft_model(base, config)
     for name, layer in model.named_modules():
