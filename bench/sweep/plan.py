@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from omegaconf import DictConfig
+import torch
+from omegaconf import DictConfig, OmegaConf
 
 from bench.actions import BEGAN
 from bench.config import Experiment
@@ -59,6 +60,9 @@ def tell_plan(
             search, whose settings are not known yet.
     """
     start = time.time() - float(os.environ[BEGAN])  # imports, which each worker has to do too
+    threads = OmegaConf.select(config, "hydra.job.env_set.OMP_NUM_THREADS")
+    if threads:  # as the workers will have them, whose runs on record say so
+        torch.set_num_threads(int(threads))
     numbers = list(counts) or [int(job.record is None) for job in jobs]
     speeds = measured_speeds([j for j, n in zip(jobs, numbers, strict=True) if n], store)
     rows, seconds = [], 0.0
