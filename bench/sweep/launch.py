@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobStatus
@@ -15,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import Failure, InputError, Pruned, Terminated
 from bench.files import write_text
-from bench.sweep.jobs import Job
-from bench.tracking.store import Store
+
+if TYPE_CHECKING:
+    from bench.sweep.jobs import Job
+    from bench.tracking.store import Store
 
 JOBS = "HYPLORA_BENCH_JOBS"  # how many runs the sweep at work has; its workers inherit it
 DIED = (
@@ -75,7 +77,7 @@ class Launch:
                 self._salvage(job)
             waiting = [job for job in waiting if job.record is None and job.failure is None]
             begun = [job for job in waiting if self._begun(job)]
-            if not begun and self._untouched(waiting):
+            if waiting and not begun and self._untouched(waiting):
                 raise Failure(f"the launcher failed before any run began: {_first_line(error)}")
             for job in begun or waiting:
                 alone = self._launch([job])

@@ -98,7 +98,7 @@ class TunedSweeper(RunSweeper):
                 print(f"{method}: no trial came to an end, so there is no winner", flush=True)
                 continue
             chosen = [f"{key}={value}" for key, value in winner.params.items()]
-            ending.remarks.append(self._remark(method, search, studies[method], chosen))
+            ending.remarks.append(self._remark(method, search, studies[method], winner, chosen))
             print(ending.remarks[-1], flush=True)
             jobs += planner.jobs([f"method={method}", *chosen, *c] for c in combinations(finals))
         jobs = different(jobs)
@@ -146,12 +146,14 @@ class TunedSweeper(RunSweeper):
         sign = 1 if self.settings.objectives[0].direction == "minimize" else -1
         return min(found, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
 
-    def _remark(self, method: str, search: Search, study: Study, chosen: Sequence[str]) -> str:
+    def _remark(
+        self, method: str, search: Search, study: Study, winner: Any, chosen: Sequence[str]
+    ) -> str:
         from bench.report import method_label
 
         over = " ".join(f"{key}={words}" for key, words in search.space.words.items())
         objective = self.settings.objectives[0]
-        value = self._winner(study).values[0]
+        value = winner.values[0]
         return (
             f"{method_label(method)}: {finished(study)} trials ({self.settings.sampler_name}) over "
             f"{over}; taken: {' '.join(chosen)} ({objective.name.replace('_', ' ')} {value:.4g})."
