@@ -18,6 +18,8 @@ def scores(
     """Accuracy and format rate in percent, with counts and the answer's rule, for each benchmark.
 
     `majority` is what a table sets the accuracy against: that of giving the same answer always.
+    `outcomes` has a 1 for each row answered correctly and a 0 for each other, in the order of the
+    test set: what paired tests between runs are made of.
     Rows that were too long for the model count as wrong; `too_long` says how many.
 
     Args:
@@ -27,7 +29,7 @@ def scores(
     """
     result = {}
     for key in order:
-        rows = [p for p in predictions if p.task == key]
+        rows = sorted((p for p in predictions if p.task == key), key=lambda p: p.index)
         task = tasks.find(key)
         correct = sum(p.correct for p in rows)
         # Validation rows of a mixed training file have answers of several kinds.
@@ -39,6 +41,7 @@ def scores(
             "rule": ", ".join(rules),
             "n": len(rows),
             "correct": correct,
+            "outcomes": "".join("1" if p.correct else "0" for p in rows),
             "accuracy": 100.0 * correct / len(rows),
             "format_rate": 100.0 * sum(p.formatted for p in rows) / len(rows),
             "majority": majority(key, [p.answer for p in rows], protocol),

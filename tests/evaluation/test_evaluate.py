@@ -7,7 +7,7 @@ from bench.data.problems import Problem
 from bench.data.prompts import Protocol
 from bench.errors import InputError
 from bench.evaluation.evaluate import evaluate, judge
-from bench.evaluation.predictions import append, read
+from bench.evaluation.predictions import Prediction, append, read
 from bench.evaluation.scoring import averages, majority, scores
 
 PROTOCOL = Protocol(
@@ -107,6 +107,12 @@ def test_the_majority_class_of_a_set_stands_with_its_score(tiny, path):
     by_set = scores(run(tiny, path), SETS, PROTOCOL)
     assert by_set["mawps"]["majority"] == {"answer": "1", "accuracy": 20.0}
     assert by_set["SVAMP"]["majority"] == {"answer": "7", "accuracy": 100.0}
+
+
+def test_outcomes_stand_in_the_order_of_the_test_set():
+    right = {0: True, 1: False, 2: True}
+    made = [Prediction("mawps", i, "", None, "1", right[i], True, 1) for i in (2, 0, 1)]
+    assert scores(made, ["mawps"], PROTOCOL)["mawps"]["outcomes"] == "101"
 
 
 def judged(key, answer, text, rule="released"):
