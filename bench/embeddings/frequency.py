@@ -98,7 +98,18 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return found
 
 
-def is_content(text: str) -> bool:
-    """Whether a whole word has at least three letters and is no function word."""
-    word = text.strip()
-    return len(word) >= 3 and word.isalpha() and word.casefold() not in FUNCTION_WORDS
+def is_word(counts: Counts, types: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each of these types is a whole word in most of its places."""
+    return 2 * counts.whole[types] > counts.total[types]
+
+
+def content_words(counts: Counts, texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of the types seen are words of at least three letters, and no function words.
+
+    Args:
+        counts: of the types.
+        texts: of `counts.seen`.
+    """
+    words = [text.strip() for text in texts]
+    able = [len(word) >= 3 and word.casefold() not in FUNCTION_WORDS for word in words]
+    return is_word(counts, counts.seen) & np.array(able, dtype=bool)

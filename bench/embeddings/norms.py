@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.embeddings.frequency import Counts, token_texts
+from bench.embeddings.frequency import Counts, content_words, token_texts
+from bench.embeddings.matrices import Matrices, row_norms
+from bench.embeddings.spearman import spearman
 
 # The word groups of the camera-ready's Table 1, from function words to specific ones.
 GROUPS = {
@@ -42,17 +45,23 @@ class Norms:
     values: Floats
 
 
-def norms_of(embedding: Floats, role: str, seen: NDArray[np.int64]) -> Iterator[Norms]:
-    """The norms of an embedding as it is, and less the mean row of the types that occur.
+def all_norms(matrices: Matrices, seen: Sequence[int]) -> list[Norms]:
+    """The norms of each matrix as it is, and less the mean row of the types that occur.
+
+    Which types are nearer to the origin depends on where that is: a direction that all rows have in
+    common adds to every norm, and more to some.
 
     Args:
-        embedding: (vocabulary, dimension).
-        role: of the matrix.
+        matrices: of the model.
         seen: the types that occur.
     """
-    yield Norms(role, False, np.linalg.norm(embedding, axis=1))
-    mean = embedding[seen].mean(axis=0)
-    yield Norms(role, True, np.linalg.norm(embedding - mean, axis=1))
+    found = []
+    for role, matrix in matrices.roles.items():
+        mean = matrix[list(seen)].float().mean(dim=0)
+        for centred, less in ((False, None), (True, mean)):
+            values = row_norms(matrix, less).double().numpy()
+            found.append(Norms(role, centred, values))
+    return found
 
 
 def word_groups(tokenizer: Any, counts: Counts, norms: Floats) -> list[dict[str, Any]]:
@@ -97,6 +106,41 @@ def _summary(words: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     return summary
 
 
+def correlations(
+    norms: Sequence[Norms], counted: Mapping[str, Counts], tokenizer: Any, replicas: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Spearman's rho between count and norm over the types that occur, and over some of them.
+
+    Args:
+        norms: of `all_norms`.
+        counted: counts by what was counted.
+        tokenizer: of the types.
+        replicas: of the bootstrap.
+        seed: of it.
+
+    Yields:
+        For each a row with `role`, `centred`, `counted`, `tokens_of`, `n`, `rho`, `low`, `high`.
+        `tokens_of` is all types, those seen FREQUENT times, or of these the content words.
+    """
+    for name, counts in counted.items():
+        seen, times = counts.seen, counts.total[counts.seen]
+        frequent = times >= FREQUENT
+        content = frequent & content_words(counts, token_texts(tokenizer, seen.tolist()))
+        subsets = {"all": times > 0, "frequent": frequent, "content": content}
+        for each in norms:
+            for of, inside in subsets.items():
+                found = spearman(times[inside], each.values[seen][inside], replicas, seed)
+                figures = asdict(found) if found else {"rho": None, "low": None, "high": None}
+                yield {
+                    "role": each.role,
+                    "centred": each.centred,
+                    "counted": name,
+                    "tokens_of": of,
+                    "n": int(inside.sum()),
+                    **figures,
+                }
+
+
 def binned(counts: NDArray[np.int64], norms: Floats) -> list[dict[str, Any]]:
     """Mean and quartiles of the norm in bins of like ratio over the count; empty ones are left out.
 
@@ -108,7 +152,7 @@ def binned(counts: NDArray[np.int64], norms: Floats) -> list[dict[str, Any]]:
     # Counts are whole: bins that hold the same ones are one.
     edges = np.unique(np.ceil(10 ** (steps / BINS_PER_DECADE)).astype(int))
     found = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         inside = (low <= counts) & (counts < high)
         if inside.any():
             quartiles = np.quantile(norms[inside], (0.25, 0.5, 0.75))
