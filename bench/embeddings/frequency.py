@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.problems import Problem
+from bench.geometry.powerlaw import fit_power_law
 
 SPACES = ("Ġ", "▁")  # how byte-level BPE and SentencePiece write the space before a word
 
@@ -41,9 +42,6 @@ class Counts:
 
     total: NDArray[np.int64]
     whole: NDArray[np.int64]
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.total + other.total, self.whole + other.whole)
 
     @property
     def seen(self) -> NDArray[np.int64]:
@@ -96,6 +94,51 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
         spaced = raw.startswith(SPACES) and not text.startswith(" ")
         found.append(f" {text}" if spaced else text)
     return found
+
+
+def sum_of(counts: Sequence[Counts]) -> Counts:
+    """The counts of several texts together; at least one."""
+    return Counts(
+        np.sum([each.total for each in counts], axis=0),
+        np.sum([each.whole for each in counts], axis=0),
+    )
+
+
+def power_law(
+    counts: Counts, replicas: int, seed: int, told: Callable[[int], object] = lambda count: None
+) -> dict[str, Any]:
+    """The power law of how often types occur: P(a type occurs k times) ~ k^-gamma for k >= xmin.
+
+    Args:
+        counts: of the types; those that never occur are left out.
+        replicas: of the bootstrap behind the p-value.
+        seed: of it.
+        told: called with 1 after each replica.
+
+    Returns:
+        `gamma` with the ends `low` and `high` of its 95% interval at the xmin found, `xmin`, `tail`
+        (how many types occur so often), `ks`, `p` (a small one speaks against a power law) and
+        `against`: for `lognormal` and `exponential` the log-likelihood `ratio`, positive where the
+        power law is nearer to the data, and the `p` of its sign. All None where too few counts
+        differ for a fit.
+    """
+    try:
+        law = fit_power_law(counts.total[counts.total > 0], replicas=replicas, seed=seed, told=told)
+    except ValueError:  # fewer than two different counts
+        return dict.fromkeys(("gamma", "low", "high", "xmin", "tail", "ks", "p", "against"))
+    return {
+        "gamma": law.gamma,
+        "low": law.gamma - 1.96 * law.gamma_se,
+        "high": law.gamma + 1.96 * law.gamma_se,
+        "xmin": law.xmin,
+        "tail": law.n_tail,
+        "ks": law.ks,
+        "p": law.p_value,
+        "against": {
+            name: {"ratio": other.ratio, "p": other.p_value}
+            for name, other in law.alternatives.items()
+        },
+    }
 
 
 def is_word(counts: Counts, types: NDArray[np.int64]) -> NDArray[np.bool_]:

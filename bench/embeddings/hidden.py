@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,30 @@ from bench.embeddings.controls import GAUSSIAN, SHUFFLED, deltas_beside, gaussia
 
 STATES = "states"
 MEASURES = (("euclidean", "first"), ("euclidean", "all"))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model whose last hidden layer is measured.
+
+    Attributes:
+        model: what tables call it.
+        method: the method's key, `none` for the base; None where it is not known.
+        curvature: its K, or `auto`; None for a method without one.
+        run: the beginning of the run's identity; None for the base, or an adapter from elsewhere.
+        load: gives the model, in eval mode; called when its turn comes, so that one is in memory.
+    """
+
+    model: str
+    method: str | None
+    curvature: float | str | None
+    run: str | None
+    load: Callable[[], Any]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but the model itself."""
+        return {key: getattr(self, key) for key in ("model", "method", "curvature", "run")}
 
 
 def hidden_deltas(

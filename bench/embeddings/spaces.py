@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,16 +53,16 @@ def reference_spaces(dimension: int) -> tuple[Space, ...]:
 
 
 def space_deltas(
-    dimension: int,
+    spaces: Sequence[Space],
     points: int,
     samples: int,
     seed: int,
     told: Callable[[int], Any] = lambda count: None,
 ) -> Iterator[dict[str, Any]]:
-    """2 delta / diameter of the reference spaces.
+    """2 delta / diameter of reference spaces.
 
     Args:
-        dimension: of the base's embedding.
+        spaces: of `reference_spaces`.
         points: of each space.
         samples: spaces drawn of each kind.
         seed: of the draws.
@@ -72,7 +72,7 @@ def space_deltas(
         For each kind `space`, `note`, `points`, and a value for each drawn space: of the worst of
         QUADRUPLES drawn four-tuples (`sampled`, as the paper says) and of all of them (`exact`).
     """
-    for space in reference_spaces(dimension):
+    for space in spaces:
         generator = np.random.default_rng(seed)
         drawn = [space.draw(points, generator) for _ in range(samples)]
         yield {

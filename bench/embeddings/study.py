@@ -1,54 +1,300 @@
-"""The study told in one screen: from a base and its problems to plain data that reports are made of.
+"""The study told in one screen: from a base and its problems to plain data for tables and figures.
 
-What it returns is JSON, in this shape (lengths are of the tiny base; `...` repeats):
+What it returns is JSON, in this shape:
 
-    model       {name, published, dimension, vocabulary, tied, bos, input_scale}
+    model       {name, published, dimension, vocabulary, tied, front, input_scale}
                   published: the base's name in the published tables, or null
                   tied: whether the output reads with the input's embedding
-                  bos: the text of what the tokenizer puts in front, or null
-                  input_scale: what the model multiplies its input embedding by (Gemma: sqrt(d)); the
-                  study takes the matrix itself, as the paper does
-    data        {source, rows, sets: {key: {label, rows, tokens, types}}}
-                  rows: "tests" or "train": whose texts are counted
-    settings    the settings of the study, as given
-    frequency   [{set, label, tokens, types, gamma, xmin, tail, ks, p, low, high,
-                  against: {lognormal: {ratio, p}, exponential: {ratio, p}},
-                  counts: [[count, how many types have it], ...]}, ...]
-                  a row for each set, one for `together`, and for the embedded base one for
-                  `pretraining`, the text that it was made with
+                  front: the token that the tokenizer puts before a text, or null
+                  input_scale: what the model multiplies its input embedding by (Gemma: the root of
+                  its dimension), null where it does more; the study takes the matrix as it is
+    data        {source, rows, sets: {key: {label, rows, tokens, types}}, prompts: {key: {label,
+                 prompts, too_long}}}
+                  sets: whose texts are counted; rows: "tests" or "train", which rows those are
+    settings    of the study, as given
+    frequency   [{set, label, tokens, types, gamma, ..., counts: [[count, types with it], ...]},
+                 ...]
+                  a row for each set, one for all (`together`), and where the text that the base was
+                  pretrained on is known one for that (`pretraining`); figures are `power_law`'s
     tokens      [{id, text, count, pretraining, norm, norm_centred, output_norm,
                   output_norm_centred, word, content}, ...]
                   every type that occurs in the texts at least once, the most frequent first.
-                  text: as it stands in a text, with its leading space
-                  pretraining: its count in the text of `pretraining`, or null
-                  *_centred: norm of the embedding less the mean one
-                  output_*: null where tied
+                  text: as it stands in a text, with the space before it
+                  pretraining: its count in the pretraining text, or null
+                  *_centred: norm of the row less the mean one; output_*: null where tied
                   word: in most of its places the token is a whole word of letters
                   content: a word of at least three letters that is no function word
     unseen      {tokens, norm_mean, norm_sd}: types that occur nowhere, which enter nothing else
     norms       {groups, correlations, bins}
-      groups        [{group, words: [{word, text, count, norm}, ...], missing: [{word, why}, ...],
-                      freq_mean, freq_min, freq_max, norm_mean, norm_min, norm_max}, ...]
-                      the paper's G1 to G4; the six figures are null where no word is left
-      correlations  [{role, centred, counted, tokens_of, n, rho, low, high}, ...]
-                      role: "input" or "output"; centred: whether the mean embedding is taken off
-                      counted: "texts" or "pretraining"; tokens_of: "all", "frequent", "content"
-                      rho, low, high: null where n is too small
-      bins          [{role, centred, counted, low, high, count, n, mean, quartiles: [q1, q2, q3]}, ...]
-                      bins of like ratio over the count; low <= count < high
-    spaces      [{space, note, points, sampled: [...], exact: [...]}, ...]
-                  a value for each drawn space: 2 delta / diameter by sampled four-tuples, and of all
-    prompts     [{set, label, metric, base_point, tokens: [...], embeddings: [...],
-                  gaussian: [...], shuffled: [...]}, ...]
-                  a value for each prompt, in one order; metric: "euclidean" or "cosine";
-                  base_point: "first" or "all"
-    hidden      [{model, method, curvature, run, set, label, metric, base_point, states: [...],
-                  gaussian: [...], shuffled: [...]}, ...]
-                  as `prompts`, of the last hidden layer; model: "base model", "LoRA", ...
-    layers      [{model, method, curvature, run, layers: [...]}, ...]
-                  a row for each layer, as bench.embeddings.layers gives it
-    words       [{text, count, norm, ...}, ...]: as bench.embeddings.disk lays them out
+      groups        as `word_groups` gives them: the paper's G1 to G4, their words and those missing
+      correlations  as `correlations` gives them
+      bins          [{role, centred, counted, low, high, count, n, mean, quartiles}, ...]
+                      over the count, low <= count < high; counted: "texts" or "pretraining"
+    spaces      as `space_deltas` gives them: values for each drawn space, sampled and exact
+    prompts     as `prompt_deltas` gives them, with `label`: lists of a value for each prompt of a
+                  set, of `embeddings`, `gaussian` and `shuffled`, for each metric and base point
+    hidden      the same of the last hidden layer (`states` in place of `embeddings`), with `model`,
+                  `method`, `curvature` and `run` of each base and adapter
+    layers      [{model, method, curvature, run, layers}, ...]: as bench.embeddings.layers has them
+    disk        words and their places, as bench.embeddings.disk.layout gives them
     seconds     {part: seconds}
 """
 
 from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bench import tasks
+from bench.data.problems import Problem
+from bench.embeddings import hidden, prompts
+from bench.embeddings.frequency import Counts, count_tokens, power_law, sum_of, text_of
+from bench.embeddings.hidden import Tuned
+from bench.embeddings.matrices import in_front, input_scale, matrices_of
+from bench.embeddings.norms import all_norms, binned, correlations, word_groups
+from bench.embeddings.spaces import reference_spaces, space_deltas
+from bench.embeddings.tokens import token_rows, unseen
+from bench.errors import InputError, unknown
+from bench.models.loading import context_length
+from bench.progress import Progress
+
+ROWS = ("tests", "train")
+TOGETHER, PRETRAINING = "together", "pretraining"
+TEXTS = "texts"
+
+LEAST = {
+    "prompts": 1,
+    "longest": 4,  # any three points are a tree
+    "points": 10,
+    "samples": 1,
+    "replicas": 100,
+    "power_replicas": 0,
+    "words": 1,
+    "seed": 0,
+}
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """How much is measured.
+
+    Attributes:
+        rows: one of ROWS: whose texts are counted.
+        prompts: at most so many of each test set, from its start.
+        longest: prompts of more tokens are left out: delta of all base points takes n^4 steps.
+        points: of each reference space.
+        samples: reference spaces drawn of each kind.
+        replicas: of each bootstrap interval.
+        power_replicas: of the bootstrap behind the p-value of a power law.
+        words: in the disk, at most.
+        seed: of all that is drawn.
+        adapters: folders of saved adapters, in place of those that the tracking store has.
+    """
+
+    rows: str = "tests"
+    prompts: int = 50
+    longest: int = 256
+    points: int = 100
+    samples: int = 10
+    replicas: int = 1000
+    power_replicas: int = 100
+    words: int = 300
+    seed: int = 0
+    adapters: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows not in ROWS:
+            raise unknown("action.rows", self.rows, ROWS)
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise InputError(
+                    f"action.{name} must be at least {least}, got {getattr(self, name)}"
+                )
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is read.
+
+    Attributes:
+        name: of the data, for the report.
+        counted: rows whose texts are counted, by set.
+        tests: rows that are prompts, by test set.
+        pretraining: documents of the text that the base was pretrained on; None where unknown.
+    """
+
+    name: str
+    counted: Mapping[str, Sequence[Problem]]
+    tests: Mapping[str, Sequence[Problem]]
+    pretraining: Sequence[str] | None
+
+
+def study(
+    base: Any, tokenizer: Any, sources: Sources, tuned: Sequence[Tuned], settings: StudySettings
+) -> dict[str, Any]:
+    """Measure a base, and what fine-tuning made of it.
+
+    Args:
+        base: a causal language model in eval mode.
+        tokenizer: its tokenizer.
+        sources: texts and prompts.
+        tuned: models on the same base after fine-tuning; each is loaded when its turn comes.
+        settings: how much.
+
+    Returns:
+        Plain data, as this file's docstring has it, without `model.name` and `model.published`.
+    """
+    clock, seed = _Clock(), settings.seed
+    matrices = matrices_of(base)
+    vocabulary, dimension = matrices.input.shape
+    with clock("counts"):
+        by_set = {
+            key: count_tokens(tokenizer, [text_of(row) for row in rows], vocabulary)
+            for key, rows in sources.counted.items()
+        }
+        counts = sum_of(list(by_set.values()))
+        counted = {TEXTS: counts}
+        if sources.pretraining is not None:
+            counted[PRETRAINING] = count_tokens(tokenizer, sources.pretraining, vocabulary)
+    with clock("frequency"):
+        frequency = list(_frequency(by_set, counted, settings))
+    with clock("norms"):
+        norms = all_norms(matrices, counts.seen.tolist())
+        tokens = token_rows(tokenizer, counts, counted.get(PRETRAINING), norms)
+        related = correlations(norms, counted, tokenizer, settings.replicas, seed)
+        against = {
+            "groups": word_groups(tokenizer, counts, norms[0].values),
+            "correlations": list(related),
+            "bins": list(_bins(norms, counted)),
+        }
+    kinds = reference_spaces(dimension)
+    with clock("spaces"), _bar("reference spaces", len(kinds) * settings.samples) as told:
+        spaces = list(space_deltas(kinds, settings.points, settings.samples, seed, told))
+    encoded, too_long = _encoded(tokenizer, sources.tests, base, settings)
+    total = sum(map(len, encoded.values()))
+    with clock("prompts"), _bar("delta of prompts", prompts.clouds_of(total)) as told:
+        special = tokenizer.all_special_ids
+        found = prompts.prompt_deltas(matrices.input, encoded, special, seed, told)
+        of_prompts = [row | {"label": _label(row["set"])} for row in found]
+    of_hidden = []
+    models = [Tuned("base model", "none", None, None, lambda: base), *tuned]
+    with clock("hidden"), _bar("last hidden layers", len(models) * hidden.clouds_of(total)) as told:
+        for model in models:
+            for row in hidden.hidden_deltas(model.load(), encoded, seed, told):
+                of_hidden.append(model.facts | {"label": _label(row["set"])} | row)
+    front = in_front(tokenizer)
+    return {
+        "model": {
+            "dimension": dimension,
+            "vocabulary": len(tokenizer),
+            "tied": matrices.output is None,
+            "front": None if front is None else tokenizer.convert_ids_to_tokens(front),
+            "input_scale": input_scale(base, int(counts.seen[0])),
+        },
+        "data": {
+            "source": sources.name,
+            "rows": settings.rows,
+            "sets": {
+                key: {
+                    "label": _label(key),
+                    "rows": len(sources.counted[key]),
+                    "tokens": int(each.total.sum()),
+                    "types": len(each.seen),
+                }
+                for key, each in by_set.items()
+            },
+            "prompts": {
+                key: {"label": _label(key), "prompts": len(rows), "too_long": too_long[key]}
+                for key, rows in encoded.items()
+            },
+        },
+        "settings": asdict(settings),
+        "frequency": frequency,
+        "tokens": tokens,
+        "unseen": unseen(sum_of(list(counted.values())), len(tokenizer), norms[0]),
+        "norms": against,
+        "spaces": spaces,
+        "prompts": of_prompts,
+        "hidden": of_hidden,
+        "layers": [],
+        "disk": {},
+        "seconds": clock.seconds,
+    }
+
+
+def _frequency(
+    by_set: Mapping[str, Counts], counted: Mapping[str, Counts], settings: StudySettings
+) -> Iterator[dict[str, Any]]:
+    """The row of each set, of all together and of the pretraining text."""
+    all_of = {**by_set, TOGETHER: counted[TEXTS]}
+    labels = {TOGETHER: "all sets", PRETRAINING: "pretraining text"}
+    if len(by_set) == 1:
+        all_of.pop(TOGETHER)
+    if PRETRAINING in counted:
+        all_of[PRETRAINING] = counted[PRETRAINING]
+    for key, each in all_of.items():
+        values, types = np.unique(each.total[each.total > 0], return_counts=True)
+        yield {
+            "set": key,
+            "label": labels.get(key) or _label(key),
+            "tokens": int(each.total.sum()),
+            "types": len(each.seen),
+            **power_law(each, settings.power_replicas, settings.seed),
+            "counts": [[int(value), int(n)] for value, n in zip(values, types, strict=True)],
+        }
+
+
+def _bins(norms: Sequence[Any], counted: Mapping[str, Counts]) -> Iterator[dict[str, Any]]:
+    for name, counts in counted.items():
+        seen = counts.seen
+        for each in norms:
+            about = {"role": each.role, "centred": each.centred, "counted": name}
+            yield from (about | bin for bin in binned(counts.total[seen], each.values[seen]))
+
+
+def _encoded(
+    tokenizer: Any, tests: Mapping[str, Sequence[Problem]], base: Any, settings: StudySettings
+) -> tuple[dict[str, list[list[int]]], dict[str, int]]:
+    """The prompts of each test set as tokens, and how many were too long to be measured."""
+    longest = min(settings.longest, context_length(base))
+    encoded, too_long = {}, {}
+    for key, rows in tests.items():
+        texts = [text_of(row) for row in rows[: settings.prompts]]
+        ids = tokenizer(texts)["input_ids"]
+        encoded[key] = [row for row in ids if 4 <= len(row) <= longest]
+        too_long[key] = sum(len(row) > longest for row in ids)
+    kept = {key: rows for key, rows in encoded.items() if rows}
+    if not kept:
+        raise InputError(
+            f"no prompt of at most {longest} tokens in {', '.join(tests)}: give action.longest=N"
+        )
+    return kept, too_long
+
+
+def _label(key: str) -> str:
+    task = tasks.find(key)
+    return task.label if task else key
+
+
+class _Clock:
+    """Seconds of each part."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[part] = time.perf_counter() - began
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Any]:
+    with Progress(title, total, "cloud") as progress:
+        yield progress.update
