@@ -1,8 +1,8 @@
 """Gromov's delta-hyperbolicity of finite metric spaces: how far one is from a tree.
 
 With the Gromov product ``(a|b)_w = (d(a,w) + d(b,w) - d(a,b)) / 2``, a space is delta-hyperbolic
-*at the base point w* if ``(a|b)_w >= min((a|c)_w, (c|b)_w) - delta`` for all a, b, c. The least such
-delta is a max-min matrix product:
+*at the base point w* if ``(a|b)_w >= min((a|c)_w, (c|b)_w) - delta`` for all a, b, c. The least
+such delta is a max-min matrix product:
 
     delta_w = max over a, b of [ max over c of min((a|c)_w, (c|b)_w) ] - (a|b)_w
 
