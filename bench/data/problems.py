@@ -20,6 +20,11 @@ class Problem:
     output: str
     answer: str
 
+    @property
+    def question(self) -> str:
+        """What is asked: the instruction, and below it the input where there is one."""
+        return f"{self.instruction}\n{self.input}" if self.input else self.instruction
+
 
 @dataclass(frozen=True)
 class DataSettings:

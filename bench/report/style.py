@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ STYLES = [
     ("#56B4E9", "P"),
     ("#000000", "X"),
 ]
+
+COLUMN, WIDE = 3.3, 7.0  # inches: one column of a paper, and its text's whole width
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -38,6 +41,23 @@ def tidy(axis: Axes, title: str = "") -> None:
     axis.set_title(title, fontsize=9)
     axis.tick_params(labelsize=7, which="both")
     axis.grid(alpha=0.25, linewidth=0.5)
+
+
+def legend_below(figure: Figure, axes: Iterable[Axes], columns: int = 4) -> None:
+    """One legend for all panels, off the data; a label that several have stands there once."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(
+            found.values(),
+            found.keys(),
+            loc="outside lower center",
+            ncols=min(columns, len(found)),
+            fontsize=7,
+            frameon=False,
+        )
 
 
 def log_scale(axis: Axes, values: list[float]) -> None:
