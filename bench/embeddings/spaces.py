@@ -21,11 +21,19 @@ Distances = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Space:
-    """A kind of space: `draw(points, generator)` gives the distances between points of one."""
+    """A kind of space.
+
+    Attributes:
+        name: of the kind.
+        note: how it is drawn.
+        draw: gives the distances between so many points of one.
+        dimension: of a cloud of random points; None for the others.
+    """
 
     name: str
     note: str
     draw: Callable[[int, np.random.Generator], Distances]
+    dimension: int | None = None
 
 
 def reference_spaces(dimension: int) -> tuple[Space, ...]:
@@ -35,11 +43,11 @@ def reference_spaces(dimension: int) -> tuple[Space, ...]:
         dimension: of the base's embedding; one of the clouds has as many.
     """
     clouds = [
-        Space(f"Gaussian cloud, {d} dimensions", note, _cloud(d))
+        Space(f"Gaussian cloud, {d} dimensions", note, _cloud(d), d)
         for d, note in (
             (2, "Euclidean distance"),
-            (dimension, "Euclidean distance, as many dimensions as this base's embedding"),
-            (LARGE, "Euclidean distance, as many dimensions as LLaMA-7B's embedding"),
+            (dimension, "as many as this base's embedding has"),
+            (LARGE, "as many as LLaMA-7B's has"),
         )
     ]
     return (
@@ -69,8 +77,9 @@ def space_deltas(
         told: called with the number of spaces done.
 
     Yields:
-        For each kind `space`, `note`, `points`, and a value for each drawn space: of the worst of
-        QUADRUPLES drawn four-tuples (`sampled`, as the paper says) and of all of them (`exact`).
+        For each kind `space`, `note`, `dimension`, `points`, and a value for each drawn space: of
+        the worst of QUADRUPLES drawn four-tuples (`sampled`, as the paper says), of all that its
+        first point is in (`first`, as of prompts), and of all (`exact`).
     """
     for space in spaces:
         generator = np.random.default_rng(seed)
@@ -78,8 +87,10 @@ def space_deltas(
         yield {
             "space": space.name,
             "note": space.note,
+            "dimension": space.dimension,
             "points": points,
             "sampled": [sampled_delta(each, QUADRUPLES, generator) for each in drawn],
+            "first": relative_deltas(drawn, "first", "precomputed"),
             "exact": relative_deltas(drawn, "all", "precomputed", told=told),
         }
 

@@ -53,6 +53,7 @@ import numpy as np
 from bench import tasks
 from bench.data.problems import Problem
 from bench.embeddings import hidden, prompts
+from bench.embeddings.disk import layout, most_frequent
 from bench.embeddings.frequency import Counts, count_tokens, power_law, sum_of, text_of
 from bench.embeddings.hidden import Tuned
 from bench.embeddings.matrices import in_front, input_scale, matrices_of
@@ -187,6 +188,8 @@ def study(
         for model in models:
             for row in hidden.hidden_deltas(model.load(), encoded, seed, told):
                 of_hidden.append(model.facts | {"label": _label(row["set"])} | row)
+    with clock("disk"):
+        disk = _disk(matrices.input, tokens, settings.words)
     front = in_front(tokenizer)
     return {
         "model": {
@@ -222,7 +225,7 @@ def study(
         "prompts": of_prompts,
         "hidden": of_hidden,
         "layers": [],
-        "disk": {},
+        "disk": disk,
         "seconds": clock.seconds,
     }
 
@@ -247,6 +250,15 @@ def _frequency(
             **power_law(each, settings.power_replicas, settings.seed),
             "counts": [[int(value), int(n)] for value, n in zip(values, types, strict=True)],
         }
+
+
+def _disk(embedding: Any, tokens: Sequence[Mapping[str, Any]], most: int) -> dict[str, Any]:
+    """The most frequent whole words where the disk has them."""
+    words = [token for token in tokens if token["word"]]
+    texts, counts = [word["text"] for word in words], [word["count"] for word in words]
+    chosen = most_frequent(texts, counts, most)
+    vectors = embedding[[words[i]["id"] for i in chosen]].float().cpu().numpy()
+    return layout([texts[i].strip() for i in chosen], [counts[i] for i in chosen], vectors)
 
 
 def _bins(norms: Sequence[Any], counted: Mapping[str, Counts]) -> Iterator[dict[str, Any]]:

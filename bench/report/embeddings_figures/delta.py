@@ -37,7 +37,9 @@ def prompts(rows: Rows, spaces: Rows) -> Any:
             for number, (key, label) in enumerate(kinds.items()):
                 shift = 0.66 * ((number + 0.5) / len(kinds) - 0.5)
                 fill = "black" if key == "embeddings" else "white"
-                _spread(axis, _values(of_set, key), place + shift, "black", "oDs"[number], fill, label)
+                _spread(
+                    axis, _values(of_set, key), place + shift, "black", "oDs"[number], fill, label
+                )
         _name_rows(axis, sets)
         axis.set_xlim(-0.03, 1.03)
     legend_below(figure, panels.values(), columns=3)
