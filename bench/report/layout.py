@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.report.compare import BesideCell, Comparison
 from bench.report.guesses import Guess
+from bench.report.names import curvature_label
 from bench.report.overlap import MARK
 from bench.report.published import PARAMS
 from bench.report.rows import Cell, Column, Row
@@ -58,7 +59,7 @@ def facts(table: Table) -> dict[str, str]:
         found["Base"] += f" ({table.published_base} in the paper)"
     # A row that shares its method with other curvatures has K in its label already.
     curvatures = [
-        (row.label, f"K={float(row.curvature)}")
+        (row.label, curvature_label(row.curvature))
         for row in table.rows
         if row.curvature is not None and "K=" not in row.label
     ]

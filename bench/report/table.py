@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.compare import Comparison, compare
+from bench.report.curvatures import curvature_notes
 from bench.report.data_files import data_file_notes
 from bench.report.forgetting import forgetting_notes
 from bench.report.guesses import Guess, guess_notes, guesses
@@ -96,6 +97,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         notes=(
             *spec.remarks,
             *_notes(rows, columns, spec.metric),
+            *curvature_notes(groups, labels),
             *guess_notes(guessed, columns),
             *data_file_notes(runs),
             *overlap_notes(runs, {column.key: column.label for column in columns}),
@@ -108,7 +110,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
 
 def _labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]:
     """What each row is called; a curvature is named where a method has several."""
-    curvatures: dict[str, set[float | None]] = {}
+    curvatures: dict[str, set[float | str | None]] = {}
     for members in groups:
         curvatures.setdefault(members[0]["method"], set()).add(members[0].get("curvature"))
     labels = []

@@ -114,8 +114,9 @@ def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, f
         gates: of one moment, as a record has them in `training.gates.start` or `.end`.
 
     Returns:
-        `mean`, `median` and `variation` averaged over layers, the `largest` gate of all, and the
-        `clamped` share of tokens.
+        `mean`, `median` and `variation` averaged over layers, the `largest` gate of all, the
+        `clamped` share of tokens, and the mean `curvature` K of the layers; this one not for
+        variants that have none, nor in records from before it was kept.
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     for layer in gates:
@@ -125,9 +126,15 @@ def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, f
             **{k: sum(x[k] for x in layers) / len(layers) for k in ("mean", "median", "variation")},
             "largest": max(layer["largest"] for layer in layers),
             "clamped": sum(layer["clamped"] for layer in layers) / len(layers),
+            **_mean_curvature(layers),
         }
         for module, layers in found.items()
     }
+
+
+def _mean_curvature(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    known = [K for layer in layers if (K := layer.get("curvature")) is not None]
+    return {"curvature": sum(known) / len(known)} if known else {}
 
 
 def tags(record: Mapping[str, Any]) -> dict[str, str]:
