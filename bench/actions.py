@@ -150,7 +150,8 @@ def embeddings(config: dict[str, Any]) -> dict[str, Any]:
     from bench.config import read_experiment, read_section
     from bench.data.general import read_by_the_embedded_base
     from bench.data.problems import by_task
-    from bench.embeddings.study import Sources, StudySettings, study
+    from bench.embeddings.settings import Sources, StudySettings
+    from bench.embeddings.study import study
     from bench.experiment import open_store
     from bench.models.loading import pick_device
     from bench.models.shared import shared_base

@@ -45,7 +45,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -56,83 +56,19 @@ from bench.embeddings import hidden, prompts
 from bench.embeddings.disk import layout, most_frequent
 from bench.embeddings.frequency import Counts, count_tokens, power_law, sum_of, text_of
 from bench.embeddings.hidden import Tuned
+from bench.embeddings.layers import layer_inputs
 from bench.embeddings.matrices import in_front, input_scale, matrices_of
 from bench.embeddings.norms import all_norms, binned, correlations, word_groups
+from bench.embeddings.settings import Sources, StudySettings
 from bench.embeddings.spaces import reference_spaces, space_deltas
 from bench.embeddings.tokens import token_rows, unseen
-from bench.errors import InputError, unknown
+from bench.errors import InputError
 from bench.models.loading import context_length
 from bench.progress import Progress
 
-ROWS = ("tests", "train")
 TOGETHER, PRETRAINING = "together", "pretraining"
 TEXTS = "texts"
-
-LEAST = {
-    "prompts": 1,
-    "longest": 4,  # any three points are a tree
-    "points": 10,
-    "samples": 1,
-    "replicas": 100,
-    "power_replicas": 0,
-    "words": 1,
-    "seed": 0,
-}
-
-
-@dataclass(frozen=True)
-class StudySettings:
-    """How much is measured.
-
-    Attributes:
-        rows: one of ROWS: whose texts are counted.
-        prompts: at most so many of each test set, from its start.
-        longest: prompts of more tokens are left out: delta of all base points takes n^4 steps.
-        points: of each reference space.
-        samples: reference spaces drawn of each kind.
-        replicas: of each bootstrap interval.
-        power_replicas: of the bootstrap behind the p-value of a power law.
-        words: in the disk, at most.
-        seed: of all that is drawn.
-        adapters: folders of saved adapters, in place of those that the tracking store has.
-    """
-
-    rows: str = "tests"
-    prompts: int = 50
-    longest: int = 256
-    points: int = 100
-    samples: int = 10
-    replicas: int = 1000
-    power_replicas: int = 100
-    words: int = 300
-    seed: int = 0
-    adapters: list[str] | None = None
-
-    def __post_init__(self) -> None:
-        if self.rows not in ROWS:
-            raise unknown("action.rows", self.rows, ROWS)
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"action.{name} must be at least {least}, got {getattr(self, name)}"
-                )
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What is read.
-
-    Attributes:
-        name: of the data, for the report.
-        counted: rows whose texts are counted, by set.
-        tests: rows that are prompts, by test set.
-        pretraining: documents of the text that the base was pretrained on; None where unknown.
-    """
-
-    name: str
-    counted: Mapping[str, Sequence[Problem]]
-    tests: Mapping[str, Sequence[Problem]]
-    pretraining: Sequence[str] | None
+LAYER_PROMPTS = 64  # in all: of the inputs of every layer as many say enough
 
 
 def study(
@@ -182,12 +118,17 @@ def study(
         special = tokenizer.all_special_ids
         found = prompts.prompt_deltas(matrices.input, encoded, special, seed, told)
         of_prompts = [row | {"label": _label(row["set"])} for row in found]
-    of_hidden = []
+    of_hidden, of_layers = [], []
     models = [Tuned("base model", "none", None, None, lambda: base), *tuned]
-    with clock("hidden"), _bar("last hidden layers", len(models) * hidden.clouds_of(total)) as told:
-        for model in models:
-            for row in hidden.hidden_deltas(model.load(), encoded, seed, told):
-                of_hidden.append(model.facts | {"label": _label(row["set"])} | row)
+    some = [row for rows in encoded.values() for row in rows[: LAYER_PROMPTS // len(encoded)]]
+    work = len(models) * (hidden.clouds_of(total) + len(some))
+    with clock("layers"), _bar("layers, base and fine-tuned", work) as told:
+        for tuned_model in models:
+            model = tuned_model.load()
+            for row in hidden.hidden_deltas(model, encoded, seed, told):
+                of_hidden.append(tuned_model.facts | {"label": _label(row["set"])} | row)
+            inputs = layer_inputs(model, some, told=told)
+            of_layers.append(tuned_model.facts | {"layers": [asdict(layer) for layer in inputs]})
     with clock("disk"):
         disk = _disk(matrices.input, tokens, settings.words)
     front = in_front(tokenizer)
@@ -224,7 +165,7 @@ def study(
         "spaces": spaces,
         "prompts": of_prompts,
         "hidden": of_hidden,
-        "layers": [],
+        "layers": of_layers,
         "disk": disk,
         "seconds": clock.seconds,
     }

@@ -126,8 +126,8 @@ def _random_points(report: Report, published: Mapping[str, Any]) -> Iterator[str
             where = "above" if found < min(printed) else "not all above"
             yield (
                 f"For orientation: {space['points']} random points in 4,096 dimensions have "
-                f"{found:.2f} from the first one; the paper's values, {_extent(printed)}, are {where} "
-                "that."
+                f"{found:.2f} from the first one; the paper's values, {_extent(printed)}, are "
+                f"{where} that."
             )
 
 
@@ -176,8 +176,8 @@ def _beside(rows: Rows, own: str) -> str:
         verdict = "So it is more tree-like than lengths and vectors alone make it."
     elif lower == {"shuffled"}:
         verdict = (
-            "So which token has which vector makes it more tree-like than chance, and still no more "
-            "so than random points."
+            "So which token has which vector makes it more tree-like than chance, and still no "
+            "more so than random points."
         )
     else:
         verdict = "So its size is no evidence of a tree: points without one have the like."
