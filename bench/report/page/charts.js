@@ -38,7 +38,10 @@
     // `ast`: expressions are interpreted, so that the page's policy can forbid eval.
     const options = { ast: true, actions: false, renderer: "svg", config: config() };
     return vegaEmbed(plot, spec, options)
-      .then((result) => drawn.set(plot, result))
+      .then((result) => {
+        drawn.set(plot, result);
+        plot.dispatchEvent(new CustomEvent("drawn", { detail: result.view }));
+      })
       .catch((error) => {
         plot.textContent = `This figure could not be drawn: ${error.message}`;
         console.error(error);
