@@ -118,7 +118,7 @@ def _vega() -> str:
     """The scripts of vega, vega-lite and vega-embed (BSD licences), 0.9 MB; takes seconds."""
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle()
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     if "</script" in bundle or "<!--" in bundle:
         raise ValueError("vega's scripts hold what would end the element that they are put into")
     return bundle
