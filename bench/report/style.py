@@ -42,7 +42,12 @@ METHOD_STYLES = {
     "hyplora_authors_simplified": ("#CC79A7", "v"),
 }
 # Of methods without a style of their own.
-OTHERS = [(colour, marker) for marker in (">", "<", "P") for colour, _ in STYLES[:6]]
+OTHERS = [
+    (colour, marker)
+    for marker in "<>Psv^Do"
+    for colour, _ in STYLES[:6]
+    if (colour, marker) not in METHOD_STYLES.values()
+]
 
 BETTER, WORSE, OPEN = "#009E73", "#D55E00", "#777777"
 

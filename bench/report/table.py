@@ -14,6 +14,7 @@ from bench.report.published import Published
 from bench.report.records import Record, group, select
 from bench.report.rows import AVERAGES, Cell, Column, Row, SeedValue, columns_of, row_of
 from bench.report.spec import METRICS, TableSpec
+from bench.report.statistics import BesideReference
 
 __all__ = ["Cell", "Column", "Row", "SeedValue", "Table", "build"]
 
@@ -32,6 +33,8 @@ class Table:
         dirty: Number of runs from a working tree with uncommitted changes.
         notes: What a reader must know of the cells.
         comparison: The paper's figures beside ours; None without a published counterpart.
+        beside: Each row against LoRA, and against LoRA at HypLoRA's scale, with verdicts; empty
+            where the table has no row to set the others against.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Table:
     notes: tuple[str, ...]
     comparison: Comparison | None
     guesses: tuple[Guess, ...] = ()
+    beside: tuple[BesideReference, ...] = ()
 
 
 def build(records: Iterable[Record], spec: TableSpec, published: Published | None = None) -> Table:
