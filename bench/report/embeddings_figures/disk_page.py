@@ -25,7 +25,7 @@ from bench.report.style import STYLES
 
 SMALLEST, LARGEST = 10.0, 15.0  # pixels, of the rarest word and of the most frequent one
 RING_SIZE = 10.0
-DOTS = (16.0, 110.0)  # areas, in square pixels
+DOTS = (12.0, 80.0)  # areas, in square pixels
 TARGET = 200  # that of what the pointer meets
 ROOM = 1.04  # half the width of the picture, in radii of the disk
 CIRCLE = 121  # points
