@@ -2,15 +2,15 @@
 
 What of a place is data, and what is layout:
 
-- **Radius**: data. A word's hyperbolic distance from the origin grows linearly with the norm of its
-  embedding: ``scale * (norm - centre)``. Both numbers are chosen so that the disk is used, since the
-  norms of a real model differ by a factor of two or so, and both come with the picture.
+- **Radius**: data. A word's hyperbolic distance from the origin grows linearly with the norm of
+  its embedding: ``scale * (norm - centre)``. Both numbers are chosen so that the disk is used,
+  since the norms of a real model differ by a factor of two or so, and come with the picture.
 - **Angle**: layout. Words are joined from relative to relative (average linkage over cosine
   distances), and the leaves of that tree are spread around the circle in its order, with the wider
   gap the less related two neighbours are. Which of two branches comes first, and where the circle
   begins, means nothing. A circle has one dimension: ``kept`` says how many relatives it keeps.
-- **Edges**: from each word to its parent, the most related one of the words with a smaller norm. Any
-  set of vectors has such a tree; that it can be drawn is no evidence that there is a hierarchy.
+- **Edges**: from each word to its parent, the most related one of the words with a smaller norm.
+  Any set of vectors has such a tree; that it can be drawn is no evidence of a hierarchy.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def layout(
         Plain data:
 
         - `words`: in the order given, for each `text`, `count`, `norm`, its place `x`, `y`, the
-          indices of its `relatives` (the largest cosine first) with their `cosines`, that of its
-          `parent` (None for the smallest norm) and `edge`, points [x, y] of the geodesic to it.
+          indices of its `relatives`, the largest cosine first, with their `cosines`, the index of
+          its `parent` with the `cosine` to it (both None for the smallest norm), and `edge`, points
+          [x, y] of the geodesic to it.
         - `centre`, `scale`: the norm at the origin, and hyperbolic length for a norm of one.
         - `rings`: `norm` and `radius` in the disk of a few round norms.
         - `kept`, `kept_by_chance`: share of the relatives that are among the AMONG nearest words in
@@ -90,6 +91,7 @@ def layout(
                 "relatives": near[i].tolist(),
                 "cosines": np.round(cosines[i, near[i]], 3).tolist(),
                 "parent": parents[i],
+                "cosine": _cosine(cosines, i, parents[i]),
                 "edge": edges[i],
             }
             for i in range(n)
@@ -184,6 +186,10 @@ def _parents(cosines: Floats, norms: Floats) -> list[int | None]:
         inner = order[:place]
         parents[i] = int(inner[np.argmax(cosines[i, inner])])
     return parents
+
+
+def _cosine(cosines: Floats, i: int, parent: int | None) -> float | None:
+    return None if parent is None else round(float(cosines[i, parent]), 3)
 
 
 def _nearest(distances: Floats, count: int) -> NDArray[np.int64]:

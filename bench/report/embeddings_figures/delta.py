@@ -6,14 +6,22 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.report.style import STYLES, WIDE, legend_below, new_figure, style_of, tidy
+from bench.report.embeddings_figures.legend import shared_legend
+from bench.report.style import STYLES, TEXT, WIDE, head, name_axis, new_figure, style_of, tidy
 
 Rows = Sequence[Mapping[str, Any]]
 
 METRICS = {"euclidean": "Euclidean distance", "cosine": "cosine distance"}
 BASE_POINTS = {"first": "from the first token", "all": "from every token, the worst"}
-CONTROLS = {"gaussian": "control: Gaussian, same norms", "shuffled": "control: shuffled values"}
+GAUSSIAN = "control: Gaussian vectors, same norms"
+PROMPTS = {
+    "embeddings": "the tokens' embeddings",
+    "gaussian": GAUSSIAN,
+    "shuffled": "control: other tokens' embeddings",
+}
+CONTROLS = {"gaussian": GAUSSIAN, "shuffled": "control: states of other prompts"}
 AXIS = "2 δ / diameter"
+MARKS = "median, middle half and middle 95% of prompts"
 LINES = ("-", "--", "-.", ":")
 
 
@@ -22,7 +30,6 @@ def prompts(rows: Rows, spaces: Rows) -> Any:
     sets = _labels(rows, "label")
     if not sets:
         return None
-    kinds = {"embeddings": "input embeddings of a prompt", **CONTROLS}
     figure, panels = _panels(rows, height=1.75 + 0.42 * len(sets) * _down(rows))
     for (metric, base_point), axis in panels.items():
         for number, space in enumerate(spaces):
@@ -34,15 +41,17 @@ def prompts(rows: Rows, spaces: Rows) -> Any:
                 axis.axvline(middle, color=colour, linestyle=line, linewidth=1, label=label)
         for place, name in enumerate(sets):
             of_set = _of(rows, metric, base_point, label=name)
-            for number, (key, label) in enumerate(kinds.items()):
-                shift = 0.66 * ((number + 0.5) / len(kinds) - 0.5)
+            for number, (key, label) in enumerate(PROMPTS.items()):
+                shift = 0.66 * ((number + 0.5) / len(PROMPTS) - 0.5)
                 fill = "black" if key == "embeddings" else "white"
                 _spread(
                     axis, _values(of_set, key), place + shift, "black", "oDs"[number], fill, label
                 )
         _name_rows(axis, sets)
         axis.set_xlim(-0.03, 1.03)
-    legend_below(figure, panels.values(), columns=3)
+    shared_legend(figure, panels.values(), columns=2)
+    lines = "; lines: reference spaces, exact" if spaces else ""
+    head(figure, f"Relative δ-hyperbolicity of prompts: {MARKS}{lines}")
     return figure
 
 
@@ -65,7 +74,8 @@ def hidden(rows: Rows) -> Any:
                 _spread(axis, _values(found, "states"), y, colour, marker, colour, name)
         _name_rows(axis, models)
         axis.set_xlim(left=0)
-    legend_below(figure, panels.values())
+    shared_legend(figure, panels.values())
+    head(figure, f"Relative δ-hyperbolicity of the last hidden layer: {MARKS}")
     return figure
 
 
@@ -78,9 +88,9 @@ def _panels(rows: Rows, height: float) -> tuple[Any, dict[tuple[str, str], Any]]
     found = {(m, b): axes[i][j] for i, m in enumerate(down) for j, b in enumerate(across)}
     for (metric, base_point), axis in found.items():
         tidy(axis)
-        axis.set_title(f"{METRICS[metric]}, {BASE_POINTS[base_point]}", fontsize=8)
+        axis.set_title(f"{METRICS[metric]}, {BASE_POINTS[base_point]}", fontsize=TEXT)
     for axis in axes[-1]:
-        axis.set_xlabel(AXIS, fontsize=8)
+        name_axis(axis, AXIS)
     return figure, found
 
 

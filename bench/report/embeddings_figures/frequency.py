@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.style import WIDE, legend_below, new_figure, style_of, tidy
+from bench.report.embeddings_figures.legend import shared_legend
+from bench.report.style import TEXT, WIDE, head, name_axis, new_figure, style_of, tidy
 
 ACROSS = 3  # panels in a row
 
@@ -26,9 +27,13 @@ def frequency(rows: Sequence[Mapping[str, Any]]) -> Any:
         _panel(axis, row)
     for axis in axes.flat[len(rows) :]:
         axis.remove()
-    figure.supxlabel("occurrences k of a token", fontsize=8)
-    figure.supylabel("share of the set's types\nwith at least k", fontsize=8)
-    legend_below(figure, axes.flat[: len(rows)])
+    for axis in axes.flat[max(0, len(rows) - across) : len(rows)]:
+        axis.tick_params(labelbottom=True)
+        name_axis(axis, "occurrences k of a token", axis.get_ylabel())
+    for axis in axes[:, 0]:
+        name_axis(axis, axis.get_xlabel(), "share of types with ≥ k")
+    head(figure, "Token frequencies; γ of the fitted power law with its 95% interval")
+    shared_legend(figure, axes.flat[: len(rows)])
     return figure
 
 
@@ -44,7 +49,7 @@ def _panel(axis: Any, row: Mapping[str, Any]) -> None:
     tidy(axis, row["label"])
     gamma, least = row["gamma"], row["xmin"]
     if gamma is None or least is None:
-        axis.set_title(f"{row['label']}: no fit", fontsize=8)
+        axis.set_title(f"{row['label']}: no fit", fontsize=TEXT)
         return
     # P(K >= k | K >= xmin) of the discrete power law, from the share that the tail begins with.
     tail = np.unique(np.geomspace(least, counts.max(), 60).round())
@@ -57,4 +62,4 @@ def _panel(axis: Any, row: Mapping[str, Any]) -> None:
     lines = f"{row['label']}\nγ = {row['gamma']:.2f}"
     if row.get("low") is not None and row.get("high") is not None:
         lines += f" [{row['low']:.2f}, {row['high']:.2f}]"
-    axis.set_title(f"{lines}, xmin = {least:.0f}", fontsize=8)
+    axis.set_title(f"{lines}, xmin = {least:.0f}", fontsize=TEXT)

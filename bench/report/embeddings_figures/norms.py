@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.report.style import WIDE, legend_below, new_figure, style_of, tidy
+from bench.report.embeddings_figures.legend import shared_legend
+from bench.report.style import TEXT, WIDE, head, name_axis, new_figure, style_of, tidy
 
 MANY = 2000  # points, from which an SVG holds them as a picture
-COUNTED = {"texts": "counts in the texts", "pretraining": "counts in the base's pretraining text"}
+COUNTED = {"texts": "counted in the texts", "pretraining": "counted in the pretraining text"}
 KEYS = {"texts": "count", "pretraining": "pretraining"}
 NORMS = {"input": "norm", "output": "output_norm"}
 # Which tokens a correlation is of, and how it is drawn.
@@ -38,10 +39,11 @@ def norms(report: Mapping[str, Any]) -> Any:
     for axis, (role, counted) in zip(axes.flat, shown, strict=True):
         _scatter(axis, report, role, counted)
     for row in axes:
-        row[0].set_ylabel("norm of the embedding", fontsize=8)
+        name_axis(row[0], row[0].get_xlabel(), "norm of the embedding")
     for axis, (_, counted) in zip(axes[-1], shown, strict=False):
-        axis.set_xlabel(f"occurrences: {COUNTED[counted]}", fontsize=8)
-    legend_below(figure, axes.flat)
+        name_axis(axis, f"occurrences of a token, {COUNTED[counted]}", axis.get_ylabel())
+    head(figure, f"Norm against frequency: {report['model']['name']}")
+    shared_legend(figure, axes.flat)
     return figure
 
 
@@ -103,7 +105,7 @@ def _scatter(axis: Any, report: Mapping[str, Any], role: str, counted: str) -> N
         if _is(one, role, counted) and one["tokens_of"] == "all"
     ]
     tidy(axis)
-    axis.set_title(f"{role} embedding{tied}\n{_rho(of_all)}", fontsize=8)
+    axis.set_title(f"{role} embedding{tied}\n{_rho(of_all)}", fontsize=TEXT)
 
 
 def _is(row: Mapping[str, Any], role: str, counted: str) -> bool:
@@ -119,7 +121,8 @@ def _rho(found: Sequence[Mapping[str, Any]]) -> str:
     if not found or found[0]["rho"] is None:
         return "too few tokens for a correlation"
     one = found[0]
-    return f"Spearman's ρ = {one['rho']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}], {one['n']:,} tokens"
+    interval = f"[{one['low']:+.2f}, {one['high']:+.2f}]"
+    return f"Spearman's ρ = {one['rho']:+.2f} {interval}, {one['n']:,} tokens"
 
 
 def correlations(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -130,7 +133,7 @@ def correlations(rows: Sequence[Mapping[str, Any]]) -> Any:
     lines = list(dict.fromkeys((row["role"], row["centred"]) for row in rows))
     ways = [way for way in COUNTED if any(row["counted"] == way for row in rows)]
     figure = new_figure(WIDE, 1.1 + 0.5 * len(lines))
-    axes = figure.subplots(1, len(ways), sharey=True, squeeze=False)[0]
+    axes = figure.subplots(1, len(ways), sharex=True, sharey=True, squeeze=False)[0]
     kinds = [kind for kind in TOKENS if any(row["tokens_of"] == kind for row in rows)]
     for axis, way in zip(axes, ways, strict=True):
         for row in (row for row in rows if row["counted"] == way):
@@ -144,10 +147,11 @@ def correlations(rows: Sequence[Mapping[str, Any]]) -> Any:
             )
         axis.axvline(0, color="black", linewidth=0.8)
         tidy(axis)
-        axis.set_title(COUNTED[way], fontsize=8)
-        axis.set_xlabel("Spearman's ρ of count and norm, 95% interval", fontsize=8)
+        axis.set_title(COUNTED[way], fontsize=TEXT)
+        name_axis(axis, "Spearman's ρ")
     names = [f"{role}{', less the mean one' if centred else ''}" for role, centred in lines]
     axes[0].set_yticks(range(len(lines)), names)
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
-    legend_below(figure, axes)
+    shared_legend(figure, axes)
+    head(figure, "Rank correlation of a token's count and its norm, with 95% bootstrap intervals")
     return figure

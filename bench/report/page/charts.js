@@ -13,7 +13,7 @@
     probe.remove();
     return value;
   };
-  const config = () => {
+  const config = (width) => {
     const [ink, soft, rule] = ["--ink", "--soft", "--rule"].map(colour);
     const font = getComputedStyle(document.body).getPropertyValue("--sans");
     const text = { labelFont: font, titleFont: font, labelColor: soft, titleColor: ink };
@@ -23,9 +23,12 @@
       view: { stroke: null },
       axis: {
         ...text, labelFontSize: 11, titleFontSize: 12, titleFontWeight: 500, gridColor: rule,
-        domainColor: rule, tickColor: rule, labelLimit: 220,
+        domainColor: rule, tickColor: rule, labelLimit: Math.min(240, 0.42 * width),
       },
-      legend: { ...text, labelFontSize: 12, titleFontSize: 12, labelLimit: 260, orient: "bottom" },
+      legend: {
+        ...text, labelFontSize: 12, titleFontSize: 12, labelLimit: 260, orient: "bottom",
+        columns: Math.max(1, Math.floor(width / 120)), symbolLimit: 0,
+      },
       title: { color: ink, font, fontSize: 12, fontWeight: 600, anchor: "start" },
       text: { color: ink, font },
       rule: { color: soft },
@@ -36,9 +39,12 @@
     drawn.get(plot)?.finalize();
     const spec = JSON.parse(document.getElementById(plot.dataset.spec).textContent);
     // `ast`: expressions are interpreted, so that the page's policy can forbid eval.
-    const options = { ast: true, actions: false, renderer: "svg", config: config() };
+    const options = { ast: true, actions: false, renderer: "svg", config: config(plot.clientWidth) };
     return vegaEmbed(plot, spec, options)
-      .then((result) => drawn.set(plot, result))
+      .then((result) => {
+        drawn.set(plot, result);
+        plot.dispatchEvent(new CustomEvent("drawn", { detail: result.view }));
+      })
       .catch((error) => {
         plot.textContent = `This figure could not be drawn: ${error.message}`;
         console.error(error);

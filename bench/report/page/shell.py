@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+from bench.report.chart import Chart
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -21,23 +22,6 @@ if TYPE_CHECKING:
 STYLE = "page.css"
 HEAD = ("theme.js",)
 FIGURES = ("vega", "charts.js")
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure with values on hover.
-
-    Attributes:
-        title: what it shows, in a few words.
-        caption: what its marks are, of how many seeds, and what to beware of.
-        spec: of vega-lite: `altair.Chart.to_dict()`, with `width="container"`.
-        height: in pixels, which the page keeps free until the figure is drawn.
-    """
-
-    title: str
-    caption: str
-    spec: Mapping[str, Any]
-    height: int = 260
 
 
 def render(template: str, title: str, scripts: Sequence[str] = (), **values: Any) -> str:
@@ -118,7 +102,7 @@ def _vega() -> str:
     """The scripts of vega, vega-lite and vega-embed (BSD licences), 0.9 MB; takes seconds."""
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle()
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     if "</script" in bundle or "<!--" in bundle:
         raise ValueError("vega's scripts hold what would end the element that they are put into")
     return bundle
