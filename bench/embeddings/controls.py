@@ -35,6 +35,7 @@ def deltas_beside(
     clouds: Mapping[str, Sequence[Tensor]],
     measures: Sequence[tuple[str, str]] = MEASURES,
     told: Callable[[int], Any] = lambda count: None,
+    device: torch.device | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Relative delta of each cloud, of its Gaussian control and of its shuffled one.
 
@@ -43,6 +44,7 @@ def deltas_beside(
         clouds: under `own`, GAUSSIAN and SHUFFLED as many clouds each, (n, d).
         measures: pairs of metric and base point.
         told: called with the number of clouds done.
+        device: to compute on; None: where the clouds are.
 
     Yields:
         For each measure `metric`, `base_point` and, under the names of `clouds`, lists of values.
@@ -54,5 +56,5 @@ def deltas_beside(
             given = members
             if metric == "cosine":  # a padding token's row is zero in some bases, without an angle
                 given = [cloud[cloud.any(dim=1)] for cloud in members]
-            found[name] = relative_deltas(given, base_point, metric, told=told)
+            found[name] = relative_deltas(given, base_point, metric, told=told, device=device)
         yield found

@@ -60,11 +60,12 @@ def hidden_deltas(
         For each set and measure `set` and what `deltas_beside` gives.
     """
     generator = torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
     for key, rows in prompts.items():
         states = [last_hidden(model, ids) for ids in rows]
         gaussian = [gaussian_like(cloud, generator) for cloud in states]
         clouds = {STATES: states, GAUSSIAN: gaussian, SHUFFLED: _dealt_anew(states, generator)}
-        for found in deltas_beside(STATES, clouds, MEASURES, told):
+        for found in deltas_beside(STATES, clouds, MEASURES, told, device):
             yield {"set": key, **found}
 
 

@@ -28,7 +28,7 @@ def prompt_deltas(
     in front keeps its own vector in the second.
 
     Args:
-        embedding: (vocabulary, dimension), on the processor.
+        embedding: (vocabulary, dimension), in any dtype; its device is computed on.
         prompts: token ids by set, with what the tokenizer puts around a text.
         special: types that are no part of a text.
         seed: of the controls.
@@ -39,7 +39,7 @@ def prompt_deltas(
     """
     used = torch.tensor(sorted({i for rows in prompts.values() for ids in rows for i in ids}))
     place = {int(token): row for row, token in enumerate(used)}
-    own = embedding[used].float()
+    own = embedding[used].float().cpu()
     generator = torch.Generator().manual_seed(seed)
     ordinary = torch.tensor([row for token, row in place.items() if token not in set(special)])
     shuffled = own.clone()
@@ -48,7 +48,7 @@ def prompt_deltas(
     for key, rows in prompts.items():
         places = [torch.tensor([place[i] for i in ids]) for ids in rows]
         clouds = {name: [table[where] for where in places] for name, table in tables.items()}
-        for found in deltas_beside(EMBEDDINGS, clouds, told=told):
+        for found in deltas_beside(EMBEDDINGS, clouds, told=told, device=embedding.device):
             yield {"set": key, "tokens": [len(ids) for ids in rows], **found}
 
 

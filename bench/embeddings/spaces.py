@@ -46,12 +46,12 @@ def reference_spaces(dimension: int) -> tuple[Space, ...]:
         Space(f"Gaussian cloud, {d} dimensions", note, _cloud(d), d)
         for d, note in (
             (2, "Euclidean distance"),
-            (dimension, "as many as this base's embedding has"),
-            (LARGE, "as many as LLaMA-7B's has"),
+            (dimension, "the dimensions of this base's embedding"),
+            (LARGE, "the dimensions of LLaMA-7B's"),
         )
     ]
     return (
-        Space("tree", "drawn uniformly, distance in edges", _tree),
+        Space("tree", "uniform, distance in edges", _tree),
         Space("scale-free graph, a tree", "Barabási-Albert, one edge a node", _scale_free(1)),
         Space("scale-free graph", "Barabási-Albert, two edges a node", _scale_free(2)),
         Space("random graph", "Erdős-Rényi, six neighbours a node, largest part", _random_graph),

@@ -23,21 +23,19 @@ def spaces_section(report: Report, published: Mapping[str, Any]) -> Section:
         paper = papers.pop(row["space"], None)
         cell = EMPTY if paper is None else _pair(paper["mean"], paper["sd"])
         found = (spread(row[way]) for way in ("sampled", "first", "exact"))
-        rows.append((row["space"], row["note"], *found, cell))
-    rows += [
-        (n, "not drawn here", EMPTY, EMPTY, EMPTY, _pair(r["mean"], r["sd"]))
-        for n, r in papers.items()
-    ]
+        rows.append((row["space"], *found, cell))
+    rows += [(n, EMPTY, EMPTY, EMPTY, _pair(r["mean"], r["sd"])) for n, r in papers.items()]
     points, samples = report["settings"]["points"], report["settings"]["samples"]
     notes = (
         f"2 δ / diameter of {points} points, mean ± deviation over {samples} drawn spaces: δ of "
         "the worst of 1,000 drawn four-tuples, as the paper says; of those that the first point is "
         "in, as of prompts below; and of all.",
+        "Drawn: " + "; ".join(f"{r['space']}, {r['note']}" for r in report["spaces"]) + ".",
         f"The paper's: {published['source']}.",
         *published["notes"],
     )
-    header = ("Space", "", "1,000 four-tuples", "First point", "Every point", "Paper's")
-    return Section("Reference spaces", header, tuple(rows), notes, names=2)
+    header = ("Space", "1,000 four-tuples", "First point", "Every point", "Paper's")
+    return Section("Reference spaces", header, tuple(rows), notes)
 
 
 def prompts_section(report: Report, published: Mapping[str, Any]) -> Section:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.report.embeddings.layers import by_input, mean_variation
+
 Report = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
@@ -29,6 +31,7 @@ def findings(report: Report, published: Mapping[str, Any]) -> Iterator[str]:
     yield from _prompts(report)
     yield from _random_points(report, published["prompts"])
     yield from _hidden(report)
+    yield from _layers(report)
     yield (
         "Not shown: that fine-tuning in a hyperbolic space helps. These are spaces of one "
         "checkpoint, prompt by prompt; what methods score stands in the tables of accuracy."
@@ -145,13 +148,28 @@ def _hidden(report: Report) -> Iterator[str]:
     if by_model:
         told = [f"{model} {_versus(found, base)}" for model, found in by_model.items()]
         yield (
-            f"Last hidden layer after fine-tuning, against the base over the same prompts: "
+            "Last hidden layer after fine-tuning, against the base over the same prompts: "
             f"{'; '.join(told)}. One run of each: what another seed does is not in these intervals."
         )
     loras = [found for model, found in by_model.items() if names[model] == "lora"]
     for model, found in by_model.items():
         if loras and str(names[model]).startswith("hyplora"):
-            yield f"{model} against LoRA: {_versus(found, loras[0])}; the paper has it lower."
+            yield (
+                f"{model} against LoRA: {_versus(found, loras[0])}; the paper has it lower in each "
+                "of its sets."
+            )
+
+
+def _layers(report: Report) -> Iterator[str]:
+    if report["layers"]:
+        groups = by_input(report["layers"][0]["layers"])
+        variation = {names: mean_variation(layers) for names, layers in groups.items()}
+        most, least = (of(variation, key=lambda n: variation[n]) for of in (max, min))
+        yield (
+            f"Norms vary most into {most} (coefficient of variation {variation[most]:.2f}) and "
+            f"least into {least} ({variation[least]:.2f}): the less they do, the more HypLoRA is "
+            "LoRA with another alpha."
+        )
 
 
 DELTA = {-1: "lower in", 1: "higher in", 0: "not told apart in"}
