@@ -103,6 +103,7 @@ def judge(
         correct=agrees(prediction, problem.answer, task.answer, protocol),
         formatted=re.search(form, text) is not None,
         tokens=tokens,
+        question=problem.question,
     )
 
 
@@ -117,4 +118,5 @@ def _not_asked(key: str, index: int, problem: Problem, length: int, limit: int) 
         formatted=False,
         tokens=0,
         reason=f"prompt of {length} tokens; the context leaves room for {limit}",
+        question=problem.question,
     )

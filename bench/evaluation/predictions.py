@@ -24,6 +24,7 @@ class Prediction:
         tokens: how many tokens were generated.
         reason: why the model was not asked (a prompt too long for its context), else None.
         seconds: of generation: the row's share of its batch's wall time.
+        question: what was asked, without the prompt around it; empty in a file of an older version.
     """
 
     task: str
@@ -36,6 +37,7 @@ class Prediction:
     tokens: int
     reason: str | None = None
     seconds: float = field(default=0.0, compare=False)
+    question: str = ""
 
 
 def read(path: Path) -> list[Prediction]:

@@ -10,13 +10,13 @@ import yaml
 
 from bench.files import write_json, write_text
 from bench.report.evaluation_loop import evaluation_sections
+from bench.report.figures.efficiency import REFERENCE, case_title, picture
 from bench.report.layout import EMPTY, Document, Section
 from bench.report.names import method_label
 from bench.report.published import FOLDER
 from bench.report.render import markdown
-from bench.report.style import new_figure, save, style_of, tidy
+from bench.report.style import save
 
-REFERENCE = "lora"
 NAME = "efficiency"
 TITLE = "Cost beside LoRA"
 Report = Mapping[str, Any]
@@ -45,13 +45,7 @@ def write_efficiency(report: Report, folder: Path) -> list[Path]:
     text, data = tables / f"{NAME}.md", tables / f"{NAME}.json"
     write_text(text, markdown(efficiency_document(report)))
     write_json(data, dict(report))
-    return [text, data, *save(_figure(report), figures, NAME)]
-
-
-def case_title(case: Mapping[str, Any]) -> str:
-    """What a case of the report is called."""
-    compiled = ", torch.compile" if case["compiled"] else ""
-    return f"{case['case']}, {case['dtype']}, rank {case['rank']}{compiled}"
+    return [text, data, *save(picture(report), figures, NAME)]
 
 
 def _section(case: Mapping[str, Any]) -> Section:
@@ -121,40 +115,6 @@ def _published() -> Section:
         + f". {published['memory']['source']}.",
     ]
     return Section("The paper's", ("Method", "Base", *sets), tuple(rows), tuple(notes), names=2)
-
-
-def _figure(report: Report) -> Any:
-    """A panel a case: each method's ratio with quartiles, one marker for each piece of work."""
-    cases = report["cases"]
-    figure = new_figure(9.5, 0.8 + sum(0.45 + 0.2 * len(c["parameters"]) for c in cases))
-    heights = [len(case["parameters"]) for case in cases]
-    axes = figure.subplots(len(cases), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, case in zip(axes, cases, strict=True):
-        methods = list(case["parameters"])
-        for place, (work, times) in enumerate(case["works"].items()):
-            colour, marker = style_of(place)
-            shift = 0.5 * ((place + 0.5) / len(case["works"]) - 0.5)
-            for method, time in times.items():
-                low, middle, high = time["ratio_low"], time["ratio"], time["ratio_high"]
-                axis.errorbar(
-                    middle,
-                    methods.index(method) + shift,
-                    xerr=[[middle - low], [high - middle]],
-                    fmt=marker,
-                    color=colour,
-                    markersize=4,
-                    linewidth=1,
-                    label=work if method == REFERENCE else None,
-                )
-        axis.axvline(1.0, color="black", linewidth=0.8)
-        axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.set_yticks(range(len(methods)), [method_label(method) for method in methods])
-        axis.invert_yaxis()
-        tidy(axis, case_title(case))
-        axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes[-1].set_xlabel("time as a multiple of LoRA's (log scale)", fontsize=8)
-    return figure
 
 
 def _ratio(timing: Mapping[str, float] | None) -> str:

@@ -34,7 +34,7 @@ def draw_gates(gates: Mapping[str, Sequence[Mapping[str, Any]]], title: str, pat
             for when, line, fill in (("start", "--", "none"), ("end", "-", colour)):
                 layers = [layer for layer in gates[when] if layer["module"] == module]
                 axis.plot(
-                    [_layer_number(layer["layer"], i) for i, layer in enumerate(layers)],
+                    [layer_number(layer["layer"], i) for i, layer in enumerate(layers)],
                     [layer[key] for layer in layers],
                     linestyle=line,
                     marker=marker,
@@ -54,7 +54,7 @@ def draw_gates(gates: Mapping[str, Sequence[Mapping[str, Any]]], title: str, pat
     figure.savefig(path, dpi=150)
 
 
-def _layer_number(name: str, otherwise: int) -> int:
+def layer_number(name: str, otherwise: int) -> int:
     """The layer's index in the model, the first number of its name."""
     found = re.search(r"\.(\d+)\.", name)
     return int(found[1]) if found else otherwise

@@ -62,6 +62,9 @@ class Cell:
         n: Items each run answered; None if empty, or if the runs differ.
         values: What each run scored.
         why: Why the cell is empty.
+        low: Lower end of the mean's 95% interval, over seeds and items; over items alone for a
+            single run; None where the records do not say which rows were answered correctly.
+        high: Upper end.
     """
 
     mean: float | None
@@ -70,6 +73,8 @@ class Cell:
     n: int | None
     values: tuple[SeedValue, ...] = ()
     why: str = ""
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)

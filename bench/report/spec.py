@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
 
-FIGURES = ("accuracy", "gates")
+# Each is a file of bench/report/figures/.
+FIGURES = ("accuracy", "cost", "curvature", "differences", "gates", "training")
 LISTS = ("outside_averages", "figures", "remarks")
 METRICS = {"accuracy": "Accuracy", "format_rate": "Format rate"}
 

@@ -15,6 +15,7 @@ from bench.report.published import Published
 from bench.report.records import Record, group, select
 from bench.report.rows import AVERAGES, Cell, Column, Row, SeedValue, columns_of, row_of
 from bench.report.spec import METRICS, TableSpec
+from bench.report.statistics import BesideReference
 
 __all__ = ["Cell", "Column", "Row", "SeedValue", "Table", "build"]
 
@@ -33,6 +34,8 @@ class Table:
         dirty: Number of runs from a working tree with uncommitted changes.
         notes: What a reader must know of the cells.
         comparison: The paper's figures beside ours; None without a published counterpart.
+        beside: Each row against LoRA, and against LoRA at HypLoRA's scale, with verdicts; empty
+            where the table has no row to set the others against.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Table:
     notes: tuple[str, ...]
     comparison: Comparison | None
     guesses: tuple[Guess, ...] = ()
+    beside: tuple[BesideReference, ...] = ()
 
 
 def build(records: Iterable[Record], spec: TableSpec, published: Published | None = None) -> Table:

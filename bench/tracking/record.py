@@ -85,6 +85,28 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
+def embeddings_metrics(report: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of an embedding study that are compared between bases.
+
+    The exponent of each set, Spearman's rho of each kind, and mean relative deltas with their
+    controls; what could not be measured is left out.
+    """
+    found: dict[str, float | None] = {}
+    for row in report["frequency"]:
+        found[f"gamma/{row['set']}"] = row["gamma"]
+    for row in report["norms"]["correlations"]:
+        kind = f"{row['role']}{'_centred' if row['centred'] else ''}"
+        found[f"rho/{kind}/{row['counted']}/{row['tokens_of']}"] = row["rho"]
+    for part, own in (("prompts", "embeddings"), ("hidden", "states")):
+        for row in report[part]:
+            names = [row["metric"], row["base_point"], row["set"]]
+            names += [row["model"]] if part == "hidden" else []
+            for kind in (own, "gaussian", "shuffled"):
+                name = re.sub(r"[^\w\-./ :]", "_", "/".join(["delta", part, kind, *names]))
+                found[name] = sum(row[kind]) / len(row[kind])
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
 def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """A summary for each module type over its layers, in order of appearance.
 

@@ -29,6 +29,8 @@ class FineTuned:
         target_tokens: tokens that the loss counted, over all steps.
         micro_batch_size: rows in a forward pass at the end; less than asked for where memory did
             not hold so many.
+        peak_bytes: the most that the GPU held at once since the training was last taken up; None
+            on a processor, and where several devices shared the work.
     """
 
     steps: int
@@ -39,6 +41,7 @@ class FineTuned:
     losses: list[tuple[int, float]] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
     kept_step: int = 0
+    peak_bytes: int | None = None
 
 
 def finetune(
@@ -77,11 +80,16 @@ def finetune(
         Failure: a forward and backward pass of one row alone does not fit in memory.
         Terminated: the process was told to end; the last saved state stays.
     """
+    import torch
+
     if not examples:
         raise ValueError("there is no training row that fits the model's context")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("the model has no parameter that requires a gradient")
     work = Work(examples, validation, settings, seed, pad_id, title)
+    gpu = model.device if model.device.type == "cuda" and settings.devices == 1 else None
+    if gpu is not None:
+        torch.cuda.reset_peak_memory_stats(gpu)
     with tempfile.TemporaryDirectory() as folder:
         state = checkpoints / "last.ckpt" if checkpoints else None
         if settings.devices > 1:
@@ -98,4 +106,5 @@ def finetune(
         losses=module.losses,
         validation=module.validation,
         kept_step=module.best.step or len(steps),
+        peak_bytes=None if gpu is None else torch.cuda.max_memory_allocated(gpu),
     )

@@ -46,6 +46,25 @@ def test_every_row_has_one_line_and_a_prompt_too_long_says_why(tiny, path):
     assert long["correct"] is False and "the context leaves room for 92" in long["reason"]
 
 
+def test_a_line_says_what_was_asked_also_where_the_model_was_not(tiny, path):
+    with_input = {"boolq": [Problem("boolq", "True or false?", "Ice is warm.", "", "false")]}
+    run(tiny, path, SETS | with_input)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    asked = {(line["task"], line["index"]): line["question"] for line in lines}
+    assert asked["mawps", 2] == "What is 2 plus 1?"
+    assert asked["SVAMP", 0] == "How many? " * 60
+    assert asked["boolq", 0] == "True or false?\nIce is warm."
+
+
+def test_lines_of_a_version_that_wrote_no_question_are_read(tiny, path):
+    run(tiny, path)
+    old = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in old:
+        del line["question"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in old))
+    assert [p.question for p in run(tiny, path)] == [""] * 6
+
+
 def test_lines_that_are_there_are_kept_and_not_asked_again(tiny, path):
     first = run(tiny, path)
     kept = path.read_text().splitlines()[:3]

@@ -281,7 +281,7 @@ def test_without_it_the_same_runs_are_refused(record):
     ("fields", "message"),
     [
         ({"apart": {"r": 4}}, "apart.r is 4, but it names values"),
-        ({"figures": ["accuracies"]}, "unknown figure 'accuracies', allowed: accuracy, gates"),
+        ({"figures": ["accuracies"]}, "unknown figure 'accuracies', allowed: accuracy, cost, "),
         ({"figures": "gates"}, r"figures is 'gates', but it is a list: write \[gates\]"),
     ],
 )

@@ -1,0 +1,76 @@
+"""What a figure is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.report.names import method_label
+from bench.report.records import Record, group, select
+from bench.report.rows import Cell, Row
+from bench.report.spec import TableSpec
+from bench.report.table import Table
+
+MANY = 8  # rows that lines in one picture can be told apart of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A table, and the runs of each of its rows."""
+
+    table: Table
+    runs: tuple[Sequence[Record], ...]
+
+    @classmethod
+    def of(cls, table: Table, records: Iterable[Record], spec: TableSpec) -> Subject:
+        """The runs of a table, sorted into its rows as `build` did."""
+        return cls(table, tuple(group(select(records), spec.apart)))
+
+    @property
+    def rows(self) -> list[tuple[Row, Sequence[Record]]]:
+        """Each row with its runs."""
+        return list(zip(self.table.rows, self.runs, strict=True))
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """The methods' labels by their keys, in the table's order."""
+        return {row.method: method_label(row.method) for row in self.table.rows}
+
+    @property
+    def sets(self) -> dict[str, str]:
+        """Labels of the averages and then of the benchmarks, by key."""
+        averages = {key: f"{key} average" for key in self.table.averages}
+        return averages | {column.key: column.label for column in self.table.columns}
+
+    @property
+    def main(self) -> str:
+        """The key of what a row is judged by: the micro average, or the first benchmark."""
+        return next(iter(self.sets))
+
+    def few(self) -> list[tuple[Row, Sequence[Record]]]:
+        """All rows, or of each method the one with most to train where there are too many."""
+        if len(self.rows) <= MANY:
+            return self.rows
+        kept: dict[str, tuple[Row, Sequence[Record]]] = {}
+        for row, runs in self.rows:
+            other = kept.get(row.method)
+            if other is None or (row.trainable or 0) > (other[0].trainable or 0):
+                kept[row.method] = (row, runs)
+        return list(kept.values())
+
+
+def bounds(cell: Cell) -> tuple[float, float]:
+    """The ends of a mean's interval; the mean itself where there is none."""
+    mean = cell.mean or 0.0
+    return (mean if cell.low is None else cell.low, mean if cell.high is None else cell.high)
+
+
+def interval_note(what: str, cells: Iterable[Cell | None]) -> str:
+    """What a figure's whiskers are, after a comma; nothing where no interval is known.
+
+    Args:
+        what: how they look, e.g. `a line`.
+        cells: that are drawn.
+    """
+    known = any(cell is not None and cell.low is not None for cell in cells)
+    return f", {what} the 95% interval over seeds and items" if known else ""

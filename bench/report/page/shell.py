@@ -1,0 +1,108 @@
+"""Pages that are one file: styles, scripts and figures are in it, and no request goes out.
+
+What models wrote and what people named is text here and never markup: the templates escape it, data
+for the scripts is JSON in which `<` and `&` are escaped, the scripts set text alone, and the page's
+own policy lets no script run but the ones that were put into it, told by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from bench.report.chart import Chart
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+STYLE = "page.css"
+HEAD = ("theme.js",)
+FIGURES = ("vega", "charts.js")
+
+
+def render(template: str, title: str, scripts: Sequence[str] = (), **values: Any) -> str:
+    """A page as text.
+
+    Args:
+        template: a file of this folder that extends base.html.
+        title: of the page.
+        scripts: files of this folder, or `vega`, in the order in which they run.
+        values: what the template shows; escaped there.
+    """
+    from markupsafe import Markup
+
+    head, body = [list(map(_script, names)) for names in (HEAD, scripts)]
+    # Ours, and put in as it is: escaped, neither styles nor scripts would be what they are.
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            policy=_policy([*head, *body]),
+            style=Markup(_asset(STYLE)),
+            head_scripts=list(map(Markup, head)),
+            scripts=list(map(Markup, body)),
+            **values,
+        )
+    )
+
+
+def charts_page(
+    title: str, charts: Sequence[Chart], lead: Sequence[str] = (), notes: Sequence[str] = ()
+) -> str:
+    """A page of figures with values on hover.
+
+    Args:
+        title: of the page.
+        charts: in reading order.
+        lead: paragraphs above them.
+        notes: paragraphs below them.
+    """
+    return render("charts.html", title, FIGURES, charts=charts, lead=lead, notes=notes)
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("bench.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """What the page may do: run these scripts, style itself, and nothing else."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _script(name: str) -> str:
+    return _vega() if name == "vega" else _asset(name)
+
+
+def _asset(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _vega() -> str:
+    """The scripts of vega, vega-lite and vega-embed (BSD licences), 0.9 MB; takes seconds."""
+    import vl_convert
+
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    if "</script" in bundle or "<!--" in bundle:
+        raise ValueError("vega's scripts hold what would end the element that they are put into")
+    return bundle
