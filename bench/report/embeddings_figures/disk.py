@@ -136,8 +136,8 @@ def notes_of(placed: Mapping[str, Any]) -> list[str]:
         f"Data: the hyperbolic distance from the centre is {placed['scale']:.3g} × (norm − "
         f"{placed['centre']:.3g}), of the norm of the input embedding; rings are labelled with it.",
         "Layout: the angle keeps relatives side by side; where the circle begins means nothing.",
-        "Edges: geodesics to the most related word of a smaller norm, darker where it is nearer "
-        "akin. Any vectors have such a tree.",
+        "Edges: geodesics to the most related word of a smaller norm, stronger the more related "
+        "it is. Any vectors have such a tree.",
     ]
     if placed.get("kept") is not None:
         notes[1] += (

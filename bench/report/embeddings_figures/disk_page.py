@@ -56,8 +56,8 @@ def disk_page(report: Mapping[str, Any]) -> str | None:
         return None
     title = f"{report['model']['name']}: {title_of(placed)}"
     lead = (
-        "Point at a word for its count, its norm and its nearest relatives. Drag to move, scroll "
-        "to zoom: more words are named where there is room."
+        "Point at a word or tap it for its count, its norm and its nearest relatives. Drag to "
+        "move; scroll, or press +, to zoom: more words are named where there is room."
     )
     words = [{key: word[key] for key in ("text", "x", "y")} for word in by_count(placed["words"])]
     spec = _chart(placed, report["tokens"]).to_dict()
