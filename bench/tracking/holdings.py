@@ -46,7 +46,7 @@ class SweepRun:
         status: MLflow's.
         ended: milliseconds since the epoch; when it began, where it has not ended.
         remarks: lines that it set under its table.
-        params: what it ran over, in Hydra's words.
+        identities: of the runs of its table, row by row; empty where it made none.
     """
 
     run_id: str
@@ -54,7 +54,7 @@ class SweepRun:
     status: str
     ended: int
     remarks: tuple[str, ...] = ()
-    params: Mapping[str, str] = field(default_factory=dict)
+    identities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ class Measurement:
         ended: milliseconds since the epoch.
         content: its JSON artifact <kind>.json.
         tags: the store's, by name.
-        metrics: the store's, by name.
     """
 
     kind: str
@@ -75,7 +74,6 @@ class Measurement:
     ended: int
     content: Mapping[str, Any]
     tags: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
