@@ -11,7 +11,7 @@ from bench.report.guesses import Guess, guess_notes, guesses
 from bench.report.names import method_label
 from bench.report.overlap import overlap_notes
 from bench.report.published import Published
-from bench.report.records import Record, group, select
+from bench.report.records import Record, group, select, setting
 from bench.report.rows import AVERAGES, Cell, Column, Row, SeedValue, columns_of, row_of
 from bench.report.spec import METRICS, TableSpec
 from bench.report.statistics import BesideReference
@@ -118,12 +118,11 @@ def _labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]:
     labels = []
     for members in groups:
         first = members[0]
-        options = first.get("options") or {}
         details = [
             name
             for option, values in spec.apart.items()
             for name, value in values.items()
-            if value == options.get(option)
+            if value == setting(first, option)
         ]
         several = len(curvatures[first["method"]]) > 1
         curvature = first.get("curvature") if several else None

@@ -29,7 +29,7 @@ TIMED = {
     "trained": "rows/trained",
     "asked": "rows/asked",
 }
-PARENT = "mlflow.parentRunId"
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 FAILURE, BEGAN = "failure", "began"  # tags: the traceback; when the run was last taken up
 
 
@@ -137,7 +137,7 @@ class Store:
             self.client.log_artifact(run_id, str(path))
         self._log([(name, value, 0) for name, value in figures.items()], run_id)
         if remarks:
-            self.client.set_tag(run_id, "mlflow.note.content", "\n\n".join(remarks))
+            self.client.set_tag(run_id, NOTE, "\n\n".join(remarks))
         if failure:
             self.fail(run_id, "FAILED", failure)
         else:
