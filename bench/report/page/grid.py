@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bench.errors import printable
 from bench.report.layout import EMPTY, Section
 from bench.report.statistics.differences import BETTER, WORSE
 
 # What a cell begins with that is sorted as a number: `~25 s`, `147,456`, `+0.3¹`, `1.02 [0.9, 1]`.
-NUMBER = re.compile(r"~?([+\-−]?[\d,]*\.?\d+(?:e[+-]?\d+)?)\s*(ms|s|min|h|%)?(?![\w.])")
+NUMBER = re.compile(r"~?([+\-−]?[\d,]*\.?\d+(?:e[+-]?\d+)?)\s*(ms|s|min|h|%)?(?![A-Za-z\d.])")
 SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -63,7 +62,7 @@ def grid_of(section: Section) -> Grid:
         if row[0] or not blocks:
             blocks.append([])
         blocks[-1].append(cells)
-    header = tuple(_kept_together(printable(head)) for head in section.header)
+    header = tuple(_kept_together(head) for head in section.header)
     return Grid(header, section.names, tuple(map(tuple, blocks)))
 
 
@@ -88,7 +87,7 @@ def _kept_together(head: str) -> str:
 def _cell(text: str, name: bool) -> GridCell:
     first = text.split(maxsplit=1)[0].strip(",;:") if text.strip() else ""
     return GridCell(
-        text=printable(text),
+        text=text,
         key=None if name else sort_key(text),
         name=name,
         verdict=first if first in (BETTER, WORSE) else "",

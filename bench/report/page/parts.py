@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import printable
 from bench.progress import Progress
 from bench.report.cases import CaseStudies, case_studies
 from bench.report.chart import Chart
@@ -139,8 +138,8 @@ def _part(name: str, text: Document, **rest: Any) -> Part:
     given: dict[str, Any] = {"note": "", "words": ()} | rest
     return Part(
         anchor="table-" + re.sub(r"[^\w-]", "-", name),
-        title=printable(text.title),
-        facts={key: printable(value) for key, value in text.facts.items()},
+        title=text.title,
+        facts=text.facts,
         grids=tuple(map(grid_part, text.sections)),
         **given,
     )
@@ -149,13 +148,13 @@ def _part(name: str, text: Document, **rest: Any) -> Part:
 def grid_part(section: Section) -> GridPart:
     """A section as the page shows it."""
     grid = grid_of(section) if section.rows else None
-    return GridPart(printable(section.heading), grid, tuple(map(printable, section.notes)))
+    return GridPart(section.heading, grid, section.notes)
 
 
 def bounded(lines: Iterable[str], most: int = LINES) -> Iterator[str]:
     """The first lines, and then how many more there are."""
     all_lines: Sequence[str] = list(lines)
-    yield from map(printable, all_lines[:most])
+    yield from all_lines[:most]
     if len(all_lines) > most:
         yield f"and {len(all_lines) - most:,} more"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.errors import printable
 from bench.report.figures.subject import Subject
 from bench.report.statistics.differences import BETTER, NOT_COMPARED, WORSE, PairedDifference
 from bench.report.table import Table
@@ -58,10 +57,9 @@ def sentence(found: PairedDifference) -> Sentence:
     if found.would_separate:
         told += f"; {found.would_separate.rstrip('.')}"
     told += "."
-    label, reference = printable(found.label), printable(found.reference)
     if found.verdict in (BETTER, WORSE):
-        return Sentence(f"{label} is", found.verdict, f" than {reference}{told}")
-    return Sentence(f"{label} and {reference} are", found.verdict, told)
+        return Sentence(f"{found.label} is", found.verdict, f" than {found.reference}{told}")
+    return Sentence(f"{found.label} and {found.reference} are", found.verdict, told)
 
 
 def _signed(points: float) -> str:
