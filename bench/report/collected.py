@@ -58,6 +58,8 @@ class CollectedTable:
         published: the published figures beside which it is set.
         missing: rows of the sweep's grid that lack runs.
         total: number of runs in the sweep's grid; the number of records where there is none.
+        command: what makes all runs that are missing; empty where none is.
+        swept_by: the store's id of the newest sweep that made this table.
     """
 
     sweep: str | None
@@ -67,6 +69,8 @@ class CollectedTable:
     published: Published | None = None
     missing: tuple[Missing, ...] = ()
     total: int = 0
+    command: str = ""
+    swept_by: str | None = None
 
     @property
     def name(self) -> str:
@@ -82,7 +86,7 @@ class Collected:
         tables: in the order of the sweep files' names, of one sweep the largest first; runs that no
             sweep file asks for come last.
         measurements: the newest of each kind that is no run: `efficiency`, `embeddings`.
-        absent: by sweep why there is no table of it, and the command that makes its runs.
+        absent: by sweep why there is no table of it.
         left_out: finished runs that are in no table.
         states: number of the store's runs by state: `finished`, `failed`, `killed`, `running`.
         unfinished: lines on runs without a result, alike ones as one line.

@@ -150,10 +150,10 @@ def _differ_in_seed_alone(runs: Sequence[Record]) -> None:
     first = runs[0]
     label = method_label(first["method"], first.get("curvature"))
     for run in runs[1:]:
-        unlike = sorted({name for name, _ in _settings(run).items() ^ _settings(first).items()})
+        unlike = sorted({name for name, _ in settings_of(run).items() ^ settings_of(first).items()})
         if unlike:
             shown = "; ".join(
-                f"{name}: {_settings(first).get(name)} and {_settings(run).get(name)}"
+                f"{name}: {settings_of(first).get(name)} and {settings_of(run).get(name)}"
                 for name in unlike
             )
             raise ValueError(
@@ -184,7 +184,8 @@ def training_settings(run: Record) -> dict[str, Any]:
     return {k: v for k, v in train.items() if k not in left_out}
 
 
-def _settings(run: Record) -> dict[str, str]:
+def settings_of(run: Record) -> dict[str, str]:
+    """All that the runs of one row have in common, as text."""
     settings = {name: str(value) for name, value in training_settings(run).items()}
     settings |= {name: str(value) for name, value in (run.get("options") or {}).items()}
     settings["trainable parameters"] = str((run.get("parameters") or {}).get("trainable"))

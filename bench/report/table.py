@@ -74,7 +74,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
     if not columns:
         raise ValueError("none of the runs holds a score: evaluate on at least one benchmark")
     groups = group(runs, spec.apart)
-    labels = _labels(groups, spec)
+    labels = row_labels(groups, spec)
     rows = tuple(
         row_of(members, label, columns, spec.metric)
         for members, label in zip(groups, labels, strict=True)
@@ -110,8 +110,13 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
     )
 
 
-def _labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]:
-    """What each row is called; a curvature is named where a method has several."""
+def row_labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]:
+    """What each row is called; a curvature is named where a method has several.
+
+    Args:
+        groups: The runs of each row, of which the first says what all are.
+        spec: Of the table.
+    """
     curvatures: dict[str, set[float | None]] = {}
     for members in groups:
         curvatures.setdefault(members[0]["method"], set()).add(members[0].get("curvature"))

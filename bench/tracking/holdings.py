@@ -17,6 +17,7 @@ class Unfinished:
         identity: of the run.
         status: MLflow's: `FAILED`, `KILLED`, `RUNNING` or `SCHEDULED`.
         reason: why, in one line; empty where the store does not say.
+        parent: the id of the sweep that it belongs to.
     """
 
     run_id: str
@@ -24,6 +25,7 @@ class Unfinished:
     identity: str
     status: str
     reason: str
+    parent: str | None = None
 
 
 @dataclass(frozen=True)

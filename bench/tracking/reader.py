@@ -18,7 +18,7 @@ from bench.tracking.store import FAILURE, NOTE, PARENT, Store
 
 PAGE = 500  # runs to a query: their parameters and metrics come with them
 AT_ONCE = 16  # downloads from a server
-NOT_NEEDED = ("versions", "files")  # in any table or figure
+NOT_NEEDED = ("files",)  # in any table or figure
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,8 @@ def _folder(uri: str) -> Path | None:
 
 def _unfinished(run: _Run) -> Unfinished:
     reason = run.tags.get(FAILURE, "").strip().rpartition("\n")[2].strip()
-    return Unfinished(run.run_id, run.name, run.identity, run.status, reason)
+    parent = run.tags.get(PARENT)
+    return Unfinished(run.run_id, run.name, run.identity, run.status, reason, parent)
 
 
 def _add_outcomes(scores: dict[str, Any], lines: Iterable[Mapping[str, Any]]) -> None:
