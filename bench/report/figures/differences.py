@@ -102,7 +102,11 @@ def charts(subject: Subject) -> list[Chart]:
         title = f"difference to {found.differences[0].reference}, points"
         zero = alt.Chart(values([{"zero": 0}])).mark_rule(strokeDash=[3, 3]).encode(x="zero:Q")
         lines = base.mark_rule(size=2).encode(
-            y=y, x=alt.X("low:Q", title=title), x2="high:Q", color=paint, tooltip=tell
+            y=y,
+            x=alt.X("low:Q", title=title, axis=alt.Axis(tickCount=8)),
+            x2="high:Q",
+            color=paint,
+            tooltip=tell,
         )
         points = base.mark_point(filled=True, size=90, opacity=1).encode(
             y=y, x="difference:Q", color=paint, shape=shape, tooltip=tell
