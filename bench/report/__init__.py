@@ -10,7 +10,7 @@ from bench.report.compare import Comparison
 from bench.report.figures import draw
 from bench.report.names import method_label
 from bench.report.published import Published, load_published
-from bench.report.render import print_table, to_csv, to_json, to_markdown, write
+from bench.report.render import print_table, to_csv, to_json, to_latex, to_markdown, write
 from bench.report.spec import TableSpec
 from bench.report.table import Cell, Column, Row, SeedValue, Table, build
 
@@ -30,6 +30,7 @@ __all__ = [
     "print_table",
     "to_csv",
     "to_json",
+    "to_latex",
     "to_markdown",
     "write",
 ]
