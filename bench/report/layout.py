@@ -1,5 +1,6 @@
 """Results as sections of plain text, the same for Markdown and for the terminal."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from bench.report.table import Table
 
 EMPTY = "-"
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+TAIL = re.compile("( ?± ?.*|[⁰¹²³⁴⁵⁶⁷⁸⁹,]*)$")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Document:
     title: str
     facts: dict[str, str]
     sections: tuple[Section, ...]
+
+
+def tail(text: str) -> str:
+    """What stands behind the number in a cell: a deviation, or the marks of footnotes."""
+    return text[len(TAIL.sub("", text, count=1)) :]
 
 
 def document(table: Table) -> Document:

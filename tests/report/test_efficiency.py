@@ -77,6 +77,7 @@ def test_tables_and_figures_are_written(report, tmp_path):
     assert names == {
         "tables/efficiency.md",
         "tables/efficiency.json",
+        "tables/efficiency.tex",
         "figures/efficiency.svg",
         "figures/efficiency.png",
     }
