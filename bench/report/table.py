@@ -15,7 +15,7 @@ from bench.report.published import Published
 from bench.report.records import Record, group, select, setting
 from bench.report.rows import AVERAGES, Cell, Column, Row, SeedValue, columns_of, row_of
 from bench.report.spec import METRICS, TableSpec
-from bench.report.statistics import BesideReference
+from bench.report.statistics import BesideReference, beside, outcomes_of, with_intervals
 
 __all__ = ["Cell", "Column", "Row", "SeedValue", "Table", "build"]
 
@@ -81,6 +81,12 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         for members, label in zip(groups, labels, strict=True)
     )
     guessed = guesses(columns) if spec.metric == "accuracy" else ()
+    differences: tuple[BesideReference, ...] = ()
+    if spec.metric == "accuracy":  # outcomes are of answers right or wrong
+        keys = [column.key for column in columns]
+        outcomes = [outcomes_of(members, keys) for members in groups]
+        rows = with_intervals(rows, columns, outcomes)
+        differences = beside(rows, columns, outcomes, spec.apart)
     first = runs[0]
     base = first.get("published_base")
     return Table(
@@ -109,6 +115,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         ),
         comparison=compare(rows, columns, base, published) if published else None,
         guesses=guessed,
+        beside=differences,
     )
 
 
