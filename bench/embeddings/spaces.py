@@ -52,9 +52,11 @@ def reference_spaces(dimension: int) -> tuple[Space, ...]:
     ]
     return (
         Space("tree", "uniform, distance in edges", _tree),
-        Space("scale-free graph, a tree", "Barabási-Albert, one edge a node", _scale_free(1)),
-        Space("scale-free graph", "Barabási-Albert, two edges a node", _scale_free(2)),
-        Space("random graph", "Erdős-Rényi, six neighbours a node, largest part", _random_graph),
+        Space("scale-free graph, a tree", "Barabási and Albert's, one edge a node", _scale_free(1)),
+        Space("scale-free graph", "Barabási and Albert's, two edges a node", _scale_free(2)),
+        Space(
+            "random graph", "Erdős and Rényi's, six neighbours a node, largest part", _random_graph
+        ),
         Space("sphere", "uniform on the 2-sphere, great-circle distance", _sphere),
         *{space.name: space for space in clouds}.values(),
     )

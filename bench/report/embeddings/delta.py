@@ -30,7 +30,7 @@ def spaces_section(report: Report, published: Mapping[str, Any]) -> Section:
         f"2 δ / diameter of {points} points, mean ± deviation over {samples} drawn spaces: δ of "
         "the worst of 1,000 drawn four-tuples, as the paper says; of those that the first point is "
         "in, as of prompts below; and of all.",
-        "Drawn: " + "; ".join(f"{r['space']}, {r['note']}" for r in report["spaces"]) + ".",
+        "Drawn: " + "; ".join(f"{r['space']} ({r['note']})" for r in report["spaces"]) + ".",
         f"The paper's: {published['source']}.",
         *published["notes"],
     )

@@ -13,7 +13,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 REJECTED = 0.1  # the p-value below which the authors of the fit reject a power law
 TOLD_APART = 0.05  # likewise of the sign of a likelihood ratio
-TYPES = {"all": "all types", "frequent": "types seen 20 times", "content": "content words"}
+TYPES = {"all": "all types", "frequent": "types seen at least 20 times", "content": "content words"}
 CONTROLS = {"gaussian": "Gaussian vectors of the same lengths", "shuffled": "shuffled ones"}
 
 
