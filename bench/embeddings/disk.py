@@ -144,7 +144,7 @@ def _angles(distances: Floats) -> Floats:
 
     n = len(distances)
     if n < 3:
-        return np.arange(n) * math.pi
+        return np.linspace(0, math.pi, n)
     tree = linkage(
         squareform(distances, checks=False), "average", optimal_ordering=n <= MOST_ORDERED
     )
