@@ -12,7 +12,7 @@ export TOKENIZERS_PARALLELISM = false
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow test-gpu lint tiny-base dashboard clean reproduce-table3 reproduce-table4 reproduce-table10
+.PHONY: help setup report test test-slow test-gpu lint tiny-base dashboard clean reproduce-table3 reproduce-table4 reproduce-table10
 
 help: ## list the jobs
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ reproduce-%: sweeps/%.yaml $(READY) ## run a table of sweeps/, print and write i
 reproduce-table3: reproduce-table2 ## the camera-ready's number for the same table
 reproduce-table4: reproduce-commonsense ## the camera-ready's number for it; needs ARGS=data.root=PATH
 reproduce-table10: reproduce-efficiency ## the camera-ready's number for memory and time
+
+report: $(READY) ## every table and figure of the runs on record, again
+	@$(PY) bench/run.py action=report $(ARGS)
 
 tiny-base: $(READY) ## pretrain the embedded base again, from nothing (25 minutes)
 	@$(PY) bench/run.py action=pretrain $(ARGS)

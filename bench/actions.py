@@ -158,6 +158,18 @@ def lm_eval_tasks(config: dict[str, Any]) -> dict[str, Any]:
     return {"summary": f"{', '.join(names)} -> {folder}"}
 
 
+def report(config: dict[str, Any]) -> dict[str, Any]:
+    """Make every table and figure again from the tracking store."""
+    from bench.config import TrackingSettings, read_section, results_folder
+    from bench.make_report import ReportSettings, make_report
+
+    given = {key: value for key, value in config["action"].items() if key != "name"}
+    settings = read_section(ReportSettings, "action", given)
+    tracking = read_section(TrackingSettings, "tracking", config["tracking"])
+    folder = results_folder(tracking.folder)
+    return {"summary": make_report(folder, tracking.uri, tracking.experiment, settings)}
+
+
 def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
     from bench.data.batches import encode_training
     from bench.data.sources import load_problems
@@ -211,4 +223,5 @@ ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "lm_eval_tasks": lm_eval_tasks,
     "overlap": overlap,
     "pretrain": pretrain,
+    "report": report,
 }

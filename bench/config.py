@@ -14,6 +14,7 @@ from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
 from bench.errors import InputError, unknown
 from bench.models.settings import ModelSettings
+from bench.tracking.record import TRAINING_PROTOCOL_KEYS
 from bench.training.settings import TrainSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -34,15 +35,6 @@ LATER_PROTOCOL_KEYS = (
     "cut_rows_end",
     "answer_end",
     "num_beams",
-)
-# Keys of a protocol that only a run that trains depends on.
-TRAINING_PROTOCOL_KEYS = (
-    "train_prompt",
-    "train_prompt_with_input",
-    "target",
-    "max_length",
-    "cut_long_rows",
-    "cut_rows_end",
 )
 
 LATER_TRAIN_KEYS = ("validate_every", "keep", "gradient_checkpointing")

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from bench import extras
-from bench.config import PROJECT, Experiment, identity
+from bench.config import PROJECT, RESULT_VERSION, Experiment, identity
 from bench.data.known_files import compare
 from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
@@ -340,6 +340,7 @@ def _record(
 
     return {
         "identity": prepared.identity,
+        "result_version": RESULT_VERSION,
         "run_id": run_id,
         "method": experiment.method.name,
         "curvature": experiment.method.curvature,

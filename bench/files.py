@@ -9,6 +9,11 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of a text in UTF-8, its lines as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place and move it there.
 
     A reader never finds half of it, a kill or a full disk leaves the old file, and two processes
@@ -16,8 +21,8 @@ def write_text(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with partial.open("wb") as stream:
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)

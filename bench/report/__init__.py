@@ -8,6 +8,7 @@ here knows models, training or the tracking store.
 
 from bench.report.compare import Comparison
 from bench.report.figures import draw
+from bench.report.made import make_table, write_table
 from bench.report.names import method_label
 from bench.report.published import Published, load_published
 from bench.report.render import print_table, to_csv, to_json, to_markdown, write
@@ -26,10 +27,12 @@ __all__ = [
     "build",
     "draw",
     "load_published",
+    "make_table",
     "method_label",
     "print_table",
     "to_csv",
     "to_json",
     "to_markdown",
     "write",
+    "write_table",
 ]

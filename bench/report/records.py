@@ -1,10 +1,13 @@
 """Which records may stand in one table, and which of them form one row."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.report.names import method_label, method_rank
+from bench.tracking.record import TRAINING_PROTOCOL_KEYS
 
 Record = Mapping[str, Any]
 
@@ -15,7 +18,15 @@ SHARED = {
     "data": None,
     "protocol": None,
     "split": "test",
+    # Records of before it was written down are of the second.
+    "result_version": 2,
 }
+# Of the base, beside its contents: what its weights are held in.
+HELD = ("dtype", "quantization", "context")
+# Of a protocol: what names it, and what the contents of the training rows say.
+NAMES_ONLY = ("name", "style", "keep_overlap")
+# How runs were asked whose records do not have these keys yet.
+BEFORE = {"num_beams": 1, "choice_rule": "first", "strip": True}
 # What a run may choose for its machine without changing its result.
 MACHINE_ONLY = ("micro_batch_size", "devices", "workers", "validations", "checkpoint_minutes")
 
@@ -38,8 +49,9 @@ def select(records: Iterable[Record]) -> list[Record]:
     kept = list(unique.values())
     if not kept:
         raise ValueError("no finished runs to make a table of: run the sweep first, then report")
-    for field, default in SHARED.items():
-        counts = Counter(record.get(field, default) for record in kept)
+    said = [asked(record) | taught(record) for record in kept]
+    for field in dict.fromkeys(name for facts in said for name in facts):
+        counts = Counter(facts[field] for facts in said if field in facts)
         if len(counts) > 1:
             found = ", ".join(
                 f"{value!r} in {runs} of {len(kept)} runs" for value, runs in counts.items()
@@ -51,20 +63,79 @@ def select(records: Iterable[Record]) -> list[Record]:
     return kept
 
 
+def asked(record: Record) -> dict[str, Any]:
+    """Which question a run answers: the base as it is held, the test rows, how they are asked.
+
+    Runs of one table agree in all of it; contents are told by a hash. What a record does not say
+    is left out.
+    """
+    config, hashes = record.get("config") or {}, record.get("hashes") or {}
+    protocol = config.get("protocol")
+    held = {name: config["model"].get(name) for name in HELD} if config.get("model") else None
+    found = {
+        "base's contents": _short(hashes.get("base")),
+        "base as held": held and _digest(held),
+        "test rows": _short(hashes.get("tests")),
+        "way of asking": protocol and _digest(_protocol(protocol, trained=False)),
+        "precision": (record.get("train") or {}).get("precision"),
+    }
+    facts = {name: record.get(name, default) for name, default in SHARED.items()}
+    return facts | {name: value for name, value in found.items() if value is not None}
+
+
+def taught(record: Record) -> dict[str, Any]:
+    """What a run was trained on, the rows and their prompts, by a hash; empty for no training."""
+    if record.get("seed") is None:
+        return {}
+    protocol = (record.get("config") or {}).get("protocol")
+    found = {
+        "training rows": _short((record.get("hashes") or {}).get("train")),
+        "training prompt": protocol and _digest(_protocol(protocol, trained=True)),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _protocol(protocol: Mapping[str, Any], trained: bool) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in (BEFORE | dict(protocol)).items()
+        if (key in TRAINING_PROTOCOL_KEYS) == trained and key not in NAMES_ONLY
+    }
+
+
+def _short(hashed: str | None) -> str | None:
+    return hashed[:10] if hashed else None
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    # A key that is not set says the same as one that a record of before does not have.
+    told = {key: value for key, value in facts.items() if value not in (None, False)}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def setting(record: Record, name: str) -> Any:
+    """What may tell rows apart: `train.lr`, `adapter` (its contents), or an option of a method."""
+    section, _, key = name.rpartition(".")
+    if section == "train":
+        return training_settings(record).get(key)
+    if name == "adapter":
+        return _short((record.get("hashes") or {}).get("adapter"))
+    return (record.get("options") or {}).get(name)
+
+
 def group(records: Sequence[Record], apart: Mapping[str, Any]) -> list[list[Record]]:
     """Sort records into rows: one for each method and curvature, its runs ordered by seed.
 
     Args:
         records: Finished runs.
-        apart: Options whose values make rows of their own, too.
+        apart: Settings (see `setting`) whose values make rows of their own, too.
 
     Raises:
         ValueError: The runs of a row differ in more than the seed; their mean would mix settings.
     """
     rows: dict[tuple[str, float, tuple[str, ...]], list[Record]] = {}
     for record in records:
-        options = record.get("options") or {}
-        values = tuple(str(options.get(name)) for name in apart)
+        values = tuple(str(setting(record, name)) for name in apart)
         rows.setdefault((record["method"], record.get("curvature") or 0.0, values), []).append(
             record
         )
@@ -79,10 +150,10 @@ def _differ_in_seed_alone(runs: Sequence[Record]) -> None:
     first = runs[0]
     label = method_label(first["method"], first.get("curvature"))
     for run in runs[1:]:
-        unlike = sorted({name for name, _ in _settings(run).items() ^ _settings(first).items()})
+        unlike = sorted({name for name, _ in settings_of(run).items() ^ settings_of(first).items()})
         if unlike:
             shown = "; ".join(
-                f"{name}: {_settings(first).get(name)} and {_settings(run).get(name)}"
+                f"{name}: {settings_of(first).get(name)} and {settings_of(run).get(name)}"
                 for name in unlike
             )
             raise ValueError(
@@ -113,7 +184,8 @@ def training_settings(run: Record) -> dict[str, Any]:
     return {k: v for k, v in train.items() if k not in left_out}
 
 
-def _settings(run: Record) -> dict[str, str]:
+def settings_of(run: Record) -> dict[str, str]:
+    """All that the runs of one row have in common, as text."""
     settings = {name: str(value) for name, value in training_settings(run).items()}
     settings |= {name: str(value) for name, value in (run.get("options") or {}).items()}
     settings["trainable parameters"] = str((run.get("parameters") or {}).get("trainable"))

@@ -11,7 +11,7 @@ from bench.report.guesses import Guess, guess_notes, guesses
 from bench.report.names import method_label
 from bench.report.overlap import overlap_notes
 from bench.report.published import Published
-from bench.report.records import Record, group, select
+from bench.report.records import Record, group, select, setting
 from bench.report.rows import AVERAGES, Cell, Column, Row, SeedValue, columns_of, row_of
 from bench.report.spec import METRICS, TableSpec
 from bench.report.statistics import BesideReference
@@ -74,7 +74,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
     if not columns:
         raise ValueError("none of the runs holds a score: evaluate on at least one benchmark")
     groups = group(runs, spec.apart)
-    labels = _labels(groups, spec)
+    labels = row_labels(groups, spec)
     rows = tuple(
         row_of(members, label, columns, spec.metric)
         for members, label in zip(groups, labels, strict=True)
@@ -110,20 +110,24 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
     )
 
 
-def _labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]:
-    """What each row is called; a curvature is named where a method has several."""
+def row_labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]:
+    """What each row is called; a curvature is named where a method has several.
+
+    Args:
+        groups: The runs of each row, of which the first says what all are.
+        spec: Of the table.
+    """
     curvatures: dict[str, set[float | None]] = {}
     for members in groups:
         curvatures.setdefault(members[0]["method"], set()).add(members[0].get("curvature"))
     labels = []
     for members in groups:
         first = members[0]
-        options = first.get("options") or {}
         details = [
             name
             for option, values in spec.apart.items()
             for name, value in values.items()
-            if value == options.get(option)
+            if value == setting(first, option)
         ]
         several = len(curvatures[first["method"]]) > 1
         curvature = first.get("curvature") if several else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,20 +60,19 @@ def show_table(
     Returns:
         What was written, and why a table that was to be written can't be made.
     """
-    from bench.report import build, draw, print_table, write
+    from bench.report import make_table, print_table, write_table
 
     spec, folder = wanted.spec, wanted.folder
     try:
-        table = build(records, spec, wanted.published)
+        table = make_table(records, spec, wanted.published, remarks)
     except ValueError as error:
         print(f"no table: {error}")
         problem = f"the table {spec.name} can't be made of these runs: {error}"
         return [], problem if folder else None
-    table = replace(table, notes=(*remarks, *table.notes))
     print_table(table)
     if folder is None:
         return [], None
-    paths = [*write(table, folder), *draw(table, records, spec, folder.parent / "figures")]
+    paths = write_table(table, records, spec, folder.parent)
     for path in paths:
         print(path)
     return paths, None

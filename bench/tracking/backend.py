@@ -38,6 +38,15 @@ class Backend:
     artifacts: str | None
     lock: Path
 
+    @property
+    def absent(self) -> bool:
+        """Whether it is a file that does not exist."""
+        if scheme(self.uri) != "sqlite":
+            return False
+        import sqlalchemy
+
+        return not Path(sqlalchemy.make_url(self.uri).database or "").is_file()
+
     @contextmanager
     def making(self) -> Iterator[None]:
         """Held while tables and experiment are made: two at once break each other's migration.

@@ -6,6 +6,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+# Keys of a recorded protocol that only a run that trains depends on.
+TRAINING_PROTOCOL_KEYS = (
+    "train_prompt",
+    "train_prompt_with_input",
+    "target",
+    "max_length",
+    "cut_long_rows",
+    "cut_rows_end",
+)
 TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
 
 
@@ -106,6 +115,25 @@ def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, f
         }
         for module, layers in found.items()
     }
+
+
+NEEDED = {
+    "identity": str, "method": str, "model": str, "data": str, "protocol": str, "scores": dict,
+    "training": dict,
+}  # fmt: skip
+
+
+def incomplete(record: Any) -> str:
+    """What a table needs and a record does not have, in words; empty where all is there."""
+    if not isinstance(record, dict):
+        return "is no record"
+    for key, kind in NEEDED.items():
+        if not isinstance(record.get(key), kind):
+            return f"has no {key}"
+    for key, score in record["scores"].items():
+        if not isinstance(score, dict) or not isinstance(score.get("n"), int):
+            return f"has no count in its score on {key}"
+    return ""
 
 
 def tags(record: Mapping[str, Any]) -> dict[str, str]:

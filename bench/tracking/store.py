@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Failure, InputError, disk_is_full
+from bench.errors import Failure, InputError, disk_is_full, unknown
 from bench.tracking.backend import backend, without_password
 from bench.tracking.record import metrics, tags
 
@@ -29,7 +29,8 @@ TIMED = {
     "trained": "rows/trained",
     "asked": "rows/asked",
 }
-PARENT = "mlflow.parentRunId"
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
+UNUSED = "Default"  # an experiment that MLflow makes itself
 FAILURE, BEGAN = "failure", "began"  # tags: the traceback; when the run was last taken up
 
 
@@ -43,20 +44,26 @@ class Attempt:
     failure: str
 
 
+class NothingRecorded(LookupError):
+    """There is no store, or no experiment in it."""
+
+
 class Store:
     """One MLflow experiment, opened."""
 
-    def __init__(self, folder: Path, uri: str | None, experiment: str) -> None:
+    def __init__(self, folder: Path, uri: str | None, experiment: str, create: bool = True) -> None:
         """Open the store, and make it where it isn't there yet.
 
         Args:
             folder: the results folder; sqlite and artifacts are kept there.
             uri: of an MLflow server, which keeps the artifacts, too, or of PostgreSQL; or None.
             experiment: its name in the store.
+            create: whether to make what isn't there; a reader leaves nothing behind.
 
         Raises:
             InputError: the uri is of another kind, nothing answers there, or the experiment there
                 is one whose files only a server can reach.
+            NothingRecorded: it isn't there, and is not to be made.
         """
         # MLflow reports its own use to a server of its makers unless told not to.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -67,12 +74,14 @@ class Store:
         for noisy in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         place = backend(folder.resolve(), uri)
+        if not create and place.absent:
+            raise NothingRecorded(f"there is no {without_password(place.uri)}")
         folder.mkdir(parents=True, exist_ok=True)
         self.uri = place.uri
         try:
             with place.making():
                 self.client = MlflowClient(self.uri)
-                self.experiment = self._experiment(experiment, place.artifacts)
+                self.experiment = self._experiment(experiment, place.artifacts, create)
         except (SQLAlchemyError, MlflowException) as error:
             if disk_is_full(error):
                 raise
@@ -137,7 +146,7 @@ class Store:
             self.client.log_artifact(run_id, str(path))
         self._log([(name, value, 0) for name, value in figures.items()], run_id)
         if remarks:
-            self.client.set_tag(run_id, "mlflow.note.content", "\n\n".join(remarks))
+            self.client.set_tag(run_id, NOTE, "\n\n".join(remarks))
         if failure:
             self.fail(run_id, "FAILED", failure)
         else:
@@ -297,7 +306,7 @@ class Store:
                     f"{error}. The same command with force=true makes it anew"
                 ) from error
 
-    def _experiment(self, name: str, artifacts: str | None) -> str:
+    def _experiment(self, name: str, artifacts: str | None, create: bool) -> str:
         from mlflow import MlflowException
 
         found = self.client.get_experiment_by_name(name)
@@ -309,6 +318,11 @@ class Store:
                     "tracking.experiment=NAME"
                 )
             return found.experiment_id
+        if not create:
+            known = [e.name for e in self.client.search_experiments() if e.name != UNUSED]
+            if known:
+                raise unknown("tracking.experiment", name, known)
+            raise NothingRecorded(f"{without_password(self.uri)} has no experiments")
         try:
             return self.client.create_experiment(name, artifact_location=artifacts)
         except MlflowException:

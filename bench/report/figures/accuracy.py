@@ -71,7 +71,7 @@ def charts(subject: Subject) -> list[Chart]:
         .mark_point(filled=True, size=45, opacity=0.55)
         .encode(
             y=y,
-            x=alt.X("value:Q", title="accuracy, %", scale=scale),
+            x=alt.X("value:Q", title="accuracy, %", scale=scale, axis=alt.Axis(tickCount=8)),
             color=paint,
             shape=alt.Shape("method:N", scale=shape, legend=None),
             tooltip=["row:N", "set:N", "seed:O", "value:Q"],

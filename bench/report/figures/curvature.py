@@ -60,7 +60,7 @@ def picture(subject: Subject) -> Any:
         axis.minorticks_off()
         tidy(axis, label)
         name_axis(axis, x="K")
-    name_axis(axes[0], x="K", y="accuracy, %")
+    name_axis(axes[0], y="accuracy, %")
     if len(found) > 1:
         legend_below(figure, *axes[0].get_legend_handles_labels())
     cells = [row.cells.get(key) for rows in found.values() for row in rows for key in sets]
@@ -94,7 +94,11 @@ def charts(subject: Subject) -> list[Chart]:
                 ]
     colour, shape = method_scales({method: subject.methods[method] for method in found})
     legend = alt.Undefined if len(found) > 1 else None
-    x = alt.X("K:Q", title="K (the sectional curvature is −1/K)", scale=alt.Scale(type="log"))
+    x = alt.X(
+        "K:Q",
+        title="K (the sectional curvature is −1/K)",
+        scale=alt.Scale(type="log", base=2, nice=False, padding=20),
+    )
     paint = alt.Color("method:N", scale=colour, title=None, legend=legend)
     mark = alt.Shape("method:N", scale=shape, title=None, legend=legend)
     scale = alt.Scale(zero=False)

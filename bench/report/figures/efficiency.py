@@ -78,8 +78,9 @@ def charts(report: Report) -> list[Chart]:
         return []
     order = list(dict.fromkeys(fact["method"] for fact in facts))
     works = list(dict.fromkeys(fact["work"] for fact in facts))
-    colours = [STYLES[i % len(STYLES)][0] for i in range(len(works))]
-    paint = alt.Color("work:N", scale=alt.Scale(domain=works, range=colours), title=None)
+    # Without a domain the legend has the works of the chosen case alone.
+    colours = alt.Scale(range=[colour for colour, _ in STYLES])
+    paint = alt.Color("work:N", scale=colours, sort=works, title=None)
     base = alt.Chart(values(facts)).transform_filter("datum.case == wanted")
     y = alt.Y("method:N", sort=order, title=None, axis=alt.Axis(labelPadding=8))
     shift = alt.YOffset("work:N", sort=works)

@@ -15,6 +15,7 @@ from bench.report.style import (
     method_styles,
     name_axis,
     new_figure,
+    style_of,
     tidy,
 )
 
@@ -77,22 +78,24 @@ def charts(subject: Subject) -> list[Chart]:
         if loss > 0
     ]
     colour, _ = method_scales({method: label for _, method, label, *_ in lines})
-    several = len({label for _, _, label, *_ in lines}) > len(colour.domain)
+    rows = list(dict.fromkeys(label for _, _, label, *_ in lines))
+    if len(rows) > len(colour.domain):  # then a method's colour would be of several rows
+        colours = [style_of(place)[0] for place in range(len(rows))]
+        colour = alt.Scale(domain=rows, range=colours)
     pick = alt.selection_point(name="picked", fields=["row"], bind="legend")
-    scale = alt.Undefined if several else colour
     log = alt.Axis(tickCount=5, format="~g")
     base = (
         alt.Chart(values(facts))
         .transform_filter("datum['loss of'] == wanted")
         .encode(
-            x=alt.X("step:Q", title="step"),
+            x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8)),
             y=alt.Y(
                 "loss:Q",
                 title="nats a target token",
                 scale=alt.Scale(type="log", nice=False),
                 axis=log,
             ),
-            color=alt.Color("row:N", title=None, scale=scale, sort=None),
+            color=alt.Color("row:N", title=None, scale=colour, sort=None),
             opacity=alt.condition(pick, alt.value(0.9), alt.value(0.08)),
         )
     )

@@ -1,8 +1,9 @@
 """Pages that are one file: styles, scripts and figures are in it, and no request goes out.
 
-What models wrote and what people named is text here and never markup: the templates escape it, data
-for the scripts is JSON in which `<` and `&` are escaped, the scripts set text alone, and the page's
-own policy lets no script run but the ones that were put into it, told by their hashes.
+What models wrote and what people named is text here and never markup: the templates escape it and
+write its control characters out, data for the scripts is JSON in which `<` and `&` are escaped, the
+scripts set text alone, and the page's own policy lets no script run but the ones that were put into
+it, told by their hashes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import printable
 from bench.report.chart import Chart
 
 if TYPE_CHECKING:
@@ -72,9 +74,17 @@ def _environment() -> Environment:
         loader=PackageLoader("bench.report", "page"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_written_out,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _written_out(value: Any) -> Any:
+    """Text with its control characters written out; ours, and data for scripts, as it is."""
+    from markupsafe import Markup
+
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -1,7 +1,12 @@
+import dataclasses
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from bench.report import TableSpec, build
+from bench.report.collected import Collected, CollectedTable, Missing
+from bench.report.statistics import BesideReference, PairedDifference
 
 CHROMIUM = "/usr/bin/chromium"
 # Without these flags it looks for its makers' servers at every start.
@@ -9,6 +14,8 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
+
+HOSTILE = "</script><script>window.hit = 1</script><img src=x onerror='hit=1'>\x1b[31m&amp;\u202e"
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +51,49 @@ def opened(browser):
             context.close()
 
     return open_page
+
+
+@pytest.fixture
+def hostile():
+    """What a model may write: markup, and codes that steer a terminal or turn text around."""
+    return HOSTILE
+
+
+@pytest.fixture
+def collected(record):
+    """Two methods, three seeds, and whatever `written` says they wrote."""
+
+    def make(written="The answer is 3.", names=("toy",), models=("tiny",), **changes):
+        tables = []
+        for name, model in zip(names, models, strict=True):
+            runs = [
+                record(method, seed=seed, curvature=curvature, model=model, training={})
+                for method, curvature in (("lora", None), ("hyplora", 1.0))
+                for seed in (0, 1, 2)
+            ]
+            spec = TableSpec(name=name, title=f"Table {name}", figures=("accuracy", "cost"))
+            table = dataclasses.replace(build(runs, spec), beside=(BESIDE,))
+            missing = (Missing("DoRA", (0, 2), "make reproduce-toy", ("failed: disk full",)),)
+            tables.append(CollectedTable(name, spec, tuple(runs), table, None, missing, 9))
+        given = {"states": {"finished": 6, "failed": 1}, "predictions": wrote(written)} | changes
+        return Collected(tables=tuple(tables), **given)
+
+    return make
+
+
+BESIDE = BesideReference(
+    "lora",
+    "Beside LoRA",
+    (PairedDifference("hyplora", 1.0, "HypLoRA", "LoRA", "micro", "worse", -2.0, -3.0, -1.0),),
+)
+
+
+def wrote(text):
+    def predictions(run_id):
+        right = "hyplora" in run_id
+        fixed = {"task": "mawps", "text": text, "prediction": 3.0, "answer": "3", "reason": None}
+        return [
+            fixed | {"index": i, "question": f"{text} {i}?", "correct": right} for i in range(8)
+        ]
+
+    return predictions

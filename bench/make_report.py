@@ -1,0 +1,186 @@
+"""`action=report`: every table and figure again, from the tracking store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import printable
+from bench.files import write_bytes
+
+if TYPE_CHECKING:
+    from bench.report.collected import Collected, CollectedTable
+    from bench.report.published import Published
+    from bench.report.spec import TableSpec
+    from bench.tracking.reader import Reader
+
+LISTED = 12  # lines of one kind
+ROWS = 4  # of a table, that have a command each
+# Pictures that a sweep made of what no record has, kept with it.
+OF_SWEEPS = ("{}_search.svg", "{}_search.png")
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """`show`: print the tables, too."""
+
+    show: bool
+
+
+def make_report(folder: Path, uri: str | None, experiment: str, settings: ReportSettings) -> str:
+    """Read the store, write what its runs make, and say what is missing.
+
+    Reads runs and writes tables/, figures/ and nothing else, so it may be made while a sweep is at
+    work, and by two commands at once.
+
+    Args:
+        folder: of results.
+        uri: of the store; None for sqlite in the folder.
+        experiment: its name in the store.
+        settings: of the report.
+
+    Returns:
+        The last line for the person.
+
+    Raises:
+        InputError: there is no such store, or no such experiment in it.
+    """
+    from bench.config import RESULT_VERSION
+    from bench.report.collect import collect
+    from bench.sweep.grids import command, read_grids, table_specs
+    from bench.tracking.reader import Reader
+    from bench.tracking.store import NothingRecorded, Store
+
+    try:
+        reader = Reader(Store(folder, uri, experiment, create=False))
+        holdings = reader.holdings()
+    except NothingRecorded as error:
+        return _nothing(str(error))
+    if not any((holdings.records, holdings.unreadable, holdings.unfinished, holdings.measurements)):
+        return _nothing(f"the experiment {experiment} has none")
+    specs = table_specs()
+    collected = collect(
+        holdings,
+        specs,
+        read_grids(holdings.records),
+        _published(specs),
+        command,
+        RESULT_VERSION,
+        reader.predictions,
+    )
+    paths = list(_write(collected, reader, folder, settings.show))
+    for line in told(collected):
+        print(printable(line))
+    return f"{_count(len(paths), 'file')} -> {', '.join(map(str, _folders(paths)))}"
+
+
+def _nothing(why: str) -> str:
+    return (
+        f"no runs to report on: {why}. Make some first: make reproduce-table2 (minutes), or "
+        "python bench/run.py method=hyplora; then make report"
+    )
+
+
+def _published(specs: Mapping[str, TableSpec]) -> dict[str, Published]:
+    from bench.errors import InputError
+    from bench.report import load_published
+
+    try:
+        return {s.published: load_published(s.published) for s in specs.values() if s.published}
+    except ValueError as error:
+        raise InputError(f"table: {error}") from error
+
+
+def _write(collected: Collected, reader: Reader, folder: Path, show: bool) -> Iterator[Path]:
+    """Write everything, and say of each table what it is; yields the paths."""
+    from bench.progress import Progress
+    from bench.report import print_table, write_table
+    from bench.report.page import write_page
+
+    with Progress("tables", total=len(collected.tables), unit="table") as progress:
+        for found in collected.tables:
+            if show:
+                print_table(found.table)
+                print()
+            yield from write_table(found.table, found.records, found.spec, folder)
+            if found.swept_by:
+                yield from _pictures(found, reader, folder / "figures")
+            progress.update(1)
+    for kind, write in _writers().items():
+        if kind in collected.measurements:
+            yield from write(collected.measurements[kind].content, folder)
+    yield write_page(collected, folder / "report")
+
+
+def _writers() -> dict[str, Callable[[Mapping[str, Any], Path], list[Path]]]:
+    """What writes the report of a measurement, by its kind in the store."""
+    from bench.report.efficiency import write_efficiency
+
+    return {"efficiency": write_efficiency}
+
+
+def _pictures(found: CollectedTable, reader: Reader, folder: Path) -> Iterator[Path]:
+    for pattern in OF_SWEEPS:
+        picture = reader.file(found.swept_by or "", pattern.format(found.table.name))
+        if picture is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / pattern.format(found.name)
+            write_bytes(path, picture)
+            yield path
+
+
+def told(collected: Collected) -> Iterator[str]:
+    """What a report is made of, what is missing and what was left out, line by line."""
+    states = ", ".join(f"{count} {state}" for state, count in collected.states.items() if count)
+    yield f"runs on record: {states}"
+    for found in collected.tables:
+        yield _headline(found)
+        yield from _lacking(found)
+    for kind, measured in collected.measurements.items():
+        yield f"{kind}: the measurement of run {measured.run_id}"
+    for sweep, why in collected.absent.items():
+        yield f"no table {sweep}: {why}; make reproduce-{sweep}"
+    yield from _listed([f"unfinished: {line}" for line in collected.unfinished])
+    out = [f"left out: {o.what}: {o.why}" if o.runs == 1 else
+           f"left out: {o.runs} {o.what}: {o.why}" for o in collected.left_out]  # fmt: skip
+    yield from _listed(out)
+
+
+def _headline(found: CollectedTable) -> str:
+    table = found.table
+    of = f" of {found.total}" if found.sweep else ""
+    return (
+        f"{found.name}: {table.title}, {len(found.records)}{of} runs in "
+        f"{_count(len(table.rows), 'row')}, {table.model}, {table.data}, {table.protocol}"
+    )
+
+
+def _lacking(found: CollectedTable) -> Iterator[str]:
+    """What a table lacks and the commands that make it: for each row, or for many rows one."""
+    from bench.report.collect import lacking
+
+    each = len(found.missing) <= ROWS
+    for one in found.missing[:LISTED]:
+        yield "; ".join([f"  missing: {lacking(one)}", *one.why])
+        if each:
+            yield f"    {one.command}"
+    if not each:
+        if len(found.missing) > LISTED:
+            yield f"  and {len(found.missing) - LISTED} rows more"
+        yield f"    {found.command}"
+
+
+def _listed(lines: Sequence[str]) -> Iterator[str]:
+    yield from lines[:LISTED]
+    if len(lines) > LISTED:
+        yield f"  and {len(lines) - LISTED} more"
+
+
+def _folders(paths: Iterable[Path]) -> list[Path]:
+    return list(dict.fromkeys(path.parent for path in paths))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

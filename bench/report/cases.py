@@ -1,0 +1,278 @@
+"""Case studies: what each row of a table wrote for one problem, side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import permutations
+from typing import Any
+
+from bench.errors import printable
+from bench.report.figures.subject import Subject
+from bench.report.records import Record
+from bench.report.rows import Row
+
+# The lines of a run's predictions.jsonl, by its run_id; empty where they are gone.
+Predictions = Callable[[str], Sequence[Mapping[str, Any]]]
+Problem = tuple[str, int]  # its set, and its index there
+
+AGAINST = "lora"  # what another method is laid beside first
+SHOWN = 240  # problems of a table
+CHARACTERS = 400_000  # of all texts of a table
+LONGEST = 1_200  # characters of one text
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one row wrote for a problem.
+
+    Attributes:
+        text: what the model wrote, its control characters written out.
+        said: the answer that was read from it; empty where none was found.
+        correct: whether that is right.
+        left_out: characters of the text that are not in `text`.
+        reason: why the model was not asked; else empty.
+    """
+
+    text: str
+    said: str
+    correct: bool
+    left_out: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One problem, and what each row wrote for it, in the order of `CaseStudies.rows`."""
+
+    task: str
+    index: int
+    question: str
+    gold: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class CaseStudies:
+    """The problems of a table that are shown, and the counts over all of them.
+
+    Attributes:
+        rows: labels of the rows with answers, of one run each.
+        seed: of those runs; None where nothing was trained.
+        sets: labels of the test sets, by key.
+        totals: by set, number of problems that all rows answered.
+        right: by set, for each row how many it answered correctly.
+        split: by set, how many the first index answered wrongly and the second correctly.
+        pair: the two rows that are laid side by side first, as indices.
+        cases: the problems shown, the pair's disagreements first.
+        notes: what was left out.
+    """
+
+    rows: tuple[str, ...]
+    seed: int | None
+    sets: Mapping[str, str]
+    totals: Mapping[str, int]
+    right: Mapping[str, tuple[int, ...]]
+    split: Mapping[str, tuple[tuple[int, ...], ...]]
+    pair: tuple[int, int]
+    cases: tuple[Case, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Number of problems that all rows answered."""
+        return sum(self.totals.values())
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """All of it as plain data, for the page's script."""
+        return asdict(self)
+
+
+def case_studies(
+    subject: Subject,
+    predictions: Predictions,
+    shown: int = SHOWN,
+    characters: int = CHARACTERS,
+) -> CaseStudies | None:
+    """Lay what the rows of a table wrote side by side, of one seed.
+
+    Args:
+        subject: a table and its runs.
+        predictions: reads what was written.
+        shown: at most so many problems.
+        characters: of their texts, at most about so many.
+
+    Returns:
+        None where fewer than two rows have answers to the same problems.
+    """
+    seed = _seed(subject)
+    chosen = [(row, run) for row, runs in subject.rows if (run := _run_of(runs, seed))]
+    read = [(row, {_key(line): line for line in predictions(run["run_id"])}) for row, run in chosen]
+    answered = [(row, lines) for row, lines in read if lines]
+    if len(answered) < 2:
+        return None
+    rows = [row for row, _ in answered]
+    lines = [found for _, found in answered]
+    labels = {column.key: column.label for column in subject.table.columns}
+    problems = sorted(set.intersection(*map(set, lines)), key=lambda p: (_place(labels, p), p[1]))
+    if not problems:
+        return None
+    verdicts = {p: tuple(bool(found[p]["correct"]) for found in lines) for p in problems}
+    pair = _pair(rows)
+    questions = {p: next((q for f in lines if (q := f[p].get("question"))), "") for p in problems}
+    cases: list[Case] = []
+    for problem in _worth_reading(verdicts, pair):
+        case = _case(problem, questions[problem], [found[problem] for found in lines])
+        characters -= len(case.question) + sum(len(answer.text) for answer in case.answers)
+        if cases and (characters < 0 or len(cases) == shown):
+            break
+        cases.append(case)
+    sets = {key: labels.get(key, key) for key in dict.fromkeys(task for task, _ in problems)}
+    return CaseStudies(
+        rows=tuple(row.label for row in rows),
+        seed=seed,
+        sets=sets,
+        totals=dict(Counter(task for task, _ in problems)),
+        right={key: _right(verdicts, key, len(rows)) for key in sets},
+        split={key: _split(verdicts, key, len(rows)) for key in sets},
+        pair=pair,
+        cases=tuple(cases),
+        notes=tuple(_notes(subject, rows, seed, len(problems), cases)),
+    )
+
+
+def _seed(subject: Subject) -> int | None:
+    """The seed that most rows have, the smallest of several."""
+    seeds = Counter(
+        run["seed"] for runs in subject.runs for run in runs if run.get("seed") is not None
+    )
+    return min(seeds, key=lambda seed: (-seeds[seed], seed)) if seeds else None
+
+
+def _run_of(runs: Iterable[Record], seed: int | None) -> Record | None:
+    """A row's run with this seed; its only run where nothing was trained."""
+    return next((run for run in runs if run.get("seed") in (seed, None)), None)
+
+
+def _key(line: Mapping[str, Any]) -> Problem:
+    return line["task"], line["index"]
+
+
+def _place(labels: Mapping[str, str], problem: Problem) -> int:
+    keys = list(labels)
+    return keys.index(problem[0]) if problem[0] in labels else len(keys)
+
+
+def _pair(rows: Sequence[Row]) -> tuple[int, int]:
+    """LoRA and HypLoRA where the table has them, else its first two rows."""
+    methods = [row.method for row in rows]
+    first = methods.index(AGAINST) if AGAINST in methods else 0
+    others = [i for i in range(len(rows)) if i != first]
+    second = min(others, key=lambda i: (methods[i] != "hyplora", "hyplora" not in methods[i], i))
+    return first, second
+
+
+def _worth_reading(
+    verdicts: Mapping[Problem, tuple[bool, ...]], pair: tuple[int, int]
+) -> Iterator[Problem]:
+    """All problems, those first that tell rows apart.
+
+    First what the pair disagrees on, in both directions by turns and of all sets by turns; then
+    what any other two rows disagree on, each two of them by turns; then the rest.
+    """
+    rows = len(next(iter(verdicts.values())))
+    pairs = [pair, pair[::-1]]
+    others = [two for two in permutations(range(rows), 2) if two not in pairs]
+
+    def disagreed(two: tuple[int, int]) -> Iterator[Problem]:
+        wrong, right = two
+        return _by_turns(
+            [
+                iter([p for p, found in verdicts.items() if p[0] == task and found[right]
+                      and not found[wrong]])
+                for task in dict.fromkeys(task for task, _ in verdicts)
+            ]
+        )  # fmt: skip
+
+    told: dict[Problem, None] = {}
+    for part in (pairs, others):
+        for problem in _by_turns([disagreed(two) for two in part]):
+            if problem not in told:
+                told[problem] = None
+                yield problem
+    yield from (problem for problem in verdicts if problem not in told)
+
+
+def _by_turns(queues: Sequence[Iterator[Problem]]) -> Iterator[Problem]:
+    """One of each in turn, until all are empty."""
+    open_ones = list(queues)
+    while open_ones:
+        left = []
+        for queue in open_ones:
+            for problem in queue:
+                yield problem
+                left.append(queue)
+                break
+        open_ones = left
+
+
+def _case(problem: Problem, question: str, lines: Sequence[Mapping[str, Any]]) -> Case:
+    task, index = problem
+    return Case(
+        task=task,
+        index=index,
+        question=printable(question[:LONGEST]) + ("…" if len(question) > LONGEST else ""),
+        gold=printable(str(lines[0]["answer"])),
+        answers=tuple(
+            Answer(
+                text=printable(line["text"].strip()[:LONGEST]),
+                said=_said(line["prediction"]),
+                correct=bool(line["correct"]),
+                left_out=max(0, len(line["text"].strip()) - LONGEST),
+                reason=line.get("reason") or "",
+            )
+            for line in lines
+        ),
+    )
+
+
+def _said(prediction: float | str | None) -> str:
+    if isinstance(prediction, float) and prediction.is_integer():
+        return str(int(prediction))
+    return "" if prediction is None else printable(str(prediction))
+
+
+def _right(verdicts: Mapping[Problem, tuple[bool, ...]], task: str, rows: int) -> tuple[int, ...]:
+    found = [right for (key, _), right in verdicts.items() if key == task]
+    return tuple(sum(right[row] for right in found) for row in range(rows))
+
+
+def _split(
+    verdicts: Mapping[Problem, tuple[bool, ...]], task: str, rows: int
+) -> tuple[tuple[int, ...], ...]:
+    found = [right for (key, _), right in verdicts.items() if key == task]
+    return tuple(
+        tuple(sum(right[second] and not right[first] for right in found) for second in range(rows))
+        for first in range(rows)
+    )
+
+
+def _notes(
+    subject: Subject, rows: Sequence[Row], seed: int | None, total: int, cases: Sequence[Case]
+) -> Iterator[str]:
+    if len(cases) < total:
+        yield (
+            f"{len(cases)} of the {total} problems are on this page: what the first two rows "
+            "disagree on, then what others do. The counts are of all problems."
+        )
+    labels = {row.label for row in rows}
+    without = [row.label for row in subject.table.rows if row.label not in labels]
+    if without:
+        of_seed = "" if seed is None else f" of seed {seed}"
+        yield f"Without answers{of_seed} on record: {', '.join(without)}."
+    if not any(case.question for case in cases):
+        yield (
+            "The runs do not say what was asked: they are of a version that did not write it down."
+        )

@@ -1,0 +1,172 @@
+"""The parts of a report's page, made of what was collected and held to a size."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.progress import Progress
+from bench.report.cases import CaseStudies, case_studies
+from bench.report.chart import Chart
+from bench.report.collected import Collected, CollectedTable, Missing
+from bench.report.efficiency import efficiency_document
+from bench.report.figures import charts
+from bench.report.figures import efficiency as efficiency_figure
+from bench.report.figures.subject import Subject
+from bench.report.layout import Document, Section, document
+from bench.report.page.cells import Grid, grid_of
+from bench.report.page.words import Sentence, findings
+
+# Characters, of a page of 5 MB: vega's scripts are 0.9 MB of it.
+FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
+LINES = 40  # of a list that may be of any length
+
+
+@dataclass(frozen=True)
+class GridPart:
+    """A section of a document: its heading, its table where it has one, its notes."""
+
+    heading: str
+    grid: Grid | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table, or a measurement, with all that belongs to it.
+
+    Attributes:
+        anchor: what a link to it ends in.
+        title: its heading.
+        note: what stands below that.
+        facts: what was compared.
+        words: what the comparisons found.
+        grids: the sections of its document.
+        charts: its figures.
+        cases: what was written for the same problems; None where that is not known.
+        missing: runs that are not there, and what makes them.
+        omitted: what there was no room for.
+    """
+
+    anchor: str
+    title: str
+    note: str
+    facts: Mapping[str, str]
+    words: tuple[Sentence, ...]
+    grids: tuple[GridPart, ...]
+    charts: tuple[Chart, ...] = ()
+    cases: CaseStudies | None = None
+    missing: tuple[str, ...] = ()
+    omitted: tuple[str, ...] = ()
+
+
+class _Room:
+    """What is left of a number of characters. Once something did not fit, nothing does."""
+
+    def __init__(self, characters: int) -> None:
+        self.left = characters
+
+    def take(self, size: int) -> bool:
+        self.left -= size
+        return self.left >= 0
+
+    def __bool__(self) -> bool:
+        return self.left > 0
+
+
+def parts_of(collected: Collected) -> tuple[list[Part], list[str]]:
+    """The parts in reading order, and the titles of the tables that there was no room for."""
+    figures, cases, tables = _Room(FIGURES), _Room(CASES), _Room(TABLES)
+    share = CASES // max(1, min(4, len(collected.tables)))  # so that the first takes not all
+    parts: list[Part] = []
+    others: list[str] = []
+    with Progress("page", len(collected.tables), "table") as progress:
+        for found in collected.tables:
+            text = document(found.table)
+            if tables.take(_size(text)):
+                parts.append(_table_part(found, text, collected, figures, cases, share))
+            else:
+                others.append(f"{found.table.title} ({found.name})")
+            progress.update(1)
+    if "efficiency" in collected.measurements:
+        report = collected.measurements["efficiency"].content
+        drawn = tuple(efficiency_figure.charts(report))
+        parts.append(_part("efficiency", efficiency_document(report), charts=drawn))
+    return parts, others
+
+
+def _table_part(
+    found: CollectedTable,
+    text: Document,
+    collected: Collected,
+    figures: _Room,
+    cases: _Room,
+    share: int,
+) -> Part:
+    drawn: tuple[Chart, ...] = ()
+    studies = None
+    omitted = []
+    if figures:
+        drawn = tuple(charts(found.table, found.records, found.spec))
+        if not figures.take(sum(len(json.dumps(chart.spec)) for chart in drawn)):
+            drawn = ()
+    if found.spec.figures and not figures:
+        omitted.append("figures with values on hover")
+    if cases:
+        subject = Subject.of(found.table, found.records, found.spec)
+        studies = case_studies(subject, collected.predictions, characters=share)
+        if studies and not cases.take(len(json.dumps(studies.data))):
+            studies = None
+    if not cases:
+        omitted.append("case studies")
+    return _part(
+        found.name,
+        text,
+        note=f"{len(found.records)} of {found.total} runs" if found.total else "",
+        words=tuple(findings(found.table)),
+        charts=drawn,
+        cases=studies,
+        missing=tuple(bounded(map(_missing, found.missing))),
+        omitted=tuple(omitted),
+    )
+
+
+def _part(name: str, text: Document, **rest: Any) -> Part:
+    given: dict[str, Any] = {"note": "", "words": ()} | rest
+    return Part(
+        anchor="table-" + re.sub(r"[^\w-]", "-", name),
+        title=text.title,
+        facts=text.facts,
+        grids=tuple(map(grid_part, text.sections)),
+        **given,
+    )
+
+
+def grid_part(section: Section) -> GridPart:
+    """A section as the page shows it."""
+    grid = grid_of(section) if section.rows else None
+    return GridPart(section.heading, grid, section.notes)
+
+
+def bounded(lines: Iterable[str], most: int = LINES) -> Iterator[str]:
+    """The first lines, and then how many more there are."""
+    all_lines: Sequence[str] = list(lines)
+    yield from all_lines[:most]
+    if len(all_lines) > most:
+        yield f"and {len(all_lines) - most:,} more"
+
+
+def _missing(missing: Missing) -> str:
+    seeds = f", seed {', '.join(map(str, missing.seeds))}" if missing.seeds else ""
+    why = f" ({'; '.join(missing.why)})" if missing.why else ""
+    return f"{missing.label}{seeds}{why}: {missing.command}"
+
+
+def _size(text: Document) -> int:
+    """About how many characters a document takes on the page."""
+    cells = sum(len(cell) + 30 for s in text.sections for row in s.rows for cell in row)
+    notes = sum(len(note) + 10 for s in text.sections for note in s.notes)
+    return cells + notes + sum(map(len, text.facts.values())) + 2000

@@ -1,0 +1,66 @@
+"""What a comparison found, as a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.report.figures.subject import Subject
+from bench.report.statistics.differences import BETTER, NOT_COMPARED, WORSE, PairedDifference
+from bench.report.table import Table
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What a comparison found, in three parts: `HypLoRA is` `worse` ` than LoRA: ...`."""
+
+    subject: str
+    verdict: str
+    rest: str
+
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        return f"{self.subject} {self.verdict}{self.rest}"
+
+    @property
+    def mark(self) -> str:
+        """`better` or `worse` where it claims that, else `open`."""
+        return self.verdict if self.verdict in (BETTER, WORSE) else "open"
+
+
+def findings(table: Table, family: str = "") -> Iterator[Sentence]:
+    """A sentence for each row against each reference, on what the table judges by.
+
+    Args:
+        table: with its comparisons.
+        family: what the methods' keys begin with; empty for all.
+    """
+    main = Subject(table, ()).main
+    for beside in table.beside:
+        for found in beside.on(main):
+            if found.method.startswith(family) and found.verdict != NOT_COMPARED:
+                yield sentence(found)
+
+
+def sentence(found: PairedDifference) -> Sentence:
+    """One comparison in words, with its interval and corrected p-value."""
+    facts = []
+    if found.low is not None and found.high is not None:
+        facts.append(f"95% interval {_signed(found.low)} to {_signed(found.high)}")
+    if found.p_holm is not None:
+        facts.append("p below 0.001" if found.p_holm < 0.001 else f"p {found.p_holm:.3f}")
+    if found.seeds:
+        facts.append(f"{len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}")
+    told = "" if found.difference is None else f": {_signed(found.difference)} points"
+    told += f" ({', '.join(facts)})" if facts else ""
+    if found.would_separate:
+        told += f"; {found.would_separate.rstrip('.')}"
+    told += "."
+    if found.verdict in (BETTER, WORSE):
+        return Sentence(f"{found.label} is", found.verdict, f" than {found.reference}{told}")
+    return Sentence(f"{found.label} and {found.reference} are", found.verdict, told)
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "−")
