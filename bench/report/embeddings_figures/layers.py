@@ -47,7 +47,7 @@ def layers(models: Sequence[Mapping[str, Any]]) -> Any:
         log_scale(axes[0], drawn)
         name_axis(axes[0], y=title)
     for axis in grid[-1]:
-        name_axis(axis, "block", axis.get_ylabel())
+        name_axis(axis, x="block")
     shared_legend(figure, grid[0][:1])
     tokens = models[0]["layers"][0]["tokens"]
     head(figure, f"What the layers are given, over {tokens:,} tokens of prompts; CV: sd / mean")
