@@ -97,6 +97,7 @@ def _write(collected: Collected, reader: Reader, folder: Path, show: bool) -> It
     """Write everything, and say of each table what it is; yields the paths."""
     from bench.progress import Progress
     from bench.report import print_table, write_table
+    from bench.report.page import write_page
 
     with Progress("tables", total=len(collected.tables), unit="table") as progress:
         for found in collected.tables:
@@ -110,6 +111,7 @@ def _write(collected: Collected, reader: Reader, folder: Path, show: bool) -> It
     for kind, write in _writers().items():
         if kind in collected.measurements:
             yield from write(collected.measurements[kind].content, folder)
+    yield write_page(collected, folder / "report")
 
 
 def _writers() -> dict[str, Callable[[Mapping[str, Any], Path], list[Path]]]:

@@ -131,7 +131,7 @@ def _radial(norms: Floats) -> tuple[float, float]:
     return (centre, scale) if centre > 0 else (0.0, FARTHEST / large)
 
 
-def _cosines(vectors: Floats, norms: Floats) -> Floats:
+def _cosines(vectors: Floats, norms: Floats) -> NDArray[Any]:
     """Cosines of all pairs, (n, n); a vector of zeros is related to none."""
     units = vectors / np.where(norms > 0, norms, 1.0)[:, None]
     return np.clip(units @ units.T, -1.0, 1.0)
@@ -144,7 +144,7 @@ def _angles(distances: Floats) -> Floats:
 
     n = len(distances)
     if n < 3:
-        return np.arange(n) * math.pi
+        return np.linspace(0, math.pi, n)
     tree = linkage(
         squareform(distances, checks=False), "average", optimal_ordering=n <= MOST_ORDERED
     )
@@ -232,7 +232,8 @@ def _rings(norms: Floats, centre: float, scale: float) -> list[dict[str, float]]
     """Round norms between the smallest and the largest, and their radius in the disk."""
     from matplotlib.ticker import MaxNLocator
 
-    ticks = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(norms.min(), norms.max())
+    locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+    ticks = np.asarray(locator.tick_values(norms.min(), norms.max()))
     inside = ticks[(ticks > centre) & (norms.min() <= ticks) & (ticks <= norms.max())]
     places = _in_disk(_on_hyperboloid(scale * (inside - centre), np.zeros(len(inside))))
     return [

@@ -87,9 +87,11 @@ def tidy(axis: Axes, title: str = "") -> None:
 
 
 def name_axis(axis: Axes, x: str = "", y: str = "") -> None:
-    """Say what the axes are of, with units."""
-    axis.set_xlabel(x, fontsize=SMALL)
-    axis.set_ylabel(y, fontsize=SMALL)
+    """Say what the axes are of, with units; an axis without a name keeps what it has."""
+    if x:
+        axis.set_xlabel(x, fontsize=SMALL)
+    if y:
+        axis.set_ylabel(y, fontsize=SMALL)
 
 
 def head(figure: Figure, text: str) -> None:
@@ -115,10 +117,10 @@ def log_scale(axis: Axes, values: list[float], which: str = "y") -> None:
     if not positive:
         return
     axis.set(**{f"{which}scale": "log"})
+    scale = axis.yaxis if which == "y" else axis.xaxis
+    scale.set_minor_locator(NullLocator())
     if max(positive) < 100 * min(positive):
-        scale = axis.yaxis if which == "y" else axis.xaxis
         scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        scale.set_minor_locator(NullLocator())
         scale.set_major_formatter("{x:,g}")
 
 
@@ -128,6 +130,9 @@ def save(figure: Any, folder: Path, name: str) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    if figure.get_layout_engine() is not None:  # once for both: it is what takes the time
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine("none")
     with matplotlib.rc_context({"svg.hashsalt": name}):
         for path in paths:
             metadata = {"Date": None} if path.suffix == ".svg" else None

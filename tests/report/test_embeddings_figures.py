@@ -98,15 +98,15 @@ def test_a_set_without_a_fit_shows_its_counts_alone(study):
 
 
 def test_every_matrix_and_way_of_counting_has_a_panel(made_study):
-    def titles(report):
-        return [axis.get_title().split(" (")[0].split("\n")[0] for axis in norms(report).axes]
+    def roles(report):
+        return [axis.get_ylabel() for axis in norms(report).axes]
 
     untied = made_study(tied=False)
-    assert titles(untied) == ["input embedding"] * 2 + ["output embedding"] * 2
+    assert roles(untied) == ["norm: input embedding"] * 2 + ["norm: output embedding"] * 2
     for token in untied["tokens"]:
         token["pretraining"] = None
-    assert titles(untied) == ["input embedding", "output embedding"]
-    assert titles(made_study(tied=True)) == ["input embedding"] * 2
+    assert roles(untied) == ["norm: input embedding", "norm: output embedding"]
+    assert roles(made_study(tied=True)) == ["norm: input, and output embedding"] * 2
 
 
 def test_the_title_has_rho_and_the_groups_words_stand_at_their_counts(study):
@@ -137,7 +137,7 @@ def test_prompts_stand_at_their_median_beside_spaces(study):
 def test_only_what_was_measured_has_a_panel(study):
     rows = [r for r in study["prompts"] if (r["metric"], r["base_point"]) == ("cosine", "all")]
     (axis,) = prompts(rows, []).axes
-    assert axis.get_title() == "cosine distance, from every token, the worst"
+    assert axis.get_title() == "cosine, base point: the worst"
 
 
 def test_runs_of_a_method_are_drawn_together(study):

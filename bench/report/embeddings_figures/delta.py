@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,8 @@ from bench.report.style import STYLES, TEXT, WIDE, head, name_axis, new_figure, 
 
 Rows = Sequence[Mapping[str, Any]]
 
-METRICS = {"euclidean": "Euclidean distance", "cosine": "cosine distance"}
-BASE_POINTS = {"first": "from the first token", "all": "from every token, the worst"}
+METRICS = {"euclidean": "Euclidean", "cosine": "cosine"}
+BASE_POINTS = {"first": "base point: the first token", "all": "base point: the worst"}
 GAUSSIAN = "control: Gaussian vectors, same norms"
 PROMPTS = {
     "embeddings": "the tokens' embeddings",
@@ -22,6 +23,7 @@ PROMPTS = {
 CONTROLS = {"gaussian": GAUSSIAN, "shuffled": "control: states of other prompts"}
 AXIS = "2 δ / diameter"
 MARKS = "median, middle half and middle 95% of prompts"
+LETTERS = 18  # of a line of a name
 LINES = ("-", "--", "-.", ":")
 
 
@@ -132,5 +134,6 @@ def _spread(
 
 
 def _name_rows(axis: Any, names: Sequence[str]) -> None:
-    axis.set_yticks(range(len(names)), names)
+    wrapped = ["\n".join(textwrap.wrap(name, LETTERS)) for name in names]
+    axis.set_yticks(range(len(names)), wrapped)
     axis.set_ylim(len(names) - 0.5, -0.5)

@@ -29,9 +29,9 @@ def frequency(rows: Sequence[Mapping[str, Any]]) -> Any:
         axis.remove()
     for axis in axes.flat[max(0, len(rows) - across) : len(rows)]:
         axis.tick_params(labelbottom=True)
-        name_axis(axis, "occurrences k of a token", axis.get_ylabel())
+        name_axis(axis, x="occurrences k of a token")
     for axis in axes[:, 0]:
-        name_axis(axis, axis.get_xlabel(), "share of types with ≥ k")
+        name_axis(axis, y="share of types with ≥ k")
     head(figure, "Token frequencies; γ of the fitted power law with its 95% interval")
     shared_legend(figure, axes.flat[: len(rows)])
     return figure

@@ -8,6 +8,7 @@ from typing import Any
 from bench.report.embeddings_figures.legend import shared_legend
 from bench.report.style import WIDE, head, log_scale, method_styles, name_axis, new_figure, tidy
 
+MARKED = 8  # points of a line that have a marker, about
 MARKERS = "svP^<>Xo"
 Layer = Mapping[str, Any]
 Value = Callable[[Layer], float | None]
@@ -25,6 +26,8 @@ def layers(models: Sequence[Mapping[str, Any]]) -> Any:
     quantities = dict(_quantities(models))
     figure = new_figure(WIDE, 1.0 + 1.25 * len(quantities))
     grid = figure.subplots(len(quantities), len(kinds), sharex=True, sharey="row", squeeze=False)
+    blocks = 1 + max(layer["block"] for model in models for layer in model["layers"])
+    marks = {"markersize": 3, "markevery": max(1, blocks // MARKED), "linewidth": 0.8}
     styles = dict(zip((m["model"] for m in models), _styles(models), strict=True))
     for axis, modules in zip(grid[0], kinds, strict=True):
         tidy(axis, "\n".join(modules))
@@ -33,7 +36,7 @@ def layers(models: Sequence[Mapping[str, Any]]) -> Any:
         for axis, modules in zip(axes, kinds, strict=True):
             for model in models:
                 colour, marker = styles[model["model"]]
-                look = {"color": colour, "marker": marker, "markersize": 3, "linewidth": 0.8}
+                look = {"color": colour, "marker": marker, **marks}
                 points = _points(model["layers"], modules, filled)
                 axis.plot(*points, **look, label=model["model"])
                 others = _points(model["layers"], modules, hollow) if hollow else ((), ())
@@ -44,7 +47,7 @@ def layers(models: Sequence[Mapping[str, Any]]) -> Any:
         log_scale(axes[0], drawn)
         name_axis(axes[0], y=title)
     for axis in grid[-1]:
-        name_axis(axis, "block", axis.get_ylabel())
+        name_axis(axis, x="block")
     shared_legend(figure, grid[0][:1])
     tokens = models[0]["layers"][0]["tokens"]
     head(figure, f"What the layers are given, over {tokens:,} tokens of prompts; CV: sd / mean")

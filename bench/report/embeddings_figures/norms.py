@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.embeddings_figures.legend import shared_legend
-from bench.report.style import TEXT, WIDE, head, name_axis, new_figure, style_of, tidy
+from bench.report.style import WIDE, head, name_axis, new_figure, style_of, tidy
 
 MANY = 2000  # points, from which an SVG holds them as a picture
 COUNTED = {"texts": "counted in the texts", "pretraining": "counted in the pretraining text"}
@@ -32,18 +32,14 @@ def norms(report: Mapping[str, Any]) -> Any:
     ]
     if not shown:
         return None
-    across = len({counted for _, counted in shown})
+    across = min(2, len(shown))
     down = math.ceil(len(shown) / across)
     figure = new_figure(WIDE, 1.0 + 2.5 * down)
-    axes = figure.subplots(down, across, squeeze=False, sharex="col", sharey="row")
-    for axis, (role, counted) in zip(axes.flat, shown, strict=True):
+    axes = figure.subplots(down, across, squeeze=False).flat
+    for axis, (role, counted) in zip(axes, shown, strict=True):
         _scatter(axis, report, role, counted)
-    for row in axes:
-        name_axis(row[0], row[0].get_xlabel(), "norm of the embedding")
-    for axis, (_, counted) in zip(axes[-1], shown, strict=False):
-        name_axis(axis, f"occurrences of a token, {COUNTED[counted]}", axis.get_ylabel())
+    shared_legend(figure, figure.axes)
     head(figure, f"Norm against frequency: {report['model']['name']}")
-    shared_legend(figure, axes.flat)
     return figure
 
 
@@ -98,14 +94,14 @@ def _scatter(axis: Any, report: Mapping[str, Any], role: str, counted: str) -> N
                 mew=0.4,
                 label=f"{group['group']}: {_named(group)}",
             )
-    tied = " (the output reads with it, too)" if report["model"]["tied"] else ""
     of_all = [
         one
         for one in report["norms"]["correlations"]
         if _is(one, role, counted) and one["tokens_of"] == "all"
     ]
-    tidy(axis)
-    axis.set_title(f"{role} embedding{tied}\n{_rho(of_all)}", fontsize=TEXT)
+    tidy(axis, _rho(of_all))
+    tied = ", and output" if report["model"]["tied"] else ""
+    name_axis(axis, f"occurrences of a token, {COUNTED[counted]}", f"norm: {role}{tied} embedding")
 
 
 def _is(row: Mapping[str, Any], role: str, counted: str) -> bool:
@@ -139,17 +135,16 @@ def correlations(rows: Sequence[Mapping[str, Any]]) -> Any:
         for row in (row for row in rows if row["counted"] == way):
             number = kinds.index(row["tokens_of"])
             colour, marker = style_of(number)
-            place = lines.index((row["role"], row["centred"]))
-            place += 0.5 * ((number + 0.5) / len(kinds) - 0.5)
+            shift = 0.5 * ((number + 0.5) / len(kinds) - 0.5)
+            place = lines.index((row["role"], row["centred"])) + shift
             axis.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.2)
             axis.plot(
                 row["rho"], place, marker, color=colour, markersize=4, label=TOKENS[kinds[number]]
             )
         axis.axvline(0, color="black", linewidth=0.8)
-        tidy(axis)
-        axis.set_title(COUNTED[way], fontsize=TEXT)
+        tidy(axis, COUNTED[way])
         name_axis(axis, "Spearman's ρ")
-    names = [f"{role}{', less the mean one' if centred else ''}" for role, centred in lines]
+    names = [f"{role}{', less the mean' if centred else ''}" for role, centred in lines]
     axes[0].set_yticks(range(len(lines)), names)
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
     shared_legend(figure, axes)

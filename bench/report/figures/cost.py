@@ -116,7 +116,7 @@ def picture(subject: Subject) -> Any:
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         tidy(axis)
         name_axis(axis, x=measure)
-    name_axis(axes[0], x=next(iter(found)), y=f"{subject.sets[subject.main]}, %")
+    name_axis(axes[0], y=f"{subject.sets[subject.main]}, %")
     legend_below(figure, list(handles.values()), list(handles))
     cells = [point.cell for points in found.values() for point in points]
     whiskers = interval_note("a line up", cells)

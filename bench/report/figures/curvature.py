@@ -60,7 +60,7 @@ def picture(subject: Subject) -> Any:
         axis.minorticks_off()
         tidy(axis, label)
         name_axis(axis, x="K")
-    name_axis(axes[0], x="K", y="accuracy, %")
+    name_axis(axes[0], y="accuracy, %")
     if len(found) > 1:
         legend_below(figure, *axes[0].get_legend_handles_labels())
     cells = [row.cells.get(key) for rows in found.values() for row in rows for key in sets]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bench.report.chart import ROW, Chart, chart_of, choice, values
@@ -18,7 +19,7 @@ OPEN_MARK = (OPEN_COLOUR, "o")
 
 def picture(subject: Subject) -> Any:
     """A row of panels for each reference method, a panel a set."""
-    beside = [found for found in subject.table.beside if found.differences]
+    beside = _beside(subject)
     if not beside:
         return None
     sets = _sets(subject, beside)
@@ -48,12 +49,12 @@ def picture(subject: Subject) -> Any:
             names = [row.label for row in rows] if axis is axes[0] else []
             axis.set_yticks(range(len(names)), names)
             axis.grid(axis="y", visible=False)
-            name_axis(axis, x=f"less {found.differences[0].reference}")
+            name_axis(axis, x=f"points from {found.differences[0].reference}")
     handles, labels = _legend()
     legend_below(figure, handles, labels, columns=4)
     head(
         figure,
-        f"{subject.table.title}: paired differences in points, with 95% intervals of each alone",
+        f"{subject.table.title}: paired differences, with the 95% interval of each alone",
     )
     return figure
 
@@ -63,9 +64,7 @@ def charts(subject: Subject) -> list[Chart]:
     import altair as alt
 
     made = []
-    for found in subject.table.beside:
-        if not found.differences:
-            continue
+    for found in _beside(subject):
         sets = _sets(subject, [found])
         facts = [
             {
@@ -83,8 +82,6 @@ def charts(subject: Subject) -> list[Chart]:
             for row in found.differences
             if row.difference is not None and row.key in sets
         ]
-        if not facts:
-            continue
         order = list(dict.fromkeys(row.label for row in found.differences))
         verdicts = [verdict for verdict in VERDICTS if any(f["verdict"] == verdict for f in facts)]
         colours = [MARKS.get(verdict, OPEN_MARK)[0] for verdict in verdicts]
@@ -122,6 +119,17 @@ def charts(subject: Subject) -> list[Chart]:
             )
         )
     return made
+
+
+def _beside(subject: Subject) -> list[BesideReference]:
+    """The comparisons, less rows that train nothing: so far off that the others look alike."""
+    trained = {row.label for row in subject.table.rows if row.trainable}
+    found = []
+    for beside in subject.table.beside:
+        kept = tuple(row for row in beside.differences if row.label in trained)
+        if any(row.difference is not None for row in kept):
+            found.append(replace(beside, differences=kept))
+    return found
 
 
 def _sets(subject: Subject, beside: list[BesideReference]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from bench.report.figures import charts
 from bench.report.figures import efficiency as efficiency_figure
 from bench.report.figures.subject import Subject
 from bench.report.layout import Document, Section, document
-from bench.report.page.grid import Grid, grid_of
+from bench.report.page.cells import Grid, grid_of
 from bench.report.page.words import Sentence, findings
 
 # Characters, of a page of 5 MB: vega's scripts are 0.9 MB of it.

@@ -15,7 +15,7 @@ def visible(text):
 
 def test_it_says_what_was_found_what_is_missing_and_where_it_comes_from(collected, tmp_path):
     given = collected(
-        absent={"commonsense": "no run; make reproduce-commonsense"},
+        absent={"commonsense": "no runs"},
         left_out=(LeftOut("7 runs of r=4", 7, "no sweep file asks for them"),),
         unfinished=("hyplora seed 2: FAILED, out of memory",),
     )
@@ -24,7 +24,7 @@ def test_it_says_what_was_found_what_is_missing_and_where_it_comes_from(collecte
         'HypLoRA is <b class="worse">worse</b> than LoRA: −2.0 points',
         "6 of 9 runs",
         "DoRA, seed 0, 2 (failed: disk full): make reproduce-toy",
-        "no run; make reproduce-commonsense",
+        "no runs: make reproduce-commonsense",
         "7 runs of r=4: no sweep file asks for them",
         "hyplora seed 2: FAILED, out of memory",
         "6 finished, 1 failed",
