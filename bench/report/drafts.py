@@ -50,11 +50,9 @@ class Draft:
         return {record["identity"] for record in self.records}
 
     @property
-    def done(self) -> int:
-        """How many of the grid's runs are there."""
-        if self.grid is None:
-            return len(self.records)
-        return self.grid.total - sum(max(1, len(seeds)) for _, seeds in self.missing())
+    def lacks(self) -> int:
+        """How many of the grid's runs are not there."""
+        return sum(max(1, len(seeds)) for _, seeds in self.missing())
 
     def missing(self) -> list[tuple[int, tuple[int, ...]]]:
         """The number of each row of the grid that lacks runs, and the seeds that it lacks."""
