@@ -51,7 +51,7 @@ def sentence(found: PairedDifference) -> Sentence:
     if found.p_holm is not None:
         facts.append("p below 0.001" if found.p_holm < 0.001 else f"p {found.p_holm:.3f}")
     if found.seeds:
-        facts.append(f"{len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}")
+        facts.append(f"of {len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}")
     told = "" if found.difference is None else f": {_signed(found.difference)} points"
     told += f" ({', '.join(facts)})" if facts else ""
     if found.would_separate:
