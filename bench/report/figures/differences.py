@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.report.chart import ROW, Chart, chart_of, choice, values
 from bench.report.figures.subject import INTERVAL, Subject
+from bench.report.names import method_label
 from bench.report.statistics.differences import (
     BETTER,
     VERDICTS,
@@ -55,7 +56,7 @@ def picture(subject: Subject) -> Any:
             names = [row.label for row in rows] if axis is axes[0] else []
             axis.set_yticks(range(len(names)), names)
             axis.grid(axis="y", visible=False)
-            name_axis(axis, x=f"points from {found.differences[0].reference}")
+            name_axis(axis, x=f"points from {method_label(found.method)}")
     handles, labels = _legend()
     legend_below(figure, handles, labels, columns=4)
     head(
@@ -91,7 +92,7 @@ def charts(subject: Subject) -> list[Chart]:
         told = ("row", "set", "verdict", "difference", INTERVAL, "p", "p, corrected", "seeds")
         tell = [alt.Tooltip(f"{name}:N") for name in (*told, "would separate")]
         base = alt.Chart(values(facts)).transform_filter("datum.set == wanted")
-        title = f"difference to {found.differences[0].reference}, points"
+        title = f"difference to {method_label(found.method)}, points"
         zero = alt.Chart(values([{"zero": 0}])).mark_rule(strokeDash=[3, 3]).encode(x="zero:Q")
         lines = base.mark_rule(size=2).encode(
             y=y,

@@ -55,7 +55,8 @@ def sentence(found: PairedDifference) -> Sentence:
     told = "" if found.difference is None else f": {_signed(found.difference)} points"
     told += f" ({', '.join(facts)})" if facts else ""
     if found.would_separate:
-        told += f"; {found.would_separate.rstrip('.')}"
+        takes = "" if found.would_separate.startswith("no ") else "to separate that takes "
+        told += f"; {takes}{found.would_separate}"
     told += "."
     if found.verdict in (BETTER, WORSE):
         return Sentence(f"{found.label} is", found.verdict, f" than {found.reference}{told}")

@@ -20,8 +20,8 @@ def test_a_claim_has_its_interval_and_what_it_goes_by():
 
 
 def test_no_claim_says_what_it_would_take():
-    found = told("not separated", would_separate="9 seeds would separate it.", seeds=(0, 1, 2))
-    assert found.text.endswith("of 3 seeds); 9 seeds would separate it.")
+    found = told("not separated", would_separate="about 9 seeds", seeds=(0, 1, 2))
+    assert found.text.endswith("of 3 seeds); to separate that takes about 9 seeds.")
     assert found.text.startswith("HypLoRA and LoRA are not separated: −2.4 points (")
 
 
