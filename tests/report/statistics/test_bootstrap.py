@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.report.statistics.bootstrap import drawn_items, interval
+from bench.report.statistics.bootstrap import drawn_items, drawn_patterns, interval
 from bench.report.statistics.simulate import covered
 from bench.report.statistics.world import World
 
@@ -21,11 +21,12 @@ def test_one_seed_is_scipy_s_bootstrap_over_items():
     assert interval([outcomes]) == pytest.approx(tuple(expected), abs=0.006)
 
 
-def test_draws_have_the_mean_and_the_variance_of_a_mean_of_items():
+@pytest.mark.parametrize("draw", [drawn_items, drawn_patterns])
+def test_draws_have_the_mean_and_the_covariance_of_means_of_items(draw):
     outcomes = drawn(seeds=2, items=150)
-    means = drawn_items(outcomes, 20_000, np.random.default_rng(0))
+    means = draw(outcomes, 20_000, np.random.default_rng(0))
     assert means.mean(axis=0) == pytest.approx(outcomes.mean(axis=1), abs=0.001)
-    assert means.var(axis=0) == pytest.approx(outcomes.var(axis=1) / 150, rel=0.05)
+    assert np.cov(means.T) == pytest.approx(np.cov(outcomes, bias=True) / 150, rel=0.05)
 
 
 def test_runs_of_one_draw_share_their_items():
