@@ -14,6 +14,8 @@ from bench.report.escape import in_csv, in_markdown, markdown_line
 from bench.report.latex import latex
 from bench.report.layout import Document, Section, document, tail
 from bench.report.names import key_of
+from bench.report.rows import Row
+from bench.report.statistics import BesideReference, PairedDifference
 from bench.report.table import Table
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 CSV_HEADER = (
     "row", "method", "curvature", "set", "mean", "sd", "seeds", "n", "published", "difference",
+    "low", "high",
 )  # fmt: skip
+# For each reference of the table: `vs_lora_difference`, ...
+CSV_BESIDE = ("difference", "low", "high", "p", "p_holm", "verdict")
 
 
 def write(table: Table, folder: Path | str) -> list[Path]:
@@ -76,11 +81,13 @@ def to_csv(table: Table) -> str:
 
     `micro` and `macro` stand among the sets. An empty field means: no such figure. Chance and
     majority class are rows without a method, over no seeds. Where the paper prints a method twice,
-    `published` is the run of its authors, not the one they cite.
+    `published` is the run of its authors, not the one they cite. `low` and `high` are the mean's
+    95% interval; `vs_lora_...` the row less LoRA, with its interval and verdict.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
+    heads = (f"vs_{found.method}_{name}" for found in table.beside for name in CSV_BESIDE)
+    writer.writerow((*CSV_HEADER, *heads))
 
     def add(*fields: object) -> None:
         writer.writerow(map(in_csv, fields))
@@ -94,12 +101,24 @@ def to_csv(table: Table) -> str:
             paper = papers.get(key_of(key))
             figures = (cell.mean, cell.sd, cell.seeds, cell.n)
             published = (paper.paper, paper.difference) if paper else (None, None)
-            add(row.label, row.method, row.curvature, key, *figures, *published)
+            verdicts = (
+                getattr(_on(found, row, key), name, None)
+                for found in table.beside
+                for name in CSV_BESIDE
+            )
+            who = (row.label, row.method, row.curvature, key)
+            add(*who, *figures, *published, cell.low, cell.high, *verdicts)
     for guess in table.guesses:
         for key, cell in guess.cells.items():
             figures = (cell.mean, cell.sd, cell.seeds, cell.n)
-            add(guess.label, None, None, key, *figures, None, None)
+            empty = [None] * (4 + len(CSV_BESIDE) * len(table.beside))
+            add(guess.label, None, None, key, *figures, *empty)
     return out.getvalue()
+
+
+def _on(found: BesideReference, row: Row, key: str) -> PairedDifference | None:
+    """The comparison of a row on a benchmark or average; None where there is none."""
+    return next((x for x in found.on(key) if x.label == row.label), None)
 
 
 def to_json(table: Table) -> str:

@@ -106,6 +106,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         dirty=sum(bool((run.get("git") or {}).get("dirty")) for run in runs),
         notes=(
             *spec.remarks,
+            *_verdictless(rows, differences, spec),
             *_notes(rows, columns, spec.metric),
             *curvature_notes(groups, labels),
             *guess_notes(guessed, columns),
@@ -142,6 +143,19 @@ def row_labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]
         curvature = first.get("curvature") if several else None
         labels.append(method_label(first["method"], curvature, details))
     return labels
+
+
+def _verdictless(
+    rows: Sequence[Row], differences: Sequence[BesideReference], spec: TableSpec
+) -> list[str]:
+    """Why a table that could have verdicts has none."""
+    trained = [row for row in rows if row.method != "none"]
+    if differences or len(trained) < 2 or spec.metric != "accuracy":
+        return []
+    return [
+        "No verdicts: there is no LoRA (method=lora) to set the rows against, nor a row with K=1 "
+        "of a method with several K."
+    ]
 
 
 def _notes(rows: Sequence[Row], columns: Sequence[Column], metric: str) -> list[str]:

@@ -30,6 +30,7 @@ from bench.report.statistics.differences import (
 from bench.report.statistics.holm import holm
 from bench.report.statistics.outcomes import OTHER_ROWS, Outcomes
 from bench.report.statistics.planning import Design, would_separate
+from bench.report.statistics.wording import beside_notes
 
 USUAL_K = 1.0
 Find = Callable[[Row], Row | None]
@@ -60,10 +61,17 @@ def beside(
         if pairs:
             made.append((method, heading, pairs))
     corrected = _corrected([pair for _, _, pairs in made for pair in pairs])
-    return tuple(
-        BesideReference(method, heading, tuple(corrected[id(found)] for found, _ in pairs))
-        for method, heading, pairs in made
+    averages, singles = (
+        sum(found.p is not None and (found.key == "micro") is micro for found in corrected.values())
+        for micro in (True, False)
     )
+    sections = []
+    for method, heading, pairs in made:
+        differences = tuple(corrected[id(found)] for found, _ in pairs)
+        reference = heading.removeprefix("Beside ")
+        notes = beside_notes(differences, reference, averages, singles)
+        sections.append(BesideReference(method, heading, differences, notes))
+    return tuple(sections)
 
 
 def _keys(columns: Sequence[Column]) -> list[str]:
@@ -136,21 +144,22 @@ def _compare(
     seeds = tuple(s for s in ours.seeds if s is not None and s in theirs.seeds)
     if not seeds:
         return replace(empty, verdict=FEW_SEEDS, why="no seed in common"), None
-    test = crossed_test(
-        [ours.of(benchmark, seeds) for benchmark in weights],
-        [theirs.of(benchmark, seeds) for benchmark in weights],
-        list(weights.values()),
+    one, other = ([found.of(benchmark, seeds) for benchmark in weights] for found in (ours, theirs))
+    difference = sum(
+        weight * float(a.mean() - b.mean())
+        for weight, a, b in zip(weights.values(), one, other, strict=True)
     )
     compared = replace(
         empty,
         verdict=OPEN,
-        difference=100 * float(test.difference),
+        difference=100 * difference,
         seeds=seeds,
-        n=sum(ours.sets[benchmark].shape[1] for benchmark in weights),
+        n=sum(values.shape[1] for values in one),
     )
     if len(seeds) < LEAST_SEEDS:
         few = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} in common, at least 3 are needed"
         return replace(compared, verdict=FEW_SEEDS, why=few), None
+    test = crossed_test(one, other, list(weights.values()))
     low, high = test.interval()
     beyond = max(float(test.runs - test.run_residual), 0.0) * len(seeds)
     return replace(

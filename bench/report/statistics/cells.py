@@ -8,7 +8,13 @@ import numpy as np
 
 from bench.report.names import key_of
 from bench.report.rows import AVERAGES, Cell, Column, Row
-from bench.report.statistics.bootstrap import DRAWS, drawn_items, interval_of
+from bench.report.statistics.bootstrap import (
+    DRAWS,
+    drawn_items,
+    drawn_patterns,
+    has_few_patterns,
+    interval_of,
+)
 from bench.report.statistics.outcomes import Outcomes
 from bench.report.statistics.variance import Array
 
@@ -40,8 +46,8 @@ def with_intervals(
 ) -> tuple[Row, ...]:
     """The rows with the 95% interval of each cell whose outcomes are known, in percent.
 
-    What is drawn follows from the benchmark and its size alone, so that a row has the same intervals
-    in every table and whatever rows stand beside it.
+    What is drawn follows from the benchmark and its size alone, so that a row has the same
+    intervals in every table and whatever rows stand beside it.
 
     Args:
         rows: Of a table.
@@ -81,18 +87,24 @@ def _with_interval(
 
 
 def _drawn(columns: Sequence[Column], outcomes: Sequence[Outcomes]) -> list[dict[str, Array]]:
-    """For each row its drawn means by benchmark; rows that were asked the same share the draws."""
+    """For each row its drawn means by benchmark; rows of one size share the draws of items."""
     drawn: list[dict[str, Array]] = [{} for _ in outcomes]
     for column in columns:
-        alike: dict[int, list[int]] = {}
+        # Benchmarks of one size have items of their own, and so draws of their own.
+        seed = [SEED, crc32(key_of(column.key).encode())]
+        together: dict[int, list[int]] = {}
         for index, found in enumerate(outcomes):
-            if column.key in found.sets:
-                alike.setdefault(found.sets[column.key].shape[1], []).append(index)
-        for members in alike.values():
+            values = found.sets.get(column.key)
+            if values is None:
+                continue
+            if has_few_patterns(values):
+                generator = np.random.default_rng(seed)
+                drawn[index][column.key] = drawn_patterns(values, DRAWS, generator)
+            else:
+                together.setdefault(values.shape[1], []).append(index)
+        for members in together.values():
             stacked = np.concatenate([outcomes[index].sets[column.key] for index in members])
-            # Benchmarks of one size have items of their own, and so draws of their own.
-            generator = np.random.default_rng([SEED, crc32(key_of(column.key).encode())])
-            means = drawn_items(stacked, DRAWS, generator)
+            means = drawn_items(stacked, DRAWS, np.random.default_rng(seed))
             ends = np.cumsum([len(outcomes[index].seeds) for index in members])
             for index, part in zip(members, np.split(means, ends[:-1], axis=1), strict=True):
                 drawn[index][column.key] = part

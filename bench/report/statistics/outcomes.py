@@ -51,8 +51,8 @@ def outcomes_of(runs: Sequence[Record], keys: Iterable[str]) -> Outcomes:
     tests = {(run.get("hashes") or {}).get("tests") for run in runs}
     scored = {key: [_score(run, key) for run in runs] for key in keys}
     whole = {key: scores for key, scores in scored.items() if all(scores)}
-    kept = {key: [score.get("outcomes") for score in scores] for key, scores in whole.items()}
-    if not kept or any(not found for texts in kept.values() for found in texts):
+    kept = {key: [str(s.get("outcomes") or "") for s in scores] for key, scores in whole.items()}
+    if not kept or not all(text for texts in kept.values() for text in texts):
         return Outcomes(seeds, why=NOT_KEPT)
     sizes = {key: {len(text) for text in texts} for key, texts in kept.items()}
     if len(tests) > 1 or None in tests or any(len(found) > 1 for found in sizes.values()):

@@ -1,5 +1,6 @@
 """How many seeds or items would separate a difference that the test could not."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, sqrt
 
@@ -111,7 +112,7 @@ def would_separate(design: Design) -> str:
     return f"more than {MOST_SEEDS:,} seeds, and more items"
 
 
-def _least(power, low: int, high: int) -> int | None:  # type: ignore[no-untyped-def]
+def _least(power: Callable[[int], float], low: int, high: int) -> int | None:
     """The least whole number from `low` to `high` with enough power, which rises with it."""
     if power(high) < POWER:
         return None

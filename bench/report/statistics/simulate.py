@@ -1,7 +1,7 @@
 """How often the tables' verdicts and intervals are right, by simulation.
 
     python -m bench.report.statistics.simulate                          # about a minute
-    python -m bench.report.statistics.simulate --comparisons 20000      # the documented rates
+    python -m bench.report.statistics.simulate --comparisons 10000      # the documented rates
 
 It prints how often each candidate test calls one of two equal methods better, which must be at most
 5% but for chance; how often it finds a true difference; and how often the interval of a cell holds
@@ -9,39 +9,43 @@ the true accuracy.
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from bench.report.layout import Document, Section
 from bench.report.statistics.bootstrap import interval
-from bench.report.statistics.candidates import CANDIDATES
+from bench.report.statistics.candidates import CANDIDATES, Test
 from bench.report.statistics.crossed import LEVEL
 from bench.report.statistics.world import World
 
 DEVIATIONS = (0.0, 2.0, 5.0)
 SIZES = (150, 600)
 INTERACTION = 1.0
+DIFFERENCE = 5.0
 BATCH = 500  # comparisons that are held at once
 FEWER = 5  # an interval is drawn, not computed: fewer of them
 
 
-def called(world: World, comparisons: int, seed: int = 0) -> dict[str, float]:
-    """How often each candidate calls our method better or worse.
+def called(
+    world: World, comparisons: int, seed: int = 0, tests: Mapping[str, Test] = CANDIDATES
+) -> dict[str, float]:
+    """How often each test calls our method better or worse.
 
     Args:
         world: What the runs are drawn from.
         comparisons: Number of pairs of methods.
         seed: Of the draws.
+        tests: By name.
 
     Returns:
-        Percent by candidate.
+        Percent by name.
     """
     generator = np.random.default_rng(seed)
-    counts = dict.fromkeys(CANDIDATES, 0)
+    counts = dict.fromkeys(tests, 0)
     for begin in range(0, comparisons, BATCH):
         ours, theirs = world.draw(generator, min(BATCH, comparisons - begin))
-        for name, test in CANDIDATES.items():
+        for name, test in tests.items():
             counts[name] += int((test(ours, theirs) <= LEVEL).sum())
     return {name: 100 * count / comparisons for name, count in counts.items()}
 
@@ -90,50 +94,58 @@ def report(comparisons: int, seed: int) -> Document:
         ),
         ("600 items, runs 2, five seeds", World(deviation=2.0, seeds=5)),
     ]
-    apart = [*worlds(5.0)]
-    total = (len(equal) + len(apart)) * comparisons + 6 * (comparisons // FEWER)
+    unequal = [*worlds(DIFFERENCE)]
+    cells = comparisons // FEWER
+    total = (len(equal) + len(unequal)) * comparisons + 2 * len(DEVIATIONS) * cells
     with Progress("simulation", total, "comparison") as progress:
-        tables = []
-        for heading, conditions in (
-            (
-                "No true difference: percent called better or worse (at most 5, but for chance)",
-                equal,
-            ),
-            ("A true difference of 5 points: percent called better or worse", apart),
-        ):
-            rows = []
+
+        def rates(conditions: Iterable[tuple[str, World]]) -> Iterable[tuple[str, ...]]:
             for name, world in conditions:
-                rates = called(world, comparisons, seed)
-                rows.append((name, *(f"{rate:.1f}" for rate in rates.values())))
+                found = called(world, comparisons, seed)
                 progress.update(comparisons)
-            tables.append(Section(heading, ("Condition", *CANDIDATES), tuple(rows)))
-        cells = max(comparisons // FEWER, 1)
-        rows = []
-        for seeds in (3, 5):
-            for deviation in DEVIATIONS:
-                world = World(seeds=seeds, deviation=deviation)
-                rows.append(
-                    (f"{seeds} seeds, runs {deviation:.0f}", f"{covered(world, cells, seed):.1f}")
-                )
-                progress.update(cells)
-        tables.append(
+                yield name, *(f"{rate:.1f}" for rate in found.values())
+
+        def coverage() -> Iterable[tuple[str, ...]]:
+            for seeds in (3, 5):
+                for deviation in DEVIATIONS:
+                    world = World(seeds=seeds, deviation=deviation)
+                    found = covered(world, cells, seed)
+                    progress.update(cells)
+                    yield f"600 items, runs {deviation:.0f}, {seeds} seeds", f"{found:.1f}"
+
+        header = ("Condition", *CANDIDATES)
+        tables = (
             Section(
-                f"Intervals of a cell: percent of {cells} that hold the true accuracy (95, but for chance)",
-                ("Condition", "600 items"),
-                tuple(rows),
-            )
+                "No true difference: percent called better or worse",
+                header,
+                tuple(rates(equal)),
+                (f"At most 5, but for chance: a true 5 shows as {_chance(comparisons)}.",),
+            ),
+            Section(
+                f"A true difference of {DIFFERENCE:.0f} points: percent called better or worse",
+                header,
+                tuple(rates(unequal)),
+                tuple(f"{name}: {test.__doc__}" for name, test in CANDIDATES.items()),
+            ),
+            Section(
+                "Intervals of a cell",
+                ("Condition", "Percent that hold the true accuracy"),
+                tuple(coverage()),
+                (f"Of {cells:,}; 95 or more is right.",),
+            ),
         )
     facts = {
         "Comparisons": f"{comparisons:,} for each condition, seed {seed}",
-        "Methods": "3 seeds each and 75% accuracy, where not said otherwise; difficulty 2.5 logits",
-        "Chance": f"a true 5% shows as {_chance(comparisons)}",
+        "Methods": "3 seeds each where not said otherwise, 75% accuracy",
+        "Runs": "deviation between the runs of a method, in points",
+        "Method x item": "each method finds some items easier than the other does",
     }
-    return Document("Verdicts and intervals in simulated tables", facts, tuple(tables))
+    return Document("Verdicts and intervals in simulated tables", facts, tables)
 
 
 def _chance(comparisons: int) -> str:
     reach = 196 * (0.05 * 0.95 / comparisons) ** 0.5
-    return f"{5 - reach:.1f} to {5 + reach:.1f} in 95 of 100 such lines"
+    return f"{5 - reach:.1f} to {5 + reach:.1f} in 95 of 100 conditions"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,10 +1,10 @@
 """Where the variance of a mean over runs and items comes from.
 
-A row's outcomes on one benchmark are a table of seeds x items, each 0 or 1. Its mean moves with the
-seeds (another order of the training rows, another start), with the items (other problems of the
-kind), and with what is left of each answer. Seeds and items are crossed, so the three parts are told
-apart by the mean squares of a two-way table with one observation a cell (Searle, Casella, McCulloch,
-Variance Components, 1992, chapter 4).
+A row's outcomes on one benchmark are a table of seeds x items, each 0 or 1. Its mean moves with
+the seeds (another order of the training rows, another start), with the items (other problems of the
+kind), and with what is left of each answer. Seeds and items are crossed, so the three parts are
+told apart by the mean squares of a two-way table with one observation a cell (Searle, Casella,
+McCulloch, Variance Components, 1992, chapter 4).
 
 An average over benchmarks has the same seeds in all of them, and items of its own in each: its run
 means are averaged before their variance is taken, and the items' parts add up.
@@ -67,7 +67,7 @@ def parts(outcomes: Sequence[Array], weights: Sequence[float]) -> Parts:
     if seeds == 1:
         return Parts(mean, np.zeros_like(mean), np.zeros_like(mean), seeds)
     left = weighted(
-        (_residual(values) / values[..., 0, :].shape[-1] for values in outcomes),
+        (_residual(values) / values.shape[-1] for values in outcomes),
         [weight**2 for weight in weights],
     )
     return Parts(mean, run_means.var(axis=-1, ddof=1) / seeds, left / seeds, seeds)

@@ -3,24 +3,15 @@
 from collections.abc import Sequence
 
 from bench.report.rows import Column, Row
-from bench.report.statistics.differences import (
-    FEW_SEEDS,
-    NOT_COMPARED,
-    OPEN,
-    BesideReference,
-    PairedDifference,
-)
+from bench.report.statistics.differences import BesideReference, PairedDifference
 
 EMPTY = "-"
 Grid = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
-LEVEL_NOTE = (
-    "95% intervals are of one comparison each. Verdicts go by p (Holm), corrected over the {count} "
-    "comparisons on the micro average in this table: better or worse at 5%."
-)
 TEST_NOTE = (
-    "The test counts variation between runs and between items, so that a verdict is on other seeds "
-    "and other problems of the kind, too."
+    "The test counts variation between runs and between items (crossed random effects), so that a "
+    "verdict holds for other seeds and other problems of the kind. 95% intervals are of one "
+    "comparison each; verdicts go by p (Holm) at 5%."
 )
 
 
@@ -62,6 +53,8 @@ def intervals_notes(rows: Sequence[Row]) -> tuple[str, ...]:
 def beside_grid(found: BesideReference, key: str) -> Grid:
     """The comparisons on one average or benchmark, as header and rows."""
     header = ("Method", "Verdict", "Difference", "95% interval", "p", "p (Holm)")
+    if all(difference.difference is None for difference in found.on(key)):
+        return (), ()  # the notes say why
     rows = tuple(
         (
             difference.label,
@@ -77,8 +70,9 @@ def beside_grid(found: BesideReference, key: str) -> Grid:
 
 
 def sets_grid(found: BesideReference, columns: Sequence[Column]) -> Grid:
-    """Differences and verdicts on single benchmarks, as header and rows; no rows without any."""
-    shown = [column for column in columns if found.on(column.key)]
+    """Differences and verdicts on single benchmarks, as header and rows; no rows without a test."""
+    tested = {difference.key for difference in found.differences if difference.p is not None}
+    shown = [column for column in columns if column.key in tested]
     by_row = [found.on(column.key) for column in shown]
     rows = tuple(
         (cells[0].label, *(f"{points(c.difference)} {c.verdict}" for c in cells))
@@ -97,3 +91,57 @@ def probability(p: float | None) -> str:
     if p is None:
         return EMPTY
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def beside_notes(
+    differences: Sequence[PairedDifference], reference: str, averages: int, singles: int
+) -> tuple[str, ...]:
+    """What was compared and how, what would separate the rest, and what was not compared.
+
+    Args:
+        differences: Of one section.
+        reference: What the rows are set against, e.g. `LoRA`.
+        averages: Number of comparisons of the table that the micro average's p-values are
+            corrected over.
+        singles: The same of single benchmarks.
+    """
+    main = [found for found in differences if found.key == differences[0].key]
+    tested = [found for found in differences if found.p is not None]
+    notes = []
+    if any(found.difference is not None for found in differences):
+        several = len({found.reference for found in differences if found.reference}) > 1
+        like = f"{reference} with the same options" if several else reference
+        notes.append(f"Each row less {like}, in points: the same seeds and the same items.")
+    if tested:
+        families = [
+            f"the {count} on {what}"
+            for count, what in ((averages, "the micro average"), (singles, "single benchmarks"))
+            if count
+        ]
+        notes.append(f"{TEST_NOTE} Corrected over all comparisons of the table: {_and(families)}.")
+    paired = [found.label for found in main if found.paired_runs]
+    if paired:
+        notes.append(
+            "Runs with one seed give like answers, so the runs are paired, too, for "
+            f"{', '.join(paired)}."
+        )
+    left = [found for found in main if found.would_separate]
+    if left:
+        now = " or ".join(dict.fromkeys(f"{len(f.seeds)} seeds and {f.n:,} items" for f in left))
+        notes.append(
+            f"To separate a difference of the size seen, if it is the true one (now {now}; 80% "
+            "power, the variance seen, the level that Holm's method leaves):"
+        )
+        notes += [
+            f"{found.label} ({points(found.difference)}): {found.would_separate}." for found in left
+        ]
+    reasons: dict[str, list[str]] = {}
+    for found in main:
+        if found.why:
+            reasons.setdefault(f"{found.verdict}: {found.why}", []).append(found.label)
+    notes += [f"{', '.join(labels)}: {reason}." for reason, labels in reasons.items()]
+    return tuple(notes)
+
+
+def _and(parts: Sequence[str]) -> str:
+    return " and ".join(parts)

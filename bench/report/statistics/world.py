@@ -1,9 +1,12 @@
-"""Runs of two methods as a model would make them, for simulations.
+"""Runs of two methods, drawn from a model of how scores come about; for simulations.
 
-An item has a difficulty that both methods share, on the logit scale; with an interaction each method
-finds some items easier than the other does. A run is a little better or worse than its method on all
-items. An answer is then a coin with that chance. Both methods have the same expected accuracy, less
-the true difference that is asked for, over all items and runs there could be.
+An item has a difficulty that both methods share, on the logit scale; with an interaction each
+method finds some items easier than the other does. A run is a little better or worse than its
+method on all items. An answer is then a coin with that chance. Over all items and runs there could
+be, the methods' expected accuracies differ by exactly the difference that is asked for.
+
+The usual spread of difficulty and an interaction of 1 give about the parts of variance that the
+runs of the arithmetic table on the tiny base show.
 """
 
 from dataclasses import dataclass
@@ -13,7 +16,9 @@ import numpy as np
 
 from bench.report.statistics.variance import Array
 
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
+# Gauss-Hermite: a mean over a standard normal is a sum over these nodes with these shares.
+NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
+SHARES = _WEIGHTS / _WEIGHTS.sum()
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class World:
         items: Of the benchmark.
         accuracy: Expected accuracy of the other method, in percent.
         difference: True difference between the methods, in points.
-        deviation: Standard deviation between a method's runs on all items there could be, in points.
+        deviation: Standard deviation between a method's runs on all items there could be, in
+            points.
         other: The same of the other method; None for the same.
         difficulty: Standard deviation of the items' difficulty, in logits.
         interaction: Standard deviation of what each method makes of an item, in logits.
@@ -78,19 +84,18 @@ class World:
 
         items = np.hypot(self.difficulty, self.interaction)
 
-        def expected(mean: float, spread: float) -> float:
-            return float(_chance(mean + spread * NODES) @ WEIGHTS / WEIGHTS.sum())
-
-        def between_runs(spread: float) -> float:
-            """Deviation in accuracy of runs that differ by `spread` logits."""
-            centre = mean(spread)
-            runs = np.array([expected(centre + spread * node, items) for node in NODES])
-            average = runs @ WEIGHTS / WEIGHTS.sum()
-            return float(np.sqrt((runs - average) ** 2 @ WEIGHTS / WEIGHTS.sum()))
+        def expected(means: Array, spread: float) -> Array:
+            """Expected accuracy of logits with these means and one deviation."""
+            return _chance(np.asarray(means)[..., None] + spread * NODES) @ SHARES
 
         def mean(spread: float) -> float:
             total = np.hypot(items, spread)
-            return float(brentq(lambda m: expected(m, total) - accuracy, -20, 20))
+            return float(brentq(lambda logit: float(expected(logit, total)) - accuracy, -20, 20))
+
+        def between_runs(spread: float) -> float:
+            """Deviation in accuracy of runs that differ by `spread` logits."""
+            runs = expected(mean(spread) + spread * NODES, items)
+            return float(np.sqrt((runs - runs @ SHARES) ** 2 @ SHARES))
 
         if deviation == 0:
             return mean(0.0), 0.0
