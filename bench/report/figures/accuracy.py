@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.report.chart import ROW, Chart, chart_of, choice, method_scales, values
-from bench.report.figures.subject import Subject, bounds, interval_note
+from bench.report.figures.subject import INTERVAL, Subject, bounds, interval_note, mean_facts
 from bench.report.style import WIDE, head, method_styles, name_axis, new_figure, tidy
 
 TITLE = "Accuracy"
@@ -53,11 +53,7 @@ def charts(subject: Subject) -> list[Chart]:
             cell = row.cells.get(key)
             if cell is None or cell.mean is None:
                 continue
-            low, high = bounds(cell)
-            means.append(
-                named
-                | {"set": label, "mean": cell.mean, "low": low, "high": high, "runs": cell.seeds}
-            )
+            means.append(named | {"set": label, **mean_facts(cell), "runs": cell.seeds})
             dots += [named | {"set": label, "seed": v.seed, "value": v.value} for v in cell.values]
     colour, shape = method_scales(subject.methods)
     order = [row.label for row in table.rows]
@@ -78,7 +74,7 @@ def charts(subject: Subject) -> list[Chart]:
         )
     )
     base = alt.Chart(values(means)).transform_filter(of_set)
-    tell = ["row:N", "set:N", "mean:Q", "low:Q", "high:Q", "runs:Q"]
+    tell = ["row:N", "set:N", "mean:Q", f"{INTERVAL}:N", "runs:Q"]
     lines = base.mark_rule(size=2).encode(y=y, x="low:Q", x2="high:Q", color=paint, tooltip=tell)
     bars = base.mark_tick(thickness=3, size=16).encode(y=y, x="mean:Q", color=paint, tooltip=tell)
     cells = [row.cells.get(key) for row in table.rows for key in subject.sets]

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from bench.report.chart import Chart, chart_of, choice, method_scales, values
-from bench.report.figures.subject import Subject, bounds, interval_note
+from bench.report.figures.subject import INTERVAL, Subject, bounds, interval_note, mean_facts
 from bench.report.records import Record
 from bench.report.rows import Cell, Row
 from bench.report.style import (
@@ -134,16 +134,13 @@ def charts(subject: Subject) -> list[Chart]:
     facts = []
     for measure, points in found.items():
         for point in points:
-            low, high = bounds(point.cell)
             facts.append(
                 {
                     "row": point.row.label,
                     "method": subject.methods[point.row.method],
                     "measure": measure,
                     "cost": point.cost,
-                    "mean": point.cell.mean,
-                    "low": low,
-                    "high": high,
+                    **mean_facts(point.cell),
                     "on the front": "yes" if point.front else "no",
                 }
             )
@@ -153,7 +150,7 @@ def charts(subject: Subject) -> list[Chart]:
     x = alt.X("cost:Q", title=None, scale=alt.Scale(type="log", nice=False, padding=16))
     y = alt.Y("mean:Q", title=f"{subject.sets[subject.main]}, %", scale=alt.Scale(zero=False))
     paint = alt.Color("method:N", scale=colour, title=None)
-    tell = ["row:N", "measure:N", "cost:Q", "mean:Q", "low:Q", "high:Q", "on the front:N"]
+    tell = ["row:N", "measure:N", "cost:Q", "mean:Q", f"{INTERVAL}:N", "on the front:N"]
     line = (
         base.transform_filter("datum['on the front'] == 'yes'")
         .mark_line(color="#999999", strokeWidth=1.5, interpolate="step-after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.report.chart import Chart, chart_of, choice, method_scales, values
-from bench.report.figures.subject import Subject, bounds, interval_note
+from bench.report.figures.subject import INTERVAL, Subject, bounds, interval_note, mean_facts
 from bench.report.rows import Row
 from bench.report.style import WIDE, head, legend_below, method_styles, name_axis, new_figure, tidy
 
@@ -87,8 +87,7 @@ def charts(subject: Subject) -> list[Chart]:
                 cell = row.cells.get(key)
                 if cell is None or cell.mean is None:
                     continue
-                low, high = bounds(cell)
-                means.append(named | {"set": label, "mean": cell.mean, "low": low, "high": high})
+                means.append(named | {"set": label, **mean_facts(cell)})
                 dots += [
                     named | {"set": label, "seed": v.seed, "value": v.value} for v in cell.values
                 ]
@@ -115,7 +114,7 @@ def charts(subject: Subject) -> list[Chart]:
         )
     )
     base = alt.Chart(values(means)).transform_filter(wanted)
-    tell = ["method:N", "K:Q", "set:N", "mean:Q", "low:Q", "high:Q"]
+    tell = ["method:N", "K:Q", "set:N", "mean:Q", f"{INTERVAL}:N"]
     line = base.mark_line(strokeWidth=1.5).encode(x=x, y="mean:Q", color=paint)
     whiskers = base.mark_rule(size=2).encode(x=x, y="low:Q", y2="high:Q", color=paint, tooltip=tell)
     points = base.mark_point(filled=True, size=90, opacity=1).encode(

@@ -6,8 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 from bench.report.chart import ROW, Chart, chart_of, choice, values
-from bench.report.figures.subject import Subject
-from bench.report.statistics.differences import BETTER, VERDICTS, WORSE, BesideReference
+from bench.report.figures.subject import INTERVAL, Subject
+from bench.report.names import method_label
+from bench.report.statistics.differences import (
+    BETTER,
+    VERDICTS,
+    WORSE,
+    BesideReference,
+    PairedDifference,
+)
 from bench.report.style import BETTER as BETTER_COLOUR
 from bench.report.style import OPEN as OPEN_COLOUR
 from bench.report.style import WIDE, head, legend_below, name_axis, new_figure, tidy
@@ -49,7 +56,7 @@ def picture(subject: Subject) -> Any:
             names = [row.label for row in rows] if axis is axes[0] else []
             axis.set_yticks(range(len(names)), names)
             axis.grid(axis="y", visible=False)
-            name_axis(axis, x=f"points from {found.differences[0].reference}")
+            name_axis(axis, x=f"points from {method_label(found.method)}")
     handles, labels = _legend()
     legend_below(figure, handles, labels, columns=4)
     head(
@@ -67,20 +74,9 @@ def charts(subject: Subject) -> list[Chart]:
     for found in _beside(subject):
         sets = _sets(subject, [found])
         facts = [
-            {
-                "row": row.label,
-                "set": sets[row.key],
-                "difference": row.difference,
-                "low": row.low,
-                "high": row.high,
-                "verdict": row.verdict,
-                "p": row.p,
-                "p, Holm": row.p_holm,
-                "seeds": len(row.seeds),
-                "separated by": row.would_separate or None,
-            }
+            {"row": row.label, "set": sets[row.key]} | _facts(row, row.difference)
             for row in found.differences
-            if row.difference is not None and row.key in sets
+            if row.difference is not None
         ]
         order = list(dict.fromkeys(row.label for row in found.differences))
         verdicts = [verdict for verdict in VERDICTS if any(f["verdict"] == verdict for f in facts)]
@@ -93,10 +89,10 @@ def charts(subject: Subject) -> list[Chart]:
             title=None,
         )
         y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelPadding=8))
-        told = ["row", "set", "difference", "low", "high", "p", "p, Holm", "seeds", "separated by"]
-        tell = [alt.Tooltip(f"{name}", type="nominal") for name in ("verdict", *told)]
+        told = ("row", "set", "verdict", "difference", INTERVAL, "p", "p, corrected", "seeds")
+        tell = [alt.Tooltip(f"{name}:N") for name in (*told, "would separate")]
         base = alt.Chart(values(facts)).transform_filter("datum.set == wanted")
-        title = f"difference to {found.differences[0].reference}, points"
+        title = f"difference to {method_label(found.method)}, points"
         zero = alt.Chart(values([{"zero": 0}])).mark_rule(strokeDash=[3, 3]).encode(x="zero:Q")
         lines = base.mark_rule(size=2).encode(
             y=y,
@@ -119,6 +115,23 @@ def charts(subject: Subject) -> list[Chart]:
             )
         )
     return made
+
+
+def _facts(row: PairedDifference, difference: float) -> dict[str, Any]:
+    """A comparison as numbers to draw and as words to tell."""
+    tested = row.low is not None and row.high is not None
+    low, high = (row.low, row.high) if tested else (difference, difference)
+    return {
+        "verdict": row.verdict,
+        "difference": difference,
+        "low": low,
+        "high": high,
+        INTERVAL: f"{low:+.1f} to {high:+.1f}" if tested else "not tested",
+        "p": "not tested" if row.p is None else f"{row.p:.3g}",
+        "p, corrected": "not tested" if row.p_holm is None else f"{row.p_holm:.3g}",
+        "seeds": len(row.seeds),
+        "would separate": row.would_separate or "–",
+    }
 
 
 def _beside(subject: Subject) -> list[BesideReference]:

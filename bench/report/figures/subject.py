@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.report.names import method_label
 from bench.report.records import Record, group, select
@@ -11,6 +12,7 @@ from bench.report.rows import Cell, Row
 from bench.report.spec import TableSpec
 from bench.report.table import Table
 
+INTERVAL = "95% interval"
 MANY = 8  # rows that lines in one picture can be told apart of
 
 
@@ -63,6 +65,14 @@ def bounds(cell: Cell) -> tuple[float, float]:
     """The ends of a mean's interval; the mean itself where there is none."""
     mean = cell.mean or 0.0
     return (mean if cell.low is None else cell.low, mean if cell.high is None else cell.high)
+
+
+def mean_facts(cell: Cell) -> dict[str, Any]:
+    """A cell's mean and its interval, as numbers to draw and as words to tell."""
+    low, high = bounds(cell)
+    known = cell.low is not None and cell.high is not None
+    told = f"{low:.1f} to {high:.1f}" if known else "not known"
+    return {"mean": cell.mean, "low": low, "high": high, INTERVAL: told}
 
 
 def interval_note(what: str, cells: Iterable[Cell | None]) -> str:

@@ -16,6 +16,7 @@ __all__ = ["write_page"]
 NAME = "index.html"
 SCRIPTS = ("nav.js", "sort.js", "vega", "charts.js", "cases.js")
 FAMILY = "hyplora"  # what the page's first words are about
+GLANCED = 8  # tables that they are of
 
 
 def write_page(collected: Collected, folder: Path) -> Path:
@@ -37,16 +38,16 @@ def write_page(collected: Collected, folder: Path) -> Path:
 def page(collected: Collected) -> str:
     """The page as text."""
     parts, others = parts_of(collected)
+    found = [(part.table.title, list(findings(part.table, FAMILY))) for part in collected.tables]
+    summary = [(title, sentences) for title, sentences in found if sentences]
     return render(
         "report.html",
         "HypLoRA, run and compared",
         SCRIPTS,
         parts=parts,
         others=list(bounded(others)),
-        summary=[
-            (part.table.title, list(findings(part.table, FAMILY)))
-            for part in collected.tables[: len(parts)]
-        ],
+        summary=summary[:GLANCED],
+        more_found=max(0, len(summary) - GLANCED),
         runs=sum(len(part.records) for part in collected.tables),
         bases=sorted({part.table.model for part in collected.tables}),
         absent=dict(collected.absent),

@@ -9,7 +9,7 @@ from bench.report.layout import EMPTY, Section
 from bench.report.statistics.differences import BETTER, WORSE
 
 # What a cell begins with that is sorted as a number: `~25 s`, `147,456`, `+0.3¹`, `1.02 [0.9, 1]`.
-NUMBER = re.compile(r"~?([+\-−]?[\d,]*\.?\d+(?:e[+-]?\d+)?)\s*(ms|s|min|h|%)?(?![A-Za-z\d.])")
+NUMBER = re.compile(r"[~<]?([+\-−]?[\d,]*\.?\d+(?:e[+-]?\d+)?)\s*(ms|s|min|h|%)?(?![A-Za-z\d.])")
 SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -85,11 +85,12 @@ def _kept_together(head: str) -> str:
 
 
 def _cell(text: str, name: bool) -> GridCell:
-    first = text.split(maxsplit=1)[0].strip(",;:") if text.strip() else ""
+    words = text.split()
+    claims = [word for word in (*words[:1], *words[-1:]) if word in (BETTER, WORSE)]
     return GridCell(
         text=text,
         key=None if name else sort_key(text),
         name=name,
-        verdict=first if first in (BETTER, WORSE) else "",
+        verdict=claims[0] if claims else "",
         empty=text in ("", EMPTY),
     )

@@ -39,7 +39,10 @@
     drawn.get(plot)?.finalize();
     const spec = JSON.parse(document.getElementById(plot.dataset.spec).textContent);
     // `ast`: expressions are interpreted, so that the page's policy can forbid eval.
-    const options = { ast: true, actions: false, renderer: "svg", config: config(plot.clientWidth) };
+    const options = {
+      ast: true, actions: false, renderer: "svg", config: config(plot.clientWidth),
+      tooltip: { theme: "page" },
+    };
     return vegaEmbed(plot, spec, options)
       .then((result) => {
         drawn.set(plot, result);

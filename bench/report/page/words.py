@@ -51,11 +51,12 @@ def sentence(found: PairedDifference) -> Sentence:
     if found.p_holm is not None:
         facts.append("p below 0.001" if found.p_holm < 0.001 else f"p {found.p_holm:.3f}")
     if found.seeds:
-        facts.append(f"{len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}")
+        facts.append(f"of {len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}")
     told = "" if found.difference is None else f": {_signed(found.difference)} points"
     told += f" ({', '.join(facts)})" if facts else ""
     if found.would_separate:
-        told += f"; {found.would_separate.rstrip('.')}"
+        takes = "" if found.would_separate.startswith("no ") else "to separate that takes "
+        told += f"; {takes}{found.would_separate}"
     told += "."
     if found.verdict in (BETTER, WORSE):
         return Sentence(f"{found.label} is", found.verdict, f" than {found.reference}{told}")

@@ -39,7 +39,7 @@ def opened(browser):
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         page = context.new_page()
         errors, requests = [], []
-        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("console", lambda message: errors.append(message.text))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())

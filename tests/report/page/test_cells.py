@@ -16,6 +16,7 @@ from bench.report.page.cells import grid_of, sort_key
         ("26 ms", 0.026),
         ("+0.3¹,²", 0.3),
         ("-2.4", -2.4),
+        ("<0.001", 0.001),
         ("−2.4", -2.4),
         ("1.02 [0.99, 1.04]", 1.02),
         ("below", None),
@@ -36,9 +37,11 @@ def test_rows_that_belong_together_stay_together():
 
 
 def test_words_of_a_verdict_are_marked_and_others_are_not():
-    rows = (("A", "worse"), ("B", "better (p 0.01)"), ("C", "not separated"), ("D", "betterish"))
-    grid = grid_of(Section("", ("Method", "Verdict"), rows))
-    assert [block[0][1].verdict for block in grid.blocks] == ["worse", "better", "", ""]
+    texts = ("worse", "+3.1 better", "-1.0 not separated", "betterish", "")
+    grid = grid_of(
+        Section("", ("Method", "Verdict"), tuple((f"{i}", t) for i, t in enumerate(texts)))
+    )
+    assert [block[0][1].verdict for block in grid.blocks] == ["worse", "better", "", "", ""]
 
 
 def test_a_row_alone_has_no_order():

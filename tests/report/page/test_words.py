@@ -14,14 +14,14 @@ def told(verdict, difference=-2.44, low=-4.1, high=-0.6, **facts):
 def test_a_claim_has_its_interval_and_what_it_goes_by():
     found = told("worse", p=0.01, p_holm=0.0301, seeds=(0, 1, 2))
     assert found.text == (
-        "HypLoRA is worse than LoRA: −2.4 points (95% interval −4.1 to −0.6, p 0.030, 3 seeds)."
+        "HypLoRA is worse than LoRA: −2.4 points (95% interval −4.1 to −0.6, p 0.030, of 3 seeds)."
     )
     assert found.mark == "worse"
 
 
 def test_no_claim_says_what_it_would_take():
-    found = told("not separated", would_separate="9 seeds would separate it.", seeds=(0, 1, 2))
-    assert found.text.endswith("3 seeds); 9 seeds would separate it.")
+    found = told("not separated", would_separate="about 9 seeds", seeds=(0, 1, 2))
+    assert found.text.endswith("of 3 seeds); to separate that takes about 9 seeds.")
     assert found.text.startswith("HypLoRA and LoRA are not separated: −2.4 points (")
 
 
