@@ -31,7 +31,7 @@ ALIKE = 0.01  # spread of the norms, as a share, under which they are taken as o
 EVEN = 0.5  # share of the circle that is spread evenly, whatever the relation of two neighbours
 # Beyond it scipy's best order of the leaves, which takes n^3 steps, costs more than seconds.
 MOST_ORDERED = 1000
-PATH = 13  # points of an edge
+PATH = 17  # points of an edge
 AMONG = 10  # nearest words in the disk, of which relatives are sought
 
 _DIGITS = 5  # of a coordinate in a disk of radius 1: a hundredth of a pixel
@@ -223,7 +223,9 @@ def _edges(points: Any, parents: list[int | None]) -> list[list[list[float]]]:
     from bench.geometry.lorentz import geodesic
 
     targets = [i if parent is None else parent for i, parent in enumerate(parents)]
-    shares = torch.linspace(0, 1, PATH, dtype=points.dtype)
+    # Closer together in the middle: there the disk shows a step longest.
+    even = torch.linspace(-1, 1, PATH, dtype=points.dtype)
+    shares = (2 + even + even**3) / 4
     paths = _in_disk(geodesic(points[:, None], points[targets][:, None], shares, K))
     return [[] if parent is None else path for parent, path in zip(parents, paths, strict=True)]
 

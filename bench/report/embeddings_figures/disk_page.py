@@ -11,6 +11,7 @@ import numpy as np
 from bench.report.embeddings_figures.disk import (
     COLOURS,
     KINDS,
+    Label,
     by_count,
     kinds_of,
     notes_of,
@@ -57,29 +58,46 @@ def disk_page(report: Mapping[str, Any]) -> str | None:
     title = f"{report['model']['name']}: {title_of(placed)}"
     lead = (
         "Point at a word or tap it for its count, its norm and its nearest relatives. Drag to "
-        "move; scroll, or press +, to zoom: more words are named where there is room."
+        "move; scroll or press + to zoom: more words are named where there is room."
     )
-    words = [{key: word[key] for key in ("text", "x", "y")} for word in by_count(placed["words"])]
-    spec = _chart(placed, report["tokens"]).to_dict()
-    scripts, notes = (*FIGURES, "disk.js"), notes_of(placed)
-    return render("disk.html", title, scripts, lead=lead, words=words, spec=spec, notes=notes)
-
-
-def _chart(placed: Mapping[str, Any], tokens: Sequence[Mapping[str, Any]]) -> Any:
-    import altair as alt
-
     words = by_count(placed["words"])
     rings = ring_labels(words, placed["rings"])
-    rows = _rows(words, kinds_of(words, tokens), rings)
+    rows = _rows(words, kinds_of(words, report["tokens"]), rings)
+    return render(
+        "disk.html",
+        title,
+        (*FIGURES, "disk.js"),
+        lead=lead,
+        words=[
+            {"text": row["text"], "x": row["x"], "y": row["y"], "told": _told(row)} for row in rows
+        ],
+        spec=_chart(words, rows, placed["rings"], rings).to_dict(),
+        notes=notes_of(placed),
+    )
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """What is told of a word, in a line."""
+    facts = f"{row['count']:,} occurrences, norm {row['norm']:.4g}"
+    return f"{facts}. Relatives (cosine): {row['relatives'] or 'none'}. Edge to {row['parent']}."
+
+
+def _chart(
+    words: Words,
+    rows: Sequence[Mapping[str, Any]],
+    circles: Sequence[Mapping[str, float]],
+    rings: Sequence[Label],
+) -> Any:
+    import altair as alt
+
     find = alt.BindInput(
         input="search", name="Find ", placeholder="a word", autocomplete="off", element="#find"
     )
-    held = alt.selection_point(
-        name="held", fields=["id"], on="pointerover", empty=False, clear="pointerout"
-    )
+    # It stays when the pointer leaves: a finger's does so at once.
+    held = alt.selection_point(name="held", fields=["id"], on="pointerover", empty=False)
     frame = alt.selection_interval(name="frame", bind="scales")
     layers = (
-        _circles(placed["rings"]),
+        _circles(circles),
         _edges(words),
         _ring_texts(rings),
         _dots(rows),
@@ -90,9 +108,7 @@ def _chart(placed: Mapping[str, Any], tokens: Sequence[Mapping[str, Any]]) -> An
     return chart.properties(width="container", height=320, padding=2).configure_view(stroke=None)
 
 
-def _rows(
-    words: Words, kinds: Sequence[str], rings: Sequence[tuple[str, float, float]]
-) -> list[dict[str, Any]]:
+def _rows(words: Words, kinds: Sequence[str], rings: Sequence[Label]) -> list[dict[str, Any]]:
     """What the chart knows of each word; `of` are the words whose near relative it is."""
     counts = [word["count"] for word in words]
     sizes, areas = scaled(counts, SMALLEST, LARGEST), scaled(counts, *DOTS)
@@ -148,9 +164,10 @@ def _dots(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _targets(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """What the pointer meets: larger than a dot, since fingers are."""
+    """What the pointer meets: larger than a dot, since fingers are; frequent words lie on top."""
     import altair as alt
 
+    rows = rows[::-1]
     return _placed(rows).mark_circle(size=TARGET, opacity=0).encode(
         tooltip=[
             alt.Tooltip("text:N", title="word"),
@@ -214,7 +231,7 @@ def _circles(rings: Sequence[Mapping[str, float]]) -> Any:
     )
 
 
-def _ring_texts(rings: Sequence[tuple[str, float, float]]) -> Any:
+def _ring_texts(rings: Sequence[Label]) -> Any:
     rows = [{"text": text, "x": x, "y": y} for text, x, y in rings]
     return _placed(rows).mark_text(color=GREY, size=RING_SIZE).encode(text="text:N")
 

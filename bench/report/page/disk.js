@@ -1,8 +1,9 @@
-// The disk stays round, its buttons zoom where there is no wheel, and what is found can be gone to.
+// The disk stays round, its buttons zoom where there is no wheel, what is found can be gone to, and
+// what a word is like stays to be read where fingers leave no pointer.
 "use strict";
 (() => {
   const figure = document.querySelector("figure.disk");
-  const plot = figure.querySelector(".plot"), found = figure.querySelector(".found");
+  const [plot, found, told] = [".plot", ".found", ".told"].map((name) => figure.querySelector(name));
   const words = JSON.parse(document.getElementById("disk-words").textContent);
   const NEAR = 8; // how much larger than the whole disk a word is shown that is gone to
   const MOST = 12; // words that are listed
@@ -39,8 +40,13 @@
       return button;
     });
     const rest = hits.length - buttons.length;
-    const told = text && !hits.length ? "No word of the picture has this in it." : rest > 0 ? `and ${rest} more` : "";
-    found.replaceChildren(...buttons, told);
+    const none = text && !hits.length ? "No word of the picture has this in it." : "";
+    found.replaceChildren(...buttons, rest > 0 ? `and ${rest} more` : none);
+  };
+  const tell = (word) => {
+    const name = document.createElement("strong");
+    name.textContent = word?.text ?? "";
+    told.replaceChildren(name, word ? `: ${word.told}` : "");
   };
 
   for (const button of figure.querySelectorAll("[data-zoom]")) {
@@ -57,7 +63,9 @@
     const square = () => view.height(view.width()).resize().runAsync();
     view.addSignalListener("width", square);
     view.addSignalListener("search", (_, sought) => list(sought));
+    view.addSignalListener("held", (_, held) => tell(words[held.id?.[0]]));
     list("");
+    tell();
     square();
   });
 })();

@@ -58,6 +58,16 @@ def test_a_word_tells_its_count_its_norm_and_its_relatives_on_hover(disk):
         assert len(re.findall(r"w\d+ 0\.\d\d", told)) >= 3
 
 
+def test_what_a_tap_tells_stays(disk):
+    with disk(width=390, height=844, is_mobile=True, has_touch=True) as page:
+        word = page.locator(".plot path[aria-label*='word: Monday']")
+        word.scroll_into_view_if_needed()
+        place = word.bounding_box()
+        page.touchscreen.tap(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+        page.wait_for_function("document.querySelector('.told').textContent.length > 20")
+        assert re.match(r"\w+: \d+ occurrences, norm 1\.\d+\. Relatives", page.inner_text(".told"))
+
+
 def test_a_search_leaves_what_it_finds_and_a_click_goes_there(disk):
     with disk() as page:
         page.fill("input[type=search]", "DAY")
