@@ -113,6 +113,7 @@ def _published() -> Section:
             for row in published["memory"]["rows"]
         )
         + f". {published['memory']['source']}.",
+        *published["notes"],
     ]
     return Section("The paper's", ("Method", "Base", *sets), tuple(rows), tuple(notes), names=2)
 

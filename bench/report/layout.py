@@ -1,6 +1,6 @@
 """Results as sections of plain text, the same for Markdown and for the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,13 @@ from bench.report.guesses import Guess
 from bench.report.overlap import MARK
 from bench.report.published import PARAMS
 from bench.report.rows import Cell, Column, Row
+from bench.report.statistics.differences import BesideReference
+from bench.report.statistics.wording import (
+    beside_grid,
+    intervals_grid,
+    intervals_notes,
+    sets_grid,
+)
 from bench.report.table import Table
 
 EMPTY = "-"
@@ -98,8 +105,11 @@ def _plain(value: object) -> str:
 
 
 def sections(table: Table) -> list[Section]:
-    """The parts of a table in reading order: scores, cost, the paper's figures."""
-    parts = [_scores(table), _cost(table)]
+    """The parts of a table in reading order: scores, verdicts, cost, the paper's figures."""
+    parts = [_scores(table), *_intervals(table)]
+    for found in table.beside:
+        parts += _beside_reference(found, table.columns)
+    parts.append(_cost(table))
     if table.comparison:
         parts.append(_beside(table.comparison))
     return parts
@@ -123,6 +133,27 @@ def _scores(table: Table) -> Section:
         rows=tuple((row.label, *(mean_sd(row.cells.get(key)) for key in keys)) for row in shown),
         notes=(*table.notes, _commits(table)),
     )
+
+
+def _intervals(table: Table) -> list[Section]:
+    keys = [column.key for column in table.columns] + list(table.averages)
+    labels = [column.label for column in table.columns]
+    labels += [average.capitalize() for average in table.averages]
+    grid = intervals_grid(table.rows, keys, labels)
+    if grid is None:
+        return []
+    return [Section("95% intervals", *grid, notes=intervals_notes(table.rows))]
+
+
+def _beside_reference(found: BesideReference, columns: Sequence[Column]) -> list[Section]:
+    """Verdicts on the average, then on each benchmark; a verdict stands beside its name."""
+    main = found.differences[0].key
+    label = {column.key: column.label for column in columns}.get(main, f"{main} average")
+    parts = [Section(f"{found.heading}: {label}", *beside_grid(found, main), found.notes, names=2)]
+    header, rows = sets_grid(found, [column for column in columns if column.key != main])
+    if rows:
+        parts.append(Section(f"{found.heading}: each benchmark", header, rows))
+    return parts
 
 
 def _head(column: Column) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from bench.files import write_text
 from bench.report.layout import Document, Section, document
 from bench.report.names import key_of
+from bench.report.rows import Row
+from bench.report.statistics import BesideReference, PairedDifference
 from bench.report.table import Table
 
 if TYPE_CHECKING:
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
 CSV_HEADER = (
     "row", "method", "curvature", "set", "mean", "sd", "seeds", "n", "published", "difference",
+    "low", "high",
 )  # fmt: skip
+# For each reference of the table: `vs_lora_difference`, ...
+CSV_BESIDE = ("difference", "low", "high", "p", "p_holm", "verdict")
 # What may stand behind the number in a cell: a deviation or the marks of footnotes.
 TAIL = re.compile("( ?± ?.*|[⁰¹²³⁴⁵⁶⁷⁸⁹,]*)$")
 
@@ -65,11 +70,13 @@ def to_csv(table: Table) -> str:
 
     `micro` and `macro` stand among the sets. An empty field means: no such figure. Chance and
     majority class are rows without a method, over no seeds. Where the paper prints a method twice,
-    `published` is the run of its authors, not the one they cite.
+    `published` is the run of its authors, not the one they cite. `low` and `high` are the mean's
+    95% interval; `vs_lora_...` the row less LoRA, with its interval and verdict.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
+    heads = (f"vs_{found.method}_{name}" for found in table.beside for name in CSV_BESIDE)
+    writer.writerow((*CSV_HEADER, *heads))
     pairs = table.comparison.rows if table.comparison else ()
     for row in table.rows:
         beside = [x for x in pairs if (x.method, x.curvature) == (row.method, row.curvature)]
@@ -79,12 +86,24 @@ def to_csv(table: Table) -> str:
             paper = papers.get(key_of(key))
             figures = (cell.mean, cell.sd, cell.seeds, cell.n)
             published = (paper.paper, paper.difference) if paper else (None, None)
-            writer.writerow((row.label, row.method, row.curvature, key, *figures, *published))
+            verdicts = (
+                getattr(_on(found, row, key), name, None)
+                for found in table.beside
+                for name in CSV_BESIDE
+            )
+            who = (row.label, row.method, row.curvature, key)
+            writer.writerow((*who, *figures, *published, cell.low, cell.high, *verdicts))
     for guess in table.guesses:
         for key, cell in guess.cells.items():
             figures = (cell.mean, cell.sd, cell.seeds, cell.n)
-            writer.writerow((guess.label, None, None, key, *figures, None, None))
+            empty = [None] * (4 + len(CSV_BESIDE) * len(table.beside))
+            writer.writerow((guess.label, None, None, key, *figures, *empty))
     return out.getvalue()
+
+
+def _on(found: BesideReference, row: Row, key: str) -> PairedDifference | None:
+    """The comparison of a row on a benchmark or average; None where there is none."""
+    return next((x for x in found.on(key) if x.label == row.label), None)
 
 
 def to_json(table: Table) -> str:

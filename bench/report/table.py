@@ -14,7 +14,7 @@ from bench.report.published import Published
 from bench.report.records import Record, group, select, setting
 from bench.report.rows import AVERAGES, Cell, Column, Row, SeedValue, columns_of, row_of
 from bench.report.spec import METRICS, TableSpec
-from bench.report.statistics import BesideReference
+from bench.report.statistics import BesideReference, beside, outcomes_of, with_intervals
 
 __all__ = ["Cell", "Column", "Row", "SeedValue", "Table", "build"]
 
@@ -80,6 +80,12 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         for members, label in zip(groups, labels, strict=True)
     )
     guessed = guesses(columns) if spec.metric == "accuracy" else ()
+    differences: tuple[BesideReference, ...] = ()
+    if spec.metric == "accuracy":  # outcomes are of answers right or wrong
+        keys = [column.key for column in columns]
+        outcomes = [outcomes_of(members, keys) for members in groups]
+        rows = with_intervals(rows, columns, outcomes)
+        differences = beside(rows, columns, outcomes, spec.apart)
     first = runs[0]
     base = first.get("published_base")
     return Table(
@@ -99,6 +105,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         dirty=sum(bool((run.get("git") or {}).get("dirty")) for run in runs),
         notes=(
             *spec.remarks,
+            *_verdictless(rows, differences, spec),
             *_notes(rows, columns, spec.metric),
             *guess_notes(guessed, columns),
             *data_file_notes(runs),
@@ -107,6 +114,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         ),
         comparison=compare(rows, columns, base, published) if published else None,
         guesses=guessed,
+        beside=differences,
     )
 
 
@@ -133,6 +141,19 @@ def row_labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]
         curvature = first.get("curvature") if several else None
         labels.append(method_label(first["method"], curvature, details))
     return labels
+
+
+def _verdictless(
+    rows: Sequence[Row], differences: Sequence[BesideReference], spec: TableSpec
+) -> list[str]:
+    """Why a table that could have verdicts has none."""
+    trained = [row for row in rows if row.method != "none"]
+    if differences or len(trained) < 2 or spec.metric != "accuracy":
+        return []
+    return [
+        "No verdicts: there is no LoRA (method=lora) to set the rows against, nor a row with K=1 "
+        "of a method with several K."
+    ]
 
 
 def _notes(rows: Sequence[Row], columns: Sequence[Column], metric: str) -> list[str]:

@@ -32,6 +32,8 @@ class PairedDifference:
         degrees: Degrees of freedom of the test.
         sd_runs: Standard deviation between runs of the difference, in points, beyond what chance
             in the items gives; 0 where there is no more than that.
+        paired_runs: Whether runs with one seed were paired, since their answers are alike; the
+            items are always paired.
         would_separate: How many seeds or items would separate a difference of this size, in words;
             empty where it is separated or can't be told.
         why: Why there is no test, or no comparison; else empty.
@@ -52,6 +54,7 @@ class PairedDifference:
     n: int | None = None
     degrees: float | None = None
     sd_runs: float | None = None
+    paired_runs: bool = False
     would_separate: str = ""
     why: str = ""
 

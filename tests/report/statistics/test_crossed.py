@@ -1,0 +1,105 @@
+"""The test: against scipy and statsmodels where it is theirs, and on answers that are alike."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+
+from bench.report.statistics.crossed import crossed_test
+from bench.report.statistics.variance import items, parts
+from bench.report.statistics.world import World
+
+
+def outcomes(seed, seeds=3, size=40, chance=0.6):
+    return (np.random.default_rng(seed).random((seeds, size)) < chance).astype(float)
+
+
+def test_the_parts_of_variance_are_a_two_way_table_s_mean_squares():
+    seeds, size = 4, 25
+    values = outcomes(0, seeds, size)
+    run, item = np.indices(values.shape)
+    frame = pd.DataFrame({"y": values.ravel(), "run": run.ravel(), "item": item.ravel()})
+    squares = anova_lm(ols("y ~ C(run) + C(item)", frame).fit())["mean_sq"] / (seeds * size)
+    row, own = parts([values], [1.0]), items([values.mean(axis=0)], [1.0])
+    assert row.runs == pytest.approx(squares["C(run)"])
+    assert row.residual == pytest.approx(squares["Residual"])
+    assert own.variance == pytest.approx(squares["C(item)"])
+
+
+def test_where_runs_do_not_differ_it_is_the_paired_t_over_items():
+    ours, theirs = (np.repeat(outcomes(seed, seeds=1), 3, axis=0) for seed in (1, 2))
+    expected = stats.ttest_rel(ours[0], theirs[0])
+    found = crossed_test([ours], [theirs])
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.interval() == pytest.approx(tuple(expected.confidence_interval()))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_where_items_do_not_differ_it_is_a_t_between_runs(paired):
+    one, other = [0.62, 0.71, 0.66], [0.60, 0.64, 0.55]
+    ours, theirs = (np.repeat(np.array(means)[:, None], 50, axis=1) for means in (one, other))
+    found = crossed_test([ours], [theirs], paired=paired)
+    expected = (
+        stats.ttest_rel(one, other) if paired else stats.ttest_ind(one, other, equal_var=False)
+    )
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.interval() == pytest.approx(tuple(expected.confidence_interval()))
+
+
+def test_many_comparisons_at_once_are_what_each_is_alone():
+    ours, theirs = World(items=50, deviation=3.0).draw(np.random.default_rng(0), 4)
+    together = crossed_test([ours], [theirs])
+    for index in range(4):
+        alone = crossed_test([ours[index]], [theirs[index]])
+        assert together.p[index] == pytest.approx(float(alone.p))
+        assert together.degrees[index] == pytest.approx(float(alone.degrees))
+
+
+def test_the_other_way_round_is_the_same_but_for_the_sign():
+    ours, theirs = [outcomes(1)], [outcomes(2)]
+    there, back = crossed_test(ours, theirs), crossed_test(theirs, ours)
+    assert float(there.difference) == pytest.approx(-float(back.difference))
+    assert float(there.p) == pytest.approx(float(back.p))
+
+
+def test_a_benchmark_that_moves_nothing_only_dilutes():
+    ours, theirs, same = outcomes(1), outcomes(2), np.ones((3, 10))
+    alone = crossed_test([ours], [theirs])
+    half = crossed_test([ours, same], [theirs, same], [0.5, 0.5])
+    assert float(half.difference) == pytest.approx(float(alone.difference) / 2)
+    assert float(half.variance) == pytest.approx(float(alone.variance) / 4)
+    assert float(half.p) == pytest.approx(float(alone.p))
+
+
+def test_runs_are_paired_where_seeds_make_answers_alike_and_only_there():
+    draws = np.random.default_rng(0)
+    apart = crossed_test(*([values] for values in World().draw(draws, 50)))
+    alike = crossed_test(*([values] for values in World(answers_alike=0.8).draw(draws, 50)))
+    assert not apart.paired.any()
+    assert alike.paired.all()
+
+
+def test_pairing_finds_what_two_methods_with_like_answers_differ_in():
+    world = World(deviation=2.0, alike=0.9, answers_alike=0.9, difference=4.0)
+    ours, theirs = world.draw(np.random.default_rng(0), 200)
+    chosen, apart = (crossed_test([ours], [theirs], paired=p).p <= 0.05 for p in (None, False))
+    assert chosen.mean() > apart.mean() + 0.3
+
+
+def test_equal_answers_are_no_difference():
+    same = outcomes(0)
+    found = crossed_test([same], [same])
+    assert (float(found.difference), float(found.p)) == (0.0, 1.0)
+
+
+def test_two_items_are_too_few_however_they_turn_out():
+    found = crossed_test([np.ones((3, 2))], [np.zeros((3, 2))])
+    assert float(found.difference) == 1.0
+    assert float(found.p) > 0.05
+
+
+def test_no_fewer_degrees_than_seeds_less_one():
+    ours, theirs = World(items=60, deviation=5.0).draw(np.random.default_rng(0), 300)
+    assert crossed_test([ours], [theirs]).degrees.min() >= 2
