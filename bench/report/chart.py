@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report.style import method_styles
-
 # Vega's names for matplotlib's markers.
 SHAPES = {
     "o": "circle",
@@ -73,18 +71,17 @@ def choice(name: str, label: str, options: Sequence[str]) -> Any:
     return altair.param(name=name, value=options[0], bind=bound)
 
 
-def method_scales(labels: Mapping[str, str]) -> tuple[Any, Any]:
-    """Colour and shape by method, as in the printed figures.
+def scales(looks: Mapping[str, tuple[str, str]]) -> tuple[Any, Any]:
+    """Colour and shape by label, as in the printed figures.
 
     Args:
-        labels: what each method is called in the chart's data, by its key.
+        looks: colour and matplotlib's marker of each label in the chart's data.
     """
     import altair
 
-    styles = method_styles(labels)
-    names = list(labels.values())
-    colour = altair.Scale(domain=names, range=[styles[method][0] for method in labels])
-    shape = altair.Scale(domain=names, range=[SHAPES[styles[method][1]] for method in labels])
+    names = list(looks)
+    colour = altair.Scale(domain=names, range=[colour for colour, _ in looks.values()])
+    shape = altair.Scale(domain=names, range=[SHAPES[marker] for _, marker in looks.values()])
     return colour, shape
 
 

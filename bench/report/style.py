@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,9 @@ OTHERS = [
     if (colour, marker) not in METHOD_STYLES.values()
 ]
 
+# Of rows that share a method. Without black, which a dark page would hide.
+ROW_STYLES = [*STYLES[:6], ("#777777", "<"), ("#0072B2", ">")]
+
 BETTER, WORSE, OPEN = "#009E73", "#D55E00", "#777777"
 
 
@@ -95,8 +99,9 @@ def name_axis(axis: Axes, x: str = "", y: str = "") -> None:
 
 
 def head(figure: Figure, text: str) -> None:
-    """Say above a figure what it shows and what its marks are."""
-    figure.suptitle(text, fontsize=TEXT, x=0.01, ha="left")
+    """Say above a figure what it shows and what its marks are, in as many lines as that takes."""
+    characters = int(16 * figure.get_figwidth())  # at TEXT points
+    figure.suptitle(textwrap.fill(text, characters), fontsize=TEXT, x=0.01, ha="left")
 
 
 def legend_below(figure: Figure, handles: list[Any], labels: list[str], columns: int = 4) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.report.chart import ROW, Chart, chart_of, choice, method_scales, values
+from bench.report.chart import ROW, Chart, chart_of, choice, scales, values
 from bench.report.figures.subject import INTERVAL, Subject, bounds, interval_note, mean_facts
-from bench.report.style import WIDE, head, method_styles, name_axis, new_figure, tidy
+from bench.report.style import WIDE, head, name_axis, new_figure, tidy
 
 TITLE = "Accuracy"
 
@@ -16,11 +16,10 @@ def picture(subject: Subject) -> Any:
     table = subject.table
     figure = new_figure(WIDE, 0.75 + 0.19 * len(table.rows))
     axes = figure.subplots(1, len(table.columns), sharey=True, squeeze=False)[0]
-    styles = method_styles(subject.methods)
     for axis, column in zip(axes, table.columns, strict=True):
         for place, row in enumerate(table.rows):
             cell = row.cells[column.key]
-            colour, marker = styles[row.method]
+            colour, marker = subject.looks[subject.methods[row.method]]
             scored = [value.value for value in cell.values]
             axis.plot(scored, [place] * len(scored), marker, color=colour, markersize=3, alpha=0.6)
             if cell.mean is not None:
@@ -55,7 +54,7 @@ def charts(subject: Subject) -> list[Chart]:
                 continue
             means.append(named | {"set": label, **mean_facts(cell), "runs": cell.seeds})
             dots += [named | {"set": label, "seed": v.seed, "value": v.value} for v in cell.values]
-    colour, shape = method_scales(subject.methods)
+    colour, shape = scales(subject.looks)
     order = [row.label for row in table.rows]
     y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelPadding=8))
     paint = alt.Color("method:N", scale=colour, legend=None)

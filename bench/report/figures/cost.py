@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from bench.report.chart import Chart, chart_of, choice, method_scales, values
+from bench.report.chart import Chart, chart_of, choice, scales, values
 from bench.report.figures.subject import INTERVAL, Subject, bounds, interval_note, mean_facts
 from bench.report.records import Record
 from bench.report.rows import Cell, Row
@@ -16,7 +16,6 @@ from bench.report.style import (
     head,
     legend_below,
     log_scale,
-    method_styles,
     name_axis,
     new_figure,
     tidy,
@@ -98,14 +97,13 @@ def picture(subject: Subject) -> Any:
 
     figure = new_figure(WIDE, 2.9)
     axes = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
-    styles = method_styles(subject.methods)
     handles: dict[str, Any] = {}
     for axis, (measure, points) in zip(axes, found.items(), strict=True):
         line = sorted((point.cost, point.cell.mean) for point in points if point.front)
         steps = zip(*line, strict=True)
         axis.plot(*steps, color="#999999", linewidth=1, zorder=1, drawstyle="steps-post")
         for point in points:
-            colour, marker = styles[point.row.method]
+            colour, marker = subject.looks[subject.methods[point.row.method]]
             axis.plot([point.cost] * 2, bounds(point.cell), color=colour, linewidth=0.8, zorder=2)
             (handle,) = axis.plot(
                 point.cost, point.cell.mean, marker, color=colour, markersize=5, zorder=3
@@ -144,8 +142,8 @@ def charts(subject: Subject) -> list[Chart]:
                     "on the front": "yes" if point.front else "no",
                 }
             )
-    drawn = {point.row.method for points in found.values() for point in points}
-    colour, shape = method_scales({m: label for m, label in subject.methods.items() if m in drawn})
+    drawn = {fact["method"] for fact in facts}
+    colour, shape = scales({label: look for label, look in subject.looks.items() if label in drawn})
     base = alt.Chart(values(facts)).transform_filter("datum.measure == wanted")
     x = alt.X("cost:Q", title=None, scale=alt.Scale(type="log", nice=False, padding=16))
     y = alt.Y("mean:Q", title=f"{subject.sets[subject.main]}, %", scale=alt.Scale(zero=False))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.report.chart import Chart, chart_of, choice, method_scales, values
+from bench.report.chart import Chart, chart_of, choice, scales, values
 from bench.report.figures.subject import INTERVAL, Subject, bounds, interval_note, mean_facts
 from bench.report.rows import Row
-from bench.report.style import WIDE, head, legend_below, method_styles, name_axis, new_figure, tidy
+from bench.report.style import WIDE, head, legend_below, name_axis, new_figure, tidy
 
 TITLE = "Accuracy over the curvature parameter K"
 
@@ -33,10 +33,9 @@ def picture(subject: Subject) -> Any:
     sets = {key: label for key, label in subject.sets.items() if key != "macro"}
     figure = new_figure(WIDE, 2.3)
     axes = figure.subplots(1, len(sets), squeeze=False)[0]
-    styles = method_styles(found)
     for axis, (key, label) in zip(axes, sets.items(), strict=True):
         for method, rows in found.items():
-            colour, marker = styles[method]
+            colour, marker = subject.looks[subject.methods[method]]
             known = [row for row in rows if row.cells[key].mean is not None]
             for row in known:
                 scored = [value.value for value in row.cells[key].values]
@@ -91,7 +90,7 @@ def charts(subject: Subject) -> list[Chart]:
                 dots += [
                     named | {"set": label, "seed": v.seed, "value": v.value} for v in cell.values
                 ]
-    colour, shape = method_scales({method: subject.methods[method] for method in found})
+    colour, shape = scales({subject.methods[m]: subject.looks[subject.methods[m]] for m in found})
     legend = alt.Undefined if len(found) > 1 else None
     x = alt.X(
         "K:Q",

@@ -15,6 +15,7 @@ from bench.report.statistics.differences import (
     BesideReference,
     PairedDifference,
 )
+from bench.report.statistics.wording import between, probability
 from bench.report.style import BETTER as BETTER_COLOUR
 from bench.report.style import OPEN as OPEN_COLOUR
 from bench.report.style import WIDE, head, legend_below, name_axis, new_figure, tidy
@@ -89,7 +90,7 @@ def charts(subject: Subject) -> list[Chart]:
             title=None,
         )
         y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelPadding=8))
-        told = ("row", "set", "verdict", "difference", INTERVAL, "p", "p, corrected", "seeds")
+        told = ("row", "set", "verdict", "difference", INTERVAL, "p", "p (Holm)", "seeds")
         tell = [alt.Tooltip(f"{name}:N") for name in (*told, "would separate")]
         base = alt.Chart(values(facts)).transform_filter("datum.set == wanted")
         title = f"difference to {method_label(found.method)}, points"
@@ -126,9 +127,9 @@ def _facts(row: PairedDifference, difference: float) -> dict[str, Any]:
         "difference": difference,
         "low": low,
         "high": high,
-        INTERVAL: f"{low:+.1f} to {high:+.1f}" if tested else "not tested",
-        "p": "not tested" if row.p is None else f"{row.p:.3g}",
-        "p, corrected": "not tested" if row.p_holm is None else f"{row.p_holm:.3g}",
+        INTERVAL: between(row.low, row.high, "+z.1f"),
+        "p": probability(row.p),
+        "p (Holm)": probability(row.p_holm),
         "seeds": len(row.seeds),
         "would separate": row.would_separate or "–",
     }

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.report.chart import Chart, chart_of, choice, method_scales, values
-from bench.report.figures.subject import Subject
+from bench.report.chart import Chart, chart_of, choice, scales, values
+from bench.report.figures.subject import Look, Subject, row_looks
 from bench.report.gates import PANELS, layer_number
-from bench.report.names import method_label
 from bench.report.records import Record
 from bench.report.style import (
     WIDE,
     head,
     legend_below,
     log_scale,
-    method_styles,
     name_axis,
     new_figure,
     tidy,
@@ -29,18 +27,17 @@ Curves = Mapping[tuple[str, str], Sequence[tuple[int, Mapping[str, float]]]]
 
 def picture(subject: Subject) -> Any:
     """A row of panels a statistic, a column a module type; dashed and hollow before training."""
-    measured = dict(_measured(subject))
+    measured, looks = _measured(subject)
     if not measured:
         return None
     modules = list(dict.fromkeys(module for curves in measured.values() for module, _ in curves))
     figure = new_figure(WIDE, 4.6)
     grid = figure.subplots(len(PANELS), len(modules), sharex=True, sharey="row", squeeze=False)
-    styles = method_styles(measured)
     for axes, (key, title) in zip(grid, PANELS.items(), strict=True):
         drawn: list[float] = []
         for axis, module in zip(axes, modules, strict=True):
-            for method, curves in measured.items():
-                colour, marker = styles[method]
+            for row, curves in measured.items():
+                colour, marker = looks[row]
                 for moment in MOMENTS:
                     # A logarithmic axis has no place for 0: a gate that never varies.
                     points = [
@@ -57,7 +54,7 @@ def picture(subject: Subject) -> Any:
                         markerfacecolor="none" if moment == "start" else colour,
                         markersize=3,
                         linewidth=0.8,
-                        label=method_label(method) if moment == "end" else None,
+                        label=row if moment == "end" else None,
                     )
             tidy(axis, module if key == next(iter(PANELS)) else "")
             axis.xaxis.get_major_locator().set_params(integer=True)
@@ -78,19 +75,19 @@ def charts(subject: Subject) -> list[Chart]:
     """The same, one statistic of one module type at a time."""
     import altair as alt
 
-    measured = dict(_measured(subject))
+    measured, looks = _measured(subject)
     if not measured:
         return []
     facts = [
-        {"method": method_label(method), "module": module, "training": MOMENTS[moment]}
+        {"row": row, "module": module, "training": MOMENTS[moment]}
         | {"layer": layer}
         | {title: found[key] if found[key] > 0 else None for key, title in PANELS.items()}
-        for method, curves in measured.items()
+        for row, curves in measured.items()
         for (module, moment), layers in curves.items()
         for layer, found in layers
     ]
     modules = list(dict.fromkeys(str(fact["module"]) for fact in facts))
-    colour, shape = method_scales({method: method_label(method) for method in measured})
+    colour, shape = scales({row: looks[row] for row in measured})
     log = alt.Axis(tickCount=5, format="~g")
     base = (
         alt.Chart(values(facts))
@@ -100,7 +97,7 @@ def charts(subject: Subject) -> list[Chart]:
         .encode(
             x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1, format="d")),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(type="log", nice=False), axis=log),
-            color=alt.Color("method:N", scale=colour, title=None),
+            color=alt.Color("row:N", scale=colour, title=None),
         )
     )
     dash = alt.StrokeDash(
@@ -110,10 +107,10 @@ def charts(subject: Subject) -> list[Chart]:
     )
     lines = base.mark_line(strokeWidth=1.5).encode(strokeDash=dash)
     points = base.mark_point(filled=True, size=60).encode(
-        shape=alt.Shape("method:N", scale=shape, title=None),
+        shape=alt.Shape("row:N", scale=shape, title=None),
         opacity=alt.condition("datum.training == 'before'", alt.value(0.5), alt.value(1)),
         tooltip=[
-            "method:N",
+            "row:N",
             "module:N",
             "layer:Q",
             "training:N",
@@ -131,16 +128,14 @@ def charts(subject: Subject) -> list[Chart]:
     return [chart_of(TITLE, caption, [lines, points], 280, **chosen)]
 
 
-def _measured(subject: Subject) -> Iterator[tuple[str, Curves]]:
-    """For each method the gates of its row with the most layers: all can't be told apart."""
-    widest: dict[str, tuple[int, list[Record]]] = {}
-    for row, runs in subject.rows:
+def _measured(subject: Subject) -> tuple[dict[str, Curves], dict[str, Look]]:
+    """The gates of the rows that have some, and the rows' looks."""
+    measured = {}
+    for row, runs in subject.few():
         known = [run for run in runs if (run.get("training") or {}).get("gates")]
-        layers = len(known[0]["training"]["gates"]["end"]) if known else 0
-        if layers > widest.get(row.method, (0, []))[0]:
-            widest[row.method] = layers, known
-    for method, (_, known) in widest.items():
-        yield method, _curves(known)
+        if known:
+            measured[row.label] = _curves(known)
+    return measured, row_looks([row for row in subject.table.rows if row.label in measured])
 
 
 def _curves(runs: Sequence[Record]) -> Curves:

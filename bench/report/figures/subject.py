@@ -10,10 +10,12 @@ from bench.report.names import method_label
 from bench.report.records import Record, group, select
 from bench.report.rows import Cell, Row
 from bench.report.spec import TableSpec
+from bench.report.style import ROW_STYLES, method_styles
 from bench.report.table import Table
 
+Look = tuple[str, str]  # a colour, and a marker of matplotlib's
 INTERVAL = "95% interval"
-MANY = 8  # rows that lines in one picture can be told apart of
+MANY = len(ROW_STYLES)  # rows whose lines can be told apart in one picture
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Subject:
         """The key of what a row is judged by: the micro average, or the first benchmark."""
         return next(iter(self.sets))
 
+    @property
+    def looks(self) -> dict[str, Look]:
+        """Colour and marker of each method, by its label."""
+        styles = method_styles(self.methods)
+        return {label: styles[method] for method, label in self.methods.items()}
+
     def few(self) -> list[tuple[Row, Sequence[Record]]]:
         """All rows, or of each method the one with most to train where there are too many."""
         if len(self.rows) <= MANY:
@@ -59,6 +67,15 @@ class Subject:
             if other is None or (row.trainable or 0) > (other[0].trainable or 0):
                 kept[row.method] = (row, runs)
         return list(kept.values())
+
+
+def row_looks(rows: Sequence[Row]) -> dict[str, Look]:
+    """Colour and marker of each row, by its label: its method's, where no other row has that."""
+    methods = [row.method for row in rows]
+    styles = method_styles(methods)
+    if len(styles) == len(rows):
+        return {row.label: styles[row.method] for row in rows}
+    return {row.label: ROW_STYLES[i % len(ROW_STYLES)] for i, row in enumerate(rows)}
 
 
 def bounds(cell: Cell) -> tuple[float, float]:

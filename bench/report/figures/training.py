@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.report.chart import Chart, chart_of, choice, method_scales, values
-from bench.report.figures.subject import Subject
+from bench.report.chart import Chart, chart_of, choice, scales, values
+from bench.report.figures.subject import Look, Subject, row_looks
 from bench.report.style import (
     WIDE,
     head,
     legend_below,
     log_scale,
-    method_styles,
     name_axis,
     new_figure,
-    style_of,
     tidy,
 )
 
@@ -23,24 +21,24 @@ TITLE = "Training curves"
 CURVES = {"losses": "training loss", "validation": "validation loss"}
 POINTS = 40  # of a line on the page; its ends are always kept
 SEEDS = 5  # lines of a row that can be told apart
+# Kind of loss, row, seed, and (step, loss) pairs.
+Line = tuple[str, str, int | None, Sequence[Sequence[float]]]
 
 
 def picture(subject: Subject) -> Any:
     """Two panels; each row's seeds as thin lines of its method's colour."""
-    lines = _lines(subject)
+    lines, looks = _lines(subject)
     if not lines:
         return None
     figure = new_figure(WIDE, 2.9)
     axes = figure.subplots(1, len(CURVES))
-    methods = {method: label for _, method, label, *_ in lines}
-    styles = method_styles(methods)
     for axis, (curve, title) in zip(axes, CURVES.items(), strict=True):
         drawn: list[float] = []
         shown: set[str] = set()
-        for kind, method, label, _, points in lines:
+        for kind, label, _, points in lines:
             if kind != curve:
                 continue
-            colour, marker = styles[method]
+            colour, marker = looks[label]
             steps, losses = zip(*points, strict=True)
             drawn += losses
             # A marker at the end alone: on each step it would hide the line.
@@ -68,20 +66,17 @@ def charts(subject: Subject) -> list[Chart]:
     """The same, one kind of loss at a time."""
     import altair as alt
 
-    lines = _lines(subject)
+    lines, looks = _lines(subject)
     if not lines:
         return []
     facts = [
         {"loss of": CURVES[kind], "row": label, "seed": seed, "step": step, "loss": loss}
-        for kind, _, label, seed, points in lines
+        for kind, label, seed, points in lines
         for step, loss in _thinned(points)
         if loss > 0
     ]
-    colour, _ = method_scales({method: label for _, method, label, *_ in lines})
-    rows = list(dict.fromkeys(label for _, _, label, *_ in lines))
-    if len(rows) > len(colour.domain):  # then a method's colour would be of several rows
-        colours = [style_of(place)[0] for place in range(len(rows))]
-        colour = alt.Scale(domain=rows, range=colours)
+    drawn = {label for _, label, *_ in lines}
+    colour, _ = scales({label: look for label, look in looks.items() if label in drawn})
     pick = alt.selection_point(name="picked", fields=["row"], bind="legend")
     log = alt.Axis(tickCount=5, format="~g")
     base = (
@@ -108,15 +103,17 @@ def charts(subject: Subject) -> list[Chart]:
     return [chart_of(TITLE, caption, [drawn, dots], 280, wanted=wanted, picked=pick)]
 
 
-def _lines(subject: Subject) -> list[tuple[str, str, str, int | None, Sequence[Sequence[float]]]]:
-    """Kind of loss, method, row, seed and (step, loss) of every line that is drawn."""
-    return [
-        (curve, row.method, row.label, run.get("seed"), points)
-        for row, runs in subject.few()
+def _lines(subject: Subject) -> tuple[list[Line], dict[str, Look]]:
+    """Every line that is drawn, and the looks of the rows."""
+    few = subject.few()
+    lines = [
+        (curve, row.label, run.get("seed"), points)
+        for row, runs in few
         for run in runs[:SEEDS]
         for curve in CURVES
         if (points := (run.get("training") or {}).get(curve))
     ]
+    return lines, row_looks([row for row, _ in few])
 
 
 def _thinned(points: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.report.figures.subject import Subject
 from bench.report.statistics.differences import BETTER, NOT_COMPARED, WORSE, PairedDifference
+from bench.report.statistics.wording import between, points, probability
 from bench.report.table import Table
 
 
@@ -46,13 +47,13 @@ def findings(table: Table, family: str = "") -> Iterator[Sentence]:
 def sentence(found: PairedDifference) -> Sentence:
     """One comparison in words, with its interval and corrected p-value."""
     facts = []
-    if found.low is not None and found.high is not None:
-        facts.append(f"95% interval {_signed(found.low)} to {_signed(found.high)}")
+    if found.low is not None:
+        facts.append(f"95% interval {between(found.low, found.high, '+z.1f')}")
     if found.p_holm is not None:
-        facts.append("p below 0.001" if found.p_holm < 0.001 else f"p {found.p_holm:.3f}")
+        facts.append(f"p (Holm) {probability(found.p_holm)}")
     if found.seeds:
         facts.append(f"of {len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}")
-    told = "" if found.difference is None else f": {_signed(found.difference)} points"
+    told = "" if found.difference is None else f": {points(found.difference)} points"
     told += f" ({', '.join(facts)})" if facts else ""
     if found.would_separate:
         takes = "" if found.would_separate.startswith("no ") else "to separate that takes "
@@ -61,7 +62,3 @@ def sentence(found: PairedDifference) -> Sentence:
     if found.verdict in (BETTER, WORSE):
         return Sentence(f"{found.label} is", found.verdict, f" than {found.reference}{told}")
     return Sentence(f"{found.label} and {found.reference} are", found.verdict, told)
-
-
-def _signed(points: float) -> str:
-    return f"{points:+.1f}".replace("-", "−")

@@ -21,7 +21,7 @@ def test_it_says_what_was_found_what_is_missing_and_where_it_comes_from(collecte
     )
     text = visible(write_page(given, tmp_path / "report").read_text())
     for part in (
-        'HypLoRA is <b class="worse">worse</b> than LoRA: −2.0 points',
+        'HypLoRA is <b class="worse">worse</b> than LoRA: -2.0 points',
         "6 of 9 runs",
         "DoRA, seed 0, 2 (failed: disk full): make reproduce-toy",
         "no runs: make reproduce-commonsense",
