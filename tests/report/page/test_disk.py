@@ -9,6 +9,14 @@ from bench.report.embeddings_figures.disk_page import disk_page
 HOSTILE = "</script><script>document.title='broken'</script>"
 
 
+# The words are there, and the frame has its last size.
+ROUND = """() => {
+  const frame = document.querySelector(".plot path.background").getBoundingClientRect();
+  const words = document.querySelectorAll(".mark-text text").length;
+  return words > 50 && frame.width > 300 && Math.abs(frame.width - frame.height) < 1;
+}"""
+
+
 @pytest.fixture(scope="module")
 def path(made_study, tmp_path_factory):
     path = tmp_path_factory.mktemp("disk") / "disk.html"
@@ -25,7 +33,7 @@ def disk(path, opened):
     def open_disk(**options):
         with opened(path, **options) as page:
             page.wait_for_selector(".plot svg")
-            page.wait_for_function("document.querySelectorAll('.mark-text text').length > 50")
+            page.wait_for_function(ROUND)
             yield page
 
     return open_disk
