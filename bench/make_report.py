@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import printable
+from bench.errors import InputError, printable
 from bench.files import write_bytes
 
 if TYPE_CHECKING:
@@ -24,9 +24,19 @@ OF_SWEEPS = ("{}_search.svg", "{}_search.png")
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """`show`: print the tables, too."""
+    """What to make.
+
+    Attributes:
+        show: print the tables, too.
+        figures: of at most so many tables; each takes seconds.
+    """
 
     show: bool
+    figures: int
+
+    def __post_init__(self) -> None:
+        if self.figures < 0:
+            raise InputError(f"action.figures must not be negative, got {self.figures}")
 
 
 def make_report(folder: Path, uri: str | None, experiment: str, settings: ReportSettings) -> str:
@@ -70,9 +80,12 @@ def make_report(folder: Path, uri: str | None, experiment: str, settings: Report
         RESULT_VERSION,
         reader.predictions,
     )
-    paths = list(_write(collected, reader, folder, settings.show))
+    drawn = _with_figures(collected, settings.figures)
+    paths = list(_write(collected, reader, folder, settings.show, drawn))
     for line in told(collected):
         print(printable(line))
+    if bare := len(collected.tables) - len(drawn):
+        print(f"no figures of {_count(bare, 'table')}: action.figures={len(collected.tables)}")
     return f"{_count(len(paths), 'file')} -> {', '.join(map(str, _folders(paths)))}"
 
 
@@ -84,7 +97,6 @@ def _nothing(why: str) -> str:
 
 
 def _published(specs: Mapping[str, TableSpec]) -> dict[str, Published]:
-    from bench.errors import InputError
     from bench.report import load_published
 
     try:
@@ -93,8 +105,19 @@ def _published(specs: Mapping[str, TableSpec]) -> dict[str, Published]:
         raise InputError(f"table: {error}") from error
 
 
-def _write(collected: Collected, reader: Reader, folder: Path, show: bool) -> Iterator[Path]:
-    """Write everything, and say of each table what it is; yields the paths."""
+def _with_figures(collected: Collected, most: int) -> set[str]:
+    """The names of the tables that get figures: the first of each sweep before all others."""
+    firsts: dict[str | None, str] = {}
+    for found in collected.tables:
+        firsts.setdefault(found.sweep, found.name)
+    names = dict.fromkeys([*firsts.values(), *(found.name for found in collected.tables)])
+    return set(list(names)[:most])
+
+
+def _write(
+    collected: Collected, reader: Reader, folder: Path, show: bool, drawn: set[str]
+) -> Iterator[Path]:
+    """Write everything; yields the paths."""
     from bench.progress import Progress
     from bench.report import print_table, write_table
     from bench.report.page import write_page
@@ -104,8 +127,9 @@ def _write(collected: Collected, reader: Reader, folder: Path, show: bool) -> It
             if show:
                 print_table(found.table)
                 print()
-            yield from write_table(found.table, found.records, found.spec, folder)
-            if found.swept_by:
+            spec = found.spec if found.name in drawn else replace(found.spec, figures=())
+            yield from write_table(found.table, found.records, spec, folder)
+            if found.swept_by and found.name in drawn:
                 yield from _pictures(found, reader, folder / "figures")
             progress.update(1)
     for kind, write in _writers().items():
@@ -150,9 +174,8 @@ def told(collected: Collected) -> Iterator[str]:
 
 def _headline(found: CollectedTable) -> str:
     table = found.table
-    of = f" of {found.total}" if found.sweep else ""
     return (
-        f"{found.name}: {table.title}, {len(found.records)}{of} runs in "
+        f"{found.name}: {table.title}, {len(found.records)} of {found.total} runs in "
         f"{_count(len(table.rows), 'row')}, {table.model}, {table.data}, {table.protocol}"
     )
 

@@ -148,7 +148,7 @@ def _named(drafts: Sequence[Draft]) -> list[Draft]:
 
 
 def _place(draft: Draft) -> tuple[Any, ...]:
-    complete = draft.done / draft.grid.total if draft.grid and draft.grid.total else 0.0
+    complete = len(draft.records) / (len(draft.records) + draft.lacks)
     return (not _at_home(draft), -complete, -len(draft.records), _age(draft))
 
 
@@ -202,18 +202,18 @@ def _table(
         published=figures,
         missing=missing,
         command=command(grid, None, (), draft.records[0]) if grid and missing else "",
-        total=draft.grid.total if draft.grid and draft.grid.rows else len(draft.records),
+        total=len(draft.records) + draft.lacks,
         swept_by=made_by.run_id if made_by else None,
     )
 
 
 def _incomplete(draft: Draft, missing: Sequence[Missing]) -> Iterable[str]:
-    if missing and draft.grid:
+    if missing:
         shown = [lacking(one) for one in missing[:LISTED]]
         shown += [f"{len(missing) - LISTED} more rows"] if len(missing) > LISTED else []
         yield (
-            f"Not complete: {draft.done} of the {draft.grid.total} runs of this table are there. "
-            f"Missing: {'; '.join(shown)}."
+            f"Not complete: {len(draft.records)} of {len(draft.records) + draft.lacks} runs are "
+            f"there. Missing: {'; '.join(shown)}."
         )
 
 

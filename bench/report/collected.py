@@ -57,7 +57,7 @@ class CollectedTable:
         table: as it is printed and written.
         published: the published figures beside which it is set.
         missing: rows of the sweep's grid that lack runs.
-        total: number of runs in the sweep's grid; the number of records where there is none.
+        total: number of runs that are there or missing.
         command: what makes all runs that are missing; empty where none is.
         swept_by: the store's id of the newest sweep that made this table.
     """

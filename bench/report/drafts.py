@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.report.grid import Grid
 from bench.report.names import key_of
-from bench.report.records import Record, asked, settings_of, taught, training_settings
+from bench.report.records import Record, asked, setting, settings_of, taught, training_settings
 from bench.report.spec import TableSpec
 from bench.tracking.holdings import SweepRun
 
@@ -50,11 +50,9 @@ class Draft:
         return {record["identity"] for record in self.records}
 
     @property
-    def done(self) -> int:
-        """How many of the grid's runs are there."""
-        if self.grid is None:
-            return len(self.records)
-        return self.grid.total - sum(max(1, len(seeds)) for _, seeds in self.missing())
+    def lacks(self) -> int:
+        """How many of the grid's runs are not there."""
+        return sum(max(1, len(seeds)) for _, seeds in self.missing())
 
     def missing(self) -> list[tuple[int, tuple[int, ...]]]:
         """The number of each row of the grid that lacks runs, and the seeds that it lacks."""
@@ -130,8 +128,8 @@ def drafts_of(
         fitting = [grid for grid in grids if _asks(grid, part)]
         exact = [d for grid in fitting if (d := _exact(grid, part, begun))]
         drafts += exact
-        used = set[str]().union(*(draft.identities for draft in exact))
-        rest = [run for run in part.trained if run["identity"] not in used]
+        rows = [row for draft in exact if draft.grid for row in draft.grid.rows]
+        rest = [run for run in part.trained if not any(row.matches(run) for row in rows)]
         drafts += _loose(fitting, Part(part.asked, rest, part.untrained), begun)
     _as_swept(drafts, parts, specs, grids, sweeps)
     return [draft for draft in drafts if not _within_another(draft, drafts)]
@@ -191,10 +189,16 @@ def _is_wanted(grid: Grid, found: Sequence[tuple[int, Record]], begun: Mapping[s
 def _once(
     found: Iterable[tuple[int, Record]],
 ) -> tuple[list[tuple[int, Record]], list[Record]]:
-    """One run for each row and seed, the newest: the first, as records come. And the others."""
+    """One run for each row and seed, the newest: the first, as records come. And the others.
+
+    A run with another setting than its row's newest, of before there was a key, is in neither.
+    """
     unique: dict[tuple[int, Any], tuple[int, Record]] = {}
+    settings: dict[int, dict[str, str]] = {}
     replaced = []
     for number, record in found:
+        if settings.setdefault(number, settings_of(record)) != settings_of(record):
+            continue
         kept = unique.setdefault((number, record.get("seed")), (number, record))
         if kept[1] is not record:
             replaced.append(record)
@@ -267,8 +271,10 @@ def other_drafts(records: Sequence[Record], name: str, title: str) -> list[Draft
         runs = (*part.trained, *part.untrained)
         found = [(rows.setdefault(_row_key(run), len(rows)), run) for run in runs]
         once, replaced = _once(found)
-        kept = sorted((record for _, record in once), key=_by_seed)
-        spec = TableSpec(name=name, title=title, apart=_apart(kept))
+        kept = [record for _, record in once]
+        apart = _apart(kept)
+        kept.sort(key=lambda run: [*(_rank(setting(run, name)) for name in apart), _seed(run)])
+        spec = TableSpec(name=name, title=title, apart=apart)
         drafts.append(Draft(None, spec, kept, replaced=replaced))
     return drafts
 
@@ -279,27 +285,29 @@ def _row_key(record: Record) -> str:
     return json.dumps(key, sort_keys=True)
 
 
-def _by_seed(record: Record) -> int:
-    return -1 if record.get("seed") is None else record["seed"]
+def _rank(value: Any) -> tuple[bool, float, str]:
+    """Sorting key: numbers by their size, then the rest as text."""
+    number = isinstance(value, int | float)
+    return (not number, float(value) if number else 0.0, str(value))
+
+
+def _seed(record: Record) -> tuple[bool, float, str]:
+    return _rank(-1 if record.get("seed") is None else record["seed"])
 
 
 def _apart(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     """The settings in which runs of one method and curvature differ, each value with its name."""
-    values: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
+    rows: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in records:
         given = {f"train.{key}": value for key, value in training_settings(record).items()}
-        given |= record.get("options") or {}
-        given["adapter"] = ((record.get("hashes") or {}).get("adapter") or "")[:10] or None
-        given.pop("curvature", None)
-        row = values.setdefault((record["method"], record.get("curvature")), {})
-        for name, value in given.items():
-            if value not in row.setdefault(name, []):
-                row[name].append(value)
+        given |= {k: v for k, v in (record.get("options") or {}).items() if k != "curvature"}
+        given["adapter"] = setting(record, "adapter")
+        rows.setdefault((record["method"], record.get("curvature")), []).append(given)
     apart: dict[str, dict[str, Any]] = {}
-    for row in values.values():
-        for name, listed in row.items():
-            if len(listed) > 1:
-                named = {_named(name, value): value for value in listed}
+    for settings in rows.values():
+        for name in dict.fromkeys(name for given in settings for name in given):
+            named = {_named(name, given.get(name)): given.get(name) for given in settings}
+            if len(named) > 1:
                 apart[name] = apart.get(name, {}) | named
     return apart
 

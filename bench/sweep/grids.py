@@ -55,13 +55,14 @@ def read_grids(records: Iterable[Mapping[str, Any]]) -> list[Grid]:
     """
     records = list(records)
     bases = dict.fromkeys(record["model"] for record in records)
+    scored = {key.casefold() for record in records for key in record["scores"]}
     specs = table_specs()
     with _composing():
         return [
             grid
             for preset in _presets(records)
             for sweep, spec in specs.items()
-            for grid in _grids(sweep, spec, preset, bases)
+            for grid in _grids(sweep, spec, preset, bases, scored)
         ]
 
 
@@ -132,7 +133,9 @@ def _word(value: Any) -> str:
     return text if WORD.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
-def _grids(sweep: str, spec: TableSpec, preset: str, bases: Iterable[str]) -> Iterator[Grid]:
+def _grids(
+    sweep: str, spec: TableSpec, preset: str, bases: Iterable[str], scored: set[str]
+) -> Iterator[Grid]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -146,9 +149,11 @@ def _grids(sweep: str, spec: TableSpec, preset: str, bases: Iterable[str]) -> It
     axes = [f"{key}={words}" for key, words in params.items() if key != "seed"]
     file = [f"+sweep={sweep}", *([f"train={preset}"] if preset != DEFAULT else [])]
     try:
+        home = _compose(file)
+        if not scored.intersection(map(str.casefold, home["data"]["tests"])):
+            return  # nothing was asked that it asks
         listed = combinations(OverridesParser.create().parse_overrides(axes)) if params else []
         composed = [(tuple(words), _compose([*file, *words])) for words in listed]
-        home = _compose(file)
     except (HydraException, OmegaConfBaseException, InputError):
         return  # an interval, or a method that is gone: no grid that could be counted up
     for base in bases:

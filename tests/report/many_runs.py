@@ -9,7 +9,6 @@ through its client 5,000 runs take half an hour.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 import json
@@ -23,86 +22,121 @@ from typing import Any
 from bench.tracking.record import flat, metrics, tags
 from bench.tracking.store import Store
 
-METHODS = ("lora", "dora", "hyplora", "series", "parallel", "prefix")
 SETS = {"mawps": "MAWPS", "SVAMP": "SVAMP", "gsm8k": "GSM8K", "AQuA": "AQuA"}
+LAYERS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
+ADAPTER = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": LAYERS}
+OPTIONS: dict[str, dict[str, Any]] = {  # a part of what conf/method/ has
+    "none": {},
+    "lora": ADAPTER,
+    "dora": ADAPTER | {"use_dora": True},
+    "hyplora": ADAPTER | {"variant": "rotation"},
+    "series": {"placement": "series", "bottleneck_size": 32},
+    "parallel": {"placement": "parallel", "bottleneck_size": 32},
+    "prefix": {"num_virtual_tokens": 16},
+}
+RATES = {"lora": 3e-3, "dora": 3e-3, "hyplora": 3e-2, "series": 1e-2, "parallel": 1e-2}
 CURVATURES = (0.1, 0.5, 1.0, 2.0)
+ROWS = [(m, None) for m in OPTIONS if m not in ("hyplora", "none")]
+ROWS += [("hyplora", k) for k in CURVATURES]
 BATCH = 200
 EXPERIMENT = "hyplora-bench"
 
 
-def made_up(count: int, layers: int = 20, steps: int = 100, items: int = 150) -> Iterator[dict]:
-    """Records as runs leave them, of grids over method, curvature and seed on one base after another.
+def made_up(count: int, seeds: int = 25) -> Iterator[dict[str, Any]]:
+    """Records of grids over method, curvature and seed, under two protocols for base after base.
 
     Args:
         count: how many.
-        layers: that a gate was measured in.
-        steps: of fine-tuning.
-        items: of each set.
+        seeds: of each row.
     """
-    rows = [(m, None) for m in METHODS if m != "hyplora"] + [("hyplora", k) for k in CURVATURES]
-    points = list(itertools.product(range(5), rows))
+    points = list(itertools.product(("fast", "paper"), range(seeds), ROWS))
     for number in range(count):
         base, place = divmod(number, len(points))
-        seed, (method, curvature) = points[place]
-        yield run_of(method, seed, curvature, f"base-{base}", layers, steps, items)
+        protocol, seed, (method, curvature) = points[place]
+        yield run_of(method, seed, curvature, model=f"base-{base}", protocol=protocol)
 
 
 def run_of(
-    method: str,
-    seed: int,
+    method: str = "lora",
+    seed: int | None = 0,
     curvature: float | None = None,
     model: str = "tiny",
+    protocol: str = "fast",
     layers: int = 20,
     steps: int = 100,
     items: int = 150,
+    sets: Mapping[str, str] = SETS,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """One record; the figures follow from the arguments."""
-    draw = random.Random(f"{method} {seed} {curvature} {model}")
-    outcomes = {key: [int(draw.random() < 0.6) for _ in range(items)] for key in SETS}
-    options: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
-    if curvature is not None:
-        options["curvature"] = curvature
+    """A record such as a run leaves; its figures follow from the arguments.
+
+    Args:
+        method: its key; `none` has no seed.
+        seed: of the run.
+        curvature: of a method that has one.
+        model: the base's name, which also stands for its contents.
+        protocol: its name, which also stands for its contents.
+        layers: that a gate was measured in.
+        steps: of fine-tuning.
+        items: of each set.
+        sets: labels by key.
+        changes: keys of the record that are to be otherwise; of `train` and `options` those that
+            are named.
+    """
+    seed = None if method == "none" else seed
+    told = json.dumps([method, seed, curvature, model, protocol, items, changes], sort_keys=True)
+    identity = hashlib.sha256(told.encode()).hexdigest()
+    draw = random.Random(identity)
+    outcomes = {key: [int(draw.random() < 0.6) for _ in range(items)] for key in sets}
+    options = OPTIONS.get(method, ADAPTER) | ({"curvature": curvature} if curvature else {})
+    options |= changes.pop("options", {})
+    rate = 3e-1 if method == "prefix" else RATES.get(method, 3e-2)
+    other = 3e-2 if method == "prefix" else 3e-4
     train = {
-        "lr": 0.003, "epochs": 2.5, "batch_size": 16, "micro_batch_size": 4, "devices": 1,
-        "warmup": 0.06, "decay": "linear", "precision": "32-true", "validations": 4,
-        "checkpoint_minutes": 1.0, "keep": "last",
-    }  # fmt: skip
-    identity = hashlib.sha256(f"{method} {seed} {curvature} {model}".encode()).hexdigest()
-    protocol = {"name": "fast", "train_prompt": "Q: {instruction}", "max_new_tokens": 256}
+        "lr": rate if model == "tiny" else other, "epochs": 2.5, "batch_size": 16,
+        "micro_batch_size": 4, "devices": 1, "curvature_lr_factor": 1.0, "weight_decay": 0.0,
+        "warmup": 0.06, "decay": "linear", "gradient_clip": 1.0, "train_on_inputs": False,
+        "precision": "32-true", "validations": 4, "checkpoint_minutes": 1.0, "keep": "last",
+    } | changes.pop("train", {})  # fmt: skip
     gate = {"module": "q_proj", "mean": 1.0, "median": 1.0, "variation": 0.1, "largest": 2.0}
     gates = [
         gate | {"layer": f"model.layers.{i}.self_attn.q_proj", "clamped": 0.0, "smallest": 0.5}
         for i in range(layers)
     ]
-    training: dict[str, Any] = {
-        "steps": steps, "padding": 0.07, "parameters": {"trainable": 147_456, "total": 2_017_000},
-        "losses": [[step, 3.0 * draw.random()] for step in range(steps)],
-        "validation": [[steps * i // 4, draw.random()] for i in range(1, 5)],
-    }  # fmt: skip
+    parameters = {"trainable": 147_456 if seed is not None else 0, "total": 2_017_000}
+    training: dict[str, Any] = {"parameters": parameters}
+    if seed is not None:
+        training |= {
+            "steps": steps, "padding": 0.07,
+            "losses": [[step, 3.0 * draw.random()] for step in range(steps)],
+            "validation": [[steps * i // 4, draw.random()] for i in range(1, 5)],
+        }  # fmt: skip
     if curvature is not None:
-        training["gates"] = {"start": gates, "end": copy.deepcopy(gates)}
+        training["gates"] = {"start": gates, "end": gates}
     scores = {
         key: {
-            "label": SETS[key], "chance": None, "rule": "number/1", "n": items, "too_long": 0,
+            "label": sets[key], "chance": None, "rule": "number/1", "n": items, "too_long": 0,
             "correct": sum(right), "accuracy": 100 * sum(right) / items, "format_rate": 99.0,
             "outcomes": "".join(map(str, right)), "tokens": 50 * items,
             "majority": {"answer": "7", "accuracy": 3.0},
         }
         for key, right in outcomes.items()
     }  # fmt: skip
-    micro = sum(score["accuracy"] for score in scores.values()) / len(scores)
+    average = sum(score["accuracy"] for score in scores.values()) / len(scores)
+    prompts = {"train_prompt": f"{protocol} {{instruction}}", "max_new_tokens": 256}
     return {
-        "identity": identity, "run_id": "", "method": method, "curvature": curvature, "seed": seed,
-        "model": model, "published_base": None, "data": "synthetic", "split": "test",
-        "protocol": "fast", "scores": scores, "averages": {"micro": micro, "macro": micro},
-        "parameters": training["parameters"], "seconds": {"finetune": 25.0, "evaluate": 5.0},
-        "rows": {"train": 640, "train_too_long": 0}, "training": training, "overlap": None,
-        "options": options, "train": train, "device": "AMD EPYC, 1 threads",
+        "identity": identity, "run_id": identity[:32], "method": method, "curvature": curvature,
+        "seed": seed, "model": model, "published_base": None, "data": "synthetic", "split": "test",
+        "protocol": protocol, "scores": scores, "averages": {"micro": average, "macro": average},
+        "parameters": parameters, "rows": {"train": 640, "train_too_long": 0}, "overlap": None,
+        "seconds": {"finetune": None if seed is None else 25.0, "evaluate": 5.0},
+        "training": training, "options": options, "train": train, "device": "cpu, 1 threads",
         "config": {"method": {"name": method, "options": options}, "train": train,
-                   "protocol": protocol, "model": {"name": model, "dtype": "auto"}},
-        "hashes": {"base": f"{model}-contents", "tests": "t" * 64, "train": "r" * 64},
+                   "protocol": {"name": protocol} | prompts, "model": {"dtype": "auto"}},
+        "hashes": {"base": f"{model} contents", "tests": f"{items} rows"}
+        | ({"train": "rows"} if seed is not None else {}),
         "versions": {"torch": "2.13.0"}, "git": {"commit": "a" * 40, "dirty": False},
-    }  # fmt: skip
+    } | changes  # fmt: skip
 
 
 def write_runs(folder: Path, records: Iterable[Mapping[str, Any]], began: float = 1.7e9) -> None:
@@ -110,7 +144,8 @@ def write_runs(folder: Path, records: Iterable[Mapping[str, Any]], began: float 
 
     Args:
         folder: of results; store and experiment are made where they are not there.
-        records: of the runs; each gets a run id of its own.
+        records: of the runs; each gets a run id of its own. What they have as `parent` is the
+            sweep that they belong to.
         began: when the first began, in seconds since the epoch; each takes a minute.
     """
     from mlflow.store.tracking.dbmodels import models
@@ -132,7 +167,7 @@ def write_runs(folder: Path, records: Iterable[Mapping[str, Any]], began: float 
                 rows.clear()
 
     for number, given in enumerate(records):
-        run_id = hashlib.md5(f"{given['identity']} {began} {number}".encode()).hexdigest()
+        run_id = hashlib.sha256(f"{given['identity']} {began + number}".encode()).hexdigest()[:32]
         record = {**given, "run_id": run_id}
         start = round((began + 60 * number) * 1000)
         pending[models.SqlRun].append(

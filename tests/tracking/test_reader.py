@@ -1,0 +1,183 @@
+"""A whole experiment read back: what is found, what is left out, and what is said of it."""
+
+import json
+
+import pytest
+
+from bench.errors import InputError
+from bench.files import write_json
+from bench.tracking import reader as reading
+from bench.tracking.reader import Reader
+from bench.tracking.store import NothingRecorded, Store
+from tests.report.many_runs import made_up, run_of, write_runs
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """One database: making its tables takes seconds."""
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture
+def store(results, request):
+    """An experiment of the test's own."""
+    return Store(results, None, request.node.name.translate(str.maketrans("<>[]/", "_____")))
+
+
+@pytest.fixture
+def keep(store, tmp_path):
+    """Record a finished run; returns its id in the store."""
+
+    def finish(record, lines=(), parent=None):
+        run_id = store.start(record["identity"], f"{record['method']} seed 0", {}, parent)
+        folder = tmp_path / run_id
+        folder.mkdir()
+        write_json(folder / "record.json", record)
+        if lines:
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            (folder / "predictions.jsonl").write_text(text)
+        store.finish(run_id, record, folder)
+        return run_id
+
+    return finish
+
+
+@pytest.fixture
+def artifact(results):
+    """The path of a file that was kept with a run."""
+
+    def path(run_id, name="record.json"):
+        return results / "artifacts" / run_id / "artifacts" / name
+
+    return path
+
+
+def test_the_newest_run_comes_first_and_an_identity_that_was_forced_again_once(store, keep):
+    old = keep(run_of("lora", seed=0))
+    keep(run_of("dora", seed=0))
+    new = keep(run_of("lora", seed=0))
+    found = Reader(store).holdings()
+    assert [record["method"] for record in found.records] == ["lora", "dora"]
+    assert found.records[0]["run_id"] == new != old and found.superseded == 1
+
+
+def test_a_record_comes_as_it_was_written_with_its_end_and_its_sweep(store, keep):
+    written = run_of("hyplora", curvature=0.5)
+    parent = store.sweep("sweep-1", "table2", {"seed": "0,1"})
+    run_id = keep(written, parent=parent)
+    (record,) = Reader(store).holdings().records
+    assert record.pop("ended") == store.client.get_run(run_id).info.end_time
+    assert record.pop("parent") == parent and record.pop("run_id") == run_id
+    written.pop("run_id")
+    assert record == json.loads(json.dumps(written))
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda path: path.unlink(), "record.json is gone"),
+        (lambda path: path.write_text('{"identity": "ab'), "record.json can't be read"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "record.json can't be read"),
+        (lambda path: path.write_text("[]"), "record.json is no record"),
+        (lambda path: path.write_text('{"identity": "x"}'), "record.json has no method"),
+        (
+            lambda path: path.write_text(json.dumps(run_of("dora"))),
+            "record.json is another run's",
+        ),
+    ],
+)
+def test_a_damaged_record_is_named_and_left_out(store, keep, artifact, damage, why):
+    whole = keep(run_of("dora", seed=1))
+    broken = keep(run_of("lora"))
+    damage(artifact(broken))
+    found = Reader(store).holdings()
+    assert [record["run_id"] for record in found.records] == [whole]
+    (told,) = found.unreadable
+    assert (told.run_id, told.name) == (broken, "lora seed 0") and told.why.startswith(why)
+
+
+def test_what_older_records_do_not_say_of_single_rows_is_read_from_the_predictions(store, keep):
+    record = run_of(items=3, sets={"mawps": "MAWPS", "SVAMP": "SVAMP"})
+    for key, right in (("mawps", [1, 0, 1]), ("SVAMP", [0, 0, 1])):
+        record["scores"][key] |= {"n": 3, "correct": sum(right)}
+        del record["scores"][key]["outcomes"]
+    lines = [
+        {"task": "mawps", "index": index, "correct": bool(right)}
+        for index, right in ((2, 1), (0, 1), (1, 0))
+    ]
+    keep(record, [*lines, {"task": "SVAMP", "index": 0, "correct": False}])
+    (found,) = Reader(store).holdings().records
+    assert found["scores"]["mawps"]["outcomes"] == "101"
+    assert "outcomes" not in found["scores"]["SVAMP"]  # two of its lines are not there
+
+
+def test_predictions_are_read_up_to_a_damaged_line(store, keep, artifact):
+    run_id = keep(run_of(), [{"task": "mawps", "index": 0}])
+    reader = Reader(store)
+    reader.holdings()
+    assert reader.predictions(run_id) == [{"task": "mawps", "index": 0}]
+    with artifact(run_id, "predictions.jsonl").open("a") as stream:
+        stream.write('{"task": "mawps", "ind\n{"task": "mawps", "index": 2}\n')
+    assert reader.predictions(run_id) == [{"task": "mawps", "index": 0}]
+    artifact(run_id, "predictions.jsonl").unlink()
+    assert reader.predictions(run_id) == []
+
+
+def test_runs_without_a_result_are_told_with_their_reason_unless_it_was_made_since(store, keep):
+    failed = store.start("a", "lora seed 1", {})
+    store.fail(failed, "FAILED", "Traceback ...\nValueError: no such layer\n")
+    store.fail(store.start("b", "lora seed 2", {}), "KILLED", "interrupted from the keyboard")
+    store.start("c", "lora seed 3", {})
+    again = run_of("dora")
+    store.fail(store.start(again["identity"], "dora seed 0", {}), "FAILED", "out of memory")
+    keep(again)
+    found = Reader(store).holdings()
+    assert [(run.name, run.status, run.reason) for run in found.unfinished] == [
+        ("lora seed 1", "FAILED", "ValueError: no such layer"),
+        ("lora seed 2", "KILLED", "interrupted from the keyboard"),
+        ("lora seed 3", "RUNNING", ""),
+    ]
+
+
+def test_of_measurements_the_newest_of_a_kind_is_found_with_its_json(store, tmp_path):
+    for value in (1, 2):
+        write_json(tmp_path / "efficiency.json", {"value": value})
+        store.keep("efficiency", {}, {"device": "cpu"}, [tmp_path / "efficiency.json"])
+    store.keep("embeddings", {}, {}, [])  # its file is not there
+    measured = Reader(store).holdings().measurements
+    assert list(measured) == ["efficiency"]
+    assert measured["efficiency"].content == {"value": 2}
+    assert measured["efficiency"].tags["device"] == "cpu"
+
+
+def test_a_sweep_is_found_with_its_remarks_and_the_runs_of_its_table(store, tmp_path):
+    write_json(
+        tmp_path / "table2.json", {"rows": [{"identities": ["a", "b"]}, {"identities": ["c"]}]}
+    )
+    run_id = store.sweep("sweep-1", "table2", {})
+    store.finish_sweep(run_id, {}, [tmp_path / "table2.json"], ["Best.", "It depends."], "")
+    at_work = store.sweep("sweep-2", "curvature", {})
+    found = {sweep.name: sweep for sweep in Reader(store).holdings().sweeps}
+    assert found["table2"].identities == ("a", "b", "c")
+    assert found["table2"].remarks == ("Best.", "It depends.")
+    assert (found["curvature"].run_id, found["curvature"].identities) == (at_work, ())
+
+
+def test_all_pages_are_read_and_each_run_once(results, monkeypatch):
+    monkeypatch.setattr(reading, "PAGE", 4)
+    write_runs(results, made_up(10))
+    found = Reader(Store(results, None, "hyplora-bench")).holdings()
+    assert len(found.records) == 10 and not found.unreadable
+    assert len({record["identity"] for record in found.records}) == 10
+
+
+def test_a_reader_makes_no_store_where_there_is_none(tmp_path):
+    with pytest.raises(NothingRecorded, match=r"mlflow\.db"):
+        Store(tmp_path / "results", None, "test", create=False)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_reader_makes_no_experiment_but_tells_those_that_there_are(results):
+    Store(results, None, "mine")
+    with pytest.raises(InputError, match=r"unknown tracking\.experiment 'miin'. Did you mean mine"):
+        Store(results, None, "miin", create=False)
