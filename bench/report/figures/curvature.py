@@ -16,7 +16,7 @@ def curved(subject: Subject) -> dict[str, list[Row]]:
     """The rows of each method that was run at two curvatures or more, by its key."""
     found: dict[str, list[Row]] = {}
     for row in subject.table.rows:
-        if row.curvature is not None:
+        if isinstance(row.curvature, int | float):
             found.setdefault(row.method, []).append(row)
     return {
         method: sorted(rows, key=lambda row: row.curvature or 0.0)
