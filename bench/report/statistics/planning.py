@@ -94,21 +94,23 @@ class Design:
 
 
 def would_separate(design: Design) -> str:
-    """What would separate the difference, in words; the power is 80%."""
+    """What would separate the difference, in words; the power is 80%.
+
+    Where the runs limit it, no number of items would do alone; where the items do, no number of
+    seeds.
+    """
     if design.difference < SMALLEST:
         return "no difference to separate"
     seeds, size = design.seeds_needed(), design.items_needed()
     if seeds and size:
         return f"about {seeds:,} seeds, or about {_rounded(size)} items"
     if seeds:
-        return f"about {seeds:,} seeds; no number of items alone: the runs limit it"
+        return f"about {seeds:,} seeds; no number of items alone"
     if size:
-        return f"about {_rounded(size)} items; no number of seeds alone: the items limit it"
+        return f"about {_rounded(size)} items; no number of seeds alone"
     both = design.both_needed()
     if both:
-        return (
-            f"neither seeds nor items alone; about {both[0]:,} seeds with {_rounded(both[1])} items"
-        )
+        return f"about {both[0]:,} seeds with {_rounded(both[1])} items; no number of either alone"
     return f"more than {MOST_SEEDS:,} seeds, and more items"
 
 

@@ -52,7 +52,7 @@ def intervals_notes(rows: Sequence[Row]) -> tuple[str, ...]:
 
 def beside_grid(found: BesideReference, key: str) -> Grid:
     """The comparisons on one average or benchmark, as header and rows."""
-    header = ("Method", "Verdict", "Difference", "95% interval", "p", "p (Holm)")
+    header = ("Method", "Verdict", "Difference", "95% interval", "p (Holm)")
     if all(difference.difference is None for difference in found.on(key)):
         return (), ()  # the notes say why
     rows = tuple(
@@ -61,7 +61,6 @@ def beside_grid(found: BesideReference, key: str) -> Grid:
             difference.verdict,
             points(difference.difference),
             between(difference.low, difference.high, "+z.1f"),
-            probability(difference.p),
             probability(difference.p_holm),
         )
         for difference in found.on(key)

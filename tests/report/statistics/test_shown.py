@@ -27,7 +27,7 @@ def table(answered):
 def test_markdown_has_the_verdict_beside_the_name(table):
     text = to_markdown(table)
     assert "## Beside LoRA: micro average" in text
-    assert "| Method | Verdict | Difference | 95% interval | p | p (Holm) |" in text
+    assert "| Method | Verdict | Difference | 95% interval | p (Holm) |" in text
     assert "| Series | worse | -" in text and "| DoRA | not separated | " in text
     assert "**" not in text
 
