@@ -130,13 +130,14 @@ def case_studies(
             break
         cases.append(case)
     sets = {key: labels.get(key, key) for key in dict.fromkeys(task for task, _ in problems)}
+    counts = {key: _counts(verdicts, key) for key in sets}
     return CaseStudies(
         rows=tuple(row.label for row in rows),
         seed=seed,
         sets=sets,
         totals=dict(Counter(task for task, _ in problems)),
-        right={key: _right(verdicts, key, len(rows)) for key in sets},
-        split={key: _split(verdicts, key, len(rows)) for key in sets},
+        right={key: right for key, (right, _) in counts.items()},
+        split={key: split for key, (_, split) in counts.items()},
         pair=pair,
         cases=tuple(cases),
         notes=tuple(_notes(subject, rows, seed, len(problems), cases)),
@@ -185,20 +186,18 @@ def _worth_reading(
     rows = len(next(iter(verdicts.values())))
     pairs = [pair, pair[::-1]]
     others = [two for two in permutations(range(rows), 2) if two not in pairs]
+    by_set: dict[str, list[Problem]] = {}
+    for problem in verdicts:
+        by_set.setdefault(problem[0], []).append(problem)
 
-    def disagreed(two: tuple[int, int]) -> Iterator[Problem]:
+    def disagreed(two: tuple[int, int], problems: Sequence[Problem]) -> Iterator[Problem]:
         wrong, right = two
-        return _by_turns(
-            [
-                iter([p for p, found in verdicts.items() if p[0] == task and found[right]
-                      and not found[wrong]])
-                for task in dict.fromkeys(task for task, _ in verdicts)
-            ]
-        )  # fmt: skip
+        return (p for p in problems if verdicts[p][right] and not verdicts[p][wrong])
 
     told: dict[Problem, None] = {}
     for part in (pairs, others):
-        for problem in _by_turns([disagreed(two) for two in part]):
+        queues = (_by_turns([disagreed(two, found) for found in by_set.values()]) for two in part)
+        for problem in _by_turns(list(queues)):
             if problem not in told:
                 told[problem] = None
                 yield problem
@@ -244,19 +243,15 @@ def _said(prediction: float | str | None) -> str:
     return "" if prediction is None else printable(str(prediction))
 
 
-def _right(verdicts: Mapping[Problem, tuple[bool, ...]], task: str, rows: int) -> tuple[int, ...]:
-    found = [right for (key, _), right in verdicts.items() if key == task]
-    return tuple(sum(right[row] for right in found) for row in range(rows))
+def _counts(
+    verdicts: Mapping[Problem, tuple[bool, ...]], task: str
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """On one set, how many each row has right, and for each two how many only the second has."""
+    import numpy as np
 
-
-def _split(
-    verdicts: Mapping[Problem, tuple[bool, ...]], task: str, rows: int
-) -> tuple[tuple[int, ...], ...]:
-    found = [right for (key, _), right in verdicts.items() if key == task]
-    return tuple(
-        tuple(sum(right[second] and not right[first] for right in found) for second in range(rows))
-        for first in range(rows)
-    )
+    right = np.array([found for (key, _), found in verdicts.items() if key == task], dtype=int)
+    split = (1 - right).T @ right
+    return tuple(right.sum(axis=0).tolist()), tuple(map(tuple, split.tolist()))
 
 
 def _notes(

@@ -157,8 +157,7 @@ def _at_home(draft: Draft) -> bool:
     grid, first = draft.grid, draft.records[0]
     if grid is None or not draft.exact or grid.preset != "default":
         return False
-    wanted = (grid.model, grid.data, grid.protocol, SHARED["split"])
-    return wanted == tuple(first.get(key, SHARED[key]) for key in NAMED)
+    return all(first.get(key, SHARED[key]) == value for key, value in grid.home.items())
 
 
 def _age(draft: Draft) -> int:
@@ -208,7 +207,10 @@ def _table(
 
 
 def _incomplete(draft: Draft, missing: Sequence[Missing]) -> Iterable[str]:
-    if missing:
+    sweep = draft.made_by
+    as_asked = sweep and sweep.status == "FINISHED" and set(sweep.identities) == draft.identities
+    # A sweep may have been told on the command line to run a part of its file.
+    if missing and not as_asked:
         shown = [lacking(one) for one in missing[:LISTED]]
         shown += [f"{len(missing) - LISTED} more rows"] if len(missing) > LISTED else []
         yield (
@@ -271,17 +273,16 @@ def _absent(
     for sweep in specs:
         if any(table.sweep == sweep for table in tables):
             continue
-        identities = {
+        home = next((g for g in grids if g.sweep == sweep and g.base == g.model), None)
+        there = {
             record["identity"]
-            for grid in grids
-            if grid.sweep == sweep and grid.base == grid.model
             for record in records
-            if record["data"] == grid.data and record["model"] == grid.model
-            if any(row.matches(record) for row in grid.rows)
+            if home and all(record.get(k, SHARED[k]) == v for k, v in home.home.items())
+            if any(row.matches(record) for row in home.rows)
         }
-        total = max((g.total for g in grids if g.sweep == sweep), default=0)
-        there = f"{len(identities)} of its {total} runs are there, in other tables"
-        found[sweep] = there if identities else "no runs"
+        found[sweep] = "no runs"
+        if home and there:
+            found[sweep] = f"{len(there)} of its {home.total} runs are there, in other tables"
     return found
 
 

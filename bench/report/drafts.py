@@ -20,6 +20,7 @@ from bench.tracking.holdings import SweepRun
 
 # By which methods differ that were trained alike: each has its own rate.
 OWN = ("lr", "precision")
+FIGURES = ("accuracy", "differences", "cost")  # of runs that no sweep file asks for
 
 
 @dataclass
@@ -274,7 +275,7 @@ def other_drafts(records: Sequence[Record], name: str, title: str) -> list[Draft
         kept = [record for _, record in once]
         apart = _apart(kept)
         kept.sort(key=lambda run: [*(_rank(setting(run, name)) for name in apart), _seed(run)])
-        spec = TableSpec(name=name, title=title, apart=apart)
+        spec = TableSpec(name=name, title=title, apart=apart, figures=FIGURES)
         drafts.append(Draft(None, spec, kept, replaced=replaced))
     return drafts
 

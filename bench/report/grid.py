@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report.records import Record, training_settings
+from bench.report.records import SHARED, Record, training_settings
 from bench.report.spec import TableSpec
 
 
@@ -76,6 +76,16 @@ class Grid:
     def total(self) -> int:
         """Number of its runs."""
         return sum(len(self.seeds) if row.trained else 1 for row in self.rows)
+
+    @property
+    def home(self) -> dict[str, Any]:
+        """What a record says of a run for which nothing else was said, by its key."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "protocol": self.protocol,
+            "split": SHARED["split"],
+        }
 
     def in_order(self, found: Sequence[tuple[int, Record]]) -> list[Record]:
         """Records, each with the number of its row, as the sweep would run them."""

@@ -102,6 +102,9 @@ def _differences(
         for group, name in groups.items()
         if name and (CONF / group / f"{name}.yaml").is_file()
     ]
+    style = (recorded.get("protocol") or {}).get("style")
+    if style and style != (recorded.get("model") or {}).get("prompt_style"):
+        chosen.append(f"protocol.style={style}")
     method = row.method if row else like["method"]
     lone = [word for word in words if not word.startswith(("seed=", "method="))]
     try:

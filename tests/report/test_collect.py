@@ -197,6 +197,15 @@ def test_what_a_sweep_was_given_on_the_command_line_is_found_by_the_table_that_i
     assert report.tables[1].table.notes[0] == "As told." and report.tables[1].swept_by == "s"
 
 
+@pytest.mark.parametrize(("status", "note"), [("FINISHED", False), ("FAILED", True)])
+def test_a_part_that_a_sweep_was_asked_for_is_complete_where_none_failed(status, note):
+    runs = [run for run in main_runs() if run["method"] == "lora"]
+    swept = SweepRun("s", "main", status, 2, (), tuple(run["identity"] for run in runs))
+    (table,) = collected(*runs, sweeps={"s": swept}).tables
+    assert any("Not complete" in line for line in table.table.notes) == note
+    assert [missing.label for missing in table.missing] == ["HypLoRA", "base model"]
+
+
 def test_the_winners_of_a_search_are_a_table_and_its_trials_are_none():
     trials = of(
         "tuned", *(run_of("lora", 1000, split="validation", train={"lr": r}) for r in (1, 2))

@@ -16,7 +16,7 @@ def curved(subject: Subject) -> dict[str, list[Row]]:
     """The rows of each method that was run at two curvatures or more, by its key."""
     found: dict[str, list[Row]] = {}
     for row in subject.table.rows:
-        if row.curvature is not None:
+        if isinstance(row.curvature, int | float):
             found.setdefault(row.method, []).append(row)
     return {
         method: sorted(rows, key=lambda row: row.curvature or 0.0)
@@ -92,9 +92,11 @@ def charts(subject: Subject) -> list[Chart]:
                 ]
     colour, shape = scales({subject.methods[m]: subject.looks[subject.methods[m]] for m in found})
     legend = alt.Undefined if len(found) > 1 else None
+    places = sorted({row.curvature or 0.0 for rows in found.values() for row in rows})
     x = alt.X(
         "K:Q",
         title="K (the sectional curvature is −1/K)",
+        axis=alt.Axis(values=places, format="~g"),
         scale=alt.Scale(type="log", base=2, nice=False, padding=20),
     )
     paint = alt.Color("method:N", scale=colour, title=None, legend=legend)

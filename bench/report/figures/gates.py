@@ -65,8 +65,8 @@ def picture(subject: Subject) -> Any:
     legend_below(figure, *grid[0][0].get_legend_handles_labels())
     head(
         figure,
-        f"{subject.table.title}: gates before (hollow, dashed) and after training, "
-        "mean over seeds; 0 is not drawn",
+        f"{subject.table.title}: gates before (dashed) and after training, mean over seeds; "
+        "0 is not drawn",
     )
     return figure
 

@@ -147,6 +147,9 @@
 
     form.addEventListener("input", update);
     form.addEventListener("submit", (event) => event.preventDefault());
+    // What is listed first is the first that there is any of.
+    const found = counts(state());
+    form.elements.which.value = Object.keys(found).find((which) => found[which] > 0) ?? "all";
     more.addEventListener("click", () => {
       const before = shown;
       add();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,10 @@ from bench.report.page.words import Sentence, findings
 
 # Characters, of a page of 5 MB: vega's scripts are 0.9 MB of it.
 FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
+# Of each kind that is shown: what makes its document, and what its figures.
+MEASUREMENTS: Mapping[str, tuple[Callable[..., Document], Callable[..., Sequence[Chart]]]] = {
+    "efficiency": (efficiency_document, efficiency_figure.charts),
+}
 LINES = 40  # of a list that may be of any length
 
 
@@ -91,10 +95,10 @@ def parts_of(collected: Collected) -> tuple[list[Part], list[str]]:
             else:
                 others.append(f"{found.table.title} ({found.name})")
             progress.update(1)
-    if "efficiency" in collected.measurements:
-        report = collected.measurements["efficiency"].content
-        drawn = tuple(efficiency_figure.charts(report))
-        parts.append(_part("efficiency", efficiency_document(report), charts=drawn))
+    for kind, (document_of, charts_of) in MEASUREMENTS.items():
+        if kind in collected.measurements:
+            report = collected.measurements[kind].content
+            parts.append(_part(kind, document_of(report), charts=tuple(charts_of(report))))
     return parts, others
 
 

@@ -1,0 +1,213 @@
+"""`action=report` from the command line: a store in, tables and a summary out."""
+
+import csv
+import json
+import re
+import resource
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from bench.tracking.store import Store
+from tests.report.many_runs import EXPERIMENT, made_up, run_of, write_runs
+
+METHODS = ("none", "prefix", "series", "parallel", "lora", "dora")
+
+
+def table2_runs(seeds=(0, 1, 2), **changes):
+    rows = [(method, None) for method in METHODS] + [("hyplora", 1.0)]
+    runs = [run_of(m, s, k, **changes) for s in seeds for m, k in rows]
+    return list({run["identity"]: run for run in runs}.values())
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A store with the arithmetic table's runs on a base that the paper has, and some others."""
+    folder = tmp_path_factory.mktemp("kept") / "results"
+    paper = {"published_base": "LLaMA3-8B"}
+    records = [*table2_runs(**paper), *table2_runs(seeds=(0,), protocol="paper", **paper)]
+    records += [run_of("toy", seed, **paper) for seed in (0, 1)]
+    write_runs(folder, records)
+    store = Store(folder, None, EXPERIMENT)
+    store.fail(store.start("f", "hyplora K=1 seed 9", {}), "FAILED", "MemoryError: 2 GiB")
+    return folder
+
+
+@pytest.fixture
+def results(kept, tmp_path):
+    """A copy of that store."""
+    for name in ("mlflow.db", "artifacts"):
+        source, copy = kept / name, tmp_path / "results" / name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+    # The places of files are written in full.
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "results" / "mlflow.db") as database:
+        database.execute(
+            "UPDATE runs SET artifact_uri = replace(artifact_uri, ?, ?)",
+            (str(kept), str(tmp_path / "results")),
+        )
+    return tmp_path / "results"
+
+
+def test_a_report_says_what_it_made_what_is_missing_and_what_failed(inline, results):
+    told = inline("action=report", results=results)
+    assert told.code == 0, told.stderr
+    lines = told.stdout.splitlines()
+    assert lines[0] == "runs on record: 28 finished, 1 failed"
+    assert "table2: Arithmetic reasoning, 19 of 19 runs in 7 rows, tiny, synthetic, fast" in lines
+    assert (
+        "table2-paper: Arithmetic reasoning, 7 of 19 runs in 7 rows, tiny, synthetic, paper"
+        in lines
+    )
+    assert "  missing: LoRA (seeds 1, 2)" in lines
+    assert any(line.startswith("    python bench/run.py +sweep=table2 ") for line in lines)
+    assert "other: Other runs, 2 of 2 runs in 1 row, tiny, synthetic, fast" in lines
+    there = "6 of its 54 runs are there, in other tables"
+    assert f"no table ablation: {there}; make reproduce-ablation" in lines
+    assert "unfinished: 1 failed: hyplora K=1 seed 9 (MemoryError: 2 GiB)" in lines
+    names = {path.name for path in (results / "tables").iterdir()}
+    assert names == {
+        f"{table}.{end}"
+        for table in ("table2", "table2-paper", "other")
+        for end in ("md", "csv", "json")
+    }
+    assert lines[-1] == f"9 files -> {results / 'tables'}"
+    incomplete = (results / "tables" / "table2-paper.md").read_text()
+    assert "- Not complete: 7 of 19 runs are there. Missing: " in incomplete
+
+
+def test_all_formats_of_a_table_agree_to_the_digit(inline, results, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    shown = inline("action=report", "action.show=true", results=results).stdout
+    tables = results / "tables"
+    table = json.loads((tables / "table2.json").read_text())
+    rows = [*table["rows"], *table["guesses"]]
+    wanted = {
+        row["label"]: {
+            key: "-" if cell["mean"] is None else f"{cell['mean']:.1f}"
+            + ("" if cell["sd"] is None else f" ± {cell['sd']:.1f}")
+            for key, cell in row["cells"].items()
+        }
+        for row in rows
+    }  # fmt: skip
+    keys = list(rows[0]["cells"])
+    assert len(wanted) == 8 and keys == ["mawps", "SVAMP", "gsm8k", "AQuA", "micro", "macro"]
+
+    lines = (tables / "table2.md").read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| Method"))
+    cells = [line.strip("| ").split(" | ") for line in lines[start + 2 : start + 2 + len(rows)]]
+    assert {name: dict(zip(keys, texts, strict=True)) for name, *texts in cells} == wanted
+
+    with (tables / "table2.csv").open() as stream:
+        read = {}
+        for line in csv.DictReader(stream):
+            mean = f"{float(line['mean']):.1f}" if line["mean"] else "-"
+            sd = f" ± {float(line['sd']):.1f}" if line["sd"] else ""
+            read.setdefault(line["row"], {})[line["set"]] = mean + sd
+    assert read == wanted
+
+    part = shown[re.search(r"Table +table2 \(", shown).start() :]
+    start = part.index("\n  Method")
+    printed = [re.split(r"  +", line.strip()) for line in part[start:].splitlines()[3:]][
+        : len(rows)
+    ]
+    assert {name: dict(zip(keys, texts, strict=True)) for name, *texts in printed} == wanted
+
+    beside = {row["label"]: row["cells"]["gsm8k"] for row in table["comparison"]["rows"]}
+    text = (tables / "table2.md").read_text()
+    for label in ("LoRA", "HypLoRA"):
+        cell = beside[label]
+        line = next(x for x in text.splitlines() if x.startswith(f"| {label}") and "| paper" in x)
+        assert f"| {cell['paper']:.1f}" in line
+        assert cell["difference"] == pytest.approx(cell["ours"] - cell["paper"])
+
+
+def test_a_report_makes_the_files_of_a_sweep_again_from_the_store_alone(inline, small, tmp_path):
+    sweep = ("+sweep=curvature", "seed=0", "curvature=0.5,1", "hydra/launcher=basic", *small)
+    swept = inline(*sweep)
+    assert swept.code == 0, swept.stderr
+    results = tmp_path / "results"
+    folders = ("tables", "figures")
+    before = {p: p.read_bytes() for folder in folders for p in (results / folder).iterdir()}
+    assert {"curvature.md", "curvature_search.svg"} <= {path.name for path in before}
+    for folder in (*folders, "runs"):
+        shutil.rmtree(results / folder)
+    (results / "optuna.db").unlink()
+    told = inline("action=report")
+    assert told.code == 0, told.stderr
+    after = {p: p.read_bytes() for folder in folders for p in (results / folder).iterdir()}
+    assert after.keys() == before.keys()
+    assert [path.name for path in after if after[path] != before[path]] == []
+    assert "curvature: HypLoRA over the curvature parameter, 2 of 12 runs in 2 rows" in told.stdout
+    assert "missing: HypLoRA (K=0.1) (seeds 0, 1, 2)" in told.stdout
+
+
+def test_a_report_changes_nothing_in_the_store_and_two_may_be_made_at_once(results):
+    before = (results / "mlflow.db").read_bytes()
+    command = [sys.executable, "bench/run.py", "action=report", f"tracking.folder={results}"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=280)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0] and told[0] == told[1]
+    assert (results / "mlflow.db").read_bytes() == before
+    assert not list(results.rglob("*.partial"))
+    assert json.loads((results / "tables" / "table2.json").read_text())["name"] == "table2"
+
+
+def test_where_nothing_is_recorded_a_report_says_what_to_run_and_leaves_nothing(inline, tmp_path):
+    told = inline("action=report")
+    assert told.code == 0 and "no runs to report on" in told.stdout
+    assert "make reproduce-table2" in told.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_experiment_without_runs_says_so(inline, tmp_path):
+    Store(tmp_path / "results", None, EXPERIMENT)
+    told = inline("action=report")
+    assert told.code == 0 and f"the experiment {EXPERIMENT} has none" in told.stdout
+    assert not (tmp_path / "results" / "tables").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tracking.uri=http://127.0.0.1:9",), "can't be reached"),
+        (("tracking.experiment=hyplora-bnech",), "Did you mean hyplora-bench"),
+        (("action.show=perhaps",), "action.show must be true or false"),
+        (("action.figures=-1",), "must not be negative"),
+    ],
+)
+def test_a_report_on_what_is_not_there_is_refused(inline, results, arguments, message):
+    told = inline("action=report", *arguments, results=results)
+    assert told.code == 2 and message in told.stderr
+    assert not (results / "tables").exists()
+
+
+def test_figures_of_more_tables_than_asked_for_are_named(inline, tmp_path):
+    write_runs(tmp_path / "results", made_up(36, seeds=1))
+    told = inline("action=report", "action.figures=1")
+    assert "no figures of 7 tables: action.figures=8" in told.stdout
+    drawn = {path.name for path in (tmp_path / "results" / "figures").iterdir()}
+    assert drawn and all(name.startswith("curvature_") for name in drawn)
+
+
+@pytest.mark.slow
+def test_five_thousand_runs_take_less_than_two_minutes_and_two_gib(tmp_path):
+    write_runs(tmp_path / "results", made_up(5000))
+    subprocess.run(
+        [
+            sys.executable,
+            "bench/run.py",
+            "action=report",
+            f"tracking.folder={tmp_path / 'results'}",
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=600,
+    )
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Of a processor, so that the machine may do other things meanwhile.
+    assert used.ru_utime + used.ru_stime < 120 and used.ru_maxrss < 2 * 2**20
