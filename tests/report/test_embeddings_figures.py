@@ -147,6 +147,15 @@ def test_runs_of_a_method_are_drawn_together(study):
     assert line.get_xdata() == np.median(base[0]["states"] + again[0]["states"])
 
 
+def test_every_panel_has_room_for_its_values(study):
+    rows = [
+        row | {"states": [9.0]} if row["metric"] == "cosine" else row for row in study["hidden"]
+    ]
+    for axis in hidden(rows).axes:
+        low, high = axis.get_xlim()
+        assert low == 0 and high > 9
+
+
 def test_layers_with_the_same_inputs_share_a_column(study):
     figure = layers(study["layers"])
     titles = [axis.get_title() for axis in figure.axes[:3]]

@@ -75,6 +75,8 @@ def hidden(rows: Rows) -> Any:
                 colour, marker = style_of(number)
                 _spread(axis, _values(found, "states"), y, colour, marker, colour, name)
         _name_rows(axis, models)
+    # Behind the last panel: a limit that is set no longer grows with what is drawn.
+    for axis in panels.values():
         axis.set_xlim(left=0)
     shared_legend(figure, panels.values())
     head(figure, f"Relative δ-hyperbolicity of the last hidden layer: {MARKS}")
