@@ -27,7 +27,8 @@ def test_a_run_records_auto_as_its_curvature_and_the_k_of_each_layer(short):
     saved = json.loads((outcome.folder / "adapter" / "adapter_config.json").read_text())
     assert saved["curvature_pattern"] == pytest.approx(start, rel=1e-6)
     again = run(short("method=hyplora", "curvature=auto"))
-    assert again.found and again.record == record
+    assert again.found and again.record["run_id"] == record["run_id"]
+    assert curvatures(again.record, "start") == start
 
 
 def test_a_learned_k_starts_at_the_measured_one_and_both_are_recorded(short):
@@ -62,18 +63,3 @@ def test_auto_stands_in_a_grid_beside_numbers_and_is_found_again(command, tmp_pa
     assert "as measured: q_proj " in first.stdout
     again = command(*grid)
     assert "4 different runs: 0 done now, 4 on record already" in again.stdout
-
-
-def test_a_search_chooses_between_auto_and_numbers(command, small):
-    result = command(
-        "-m",
-        "hydra/sweeper=optuna",
-        "hydra/sweeper/sampler=grid",
-        "hydra/launcher=basic",
-        "method=hyplora",
-        "curvature=1,auto",
-        *small,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "curvature=auto" in result.stdout
-    assert "Best of 2 trials: curvature=" in result.stdout

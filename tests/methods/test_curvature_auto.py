@@ -91,6 +91,11 @@ def test_a_bad_curvature_of_a_layer_is_refused_by_name(bad):
         HypLoraConfig(curvature_pattern={"up": bad})
 
 
+def test_a_number_is_no_pattern():
+    with pytest.raises(ValueError, match="curvature_pattern must give numbers by layer"):
+        HypLoraConfig(curvature_pattern=5)
+
+
 def test_the_raw_parameter_of_the_authors_may_be_negative_but_not_infinite():
     raw = {"variant": "authors", "curvature_pattern": {"up": -0.5}}
     assert HypLoraConfig(**raw).curvature_pattern == {"up": -0.5}

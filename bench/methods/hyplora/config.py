@@ -84,6 +84,12 @@ class HypLoraConfig(TargetedConfig):
     def _check(self) -> None:
         if self.variant not in VARIANTS:
             raise ValueError(f"unknown variant {self.variant!r}: known are {', '.join(VARIANTS)}")
+        for name in ("rank_pattern", "alpha_pattern", "curvature_pattern"):
+            value = getattr(self, name)
+            if not isinstance(value, dict):
+                raise ValueError(
+                    f"{name} must give numbers by layer, like {{'down_proj': 2}}, got {value!r}"
+                )
         for name, rank in {"r": self.r, **self.rank_pattern}.items():
             if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
                 where = "r" if name == "r" else f"rank_pattern[{name!r}]"
