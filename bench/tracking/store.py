@@ -287,25 +287,6 @@ class Store:
             found.append(values)
         return found
 
-    def record(self, run_id: str) -> dict[str, Any]:
-        """The record of a finished run.
-
-        Raises:
-            Failure: the store has the run, but its record is gone or damaged.
-        """
-        from mlflow import MlflowException
-
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                path = self.client.download_artifacts(run_id, "record.json", folder)
-                return json.loads(Path(path).read_text(encoding="utf-8"))
-            except (OSError, ValueError, MlflowException) as error:
-                where = self.client.get_run(run_id).info.artifact_uri
-                raise Failure(
-                    f"the record of a finished run, record.json in {where}, can't be read: "
-                    f"{error}. The same command with force=true makes it anew"
-                ) from error
-
     def records(self, tags: Mapping[str, str]) -> list[dict[str, Any]]:
         """The records of the finished runs with these tags, those that ended last first.
 
@@ -352,6 +333,25 @@ class Store:
             return Path(self.client.download_artifacts(run_id, "adapter", str(folder)))
         except (OSError, MlflowException) as error:
             raise Failure(f"the adapter of run {run_id} can't be had: {error}") from error
+
+    def record(self, run_id: str) -> dict[str, Any]:
+        """The record of a finished run.
+
+        Raises:
+            Failure: the store has the run, but its record is gone or damaged.
+        """
+        from mlflow import MlflowException
+
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = self.client.download_artifacts(run_id, "record.json", folder)
+                return json.loads(Path(path).read_text(encoding="utf-8"))
+            except (OSError, ValueError, MlflowException) as error:
+                where = self.client.get_run(run_id).info.artifact_uri
+                raise Failure(
+                    f"the record of a finished run, record.json in {where}, can't be read: "
+                    f"{error}. The same command with force=true makes it anew"
+                ) from error
 
     def _experiment(self, name: str, artifacts: str | None, create: bool) -> str:
         from mlflow import MlflowException

@@ -172,6 +172,11 @@ def test_a_rejected_power_law_is_said_to_be(report):
     assert "not rejected" not in told(report)
 
 
+def test_a_p_value_that_no_replica_reached_is_below_one_of_them(report):
+    report["frequency"][0]["p"] = 0.0
+    assert "rejected for MAWPS (p <0.01)" in told(report).replace("&lt;", "<")
+
+
 def test_synthetic_problems_have_their_law_put_in(report):
     assert "put in, not found" not in told(report)
     report["data"]["source"] = "synthetic"

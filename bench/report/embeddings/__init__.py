@@ -69,7 +69,9 @@ def _json(report: Report) -> str:
 
 def _facts(report: Report) -> dict[str, str]:
     model, data, settings = report["model"], report["data"], report["settings"]
-    base = f"{model['name']}, {model['vocabulary']:,} types in {model['dimension']:,} dimensions"
+    base = (
+        f"{model['name']}, {model['vocabulary']:,} token types in {model['dimension']:,} dimensions"
+    )
     if model["published"]:
         base += f" ({model['published']} in the paper)"
     sets = ", ".join(f"{each['label']} {each['rows']}" for each in data["sets"].values())

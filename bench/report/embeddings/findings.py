@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.report.embeddings.layers import by_input, mean_variation
+from bench.report.embeddings.tokens import p_value
 
 Report = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -43,7 +44,12 @@ def _frequency(report: Report) -> Iterator[str]:
     if not rows:
         yield "Token frequency: too few different counts for a power law."
         return
-    rejected = [f"{r['label']} (p {r['p']:.2f})" for r in rows if _below(r["p"], REJECTED)]
+    replicas = report["settings"]["power_replicas"]
+    rejected = [
+        f"{row['label']} (p {p_value(row['p'], replicas)})"
+        for row in rows
+        if row["p"] is not None and row["p"] < REJECTED
+    ]
     kept = [row["label"] for row in rows if row["p"] is not None and row["p"] >= REJECTED]
     told = [f"rejected for {', '.join(rejected)}"] if rejected else []
     told += [f"not rejected for {', '.join(kept)}"] if kept else []
@@ -54,10 +60,6 @@ def _frequency(report: Report) -> Iterator[str]:
     if report["data"]["source"] == "synthetic":
         text += " The words of these problems are drawn by Zipf's law: it was put in, not found."
     yield text
-
-
-def _below(value: float | None, limit: float) -> bool:
-    return value is not None and value < limit
 
 
 def _nearer(name: str) -> Any:

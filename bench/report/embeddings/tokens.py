@@ -26,7 +26,7 @@ COUNTED = {"texts": "", "pretraining": ", pretraining"}
 def frequency_section(report: Report, published: Mapping[str, Any]) -> Section:
     """The counts of each set with the power law fitted to them."""
     papers = {key_of(row["set"]): f"{row['gamma']:.2f}" for row in published["rows"]}
-    rows = []
+    replicas, rows = report["settings"]["power_replicas"], []
     for row in report["frequency"]:
         cells: tuple[str, ...] = (EMPTY,) * 7
         if row["gamma"] is not None:
@@ -35,7 +35,7 @@ def frequency_section(report: Report, published: Mapping[str, Any]) -> Section:
                 str(row["xmin"]),
                 f"{row['tail']:,}",
                 f"{row['ks']:.3f}",
-                EMPTY if row["p"] is None else f"{row['p']:.2f}",
+                p_value(row["p"], replicas),
                 *(_ratio(row["against"][name]) for name in ("lognormal", "exponential")),
             )
         paper = papers.get(key_of(row["set"]), EMPTY)
@@ -45,16 +45,23 @@ def frequency_section(report: Report, published: Mapping[str, Any]) -> Section:
         *("Against lognormal", "Against exponential", "Paper's γ"),
     )
     notes = (
-        "A type of the vocabulary occurs k times with probability ~ k^-γ, for k of at least xmin: "
-        "maximum likelihood for whole numbers, xmin where the Kolmogorov-Smirnov distance (KS) is "
-        "least. The interval takes xmin as known.",
-        f"p: share of {report['settings']['power_replicas']} samples of the fitted law that are "
-        "further from their own fits; below 0.1 the power law is rejected.",
+        "Types: different tokens. One occurs k times with probability ~ k^-γ, for k of at least "
+        "xmin: maximum likelihood for whole numbers, xmin where the Kolmogorov-Smirnov distance "
+        "(KS) is least. The interval takes xmin as known.",
+        f"p: share of {replicas} samples of the fitted law that are further from their own fits; "
+        "below 0.1 the power law is rejected.",
         "Against: log-likelihood of the power law less the other's over the same tail, and in "
         "brackets the p-value of its sign; positive where the power law is nearer to the data.",
         f"The paper's: {published['source']}.",
     )
     return Section("Token frequency", header, tuple(rows), notes)
+
+
+def p_value(value: float | None, replicas: int) -> str:
+    """A p-value from a bootstrap: what none of the replicas reached is below one of them."""
+    if value is None:
+        return EMPTY
+    return f"{value:.2f}" if value else f"<{1 / replicas:.2g}"
 
 
 def _ratio(other: Mapping[str, float]) -> str:
