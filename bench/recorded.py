@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config import Experiment
 from bench.errors import InputError
-from bench.report.names import method_label, method_rank
+from bench.report.names import curvature_rank, method_label, method_rank
+from bench.tracking.reader import Reader
 from bench.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ def tuned_models(
 
     Raises:
         InputError: a folder holds no adapter.
-        Failure: a record can't be read, or its adapter is gone.
+        Failure: the adapter of a run is gone.
     """
     load = partial(_load, experiment, hashes["base"])
     if folders is not None:
         return [_named(Path(folder).expanduser(), load) for folder in folders]
-    found = one_of_each(store.records({"data": experiment.data.source}), hashes)
-    found.sort(key=lambda record: (method_rank(record["method"]), str(record["curvature"])))
+    found = one_of_each(Reader(store).holdings().records, hashes)
+    found.sort(key=lambda r: (method_rank(r["method"]), curvature_rank(r["curvature"])))
     return [
         _tuned(record, _adapter(record, experiment.results, store, copies), load)
         for record in found

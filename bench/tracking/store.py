@@ -287,33 +287,6 @@ class Store:
             found.append(values)
         return found
 
-    def records(self, tags: Mapping[str, str]) -> list[dict[str, Any]]:
-        """The records of the finished runs with these tags, those that ended last first.
-
-        Sweeps and measurements, which are kept beside the runs, are left out.
-
-        Args:
-            tags: what they must have, by name.
-
-        Raises:
-            Failure: as `record`.
-        """
-        wanted = [f"tags.{key} = '{value}'" for key, value in tags.items()]
-        # A tag that only finished runs of an experiment have: the method.
-        condition = " and ".join(["attributes.status = 'FINISHED'", "tags.method != ''", *wanted])
-        found: list[str] = []
-        token: str | None = ""
-        while token is not None:
-            page = self.client.search_runs(
-                [self.experiment],
-                condition,
-                order_by=["attributes.end_time DESC"],
-                page_token=token or None,
-            )
-            found += [run.info.run_id for run in page]
-            token = page.token or None
-        return [self.record(run_id) for run_id in found]
-
     def adapter(self, run_id: str, folder: Path) -> Path:
         """A finished run's adapter, copied from the store into a folder.
 

@@ -66,40 +66,6 @@ def test_metrics_tags_and_adapter_are_in_the_store(store, tmp_path):
     assert names == ["adapter/adapter_model.safetensors"]
 
 
-def finished(store, tmp_path, identity, **changes):
-    run_id, record = store.start(identity, identity, {}), RECORD | changes
-    folder = tmp_path / identity
-    folder.mkdir()
-    write_json(folder / "record.json", record)
-    store.finish(run_id, record, folder)
-    return run_id, record
-
-
-def test_records_of_finished_runs_are_found_by_their_tags_the_newest_first(store, tmp_path):
-    old = finished(store, tmp_path, "old", data="synthetic")[1]
-    new = finished(store, tmp_path, "new", method="dora", data="synthetic")[1]
-    finished(store, tmp_path, "other", data="llm_adapters")
-    found = store.records({"data": "synthetic"})
-    assert [record["method"] for record in found] == [new["method"], old["method"]]
-    assert [record["method"] for record in store.records({"method": "dora"})] == ["dora"]
-    assert len(store.records({})) == 3 and store.records({"data": "nothing"}) == []
-
-
-def test_what_is_no_finished_run_has_no_record(store):
-    store.start("left", "left", {})
-    store.sweep("sweep", "table2", {})
-    store.keep("efficiency", {"ratio": 1.0}, {"data": "synthetic"}, [])
-    assert store.records({}) == []
-
-
-def test_more_runs_than_a_page_holds_are_all_found(store, tmp_path, monkeypatch):
-    for name in ("a", "b", "c"):
-        finished(store, tmp_path, name)
-    search = store.client.search_runs
-    monkeypatch.setattr(store.client, "search_runs", lambda *a, **k: search(*a, max_results=2, **k))
-    assert len(store.records({})) == 3
-
-
 def test_an_adapter_comes_out_of_the_store(store, tmp_path):
     run_id = store.start("abc", "lora seed 0", {})
     store.finish(run_id, RECORD, files(tmp_path))
@@ -108,7 +74,7 @@ def test_an_adapter_comes_out_of_the_store(store, tmp_path):
 
 
 def test_an_adapter_that_the_store_has_not_is_told(store, tmp_path):
-    run_id, _ = finished(store, tmp_path, "old")
+    run_id = store.start("old", "lora seed 0", {})
     with pytest.raises(Failure, match=f"the adapter of run {run_id} can't be had"):
         store.adapter(run_id, tmp_path)
 
