@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Failure, InputError, disk_is_full
+from bench.errors import Failure, InputError, disk_is_full, printable
 from bench.tracking.backend import backend, without_password
 from bench.tracking.record import metrics, tags
 
@@ -29,7 +29,7 @@ TIMED = {
     "trained": "rows/trained",
     "asked": "rows/asked",
 }
-PARENT = "mlflow.parentRunId"
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 FAILURE, BEGAN = "failure", "began"  # tags: the traceback; when the run was last taken up
 
 
@@ -137,7 +137,7 @@ class Store:
             self.client.log_artifact(run_id, str(path))
         self._log([(name, value, 0) for name, value in figures.items()], run_id)
         if remarks:
-            self.client.set_tag(run_id, "mlflow.note.content", "\n\n".join(remarks))
+            self.client.set_tag(run_id, NOTE, "\n\n".join(remarks))
         if failure:
             self.fail(run_id, "FAILED", failure)
         else:
@@ -212,7 +212,7 @@ class Store:
             tags=[RunTag(BEGAN, str(time.time()))],
         )
 
-    def finish(self, run_id: str, record: Mapping[str, Any], folder: Path) -> None:
+    def finish(self, run_id: str, record: Mapping[str, Any], folder: Path, note: str = "") -> None:
         """Store the record and the run's files, and then, last, mark the run as finished.
 
         Args:
@@ -220,13 +220,14 @@ class Store:
             record: what tables are made from.
             folder: holds record.json, predictions.jsonl, and of a method that has them adapter/
                 and gates.png.
+            note: what the dashboard says of it, in Markdown.
         """
         for name in ("predictions.jsonl", "record.json", "gates.png"):
             if (folder / name).is_file():
                 self.client.log_artifact(run_id, str(folder / name))
         if (folder / "adapter").is_dir():
             self.client.log_artifacts(run_id, str(folder / "adapter"), "adapter")
-        for key, value in tags(record).items():
+        for key, value in {**tags(record), **({NOTE: note} if note else {})}.items():
             self.client.set_tag(run_id, key, value)
         self._log(metrics(record), run_id)
         self.client.set_terminated(run_id, "FINISHED")
@@ -247,7 +248,7 @@ class Store:
         fail is what its caller goes on to raise.
         """
         try:
-            self.client.set_tag(run_id, FAILURE, reason[-PARAM_CHARACTERS:])
+            self.client.set_tag(run_id, FAILURE, printable(reason)[-PARAM_CHARACTERS:])
             self.client.set_terminated(run_id, status)
         except Exception as error:
             first = str(error).splitlines()[0]
