@@ -158,6 +158,22 @@ def lm_eval_tasks(config: dict[str, Any]) -> dict[str, Any]:
     return {"summary": f"{', '.join(names)} -> {folder}"}
 
 
+def dashboard(config: dict[str, Any]) -> dict[str, Any]:
+    """Serve MLflow's page over the recorded runs until Ctrl-C."""
+    from bench.config import TrackingSettings, read_section, results_folder
+    from bench.sweep.launch import ended_by_sigterm
+    from bench.tracking.dashboard import DashboardSettings
+    from bench.tracking.dashboard import dashboard as serve
+
+    given = {key: value for key, value in config["action"].items() if key != "name"}
+    settings = read_section(DashboardSettings, "action", given)
+    tracking = read_section(TrackingSettings, "tracking", config["tracking"])
+    folder = results_folder(tracking.folder)
+    with ended_by_sigterm():
+        told = serve(folder, tracking.uri, tracking.experiment, settings.port)
+    return {"summary": told}
+
+
 def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
     from bench.data.batches import encode_training
     from bench.data.sources import load_problems
@@ -206,6 +222,7 @@ def _read_report(file: str) -> dict[str, Any]:
 
 
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "dashboard": dashboard,
     "efficiency": efficiency,
     "finetune": finetune,
     "lm_eval_tasks": lm_eval_tasks,
