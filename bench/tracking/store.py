@@ -298,6 +298,58 @@ class Store:
                     f"{error}. The same command with force=true makes it anew"
                 ) from error
 
+    def finished_like(self, beginning: str) -> dict[str, str]:
+        """Finished runs whose identity begins so, or whose id in the store it is.
+
+        Args:
+            beginning: hexadecimal digits; empty for all.
+
+        Returns:
+            Identities by run id, the newest first: up to 1,000, of each identity the newest alone.
+        """
+        names = [f"tags.identity LIKE '{beginning}%'", f"attributes.run_id = '{beginning}'"]
+        for name in names if beginning else [names[0]]:
+            runs = self.client.search_runs(
+                [self.experiment],
+                f"attributes.status = 'FINISHED' and {name}",
+                order_by=["attributes.end_time DESC"],
+            )
+            newest: dict[str, str] = {}
+            for run in runs:
+                identity = run.data.tags.get("identity", "sweep")
+                if not identity.startswith("sweep"):
+                    newest.setdefault(identity, run.info.run_id)
+            if newest:
+                return {run_id: identity for identity, run_id in newest.items()}
+        return {}
+
+    def began(self, run_id: str) -> float | None:
+        """When a run was first begun, in seconds since the epoch; None where there is no such."""
+        from mlflow import MlflowException
+
+        try:
+            return float(self.client.get_run(run_id).info.start_time) / 1000
+        except MlflowException:
+            return None
+
+    def download(self, run_id: str, name: str, folder: Path) -> Path:
+        """Fetch a file or a folder that was kept with a run.
+
+        Args:
+            run_id: of the run.
+            name: of the file or folder.
+            folder: to put it into.
+
+        Raises:
+            Failure: it is gone, or can't be read.
+        """
+        from mlflow import MlflowException
+
+        try:
+            return Path(self.client.download_artifacts(run_id, name, str(folder)))
+        except (OSError, MlflowException) as error:
+            raise Failure(f"{name} of the run {run_id} can't be fetched: {error}") from error
+
     def _experiment(self, name: str, artifacts: str | None) -> str:
         from mlflow import MlflowException
 

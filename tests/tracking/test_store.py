@@ -166,6 +166,18 @@ def test_a_note_stands_in_the_dashboard(store, tmp_path):
     assert store.client.get_run(run_id).data.tags["mlflow.note.content"] == "| Set | Accuracy |"
 
 
+def test_runs_are_found_by_the_beginning_of_their_identity_or_by_their_own_id(store, tmp_path):
+    run_id = store.start("abc123", "lora seed 0", {})
+    assert store.finished_like("abc") == {}
+    store.finish(run_id, RECORD, files(tmp_path))
+    store.sweep("sweep-abc", "table2", {})
+    again = store.start("abc123", "lora seed 0", {})
+    store.client.set_terminated(again, "FINISHED")
+    for given in ("abc", "", again):
+        assert store.finished_like(given) == {again: "abc123"}
+    assert store.finished_like("bc") == {}
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "record.json"
     write_text(path, "old")
