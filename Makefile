@@ -52,8 +52,8 @@ test-gpu: $(READY) ## the tests that need a CUDA GPU
 lint: $(READY) ## style, and types of the public names
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
-dashboard: $(READY) ## MLflow over the recorded runs, at http://127.0.0.1:5000
-	@$(VENV)/bin/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///results/mlflow.db
+dashboard: $(READY) ## MLflow over the recorded runs; prints the links
+	@$(PY) bench/run.py action=dashboard $(ARGS)
 
 clean: ## remove runs and caches; .venv, tables and published figures stay
 	rm -rf results/runs results/artifacts results/submitit results/mlflow.db results/optuna.db results/*.lock results/hashes.json

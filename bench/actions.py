@@ -208,6 +208,45 @@ def report(config: dict[str, Any]) -> dict[str, Any]:
     return {"summary": make_report(tracking, read_section(ReportSettings, "action", given))}
 
 
+def dashboard(config: dict[str, Any]) -> dict[str, Any]:
+    """Serve MLflow's page over the recorded runs until Ctrl-C."""
+    from bench.config import TrackingSettings, read_section, results_folder
+    from bench.sweep.launch import ended_by_sigterm
+    from bench.tracking.dashboard import DashboardSettings
+    from bench.tracking.dashboard import dashboard as serve
+
+    given = {key: value for key, value in config["action"].items() if key != "name"}
+    settings = read_section(DashboardSettings, "action", given)
+    tracking = read_section(TrackingSettings, "tracking", config["tracking"])
+    folder = results_folder(tracking.folder)
+    with ended_by_sigterm():
+        told = serve(folder, tracking.uri, tracking.experiment, settings.port)
+    return {"summary": told}
+
+
+def export(config: dict[str, Any]) -> dict[str, Any]:
+    """Write a finished run's adapter with what someone else needs to use it."""
+    from bench.config import PROJECT, TrackingSettings, read_section, results_folder
+    from bench.errors import InputError
+    from bench.export import ExportSettings
+    from bench.export import export as write
+    from bench.tracking.store import Store
+
+    given = {key: value for key, value in config["action"].items() if key != "name"}
+    settings = read_section(ExportSettings, "action", given)
+    if not settings.run:
+        raise InputError(
+            "action.run is missing: give a run's id or folder, action.run=results/runs/ID"
+        )
+    tracking = read_section(TrackingSettings, "tracking", config["tracking"])
+    results = results_folder(tracking.folder)
+    kept = tracking.uri is not None or (results / "mlflow.db").is_file()
+    store = Store(results, tracking.uri, tracking.experiment) if kept else None
+    folder = PROJECT / Path(settings.folder).expanduser() if settings.folder else None
+    folder = write(settings.run, results, store, folder)
+    return {"summary": f"{', '.join(sorted(p.name for p in folder.iterdir()))} -> {folder}"}
+
+
 def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
     from bench.data.batches import encode_training
     from bench.data.sources import load_problems
@@ -277,8 +316,10 @@ def _read_report(file: str) -> dict[str, Any]:
 
 
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "dashboard": dashboard,
     "efficiency": efficiency,
     "embeddings": embeddings,
+    "export": export,
     "finetune": finetune,
     "lm_eval_tasks": lm_eval_tasks,
     "overlap": overlap,

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
-from bench.errors import InputError, unknown
+from bench.errors import InputError, printable, unknown
 from bench.models.settings import ModelSettings
 from bench.tracking.record import TRAINING_PROTOCOL_KEYS
 from bench.training.settings import TrainSettings
@@ -181,7 +181,7 @@ class Experiment:
             parts.append(f"from {(adapter.parent if adapter.name == 'adapter' else adapter).name}")
         elif self.method.trained:
             parts.append(f"seed {self.seed}")
-        return " ".join(parts)
+        return printable(" ".join(parts))
 
     @property
     def keeps_overlap(self) -> bool:

@@ -85,7 +85,7 @@ def _adapter(record: Record, results: Path, store: Store, copies: Path) -> Path:
         return folder
     copy = copies / record["run_id"]
     copy.mkdir()
-    return store.adapter(record["run_id"], copy)
+    return store.download(record["run_id"], "adapter", copy)
 
 
 def _named(folder: Path, load: Loader) -> Tuned:

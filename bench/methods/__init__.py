@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from peft import PeftConfig, get_peft_model
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from bench.methods.bottleneck import BottleneckConfig
 from bench.methods.hyplora import AUTO, HypLoraConfig
@@ -32,6 +33,7 @@ __all__ = [
     "attach",
     "count_parameters",
     "gate_statistics",
+    "is_ours",
     "peft_config",
     "quiet_peft",
     "unmeasured_config",
@@ -68,6 +70,12 @@ def _module(name: str) -> Any:
     if not name.isidentifier() or importlib.util.find_spec(f"{__name__}.{name}") is None:
         raise ValueError(f"bench/methods/ has no module '{name}'")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def is_ours(peft_type: str) -> bool:
+    """Whether a saved adapter's `peft_type` is of a method that peft has from this package."""
+    config = PEFT_TYPE_TO_CONFIG_MAPPING.get(peft_type)
+    return config is not None and config.__module__.startswith(f"{__name__}.")
 
 
 @contextmanager

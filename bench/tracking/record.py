@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.errors import printable
+
 # Keys of a recorded protocol that only a run that trains depends on.
 TRAINING_PROTOCOL_KEYS = (
     "train_prompt",
@@ -17,6 +19,12 @@ TRAINING_PROTOCOL_KEYS = (
 )
 TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
 
+# Settings that are no parameters of a run: where it is kept, long texts, and rates that did not
+# count (`train.lr` is the one that did). All of them stand in its record.
+UNLISTED = re.compile(
+    r"tracking\..*|force|protocol\..*prompt.*|method\.(module|trained|lr\..*)|model\.check_memory"
+)
+
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as `section.key`, the form in which the store shows parameters."""
@@ -27,6 +35,20 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             result[f"{prefix}{key}"] = value
     return result
+
+
+def params(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What the store shows as a run's parameters, by what one types to set them.
+
+    Args:
+        settings: of a run, in sections.
+    """
+    listed = {key: value for key, value in flat(settings).items() if value is not None}
+    return {
+        key.replace("method.options.", "method."): printable(str(value))
+        for key, value in listed.items()
+        if not UNLISTED.fullmatch(key)
+    }
 
 
 def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
@@ -45,19 +67,29 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     asked = sum(score["n"] for score in record["scores"].values())
     values += [("rows/trained", float(trained), 0), ("rows/asked", float(asked), 0)]
     training = record["training"]
-    values += [("loss", loss, step) for step, loss in training.get("losses", [])]
-    values += [("validation_loss", loss, step) for step, loss in training.get("validation", [])]
+    values += [("loss/train", loss, step) for step, loss in training.get("losses", [])]
+    values += [("loss/validation", loss, step) for step, loss in training.get("validation", [])]
     for when, gates in training.get("gates", {}).items():
         step = training["steps"] if when == "end" else 0
         for module, summary in gates_by_module(gates).items():
             values += [(f"gate_{name}/{module}", value, step) for name, value in summary.items()]
     if "padding" in training:
-        values.append(("padding_share", training["padding"], 0))
+        values.append(("rows/padding_share", training["padding"], 0))
     values += [(name, value, 0) for name, value in _lm_eval(record.get("lm_eval", {}))]
     for when in ("before", "after") if "forgetting" in record else ():
         losses = record["forgetting"][when]
         values += [(f"forgetting/{name}_{when}", value, 0) for name, value in losses.items()]
-    return values
+    return [(metric_name(name), value, step) for name, value, step in values]
+
+
+def metric_name(name: str) -> str:
+    """A name that the store takes: it refuses many characters, and parts such as `..`.
+
+    A test set is called by its folder, which may be called anything; the run would fail when all
+    its work is done.
+    """
+    parts = (re.sub(r"[^\w\-. :]", "_", part) for part in name.split("/"))
+    return "/".join(part if part.strip(".") else "_" * max(1, len(part)) for part in parts)[:250]
 
 
 def _lm_eval(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -65,8 +97,7 @@ def _lm_eval(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for entry in asked.values():
         for task, found in entry["tasks"].items():
             for metric, figure in found["metrics"].items():
-                # The store takes these characters in a name and no others.
-                name = re.sub(r"[^\w\-./ :]", "_", f"lm_eval/{task}/{metric}")
+                name = f"lm_eval/{task}/{metric}"
                 yield name, figure["value"]
                 if figure["stderr"] is not None:
                     yield f"{name}_stderr", figure["stderr"]
@@ -167,7 +198,7 @@ def incomplete(record: Any) -> str:
 
 def tags(record: Mapping[str, Any]) -> dict[str, str]:
     """What the dashboard filters by."""
-    found = {key: str(record[key]) for key in TAGS if record[key] is not None}
+    found = {key: printable(str(record[key])) for key in TAGS if record[key] is not None}
     return found | {
         "git_commit": str(record["git"]["commit"]),
         "git_dirty": str(record["git"]["dirty"]).lower(),
