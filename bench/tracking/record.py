@@ -106,8 +106,9 @@ def _lm_eval(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     """The figures of a measurement that are compared over time.
 
-    By case, work and method the ratio to LoRA and the median in seconds; and where the evaluation
-    was timed, each loop's problems a second and its ratio to the published one.
+    By case, work and method the ratio to LoRA and the median in seconds; where the evaluation was
+    timed, each loop's problems a second and its ratio to the published one; where delta was, its
+    speed as a multiple of the public routine's.
     """
     found: dict[str, float] = {}
     for case in report["cases"]:
@@ -122,6 +123,12 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
             found[f"ratio/evaluation/{name}"] = loop["ratio"]
             found[f"problems_per_second/{name}"] = loop["problems_per_second"]
         found["same_predictions/evaluation"] = evaluation["same_predictions"]
+    if hyperbolicity := report.get("hyperbolicity"):
+        for size in hyperbolicity["sizes"]:
+            for name, routine in size["routines"].items():
+                # The store takes no comma in a name.
+                found[f"ratio/delta_{size['points']}/{name.replace(',', '')}"] = routine["ratio"]
+        found["seconds/delta_of_prompts"] = hyperbolicity["seconds"]
     return found
 
 
