@@ -22,10 +22,10 @@ def prompt_deltas(
 ) -> Iterator[dict[str, Any]]:
     """Relative delta of the prompts of each set.
 
-    The controls put another table in the place of the embedding: one of Gaussian vectors as long
-    as each type's own, and one in which each type has the vector of another type of the prompts.
-    A token that stands twice in a prompt does so in the controls, too, and what the tokenizer puts
-    in front keeps its own vector in the second.
+    The controls put other vectors in the places of the embeddings: Gaussian ones as long, and those
+    of other types of the prompts, where what the tokenizer puts in front keeps its own. A token
+    that stands twice in a prompt does so in the controls, too. They are drawn anew for each prompt,
+    so that what a draw does is in the spread over prompts.
 
     Args:
         embedding: (vocabulary, dimension), in any dtype; its device is computed on.
@@ -37,17 +37,22 @@ def prompt_deltas(
     Yields:
         For each set and measure `set`, `tokens`, and what `deltas_beside` gives.
     """
-    used = torch.tensor(sorted({i for rows in prompts.values() for ids in rows for i in ids}))
-    place = {int(token): row for row, token in enumerate(used)}
-    own = embedding[used].float().cpu()
+    used = sorted({i for rows in prompts.values() for ids in rows for i in ids})
+    table = embedding[used].float().cpu()
+    place = {token: row for row, token in enumerate(used)}
+    fixed = torch.tensor([token in set(special) for token in used])
+    ordinary = (~fixed).nonzero().flatten()
     generator = torch.Generator().manual_seed(seed)
-    ordinary = torch.tensor([row for token, row in place.items() if token not in set(special)])
-    shuffled = own.clone()
-    shuffled[ordinary] = own[ordinary[torch.randperm(len(ordinary), generator=generator)]]
-    tables = {EMBEDDINGS: own, GAUSSIAN: gaussian_like(own, generator), SHUFFLED: shuffled}
     for key, rows in prompts.items():
-        places = [torch.tensor([place[i] for i in ids]) for ids in rows]
-        clouds = {name: [table[where] for where in places] for name, table in tables.items()}
+        clouds: dict[str, list[Tensor]] = {EMBEDDINGS: [], GAUSSIAN: [], SHUFFLED: []}
+        for ids in rows:
+            types, where = torch.tensor([place[i] for i in ids]).unique(return_inverse=True)
+            others, free = types.clone(), ~fixed[types]
+            drawn = torch.randperm(len(ordinary), generator=generator)[: int(free.sum())]
+            others[free] = ordinary[drawn]
+            clouds[EMBEDDINGS].append(table[types][where])
+            clouds[GAUSSIAN].append(gaussian_like(table[types], generator)[where])
+            clouds[SHUFFLED].append(table[others][where])
         for found in deltas_beside(EMBEDDINGS, clouds, told=told, device=embedding.device):
             yield {"set": key, "tokens": [len(ids) for ids in rows], **found}
 

@@ -49,6 +49,13 @@ def test_the_seed_decides_the_controls_alone(embedding, prompts):
     assert one[key]["shuffled"] != other[key]["shuffled"]
 
 
+def test_controls_are_drawn_anew_for_each_prompt(embedding, prompts):
+    twice = {"one": [prompts["one"][0]] * 2}
+    row = measured(embedding, twice | {"two": prompts["two"]})["one", "euclidean", "all"]
+    for kind, same in (("embeddings", True), ("gaussian", False), ("shuffled", False)):
+        assert (row[kind][0] == row[kind][1]) == same
+
+
 def test_the_factor_of_an_embedding_changes_no_relative_delta(embedding, prompts):
     one, scaled = measured(embedding, prompts), measured(embedding * 55.4, prompts)
     for key, row in one.items():

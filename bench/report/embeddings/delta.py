@@ -55,7 +55,8 @@ def prompts_section(report: Report, published: Mapping[str, Any]) -> Section:
         "prompts. The Gromov products are taken from the first token, as the paper does, or from "
         "every one (the definition).",
         "Gaussian: in place of each type's embedding a random vector as long. Shuffled: that of "
-        "another type. A value that is not below both says nothing of a tree.",
+        "another type. Both are drawn anew for each prompt. A value that is not below both says "
+        "nothing of a tree.",
     ]
     if papers:
         notes.append(f"The paper's: {published['source']}.")
