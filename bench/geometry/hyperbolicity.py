@@ -16,7 +16,10 @@ not change with the unit of length.
 - ``base_point="all"`` is the definition: the worst base point, exactly.
 
 Points that coincide do not change either number, nor does the order of points (but for which is
-first). The triangle inequality is taken for granted: checking it would cost as much as delta.
+first): of a prompt's tokens, each need be there only once.
+
+A value says something only beside that of a control, such as random vectors of the same norms: in
+many dimensions all distances are nearly the same, and delta is small.
 """
 
 from __future__ import annotations
@@ -27,37 +30,40 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bench.geometry.inputs import floating
+from bench.geometry import maxmin
+from bench.geometry.metric import OF_POINTS, as_matrix, check_metric, distances
 
 if TYPE_CHECKING:
-    import numpy
+    from bench.geometry.metric import Array
 
-    Array = Tensor | numpy.ndarray
+__all__ = ["BASE_POINTS", "METRICS", "delta", "distances", "relative_delta", "relative_deltas"]
 
 BASE_POINTS = ("first", "all")
-METRICS = ("euclidean", "cosine", "precomputed")
+PRECOMPUTED = "precomputed"
+METRICS = (*OF_POINTS, PRECOMPUTED)
 
-_BLOCK = 1 << 18  # numbers of a temporary: with its operands it stays in a core's cache
-_BATCH = 1 << 22  # numbers in the distance matrices of a batch
+_ALIKE = 1.1  # the largest of the spaces that are computed together to the smallest, in points
 
 
 def delta(distances: Array, base_point: str = "first") -> float:
     """Gromov's delta of one metric space, in the unit of its distances.
 
     Args:
-        distances: ``(n, n)``, a tensor on any device or a numpy array: symmetric, zero on the
-            diagonal. float64 is computed in float64, float32 and half precision in float32, whole
-            numbers (hops in a graph) in float64.
+        distances: ``(n, n)``, a tensor on any device or a numpy array. float64 and whole numbers
+            (steps in a graph) are computed in float64, float32 and half precision in float32.
         base_point: ``"first"`` or ``"all"``.
 
     Returns:
         delta; 0 for fewer than four points, since three always lie on a tree.
 
     Raises:
-        ValueError: no distance matrix, or no known base point.
+        ValueError: no such base point; no distances, as far as
+            :func:`~bench.geometry.metric.check_metric` can tell.
     """
-    matrix = _checked(distances)
-    return _deltas([matrix], _known("base_point", base_point, BASE_POINTS))[0]
+    _known("base_point", base_point, BASE_POINTS)
+    matrix = as_matrix(distances)
+    ((found, _),) = _measured([matrix], base_point, torch.as_tensor(distances).dtype)
+    return found
 
 
 def relative_delta(points: Array, base_point: str = "first", metric: str = "euclidean") -> float:
@@ -73,19 +79,22 @@ def relative_deltas(
     device: torch.device | str | None = None,
     told: Callable[[int], object] = lambda count: None,
 ) -> list[float]:
-    """``2 delta / diameter`` of many point clouds, computed many at a time.
+    """``2 delta / diameter`` of many point clouds.
+
+    Clouds of like size are computed together. Which ones changes no result, to the last bit.
 
     Args:
-        clouds: each ``(n, d)``, or ``(n, n)`` distances where the metric is ``"precomputed"``;
-            n may differ. Tensors or numpy arrays.
+        clouds: each ``(n, d)``, or with the metric ``"precomputed"`` ``(n, n)`` distances; tensors
+            or numpy arrays. n and d may differ.
         base_point: ``"first"`` or ``"all"``.
-        metric: ``"euclidean"``; ``"cosine"``; or ``"precomputed"``. See :func:`distances`.
+        metric: ``"euclidean"`` or ``"cosine"``, see :func:`~bench.geometry.metric.distances`; or
+            ``"precomputed"``.
         device: where to compute; None: where each cloud lies.
         told: called with the number of clouds that were done since the last call.
 
     Returns:
-        A number for each cloud, in the given order, from 0 to 1. 0 for fewer than four points and
-        where all points coincide. In float32 it is good to about 1e-6.
+        A number for each cloud, in their order. 0 for fewer than four points, and where all points
+        coincide. In float32 it is right to about 1e-6, in float64 to 1e-15.
 
     Raises:
         ValueError: no such base point or metric; a cloud that is empty, not 2-D or not finite; a
@@ -94,100 +103,41 @@ def relative_deltas(
     """
     _known("base_point", base_point, BASE_POINTS)
     _known("metric", metric, METRICS)
-    found = [0.0] * len(clouds)
-    order = sorted(range(len(clouds)), key=lambda i: len(clouds[i]))
-    for part in _parts(order, [len(cloud) for cloud in clouds]):
-        matrices = []
-        for i in part:
-            cloud = torch.as_tensor(clouds[i])
-            cloud = cloud if device is None else cloud.to(device)
-            matrices.append(
-                _checked(cloud) if metric == "precomputed" else distances(cloud, metric)
-            )
-        diameters = [float(matrix.max()) for matrix in matrices]
-        deltas = _deltas(matrices, base_point)
-        for i, value, diameter in zip(part, deltas, diameters, strict=True):
-            found[i] = min(1.0, 2 * value / diameter) if diameter > 0 else 0.0
+    given = [torch.as_tensor(cloud) for cloud in clouds]
+    found = [0.0] * len(given)
+    for part in _parts(given):
+        there = [given[i] if device is None else given[i].to(device) for i in part]
+        if metric == PRECOMPUTED:
+            matrices, precision = [as_matrix(matrix) for matrix in there], there[0].dtype
+        else:
+            matrices, precision = [distances(points, metric) for points in there], None
+        for i, (value, diameter) in zip(
+            part, _measured(matrices, base_point, precision), strict=True
+        ):
+            found[i] = 2 * value / diameter if diameter > 0 else 0.0
         told(len(part))
     return found
 
 
-def distances(points: Array, metric: str = "euclidean") -> Tensor:
-    """All distances within a point cloud.
-
-    ``"cosine"`` is the Euclidean distance of the vectors set to length 1, ``sqrt(2 - 2 cos)``: it
-    orders pairs as the cosine does, and unlike ``1 - cos`` it is a metric, which delta is about.
-
-    float32 and half precision go through a matrix product in float64, of points less their mean: it
-    loses half the digits between near points, which float64 has to spare. float64 points are
-    subtracted one from the other.
-
-    Args:
-        points: ``(n, d)``, floating-point.
-        metric: ``"euclidean"`` or ``"cosine"``.
-
-    Returns:
-        ``(n, n)``, float64 for float64 points and else float32; exactly 0 on the diagonal.
-
-    Raises:
-        ValueError: points that are not 2-D, none, or not finite; a zero vector with ``"cosine"``.
-        TypeError: ``points`` is not floating-point.
-    """
-    x = torch.as_tensor(points)
-    if x.ndim != 2 or not len(x):
-        raise ValueError(f"points must be (n, d) with n of at least 1, got {tuple(x.shape)}")
-    dtype = floating(x[:1]).dtype
-    x = x.double()
-    if not x.isfinite().all():
-        raise ValueError("points must be finite, got NaN or infinity")
-    if metric == "cosine":
-        lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-        if not lengths.all():
-            raise ValueError("the cosine of a zero vector is not defined: leave it out")
-        x = x / lengths
-    if dtype == torch.float64:
-        return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
-    x = x - x.mean(0)
-    products = x @ x.T
-    squares = products.diagonal()
-    found = (squares[:, None] + squares[None, :] - 2 * products).clamp_min_(0).sqrt_()
-    return found.fill_diagonal_(0).to(dtype)
-
-
-def _known(what: str, given: str, known: tuple[str, ...]) -> str:
+def _known(what: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
         raise ValueError(f"{what} must be one of {', '.join(known)}, got {given!r}")
-    return given
 
 
-def _checked(distances: Array) -> Tensor:
-    """A distance matrix as a tensor to compute with."""
-    matrix = torch.as_tensor(distances)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
-        raise ValueError(f"distances must be (n, n), n at least 1, got {tuple(matrix.shape)}")
-    if not (matrix.is_floating_point() or matrix.is_complex()):
-        matrix = matrix.double()
-    matrix = floating(matrix)
-    low, high = float(matrix.min()), float(matrix.max())
-    if not (low >= 0 and high < float("inf")):  # NaN fails, too
-        raise ValueError("distances must be finite and not negative")
-    allowed = 16 * torch.finfo(matrix.dtype).eps * high
-    if float((matrix - matrix.T).abs().max()) > allowed:
-        raise ValueError("distances must be symmetric: d(a, b) = d(b, a)")
-    if float(matrix.diagonal().max()) > allowed:
-        raise ValueError(
-            "distances must be 0 on the diagonal; torch.cdist's are not unless "
-            "compute_mode='donot_use_mm_for_euclid_dist'"
-        )
-    return matrix
+def _parts(clouds: list[Tensor]) -> Iterator[list[int]]:
+    """Places of clouds that are computed together: of one kind and of like size."""
 
+    def kind(i: int) -> tuple[str, str]:
+        return str(clouds[i].dtype), str(clouds[i].device)
 
-def _parts(order: list[int], sizes: list[int]) -> Iterator[list[int]]:
-    """Neighbours in an order by size, as many as a batch holds, of at most 1.1 times the size."""
     part: list[int] = []
-    for i in order:
-        full = part and (len(part) + 1) * sizes[i] ** 2 > _BATCH
-        if full or (part and sizes[i] > 1.1 * sizes[part[0]]):
+    for i in sorted(range(len(clouds)), key=lambda i: (*kind(i), len(clouds[i]))):
+        size = len(clouds[i])
+        if part and (
+            len(part) >= maxmin.batch_size(size, clouds[i].device)
+            or size > _ALIKE * len(clouds[part[0]])
+            or kind(i) != kind(part[0])
+        ):
             yield part
             part = []
         part.append(i)
@@ -195,46 +145,23 @@ def _parts(order: list[int], sizes: list[int]) -> Iterator[list[int]]:
         yield part
 
 
-def _deltas(matrices: list[Tensor], base_point: str) -> list[float]:
-    """delta of each of some distance matrices of one dtype on one device."""
-    n = max(map(len, matrices))
-    if n < 4:
-        return [0.0] * len(matrices)
-    stack = torch.stack([_padded(matrix, n) for matrix in matrices], dim=-1)
-    best = stack.new_zeros(len(matrices))
-    # A quadruple gives the same whichever of its points is the base point, so each is looked at
-    # from its first one alone: what comes before the base point is done with.
-    for w in range(n - 3 if base_point == "all" else 1):
-        rest, from_base = stack[w + 1 :, w + 1 :], stack[w, w + 1 :]
-        products = (from_base[:, None] + from_base[None] - rest) / 2
-        torch.maximum(best, _excess(products), out=best)
-    return best.tolist()
+def _measured(
+    matrices: list[Tensor], base_point: str, precision: torch.dtype | None
+) -> list[tuple[float, float]]:
+    """delta and diameter of distance matrices; given ones are checked, in their precision."""
+    sizes = [len(matrix) for matrix in matrices]
+    stack = torch.stack([_padded(matrix, max(sizes)) for matrix in matrices])
+    if precision is not None:
+        check_metric(stack, precision)
+        stack = (stack + stack.mT) / 2  # given ones may differ in the last bits
+    deltas = maxmin.deltas(stack, torch.tensor(sizes, device=stack.device), base_point == "all")
+    return list(zip(deltas.tolist(), stack.flatten(1).amax(1).tolist(), strict=True))
 
 
 def _padded(matrix: Tensor, n: int) -> Tensor:
-    """A matrix with copies of its first point: delta is the same with and without them."""
+    """A matrix with copies of its first point, up to n points."""
     if len(matrix) == n:
         return matrix
-    index = torch.arange(n, device=matrix.device)
-    index[len(matrix) :] = 0
+    index = torch.zeros(n, dtype=torch.long, device=matrix.device)
+    index[: len(matrix)] = torch.arange(len(matrix))
     return matrix[index][:, index]
-
-
-def _excess(products: Tensor) -> Tensor:
-    """``max over a, b of max over c of min(G[a, c], G[c, b]) - G[a, b]``, at least 0.
-
-    Args:
-        products: G, ``(m, m, batch)``, symmetric in its first two axes.
-
-    Returns:
-        ``(batch,)``.
-    """
-    m, batch = products.shape[1:]
-    best = products.new_zeros(batch)
-    rows = max(1, _BLOCK // (m * batch))
-    for a in range(m - 1):
-        for b in range(a + 1, m, rows):
-            through = torch.minimum(products[a], products[b : b + rows])
-            over = through.amax(1).sub_(products[a, b : b + rows])
-            torch.maximum(best, over.amax(0), out=best)
-    return best
