@@ -82,6 +82,10 @@ def test_a_record_comes_as_it_was_written_with_its_end_and_its_sweep(store, keep
     assert record == json.loads(json.dumps(written))
 
 
+def rewrite(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
@@ -90,6 +94,12 @@ def test_a_record_comes_as_it_was_written_with_its_end_and_its_sweep(store, keep
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "record.json can't be read"),
         (lambda path: path.write_text("[]"), "record.json is no record"),
         (lambda path: path.write_text('{"identity": "x"}'), "record.json has no method"),
+        (lambda path: rewrite(path, seed="one"), "record.json has 'one' as seed"),
+        (lambda path: rewrite(path, scores={"s": {"n": 3}}), "record.json has no accuracy in the"),
+        (
+            lambda path: rewrite(path, scores={"s": {"n": 3, "accuracy": float("nan")}}),
+            "record.json has nan as accuracy",
+        ),
         (
             lambda path: path.write_text(json.dumps(run_of("dora"))),
             "record.json is another run's",
