@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.report.style import log_scale, new_figure, style_of, tidy
+from bench.report.style import (
+    WIDE,
+    head,
+    legend_below,
+    log_scale,
+    name_axis,
+    new_figure,
+    style_of,
+    tidy,
+)
 from bench.tracking.record import gates_by_module
 
 PANELS = {
@@ -25,7 +34,7 @@ def draw_gates(gates: Mapping[str, Sequence[Mapping[str, Any]]], title: str, pat
         title: of the figure.
         path: where it is saved; the ending says the format.
     """
-    figure = new_figure(9.5, 3.4)
+    figure = new_figure(WIDE, 2.7)
     axes = figure.subplots(1, len(PANELS), sharex=True)
     modules = list(gates_by_module(gates["end"]))
     for axis, (key, label) in zip(axes, PANELS.items(), strict=True):
@@ -46,12 +55,12 @@ def draw_gates(gates: Mapping[str, Sequence[Mapping[str, Any]]], title: str, pat
                 )
         log_scale(axis, [layer[key] for moment in gates.values() for layer in moment])
         tidy(axis, label)
-        axis.set_xlabel("layer", fontsize=8)
+        name_axis(axis, x="layer")
         axis.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
-    figure.suptitle(f"{title}: before training (dashed) and after", fontsize=10)
-    figure.savefig(path, dpi=150)
+    legend_below(figure, handles, labels, columns=5)
+    head(figure, f"{title}: gates before training (dashed) and after")
+    figure.savefig(path, dpi=200)
 
 
 def layer_number(name: str, otherwise: int) -> int:

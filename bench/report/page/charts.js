@@ -1,20 +1,12 @@
-// Figures: each drawn when it comes near the view, and again when the theme changes.
+// Figures: each drawn when it comes near the view, and all of them before the page is printed.
 "use strict";
 (() => {
   const plots = [...document.querySelectorAll(".plot")];
   const drawn = new Map();
 
-  // Colours and type are the page's own, so that a figure changes with it.
-  const colour = (name) => {
-    const probe = document.createElement("span");
-    probe.style.color = `var(${name})`;
-    document.body.append(probe);
-    const value = getComputedStyle(probe).color;
-    probe.remove();
-    return value;
-  };
+  // Colours are the page's variables, by name: a figure changes with the theme, and on paper.
   const config = (width) => {
-    const [ink, soft, rule] = ["--ink", "--soft", "--rule"].map(colour);
+    const [ink, soft, rule] = ["var(--ink)", "var(--soft)", "var(--rule)"];
     const font = getComputedStyle(document.body).getPropertyValue("--sans");
     const text = { labelFont: font, titleFont: font, labelColor: soft, titleColor: ink };
     return {
@@ -36,7 +28,6 @@
   };
 
   const draw = (plot) => {
-    drawn.get(plot)?.finalize();
     const spec = JSON.parse(document.getElementById(plot.dataset.spec).textContent);
     // `ast`: expressions are interpreted, so that the page's policy can forbid eval.
     const options = {
@@ -64,6 +55,5 @@
   }, { rootMargin: "400px" });
   for (const plot of plots) watcher.observe(plot);
 
-  document.addEventListener("themechange", () => [...drawn.keys()].forEach(draw));
   window.addEventListener("beforeprint", drawAll);
 })();

@@ -21,7 +21,6 @@
       button.textContent = other === "dark" ? "☾ Dark" : "☀ Light";
       button.setAttribute("aria-label", `Show the page in ${other} colours`);
     }
-    document.dispatchEvent(new Event("themechange"));
   };
   system.addEventListener("change", changed);
   document.addEventListener("DOMContentLoaded", () => {
