@@ -154,7 +154,8 @@ def _fitted(section: Section, width: int) -> list[list[str]]:
     """The grid as lines of text, `±` set tight or the columns split if it is too wide."""
     if not section.rows:
         return []
-    names, rows = section.names, [section.header, *section.rows]
+    names = section.names
+    rows = [[printable(text) for text in row] for row in (section.header, *section.rows)]
     columns = _aligned(rows, names)
     if sum(len(column[0]) + 2 for column in columns) - 2 > width:
         columns = _aligned([[text.replace(" ± ", "±") for text in row] for row in rows], names)
