@@ -1,6 +1,5 @@
 """Results as Markdown, CSV, JSON, LaTeX and on the terminal."""
 
-import csv
 import io
 import json
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import printable
 from bench.files import write_text
-from bench.report.escape import in_csv, in_markdown, markdown_line
+from bench.report.escape import CsvWriter, in_markdown, markdown_line
 from bench.report.latex import latex
 from bench.report.layout import Document, Section, document, tail
 from bench.report.names import key_of
@@ -79,12 +78,8 @@ def to_csv(table: Table) -> str:
     `published` is the run of its authors, not the one they cite.
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = CsvWriter(out)
     writer.writerow(CSV_HEADER)
-
-    def add(*fields: object) -> None:
-        writer.writerow(map(in_csv, fields))
-
     pairs = table.comparison.rows if table.comparison else ()
     for row in table.rows:
         beside = [x for x in pairs if (x.method, x.curvature) == (row.method, row.curvature)]
@@ -94,11 +89,11 @@ def to_csv(table: Table) -> str:
             paper = papers.get(key_of(key))
             figures = (cell.mean, cell.sd, cell.seeds, cell.n)
             published = (paper.paper, paper.difference) if paper else (None, None)
-            add(row.label, row.method, row.curvature, key, *figures, *published)
+            writer.writerow((row.label, row.method, row.curvature, key, *figures, *published))
     for guess in table.guesses:
         for key, cell in guess.cells.items():
             figures = (cell.mean, cell.sd, cell.seeds, cell.n)
-            add(guess.label, None, None, key, *figures, None, None)
+            writer.writerow((guess.label, None, None, key, *figures, None, None))
     return out.getvalue()
 
 
