@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -225,7 +226,7 @@ def dashboard(config: dict[str, Any]) -> dict[str, Any]:
     settings = read_section(DashboardSettings, "action", given)
     tracking = read_section(TrackingSettings, "tracking", config["tracking"])
     folder = results_folder(tracking.folder)
-    with ended_by_sigterm():
+    with ended_by_sigterm(signal.SIGHUP):  # of a terminal that is closed
         told = serve(folder, tracking.uri, tracking.experiment, settings.port)
     return {"summary": told}
 

@@ -121,7 +121,7 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
             _start_afresh(prepared.folder)
         parent = experiment.tracking.parent
         # Runs that differ in an option alone have the same name; the folder's tells them apart.
-        told = f"{experiment.name} {prepared.identity[:8]}"
+        told = f"{experiment.name} {prepared.identity[:6]}"
         run_id = store.start(prepared.identity, told, params(_settings(experiment)), parent)
         failure = prepared.folder / "failure.txt"
         failure.unlink(missing_ok=True)

@@ -8,8 +8,10 @@ of the page.
 
 from __future__ import annotations
 
+import csv
 import re
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import TextIO, TypeVar
 
 from bench.errors import printable
 
@@ -46,6 +48,17 @@ def in_csv(value: T) -> T | str:
         return value
     shown = printable(value)
     return f"'{shown}" if value.startswith(FORMULA) else shown
+
+
+class CsvWriter:
+    """`csv.writer` with every field as `in_csv` has it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._writer = csv.writer(stream, lineterminator="\n")
+
+    def writerow(self, fields: Iterable[object]) -> None:
+        """Write a row."""
+        self._writer.writerow(map(in_csv, fields))
 
 
 def one_line(text: str) -> str:

@@ -1,6 +1,5 @@
 """Results as Markdown, CSV, JSON, LaTeX and on the terminal."""
 
-import csv
 import io
 import json
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import printable
 from bench.files import write_text
-from bench.report.escape import in_csv, in_markdown, markdown_line
+from bench.report.escape import CsvWriter, in_markdown, markdown_line
 from bench.report.latex import latex
 from bench.report.layout import Document, Section, document, tail
 from bench.report.names import key_of
@@ -85,13 +84,9 @@ def to_csv(table: Table) -> str:
     95% interval; `vs_lora_...` the row less LoRA, with its interval and verdict.
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = CsvWriter(out)
     heads = (f"vs_{found.method}_{name}" for found in table.beside for name in CSV_BESIDE)
     writer.writerow((*CSV_HEADER, *heads))
-
-    def add(*fields: object) -> None:
-        writer.writerow(map(in_csv, fields))
-
     pairs = table.comparison.rows if table.comparison else ()
     for row in table.rows:
         beside = [x for x in pairs if (x.method, x.curvature) == (row.method, row.curvature)]
@@ -107,12 +102,12 @@ def to_csv(table: Table) -> str:
                 for name in CSV_BESIDE
             )
             who = (row.label, row.method, row.curvature, key)
-            add(*who, *figures, *published, cell.low, cell.high, *verdicts)
+            writer.writerow((*who, *figures, *published, cell.low, cell.high, *verdicts))
     for guess in table.guesses:
         for key, cell in guess.cells.items():
             figures = (cell.mean, cell.sd, cell.seeds, cell.n)
             empty = [None] * (4 + len(CSV_BESIDE) * len(table.beside))
-            add(guess.label, None, None, key, *figures, *empty)
+            writer.writerow((guess.label, None, None, key, *figures, *empty))
     return out.getvalue()
 
 
@@ -173,7 +168,8 @@ def _fitted(section: Section, width: int) -> list[list[str]]:
     """The grid as lines of text, `±` set tight or the columns split if it is too wide."""
     if not section.rows:
         return []
-    names, rows = section.names, [section.header, *section.rows]
+    names = section.names
+    rows = [[printable(text) for text in row] for row in (section.header, *section.rows)]
     columns = _aligned(rows, names)
     if sum(len(column[0]) + 2 for column in columns) - 2 > width:
         columns = _aligned([[text.replace(" ± ", "±") for text in row] for row in rows], names)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -46,8 +47,8 @@ VIEWS: Mapping[str, Mapping[str, Any]] = {
     "runs": {
         "name": "Runs by accuracy",
         "columns": {
-            METHOD: 84, CURVATURE: 78, MODEL: 64, SEED: 50,
-            ACCURACY: 118, FINETUNE: 108, EVALUATE: 110,
+            METHOD: 84, CURVATURE: 76, MODEL: 60, SEED: 50,
+            ACCURACY: 118, FINETUNE: 112, EVALUATE: 112,
         },
         "order": ACCURACY,
         "filter": "",
@@ -153,17 +154,24 @@ def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         *("--artifacts-destination", str(folder / "artifacts")),
     ]
     with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+        # A group of its own: it has a child, and Ctrl-C at the terminal is for this process alone.
+        server = subprocess.Popen(
+            command, env=environment, cwd=folder, stdout=log, stderr=log, process_group=0
+        )
         try:
             _await(server, f"http://{HOST}:{port}/health", log)
             yield server
         finally:
-            server.terminate()
-            try:
-                server.wait(ENDS_WITHIN)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(ENDS_WITHIN)
+        os.killpg(server.pid, signal.SIGKILL)  # whoever is left
+    server.wait()
 
 
 def _await(server: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
@@ -219,6 +227,7 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
         try:
             code = server.wait()
         except KeyboardInterrupt:
+            print()  # behind the terminal's own ^C
             return "MLflow ended"
     raise Failure(f"MLflow's server ended by itself, with code {code}")
 

@@ -43,7 +43,7 @@ def params(settings: Mapping[str, Any]) -> dict[str, str]:
     Args:
         settings: of a run, in sections.
     """
-    listed = {key: value for key, value in flat(settings).items() if value is not None}
+    listed = {key: value for key, value in flat(settings).items() if value not in (None, [])}
     return {
         key.replace("method.options.", "method."): printable(str(value))
         for key, value in listed.items()
@@ -52,13 +52,16 @@ def params(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
-    """(name, value, step) of all that the store draws or sorts by."""
-    values = [
+    """(name, value, step) of all that the store draws or sorts by.
+
+    The store's page lists them in this order, so those of a kind stand together.
+    """
+    values = [(f"accuracy/{name}", value, 0) for name, value in record["averages"].items()]
+    values += [
         (f"{name}/{key}", float(score[name]), 0)
-        for key, score in record["scores"].items()
         for name in ("accuracy", "format_rate", "too_long")
+        for key, score in record["scores"].items()
     ]
-    values += [(f"accuracy/{name}", value, 0) for name, value in record["averages"].items()]
     values += [(f"parameters/{k}", float(v), 0) for k, v in record["parameters"].items()]
     values += [(f"seconds/{k}", v, 0) for k, v in record["seconds"].items() if v is not None]
     trained = record["rows"]["train"] * (

@@ -24,5 +24,5 @@ def test_names_are_text(record):
     run = record(averages={}, model=hostile)
     run["scores"]["mawps"]["label"] = hostile
     note = run_note(run, Path(hostile))
-    assert "<img" not in note and "](" not in note and "\x1b" not in note
+    assert "<img" not in note and "[x](" not in note and "\x1b" not in note
     assert note.count("&lt;img") == 3

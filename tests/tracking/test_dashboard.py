@@ -95,7 +95,7 @@ def running(store, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    late = threading.Timer(240, process.kill)
+    late = threading.Timer(240, process.terminate)
     late.start()
     lines = []
     for line in process.stdout:
@@ -106,18 +106,20 @@ def running(store, tmp_path):
         yield process, lines
     finally:
         late.cancel()
-        process.kill()
-        process.wait()
+        process.terminate()  # and with it the server, which a kill would leave behind
+        process.wait(timeout=60)
 
 
 @pytest.mark.slow  # MLflow's server starts for some 20 s
-def test_the_server_answers_on_this_machine_alone_and_ctrl_c_ends_it(running):
+def test_the_server_answers_on_this_machine_alone_and_ctrl_c_ends_it(running, inline, tmp_path):
     process, lines = running
     assert process.poll() is None, lines
     address = next(line for line in lines if line.startswith("MLflow over")).split(": ")[-1]
     assert address.startswith(f"http://{HOST}:")
     with urllib.request.urlopen(f"{address}/health", timeout=30) as answer:
         assert answer.read() == b"OK"
+    told = inline("action=dashboard", f"tracking.uri={address}", results=tmp_path / "elsewhere")
+    assert told.code == 0 and link(address, "1", "runs") in told.stdout
     port = int(address.rpartition(":")[2])
     process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
