@@ -160,14 +160,12 @@ def lm_eval_tasks(config: dict[str, Any]) -> dict[str, Any]:
 
 def report(config: dict[str, Any]) -> dict[str, Any]:
     """Make every table and figure again from the tracking store."""
-    from bench.config import TrackingSettings, read_section, results_folder
+    from bench.config import TrackingSettings, read_section
     from bench.make_report import ReportSettings, make_report
 
     given = {key: value for key, value in config["action"].items() if key != "name"}
-    settings = read_section(ReportSettings, "action", given)
     tracking = read_section(TrackingSettings, "tracking", config["tracking"])
-    folder = results_folder(tracking.folder)
-    return {"summary": make_report(folder, tracking.uri, tracking.experiment, settings)}
+    return {"summary": make_report(tracking, read_section(ReportSettings, "action", given))}
 
 
 def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from bench.errors import InputError, printable
 from bench.files import write_bytes
 
 if TYPE_CHECKING:
+    from bench.config import TrackingSettings
     from bench.report.collected import Collected, CollectedTable
     from bench.report.published import Published
     from bench.report.spec import TableSpec
@@ -39,16 +42,14 @@ class ReportSettings:
             raise InputError(f"action.figures must not be negative, got {self.figures}")
 
 
-def make_report(folder: Path, uri: str | None, experiment: str, settings: ReportSettings) -> str:
+def make_report(tracking: TrackingSettings, settings: ReportSettings) -> str:
     """Read the store, write what its runs make, and say what is missing.
 
     Reads runs and writes tables/, figures/ and nothing else, so it may be made while a sweep is at
     work, and by two commands at once.
 
     Args:
-        folder: of results.
-        uri: of the store; None for sqlite in the folder.
-        experiment: its name in the store.
+        tracking: where runs are recorded.
         settings: of the report.
 
     Returns:
@@ -57,32 +58,34 @@ def make_report(folder: Path, uri: str | None, experiment: str, settings: Report
     Raises:
         InputError: there is no such store, or no such experiment in it.
     """
-    from bench.config import RESULT_VERSION
+    from bench.config import RESULT_VERSION, results_folder
     from bench.report.collect import collect
-    from bench.sweep.grids import command, read_grids, table_specs
+    from bench.sweep.grids import command, elsewhere, read_grids, table_specs
     from bench.tracking.reader import Reader
     from bench.tracking.store import NothingRecorded, Store
 
+    folder = results_folder(tracking.folder)
     try:
-        reader = Reader(Store(folder, uri, experiment, create=False))
+        reader = Reader(Store(folder, tracking.uri, tracking.experiment, create=False))
         holdings = reader.holdings()
     except NothingRecorded as error:
         return _nothing(str(error))
     if not any((holdings.records, holdings.unreadable, holdings.unfinished, holdings.measurements)):
-        return _nothing(f"the experiment {experiment} has none")
+        return _nothing(f"the experiment {tracking.experiment} has none")
     specs = table_specs()
+    words = elsewhere(tracking)
     collected = collect(
         holdings,
         specs,
         read_grids(holdings.records),
         _published(specs),
-        command,
+        partial(command, also=words),
         RESULT_VERSION,
         reader.predictions,
     )
     drawn = _with_figures(collected, settings.figures)
     paths = list(_write(collected, reader, folder, settings.show, drawn))
-    for line in told(collected):
+    for line in told(collected, words):
         print(printable(line))
     if bare := len(collected.tables) - len(drawn):
         print(f"no figures of {_count(bare, 'table')}: action.figures={len(collected.tables)}")
@@ -155,8 +158,14 @@ def _pictures(found: CollectedTable, reader: Reader, folder: Path) -> Iterator[P
             yield path
 
 
-def told(collected: Collected) -> Iterator[str]:
-    """What a report is made of, what is missing and what was left out, line by line."""
+def told(collected: Collected, words: Sequence[str]) -> Iterator[str]:
+    """What a report is made of, what is missing and what was left out, line by line.
+
+    Args:
+        collected: of the report.
+        words: that a command needs where runs are recorded in an unusual place.
+    """
+    arguments = f" ARGS={shlex.quote(shlex.join(words))}" if words else ""
     states = ", ".join(f"{count} {state}" for state, count in collected.states.items() if count)
     yield f"runs on record: {states}"
     for found in collected.tables:
@@ -165,7 +174,7 @@ def told(collected: Collected) -> Iterator[str]:
     for kind, measured in collected.measurements.items():
         yield f"{kind}: the measurement of run {measured.run_id}"
     for sweep, why in collected.absent.items():
-        yield f"no table {sweep}: {why}; make reproduce-{sweep}"
+        yield f"no table {sweep}: {why}; make reproduce-{sweep}{arguments}"
     yield from _listed([f"unfinished: {line}" for line in collected.unfinished])
     out = [f"left out: {o.what}: {o.why}" if o.runs == 1 else
            f"left out: {o.runs} {o.what}: {o.why}" for o in collected.left_out]  # fmt: skip

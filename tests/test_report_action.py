@@ -69,10 +69,11 @@ def test_a_report_says_what_it_made_what_is_missing_and_what_failed(inline, resu
         in lines
     )
     assert "  missing: LoRA (seeds 1, 2)" in lines
-    assert any(line.startswith("    python bench/run.py +sweep=table2 ") for line in lines)
+    place = f"tracking.folder={results}"
+    assert f"    python bench/run.py +sweep=table2 protocol=paper {place}" in lines
     assert "other: Other runs, 2 of 2 runs in 1 row, tiny, synthetic, fast" in lines
     there = "6 of its 54 runs are there, in other tables"
-    assert f"no table ablation: {there}; make reproduce-ablation" in lines
+    assert f"no table ablation: {there}; make reproduce-ablation ARGS={place}" in lines
     assert "unfinished: 1 failed: hyplora K=1 seed 9 (MemoryError: 2 GiB)" in lines
     names = {path.name for path in (results / "tables").iterdir()}
     assert names == {

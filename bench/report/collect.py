@@ -21,6 +21,7 @@ from bench.tracking.holdings import Holdings, Unfinished
 OTHER, OTHER_TITLE = "other", "Other runs"
 NAMED = ("model", "data", "protocol", "split")  # what tells tables of one sweep apart, in words
 LISTED = 6  # names in a line
+NAME = 60  # characters of a base in a file's name
 
 # The command line for rows of a sweep: grid, row (None for all), seeds (none for all), and the
 # record of a run to which they are to be comparable.
@@ -168,7 +169,7 @@ def _unlike(draft: Draft, first: Draft) -> list[str]:
     """Words for what tells a table from the first of its sweep."""
     mine, theirs = draft.records[0], first.records[0]
     words = [
-        re.sub(r"[^\w.]+", "_", str(mine.get(key, SHARED[key]))).strip("._")
+        re.sub(r"[^\w.]+", "_", str(mine.get(key, SHARED[key]))).strip("._")[:NAME]
         for key in NAMED
         if mine.get(key, SHARED[key]) != theirs.get(key, SHARED[key])
     ]

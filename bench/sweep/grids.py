@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bench.config import PROJECT, read_experiment
+from bench.config import PROJECT, TrackingSettings, read_experiment
 from bench.errors import InputError
+from bench.tracking.backend import without_password
 
 if TYPE_CHECKING:
     from bench.report.grid import Grid, GridRow
@@ -66,8 +67,19 @@ def read_grids(records: Iterable[Mapping[str, Any]]) -> list[Grid]:
         ]
 
 
+def elsewhere(tracking: TrackingSettings) -> list[str]:
+    """What a command has to say of the record of runs, where it is not kept as the files say."""
+    usual = _yaml(CONF / "tracking" / "default.yaml")
+    given = asdict(tracking) | {"uri": without_password(tracking.uri)}
+    return [f"tracking.{key}={_word(given[key])}" for key in usual if given[key] != usual[key]]
+
+
 def command(
-    grid: Grid, row: GridRow | None, seeds: Sequence[int], like: Mapping[str, Any] | None = None
+    grid: Grid,
+    row: GridRow | None,
+    seeds: Sequence[int],
+    like: Mapping[str, Any] | None = None,
+    also: Sequence[str] = (),
 ) -> str:
     """The command line that makes runs of a sweep, as a person types it.
 
@@ -77,6 +89,7 @@ def command(
         seeds: of those runs; none for all.
         like: the record of a run to which they are to be comparable; what tells it from the sweep
             as its file has it becomes arguments.
+        also: arguments that are no part of a run.
     """
     words = [f"+sweep={grid.sweep}"]
     words += row.arguments if row else ()
@@ -84,7 +97,7 @@ def command(
     words += [f"train={grid.preset}"] if grid.preset != DEFAULT else []
     if like is not None:
         words += _differences(grid, row, words, like)
-    return "python bench/run.py " + " ".join(map(shlex.quote, words))
+    return "python bench/run.py " + " ".join(map(shlex.quote, [*words, *also]))
 
 
 def _differences(

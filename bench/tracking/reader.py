@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.progress import Progress
 from bench.tracking.holdings import Holdings, Measurement, SweepRun, Unfinished, Unreadable
-from bench.tracking.record import incomplete
+from bench.tracking.shape import incomplete
 from bench.tracking.store import FAILURE, NOTE, PARENT, Store
 
 PAGE = 500  # runs to a query: their parameters and metrics come with them

@@ -117,25 +117,6 @@ def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, f
     }
 
 
-NEEDED = {
-    "identity": str, "method": str, "model": str, "data": str, "protocol": str, "scores": dict,
-    "training": dict,
-}  # fmt: skip
-
-
-def incomplete(record: Any) -> str:
-    """What a table needs and a record does not have, in words; empty where all is there."""
-    if not isinstance(record, dict):
-        return "is no record"
-    for key, kind in NEEDED.items():
-        if not isinstance(record.get(key), kind):
-            return f"has no {key}"
-    for key, score in record["scores"].items():
-        if not isinstance(score, dict) or not isinstance(score.get("n"), int):
-            return f"has no count in its score on {key}"
-    return ""
-
-
 def tags(record: Mapping[str, Any]) -> dict[str, str]:
     """What the dashboard filters by."""
     found = {key: str(record[key]) for key in TAGS if record[key] is not None}

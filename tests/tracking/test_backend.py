@@ -1,12 +1,7 @@
 """The record under several processes at once, on each of its backends."""
 
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import uuid
 
 import pytest
 
@@ -55,21 +50,10 @@ def test_two_processes_on_sqlite_lose_nothing_and_are_never_locked_out(tmp_path)
     assert None not in found and len(found) == 24
 
 
-def test_four_processes_make_a_fresh_postgresql_at_once_and_lose_nothing(tmp_path, postgres_url):
+def test_four_processes_make_a_fresh_postgresql_at_once_and_lose_nothing(tmp_path, fresh_database):
     folders = [tmp_path / str(worker) for worker in range(4)]  # as on machines that share none
-    found = hammer(folders, fresh_database(postgres_url), runs=6)
+    found = hammer(folders, fresh_database, runs=6)
     assert None not in found and len(found) == 24
-
-
-def fresh_database(url):
-    import sqlalchemy
-
-    name = f"test_{uuid.uuid4().hex}"
-    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return url.rpartition("/")[0] + f"/{name}"
 
 
 @pytest.mark.parametrize(
@@ -101,43 +85,17 @@ def test_an_experiment_whose_files_a_server_keeps_is_not_opened_beside_it(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_record_goes_through_a_server_and_back_with_its_files(tmp_path):
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
-    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
-    command += ["--artifacts-destination", str(tmp_path / "kept")]
-    uri, folder = f"http://127.0.0.1:{port}", tmp_path / "run"
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        store = opened(tmp_path / "results", uri)
-        folder.mkdir()
-        (folder / "record.json").write_text('{"kept": true}')
-        run = store.start("abc", "lora seed 0", {"seed": 0})
-        store.client.log_artifact(run, str(folder / "record.json"))
-        store.client.set_terminated(run, "FINISHED")
-        assert Store(tmp_path / "other", uri, "test").finished("abc") == run
-        assert store.record(run) == {"kept": True}
-        assert list((tmp_path / "kept").rglob("record.json"))
-        assert not (tmp_path / "results" / "artifacts").exists()
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=60)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def opened(folder, uri):
-    """The store behind a server that has just been started."""
-    for _ in range(120):
-        try:
-            return Store(folder, uri, "test")
-        except InputError:
-            time.sleep(1)
-    raise AssertionError(f"nothing answers at {uri}")
+def test_a_record_goes_through_a_server_and_back_with_its_files(tmp_path, served):
+    store, folder = served(tmp_path / "results"), tmp_path / "run"
+    folder.mkdir()
+    (folder / "record.json").write_text('{"kept": true}')
+    run = store.start("abc", "lora seed 0", {"seed": 0})
+    store.client.log_artifact(run, str(folder / "record.json"))
+    store.client.set_terminated(run, "FINISHED")
+    assert served(tmp_path / "other").finished("abc") == run
+    assert store.record(run) == {"kept": True}
+    assert list((tmp_path / "kept").rglob("record.json"))
+    assert not (tmp_path / "results" / "artifacts").exists()
 
 
 def test_a_password_is_not_shown():

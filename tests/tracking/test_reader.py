@@ -25,10 +25,20 @@ def store(results, request):
 
 
 @pytest.fixture
-def keep(store, tmp_path):
+def keep(store, keep_in):
     """Record a finished run; returns its id in the store."""
 
     def finish(record, lines=(), parent=None):
+        return keep_in(store, record, lines, parent)
+
+    return finish
+
+
+@pytest.fixture
+def keep_in(tmp_path):
+    """The same in any store."""
+
+    def finish(store, record, lines=(), parent=None):
         run_id = store.start(record["identity"], f"{record['method']} seed 0", {}, parent)
         folder = tmp_path / run_id
         folder.mkdir()
@@ -72,6 +82,10 @@ def test_a_record_comes_as_it_was_written_with_its_end_and_its_sweep(store, keep
     assert record == json.loads(json.dumps(written))
 
 
+def rewrite(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
@@ -80,6 +94,12 @@ def test_a_record_comes_as_it_was_written_with_its_end_and_its_sweep(store, keep
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "record.json can't be read"),
         (lambda path: path.write_text("[]"), "record.json is no record"),
         (lambda path: path.write_text('{"identity": "x"}'), "record.json has no method"),
+        (lambda path: rewrite(path, seed="one"), "record.json has 'one' as seed"),
+        (lambda path: rewrite(path, scores={"s": {"n": 3}}), "record.json has no accuracy in the"),
+        (
+            lambda path: rewrite(path, scores={"s": {"n": 3, "accuracy": float("nan")}}),
+            "record.json has nan as accuracy",
+        ),
         (
             lambda path: path.write_text(json.dumps(run_of("dora"))),
             "record.json is another run's",
@@ -169,6 +189,27 @@ def test_all_pages_are_read_and_each_run_once(results, monkeypatch):
     found = Reader(Store(results, None, "hyplora-bench")).holdings()
     assert len(found.records) == 10 and not found.unreadable
     assert len({record["identity"] for record in found.records}) == 10
+
+
+def test_a_store_on_postgresql_is_read_alike(tmp_path, fresh_database, keep_in):
+    store = Store(tmp_path / "results", fresh_database, "test")
+    first, second = (keep_in(store, run_of(seed=seed)) for seed in (0, 1))
+    found = Reader(Store(tmp_path / "results", fresh_database, "test", create=False)).holdings()
+    assert [record["run_id"] for record in found.records] == [second, first]
+
+
+@pytest.mark.slow
+def test_a_store_behind_a_server_is_read_alike(tmp_path, served, keep_in):
+    store = served(tmp_path / "results")
+    ids = [keep_in(store, run_of(seed=seed), [{"task": "mawps"}]) for seed in range(3)]
+    next((tmp_path / "kept").rglob(f"{ids[0]}/artifacts/record.json")).unlink()
+    next((tmp_path / "kept").rglob(f"{ids[1]}/artifacts/record.json")).write_text("{")
+    reader = Reader(served(tmp_path / "other"))
+    found = reader.holdings()
+    assert [record["run_id"] for record in found.records] == [ids[2]]
+    assert {run.run_id for run in found.unreadable} == set(ids[:2])
+    assert reader.predictions(ids[2]) == [{"task": "mawps"}]
+    assert reader.file(ids[2], "nothing.json") is None
 
 
 def test_a_reader_makes_no_store_where_there_is_none(tmp_path):
