@@ -4,6 +4,8 @@ import pytest
 
 from bench.report.page.shell import Chart, charts_page
 
+PAPER = "getComputedStyle(document.body).backgroundColor"
+LETTERS = "getComputedStyle(document.querySelector('.plot svg text')).fill"  # of a figure
 HOSTILE = "</script><script>document.title='broken'</script><img src=x onerror=alert(1)>"
 
 
@@ -49,12 +51,14 @@ def test_no_script_runs_that_was_not_put_in(path, opened, tmp_path):
 
 def test_the_theme_is_the_systems_until_it_is_chosen(path, opened):
     with opened(path, color_scheme="dark") as page:
-        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.wait_for_selector(".plot svg")
+        dark, on_dark = page.evaluate(PAPER), page.evaluate(LETTERS)
         page.click("button.theme")
-        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        light, on_light = page.evaluate(PAPER), page.evaluate(LETTERS)
         assert max(channels(dark)) < 60 < 200 < min(channels(light))
+        assert max(channels(on_light)) < 120 < min(channels(on_dark))
         page.reload()
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
+        assert page.evaluate(PAPER) == light
 
 
 def channels(colour):
