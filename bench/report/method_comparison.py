@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.report.names import plain_curvature
 from bench.report.records import Record
 from bench.report.shared_record import base_of
 
@@ -36,7 +37,7 @@ def method_comparison(
     base, seconds = base_of(record), record["seconds"]
     facts = [f"{base.name.rpartition('/')[2]}", f"seed{record['seed']}"]
     if record["curvature"] is not None:
-        facts.insert(1, f"K{record['curvature']:g}")
+        facts.insert(1, f"K{plain_curvature(record['curvature'])}")
     package_info: dict[str, str | None] = {}
     for name in PACKAGES:
         package_info[f"{name}-version"] = record["versions"].get(name)

@@ -51,6 +51,11 @@ def curvature_label(curvature: float | str) -> str:
     return f"K={curvature if isinstance(curvature, str) else float(curvature)}"
 
 
+def plain_curvature(curvature: float | str) -> str:
+    """`0.5`, `1` or `auto`."""
+    return curvature if isinstance(curvature, str) else f"{curvature:g}"
+
+
 def curvature_rank(curvature: float | str | None) -> float:
     """Sorting key: none, then the numbers, then `auto`."""
     return math.inf if isinstance(curvature, str) else curvature or 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.report.escape import in_markdown
+from bench.report.names import plain_curvature
 from bench.report.records import Record
 
 
@@ -17,7 +18,8 @@ def run_note(record: Record, folder: Path) -> str:
     """
     trained = f"trained on {record['rows']['train']:,} rows" if record["rows"]["train"] else ""
     seed = None if record["seed"] is None else f"seed {record['seed']}"
-    curvature = None if record["curvature"] is None else f"K = {record['curvature']:g}"
+    K = record["curvature"]
+    curvature = None if K is None else f"K = {plain_curvature(K)}"
     facts = (
         record["method"], curvature, f"on {record['model']}", trained, f"{record['data']} data",
         f"protocol {record['protocol']}", seed,
