@@ -42,5 +42,8 @@ def run_note(record: Record, folder: Path) -> str:
     lines += [f"| {name} | {value:.1f} | | | |" for name, value in record["averages"].items()]
     lines += ["", f"Files: {in_markdown(str(folder))}; under Artifacts, too."]
     if record["rows"]["train"]:
-        lines += ["", f"To share it: python bench/run.py action=export action.run={folder.name}"]
+        lines += [
+            "",
+            f"To share it: python bench/run.py action=export action.run={in_markdown(folder.name)}",
+        ]
     return "\n".join(lines) + "\n"
