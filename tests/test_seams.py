@@ -155,7 +155,9 @@ def test_a_protocol_is_one_yaml(swept, records):
 
 def test_a_table_is_one_sweep_file_and_its_published_figures(swept):
     tables = swept / "results" / "tables"
-    assert {path.name for path in tables.iterdir()} == {"toys.md", "toys.csv", "toys.json"}
+    assert {path.name for path in tables.iterdir()} == {
+        f"toys.{end}" for end in ("md", "csv", "json", "tex")
+    }
     rows = json.loads((tables / "toys.json").read_text())["rows"]
     assert [row["label"] for row in rows] == ["base model", "toy"]
     text = (tables / "toys.md").read_text()
