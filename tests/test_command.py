@@ -120,7 +120,9 @@ def test_a_sweep_file_writes_its_table(command, tmp_path, small):
     result = command("+sweep=table2", "seed=0,1", "method=none,lora", *small)
     assert result.returncode == 0, result.stderr
     tables = tmp_path / "results" / "tables"
-    assert {path.name for path in tables.iterdir()} == {"table2.md", "table2.csv", "table2.json"}
+    assert {path.name for path in tables.iterdir()} == {
+        f"table2.{end}" for end in ("md", "csv", "json", "tex")
+    }
     assert "camera-ready's Tables 3 and 8" in (tables / "table2.md").read_text()
     assert str(tables / "table2.md") in result.stdout
     rows = json.loads((tables / "table2.json").read_text())["rows"]
