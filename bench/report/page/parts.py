@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +12,14 @@ from typing import Any
 from bench.progress import Progress
 from bench.report.cases import CaseStudies, case_studies
 from bench.report.chart import Chart
-from bench.report.collected import Collected, CollectedTable, Missing
+from bench.report.collect import lacking
+from bench.report.collected import Collected, CollectedTable
 from bench.report.efficiency import efficiency_document
 from bench.report.figures import charts
 from bench.report.figures import efficiency as efficiency_figure
 from bench.report.figures.subject import Subject
 from bench.report.layout import Document, Section, document
 from bench.report.page.cells import Grid, grid_of
-from bench.report.page.words import Sentence, findings
 
 # Characters, of a page of 5 MB: vega's scripts are 0.9 MB of it.
 FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
@@ -27,6 +28,7 @@ MEASUREMENTS: Mapping[str, tuple[Callable[..., Document], Callable[..., Sequence
     "efficiency": (efficiency_document, efficiency_figure.charts),
 }
 LINES = 40  # of a list that may be of any length
+ROWS, COMMANDS = 12, 4  # of those that a table lacks: so many are named, so many with a command
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,6 @@ class Part:
         title: its heading.
         note: what stands below that.
         facts: what was compared.
-        words: what the comparisons found.
         grids: the sections of its document.
         charts: its figures.
         cases: what was written for the same problems; None where that is not known.
@@ -59,7 +60,6 @@ class Part:
     title: str
     note: str
     facts: Mapping[str, str]
-    words: tuple[Sentence, ...]
     grids: tuple[GridPart, ...]
     charts: tuple[Chart, ...] = ()
     cases: CaseStudies | None = None
@@ -85,15 +85,17 @@ def parts_of(collected: Collected) -> tuple[list[Part], list[str]]:
     """The parts in reading order, and the titles of the tables that there was no room for."""
     figures, cases, tables = _Room(FIGURES), _Room(CASES), _Room(TABLES)
     share = CASES // max(1, min(4, len(collected.tables)))  # so that the first takes not all
+    titles = titles_of(collected.tables)
     parts: list[Part] = []
     others: list[str] = []
     with Progress("page", len(collected.tables), "table") as progress:
         for found in collected.tables:
             text = document(found.table)
+            title = titles[found.name]
             if tables.take(_size(text)):
-                parts.append(_table_part(found, text, collected, figures, cases, share))
+                parts.append(_table_part(found, title, text, collected, figures, cases, share))
             else:
-                others.append(f"{found.table.title} ({found.name})")
+                others.append(title)
             progress.update(1)
     for kind, (document_of, charts_of) in MEASUREMENTS.items():
         if kind in collected.measurements:
@@ -102,8 +104,19 @@ def parts_of(collected: Collected) -> tuple[list[Part], list[str]]:
     return parts, others
 
 
+def titles_of(tables: Sequence[CollectedTable]) -> dict[str, str]:
+    """A title for each table, by its name, which stands behind it where titles are alike."""
+    counts = Counter(found.table.title for found in tables)
+    return {
+        found.name: found.table.title
+        + (f" ({found.name})" if counts[found.table.title] > 1 else "")
+        for found in tables
+    }
+
+
 def _table_part(
     found: CollectedTable,
+    title: str,
     text: Document,
     collected: Collected,
     figures: _Room,
@@ -129,20 +142,19 @@ def _table_part(
     return _part(
         found.name,
         text,
-        note=f"{len(found.records)} of {found.total} runs" if found.total else "",
-        words=tuple(findings(found.table)),
+        title=title,
+        note=_note(found),
         charts=drawn,
         cases=studies,
-        missing=tuple(bounded(map(_missing, found.missing))),
+        missing=tuple(_missing(found)),
         omitted=tuple(omitted),
     )
 
 
 def _part(name: str, text: Document, **rest: Any) -> Part:
-    given: dict[str, Any] = {"note": "", "words": ()} | rest
+    given: dict[str, Any] = {"title": text.title, "note": ""} | rest
     return Part(
         anchor="table-" + re.sub(r"[^\w-]", "-", name),
-        title=text.title,
         facts=text.facts,
         grids=tuple(map(grid_part, text.sections)),
         **given,
@@ -163,10 +175,23 @@ def bounded(lines: Iterable[str], most: int = LINES) -> Iterator[str]:
         yield f"and {len(all_lines) - most:,} more"
 
 
-def _missing(missing: Missing) -> str:
-    seeds = f", seed {', '.join(map(str, missing.seeds))}" if missing.seeds else ""
-    why = f" ({'; '.join(missing.why)})" if missing.why else ""
-    return f"{missing.label}{seeds}{why}: {missing.command}"
+def _note(found: CollectedTable) -> str:
+    table = found.table
+    of = f" of {found.total:,}" if found.total > len(found.records) else ""
+    where = f"{table.model}, {table.data} data, protocol {table.protocol}"
+    return f"{len(found.records):,}{of} runs: {where}"
+
+
+def _missing(found: CollectedTable) -> Iterator[str]:
+    """The rows that lack runs, each with its command; of many rows one command for all."""
+    each = len(found.missing) <= COMMANDS
+    lines = []
+    for missing in found.missing:
+        line = "; ".join([lacking(missing), *missing.why])
+        lines.append(f"{line}: {missing.command}" if each else line)
+    yield from bounded(lines, ROWS)
+    if not each:
+        yield f"All of them: {found.command}"
 
 
 def _size(text: Document) -> int:

@@ -22,7 +22,7 @@ def provenance(tables: Sequence[CollectedTable]) -> Section:
         hashes = [run.get("hashes") or {} for run in runs]
         rows.append(
             (
-                part.table.title if len(tables) == 1 else f"{part.table.title} ({part.name})",
+                f"{part.table.title} ({part.name})",
                 str(len(runs)),
                 _counted((state.get("commit") or "unknown")[:10] for state in git),
                 str(sum(bool(state.get("dirty")) for state in git)),
