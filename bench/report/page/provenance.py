@@ -42,7 +42,7 @@ def provenance(tables: Sequence[CollectedTable]) -> Section:
         "Behind a value the number of its runs, where there are several. Every run's full record "
         "is in the tracking store: make dashboard.",
     )
-    return Section("", header, tuple(rows), notes)
+    return Section("", header, tuple(rows), notes, names=len(header))
 
 
 def _versions(run: Any) -> str:
