@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -128,14 +127,14 @@ def _table_part(
     omitted = []
     if figures:
         drawn = tuple(charts(found.table, found.records, found.spec))
-        if not figures.take(sum(len(json.dumps(chart.spec)) for chart in drawn)):
+        if not figures.take(sum(_data_size(chart.spec) for chart in drawn)):
             drawn = ()
     if found.spec.figures and not figures:
         omitted.append("figures with values on hover")
     if cases:
         subject = Subject.of(found.table, found.records, found.spec)
         studies = case_studies(subject, collected.predictions, characters=share)
-        if studies and not cases.take(len(json.dumps(studies.data))):
+        if studies and not cases.take(_data_size(studies.data)):
             studies = None
     if not cases:
         omitted.append("case studies")
@@ -192,6 +191,13 @@ def _missing(found: CollectedTable) -> Iterator[str]:
     yield from bounded(lines, ROWS)
     if not each:
         yield f"All of them: {found.command}"
+
+
+def _data_size(data: Mapping[str, Any]) -> int:
+    """How many characters data for a script takes, escaped as the templates do."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return len(htmlsafe_json_dumps(data))
 
 
 def _size(text: Document) -> int:
