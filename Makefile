@@ -12,7 +12,7 @@ export TOKENIZERS_PARALLELISM = false
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test test-slow test-gpu lint tiny-base dashboard clean reproduce-table3 reproduce-table4 reproduce-table10
+.PHONY: help setup report test test-slow test-gpu lint tiny-base dashboard clean reproduce-table3 reproduce-table4 reproduce-table5 reproduce-table10
 
 help: ## list the jobs
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,7 @@ reproduce-%: sweeps/%.yaml $(READY) ## run a table of sweeps/, print and write i
 
 reproduce-table3: reproduce-table2 ## the camera-ready's number for the same table
 reproduce-table4: reproduce-commonsense ## the camera-ready's number for it; needs ARGS=data.root=PATH
+reproduce-table5: reproduce-curvature ## the camera-ready's number for it
 reproduce-table10: reproduce-efficiency ## the camera-ready's number for memory and time
 
 report: $(READY) ## every table and figure of the runs on record, again
@@ -52,8 +53,8 @@ test-gpu: $(READY) ## the tests that need a CUDA GPU
 lint: $(READY) ## style, and types of the public names
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
-dashboard: $(READY) ## MLflow over the recorded runs, at http://127.0.0.1:5000
-	@$(VENV)/bin/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///results/mlflow.db
+dashboard: $(READY) ## MLflow over the recorded runs; prints the links
+	@$(PY) bench/run.py action=dashboard $(ARGS)
 
 clean: ## remove runs and caches; .venv, tables and published figures stay
 	rm -rf results/runs results/artifacts results/submitit results/mlflow.db results/optuna.db results/*.lock results/hashes.json

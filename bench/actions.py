@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.config import Experiment
-    from bench.data.problems import Problem
+    from bench.data.problems import Problem, ProblemSets
 
 BEGAN = "HYPLORA_BENCH_BEGAN"  # when the command began; run.py sets it in every process
 
@@ -72,6 +74,7 @@ def overlap(config: dict[str, Any]) -> dict[str, Any]:
     """Count what each training set shares with each test set; nothing is trained."""
     from bench.config import read_experiment
     from bench.data.overlap import count_overlap
+    from bench.data.problems import by_task
     from bench.data.sources import load_problems
     from bench.report.overlap_matrix import overlap_document
     from bench.report.render import show
@@ -79,9 +82,7 @@ def overlap(config: dict[str, Any]) -> dict[str, Any]:
     experiment = read_experiment(config)
     problems = load_problems(experiment.data, trained=True)
     training = problems.train + problems.validation
-    by_set: dict[str, list[Problem]] = {}
-    for problem in training:
-        by_set.setdefault(problem.task, []).append(problem)
+    by_set = by_task(training)
 
     def counted(rows: list[Problem]) -> dict[str, Any]:
         tests, train = count_overlap(rows, problems.tests)
@@ -117,6 +118,7 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
 def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     """Time every method beside LoRA, or take a measurement made elsewhere, and report on it."""
     from bench.config import TrackingSettings, read_experiment, read_section, results_folder
+    from bench.efficiency.hyperbolicity import measure_hyperbolicity
     from bench.efficiency.measure import EfficiencySettings, measure
     from bench.errors import InputError
     from bench.report.efficiency import efficiency_document, write_efficiency
@@ -124,18 +126,23 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     from bench.tracking.record import efficiency_metrics
     from bench.tracking.store import Store
 
-    own = ("name", "file", "throughput_rounds", "evaluation_problems", "evaluation_epochs")
+    own = (
+        *("name", "file", "throughput_rounds", "evaluation_problems", "evaluation_epochs"),
+        "hyperbolicity_prompts",
+    )
     given = {k: v for k, v in config["action"].items() if k not in own}
     settings = read_section(EfficiencySettings, "action", given)
     file, *parts = (config["action"][key] for key in own[1:])
     if min(parts) < 0:
         raise InputError(f"action.{', '.join(own[2:])} must not be negative")
-    rounds, problems, epochs = parts
+    rounds, problems, epochs, prompts = parts
     report = _read_report(file) if file else measure(settings)
     if rounds and not file:
         report["throughput"] = _throughput(read_experiment(config), rounds)
     if problems and not file:
         report["evaluation"] = _evaluation(read_experiment(config), problems, epochs)
+    if prompts and not file:
+        report["hyperbolicity"] = measure_hyperbolicity(prompts, settings.rounds)
     show(efficiency_document(report))
     folder = results_folder(config["tracking"]["folder"])
     paths = write_efficiency(report, folder)
@@ -143,6 +150,46 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     store = Store(folder, tracking.uri, tracking.experiment)
     store.keep("efficiency", efficiency_metrics(report), {"device": report["device"]}, paths)
     return {"summary": "efficiency -> " + ", ".join(map(str, paths))}
+
+
+def embeddings(config: dict[str, Any]) -> dict[str, Any]:
+    """Study a base's embeddings: frequencies, norms, and how tree-like its spaces are."""
+    from bench.config import read_experiment, read_section
+    from bench.data.general import read_by_the_embedded_base
+    from bench.data.problems import by_task
+    from bench.embeddings.settings import Sources, StudySettings
+    from bench.embeddings.study import study
+    from bench.experiment import open_store
+    from bench.models.loading import pick_device
+    from bench.models.shared import shared_base
+    from bench.recorded import tuned_models
+    from bench.report.embeddings import embeddings_document, write_embeddings
+    from bench.report.render import show
+    from bench.tracking.provenance import device_name
+    from bench.tracking.record import embeddings_metrics
+
+    given = {k: v for k, v in config["action"].items() if k != "name"}
+    settings = read_section(StudySettings, "action", given)
+    experiment = read_experiment(config)
+    model = experiment.model
+    problems, hashes = _problems_and_hashes(experiment, settings.rows == "train")
+    counted = problems.tests
+    if settings.rows == "train":
+        counted = by_task(problems.train + problems.validation)
+    store = open_store(experiment)
+    with tempfile.TemporaryDirectory() as copies:
+        tuned = tuned_models(experiment, hashes, settings.adapters, store, Path(copies))
+        pretraining = read_by_the_embedded_base(1000) if model.path == "embedded" else None
+        base, tokenizer = shared_base(model, hashes["base"], pick_device())
+        sources = Sources(experiment.data.source, counted, problems.tests, pretraining)
+        report = study(base, tokenizer, sources, tuned, settings)
+    report["model"] |= {"name": model.name, "published": model.published}
+    report["device"] = device_name(pick_device())
+    show(embeddings_document(report))
+    paths = write_embeddings(report, experiment.results)
+    tags = {"model": model.name, "data": experiment.data.source}
+    store.keep("embeddings", embeddings_metrics(report), tags, paths)
+    return {"summary": "embeddings -> " + ", ".join(map(str, paths))}
 
 
 def lm_eval_tasks(config: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +213,45 @@ def report(config: dict[str, Any]) -> dict[str, Any]:
     given = {key: value for key, value in config["action"].items() if key != "name"}
     tracking = read_section(TrackingSettings, "tracking", config["tracking"])
     return {"summary": make_report(tracking, read_section(ReportSettings, "action", given))}
+
+
+def dashboard(config: dict[str, Any]) -> dict[str, Any]:
+    """Serve MLflow's page over the recorded runs until Ctrl-C."""
+    from bench.config import TrackingSettings, read_section, results_folder
+    from bench.sweep.launch import ended_by_sigterm
+    from bench.tracking.dashboard import DashboardSettings
+    from bench.tracking.dashboard import dashboard as serve
+
+    given = {key: value for key, value in config["action"].items() if key != "name"}
+    settings = read_section(DashboardSettings, "action", given)
+    tracking = read_section(TrackingSettings, "tracking", config["tracking"])
+    folder = results_folder(tracking.folder)
+    with ended_by_sigterm(signal.SIGHUP):  # of a terminal that is closed
+        told = serve(folder, tracking.uri, tracking.experiment, settings.port)
+    return {"summary": told}
+
+
+def export(config: dict[str, Any]) -> dict[str, Any]:
+    """Write a finished run's adapter with what someone else needs to use it."""
+    from bench.config import PROJECT, TrackingSettings, read_section, results_folder
+    from bench.errors import InputError
+    from bench.export import ExportSettings
+    from bench.export import export as write
+    from bench.tracking.store import Store
+
+    given = {key: value for key, value in config["action"].items() if key != "name"}
+    settings = read_section(ExportSettings, "action", given)
+    if not settings.run:
+        raise InputError(
+            "action.run is missing: give a run's id or folder, action.run=results/runs/ID"
+        )
+    tracking = read_section(TrackingSettings, "tracking", config["tracking"])
+    results = results_folder(tracking.folder)
+    kept = tracking.uri is not None or (results / "mlflow.db").is_file()
+    store = Store(results, tracking.uri, tracking.experiment) if kept else None
+    folder = PROJECT / Path(settings.folder).expanduser() if settings.folder else None
+    folder = write(settings.run, results, store, folder)
+    return {"summary": f"{', '.join(sorted(p.name for p in folder.iterdir()))} -> {folder}"}
 
 
 def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
@@ -203,6 +289,27 @@ def _evaluation(experiment: Experiment, count: int, epochs: float) -> dict[str, 
     return {"model": experiment.model.name, "taught": taught_on if epochs > 0 else None, **found}
 
 
+def _problems_and_hashes(
+    experiment: Experiment, counts_training: bool
+) -> tuple[ProblemSets, dict[str, str]]:
+    """The rows of a study, and what runs on the same base and rows have for hashes."""
+    from bench.data.overlap import resolve_overlap
+    from bench.data.sources import load_problems
+    from bench.errors import InputError
+    from bench.models.settings import check_folder, content_hash
+
+    check_folder(experiment.model)
+    trained = bool(experiment.data.train)
+    if counts_training and not trained:
+        raise InputError("action.rows=train counts training rows: give data.train=[NAME]")
+    problems = load_problems(experiment.data, trained)
+    if trained:
+        problems, _ = resolve_overlap(problems, experiment.keeps_overlap)
+    cache = experiment.results / "hashes.json"
+    hashes = {"base": content_hash(experiment.model, cache), "tests": problems.test_hash}
+    return problems, hashes | ({"train": problems.train_hash} if trained else {})
+
+
 def _read_report(file: str) -> dict[str, Any]:
     from bench.errors import InputError
 
@@ -216,7 +323,10 @@ def _read_report(file: str) -> dict[str, Any]:
 
 
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "dashboard": dashboard,
     "efficiency": efficiency,
+    "embeddings": embeddings,
+    "export": export,
     "finetune": finetune,
     "lm_eval_tasks": lm_eval_tasks,
     "overlap": overlap,

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
-from bench.errors import InputError, unknown
+from bench.errors import InputError, printable, unknown
 from bench.models.settings import ModelSettings
 from bench.tracking.record import TRAINING_PROTOCOL_KEYS
 from bench.training.settings import TrainSettings
@@ -40,6 +40,7 @@ LATER_PROTOCOL_KEYS = (
 LATER_TRAIN_KEYS = ("validate_every", "keep", "gradient_checkpointing")
 
 OTHER = "other"  # in a value by names: for those that are not named
+AUTO = "auto"  # a curvature that is measured, one for each layer
 FLOAT32 = "torch.float32"
 SEEDS = 2**63  # what torch's generators take
 SPLITS = ("test", "validation")
@@ -59,7 +60,8 @@ class MethodSettings:
         module: the module in bench/methods/ that turns the options into a peft configuration.
         trained: False for the base model as it is.
         options: what the method's configuration takes (r, lora_alpha, target_modules, ...);
-            `curvature` is among them for the methods that have one, and only for those.
+            `curvature` is among them for the methods that have one, and only for those: a number,
+            or `auto` for one of each layer's own, measured on validation rows.
         lr: the peak learning rate by the base model's name; `other` for bases not named.
     """
 
@@ -70,11 +72,12 @@ class MethodSettings:
     lr: dict[str, float]
 
     def __post_init__(self) -> None:
-        curvature = self.curvature
-        if curvature is not None and not (_is_number(curvature) and 0 < curvature < math.inf):
+        curvature: Any = self.curvature
+        known = curvature is None or curvature == AUTO
+        if not known and not (_is_number(curvature) and 0 < curvature < math.inf):
             raise InputError(
                 f"curvature must be a positive number, got {curvature!r}: it is the paper's K, "
-                "the sectional curvature is -1/K"
+                "the sectional curvature is -1/K; or 'auto', which measures one for each layer"
             )
         if not all(_is_number(rate) for rate in self.lr.values()):
             raise InputError(f"method.lr must be a number for each base, got {self.lr!r}")
@@ -92,8 +95,8 @@ class MethodSettings:
             raise InputError(f"method.r must be a whole number of at least 1, got {rank!r}")
 
     @property
-    def curvature(self) -> float | None:
-        """The curvature parameter K; None for a method that has none."""
+    def curvature(self) -> float | str | None:
+        """The curvature parameter K, or `auto`; None for a method that has none."""
         return self.options.get("curvature")
 
 
@@ -171,13 +174,14 @@ class Experiment:
         """What progress and the tracking store call the run."""
         parts = [self.method.name]
         if self.method.curvature is not None:
-            parts.append(f"K={self.method.curvature:g}")
+            K = self.method.curvature
+            parts.append(f"K={K}" if isinstance(K, str) else f"K={K:g}")
         if self.adapter is not None:
             adapter = Path(self.adapter)
             parts.append(f"from {(adapter.parent if adapter.name == 'adapter' else adapter).name}")
         elif self.method.trained:
             parts.append(f"seed {self.seed}")
-        return " ".join(parts)
+        return printable(" ".join(parts))
 
     @property
     def keeps_overlap(self) -> bool:
@@ -250,6 +254,11 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
             raise InputError("evaluation.split=validation needs rows: give data.validation=60")
     if experiment.trained and experiment.train.keep == "best" and experiment.data.validation == 0:
         raise InputError("train.keep=best needs validation rows: give data.validation=120")
+    if experiment.trained and method.curvature == AUTO and experiment.data.validation == 0:
+        raise InputError(
+            "curvature=auto is measured on validation rows: give data.validation=60, or a number "
+            "for curvature"
+        )
     return experiment
 
 

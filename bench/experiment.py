@@ -27,8 +27,9 @@ from bench.errors import InputError, Pruned
 from bench.files import write_json, write_text
 from bench.models.settings import check_folder, content_hash, folder_hash
 from bench.report.gates import draw_gates
+from bench.report.note import run_note
 from bench.tracking.backend import without_password
-from bench.tracking.record import flat
+from bench.tracking.record import params
 from bench.tracking.store import Attempt, Store
 
 Watch = Callable[[int, float], None]
@@ -119,9 +120,9 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
         if experiment.force and (prepared.folder / "record.json").exists():
             _start_afresh(prepared.folder)
         parent = experiment.tracking.parent
-        run_id = store.start(
-            prepared.identity, experiment.name, flat(_settings(experiment)), parent
-        )
+        # Runs that differ in an option alone have the same name; the folder's tells them apart.
+        told = f"{experiment.name} {prepared.identity[:6]}"
+        run_id = store.start(prepared.identity, told, params(_settings(experiment)), parent)
         failure = prepared.folder / "failure.txt"
         failure.unlink(missing_ok=True)
         try:
@@ -136,7 +137,7 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
             record = _record(experiment, prepared, run_id, training, evaluation)
             record["base_commit"] = getattr(model, "commit", None)
             write_json(prepared.folder / "record.json", record)
-            store.finish(run_id, record, prepared.folder)
+            store.finish(run_id, record, prepared.folder, run_note(record, prepared.folder))
         except (KeyboardInterrupt, Pruned) as error:
             store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
             raise

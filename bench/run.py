@@ -36,7 +36,7 @@ def run_one(config: DictConfig) -> dict[str, Any]:
 
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     outcome = ACTIONS[plain["action"]["name"]](plain)
-    print(place_in_sweep() + outcome["summary"], flush=True)
+    print(place_in_sweep() + printable(outcome["summary"]), flush=True)
     return outcome
 
 

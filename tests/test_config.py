@@ -15,12 +15,25 @@ def name(experiment, precision="32-true", dtype="torch.float32", hashes=HASHES):
     [
         ("lora", "11b73fdb05fe046be5ecb7ec2f5c890ef499c675055c8887d676b94419adc64d"),
         ("hyplora", "d5bc30353b563c55b39bb48357bf03c22ad3dd4b602339fa0125e9f787fb67ea"),
+        ("hyplora_boost", "ca3d98e58b1635f7ad86f761050183b7c4c921f100efc402ca26bdfd80898ea3"),
+        ("hyplora_authors", "2e1849432cb23906c85eda621370f68cb4c5d75ab8673f069647b5e96d98589b"),
         ("none", "44bba34c27debc033b7cba5d77ec7c18c0804874fef7912784368f98a6005572"),
     ],
 )
 def test_runs_on_record_are_found_by_the_default_configuration(compose, method, identity):
     """A key that is new must not change them; RESULT_VERSION or a default that is changed does."""
     assert name(compose(f"method={method}")) == identity
+
+
+@pytest.mark.parametrize(
+    ("method", "curvature", "identity"),
+    [
+        ("hyplora", 0.5, "8a6192e3c479359243a5143bf8b67ba3f5aaad2d40b65b8644f5d428266c6b49"),
+        ("lora_matched", 2, "2c88ee9040a4254e13462e61d5b98262b5c9492b54ef282e1283d44edc8e5511"),
+    ],
+)
+def test_runs_on_record_with_another_curvature_are_found(compose, method, curvature, identity):
+    assert name(compose(f"method={method}", f"curvature={curvature}")) == identity
 
 
 @pytest.mark.parametrize(
@@ -90,6 +103,29 @@ def test_curvature_is_part_of_the_identity_of_a_method_that_has_one(compose):
 
 
 @pytest.mark.parametrize(
+    "method",
+    ["hyplora", "hyplora_boost", "hyplora_authors", "hyplora_authors_simplified", "lora_matched"],
+)
+def test_auto_is_a_curvature_like_any_other(compose, method):
+    auto = compose(f"method={method}", "curvature=auto")
+    assert auto.method.curvature == "auto"
+    assert auto.name == f"{method} K=auto seed 0"
+    numbers = [compose(f"method={method}", f"curvature={K}") for K in (0.1, 1, 2)]
+    assert name(auto) not in map(name, numbers)
+
+
+def test_auto_is_no_part_of_the_identity_of_a_method_without_a_curvature(compose):
+    assert name(compose("method=lora", "curvature=auto")) == name(compose("method=lora"))
+
+
+def test_auto_is_measured_on_validation_rows_so_there_must_be_some(compose):
+    with pytest.raises(InputError, match=r"curvature=auto .* data\.validation=60, or a number"):
+        compose("method=hyplora", "curvature=auto", "data.validation=0")
+    compose("method=lora", "curvature=auto", "data.validation=0")
+    compose("method=hyplora", "curvature=auto", "data.validation=0", "adapter=/saved")
+
+
+@pytest.mark.parametrize(
     "override",
     [
         "seed=1",
@@ -138,6 +174,7 @@ def test_the_rate_of_a_method_is_that_for_the_base(compose):
         ("curvature=0", "curvature must be a positive number, got 0"),
         ("curvature=-1.0", "sectional curvature is -1/K"),
         ("curvature=flat", "positive number, got 'flat'"),
+        ("curvature=Auto", "got 'Auto'.*or 'auto', which measures one for each layer"),
         ("curvature=inf", "positive number"),
         ("method.r=0", "at least 1, got 0"),
         ("seed=-1", "seed must be"),

@@ -1,4 +1,4 @@
-"""The fixed general texts on which forgetting is measured."""
+"""Texts that are no problems: what forgetting is measured on, what the embedded base has read."""
 
 from __future__ import annotations
 
@@ -39,10 +39,19 @@ def general_documents(name: str, tiny: bool) -> list[str]:
     return [text]
 
 
+def read_by_the_embedded_base(count: int) -> list[str]:
+    """The first documents of the stream that the embedded base was pretrained on."""
+    return _stream(0, count)
+
+
 def _held_out() -> list[str]:
+    # Pretraining takes its own validation loss on this stream, too.
+    return _stream(1, HELD_OUT_DOCUMENTS)
+
+
+def _stream(offset: int, count: int) -> list[str]:
+    """Documents of the stream of the embedded base's own seed, or of one beside it."""
     from bench.data.synthetic.corpus import documents
 
     made = json.loads((TINY_BASE / "pretraining.json").read_text(encoding="utf-8"))
-    # Pretraining takes its own validation loss on this stream, too.
-    unseen = documents(made["settings"]["seed"] + 1)
-    return list(itertools.islice(unseen, HELD_OUT_DOCUMENTS))
+    return list(itertools.islice(documents(made["settings"]["seed"] + offset), count))

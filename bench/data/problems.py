@@ -103,10 +103,7 @@ class ProblemSets:
         """The rows to evaluate on, by benchmark: of `test`, or of `validation`."""
         if name == "test":
             return self.tests
-        sets: dict[str, list[Problem]] = {}
-        for problem in self.validation:
-            sets.setdefault(problem.task, []).append(problem)
-        return sets
+        return by_task(self.validation)
 
     @property
     def train_hash(self) -> str:
@@ -117,6 +114,14 @@ class ProblemSets:
     def test_hash(self) -> str:
         """sha256 over the test rows."""
         return _hash(problem for rows in self.tests.values() for problem in rows)
+
+
+def by_task(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
+    """Problems by the set that they belong to, in the order given."""
+    sets: dict[str, list[Problem]] = {}
+    for problem in problems:
+        sets.setdefault(problem.task, []).append(problem)
+    return sets
 
 
 def _hash(problems: Iterable[Problem]) -> str:

@@ -280,3 +280,31 @@ def dist(p: Tensor, q: Tensor, K: float | Tensor) -> Tensor:
     apart = z2 > 0
     z = torch.where(apart, z2, 1.0).sqrt() * apart
     return 2 * root(K) * z * asinhc(z2)
+
+
+def geodesic(p: Tensor, q: Tensor, t: float | Tensor, K: float | Tensor) -> Tensor:
+    """The point at the share ``t`` of the way from p to q.
+
+    With d their distance in ``sqrt(K)``, ``(sinh((1 - t) d) p + sinh(t d) q) / sinh(d)``: the plane
+    through p, q and the origin of the ambient space cuts the hyperboloid in the geodesic.
+
+    Args:
+        p: ``(..., n + 1)``, time first.
+        q: ``(..., n + 1)``, broadcasts with ``p``.
+        t: from 0, at p, to 1, at q; a tensor broadcasts with the leading shape.
+        K: curvature parameter.
+
+    Returns:
+        ``(..., n + 1)``, time first; p itself where p equals q.
+
+    Raises:
+        TypeError: a tensor is not floating-point.
+        ValueError: ``K`` is a number and not positive.
+    """
+    p, q, K = floating(p), floating(q), curvature(K)
+    t = torch.as_tensor(t, dtype=p.dtype, device=p.device)
+    d2 = dist(p, q, K).square() / K
+    whole = sinhc(d2)
+    from_p = (1 - t) * sinhc((1 - t).square() * d2) / whole
+    from_q = t * sinhc(t.square() * d2) / whole
+    return project(from_p.unsqueeze(-1) * p[..., 1:] + from_q.unsqueeze(-1) * q[..., 1:], K)

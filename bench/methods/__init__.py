@@ -5,7 +5,8 @@
 
 A method is a module here with `config(options)`, which returns a peft configuration (or None for
 the base as it is), and a YAML in conf/method/ that names the module and its options. One whose
-options depend on what the base does with text has `calibrated(base, options, prompts)`, too.
+options depend on what the base does with text has `calibrated(base, options, prompts)`, too: it
+returns options that `config` takes.
 """
 
 from __future__ import annotations
@@ -18,20 +19,24 @@ from contextlib import contextmanager
 from typing import Any
 
 from peft import PeftConfig, get_peft_model
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from bench.methods.bottleneck import BottleneckConfig
-from bench.methods.hyplora import HypLoraConfig
+from bench.methods.hyplora import AUTO, HypLoraConfig
 from bench.methods.hyplora.statistics import gate_statistics
 from bench.methods.layers import in_names_of
 
 __all__ = [
+    "AUTO",
     "BottleneckConfig",
     "HypLoraConfig",
     "attach",
     "count_parameters",
     "gate_statistics",
+    "is_ours",
     "peft_config",
     "quiet_peft",
+    "unmeasured_config",
 ]
 
 
@@ -43,16 +48,34 @@ def peft_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
         options: of that method.
 
     Raises:
-        ValueError: there is no such module, or an option is out of range.
+        ValueError: there is no such module, or an option is out of range; a curvature of "auto"
+            is, since no layer can be made with it. :func:`attach` puts numbers in its place.
         TypeError: the method has no option of that name.
     """
     return _module(module).config(options)
+
+
+def unmeasured_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
+    """What is known of a method's configuration before a base is there to measure.
+
+    A curvature of "auto" counts as 1. For checks alone: what is attached is another configuration.
+
+    Args and errors as for :func:`peft_config`.
+    """
+    known = {"curvature": 1.0} if options.get("curvature") == AUTO else {}
+    return peft_config(module, {**options, **known})
 
 
 def _module(name: str) -> Any:
     if not name.isidentifier() or importlib.util.find_spec(f"{__name__}.{name}") is None:
         raise ValueError(f"bench/methods/ has no module '{name}'")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def is_ours(peft_type: str) -> bool:
+    """Whether a saved adapter's `peft_type` is of a method that peft has from this package."""
+    config = PEFT_TYPE_TO_CONFIG_MAPPING.get(peft_type)
+    return config is not None and config.__module__.startswith(f"{__name__}.")
 
 
 @contextmanager
@@ -84,7 +107,7 @@ def attach(
         ValueError: as `peft_config`, or no layer matches its targets, or a rank does not fit one.
         TypeError: as `peft_config`.
     """
-    if peft_config(module, options) is None:
+    if unmeasured_config(module, options) is None:
         return base.requires_grad_(False)
     options = in_names_of(base, options)
     with quiet_peft():

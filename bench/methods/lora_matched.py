@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import peft
-import torch
 
 from bench.methods.hyplora import HypLoraConfig
+from bench.methods.hyplora.curvature import started, with_curvatures
 from bench.methods.hyplora.statistics import gate_statistics
 
-OF_HYPLORA = ("curvature", "norm_scale", "max_radius")  # the options that the gate depends on
+# the options that the gate depends on
+OF_HYPLORA = ("curvature", "curvature_pattern", "norm_scale", "max_radius")
 
 
 def config(options: Mapping[str, Any]) -> peft.LoraConfig:
     """The peft configuration for the options of conf/method/lora_matched.yaml."""
-    _gate_config(options)  # a curvature out of its range is refused here
+    HypLoraConfig(**_of_hyplora(options))  # a curvature out of its range is refused here
     own = {key: value for key, value in options.items() if key not in OF_HYPLORA}
     return peft.LoraConfig(task_type="CAUSAL_LM", **own)
 
@@ -41,17 +42,14 @@ def calibrated(
     """
     if not prompts:
         raise ValueError("its scale is measured on validation rows: data.validation must not be 0")
-    with torch.random.fork_rng():  # LoRA's own start stays what it is without this
-        model = peft.get_peft_model(base, _gate_config(options))
+    options = with_curvatures(base, options, prompts)
+    targets = {"target_modules": options.get("target_modules")}
+    # With B = 0 the gate does not depend on the rank.
+    with started(base, _of_hyplora(options) | targets) as model:
         measured = gate_statistics(model, prompts)
-        model.unload()
     alphas = {gates.layer: options["lora_alpha"] * gates.mean for gates in measured}
     return {**options, "alpha_pattern": alphas}
 
 
-def _gate_config(options: Mapping[str, Any]) -> HypLoraConfig:
-    """HypLoRA as it starts, with B = 0, where the gate does not depend on the rank."""
-    gate_options = {key: options[key] for key in OF_HYPLORA if key in options}
-    return HypLoraConfig(
-        task_type="CAUSAL_LM", r=1, target_modules=options.get("target_modules"), **gate_options
-    )
+def _of_hyplora(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: options[key] for key in OF_HYPLORA if key in options}

@@ -11,7 +11,7 @@ from bench.report.figures import draw
 from bench.report.made import make_table, write_table
 from bench.report.names import method_label
 from bench.report.published import Published, load_published
-from bench.report.render import print_table, to_csv, to_json, to_markdown, write
+from bench.report.render import print_table, to_csv, to_json, to_latex, to_markdown, write
 from bench.report.spec import TableSpec
 from bench.report.table import Cell, Column, Row, SeedValue, Table, build
 
@@ -32,6 +32,7 @@ __all__ = [
     "print_table",
     "to_csv",
     "to_json",
+    "to_latex",
     "to_markdown",
     "write",
     "write_table",

@@ -30,7 +30,7 @@ class BesideRow:
     """One of our rows beside one published row of the same method; `cells` by column."""
 
     method: str
-    curvature: float | None
+    curvature: float | str | None
     label: str
     origin: str
     cells: dict[str, BesideCell]

@@ -11,6 +11,8 @@ import yaml
 from bench.files import write_json, write_text
 from bench.report.evaluation_loop import evaluation_sections
 from bench.report.figures.efficiency import REFERENCE, case_title, picture
+from bench.report.hyperbolicity_speed import hyperbolicity_section
+from bench.report.latex import latex
 from bench.report.layout import EMPTY, Document, Section
 from bench.report.names import method_label
 from bench.report.published import FOLDER
@@ -35,17 +37,24 @@ def efficiency_document(report: Report) -> Document:
         sections.append(_throughput(report["throughput"]))
     if report.get("evaluation"):
         sections += evaluation_sections(report["evaluation"])
+    if report.get("hyperbolicity"):
+        sections.append(hyperbolicity_section(report["hyperbolicity"]))
     return Document(TITLE, facts, (*sections, _published()))
 
 
 def write_efficiency(report: Report, folder: Path) -> list[Path]:
-    """Write tables/efficiency.{md,json} and figures/efficiency.{svg,png}; return the paths."""
+    """Write tables/efficiency.{md,json,tex} and figures/efficiency.{svg,png}; return the paths.
+
+    There is no figure where no case was measured.
+    """
     tables, figures = folder / "tables", folder / "figures"
     tables.mkdir(parents=True, exist_ok=True)
-    text, data = tables / f"{NAME}.md", tables / f"{NAME}.json"
-    write_text(text, markdown(efficiency_document(report)))
-    write_json(data, dict(report))
-    return [text, data, *save(picture(report), figures, NAME)]
+    paths = [tables / f"{NAME}.{end}" for end in ("md", "json", "tex")]
+    document = efficiency_document(report)
+    write_text(paths[0], markdown(document))
+    write_json(paths[1], dict(report))
+    write_text(paths[2], latex(document, NAME))
+    return [*paths, *(save(picture(report), figures, NAME) if report["cases"] else ())]
 
 
 def _section(case: Mapping[str, Any]) -> Section:

@@ -1,11 +1,13 @@
 """Results as sections of plain text, the same for Markdown and for the terminal."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.report.compare import BesideCell, Comparison
 from bench.report.guesses import Guess
+from bench.report.names import curvature_label
 from bench.report.overlap import MARK
 from bench.report.published import PARAMS
 from bench.report.rows import Cell, Column, Row
@@ -20,6 +22,7 @@ from bench.report.table import Table
 
 EMPTY = "-"
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+TAIL = re.compile("( ?± ?.*|[⁰¹²³⁴⁵⁶⁷⁸⁹,]*)$")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class Document:
     title: str
     facts: dict[str, str]
     sections: tuple[Section, ...]
+
+
+def tail(text: str) -> str:
+    """What stands behind the number in a cell: a deviation, or the marks of footnotes."""
+    return text[len(TAIL.sub("", text, count=1)) :]
 
 
 def document(table: Table) -> Document:
@@ -65,7 +73,7 @@ def facts(table: Table) -> dict[str, str]:
         found["Base"] += f" ({table.published_base} in the paper)"
     # A row that shares its method with other curvatures has K in its label already.
     curvatures = [
-        (row.label, f"K={float(row.curvature)}")
+        (row.label, curvature_label(row.curvature))
         for row in table.rows
         if row.curvature is not None and "K=" not in row.label
     ]

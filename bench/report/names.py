@@ -1,5 +1,6 @@
 """How tables call and order the methods."""
 
+import math
 from collections.abc import Sequence
 
 LABELS = {
@@ -18,7 +19,9 @@ LABELS = {
 ORDER = ("none", "prefix", "series", "parallel", "lora", "dora", "lora_matched", "hyplora")
 
 
-def method_label(method: str, curvature: float | None = None, details: Sequence[str] = ()) -> str:
+def method_label(
+    method: str, curvature: float | str | None = None, details: Sequence[str] = ()
+) -> str:
     """What a table calls a method; a method it does not know keeps its key.
 
     Args:
@@ -27,7 +30,7 @@ def method_label(method: str, curvature: float | None = None, details: Sequence[
         details: Named in the label, too.
 
     Returns:
-        A label such as `LoRA`, `HypLoRA (boost)` or `HypLoRA (K=0.1)`.
+        A label such as `LoRA`, `HypLoRA (boost)`, `HypLoRA (K=0.1)` or `HypLoRA (K=auto)`.
     """
     label = LABELS.get(method, method)
     named = []
@@ -35,12 +38,27 @@ def method_label(method: str, curvature: float | None = None, details: Sequence[
         label = LABELS["hyplora"]
         named.append(method.removeprefix("hyplora_").replace("_", " "))
     if curvature is not None:
-        named.append(f"K={float(curvature)}")
+        named.append(curvature_label(curvature))
     if label.endswith(")") and (named or details):  # "LoRA (matched)" and more
         label, _, first = label[:-1].partition(" (")
         named.insert(0, first)
     named += details
     return f"{label} ({', '.join(named)})" if named else label
+
+
+def curvature_label(curvature: float | str) -> str:
+    """`K=0.1`; `K=auto` for one that was measured."""
+    return f"K={curvature if isinstance(curvature, str) else float(curvature)}"
+
+
+def plain_curvature(curvature: float | str) -> str:
+    """`0.5`, `1` or `auto`."""
+    return curvature if isinstance(curvature, str) else f"{curvature:g}"
+
+
+def curvature_rank(curvature: float | str | None) -> float:
+    """Sorting key: none, then the numbers, then `auto`."""
+    return math.inf if isinstance(curvature, str) else curvature or 0.0
 
 
 def method_rank(method: str) -> tuple[int, str]:

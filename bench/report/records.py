@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.report.names import method_label, method_rank
+from bench.report.names import curvature_rank, method_label, method_rank
 from bench.tracking.record import TRAINING_PROTOCOL_KEYS
 
 Record = Mapping[str, Any]
@@ -133,7 +133,7 @@ def group(records: Sequence[Record], apart: Mapping[str, Any]) -> list[list[Reco
     Raises:
         ValueError: The runs of a row differ in more than the seed; their mean would mix settings.
     """
-    rows: dict[tuple[str, float, tuple[str, ...]], list[Record]] = {}
+    rows: dict[tuple[str, float | str, tuple[str, ...]], list[Record]] = {}
     for record in records:
         values = tuple(str(setting(record, name)) for name in apart)
         rows.setdefault((record["method"], record.get("curvature") or 0.0, values), []).append(
@@ -143,7 +143,8 @@ def group(records: Sequence[Record], apart: Mapping[str, Any]) -> list[list[Reco
         runs.sort(key=lambda run: -1 if run.get("seed") is None else run["seed"])
         _differ_in_seed_alone(runs)
     # Rows that only an option tells apart stay in the order of the records.
-    return [rows[key] for key in sorted(rows, key=lambda key: (method_rank(key[0]), key[1]))]
+    order = sorted(rows, key=lambda key: (method_rank(key[0]), curvature_rank(key[1])))
+    return [rows[key] for key in order]
 
 
 def _differ_in_seed_alone(runs: Sequence[Record]) -> None:

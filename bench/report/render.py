@@ -1,16 +1,17 @@
-"""Results as Markdown, CSV, JSON and on the terminal."""
+"""Results as Markdown, CSV, JSON, LaTeX and on the terminal."""
 
-import csv
 import io
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.errors import printable
 from bench.files import write_text
-from bench.report.layout import Document, Section, document
+from bench.report.escape import CsvWriter, in_markdown, markdown_line
+from bench.report.latex import latex
+from bench.report.layout import Document, Section, document, tail
 from bench.report.names import key_of
 from bench.report.rows import Row
 from bench.report.statistics import BesideReference, PairedDifference
@@ -18,6 +19,7 @@ from bench.report.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 CSV_HEADER = (
     "row", "method", "curvature", "set", "mean", "sd", "seeds", "n", "published", "difference",
@@ -25,12 +27,10 @@ CSV_HEADER = (
 )  # fmt: skip
 # For each reference of the table: `vs_lora_difference`, ...
 CSV_BESIDE = ("difference", "low", "high", "p", "p_holm", "verdict")
-# What may stand behind the number in a cell: a deviation or the marks of footnotes.
-TAIL = re.compile("( ?± ?.*|[⁰¹²³⁴⁵⁶⁷⁸⁹,]*)$")
 
 
 def write(table: Table, folder: Path | str) -> list[Path]:
-    """Write <name>.md, <name>.csv and <name>.json.
+    """Write <name>.md, <name>.csv, <name>.json and <name>.tex.
 
     Each file is written beside its place and then moved there, so that a reader never finds half
     of one, and a failure leaves the previous file as it was.
@@ -40,7 +40,12 @@ def write(table: Table, folder: Path | str) -> list[Path]:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"md": to_markdown(table), "csv": to_csv(table), "json": to_json(table)}
+    texts = {
+        "md": to_markdown(table),
+        "csv": to_csv(table),
+        "json": to_json(table),
+        "tex": to_latex(table),
+    }
     paths = {folder / f"{table.name}.{end}": text for end, text in texts.items()}
     for path, text in paths.items():
         write_text(path, text)
@@ -52,16 +57,21 @@ def to_markdown(table: Table) -> str:
     return markdown(document(table))
 
 
+def to_latex(table: Table) -> str:
+    """The table for a paper."""
+    return latex(document(table), table.name)
+
+
 def markdown(document: Document) -> str:
     """A document as Markdown."""
-    lines = [f"# {_escaped(document.title)}", ""]
-    lines += [f"- {name}: {_escaped(text)}" for name, text in document.facts.items()]
+    lines = [f"# {in_markdown(document.title)}", ""]
+    lines += [f"- {in_markdown(f'{name}: {text}')}" for name, text in document.facts.items()]
     for section in document.sections:
         if section.heading:
-            lines += ["", f"## {_escaped(section.heading)}"]
+            lines += ["", f"## {in_markdown(section.heading)}"]
         if section.rows:
             lines += ["", *_grid(section)]
-        lines += ["", *(f"- {_escaped(note)}" for note in section.notes)]
+        lines += ["", *(f"- {markdown_line(note)}" for note in section.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +84,7 @@ def to_csv(table: Table) -> str:
     95% interval; `vs_lora_...` the row less LoRA, with its interval and verdict.
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = CsvWriter(out)
     heads = (f"vs_{found.method}_{name}" for found in table.beside for name in CSV_BESIDE)
     writer.writerow((*CSV_HEADER, *heads))
     pairs = table.comparison.rows if table.comparison else ()
@@ -121,39 +131,45 @@ def show(document: Document, console: "Console | None" = None) -> None:
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table as Grid
-    from rich.text import Text
 
     console = console or Console()
-    console.print(Text(document.title, style="bold"))
+    console.print(_text(document.title, "bold"))
     grid = Grid.grid(padding=(0, 2))
     grid.add_column(style="dim")
     for name, text in document.facts.items():
-        grid.add_row(Text(name), Text(text))
+        grid.add_row(_text(name), _text(text))
     console.print(Padding(grid, (0, 0, 0, 2)))
     for section in document.sections:
         console.print()
         if section.heading:
-            console.print(Text(section.heading, style="bold"))
+            console.print(_text(section.heading, "bold"))
         for lines in _fitted(section, console.width - 2):
             for number, line in enumerate(lines):
                 style = "bold" if number == 0 else "dim" if number == 1 else ""
-                console.print(Text("  " + line, style=style), no_wrap=True, soft_wrap=False)
+                console.print(_text("  " + line, style), no_wrap=True, soft_wrap=False)
             console.print()
         for note in section.notes:
-            console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
+            console.print(Padding(_text(note, "dim"), (0, 0, 0, 2)))
+
+
+def _text(text: str, style: str = "") -> "Text":
+    from rich.text import Text
+
+    return Text(printable(text), style=style)
 
 
 def _grid(section: Section) -> Iterable[str]:
     rules = ["---" if i < section.names else "--:" for i in range(len(section.header))]
     for row in (section.header, rules, *section.rows):
-        yield "| " + " | ".join(_escaped(text) for text in row) + " |"
+        yield "| " + " | ".join(map(in_markdown, row)) + " |"
 
 
 def _fitted(section: Section, width: int) -> list[list[str]]:
     """The grid as lines of text, `±` set tight or the columns split if it is too wide."""
     if not section.rows:
         return []
-    names, rows = section.names, [section.header, *section.rows]
+    names = section.names
+    rows = [[printable(text) for text in row] for row in (section.header, *section.rows)]
     columns = _aligned(rows, names)
     if sum(len(column[0]) + 2 for column in columns) - 2 > width:
         columns = _aligned([[text.replace(" ± ", "±") for text in row] for row in rows], names)
@@ -185,7 +201,7 @@ def _aligned(rows: Iterable[Iterable[str]], names: int) -> list[list[str]]:
     columns = []
     for number, (header, *texts) in enumerate(zip(*rows, strict=True)):
         if number >= names:
-            tails = [text[len(TAIL.sub("", text, count=1)) :] for text in texts]
+            tails = [tail(text) for text in texts]
             longest = max(map(len, tails))
             texts = [
                 text + " " * (longest - len(tail)) for text, tail in zip(texts, tails, strict=True)
@@ -194,7 +210,3 @@ def _aligned(rows: Iterable[Iterable[str]], names: int) -> list[list[str]]:
         pad = str.ljust if number < names else str.rjust
         columns.append([pad(text, width) for text in (header, *texts)])
     return columns
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -97,7 +97,7 @@ class Row:
     """
 
     method: str
-    curvature: float | None
+    curvature: float | str | None
     label: str
     seeds: tuple[int | None, ...]
     cells: dict[str, Cell]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.compare import Comparison, compare
+from bench.report.curvatures import curvature_notes
 from bench.report.data_files import data_file_notes
 from bench.report.forgetting import forgetting_notes
 from bench.report.guesses import Guess, guess_notes, guesses
@@ -107,6 +108,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
             *spec.remarks,
             *_verdictless(rows, differences, spec),
             *_notes(rows, columns, spec.metric),
+            *curvature_notes(groups, labels),
             *guess_notes(guessed, columns),
             *data_file_notes(runs),
             *overlap_notes(runs, {column.key: column.label for column in columns}),
@@ -125,7 +127,7 @@ def row_labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]
         groups: The runs of each row, of which the first says what all are.
         spec: Of the table.
     """
-    curvatures: dict[str, set[float | None]] = {}
+    curvatures: dict[str, set[float | str | None]] = {}
     for members in groups:
         curvatures.setdefault(members[0]["method"], set()).add(members[0].get("curvature"))
     labels = []

@@ -160,17 +160,22 @@ def at_once(config: DictConfig) -> int:
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """A SIGTERM to the sweep ends it as Ctrl-C does: workers are ended, their runs marked."""
+def ended_by_sigterm(*others: int) -> Iterator[None]:
+    """A SIGTERM ends what runs in the block as Ctrl-C does: workers are ended, their runs marked.
+
+    Args:
+        others: signals that do the same.
+    """
 
     def end(*_: Any) -> None:
         raise Terminated("ended by SIGTERM")
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, *others)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _first_line(error: BaseException) -> str:

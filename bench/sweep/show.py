@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from bench.errors import InputError
+from bench.errors import InputError, printable
 
 if TYPE_CHECKING:
     from bench.report import Published, TableSpec
@@ -66,7 +66,7 @@ def show_table(
     try:
         table = make_table(records, spec, wanted.published, remarks)
     except ValueError as error:
-        print(f"no table: {error}")
+        print(printable(f"no table: {error}"))
         problem = f"the table {spec.name} can't be made of these runs: {error}"
         return [], problem if folder else None
     print_table(table)

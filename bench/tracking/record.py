@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.errors import printable
+
 # Keys of a recorded protocol that only a run that trains depends on.
 TRAINING_PROTOCOL_KEYS = (
     "train_prompt",
@@ -16,6 +18,12 @@ TRAINING_PROTOCOL_KEYS = (
     "cut_rows_end",
 )
 TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
+
+# Settings that are no parameters of a run: where it is kept, long texts, and rates that did not
+# count (`train.lr` is the one that did). All of them stand in its record.
+UNLISTED = re.compile(
+    r"tracking\..*|force|protocol\..*prompt.*|method\.(module|trained|lr\..*)|model\.check_memory"
+)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -29,14 +37,31 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
+def params(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What the store shows as a run's parameters, by what one types to set them.
+
+    Args:
+        settings: of a run, in sections.
+    """
+    listed = {key: value for key, value in flat(settings).items() if value not in (None, [])}
+    return {
+        key.replace("method.options.", "method."): printable(str(value))
+        for key, value in listed.items()
+        if not UNLISTED.fullmatch(key)
+    }
+
+
 def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
-    """(name, value, step) of all that the store draws or sorts by."""
-    values = [
+    """(name, value, step) of all that the store draws or sorts by.
+
+    The store's page lists them in this order, so those of a kind stand together.
+    """
+    values = [(f"accuracy/{name}", value, 0) for name, value in record["averages"].items()]
+    values += [
         (f"{name}/{key}", float(score[name]), 0)
-        for key, score in record["scores"].items()
         for name in ("accuracy", "format_rate", "too_long")
+        for key, score in record["scores"].items()
     ]
-    values += [(f"accuracy/{name}", value, 0) for name, value in record["averages"].items()]
     values += [(f"parameters/{k}", float(v), 0) for k, v in record["parameters"].items()]
     values += [(f"seconds/{k}", v, 0) for k, v in record["seconds"].items() if v is not None]
     trained = record["rows"]["train"] * (
@@ -45,19 +70,29 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     asked = sum(score["n"] for score in record["scores"].values())
     values += [("rows/trained", float(trained), 0), ("rows/asked", float(asked), 0)]
     training = record["training"]
-    values += [("loss", loss, step) for step, loss in training.get("losses", [])]
-    values += [("validation_loss", loss, step) for step, loss in training.get("validation", [])]
+    values += [("loss/train", loss, step) for step, loss in training.get("losses", [])]
+    values += [("loss/validation", loss, step) for step, loss in training.get("validation", [])]
     for when, gates in training.get("gates", {}).items():
         step = training["steps"] if when == "end" else 0
         for module, summary in gates_by_module(gates).items():
             values += [(f"gate_{name}/{module}", value, step) for name, value in summary.items()]
     if "padding" in training:
-        values.append(("padding_share", training["padding"], 0))
+        values.append(("rows/padding_share", training["padding"], 0))
     values += [(name, value, 0) for name, value in _lm_eval(record.get("lm_eval", {}))]
     for when in ("before", "after") if "forgetting" in record else ():
         losses = record["forgetting"][when]
         values += [(f"forgetting/{name}_{when}", value, 0) for name, value in losses.items()]
-    return values
+    return [(metric_name(name), value, step) for name, value, step in values]
+
+
+def metric_name(name: str) -> str:
+    """A name that the store takes: it refuses many characters, and parts such as `..`.
+
+    A test set is called by its folder, which may be called anything; the run would fail when all
+    its work is done.
+    """
+    parts = (re.sub(r"[^\w\-. :]", "_", part) for part in name.split("/"))
+    return "/".join(part if part.strip(".") else "_" * max(1, len(part)) for part in parts)[:250]
 
 
 def _lm_eval(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -65,8 +100,7 @@ def _lm_eval(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for entry in asked.values():
         for task, found in entry["tasks"].items():
             for metric, figure in found["metrics"].items():
-                # The store takes these characters in a name and no others.
-                name = re.sub(r"[^\w\-./ :]", "_", f"lm_eval/{task}/{metric}")
+                name = f"lm_eval/{task}/{metric}"
                 yield name, figure["value"]
                 if figure["stderr"] is not None:
                     yield f"{name}_stderr", figure["stderr"]
@@ -75,8 +109,9 @@ def _lm_eval(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     """The figures of a measurement that are compared over time.
 
-    By case, work and method the ratio to LoRA and the median in seconds; and where the evaluation
-    was timed, each loop's problems a second and its ratio to the published one.
+    By case, work and method the ratio to LoRA and the median in seconds; where the evaluation was
+    timed, each loop's problems a second and its ratio to the published one; where delta was, its
+    speed as a multiple of the public routine's.
     """
     found: dict[str, float] = {}
     for case in report["cases"]:
@@ -91,7 +126,35 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
             found[f"ratio/evaluation/{name}"] = loop["ratio"]
             found[f"problems_per_second/{name}"] = loop["problems_per_second"]
         found["same_predictions/evaluation"] = evaluation["same_predictions"]
+    if hyperbolicity := report.get("hyperbolicity"):
+        for size in hyperbolicity["sizes"]:
+            for name, routine in size["routines"].items():
+                # The store takes no comma in a name.
+                found[f"ratio/delta_{size['points']}/{name.replace(',', '')}"] = routine["ratio"]
+        found["seconds/delta_of_prompts"] = hyperbolicity["seconds"]
     return found
+
+
+def embeddings_metrics(report: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of an embedding study that are compared between bases.
+
+    The exponent of each set, Spearman's rho of each kind, and mean relative deltas with their
+    controls; what could not be measured is left out.
+    """
+    found: dict[str, float | None] = {}
+    for row in report["frequency"]:
+        found[f"gamma/{row['set']}"] = row["gamma"]
+    for row in report["norms"]["correlations"]:
+        kind = f"{row['role']}{'_centred' if row['centred'] else ''}"
+        found[f"rho/{kind}/{row['counted']}/{row['tokens_of']}"] = row["rho"]
+    for part, own in (("prompts", "embeddings"), ("hidden", "states")):
+        for row in report[part]:
+            names = [row["metric"], row["base_point"], row["set"]]
+            names += [row["model"]] if part == "hidden" else []
+            for kind in (own, "gaussian", "shuffled"):
+                name = re.sub(r"[^\w\-./ :]", "_", "/".join(["delta", part, kind, *names]))
+                found[name] = sum(row[kind]) / len(row[kind])
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
@@ -101,8 +164,9 @@ def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, f
         gates: of one moment, as a record has them in `training.gates.start` or `.end`.
 
     Returns:
-        `mean`, `median` and `variation` averaged over layers, the `largest` gate of all, and the
-        `clamped` share of tokens.
+        `mean`, `median` and `variation` averaged over layers, the `largest` gate of all, the
+        `clamped` share of tokens, and the mean `curvature` K of the layers; this one not for
+        variants that have none, nor in records from before it was kept.
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     for layer in gates:
@@ -112,14 +176,20 @@ def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, f
             **{k: sum(x[k] for x in layers) / len(layers) for k in ("mean", "median", "variation")},
             "largest": max(layer["largest"] for layer in layers),
             "clamped": sum(layer["clamped"] for layer in layers) / len(layers),
+            **_mean_curvature(layers),
         }
         for module, layers in found.items()
     }
 
 
+def _mean_curvature(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    known = [K for layer in layers if (K := layer.get("curvature")) is not None]
+    return {"curvature": sum(known) / len(known)} if known else {}
+
+
 def tags(record: Mapping[str, Any]) -> dict[str, str]:
     """What the dashboard filters by."""
-    found = {key: str(record[key]) for key in TAGS if record[key] is not None}
+    found = {key: printable(str(record[key])) for key in TAGS if record[key] is not None}
     return found | {
         "git_commit": str(record["git"]["commit"]),
         "git_dirty": str(record["git"]["dirty"]).lower(),

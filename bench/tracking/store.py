@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Failure, InputError, disk_is_full, unknown
+from bench.errors import Failure, InputError, disk_is_full, printable, unknown
 from bench.tracking.backend import backend, without_password
 from bench.tracking.record import metrics, tags
 
@@ -221,7 +221,7 @@ class Store:
             tags=[RunTag(BEGAN, str(time.time()))],
         )
 
-    def finish(self, run_id: str, record: Mapping[str, Any], folder: Path) -> None:
+    def finish(self, run_id: str, record: Mapping[str, Any], folder: Path, note: str = "") -> None:
         """Store the record and the run's files, and then, last, mark the run as finished.
 
         Args:
@@ -229,13 +229,14 @@ class Store:
             record: what tables are made from.
             folder: holds record.json, predictions.jsonl, and of a method that has them adapter/
                 and gates.png.
+            note: what the dashboard says of it, in Markdown.
         """
         for name in ("predictions.jsonl", "record.json", "gates.png"):
             if (folder / name).is_file():
                 self.client.log_artifact(run_id, str(folder / name))
         if (folder / "adapter").is_dir():
             self.client.log_artifacts(run_id, str(folder / "adapter"), "adapter")
-        for key, value in tags(record).items():
+        for key, value in {**tags(record), **({NOTE: note} if note else {})}.items():
             self.client.set_tag(run_id, key, value)
         self._log(metrics(record), run_id)
         self.client.set_terminated(run_id, "FINISHED")
@@ -256,7 +257,7 @@ class Store:
         fail is what its caller goes on to raise.
         """
         try:
-            self.client.set_tag(run_id, FAILURE, reason[-PARAM_CHARACTERS:])
+            self.client.set_tag(run_id, FAILURE, printable(reason)[-PARAM_CHARACTERS:])
             self.client.set_terminated(run_id, status)
         except Exception as error:
             first = str(error).splitlines()[0]
@@ -305,6 +306,58 @@ class Store:
                     f"the record of a finished run, record.json in {where}, can't be read: "
                     f"{error}. The same command with force=true makes it anew"
                 ) from error
+
+    def finished_like(self, beginning: str) -> dict[str, str]:
+        """Finished runs whose identity begins so, or whose id in the store it is.
+
+        Args:
+            beginning: hexadecimal digits; empty for all.
+
+        Returns:
+            Identities by run id, the newest first: up to 1,000, of each identity the newest alone.
+        """
+        names = [f"tags.identity LIKE '{beginning}%'", f"attributes.run_id = '{beginning}'"]
+        for name in names if beginning else [names[0]]:
+            runs = self.client.search_runs(
+                [self.experiment],
+                f"attributes.status = 'FINISHED' and {name}",
+                order_by=["attributes.end_time DESC"],
+            )
+            newest: dict[str, str] = {}
+            for run in runs:
+                identity = run.data.tags.get("identity", "sweep")
+                if not identity.startswith("sweep"):
+                    newest.setdefault(identity, run.info.run_id)
+            if newest:
+                return {run_id: identity for identity, run_id in newest.items()}
+        return {}
+
+    def began(self, run_id: str) -> float | None:
+        """When a run was first begun, in seconds since the epoch; None where there is no such."""
+        from mlflow import MlflowException
+
+        try:
+            return float(self.client.get_run(run_id).info.start_time) / 1000
+        except MlflowException:
+            return None
+
+    def download(self, run_id: str, name: str, folder: Path) -> Path:
+        """Fetch a file or a folder that was kept with a run.
+
+        Args:
+            run_id: of the run.
+            name: of the file or folder.
+            folder: to put it into.
+
+        Raises:
+            Failure: it is gone, or can't be read.
+        """
+        from mlflow import MlflowException
+
+        try:
+            return Path(self.client.download_artifacts(run_id, name, str(folder)))
+        except (OSError, MlflowException) as error:
+            raise Failure(f"{name} of the run {run_id} can't be fetched: {error}") from error
 
     def _experiment(self, name: str, artifacts: str | None, create: bool) -> str:
         from mlflow import MlflowException

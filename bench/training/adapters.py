@@ -13,7 +13,7 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
 from bench.errors import InputError
-from bench.methods import peft_config, quiet_peft
+from bench.methods import AUTO, quiet_peft, unmeasured_config
 from bench.models.loading import first_not_finite
 
 
@@ -24,7 +24,7 @@ def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
         InputError: an option is unknown or out of range.
     """
     try:
-        return peft_config(module, options)
+        return unmeasured_config(module, options)
     except (TypeError, ValueError) as error:
         raise InputError(f"method: {error}") from error
 
@@ -63,7 +63,11 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
                 f"adapter={folder}: its {key} is {saved.get(key)}, that of the method named is "
                 f"{value}; name the method that it was trained with, method=NAME"
             )
-    return {key: saved.get(key, value) for key, value in options.items()}
+    found = {key: saved.get(key, value) for key, value in options.items()}
+    if "curvature" in options and "curvature_pattern" not in options:
+        # Curvatures of single layers that no option gave are those that were measured.
+        found |= {"curvature": AUTO} if saved.get("curvature_pattern") else {}
+    return found
 
 
 def save_adapter(model: Any, folder: Path) -> None:

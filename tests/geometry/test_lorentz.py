@@ -9,7 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.geometry.lorentz import asinhc, dist, expmap0, inner, logmap0, project, sinhc
+from bench.geometry.lorentz import (
+    asinhc,
+    dist,
+    expmap0,
+    geodesic,
+    inner,
+    logmap0,
+    project,
+    sinhc,
+)
 
 few = settings(derandomize=True, deadline=None, max_examples=25)
 seeds = st.integers(0, 2**31)
@@ -245,3 +254,20 @@ def test_a_K_that_is_not_positive_is_refused(K):
 def test_integers_are_refused():
     with pytest.raises(TypeError, match="floating-point"):
         project(torch.ones(3, dtype=torch.long), 1.0)
+
+
+@few
+@given(seeds, curvatures, st.floats(-6, 0.5).map(lambda e: 10.0**e), st.floats(0, 1))
+def test_a_point_of_a_geodesic_divides_the_distance(seed, K, length, t):
+    p, q = (expmap0(tangent(seed + i, K, length), K) for i in (0, 1))
+    between, whole = geodesic(p, q, t, K), dist(p, q, K)
+    assert close(dist(p, between, K), t * whole, 1e-8) or t * length < 1e-8
+    assert close(dist(between, q, K), (1 - t) * whole, 1e-8) or (1 - t) * length < 1e-8
+
+
+def test_a_geodesic_takes_many_shares_at_once_and_stays_where_its_ends_meet():
+    p, q = (expmap0(tangent(i, 2.0, 1.0, shape=(4, 1, 2)), 2.0) for i in (0, 1))
+    path = geodesic(p, q, torch.linspace(0, 1, 5), 2.0)
+    assert path.shape == (4, 5, 3)
+    assert close(path[:, 0], p[:, 0], 1e-12) and close(path[:, -1], q[:, 0], 1e-12)
+    assert close(geodesic(p, p, 0.3, 2.0), p, 1e-12)

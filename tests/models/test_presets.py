@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def test_a_preset_is_a_hub_model_under_its_own_name(compose, name):
     model = experiment.model
     assert model.name == name and model.folder is None and not model.trust_remote_code
     assert model.prompt_style in PROMPT_STYLES and model.context >= 2048
+    assert re.fullmatch("[0-9a-f]{40}", model.revision)
     check_folder(model)
     assert experiment.train.lr == 3e-4
     assert preset(compose, name, "method=prefix").train.lr == 3e-2

@@ -77,7 +77,17 @@ def test_tables_and_figures_are_written(report, tmp_path):
     assert names == {
         "tables/efficiency.md",
         "tables/efficiency.json",
+        "tables/efficiency.tex",
         "figures/efficiency.svg",
         "figures/efficiency.png",
     }
     assert json.loads((tmp_path / "tables" / "efficiency.json").read_text()) == report
+
+
+def test_a_measurement_without_cases_has_no_figure(report, tmp_path):
+    report["cases"] = []
+    assert [path.name for path in write_efficiency(report, tmp_path)] == [
+        "efficiency.md",
+        "efficiency.json",
+        "efficiency.tex",
+    ]

@@ -17,6 +17,7 @@ GATES = [
     layer(1, "q_proj"),
     layer(1, "down_proj", mean=0.4, largest=1.0),
 ]
+LEARNED = [one | {"curvature": 1.5} for one in GATES]
 
 
 def test_layers_of_one_type_are_averaged_and_the_largest_gate_is_the_largest():
@@ -25,6 +26,14 @@ def test_layers_of_one_type_are_averaged_and_the_largest_gate_is_the_largest():
     assert found["down_proj"] == pytest.approx(
         {"mean": 0.3, "median": 0.1, "variation": 0.0, "largest": 3.0, "clamped": 0.25}
     )
+
+
+def test_curvatures_are_averaged_where_a_record_has_them():
+    """Records from before they were kept lack the key; a variant without one has null."""
+    known = [layer(0, "q_proj", curvature=2.0), layer(1, "q_proj", curvature=3.0)]
+    assert gates_by_module(known)["q_proj"]["curvature"] == 2.5
+    for unknown in (GATES, [layer(0, "q_proj", curvature=None)]):
+        assert "curvature" not in gates_by_module(unknown)["q_proj"]
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])
@@ -45,8 +54,9 @@ def test_gates_are_metrics_of_the_start_and_the_end():
         "parameters": {},
         "seconds": {},
         "rows": {"train": 0},
-        "training": {"gates": {"start": GATES, "end": GATES}, "steps": 40},
+        "training": {"gates": {"start": GATES, "end": LEARNED}, "steps": 40},
     }
     found = {(name, step): value for name, value, step in metrics(record)}
     assert found["gate_largest/down_proj", 0] == found["gate_largest/down_proj", 40] == 3.0
     assert math.isclose(found["gate_mean/down_proj", 40], 0.3)
+    assert found["gate_curvature/q_proj", 40] == 1.5 and ("gate_curvature/q_proj", 0) not in found

@@ -113,7 +113,7 @@ def test_mixed_commits_and_dirty_trees_are_named(record):
 def test_write_replaces_whole_files_and_leaves_nothing_else(table, tmp_path):
     (tmp_path / "toy.md").write_text("old")
     paths = write(table, tmp_path)
-    assert [path.name for path in paths] == ["toy.md", "toy.csv", "toy.json"]
+    assert [path.name for path in paths] == ["toy.md", "toy.csv", "toy.json", "toy.tex"]
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert paths[0].read_text(encoding="utf-8") == to_markdown(table)
 

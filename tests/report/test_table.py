@@ -1,8 +1,10 @@
 """Aggregation: hand-computed means, deviations and averages, and what is refused."""
 
+import json
+
 import pytest
 
-from bench.report import TableSpec, build, method_label, to_markdown
+from bench.report import TableSpec, build, method_label, to_csv, to_json, to_markdown
 
 SPEC = TableSpec(name="toy", title="Toy")
 
@@ -97,6 +99,21 @@ def test_rows_stand_in_the_paper_s_order_and_name_k_only_where_it_varies(record)
         "HypLoRA (K=0.1)", "HypLoRA (K=1.0)", "HypLoRA (boost)", "mine",
     ]  # fmt: skip
     assert build([record("hyplora", curvature=0.1)], SPEC).rows[0].label == "HypLoRA"
+
+
+def test_a_measured_curvature_is_a_row_behind_the_numbers(record):
+    runs = [record("hyplora", curvature=k) for k in ("auto", 2.0, 0.5)]
+    table = build([*runs, record("lora_matched", curvature="auto")], SPEC)
+    assert [(row.label, row.curvature) for row in table.rows] == [
+        ("LoRA (matched)", "auto"),
+        ("HypLoRA (K=0.5)", 0.5),
+        ("HypLoRA (K=2.0)", 2.0),
+        ("HypLoRA (K=auto)", "auto"),
+    ]
+    assert "- Curvature: K=auto\n" in to_markdown(table)
+    assert json.loads(to_json(table))["rows"][-1]["curvature"] == "auto"
+    lines = to_csv(table).splitlines()
+    assert any(line.startswith("HypLoRA (K=auto),hyplora,auto,mawps,") for line in lines)
 
 
 def test_an_unknown_method_is_called_by_its_key():

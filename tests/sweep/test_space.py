@@ -42,6 +42,14 @@ def test_a_grid_has_every_combination_once():
     ]
 
 
+@pytest.mark.parametrize("grid", [True, False])
+def test_a_word_stands_among_numbers(grid):
+    """As `auto` does for a curvature."""
+    found = space("method=hyplora", "curvature=0.5,auto", grid=grid)
+    assert found.values == {"curvature": ["0.5", "auto"]}
+    assert found.overrides({"curvature": "auto"}) == ["method=hyplora", "curvature=auto"]
+
+
 def test_a_trial_becomes_overrides_that_hydra_reads_back():
     found = space("method=lora", "method.target_modules=[q_proj,v_proj],[down_proj]", grid=True)
     overrides = found.overrides(found.points()[0])

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from bench.errors import Failure
 from bench.files import write_json, write_text
 from bench.tracking.provenance import git_state
-from bench.tracking.record import flat
+from bench.tracking.record import flat, metric_name, params
 from bench.tracking.store import Store
 
 RECORD = {
@@ -55,14 +56,27 @@ def test_metrics_tags_and_adapter_are_in_the_store(store, tmp_path):
     run_id = store.start("abc", "lora seed 0", {})
     store.finish(run_id, RECORD, files(tmp_path))
     data = store.client.get_run(run_id).data
-    assert data.metrics["accuracy/mawps"] == 50.0 and data.metrics["padding_share"] == 0.25
+    assert data.metrics["accuracy/mawps"] == 50.0 and data.metrics["rows/padding_share"] == 0.25
     assert "seconds/evaluate" not in data.metrics
     assert data.metrics["rows/trained"] == 100.0 and data.metrics["rows/asked"] == 12.0
     assert data.tags["method"] == "lora" and data.tags["git_commit"] == "abc"
-    history = store.client.get_metric_history(run_id, "loss")
+    history = store.client.get_metric_history(run_id, "loss/train")
     assert [(m.step, m.value) for m in history] == [(0, 2.0), (5, 1.0)]
     names = [entry.path for entry in store.client.list_artifacts(run_id, "adapter")]
     assert names == ["adapter/adapter_model.safetensors"]
+
+
+def test_an_adapter_comes_out_of_the_store(store, tmp_path):
+    run_id = store.start("abc", "lora seed 0", {})
+    store.finish(run_id, RECORD, files(tmp_path))
+    copy = store.download(run_id, "adapter", tmp_path)
+    assert (copy / "adapter_model.safetensors").read_bytes() == b"weights"
+
+
+def test_an_adapter_that_the_store_has_not_is_told(store, tmp_path):
+    run_id = store.start("old", "lora seed 0", {})
+    with pytest.raises(Failure, match=f"adapter of the run {run_id} can't be fetched"):
+        store.download(run_id, "adapter", tmp_path)
 
 
 def test_an_unfinished_run_is_taken_up_again_and_not_made_twice(store):
@@ -114,6 +128,68 @@ def test_nothing_is_written_into_the_folder_one_stands_in(store, tmp_path, monke
 
 def test_nested_settings_become_dotted_names():
     assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
+
+
+def test_parameters_are_what_one_types_without_what_no_run_differs_by():
+    settings = {
+        "method": {"module": "lora", "options": {"r": 16}, "lr": {"other": 0.1}},
+        "model": {"name": "tiny", "revision": None},
+        "train": {"lr": 0.003},
+        "protocol": {"name": "fast", "evaluation_prompt": "Question: {instruction}\nAnswer:"},
+        "tracking": {"folder": "results"},
+        "force": False,
+    }
+    assert params(settings) == {
+        "method.r": "16",
+        "model.name": "tiny",
+        "train.lr": "0.003",
+        "protocol.name": "fast",
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "accuracy/a=b",
+        "accuracy/..",
+        "accuracy//",
+        "/",
+        "a/./b",
+        "x" * 300,
+        "accuracy/\x1b[2J",
+        "数学",
+    ],
+)
+def test_the_store_takes_a_figure_of_a_set_whatever_its_folder_is_called(store, name):
+    run_id = store.start("abc", "lora seed 0", {})
+    store._log([(metric_name(name), 1.0, 0)], run_id)
+    assert store.client.get_run(run_id).data.metrics == {metric_name(name): 1.0}
+
+
+def test_names_that_the_store_takes_stay():
+    for name in ("accuracy/ARC-Easy", "lm_eval/gsm8k/exact_match_stderr", "gate_mean/q_proj"):
+        assert metric_name(name) == name
+    assert metric_name("lm_eval/gsm8k/exact_match,strict-match") == (
+        "lm_eval/gsm8k/exact_match_strict-match"
+    )
+
+
+def test_a_note_stands_in_the_dashboard(store, tmp_path):
+    run_id = store.start("abc", "lora seed 0", {})
+    store.finish(run_id, RECORD, files(tmp_path), "| Set | Accuracy |")
+    assert store.client.get_run(run_id).data.tags["mlflow.note.content"] == "| Set | Accuracy |"
+
+
+def test_runs_are_found_by_the_beginning_of_their_identity_or_by_their_own_id(store, tmp_path):
+    run_id = store.start("abc123", "lora seed 0", {})
+    assert store.finished_like("abc") == {}
+    store.finish(run_id, RECORD, files(tmp_path))
+    store.sweep("sweep-abc", "table2", {})
+    again = store.start("abc123", "lora seed 0", {})
+    store.client.set_terminated(again, "FINISHED")
+    for given in ("abc", "", again):
+        assert store.finished_like(given) == {again: "abc123"}
+    assert store.finished_like("bc") == {}
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

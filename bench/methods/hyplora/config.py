@@ -16,6 +16,7 @@ from bench.methods.registration import add_peft_type
 from bench.methods.targets import TargetedConfig, is_number
 
 HYPLORA = add_peft_type("HYPLORA")
+AUTO = "auto"  # in place of a curvature: each layer's own, measured on a base
 
 
 @dataclass
@@ -49,6 +50,7 @@ class HypLoraConfig(TargetedConfig):
         others: as in :class:`TargetedConfig`.
         rank_pattern: ranks that differ from ``r``, by layer name or regular expression.
         alpha_pattern: alphas that differ from ``lora_alpha``, likewise.
+        curvature_pattern: curvatures that differ from ``curvature``, likewise.
 
     Raises:
         ValueError: a value is out of its range; the message says what is allowed.
@@ -70,6 +72,9 @@ class HypLoraConfig(TargetedConfig):
     alpha_pattern: dict[str, float] = field(
         default_factory=dict, metadata={"help": "alphas that differ from lora_alpha, by layer"}
     )
+    curvature_pattern: dict[str, float] = field(
+        default_factory=dict, metadata={"help": "curvatures that differ from curvature, by layer"}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +84,12 @@ class HypLoraConfig(TargetedConfig):
     def _check(self) -> None:
         if self.variant not in VARIANTS:
             raise ValueError(f"unknown variant {self.variant!r}: known are {', '.join(VARIANTS)}")
+        for name in ("rank_pattern", "alpha_pattern", "curvature_pattern"):
+            value = getattr(self, name)
+            if not isinstance(value, dict):
+                raise ValueError(
+                    f"{name} must give numbers by layer, like {{'down_proj': 2}}, got {value!r}"
+                )
         for name, rank in {"r": self.r, **self.rank_pattern}.items():
             if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
                 where = "r" if name == "r" else f"rank_pattern[{name!r}]"
@@ -87,7 +98,7 @@ class HypLoraConfig(TargetedConfig):
         if learns == "never" and self.learnable_curvature:
             raise ValueError(f"learnable_curvature: variant {self.variant!r} has no curvature")
         self.learnable_curvature = self.learnable_curvature or learns == "always"
-        _require_positive("curvature", self.curvature)
+        self._check_curvatures()
         _require_positive("max_radius", self.max_radius)
         _require_positive("lora_alpha", self.lora_alpha)
         for name, alpha in self.alpha_pattern.items():
@@ -96,6 +107,21 @@ class HypLoraConfig(TargetedConfig):
             raise ValueError(f"lora_dropout must be in [0, 1), got {self.lora_dropout!r}")
         if self.norm_scale != "sqrt_dim":
             _require_positive("norm_scale", self.norm_scale, " or 'sqrt_dim'")
+
+    def _check_curvatures(self) -> None:
+        if self.curvature == AUTO:
+            raise ValueError(
+                "curvature='auto' is measured on a base, so a configuration alone can't have it: "
+                "bench.methods.attach(base, 'hyplora', options, prompts) measures it. Here give a "
+                "number, and the numbers of single layers in curvature_pattern"
+            )
+        named = {f"curvature_pattern[{k!r}]": K for k, K in self.curvature_pattern.items()}
+        for name, curvature in {"curvature": self.curvature, **named}.items():
+            if VARIANTS[self.variant].raw_is_configured:
+                if not is_number(curvature):
+                    raise ValueError(f"{name} must be a finite number, got {curvature!r}")
+            else:
+                _require_positive(name, curvature)
 
 
 def _require_positive(name: str, value: Any, otherwise: str = "") -> None:

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bench.geometry.lorentz import asinhc_slope, asinhc_value, sinhc_slope, sinhc_value
+from bench.geometry.lorentz import asinhc_slope, asinhc_value, sinhc, sinhc_slope, sinhc_value
 
 FEW = 4  # tokens, up to which gates are computed one by one on a processor
 
@@ -86,6 +86,20 @@ def token_norm(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(
         x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)
     )
+
+
+def exp_factor(
+    norm: Tensor, K: Tensor | float, s: Tensor | float, max_radius: float = 12.0
+) -> Tensor:
+    """``c = sqrt(K) sinh(|x| / (s sqrt(K))) / |x|``: what a new adapter's gate is, where B = 0.
+
+    Args:
+        norm: ``|x|`` of each token, any shape.
+        K: curvature parameter, a number or a tensor of one element.
+        s: norm scale, likewise.
+        max_radius: where the radius ``|x| / (s sqrt(K))`` is clamped.
+    """
+    return sinhc((norm / s).square() / K, max_radius) / s
 
 
 class _TokenGate(torch.autograd.Function):

@@ -60,6 +60,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         config: its configuration.
         r: its rank.
         lora_alpha: its alpha.
+        curvature: its curvature, as it is configured.
         layer_name: the layer's name in the model, for messages.
 
     Raises:
@@ -86,6 +87,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         *,
         r: int,
         lora_alpha: float,
+        curvature: float,
         layer_name: str,
     ) -> None:
         super().__init__()
@@ -107,7 +109,14 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
         self._active_adapter = adapter_name
-        self.update_layer(adapter_name, config, r=r, lora_alpha=lora_alpha, layer_name=layer_name)
+        self.update_layer(
+            adapter_name,
+            config,
+            r=r,
+            lora_alpha=lora_alpha,
+            curvature=curvature,
+            layer_name=layer_name,
+        )
 
     def update_layer(
         self,
@@ -116,6 +125,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         *,
         r: int,
         lora_alpha: float,
+        curvature: float,
         layer_name: str,
     ) -> None:
         """Add an adapter, or replace the one of that name.
@@ -155,7 +165,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         self.hyplora_A[adapter_name], self.hyplora_B[adapter_name] = A, B
 
         s = math.sqrt(self.in_features) if config.norm_scale == "sqrt_dim" else config.norm_scale
-        raw = variant.raw_from_curvature(config.curvature)
+        raw = variant.raw_from_curvature(curvature)
         dtype = torch.float64 if base_dtype == torch.float64 else torch.float32
         self.hyplora_K[adapter_name] = nn.Parameter(torch.tensor([raw], dtype=dtype))
         self.hyplora_s[adapter_name] = nn.Parameter(torch.tensor([s], dtype=dtype))
@@ -172,6 +182,12 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         """K of an adapter, shape (1,): the number in ``<p, p> = -K``."""
         variant = VARIANTS[self.variant[adapter_name]]
         return variant.curvature_from_raw(self.hyplora_K[adapter_name])
+
+    def known_curvature(self, adapter_name: str) -> float | None:
+        """K as a number; None for a variant that has none."""
+        if VARIANTS[self.variant[adapter_name]].learns_curvature == "never":
+            return None
+        return self.curvature(adapter_name).item()
 
     @torch.no_grad()
     def gate(self, adapter_name: str, x: Tensor) -> Tensor:
@@ -300,3 +316,12 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
 
     def __repr__(self) -> str:
         return "hyplora." + super().__repr__()
+
+
+def hyplora_layers(model: Any) -> dict[str, HypLoraLinear]:
+    """The HypLoRA layers of a peft model, by their names in its base."""
+    return {
+        name.removeprefix("base_model.model."): module
+        for name, module in model.named_modules()
+        if isinstance(module, HypLoraLinear)
+    }

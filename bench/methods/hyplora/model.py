@@ -14,6 +14,9 @@ from bench.methods.hyplora.layer import NOT_LINEAR, HypLoraLinear
 from bench.methods.hyplora.variants import VARIANTS
 from bench.methods.targets import require_linear
 
+# The options of which a layer may have its own value, and where the configuration has those values.
+PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "curvature": "curvature_pattern"}
+
 
 class HypLoraModel(BaseTuner):
     """A model whose target layers carry HypLoRA adapters. Made by ``peft.get_peft_model``."""
@@ -33,19 +36,16 @@ class HypLoraModel(BaseTuner):
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
-        ranks, alphas = peft_config.rank_pattern, peft_config.alpha_pattern
-        rank_key = get_pattern_key(list(ranks), current_key)
-        alpha_key = get_pattern_key(list(alphas), current_key)
-        sizes: dict[str, Any] = {
-            "r": ranks.get(rank_key, peft_config.r),
-            "lora_alpha": alphas.get(alpha_key, peft_config.lora_alpha),
-            "layer_name": current_key,
-        }
+        own: dict[str, Any] = {"layer_name": current_key}
+        for option, name in PATTERNS.items():
+            pattern = getattr(peft_config, name)
+            key = get_pattern_key(list(pattern), current_key)
+            own[option] = pattern.get(key, getattr(peft_config, option))
         if isinstance(target, HypLoraLinear):
-            target.update_layer(adapter_name, peft_config, **sizes)
+            target.update_layer(adapter_name, peft_config, **own)
             return
         require_linear(target, current_key, "HypLoRA")
-        layer = HypLoraLinear(target, adapter_name, peft_config, **sizes)
+        layer = HypLoraLinear(target, adapter_name, peft_config, **own)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)  # a further adapter trains once it is made active
         self._replace_module(parent, target_name, layer, target)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench.methods.hyplora.layer import HypLoraLinear
+from bench.methods.hyplora.layer import hyplora_layers
+from bench.methods.inputs import see_inputs
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class GateStatistics:
         variation: coefficient of variation, standard deviation over mean.
         largest: the largest gate.
         clamped: share of the tokens beyond max_radius, 0 to 1.
+        curvature: the layer's K at that moment; None for a variant that has none.
     """
 
     layer: str
@@ -41,6 +42,7 @@ class GateStatistics:
     variation: float
     largest: float
     clamped: float
+    curvature: float | None
 
 
 @torch.no_grad()
@@ -49,41 +51,35 @@ def gate_statistics(
 ) -> list[GateStatistics]:
     """Measure the gates of a model's HypLoRA layers.
 
+    A layer that no prompt reaches, as in a tower for pictures, has no statistics.
+
     Args:
         model: a causal language model; one without such layers gives an empty list.
         prompts: token ids, each prompt run on its own, so that no padding is measured.
         adapter_name: the adapter.
     """
-    layers = {
-        name.removeprefix("base_model.model."): module
-        for name, module in model.named_modules()
-        if isinstance(module, HypLoraLinear)
-    }
+    layers = hyplora_layers(model)
     if not layers or not prompts:
         return []
     seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
-    def look(name: str, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, HypLoraLinear)
-        gates, clamped = layer.gate(adapter_name, args[0]), layer.clamped(adapter_name, args[0])
+    def see(name: str, x: Tensor) -> None:
+        gates, clamped = (f(adapter_name, x) for f in (layers[name].gate, layers[name].clamped))
         seen[name].append((gates.flatten().double().cpu(), clamped.flatten().cpu()))
 
-    hooks = [layer.register_forward_pre_hook(partial(look, n)) for n, layer in layers.items()]
-    training, device = model.training, next(model.parameters()).device
-    try:
-        model.eval()
-        for prompt in prompts:
-            model(input_ids=torch.tensor([list(prompt)], device=device), use_cache=False)
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
+    see_inputs(model, layers, prompts, see)
     return [
-        _summary(name, *map(torch.cat, zip(*parts, strict=True))) for name, parts in seen.items()
+        _summary(
+            name,
+            layers[name].known_curvature(adapter_name),
+            *map(torch.cat, zip(*parts, strict=True)),
+        )
+        for name, parts in seen.items()
+        if parts
     ]
 
 
-def _summary(layer: str, gates: Tensor, clamped: Tensor) -> GateStatistics:
+def _summary(layer: str, curvature: float | None, gates: Tensor, clamped: Tensor) -> GateStatistics:
     mean = gates.mean().item()
     return GateStatistics(
         layer=layer,
@@ -94,4 +90,5 @@ def _summary(layer: str, gates: Tensor, clamped: Tensor) -> GateStatistics:
         variation=gates.std(correction=0).item() / mean if mean else 0.0,
         largest=gates.max().item(),
         clamped=clamped.double().mean().item(),
+        curvature=curvature,
     )

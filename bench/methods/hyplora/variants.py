@@ -24,13 +24,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.geometry.lorentz import asinhc, sinhc
-from bench.methods.hyplora.gate import full_precision, gate, gram, rotation_delta, token_norm
+from bench.geometry.lorentz import asinhc
+from bench.methods.hyplora.gate import (
+    exp_factor,
+    full_precision,
+    gate,
+    gram,
+    rotation_delta,
+    token_norm,
+)
 
 
 def raw_from_curvature(curvature: float) -> float:
     """The raw parameter ``log(expm1(K))`` whose softplus is K, without overflow for large K."""
     return curvature + math.log(-math.expm1(-curvature))
+
+
+def _same(number: Any) -> Any:
+    return number
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ class Variant:
         clamps: whether the radius of a token is clamped to max_radius.
         raw_from_curvature: the raw parameter at which a configured curvature starts.
         curvature_from_raw: K from the raw parameter, a tensor of one element.
+        configured_for: what has to be configured for a layer to start at K.
+        raw_is_configured: whether the raw parameter itself is configured, which may be negative.
     """
 
     delta: Callable[..., Tensor]
@@ -60,6 +73,8 @@ class Variant:
     clamps: bool = True
     raw_from_curvature: Callable[[float], float] = raw_from_curvature
     curvature_from_raw: Callable[[Tensor], Tensor] = F.softplus
+    configured_for: Callable[[float], float] = _same
+    raw_is_configured: bool = False
 
 
 def boost_delta(
@@ -105,7 +120,7 @@ def _boost_parts(
     """The point ``y (..., 1 + r)`` behind A, and psi and c, each ``(..., 1)``."""
     gram_B = gram(B) if gram_B is None else gram_B
     norm, K, s = (t.to(gram_B.dtype) for t in (token_norm(x), K, s))
-    c = _exp_factor(norm, K, s, max_radius)
+    c = exp_factor(norm, K, s, max_radius)
     p_t = ((c * norm).square() + K).sqrt()
     y_s = c * h.to(gram_B.dtype) + p_t * a_t.to(gram_B.dtype)
     y = torch.cat([(y_s.square().sum(-1, keepdim=True) + K).sqrt(), y_s], dim=-1)
@@ -143,7 +158,7 @@ def _authors_factor(norm: Tensor, q: Tensor, K: Tensor, s: Tensor, max_radius: f
     ``sqrt(K)``: for K > 1 there is a dead zone in which theta < 1 and the update has a constant
     length. Their bounds: norms from 1e-7, ``theta - 1`` from 1e-6, and arccosh from 1.01 on.
     """
-    c = _exp_factor(norm, K, s, max_radius)
+    c = exp_factor(norm, K, s, max_radius)
     u2 = c * c * q
     u = u2.clamp_min(1e-14).sqrt()
     theta = (u2 + 1 / K).sqrt() / K.sqrt()
@@ -163,11 +178,6 @@ def _simplified_factor(norm: Tensor, q: Tensor, k: Tensor, s: Tensor, max_radius
     rooted = c * c * q + k
     xi = torch.where(rooted > 0, rooted, 1.0).sqrt() * (rooted > 0)
     return c / (1 + k.abs().sqrt() * xi)
-
-
-def _exp_factor(norm: Tensor, K: Tensor, s: Tensor, max_radius: float) -> Tensor:
-    """``sqrt(K) sinh(|x| / (s sqrt(K))) / |x|``, the radius clamped."""
-    return sinhc((norm / s).square() / K, max_radius) / s
 
 
 def _quadratic(h: Tensor, gram_B: Tensor) -> Tensor:
@@ -233,8 +243,8 @@ def _authors_curvature(raw: Tensor) -> Tensor:
     return F.softplus(_ClippedGradient.apply(raw)) + 1e-6
 
 
-def _same(number: Any) -> Any:
-    return number
+def _authors_raw(K: float) -> float:
+    return raw_from_curvature(K - 1e-6)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -248,6 +258,8 @@ VARIANTS: dict[str, Variant] = {
         learns_curvature="always",
         raw_from_curvature=_same,
         curvature_from_raw=_authors_curvature,
+        configured_for=_authors_raw,
+        raw_is_configured=True,
     ),
     "authors_simplified": Variant(
         **_gated(_simplified_factor),
@@ -256,5 +268,6 @@ VARIANTS: dict[str, Variant] = {
         clamps=False,
         raw_from_curvature=_same,
         curvature_from_raw=_same,
+        raw_is_configured=True,
     ),
 }

@@ -13,16 +13,24 @@ TITLE = "Accuracy over the curvature parameter K"
 
 
 def curved(subject: Subject) -> dict[str, list[Row]]:
-    """The rows of each method that was run at two curvatures or more, by its key."""
+    """The rows of each method that was run at two curvatures or more, by its key.
+
+    A curvature that was measured for each layer has no place on the axis.
+    """
     found: dict[str, list[Row]] = {}
     for row in subject.table.rows:
         if isinstance(row.curvature, int | float):
             found.setdefault(row.method, []).append(row)
     return {
-        method: sorted(rows, key=lambda row: row.curvature or 0.0)
+        method: sorted(rows, key=_place)
         for method, rows in found.items()
         if len({row.curvature for row in rows}) > 1
     }
+
+
+def _place(row: Row) -> float:
+    """Where a row stands on the axis."""
+    return float(row.curvature or 0.0)
 
 
 def picture(subject: Subject) -> Any:
@@ -54,7 +62,7 @@ def picture(subject: Subject) -> Any:
             )
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:g}")
-        places = sorted({row.curvature or 0.0 for rows in found.values() for row in rows})
+        places = sorted({_place(row) for rows in found.values() for row in rows})
         axis.set_xticks(places)
         axis.minorticks_off()
         tidy(axis, label)
@@ -92,7 +100,7 @@ def charts(subject: Subject) -> list[Chart]:
                 ]
     colour, shape = scales({subject.methods[m]: subject.looks[subject.methods[m]] for m in found})
     legend = alt.Undefined if len(found) > 1 else None
-    places = sorted({row.curvature or 0.0 for rows in found.values() for row in rows})
+    places = sorted({_place(row) for rows in found.values() for row in rows})
     x = alt.X(
         "K:Q",
         title="K (the sectional curvature is −1/K)",

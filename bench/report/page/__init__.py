@@ -49,7 +49,8 @@ def page(collected: Collected) -> str:
         others=list(bounded(others)),
         summary=summary[:GLANCED],
         more_found=max(0, len(summary) - GLANCED),
-        runs=sum(len(part.records) for part in collected.tables),
+        # A run may stand in several tables.
+        runs=len({run["identity"] for part in collected.tables for run in part.records}),
         bases=sorted({part.table.model for part in collected.tables}),
         absent=dict(collected.absent),
         left_out=list(bounded(f"{x.what}: {x.why}" for x in collected.left_out)),

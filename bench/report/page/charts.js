@@ -35,7 +35,10 @@
       tooltip: { theme: "page" },
     };
     return vegaEmbed(plot, spec, options)
-      .then((result) => drawn.set(plot, result))
+      .then((result) => {
+        drawn.set(plot, result);
+        plot.dispatchEvent(new CustomEvent("drawn", { detail: result.view }));
+      })
       .catch((error) => {
         plot.textContent = `This figure could not be drawn: ${error.message}`;
         console.error(error);

@@ -90,7 +90,7 @@ def _references(
         return tuple(str(row.options.get(name)) for name in apart)
 
     def finder(method: str, with_curvature: bool) -> Find:
-        def place(row: Row) -> tuple[float | None, tuple[str, ...]]:
+        def place(row: Row) -> tuple[float | str | None, tuple[str, ...]]:
             return row.curvature if with_curvature else None, options(row)
 
         there = {place(row): row for row in rows if row.method == method}

@@ -15,7 +15,7 @@ class PairedDifference:
 
     Attributes:
         method: Key of the row's method.
-        curvature: Its curvature; None for a method without one.
+        curvature: Its curvature, or `auto`; None for a method without one.
         label: What the table calls the row.
         reference: What the table calls the row that it is set against.
         key: A benchmark's key, `micro` or `macro`.
@@ -40,7 +40,7 @@ class PairedDifference:
     """
 
     method: str
-    curvature: float | None
+    curvature: float | str | None
     label: str
     reference: str
     key: str

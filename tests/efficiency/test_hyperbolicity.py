@@ -1,0 +1,50 @@
+import json
+
+import numpy as np
+import pytest
+
+from bench.efficiency import hyperbolicity
+from bench.efficiency.hyperbolicity import ALL, FIRST, PUBLIC, measure_hyperbolicity
+from bench.geometry.hyperbolicity import relative_delta
+from bench.report.hyperbolicity_speed import hyperbolicity_section
+from bench.tracking.record import efficiency_metrics
+
+
+@pytest.fixture(scope="module")
+def found():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hyperbolicity, "SIZES", {24: 4, 40: 1})
+        return json.loads(json.dumps(measure_hyperbolicity(prompts=5, rounds=2)))
+
+
+def test_the_public_routine_is_delta_from_the_first_point():
+    points = np.random.default_rng(0).normal(size=(30, 8))
+    matrix = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    assert hyperbolicity.public_relative_delta(matrix) == pytest.approx(relative_delta(points))
+
+
+def test_ours_and_the_public_routine_find_the_same(found):
+    assert all(size["difference"] < 1e-5 for size in found["sizes"])
+
+
+def test_the_public_routine_holds_the_cube_of_its_points():
+    points = 200
+    assert hyperbolicity._peak(PUBLIC, points) > 3 * points**3
+    assert hyperbolicity._peak(FIRST, points) < 3 * points**3
+
+
+def test_every_size_has_speed_and_memory_of_each_routine(found):
+    for size in found["sizes"]:
+        assert list(size["routines"]) == [PUBLIC, FIRST, ALL]
+        assert all(r["ratio"] > 0 and r["peak_bytes"] >= 0 for r in size["routines"].values())
+        assert size["routines"][PUBLIC]["ratio"] == 1
+    assert found["seconds"] > 0
+
+
+def test_report_and_store_have_the_figures(found):
+    section = hyperbolicity_section(found)
+    assert len(section.rows) == 6 and "5 prompts of 64 tokens" in section.notes[0]
+    metrics = efficiency_metrics({"cases": [], "hyperbolicity": found})
+    assert (
+        metrics["ratio/delta_24/ours first point"] == found["sizes"][0]["routines"][FIRST]["ratio"]
+    )

@@ -1,0 +1,167 @@
+"""Words in the Poincare disk: what the radius says, what the angle keeps, what an edge is."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.embeddings.disk import AMONG, layout, most_frequent
+
+
+def clusters(sizes=(6, 6, 6), d=24, seed=0):
+    """Directions in groups of near relatives, of various lengths."""
+    rng = np.random.default_rng(seed)
+    middles = rng.normal(size=(len(sizes), d))
+    units = np.concatenate(
+        [m + 0.2 * rng.normal(size=(n, d)) for m, n in zip(middles, sizes, strict=True)]
+    )
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    return units * rng.uniform(1, 2, size=(len(units), 1))
+
+
+def laid_out(vectors, **options):
+    words = [f"w{i}" for i in range(len(vectors))]
+    return layout(words, range(1, len(vectors) + 1), vectors, **options)
+
+
+def polar(disk):
+    places = np.array([[word["x"], word["y"]] for word in disk["words"]])
+    return np.hypot(*places.T), np.arctan2(places[:, 1], places[:, 0])
+
+
+def test_a_words_distance_from_the_origin_grows_linearly_with_its_norm():
+    vectors = clusters()
+    disk = laid_out(vectors)
+    radius, _ = polar(disk)
+    expected = disk["scale"] * (np.linalg.norm(vectors, axis=1) - disk["centre"])
+    assert 2 * np.arctanh(radius) == pytest.approx(expected, abs=1e-3)
+    assert radius.min() < 0.3 and 0.8 < radius.max() < 1
+
+
+def test_the_rings_are_where_words_of_that_norm_lie():
+    disk = laid_out(clusters())
+    radius, _ = polar(disk)
+    norms = [word["norm"] for word in disk["words"]]
+    order = np.argsort(norms)
+    assert len(disk["rings"]) >= 3
+    for ring in disk["rings"]:
+        between = np.interp(ring["norm"], np.array(norms)[order], radius[order])
+        assert ring["radius"] == pytest.approx(between, abs=0.03)
+
+
+def test_relatives_share_an_arc_of_the_circle():
+    sizes = (5, 8, 3, 6)
+    _, angle = polar(laid_out(clusters(sizes)))
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    around = groups[np.argsort(angle)]
+    changes = int((around != np.roll(around, 1)).sum())
+    assert changes == len(sizes)
+
+
+def test_the_gap_between_clusters_is_wider_than_any_within():
+    sizes = (6, 6, 6)
+    _, angle = polar(laid_out(clusters(sizes)))
+    order = np.argsort(angle)
+    gaps = np.diff(np.append(angle[order], angle[order[0]] + 2 * math.pi))
+    groups = np.repeat(np.arange(3), sizes)[order]
+    between = groups != np.roll(groups, -1)
+    assert gaps[between].min() > 2 * gaps[~between].max()
+
+
+def test_a_parent_is_the_most_related_word_of_a_smaller_norm():
+    vectors = clusters()
+    norms = np.linalg.norm(vectors, axis=1)
+    cosines = vectors @ vectors.T / np.outer(norms, norms)
+    for i, word in enumerate(laid_out(vectors)["words"]):
+        smaller = [j for j in range(len(norms)) if norms[j] < norms[i]]
+        expected = max(smaller, key=lambda j: cosines[i, j]) if smaller else None
+        assert word["parent"] == expected
+
+
+def test_relatives_are_the_largest_cosines_in_order():
+    vectors = clusters()
+    norms = np.linalg.norm(vectors, axis=1)
+    cosines = vectors @ vectors.T / np.outer(norms, norms) - 2 * np.eye(len(norms))
+    for i, word in enumerate(laid_out(vectors, relatives=4)["words"]):
+        assert word["relatives"] == np.argsort(-cosines[i])[:4].tolist()
+        assert word["cosines"] == pytest.approx(np.sort(cosines[i])[::-1][:4], abs=1e-3)
+
+
+def test_an_edge_is_a_circle_that_meets_the_boundary_at_right_angles():
+    words = laid_out(clusters())["words"]
+    for word in words:
+        if word["parent"] is None:
+            assert word["edge"] == []
+            continue
+        path = np.array(word["edge"])
+        parent = words[word["parent"]]
+        assert path[0] == pytest.approx([word["x"], word["y"]], abs=1e-5)
+        assert path[-1] == pytest.approx([parent["x"], parent["y"]], abs=1e-5)
+        # Circles orthogonal to the unit circle: x^2 + y^2 + 1 = a x + b y, lines through 0 aside.
+        sides = np.column_stack([path, -(path**2).sum(axis=1) - 1])
+        smallest = np.linalg.svd(sides, compute_uv=False)[-1]
+        assert smallest < 1e-4
+
+
+def test_related_words_are_kept_near_far_more_often_than_by_chance():
+    disk = laid_out(clusters((12,) * 8))
+    assert disk["kept_by_chance"] == pytest.approx(AMONG / 95)
+    assert disk["kept"] > 5 * disk["kept_by_chance"]
+
+
+def test_unrelated_vectors_are_kept_hardly_more_often_than_by_chance():
+    disk = laid_out(np.random.default_rng(0).normal(size=(96, 300)))
+    assert disk["kept"] < 4 * disk["kept_by_chance"]
+
+
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(st.integers(0, 6), st.integers(1, 4), st.integers(0, 2**31), st.booleans())
+def test_few_equal_and_zero_vectors_have_their_places(n, d, seed, flat):
+    vectors = np.random.default_rng(seed).integers(-1, 2, size=(n, d)).astype(float)
+    if flat:
+        vectors = np.ones((n, d))
+    disk = laid_out(vectors)
+    assert len(disk["words"]) == n
+    assert all(math.hypot(word["x"], word["y"]) < 1 for word in disk["words"])
+    assert sum(word["parent"] is None for word in disk["words"]) == min(n, 1)
+
+
+def test_one_outlier_leaves_the_others_their_room():
+    vectors = np.concatenate([clusters((20, 20, 20)), 40 * np.ones((1, 24))])
+    radius, _ = polar(laid_out(vectors))
+    assert np.ptp(radius[:-1]) > 0.5 and radius[-1] == pytest.approx(1, abs=1e-3)
+
+
+def test_the_same_words_have_the_same_places():
+    assert laid_out(clusters()) == laid_out(clusters())
+
+
+def test_two_thousand_words_take_seconds():
+    vectors = np.random.default_rng(0).normal(size=(2000, 64))
+    begin = time.process_time()
+    assert len(laid_out(vectors)["words"]) == 2000
+    assert time.process_time() - begin < 30
+
+
+@pytest.mark.parametrize(
+    ("words", "counts", "vectors", "message"),
+    [
+        (["a"], [1, 2], np.ones((1, 2)), "1 words, 2 counts"),
+        (["a"], [1], np.ones((2, 2)), r"vectors \(2, 2\)"),
+        (["a"], [1], np.array([[math.nan]]), "not finite"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(words, counts, vectors, message):
+    with pytest.raises(ValueError, match=message):
+        layout(words, counts, vectors)
+
+
+def test_of_a_words_tokens_the_most_frequent_stands_for_it():
+    texts = [" the", "the", "The", " cat", "dog", " dog"]
+    assert most_frequent(texts, [5, 9, 3, 0, 4, 4], limit=10) == [1, 4, 2]
+    assert most_frequent(texts, [5, 9, 3, 0, 4, 4], limit=2) == [1, 4]

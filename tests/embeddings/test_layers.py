@@ -1,0 +1,185 @@
+"""What the linear layers of a base are given, before and after fine-tuning."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import weakref
+from dataclasses import asdict
+from statistics import fmean
+
+import peft
+import pytest
+import torch
+
+from bench.embeddings.layers import CURVATURES, layer_inputs
+from bench.methods import BottleneckConfig, HypLoraConfig, attach, gate_statistics
+
+SENTENCES = [
+    "Mary has 7 books. Tom gives Mary 2 more. How many books does Mary have now?",
+    "There are 4 baskets with 6 apples each. How many apples are there?",
+    "Ann had 30 marbles and lost 12 of them. How many marbles does she have?",
+]
+MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+TARGETS = ["q_proj", "down_proj"]
+
+
+@pytest.fixture(scope="module")
+def prompts(tiny):
+    return [tiny[1](sentence)["input_ids"] for sentence in SENTENCES]
+
+
+@pytest.fixture(scope="module")
+def measured(tiny, prompts):
+    return layer_inputs(tiny[0], prompts)
+
+
+@pytest.fixture
+def base(tiny):
+    return copy.deepcopy(tiny[0])
+
+
+def of_module(found, module):
+    return [one for one in found if one.module == module]
+
+
+def seen_by(model, prompts, name):
+    seen = []
+    hook = model.get_submodule(name).register_forward_pre_hook(lambda _, x: seen.append(x[0][0]))
+    with torch.no_grad():
+        for prompt in prompts:
+            model(input_ids=torch.tensor([prompt]))
+    hook.remove()
+    return torch.cat(seen).double()
+
+
+def test_every_linear_layer_of_the_blocks_is_measured_and_no_other(measured):
+    """The output layer reads no block's inputs."""
+    names = [(one.block, one.module) for one in measured]
+    assert names == [(block, module) for block in range(4) for module in MODULES]
+    assert measured[0].layer == "model.layers.0.self_attn.q_proj"
+
+
+def test_the_statistics_are_of_the_rms_of_all_tokens(tiny, prompts, measured):
+    one = of_module(measured, "down_proj")[2]
+    x = seen_by(tiny[0], prompts, "model.layers.2.mlp.down_proj")
+    rms = x.square().mean(-1).sqrt()
+    assert one.tokens == sum(map(len, prompts)) == len(rms)
+    assert one.rms_mean == pytest.approx(rms.mean().item(), rel=1e-6)
+    assert one.rms_median == pytest.approx(rms.median().item(), rel=1e-6)
+    assert one.rms_sd == pytest.approx(rms.std(correction=0).item(), rel=1e-5)
+    assert one.rms_variation == pytest.approx(one.rms_sd / one.rms_mean)
+    assert one.rms_largest == pytest.approx(rms.max().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("curvature", CURVATURES)
+def test_the_gates_are_those_that_a_new_adapter_has(base, prompts, measured, curvature):
+    config = HypLoraConfig(r=4, target_modules=TARGETS, curvature=curvature)
+    adapted = peft.get_peft_model(base, config)
+    gates = {one.layer: one for one in gate_statistics(adapted, prompts)}
+    assert len(gates) == 8
+    for one in (one for one in measured if one.layer in gates):
+        (found,) = (gate for gate in one.gates if gate.curvature == curvature)
+        assert found.mean == pytest.approx(gates[one.layer].mean, rel=1e-5)
+        assert found.variation == pytest.approx(gates[one.layer].variation, rel=1e-4, abs=1e-7)
+
+
+def test_norms_and_gates_vary_at_down_proj_and_hardly_anywhere_behind_a_norm(measured):
+    """The one layer that no norm precedes but for o_proj, which attention's averages precede."""
+    varies = {m: fmean(one.rms_variation for one in of_module(measured, m)) for m in MODULES}
+    assert varies["down_proj"] > 0.4
+    assert max(varies[m] for m in MODULES if m not in ("down_proj", "o_proj")) < 0.1
+    for i in range(len(CURVATURES)):
+        gates = {m: fmean(o.gates[i].variation for o in of_module(measured, m)) for m in MODULES}
+        assert gates["down_proj"] > 3 * max(gates[m] for m in MODULES if m != "down_proj")
+
+
+def test_the_inputs_of_down_proj_are_the_most_tree_like(measured):
+    curvature = {m: fmean(o.data_curvature for o in of_module(measured, m)) for m in MODULES}
+    assert min(curvature, key=curvature.get) == "down_proj"
+
+
+def test_the_curvature_from_data_is_what_auto_gives_a_layer(base, prompts, measured):
+    options = {"r": 4, "target_modules": TARGETS, "curvature": "auto"}
+    auto = {
+        one.layer: one for one in layer_inputs(attach(base, "hyplora", options, prompts), prompts)
+    }
+    adapted = [one for one in measured if one.module in TARGETS]
+    assert len(adapted) == 8
+    for one in measured:
+        found = auto[one.layer].adapter_curvature
+        if one in adapted:
+            assert found == pytest.approx(one.data_curvature, rel=1e-5)
+            assert one.data_curvature == pytest.approx((one.delta / 0.144) ** 2)
+        else:
+            assert found is None
+        assert one.adapter_curvature is None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        HypLoraConfig(r=4, target_modules=TARGETS),
+        peft.LoraConfig(r=4, target_modules=TARGETS),
+        peft.LoraConfig(r=4, target_modules=TARGETS, use_dora=True),
+        BottleneckConfig(target_modules=TARGETS, bottleneck_size=4, placement="series"),
+        peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
+    ],
+    ids=lambda config: type(config).__name__,
+)
+def test_layers_keep_their_names_and_are_seen_through_any_adapter(base, prompts, measured, config):
+    model = peft.get_peft_model(base, config)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.requires_grad and not parameter.any():
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
+    tuned = layer_inputs(model, prompts)
+    assert [one.layer for one in tuned] == [one.layer for one in measured]
+    assert {one.tokens for one in tuned} == {one.tokens for one in measured}
+    last = -1  # what the first adapter does reaches every layer behind it
+    assert tuned[last].rms_mean != pytest.approx(measured[last].rms_mean, rel=1e-4)
+    # the first layer is given the embeddings, whatever is adapted
+    assert tuned[0].rms_mean == pytest.approx(measured[0].rms_mean, rel=1e-6)
+
+
+def test_measuring_leaves_a_model_as_it_was_and_tells_of_each_prompt(base, prompts):
+    model = peft.get_peft_model(base, HypLoraConfig(r=4, target_modules=TARGETS)).train()
+    before, told = copy.deepcopy(model.state_dict()), []
+    layer_inputs(model, prompts, told=told.append)
+    assert told == [1] * len(prompts)
+    assert model.training and not any(m._forward_pre_hooks for m in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_no_input_outlives_its_prompt(base, prompts):
+    """Inputs of all layers of a large model fit into no memory."""
+    references, most = [], []
+    for layer in base.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.register_forward_pre_hook(lambda _, x: references.append(weakref.ref(x[0])))
+
+    def count(_):
+        most.append(sum(reference() is not None for reference in references))
+
+    layer_inputs(base, prompts, told=count)
+    # one tensor at most, which its successor is compared with
+    assert len(references) == 29 * len(prompts) and max(most) <= 1
+
+
+def test_a_prompt_of_three_tokens_has_norms_but_no_delta(tiny):
+    found = layer_inputs(tiny[0], [[1, 5, 6]])
+    assert {(one.delta, one.data_curvature) for one in found} == {(None, None)}
+    assert all(one.tokens == 3 and one.rms_mean > 0 for one in found)
+
+
+def test_inputs_that_are_not_finite_are_refused_with_the_layer(base, prompts):
+    base.model.layers[1].self_attn.v_proj.weight.data.fill_(math.nan)
+    with pytest.raises(ValueError, match=r"inputs of model\.layers\.1\.self_attn\.o_proj: "):
+        layer_inputs(base, prompts)
+
+
+def test_the_result_is_plain_data(measured):
+    one = json.loads(json.dumps(asdict(measured[-1])))
+    assert one["gates"][0].keys() == {"curvature", "mean", "variation"}
+    assert one["layer"] == "model.layers.3.mlp.down_proj" and one["block"] == 3

@@ -1,0 +1,109 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from bench.embeddings.frequency import Counts, count_tokens
+from bench.embeddings.matrices import Matrices
+from bench.embeddings.norms import all_norms, binned, correlations, word_groups
+from bench.embeddings.tokens import token_rows, unseen
+
+SEEN = 60
+
+
+@pytest.fixture
+def counts(tiny):
+    """Types 300 to 359 of the tokenizer occur, the first of them most."""
+    total = np.zeros(len(tiny[1]), dtype=np.int64)
+    total[300 : 300 + SEEN] = np.arange(200, 200 - 3 * SEEN, -3)
+    return Counts(total, np.zeros_like(total))
+
+
+@pytest.fixture
+def matrix(tiny):
+    """Norms that fall with the count, and none of a type that does not occur."""
+    rows = torch.zeros(len(tiny[1]), 8)
+    rows[300 : 300 + SEEN, 0] = torch.arange(1.0, SEEN + 1)
+    return rows
+
+
+def rho(matrices, counts, tokenizer):
+    norms = all_norms(matrices, counts.seen.tolist())
+    found = correlations(norms, {"texts": counts}, tokenizer, 100, 0)
+    return {(row["role"], row["centred"], row["tokens_of"]): row for row in found}
+
+
+def test_frequent_types_nearer_to_the_origin_have_a_negative_rho(matrix, counts, tiny):
+    found = rho(Matrices(matrix, None), counts, tiny[1])
+    assert found["input", False, "all"]["rho"] == pytest.approx(-1)
+    assert found["input", False, "all"]["n"] == SEEN
+    assert set(key[0] for key in found) == {"input"}
+
+
+def test_a_common_direction_alone_can_turn_the_sign(counts, tiny):
+    rows = torch.zeros(len(tiny[1]), 2)
+    rows[300 : 300 + SEEN, 0] = torch.linspace(1, 3, SEEN)  # frequent ones short, along one line
+    found = rho(Matrices(rows, None), counts, tiny[1])
+    assert found["input", False, "all"]["rho"] == pytest.approx(-1)
+    assert abs(found["input", True, "all"]["rho"]) < 0.1
+
+
+def test_types_that_never_occur_enter_nothing(matrix, counts, tiny):
+    before = rho(Matrices(matrix, None), counts, tiny[1])
+    matrix[:300] = 1000.0
+    assert rho(Matrices(matrix, None), counts, tiny[1]) == before
+
+
+def test_rare_types_are_left_out_of_the_frequent(matrix, counts, tiny):
+    counts.total[300:310] = 19
+    found = rho(Matrices(matrix, None), counts, tiny[1])
+    assert found["input", False, "frequent"]["n"] == (counts.total >= 20).sum()
+
+
+def test_an_untied_output_has_rows_of_its_own(matrix, counts, tiny):
+    found = rho(Matrices(matrix, matrix.flip(0)), counts, tiny[1])
+    assert {key[0] for key in found} == {"input", "output"}
+
+
+def test_word_groups_name_the_words_that_have_no_figure(tiny):
+    tokenizer = tiny[1]
+    counts = count_tokens(tokenizer, ["to to in it. Many that. many many"], len(tokenizer))
+    norms = np.arange(len(tokenizer), dtype=float)
+    found = {group["group"]: group for group in word_groups(tokenizer, counts, norms)}
+    words = {word["word"]: word for word in found["G1"]["words"]}
+    assert words["to"]["count"] == 1 and words["to"]["text"] == " to"
+    assert words["in"]["norm"] == tokenizer(" in", add_special_tokens=False)["input_ids"][0]
+    assert {"word": "is", "why": "not in the texts"} in found["G1"]["missing"]
+    assert {"word": "380", "why": "4 tokens"} in found["G4"]["missing"]
+    assert [w["count"] for w in found["G2"]["words"] if w["word"] == "many"] == [2]
+    assert found["G4"]["norm_mean"] is None and found["G4"]["words"] == []
+
+
+def test_bins_hold_each_type_once_with_its_norm(counts):
+    times = counts.total[counts.seen]
+    bins = binned(times, np.ones(SEEN))
+    assert sum(one["n"] for one in bins) == SEEN
+    assert all(one["low"] <= one["count"] < one["high"] and one["mean"] == 1 for one in bins)
+    assert [a["high"] <= b["low"] for a, b in itertools.pairwise(bins)] == [True] * (len(bins) - 1)
+
+
+def test_a_count_of_one_alone_has_a_bin():
+    assert [one["n"] for one in binned(np.array([1, 1]), np.array([2.0, 4.0]))] == [2]
+
+
+def test_tokens_have_a_row_each_and_the_unseen_are_counted_apart(matrix, counts, tiny):
+    norms = all_norms(Matrices(matrix, None), counts.seen.tolist())
+    rows = token_rows(tiny[1], counts, None, norms)
+    assert len(rows) == SEEN and rows[0]["id"] == 300 and rows[0]["count"] == 200
+    assert rows[0]["norm"] == 1.0 and rows[0]["output_norm"] is None
+    assert rows[0]["pretraining"] is None
+    found = unseen(counts, len(tiny[1]), norms[0])
+    assert found == {"tokens": len(tiny[1]) - SEEN, "norm_mean": 0.0, "norm_sd": 0.0}
+
+
+def test_rows_that_the_tokenizer_has_no_entry_for_are_no_types(matrix, counts, tiny):
+    padded = torch.cat([matrix, torch.full((8, 8), 99.0)])
+    more = Counts(np.append(counts.total, np.zeros(8, dtype=np.int64)), counts.whole)
+    norms = all_norms(Matrices(padded, None), more.seen.tolist())
+    assert unseen(more, len(tiny[1]), norms[0])["norm_mean"] == 0.0

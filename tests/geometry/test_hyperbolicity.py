@@ -1,0 +1,298 @@
+"""Gromov's delta: known answers, brute force over all quadruples, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import networkx as nx
+import numpy
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.geometry import maxmin
+from bench.geometry.hyperbolicity import delta, relative_delta, relative_deltas
+from bench.geometry.lorentz import dist, expmap0
+from bench.geometry.metric import distances
+
+few = settings(derandomize=True, deadline=None, max_examples=30)
+seeds = st.integers(0, 2**31)
+
+
+def cloud(n, d, seed=0, dtype=torch.float64):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def steps(graph):
+    """The distances of a connected graph, in steps or by the weights of its edges."""
+    return numpy.asarray(nx.floyd_warshall_numpy(graph))
+
+
+def four_points(d):
+    """delta by its other definition: half of what the two largest of the three sums differ by."""
+    worst = 0.0
+    for a, b, c, e in itertools.combinations(range(len(d)), 4):
+        sums = sorted([d[a][b] + d[c][e], d[a][c] + d[b][e], d[a][e] + d[b][c]])
+        worst = max(worst, (sums[2] - sums[1]) / 2)
+    return worst
+
+
+def literal(d, w=0):
+    """delta at one base point, straight from the definition."""
+    products = (d[w][:, None] + d[w][None, :] - d) / 2
+    through = numpy.minimum(products[:, :, None], products[None, :, :]).max(axis=1)
+    return (through - products).max()
+
+
+def random_metric(n, seed):
+    """The shortest ways in a complete graph with random edges: a metric unlike Euclid's."""
+    random = numpy.random.default_rng(seed)
+    weights = random.random((n, n)) ** 3 + 0.01
+    return steps(nx.from_numpy_array(weights + weights.T))
+
+
+def hyperbolic(n, K, radius, seed=0):
+    """Distances of points in a ball of the hyperbolic plane of curvature -1/K, evenly in radius."""
+    generator = torch.Generator().manual_seed(seed)
+    angle = 2 * math.pi * torch.rand(n, generator=generator, dtype=torch.float64)
+    length = radius * torch.rand(n, generator=generator, dtype=torch.float64)
+    points = expmap0(length[:, None] * torch.stack([angle.cos(), angle.sin()], 1), K)
+    return dist(points[:, None], points[None], K)
+
+
+# Known answers
+
+
+@pytest.mark.parametrize("base_point", ["first", "all"])
+@pytest.mark.parametrize("n", [5, 40, 150])
+def test_trees_have_delta_0(n, base_point):
+    tree = nx.random_labeled_tree(n, seed=n)
+    assert delta(steps(tree), base_point) == 0
+    random = numpy.random.default_rng(n)
+    nx.set_edge_attributes(tree, {edge: random.random() for edge in tree.edges}, "weight")
+    weighted = steps(tree)
+    assert delta(weighted, base_point) < 1e-15 * weighted.max() * n
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 7, 8, 9, 10, 11, 12, 40, 41, 42, 43, 160])
+def test_cycles_are_as_far_from_trees_as_they_are_long(n):
+    k, rest = divmod(n, 4)
+    assert delta(steps(nx.cycle_graph(n)), "all") == (k - 0.5 if rest == 1 else k)
+
+
+def test_complete_graphs_have_delta_0_and_grids_their_side():
+    assert delta(steps(nx.complete_graph(30)), "all") == 0
+    assert delta(steps(nx.grid_2d_graph(5, 5)), "all") == 4
+    assert relative_deltas([steps(nx.grid_2d_graph(7, 7))], "all", "precomputed") == [1.0]
+
+
+@pytest.mark.parametrize("d", [2, 3, 4, 5])
+def test_hypercubes_have_half_their_dimension(d):
+    # From two pairs of opposite corners: the corners of a square whose sides are d/2 steps; where d
+    # is odd the sides differ by a step.
+    assert delta(steps(nx.hypercube_graph(d)), "all") == d // 2
+
+
+def test_complete_bipartite_graphs_have_delta_1():
+    assert delta(steps(nx.complete_bipartite_graph(5, 8)), "all") == 1
+
+
+def test_a_square_in_the_plane():
+    corners = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64)
+    assert delta(distances(corners)) == pytest.approx(math.sqrt(2) - 1, abs=1e-15)
+    assert relative_delta(corners) == pytest.approx(2 - math.sqrt(2), abs=1e-15)
+
+
+def test_the_hyperbolic_plane_has_the_delta_of_its_curvature_at_most():
+    # (a|b)_w is hyperbolic with log 2 in the plane of curvature -1, whatever is sampled; lengths
+    # there are in units of sqrt(K).
+    for K in (0.25, 1.0, 9.0):
+        found = delta(hyperbolic(90, K, 20 * math.sqrt(K)), "all")
+        assert 0.5 * math.log(2) * math.sqrt(K) < found <= math.log(2) * math.sqrt(K) + 1e-9
+
+
+def test_relative_delta_falls_as_curvature_gets_stronger():
+    # K is the paper's: the sectional curvature is -1/K, so a small K is strong curvature. The balls
+    # have one radius, and K -> inf is the flat one.
+    curvatures = [1e4, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03]
+    for base_point in ("first", "all"):
+        matrices = [hyperbolic(60, K, radius=3.0, seed=2) for K in curvatures]
+        found = relative_deltas(matrices, base_point, "precomputed")
+        assert found == sorted(found, reverse=True)
+        assert found[-1] < 0.25 * found[0]
+
+
+# The definition
+
+
+@few
+@given(seeds, st.integers(4, 12))
+def test_all_base_points_is_the_four_point_condition(seed, n):
+    for matrix in (random_metric(n, seed), distances(cloud(n, 2, seed)).numpy()):
+        assert delta(matrix, "all") == pytest.approx(four_points(matrix), abs=1e-14)
+
+
+@few
+@given(seeds, st.integers(4, 40))
+def test_the_first_base_point_is_the_definition_at_it(seed, n):
+    matrix = random_metric(n, seed)
+    first, every = delta(matrix, "first"), delta(matrix, "all")
+    assert first == pytest.approx(literal(matrix), abs=1e-14)
+    assert every == pytest.approx(max(literal(matrix, w) for w in range(n)), abs=1e-14)
+    assert first <= every <= 2 * first + 1e-14
+
+
+def test_the_first_base_point_can_see_little_more_than_half():
+    spaces = [random_metric(12, seed) for seed in range(60)]
+    shares = [delta(space, "first") / delta(space, "all") for space in spaces]
+    assert 0.5 <= min(shares) < 0.65 and max(shares) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_delta_has_the_unit_of_the_distances_and_the_relative_one_none(scale):
+    matrix = random_metric(30, 3)
+    assert delta(scale * matrix, "all") == pytest.approx(scale * delta(matrix, "all"), rel=1e-12)
+    points = cloud(30, 8)
+    assert relative_delta(scale * points, "all") == pytest.approx(relative_delta(points, "all"))
+
+
+def test_copies_of_points_change_nothing():
+    points = cloud(40, 8, dtype=torch.float32)
+    copied = points[torch.tensor([*range(40), 3, 3, 17, 0, 25])]
+    for base_point in ("first", "all"):
+        assert relative_delta(copied, base_point) == pytest.approx(
+            relative_delta(points, base_point), abs=1e-6
+        )
+
+
+def test_the_order_of_points_does_not_matter_over_all_base_points():
+    points = cloud(50, 6)
+    mixed = points[torch.randperm(50, generator=torch.Generator().manual_seed(1))]
+    assert relative_delta(mixed, "all") == pytest.approx(relative_delta(points, "all"), abs=1e-14)
+
+
+# Degenerate spaces
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("base_point", ["first", "all"])
+def test_fewer_than_four_points_are_a_tree(n, base_point):
+    assert relative_delta(cloud(n, 5), base_point) == 0
+    assert delta(distances(cloud(n, 5)), base_point) == 0
+
+
+@pytest.mark.parametrize("n", [6, 140])
+def test_points_that_all_coincide_have_delta_0(n):
+    assert relative_delta(torch.ones(n, 4), "all") == 0
+    assert delta(numpy.zeros((n, n)), "all") == 0
+
+
+# Many clouds
+
+
+@pytest.mark.parametrize("base_point", ["first", "all"])
+def test_neighbours_in_a_batch_change_no_bit(base_point):
+    sizes = [3, 40, 44, 43, 1, 40, 41, *range(36, 44), 60, 130, 41]
+    clouds = [cloud(n, 5 + n % 3, n + i, torch.float32) for i, n in enumerate(sizes)]
+    told = []
+    together = relative_deltas(clouds, base_point, told=told.append)
+    assert together == [relative_delta(one, base_point) for one in clouds]
+    assert sum(told) == len(clouds) and len(told) < len(clouds)
+
+
+def test_dtypes_are_told_apart_in_a_batch():
+    clouds = [cloud(20, 6, i).to((torch.float64, torch.float32)[i % 2]) for i in range(24)]
+    exact = [relative_delta(one.double(), "all") for one in clouds]
+    found = relative_deltas([c.numpy() if i % 3 else c for i, c in enumerate(clouds)], "all")
+    assert found[::2] == exact[::2]
+    assert found[1::2] == pytest.approx(exact[1::2], abs=1e-6) and found[1::2] != exact[1::2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "kind", ["points", "tree", "hyperbolic plane", "near copies", "cycle", "steps"]
+)
+def test_both_ways_to_compute_give_the_same_bits(kind, dtype):
+    made = {
+        "points": lambda i: distances(cloud(24, 12, i)),
+        "tree": lambda i: torch.as_tensor(steps(nx.random_labeled_tree(24, seed=i))) * 0.37,
+        "hyperbolic plane": lambda i: hyperbolic(24, 1.0, 6.0, i),
+        "near copies": lambda i: distances(cloud(24, 4, i).round() + 1e-3 * cloud(24, 4, 100 + i)),
+        "cycle": lambda i: torch.as_tensor(steps(nx.cycle_graph(24))) * (i + 1.1),
+        "steps": lambda i: torch.as_tensor(
+            steps(nx.connected_watts_strogatz_graph(24, 4, 0.3, seed=i))
+        ),
+    }[kind]
+    spaces = torch.stack([made(i) for i in range(9)]).to(dtype)
+    sizes = torch.full((9,), 24)
+    for every in (False, True):
+        alone = [maxmin.alone(space, every) for space in spaces]
+        assert maxmin.in_batches(spaces, sizes, every).tolist() == alone
+        for space, found in zip(spaces[:2].double().numpy(), alone[:2], strict=True):
+            worst = max(literal(space, w) for w in range(24 if every else 1))
+            assert found == pytest.approx(worst, abs=1e-6 * space.max())
+
+
+@pytest.mark.parametrize("limit", ["_CACHED", "_PLACES"])
+def test_small_blocks_give_the_same(monkeypatch, limit):
+    clouds = [cloud(n, 4, n, torch.float32) for n in (30,) * 8 + (129,)]
+    expected = relative_deltas(clouds, "all")
+    monkeypatch.setattr(maxmin, limit, 300)
+    assert relative_deltas(clouds, "all") == expected
+
+
+def test_no_clouds_are_no_numbers():
+    assert relative_deltas([]) == []
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "matrix, said",
+    [
+        (numpy.ones((2, 3)), "must be \\(n, n\\).*got \\(2, 3\\)"),
+        (numpy.ones((0, 0)), "n at least 1"),
+        (numpy.ones(4), "must be \\(n, n\\)"),
+        (numpy.full((4, 4), numpy.nan), "finite and not negative"),
+        (numpy.eye(4) * 0 + [[0, 1, numpy.inf, 1]] * 4, "finite and not negative"),
+        (-numpy.ones((4, 4)), "finite and not negative"),
+        (numpy.ones((4, 4)), "0 on the diagonal"),
+        (numpy.triu(numpy.ones((4, 4)), 1), "symmetric"),
+        (numpy.array([[0, 1, 5], [1, 0, 1], [5, 1, 0]]), "triangle inequality"),
+    ],
+)
+def test_what_holds_no_distances_is_refused(matrix, said):
+    with pytest.raises(ValueError, match=said):
+        delta(matrix)
+    with pytest.raises(ValueError, match=said):
+        relative_deltas([matrix], metric="precomputed")
+
+
+def test_one_minus_the_cosine_is_refused_with_what_to_use():
+    x = cloud(20, 3)
+    x = x / x.norm(dim=1, keepdim=True)
+    with pytest.raises(ValueError, match="1 - cos does not; metric='cosine'"):
+        delta((1 - x @ x.T).clamp_min(0).fill_diagonal_(0))
+
+
+def test_rounding_is_no_fault_of_a_matrix():
+    matrix = distances(cloud(30, 16)).numpy()
+    for dtype in (numpy.float32, numpy.float16):
+        assert delta(matrix.astype(dtype)) == pytest.approx(delta(matrix), rel=0.05)
+    noisy = matrix * (1 + 1e-9 * numpy.random.default_rng(0).random(matrix.shape))
+    assert delta(noisy, "all") == pytest.approx(delta(matrix, "all"), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"base_point": "last"}, "base_point must be one of first, all, got 'last'"),
+        ({"metric": "manhattan"}, "metric must be one of euclidean, cosine, precomputed"),
+    ],
+)
+def test_unknown_names_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        relative_delta(cloud(5, 3), **options)

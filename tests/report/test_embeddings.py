@@ -1,0 +1,307 @@
+import json
+
+import pytest
+
+from bench.report.embeddings import embeddings_document, write_embeddings
+from bench.report.render import markdown
+
+LAW = {
+    "gamma": 1.9,
+    "low": 1.8,
+    "high": 2.0,
+    "xmin": 2,
+    "tail": 40,
+    "ks": 0.02,
+    "p": 0.5,
+    "against": {"lognormal": {"ratio": -0.5, "p": 0.4}, "exponential": {"ratio": 90.0, "p": 1e-9}},
+}
+
+
+def correlation(rho, role="input", centred=False, tokens_of="all", counted="texts"):
+    figures = {"rho": rho, "low": rho and rho - 0.1, "high": rho and rho + 0.1}
+    kind = {"role": role, "centred": centred, "tokens_of": tokens_of, "counted": counted}
+    return kind | {"n": 30} | figures
+
+
+def deltas(own, values, gaussian, shuffled, base_point="first", metric="euclidean", **more):
+    """Prompts with a spread of 0.01 around each value, the same for all three."""
+    spread = (-0.01, 0.0, 0.01)
+    row = {"set": "mawps", "label": "MAWPS", "metric": metric, "base_point": base_point}
+    kinds = {own: values, "gaussian": gaussian, "shuffled": shuffled}
+    return row | {k: [v + s for s in spread] for k, v in kinds.items()} | more
+
+
+def layer(module, variation, rms=1.0, curvature=None):
+    return {
+        "layer": f"model.layers.0.{module}",
+        "module": module,
+        "block": 0,
+        "tokens": 500,
+        "rms_mean": rms,
+        "rms_median": rms,
+        "rms_sd": rms * variation,
+        "rms_variation": variation,
+        "rms_largest": 3 * rms,
+        "gates": [{"curvature": 1.0, "mean": 0.1, "variation": variation}],
+        "delta": 0.2,
+        "data_curvature": 1.93,
+        "adapter_curvature": curvature,
+    }
+
+
+def model(name, method, curvature=None):
+    return {"model": name, "method": method, "curvature": curvature, "run": f"{name:.>12}"[:12]}
+
+
+@pytest.fixture
+def report():
+    base = {"model": "base model", "method": "none", "curvature": None, "run": None}
+    words = [{"word": "to", "text": " to", "count": 9, "norm": 0.5}]
+    figures = {f"{kind}_{of}": 2.0 for kind in ("freq", "norm") for of in ("mean", "min", "max")}
+    empty = dict.fromkeys(figures)
+    return {
+        "model": {
+            "name": "toy",
+            "published": None,
+            "dimension": 8,
+            "vocabulary": 100,
+            "tied": True,
+            "front": "<s>",
+            "input_scale": 1.0,
+        },
+        "device": "cpu",
+        "data": {
+            "source": "llm_adapters",
+            "rows": "tests",
+            "sets": {"mawps": {"label": "MAWPS", "rows": 3, "tokens": 90, "types": 30}},
+            "prompts": {"mawps": {"label": "MAWPS", "prompts": 3, "too_long": 0}},
+        },
+        "settings": {"power_replicas": 100, "points": 50, "samples": 2, "seed": 0},
+        "frequency": [
+            {"set": "mawps", "label": "MAWPS", "tokens": 90, "types": 30, "counts": [[3, 30]]} | LAW
+        ],
+        "tokens": [],
+        "unseen": {"tokens": 70, "norm_mean": 3.0, "norm_sd": 0.1},
+        "norms": {
+            "groups": [
+                {"group": "G1", "words": words, "missing": [], **figures, "norm_mean": 0.5},
+                {"group": "G4", "words": words, "missing": [], **figures, "norm_mean": 1.5},
+                {
+                    "group": "G3",
+                    "words": [],
+                    "missing": [{"word": "fruit", "why": "3 tokens"}],
+                    **empty,
+                },
+            ],
+            "correlations": [correlation(-0.5), correlation(-0.4, centred=True)],
+            "bins": [],
+        },
+        "spaces": [
+            {
+                "space": "tree",
+                "note": "uniform",
+                "dimension": None,
+                "points": 50,
+                "sampled": [0.0, 0.0],
+                "first": [0.0, 0.0],
+                "exact": [0.0, 0.0],
+            },
+            {
+                "space": "Gaussian cloud, 4096 dimensions",
+                "note": "the dimensions of LLaMA-7B's",
+                "dimension": 4096,
+                "points": 50,
+                "sampled": [0.04, 0.05],
+                "first": [0.03, 0.03],
+                "exact": [0.05, 0.06],
+            },
+        ],
+        "prompts": [
+            deltas("embeddings", 0.2, 0.1, 0.3, point, metric, tokens=[9, 9, 9])
+            for metric in ("euclidean", "cosine")
+            for point in ("first", "all")
+        ],
+        "hidden": [
+            deltas("states", value, 0.1, 0.2, point, **each)
+            for each, value in (
+                (base, 0.25),
+                (model("LoRA", "lora"), 0.25),
+                (model("HypLoRA (K=1.0)", "hyplora", 1.0), 0.20),
+            )
+            for point in ("first", "all")
+        ],
+        "layers": [
+            base | {"layers": [layer("q_proj", 0.05), layer("down_proj", 0.9, rms=2.0)]},
+            model("HypLoRA (K=1.0)", "hyplora", 1.0)
+            | {"layers": [layer("q_proj", 0.04, curvature=1.0), layer("down_proj", 0.8, rms=2.0)]},
+        ],
+        "disk": {},
+        "seconds": {},
+    }
+
+
+def told(report):
+    return markdown(embeddings_document(report))
+
+
+def rows(text):
+    """The cells of every row by the cells before the first figure."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line] for line in lines]
+
+
+def test_the_exponent_stands_beside_the_papers(report):
+    (row,) = (row for row in rows(told(report)) if row[:3] == ["MAWPS", "90", "30"])
+    assert row[3:] == [
+        *("1.90 [1.80, 2.00]", "2", "40", "0.020", "0.50"),
+        *("-0.5 (0.400)", "+90.0 (&lt;0.001)", "1.90"),
+    ]
+
+
+def test_a_set_without_a_fit_has_an_empty_row(report):
+    report["frequency"][0] |= dict.fromkeys(LAW)
+    text = told(report)
+    assert "| MAWPS | 90 | 30 | - | - | - | - | - | - | - | 1.90 |" in text
+    assert "too few different counts" in text
+
+
+def test_a_rejected_power_law_is_said_to_be(report):
+    assert "not rejected for MAWPS" in told(report)
+    report["frequency"][0]["p"] = 0.02
+    assert "rejected for MAWPS (p 0.02)" in told(report)
+    assert "not rejected" not in told(report)
+
+
+def test_a_p_value_that_no_replica_reached_is_below_one_of_them(report):
+    report["frequency"][0]["p"] = 0.0
+    assert "rejected for MAWPS (p <0.01)" in told(report).replace("&lt;", "<")
+
+
+def test_synthetic_problems_have_their_law_put_in(report):
+    assert "put in, not found" not in told(report)
+    report["data"]["source"] = "synthetic"
+    assert "put in, not found" in told(report)
+
+
+@pytest.mark.parametrize(
+    ("rhos", "answer"),
+    [
+        ((-0.5, -0.4), "Yes, as the paper says"),
+        ((0.5, 0.4), "No, while the paper says so"),
+        ((0.05, 0.0), "No, while the paper says so"),
+        ((-0.5, 0.4), "It depends on the types and on the origin"),
+    ],
+)
+def test_whether_frequent_types_are_nearer_follows_from_the_intervals(report, rhos, answer):
+    report["norms"]["correlations"] = [
+        correlation(rho, centred=centred) for rho, centred in zip(rhos, (False, True), strict=True)
+    ]
+    assert f"of the input embedding? {answer}" in told(report)
+
+
+def test_an_untied_output_has_an_answer_of_its_own(report):
+    assert "output embedding?" not in told(report)
+    report["norms"]["correlations"].append(correlation(0.5, role="output"))
+    text = told(report)
+    assert "origin of the output embedding? No" in text
+    assert ["output", "all", "30", "+0.50 [+0.40, +0.60]"] in rows(text)
+
+
+def test_a_correlation_of_too_few_types_is_left_empty(report):
+    report["norms"]["correlations"] = [correlation(None)]
+    text = told(report)
+    assert ["input", "all", "30", "-"] in rows(text) and "input embedding?" not in text
+
+
+def test_word_groups_stand_beside_the_papers_for_a_base_that_it_has(report):
+    assert "paper's" not in str([row for row in rows(told(report)) if row[0] == "G1"])
+    report["model"]["published"] = "Gemma-7B"
+    text = told(report)
+    assert ["", "paper's Gemma-7B", "4,934.4", "1,838", "8,539", "3.160", "3.060", "3.299"] in rows(
+        text
+    )
+    assert "Without a figure here: fruit (3 tokens)" in text
+    assert "G1 < G4, as in the paper" in text.replace("&lt;", "<")
+
+
+def test_published_deltas_stand_in_the_euclidean_row_of_their_set(report):
+    report["model"]["published"] = "llama3-8b"
+    found = [row for row in rows(told(report)) if row[0] == "MAWPS" and len(row) == 9]
+    assert [(row[1], row[-1]) for row in found] == [("Euclidean", "0.06 ± 0.01"), ("cosine", "-")]
+    assert found[0][2:5] == ["0.20 ± 0.01", "0.10 ± 0.01", "0.30 ± 0.01"]
+
+
+def test_the_paper_is_quoted_where_it_has_no_such_base(report):
+    assert "LLaMA3-8B 0.06, 0.07, 0.07, 0.08" in told(report)
+
+
+@pytest.mark.parametrize(
+    ("gaussian", "shuffled", "verdict"),
+    [
+        (0.3, 0.4, "more tree-like than lengths and vectors alone make it"),
+        (0.1, 0.3, "no more so than random points"),
+        (0.3, 0.1, "no evidence of a tree"),
+        (0.2, 0.2, "no evidence of a tree"),
+    ],
+)
+def test_a_delta_is_judged_by_its_controls(report, gaussian, shuffled, verdict):
+    # Noise of its own, so that a difference of 0 has an interval around it.
+    row = deltas("embeddings", 0.2, gaussian, shuffled)
+    row["gaussian"] = [v + n for v, n in zip(row["gaussian"], (0.005, -0.01, 0.006), strict=True)]
+    row["shuffled"] = [v + n for v, n in zip(row["shuffled"], (-0.01, 0.005, 0.004), strict=True)]
+    report["prompts"], report["hidden"] = [row], []
+    assert verdict in told(report)
+
+
+def test_a_method_is_set_against_the_base_and_hyplora_against_lora(report):
+    text = told(report)
+    assert "LoRA not told apart in 1 of 1; HypLoRA (K=1.0) lower in 1 of 1" in text
+    assert "HypLoRA (K=1.0) against LoRA: lower in 1 of 1" in text
+    row = next(row for row in rows(text) if row[:2] == ["", "HypLoRA (K=1.0)"])
+    assert row[2:] == ["0.20 ± 0.01", "0.10 ± 0.01", "0.20 ± 0.01"] * 2
+
+
+def test_the_papers_last_layer_stands_beside_methods_that_it_has(report):
+    report["model"]["published"] = "Gemma-7B"
+    for row in report["hidden"]:
+        row["set"] = row["label"] = "gsm8k"
+    report["data"]["prompts"] = {"gsm8k": {"label": "GSM8K", "prompts": 3, "too_long": 2}}
+    text = told(report)
+    last = [row[-1] for row in rows(text) if len(row) == 9 and row[1] != "Model" and row[-1] != "-"]
+    assert last[-3:] == ["0.28 ± 0.04", "0.21 ± 0.05", "0.20 ± 0.03"]
+    assert "GSM8K 3 (2 left out as too long)" in text
+
+
+def test_the_base_alone_says_how_to_get_more(report):
+    report["hidden"] = report["hidden"][:2]
+    assert "make reproduce-table2" in told(report)
+
+
+def test_modules_that_read_the_same_are_one_row(report):
+    base = report["layers"][0]["layers"]
+    base += [layer("v_proj", 0.05)]
+    text = told(report)
+    assert ["q_proj, v_proj", "1.00", "0.05", "3.0", "0.05", "0.20"] in rows(text)
+    assert "Norms vary most into down_proj (coefficient of variation 0.90)" in text
+    assert ["HypLoRA (K=1.0)", "0.04", "0.80"] in rows(text)
+
+
+def test_curvatures_of_the_data_stand_above_those_of_the_adapters(report):
+    found = rows(told(report))
+    assert ["the data's", "1.93", "1.93"] in found and ["HypLoRA (K=1.0)", "1.00", "-"] in found
+
+
+def test_a_factor_on_the_input_is_told(report):
+    assert "multiplies" not in told(report)
+    report["model"]["input_scale"] = 55.43
+    assert "multiplies its embedding by 55.43" in told(report)
+
+
+def test_values_and_tables_are_written(report, tmp_path):
+    paths = write_embeddings(report, tmp_path)
+    names = [path.relative_to(tmp_path).as_posix() for path in paths]
+    assert names[:2] == ["tables/embeddings.md", "tables/embeddings.json"]
+    assert "figures/embeddings_frequency.png" in names and all(path.is_file() for path in paths)
+    text = (tmp_path / "tables" / "embeddings.json").read_text()
+    assert json.loads(text) == report
+    assert max(map(len, text.splitlines())) < 2000

@@ -1,0 +1,65 @@
+"""Whole runs with `curvature=auto`."""
+
+import json
+
+import pytest
+
+from bench.evaluation.predictions import read
+from bench.experiment import run
+
+
+@pytest.fixture
+def short(compose, small):
+    return lambda *overrides: compose(*small, *overrides)
+
+
+def curvatures(record, when):
+    return {one["layer"]: one["curvature"] for one in record["training"]["gates"][when]}
+
+
+def test_a_run_records_auto_as_its_curvature_and_the_k_of_each_layer(short):
+    outcome = run(short("method=hyplora", "curvature=auto"))
+    record = outcome.record
+    assert record["curvature"] == record["options"]["curvature"] == "auto"
+    start, end = curvatures(record, "start"), curvatures(record, "end")
+    assert len(start) == 20 and len(set(start.values())) == 12  # q, k and v share their input
+    assert start == end
+    saved = json.loads((outcome.folder / "adapter" / "adapter_config.json").read_text())
+    assert saved["curvature_pattern"] == pytest.approx(start, rel=1e-6)
+    again = run(short("method=hyplora", "curvature=auto"))
+    assert again.found and again.record["run_id"] == record["run_id"]
+    assert curvatures(again.record, "start") == start
+
+
+def test_a_learned_k_starts_at_the_measured_one_and_both_are_recorded(short):
+    fixed = run(short("method=hyplora", "curvature=auto")).record
+    learned = run(
+        short("method=hyplora", "curvature=auto", "method.learnable_curvature=true")
+    ).record
+    assert curvatures(learned, "start") == curvatures(fixed, "start")
+    assert curvatures(learned, "end") != curvatures(learned, "start")
+
+
+@pytest.mark.parametrize("method", ["hyplora_authors", "lora_matched"])
+def test_a_saved_adapter_is_evaluated_without_measuring_again(short, method):
+    trained = run(short(f"method={method}", "curvature=auto"))
+    adapter = f"adapter={trained.folder / 'adapter'}"
+    # the adapter says which curvatures it has; plain LoRA's has none to say
+    named = ["curvature=auto"] if method == "lora_matched" else []
+    loaded = run(short(f"method={method}", adapter, *named))
+    assert loaded.record["curvature"] == loaded.record["options"]["curvature"] == "auto"
+    made, remade = (read(r.folder / "predictions.jsonl") for r in (trained, loaded))
+    assert made and made == remade
+
+
+def test_auto_stands_in_a_grid_beside_numbers_and_is_found_again(command, tmp_path, small):
+    grid = ("-m", "method=hyplora,lora_matched", "curvature=0.5,auto", *small)
+    first = command(*grid)
+    assert first.returncode == 0, first.stderr
+    assert "4 different runs: 4 done now" in first.stdout
+    for row in ("HypLoRA (K=0.5)", "HypLoRA (K=auto)", "LoRA (matched, K=auto)"):
+        assert row in first.stdout
+    assert "K=auto: each layer's own K" in first.stdout
+    assert "as measured: q_proj " in first.stdout
+    again = command(*grid)
+    assert "4 different runs: 0 done now, 4 on record already" in again.stdout

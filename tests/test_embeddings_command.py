@@ -1,0 +1,69 @@
+"""`action=embeddings` as a person meets it."""
+
+import json
+
+import pytest
+
+from bench.tracking.store import Store
+
+SMALL = (
+    "action=embeddings",
+    "action.prompts=2",
+    "action.points=10",
+    "action.samples=1",
+    "action.replicas=100",
+    "action.power_replicas=0",
+    "data.tests=[mawps]",
+    "data.train=[mawps]",
+    "data.test_size=6",
+    "data.train_size=6",
+    "data.validation=2",
+)
+
+
+def test_a_study_is_printed_written_and_kept(inline, tmp_path):
+    told = inline(*SMALL)
+    assert told.code == 0, told.stderr
+    text = " ".join(told.stdout.split())
+    assert "Token frequency" in text and "make reproduce-table2" in text
+    results = tmp_path / "results"
+    report = json.loads((results / "tables" / "embeddings.json").read_text())
+    assert report["model"]["name"] == "tiny" and report["device"]
+    assert report["frequency"][-1]["set"] == "pretraining"
+    assert (results / "figures" / "embeddings_norms.png").is_file()
+    store = Store(results, None, "hyplora-bench")
+    (kept,) = store.client.search_runs([store.experiment], "tags.kind = 'embeddings'")
+    assert kept.data.metrics["gamma/mawps"] == pytest.approx(report["frequency"][0]["gamma"])
+    assert "delta/prompts/gaussian/euclidean/first/mawps" in kept.data.metrics
+    assert "delta/hidden/states/euclidean/all/mawps/base model" in kept.data.metrics
+    names = {entry.path for entry in store.client.list_artifacts(kept.info.run_id)}
+    assert {"embeddings.md", "embeddings.json", "embeddings_norms.svg"} <= names
+
+
+def test_training_rows_are_counted_where_that_is_asked_for(inline, local_base, tmp_path):
+    base = ("model=local", f"model.path={local_base}", "action.rows=train")
+    told = inline(*SMALL, *base)
+    assert told.code == 0, told.stderr
+    report = json.loads((tmp_path / "results" / "tables" / "embeddings.json").read_text())
+    assert report["data"]["rows"] == "train" and report["data"]["sets"]["mawps"]["rows"] == 8
+    assert [row["set"] for row in report["frequency"]] == ["mawps"]
+    assert not report["model"]["tied"] and report["tokens"][0]["output_norm"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["action.rows=test"], "unknown action.rows 'test'. Did you mean tests"),
+        (["action.prompts=0"], "action.prompts must be at least 1"),
+        (["action.prompts=many"], "action.prompts must be a whole number"),
+        (["action.adapters=[/nowhere]"], "/nowhere has no adapter_config.json"),
+        (["action.adapters=lora"], "action.adapters must be a list"),
+        (["action.rows=train", "data.train=[]"], "give data.train=[NAME]"),
+        (["+action.prompt=3"], "unknown key in action 'prompt'. Did you mean prompts"),
+        (["model=local", "model.path=/nowhere"], "no such folder"),
+    ],
+)
+def test_bad_input_ends_before_a_model_is_loaded(inline, monkeypatch, arguments, message):
+    monkeypatch.setattr("bench.models.shared.load_base", None)
+    told = inline(*SMALL, *arguments)
+    assert told.code == 2 and message in told.stderr
