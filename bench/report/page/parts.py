@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,13 @@ from bench.report.cases import CaseStudies, case_studies
 from bench.report.chart import Chart
 from bench.report.collect import lacking
 from bench.report.collected import Collected, CollectedTable
-from bench.report.efficiency import efficiency_document
 from bench.report.figures import charts
-from bench.report.figures import efficiency as efficiency_figure
 from bench.report.figures.subject import Subject
 from bench.report.layout import Document, Section, document
 from bench.report.page.cells import Grid, grid_of
 
 # Characters, of a page of 5 MB: vega's scripts are 0.9 MB of it.
 FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
-# Of each kind that is shown: what makes its document, and what its figures.
-MEASUREMENTS: Mapping[str, tuple[Callable[..., Document], Callable[..., Sequence[Chart]]]] = {
-    "efficiency": (efficiency_document, efficiency_figure.charts),
-}
 LINES = 40  # of a list that may be of any length
 ROWS, COMMANDS = 12, 4  # of those that a table lacks: so many are named, so many with a command
 
@@ -96,11 +90,28 @@ def parts_of(collected: Collected) -> tuple[list[Part], list[str]]:
             else:
                 others.append(title)
             progress.update(1)
-    for kind, (document_of, charts_of) in MEASUREMENTS.items():
-        if kind in collected.measurements:
-            report = collected.measurements[kind].content
-            parts.append(_part(kind, document_of(report), charts=tuple(charts_of(report))))
+    parts += _measured(collected)
     return parts, others
+
+
+def _measured(collected: Collected) -> Iterator[Part]:
+    """A part for each measurement that is no run."""
+    # The study makes a page, too, with the shell of this one: neither can be imported first.
+    from bench.report.efficiency import efficiency_document
+    from bench.report.embeddings import embeddings_document
+    from bench.report.figures import efficiency
+
+    if "efficiency" in collected.measurements:
+        report = collected.measurements["efficiency"].content
+        drawn = tuple(efficiency.charts(report))
+        yield _part("efficiency", efficiency_document(report), charts=drawn)
+    if "embeddings" in collected.measurements:
+        report = collected.measurements["embeddings"].content
+        note = (
+            "Its pictures are not in this file: figures/embeddings_*.svg, and "
+            "figures/embeddings_disk.html to move about in."
+        )
+        yield _part("embeddings", embeddings_document(report), note=note)
 
 
 def titles_of(tables: Sequence[CollectedTable]) -> dict[str, str]:

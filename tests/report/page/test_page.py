@@ -7,6 +7,7 @@ import re
 from bench.report.collected import Collected, LeftOut, Missing
 from bench.report.page import page, parts, write_page
 from bench.report.render import to_markdown
+from bench.tracking.holdings import Measurement
 
 
 def visible(text):
@@ -115,3 +116,10 @@ def test_of_many_missing_rows_all_are_told_with_one_command(collected):
     text = visible(page(dataclasses.replace(given, tables=(table,))))
     assert "row 11 (seed 0)" in text and "row 12" not in text and "and 18 more" in text
     assert "All of them: make all-of-them" in text and "make row0" not in text
+
+
+def test_a_measurement_is_a_part_of_the_page_with_its_figure(efficiency_report):
+    measured = {"efficiency": Measurement("efficiency", "id", 0, efficiency_report)}
+    text = page(Collected(measurements=measured))
+    assert '<section id="table-efficiency">' in text and 'id="table-efficiency-figure-1"' in text
+    assert "here is what was measured" in visible(text)
