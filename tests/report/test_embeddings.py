@@ -305,3 +305,14 @@ def test_values_and_tables_are_written(report, tmp_path):
     text = (tmp_path / "tables" / "embeddings.json").read_text()
     assert json.loads(text) == report
     assert max(map(len, text.splitlines())) < 2000
+
+
+def test_the_study_is_a_part_of_the_page(report):
+    from bench.report.collected import Collected
+    from bench.report.page import page
+    from bench.tracking.holdings import Measurement
+
+    text = page(Collected(measurements={"embeddings": Measurement("embeddings", "id", 0, report)}))
+    assert '<section id="table-embeddings">' in text
+    sections = [s for s in embeddings_document(report).sections if s.rows]
+    assert text.count("<table") == len(sections) > 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.files import write_text
 from bench.report.collected import Collected
-from bench.report.page.parts import bounded, grid_part, parts_of
+from bench.report.page.parts import bounded, grid_part, parts_of, titles_of
 from bench.report.page.provenance import provenance
 from bench.report.page.shell import render
 from bench.report.page.words import findings
@@ -38,7 +38,8 @@ def write_page(collected: Collected, folder: Path) -> Path:
 def page(collected: Collected) -> str:
     """The page as text."""
     parts, others = parts_of(collected)
-    found = [(part.table.title, list(findings(part.table, FAMILY))) for part in collected.tables]
+    titles = titles_of(collected.tables)
+    found = [(titles[t.name], list(findings(t.table, FAMILY))) for t in collected.tables]
     summary = [(title, sentences) for title, sentences in found if sentences]
     return render(
         "report.html",

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.progress import Progress
 from bench.report.cases import CaseStudies, case_studies
 from bench.report.chart import Chart
-from bench.report.collected import Collected, CollectedTable, Missing
-from bench.report.efficiency import efficiency_document
+from bench.report.collect import lacking
+from bench.report.collected import Collected, CollectedTable
 from bench.report.figures import charts
-from bench.report.figures import efficiency as efficiency_figure
 from bench.report.figures.subject import Subject
 from bench.report.layout import Document, Section, document
 from bench.report.page.cells import Grid, grid_of
-from bench.report.page.words import Sentence, findings
 
 # Characters, of a page of 5 MB: vega's scripts are 0.9 MB of it.
 FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
-# Of each kind that is shown: what makes its document, and what its figures.
-MEASUREMENTS: Mapping[str, tuple[Callable[..., Document], Callable[..., Sequence[Chart]]]] = {
-    "efficiency": (efficiency_document, efficiency_figure.charts),
-}
 LINES = 40  # of a list that may be of any length
+ROWS, COMMANDS = 12, 4  # of those that a table lacks: so many are named, so many with a command
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,6 @@ class Part:
         title: its heading.
         note: what stands below that.
         facts: what was compared.
-        words: what the comparisons found.
         grids: the sections of its document.
         charts: its figures.
         cases: what was written for the same problems; None where that is not known.
@@ -59,7 +53,6 @@ class Part:
     title: str
     note: str
     facts: Mapping[str, str]
-    words: tuple[Sentence, ...]
     grids: tuple[GridPart, ...]
     charts: tuple[Chart, ...] = ()
     cases: CaseStudies | None = None
@@ -85,25 +78,55 @@ def parts_of(collected: Collected) -> tuple[list[Part], list[str]]:
     """The parts in reading order, and the titles of the tables that there was no room for."""
     figures, cases, tables = _Room(FIGURES), _Room(CASES), _Room(TABLES)
     share = CASES // max(1, min(4, len(collected.tables)))  # so that the first takes not all
+    titles = titles_of(collected.tables)
     parts: list[Part] = []
     others: list[str] = []
     with Progress("page", len(collected.tables), "table") as progress:
         for found in collected.tables:
             text = document(found.table)
+            title = titles[found.name]
             if tables.take(_size(text)):
-                parts.append(_table_part(found, text, collected, figures, cases, share))
+                parts.append(_table_part(found, title, text, collected, figures, cases, share))
             else:
-                others.append(f"{found.table.title} ({found.name})")
+                others.append(title)
             progress.update(1)
-    for kind, (document_of, charts_of) in MEASUREMENTS.items():
-        if kind in collected.measurements:
-            report = collected.measurements[kind].content
-            parts.append(_part(kind, document_of(report), charts=tuple(charts_of(report))))
+    parts += _measured(collected)
     return parts, others
+
+
+def _measured(collected: Collected) -> Iterator[Part]:
+    """A part for each measurement that is no run."""
+    # The study makes a page, too, with the shell of this one: neither can be imported first.
+    from bench.report.efficiency import efficiency_document
+    from bench.report.embeddings import embeddings_document
+    from bench.report.figures import efficiency
+
+    if "efficiency" in collected.measurements:
+        report = collected.measurements["efficiency"].content
+        drawn = tuple(efficiency.charts(report))
+        yield _part("efficiency", efficiency_document(report), charts=drawn)
+    if "embeddings" in collected.measurements:
+        report = collected.measurements["embeddings"].content
+        note = (
+            "Its pictures are not in this file: figures/embeddings_*.svg, and "
+            "figures/embeddings_disk.html to move about in."
+        )
+        yield _part("embeddings", embeddings_document(report), note=note)
+
+
+def titles_of(tables: Sequence[CollectedTable]) -> dict[str, str]:
+    """A title for each table, by its name, which stands behind it where titles are alike."""
+    counts = Counter(found.table.title for found in tables)
+    return {
+        found.name: found.table.title
+        + (f" ({found.name})" if counts[found.table.title] > 1 else "")
+        for found in tables
+    }
 
 
 def _table_part(
     found: CollectedTable,
+    title: str,
     text: Document,
     collected: Collected,
     figures: _Room,
@@ -115,34 +138,33 @@ def _table_part(
     omitted = []
     if figures:
         drawn = tuple(charts(found.table, found.records, found.spec))
-        if not figures.take(sum(len(json.dumps(chart.spec)) for chart in drawn)):
+        if not figures.take(sum(_data_size(chart.spec) for chart in drawn)):
             drawn = ()
     if found.spec.figures and not figures:
         omitted.append("figures with values on hover")
     if cases:
         subject = Subject.of(found.table, found.records, found.spec)
         studies = case_studies(subject, collected.predictions, characters=share)
-        if studies and not cases.take(len(json.dumps(studies.data))):
+        if studies and not cases.take(_data_size(studies.data)):
             studies = None
     if not cases:
         omitted.append("case studies")
     return _part(
         found.name,
         text,
-        note=f"{len(found.records)} of {found.total} runs" if found.total else "",
-        words=tuple(findings(found.table)),
+        title=title,
+        note=_note(found),
         charts=drawn,
         cases=studies,
-        missing=tuple(bounded(map(_missing, found.missing))),
+        missing=tuple(_missing(found)),
         omitted=tuple(omitted),
     )
 
 
 def _part(name: str, text: Document, **rest: Any) -> Part:
-    given: dict[str, Any] = {"note": "", "words": ()} | rest
+    given: dict[str, Any] = {"title": text.title, "note": ""} | rest
     return Part(
         anchor="table-" + re.sub(r"[^\w-]", "-", name),
-        title=text.title,
         facts=text.facts,
         grids=tuple(map(grid_part, text.sections)),
         **given,
@@ -163,10 +185,30 @@ def bounded(lines: Iterable[str], most: int = LINES) -> Iterator[str]:
         yield f"and {len(all_lines) - most:,} more"
 
 
-def _missing(missing: Missing) -> str:
-    seeds = f", seed {', '.join(map(str, missing.seeds))}" if missing.seeds else ""
-    why = f" ({'; '.join(missing.why)})" if missing.why else ""
-    return f"{missing.label}{seeds}{why}: {missing.command}"
+def _note(found: CollectedTable) -> str:
+    table = found.table
+    of = f" of {found.total:,}" if found.total > len(found.records) else ""
+    where = f"{table.model}, {table.data} data, protocol {table.protocol}"
+    return f"{len(found.records):,}{of} runs: {where}"
+
+
+def _missing(found: CollectedTable) -> Iterator[str]:
+    """The rows that lack runs, each with its command; of many rows one command for all."""
+    each = len(found.missing) <= COMMANDS
+    lines = []
+    for missing in found.missing:
+        line = "; ".join([lacking(missing), *missing.why])
+        lines.append(f"{line}: {missing.command}" if each else line)
+    yield from bounded(lines, ROWS)
+    if not each:
+        yield f"All of them: {found.command}"
+
+
+def _data_size(data: Mapping[str, Any]) -> int:
+    """How many characters data for a script takes, escaped as the templates do."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return len(htmlsafe_json_dumps(data))
 
 
 def _size(text: Document) -> int:

@@ -22,7 +22,7 @@ def provenance(tables: Sequence[CollectedTable]) -> Section:
         hashes = [run.get("hashes") or {} for run in runs]
         rows.append(
             (
-                part.table.title if len(tables) == 1 else f"{part.table.title} ({part.name})",
+                f"{part.table.title} ({part.name})",
                 str(len(runs)),
                 _counted((state.get("commit") or "unknown")[:10] for state in git),
                 str(sum(bool(state.get("dirty")) for state in git)),
@@ -42,7 +42,7 @@ def provenance(tables: Sequence[CollectedTable]) -> Section:
         "Behind a value the number of its runs, where there are several. Every run's full record "
         "is in the tracking store: make dashboard.",
     )
-    return Section("", header, tuple(rows), notes)
+    return Section("", header, tuple(rows), notes, names=len(header))
 
 
 def _versions(run: Any) -> str:

@@ -1,11 +1,13 @@
 """The page as text: what is on it, and how large it is."""
 
+import dataclasses
 import json
 import re
 
-from bench.report.collected import Collected, LeftOut
+from bench.report.collected import Collected, LeftOut, Missing
 from bench.report.page import page, parts, write_page
 from bench.report.render import to_markdown
+from bench.tracking.holdings import Measurement
 
 
 def visible(text):
@@ -22,8 +24,8 @@ def test_it_says_what_was_found_what_is_missing_and_where_it_comes_from(collecte
     text = visible(write_page(given, tmp_path / "report").read_text())
     for part in (
         'HypLoRA is <b class="worse">worse</b> than LoRA: -2.0 points',
-        "6 of 9 runs",
-        "DoRA, seed 0, 2 (failed: disk full): make reproduce-toy",
+        "6 of 9 runs: tiny, synthetic data, protocol fast",
+        "DoRA (seeds 0, 2); failed: disk full: make reproduce-toy",
         "no runs: make reproduce-commonsense",
         "7 runs of r=4: no sweep file asks for them",
         "hyplora seed 2: FAILED, out of memory",
@@ -85,12 +87,39 @@ def test_tables_without_room_are_named(collected, monkeypatch):
     monkeypatch.setattr(parts, "TABLES", 9_000)
     found, others = parts.parts_of(given)
     assert found and others
-    assert [part.title for part in found] + [name.partition(" (")[0] for name in others] == [
-        f"Table {name}" for name in names
-    ]
+    assert [part.title for part in found] + others == [f"Table {name}" for name in names]
     assert all(name in visible(page(given)) for name in others)
 
 
 def test_long_lists_are_bounded_and_say_how_many_there_were():
     found = list(parts.bounded(f"line {i}" for i in range(1234)))
     assert len(found) == parts.LINES + 1 and found[-1] == "and 1,194 more"
+
+
+def test_tables_of_one_title_are_told_apart_by_their_names(collected):
+    names = ["toy-a", "toy-b"]
+    given = collected("x", names, ["base-a", "base-b"])
+    alike = [
+        dataclasses.replace(found, table=dataclasses.replace(found.table, title="Toy"))
+        for found in given.tables
+    ]
+    text = visible(page(dataclasses.replace(given, tables=tuple(alike))))
+    for name in names:
+        assert f'<a href="#table-{name}">Toy ({name})</a>' in text
+        assert f"<h2>Toy ({name})</h2>" in text
+
+
+def test_of_many_missing_rows_all_are_told_with_one_command(collected):
+    given = collected()
+    rows = tuple(Missing(f"row {i}", (0,), f"make row{i}") for i in range(30))
+    table = dataclasses.replace(given.tables[0], missing=rows, command="make all-of-them")
+    text = visible(page(dataclasses.replace(given, tables=(table,))))
+    assert "row 11 (seed 0)" in text and "row 12" not in text and "and 18 more" in text
+    assert "All of them: make all-of-them" in text and "make row0" not in text
+
+
+def test_a_measurement_is_a_part_of_the_page_with_its_figure(efficiency_report):
+    measured = {"efficiency": Measurement("efficiency", "id", 0, efficiency_report)}
+    text = page(Collected(measurements=measured))
+    assert '<section id="table-efficiency">' in text and 'id="table-efficiency-figure-1"' in text
+    assert "here is what was measured" in visible(text)
