@@ -18,7 +18,6 @@ from bench.report.spec import TableSpec
 from bench.report.table import row_labels
 from bench.tracking.holdings import Holdings, Unfinished
 
-OTHER, OTHER_TITLE = "other", "Other runs"
 NAMED = ("model", "data", "protocol", "split")  # what tells tables of one sweep apart, in words
 LISTED = 6  # names in a line
 NAME = 60  # characters of a base in a file's name
@@ -52,7 +51,7 @@ def collect(
     drafts = drafts_of(parts_of(records), specs, grids, holdings.sweeps)
     rest = _unused(records, drafts)
     rest, trials = _without_trials(rest, holdings)
-    drafts += other_drafts(rest, OTHER, OTHER_TITLE)
+    drafts += other_drafts(rest)
     tables = []
     for draft in _named(drafts):
         try:
@@ -126,15 +125,15 @@ def _named(drafts: Sequence[Draft]) -> list[Draft]:
     A sweep's table as its file has it comes first and has the plain name; where there is none, the
     most complete one. The others are named by what tells them from it.
     """
-    by_sweep: dict[str | None, list[Draft]] = {}
+    by_name: dict[tuple[bool, str, str], list[Draft]] = {}
     for draft in drafts:
-        by_sweep.setdefault(draft.sweep, []).append(draft)
+        key = (draft.sweep is None, draft.sweep or "", draft.spec.name)
+        by_name.setdefault(key, []).append(draft)
     ordered: list[Draft] = []
     taken: set[str] = set()
-    for sweep in sorted(by_sweep, key=lambda name: (name is None, name or "")):
-        alike = sorted(by_sweep[sweep], key=_place)
-        first = alike[0]
-        stem = first.spec.name
+    for key in sorted(by_name):
+        alike = sorted(by_name[key], key=_place)
+        first, stem = alike[0], alike[0].spec.name
         # Numbers go by age: a group that comes later renames no other.
         for draft in (first, *sorted(alike[1:], key=_age)):
             base = "-".join([stem, *(_unlike(draft, first) if draft is not first else ())])

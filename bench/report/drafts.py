@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.report.grid import Grid
@@ -20,7 +20,10 @@ from bench.tracking.holdings import SweepRun
 
 # By which methods differ that were trained alike: each has its own rate.
 OWN = ("lr", "precision")
-FIGURES = ("accuracy", "differences", "cost")  # of runs that no sweep file asks for
+# Of runs that no sweep file asks for.
+FIGURES = ("accuracy", "differences", "cost")
+OTHER = TableSpec(name="other", title="Other runs", figures=FIGURES)
+SAVED = TableSpec(name="adapters", title="Saved adapters", figures=FIGURES)
 
 
 @dataclass
@@ -252,31 +255,31 @@ def _within_another(draft: Draft, drafts: Sequence[Draft]) -> bool:
     return False
 
 
-def other_drafts(records: Sequence[Record], name: str, title: str) -> list[Draft]:
+def other_drafts(records: Sequence[Record]) -> list[Draft]:
     """Tables of runs that no sweep file asks for.
 
     Each row is one setting, and is called by what tells it from the others of its method.
 
     Args:
         records: the newest first.
-        name: of the tables.
-        title: of the tables.
     """
     # How a saved adapter was trained is not known: it stands beside no run that was.
     saved = [r for r in records if r.get("seed") is None and r["method"] != "none"]
     identities = {record["identity"] for record in saved}
     rest = [record for record in records if record["identity"] not in identities]
     drafts = []
-    for part in (*parts_of(rest), *parts_of(saved)):
-        rows: dict[str, int] = {}
-        runs = (*part.trained, *part.untrained)
-        found = [(rows.setdefault(_row_key(run), len(rows)), run) for run in runs]
-        once, replaced = _once(found)
-        kept = [record for _, record in once]
-        apart = _apart(kept)
-        kept.sort(key=lambda run: [*(_rank(setting(run, name)) for name in apart), _seed(run)])
-        spec = TableSpec(name=name, title=title, apart=apart, figures=FIGURES)
-        drafts.append(Draft(None, spec, kept, replaced=replaced))
+    for spec, runs in ((OTHER, rest), (SAVED, saved)):
+        for part in parts_of(runs):
+            rows: dict[str, int] = {}
+            found = [
+                (rows.setdefault(_row_key(run), len(rows)), run)
+                for run in (*part.trained, *part.untrained)
+            ]
+            once, replaced = _once(found)
+            kept = [record for _, record in once]
+            apart = apart_of(kept)
+            kept.sort(key=lambda run: [*(_rank(setting(run, name)) for name in apart), _seed(run)])
+            drafts.append(Draft(None, replace(spec, apart=apart), kept, replaced=replaced))
     return drafts
 
 
@@ -296,8 +299,15 @@ def _seed(record: Record) -> tuple[bool, float, str]:
     return _rank(-1 if record.get("seed") is None else record["seed"])
 
 
-def _apart(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    """The settings in which runs of one method and curvature differ, each value with its name."""
+def apart_of(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """The settings in which runs of one method and curvature differ, each value with its name.
+
+    Args:
+        records: of a table whose spec does not say what makes rows of their own.
+
+    Returns:
+        What `TableSpec.apart` takes.
+    """
     rows: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in records:
         given = {f"train.{key}": value for key, value in training_settings(record).items()}

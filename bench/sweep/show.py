@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +61,11 @@ def show_table(
         What was written, and why a table that was to be written can't be made.
     """
     from bench.report import make_table, print_table, write_table
+    from bench.report.drafts import apart_of
 
     spec, folder = wanted.spec, wanted.folder
+    if folder is None:  # a grid of one's own: whatever it runs over makes rows
+        spec = replace(spec, apart=apart_of(records))
     try:
         table = make_table(records, spec, wanted.published, remarks)
     except ValueError as error:
