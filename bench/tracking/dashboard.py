@@ -176,9 +176,10 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 def _await(server: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
     ends = time.monotonic() + STARTS_WITHIN
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this machine
     while server.poll() is None and time.monotonic() < ends:
         try:
-            urllib.request.urlopen(url, timeout=5).close()
+            opener.open(url, timeout=5).close()
         except OSError:
             time.sleep(0.2)
         else:
@@ -217,7 +218,7 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
         raise nothing
     save_views(store)
     if remote:
-        _tell(store, str(uri))
+        _tell(store, str(without_password(uri)))
         return "that server goes on; nothing was started here"
     assert port is not None
     print("MLflow starts ...", flush=True)
@@ -233,7 +234,7 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
 
 
 def _tell(store: Store, address: str) -> None:
-    print(f"MLflow over {without_password(store.uri)}: {without_password(address)}")
+    print(f"MLflow over {without_password(store.uri)}: {address}")
     for key, view in VIEWS.items():
         print(f"  {view['name']}: {link(address, store.experiment, key)}")
     sys.stdout.flush()
