@@ -30,7 +30,7 @@ What it returns is JSON, in this shape:
       correlations  as `correlations` gives them
       bins          [{role, centred, counted, low, high, count, n, mean, quartiles}, ...]
                       over the count, low <= count < high; counted: "texts" or "pretraining"
-    spaces      as `space_deltas` gives them: values for each drawn space, sampled and exact
+    spaces      as `space_deltas` gives them: values for each drawn space, by three measures
     prompts     as `prompt_deltas` gives them, with `label`: lists of a value for each prompt of a
                   set, of `embeddings`, `gaussian` and `shuffled`, for each metric and base point
     hidden      the same of the last hidden layer (`states` in place of `embeddings`), with `model`,
