@@ -22,14 +22,15 @@ SMALL = (
 
 
 def test_a_study_is_printed_written_and_kept(inline, tmp_path):
-    told = inline(*SMALL)
+    told = inline(*SMALL, "action.rows=train")
     assert told.code == 0, told.stderr
     text = " ".join(told.stdout.split())
     assert "Token frequency" in text and "make reproduce-table2" in text
     results = tmp_path / "results"
     report = json.loads((results / "tables" / "embeddings.json").read_text())
     assert report["model"]["name"] == "tiny" and report["device"]
-    assert report["frequency"][-1]["set"] == "pretraining"
+    assert report["data"]["rows"] == "train" and report["data"]["sets"]["mawps"]["rows"] == 8
+    assert [row["set"] for row in report["frequency"]] == ["mawps", "pretraining"]
     assert (results / "figures" / "embeddings_norms.png").is_file()
     store = Store(results, None, "hyplora-bench")
     (kept,) = store.client.search_runs([store.experiment], "tags.kind = 'embeddings'")
@@ -38,16 +39,6 @@ def test_a_study_is_printed_written_and_kept(inline, tmp_path):
     assert "delta/hidden/states/euclidean/all/mawps/base model" in kept.data.metrics
     names = {entry.path for entry in store.client.list_artifacts(kept.info.run_id)}
     assert {"embeddings.md", "embeddings.json", "embeddings_norms.svg"} <= names
-
-
-def test_training_rows_are_counted_where_that_is_asked_for(inline, local_base, tmp_path):
-    base = ("model=local", f"model.path={local_base}", "action.rows=train")
-    told = inline(*SMALL, *base)
-    assert told.code == 0, told.stderr
-    report = json.loads((tmp_path / "results" / "tables" / "embeddings.json").read_text())
-    assert report["data"]["rows"] == "train" and report["data"]["sets"]["mawps"]["rows"] == 8
-    assert [row["set"] for row in report["frequency"]] == ["mawps"]
-    assert not report["model"]["tied"] and report["tokens"][0]["output_norm"] > 0
 
 
 @pytest.mark.parametrize(
