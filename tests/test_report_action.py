@@ -79,7 +79,7 @@ def test_a_report_says_what_it_made_what_is_missing_and_what_failed(inline, resu
     assert names == {
         f"{table}.{end}"
         for table in ("table2", "table2-paper", "other")
-        for end in ("md", "csv", "json")
+        for end in ("md", "csv", "json", "tex")
     }
     figures = {path.name for path in (results / "figures").iterdir()}
     assert {"table2_cost.svg", "table2-paper_accuracy.png", "other_accuracy.svg"} <= figures
