@@ -16,12 +16,42 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """New sqlite stores of the tests' own process begin as copies of an empty one.
+
+    MLflow makes its tables by all migrations since its first version, which takes three seconds.
+    The commands that tests start in other processes still do so.
+    """
+    from bench.tracking.backend import Backend
+
+    empty = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    making = Backend.making
+
+    @contextmanager
+    def copied(place: Backend) -> Iterator[None]:
+        with making(place):
+            path = Path(place.uri.removeprefix("sqlite:///"))
+            if place.uri.startswith("sqlite:///") and not (path.exists() and path.stat().st_size):
+                if not empty.exists():
+                    from mlflow import MlflowClient
+
+                    MlflowClient(f"sqlite:///{empty}").search_experiments()
+                shutil.copy(empty, path)
+            yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Backend, "making", copied)
+        yield
 
 
 @pytest.fixture(scope="session")
