@@ -42,7 +42,7 @@ tiny-base: $(READY) ## pretrain the embedded base again, from nothing (25 minute
 	@$(PY) bench/run.py action=pretrain $(ARGS)
 
 test: $(READY) ## the fast tests
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(READY) ## the tests that take minutes
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m slow $(ARGS)

@@ -9,6 +9,7 @@ os.environ.update(
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import importlib.util
 import shutil
 import socket
@@ -177,6 +178,17 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, st
         return project
 
     return copy
+
+
+@pytest.fixture
+def few_objects() -> Iterator[None]:
+    """Leave what earlier tests have gathered out of garbage collections.
+
+    With millions of objects each takes a second, and there is one for every batch that is halved.
+    """
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -52,14 +52,14 @@ def test_a_saved_adapter_is_evaluated_without_measuring_again(short, method):
     assert made and made == remade
 
 
-def test_auto_stands_in_a_grid_beside_numbers_and_is_found_again(command, tmp_path, small):
+def test_auto_stands_in_a_grid_beside_numbers_and_is_found_again(inline, small):
     grid = ("-m", "method=hyplora,lora_matched", "curvature=0.5,auto", *small)
-    first = command(*grid)
-    assert first.returncode == 0, first.stderr
+    first = inline(*grid)
+    assert first.code == 0, first.stderr
     assert "4 different runs: 4 done now" in first.stdout
     for row in ("HypLoRA (K=0.5)", "HypLoRA (K=auto)", "LoRA (matched, K=auto)"):
         assert row in first.stdout
     assert "K=auto: each layer's own K" in first.stdout
     assert "as measured: q_proj " in first.stdout
-    again = command(*grid)
+    again = inline(*grid)
     assert "4 different runs: 0 done now, 4 on record already" in again.stdout

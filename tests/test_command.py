@@ -9,6 +9,8 @@ import pytest
 
 from bench.tracking.store import Store
 
+HERE = "hydra/launcher=basic"  # in this process
+
 
 def test_help_answers_at_once():
     times = []
@@ -78,7 +80,7 @@ def test_bad_input_ends_with_code_2_a_message_and_nothing_written(
 
 
 def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
-    command, tmp_path, small
+    command, inline, tmp_path, small
 ):
     grid = ("-m", "method=hyplora,lora", "curvature=0.1,1.0", *small)
     first = command(*grid)
@@ -86,7 +88,7 @@ def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
     assert "4 combinations over curvature, method, 3 different runs" in first.stdout
     assert "3 different runs: 3 done now" in first.stdout
     assert "HypLoRA (K=0.1)" in first.stdout and "LoRA" in first.stdout
-    again = command(*grid)
+    again = inline(*grid)
     assert "3 different runs: 0 done now, 3 on record already" in again.stdout
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 3
 
@@ -97,9 +99,9 @@ def test_a_grid_over_a_setting_has_a_row_for_each_of_its_values(inline, small):
     assert "LoRA (lr 0.003)" in told.stdout and "LoRA (lr 0.01)" in told.stdout
 
 
-def test_the_ablation_has_a_row_for_each_choice_of_layers_and_its_figures(command, tmp_path, small):
-    result = command("+sweep=ablation", "seed=0", "method=hyplora", *small)
-    assert result.returncode == 0, result.stderr
+def test_the_ablation_has_a_row_for_each_choice_of_layers_and_its_figures(inline, tmp_path, small):
+    result = inline("+sweep=ablation", "seed=0", "method=hyplora", HERE, *small)
+    assert result.code == 0, result.stderr
     table = (tmp_path / "results" / "tables" / "ablation.md").read_text()
     for row in ("HypLoRA", "HypLoRA (down_proj alone)", "HypLoRA (all but down_proj)"):
         assert f"| {row} |" in table
@@ -107,12 +109,12 @@ def test_the_ablation_has_a_row_for_each_choice_of_layers_and_its_figures(comman
     assert {"ablation_accuracy.png", "ablation_gates.svg"} <= names
 
 
-def test_a_measurement_made_elsewhere_is_reported_on(command, tmp_path, efficiency_report):
+def test_a_measurement_made_elsewhere_is_reported_on(inline, tmp_path, efficiency_report):
     from bench.files import write_json
 
     write_json(tmp_path / "measured.json", efficiency_report)
-    result = command("action=efficiency", f"action.file={tmp_path / 'measured.json'}")
-    assert result.returncode == 0, result.stderr
+    result = inline("action=efficiency", f"action.file={tmp_path / 'measured.json'}")
+    assert result.code == 0, result.stderr
     assert "LoRA again" in result.stdout
     assert (tmp_path / "results" / "tables" / "efficiency.md").is_file()
     store = Store(tmp_path / "results", None, "hyplora-bench")
@@ -122,9 +124,9 @@ def test_a_measurement_made_elsewhere_is_reported_on(command, tmp_path, efficien
     assert "efficiency.json" in files
 
 
-def test_a_sweep_file_writes_its_table(command, tmp_path, small):
-    result = command("+sweep=table2", "seed=0,1", "method=none,lora", *small)
-    assert result.returncode == 0, result.stderr
+def test_a_sweep_file_writes_its_table(inline, tmp_path, small):
+    result = inline("+sweep=table2", "seed=0,1", "method=none,lora", HERE, *small)
+    assert result.code == 0, result.stderr
     tables = tmp_path / "results" / "tables"
     assert {path.name for path in tables.iterdir()} == {
         f"table2.{end}" for end in ("md", "csv", "json", "tex")
@@ -135,23 +137,23 @@ def test_a_sweep_file_writes_its_table(command, tmp_path, small):
     assert [row["label"] for row in rows] == ["base model", "LoRA"]
 
 
-def test_one_failing_run_leaves_the_others_their_results(command, tmp_path, small):
-    result = command("-m", "method=none,lora", "+method.target_modules=[nonsense]", *small)
-    assert result.returncode == 1
+def test_one_failing_run_leaves_the_others_their_results(inline, tmp_path, small):
+    result = inline("-m", "method=none,lora", "+method.target_modules=[nonsense]", *small)
+    assert result.code == 1
     assert "1 failed" in result.stdout and "base model" in result.stdout
     assert "nonsense" in result.stderr and "Traceback" not in result.stderr
     assert len(list((tmp_path / "results" / "runs").glob("*/record.json"))) == 1
 
 
-def test_a_named_table_that_cannot_be_made_is_a_failure(command, small):
-    result = command("+sweep=table2", "seed=0", "method=lora", "method.r=2,4", *small)
-    assert result.returncode == 1 and "can't be made" in result.stderr
+def test_a_named_table_that_cannot_be_made_is_a_failure(inline, small):
+    result = inline("+sweep=table2", "seed=0", "method=lora", "method.r=2,4", HERE, *small)
+    assert result.code == 1 and "can't be made" in result.stderr
 
 
-def test_force_runs_each_different_run_of_a_grid_once(command, small):
+def test_force_runs_each_different_run_of_a_grid_once(inline, small):
     grid = ("-m", "method=none", "seed=0,1,2", *small)
-    command(*grid)
-    forced = command(*grid, "force=true")
+    inline(*grid)
+    forced = inline(*grid, "force=true")
     assert "1 different runs: 1 done now, 0 on record already" in forced.stdout
 
 
@@ -164,18 +166,18 @@ def test_two_processes_with_the_same_run_do_its_work_once(tmp_path, small):
     assert [process.returncode for process in pair] == [0, 0]
 
 
-def test_the_overlap_of_each_training_set_with_each_test_set_is_shown(command):
-    result = command("action=overlap", "data.train=[mawps,SVAMP]", "data.tests=[gsm8k,AQuA]")
-    assert result.returncode == 0, result.stderr
+def test_the_overlap_of_each_training_set_with_each_test_set_is_shown(inline):
+    result = inline("action=overlap", "data.train=[mawps,SVAMP]", "data.tests=[gsm8k,AQuA]")
+    assert result.code == 0, result.stderr
     for text in ("gsm8k (150)", "AQuA (150)", "to the letter", "all together", "13 words"):
         assert text in result.stdout
     assert "training rows stand in a test set to the letter or masked" in result.stdout
 
 
 @pytest.mark.parametrize("base", ["tiny", "local"])
-def test_the_real_files_run_end_to_end(command, shared_data, local_base, base):
+def test_the_real_files_run_end_to_end(inline, shared_data, local_base, base):
     model = [f"model={base}"] + ([f"model.path={local_base}"] if base == "local" else [])
-    result = command(
+    result = inline(
         "-m",
         *model,
         "method=hyplora,lora",
@@ -190,5 +192,5 @@ def test_the_real_files_run_end_to_end(command, shared_data, local_base, base):
         "train.epochs=1",
         "protocol.max_new_tokens=16",
     )
-    assert result.returncode == 0, result.stderr
+    assert result.code == 0, result.stderr
     assert "3 different runs: 3 done now" in result.stdout

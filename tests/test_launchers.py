@@ -63,12 +63,13 @@ def test_any_other_error_stays_what_it_is():
     assert portable(error) is error
 
 
-def test_a_worker_needs_nothing_of_the_environment_of_the_command(command, small):
+def test_a_worker_needs_nothing_of_the_environment_of_the_command(inline, small):
     other = "+hydra.job.env_set.HYPLORA_BENCH_BEGAN=nonsense"
-    result = command("method=none", *small, other)
-    assert result.returncode == 0, result.stderr
+    result = inline("method=none", *small, other)
+    assert result.code == 0, result.stderr
 
 
+@pytest.mark.slow  # workers that start anew for each run
 @pytest.mark.skipif(not installed("submitit"), reason="needs the extra [slurm]")
 def test_submitit_runs_a_grid_and_keeps_its_files_in_the_results_folder(command, tmp_path, small):
     before = set(os.listdir())
@@ -79,6 +80,7 @@ def test_submitit_runs_a_grid_and_keeps_its_files_in_the_results_folder(command,
     assert set(os.listdir()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not installed("ray"), reason="needs the extra [ray]")
 def test_ray_runs_a_grid_and_writes_nothing_beside_it(command, small):
     before = set(os.listdir())

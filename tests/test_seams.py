@@ -184,6 +184,7 @@ def test_a_benchmark_is_one_file_and_its_data(checkout, tmp_path):
     run(
         project,
         "+sweep=table2",
+        "hydra/launcher=basic",
         "method=lora",
         "seed=0",
         "data=llm_adapters",

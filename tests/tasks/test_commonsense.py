@@ -44,7 +44,7 @@ def rows(key, answers):
     ]
 
 
-def test_the_table_is_made_from_files_in_the_layout_and_set_beside_the_paper(command, tmp_path):
+def test_the_table_is_made_from_files_in_the_layout_and_set_beside_the_paper(inline, tmp_path):
     folder = tmp_path / "data"
     train = [row for key, choices in SETS.items() for row in rows(f"train {key}", choices)]
     (folder / "ft-training_set").mkdir(parents=True)
@@ -52,16 +52,17 @@ def test_the_table_is_made_from_files_in_the_layout_and_set_beside_the_paper(com
     for key, choices in SETS.items():
         (folder / "dataset" / key).mkdir(parents=True)
         (folder / "dataset" / key / "test.json").write_text(json.dumps(rows(key, choices)))
-    result = command(
+    result = inline(
         "+sweep=commonsense",
         f"data.root={folder}",
         "data.validation=4",
         "train.epochs=1",
         "method=lora",
         "seed=0",
+        "hydra/launcher=basic",
         "model.published=LLaMA3-8B",
     )
-    assert result.returncode == 0, result.stderr
+    assert result.code == 0, result.stderr
     text = (tmp_path / "results" / "tables" / "commonsense.md").read_text()
     head = next(line for line in text.splitlines() if line.startswith("| Method"))
     for label in ("BoolQ (chance 50)", "SIQA (chance 33)", "ARC-c (chance 25)", "OBQA (chance 25)"):

@@ -46,14 +46,14 @@ def hammer(folders, uri, runs):
 
 
 def test_two_processes_on_sqlite_lose_nothing_and_are_never_locked_out(tmp_path):
-    found = hammer([tmp_path, tmp_path], None, runs=12)
-    assert None not in found and len(found) == 24
+    found = hammer([tmp_path, tmp_path], None, runs=6)
+    assert None not in found and len(found) == 12
 
 
 def test_four_processes_make_a_fresh_postgresql_at_once_and_lose_nothing(tmp_path, fresh_database):
     folders = [tmp_path / str(worker) for worker in range(4)]  # as on machines that share none
-    found = hammer(folders, fresh_database, runs=6)
-    assert None not in found and len(found) == 24
+    found = hammer(folders, fresh_database, runs=3)
+    assert None not in found and len(found) == 12
 
 
 @pytest.mark.parametrize(

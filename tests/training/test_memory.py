@@ -14,6 +14,8 @@ from bench.training.finetune import finetune
 from bench.training.module import FineTuning
 from bench.training.settings import TrainSettings
 
+pytestmark = pytest.mark.usefixtures("few_objects")
+
 SETTINGS = TrainSettings(
     lr=1e-2,
     epochs=1.0,
