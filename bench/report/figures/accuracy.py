@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from bench.report.chart import ROW, Chart, chart_of, choice, scales, values
@@ -9,13 +10,19 @@ from bench.report.figures.subject import INTERVAL, Subject, bounds, interval_not
 from bench.report.style import WIDE, head, name_axis, new_figure, tidy
 
 TITLE = "Accuracy"
+ABREAST = 5  # panels; of more sets they stand in several lines
 
 
 def picture(subject: Subject) -> Any:
     """A panel a set; a dot a seed, a bar the mean, a line its interval."""
     table = subject.table
-    figure = new_figure(WIDE, 0.75 + 0.19 * len(table.rows))
-    axes = figure.subplots(1, len(table.columns), sharey=True, squeeze=False)[0]
+    lines = math.ceil(len(table.columns) / ABREAST)
+    abreast = math.ceil(len(table.columns) / lines)
+    figure = new_figure(WIDE, 0.3 + lines * (0.65 + 0.19 * len(table.rows)))
+    panels = figure.subplots(lines, abreast, sharey=True, squeeze=False)
+    axes = panels.flat[: len(table.columns)]
+    for empty in panels.flat[len(table.columns) :]:
+        empty.set_axis_off()
     for axis, column in zip(axes, table.columns, strict=True):
         for place, row in enumerate(table.rows):
             cell = row.cells[column.key]
@@ -30,7 +37,8 @@ def picture(subject: Subject) -> Any:
             axis.axvline(column.chance, color="black", linestyle=":", linewidth=0.8)
         tidy(axis, column.label)
         name_axis(axis, x="accuracy, %")
-    axes[0].set_yticks(range(len(table.rows)), [row.label for row in table.rows])
+    for line in panels:
+        line[0].set_yticks(range(len(table.rows)), [row.label for row in table.rows])
     axes[0].set_ylim(len(table.rows) - 0.4, -0.6)
     cells = [row.cells.get(column.key) for row in table.rows for column in table.columns]
     marks = f"a dot a seed, a bar the mean{interval_note('a line', cells)}"
