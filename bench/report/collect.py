@@ -125,9 +125,9 @@ def _named(drafts: Sequence[Draft]) -> list[Draft]:
     A sweep's table as its file has it comes first and has the plain name; where there is none, the
     most complete one. The others are named by what tells them from it.
     """
-    by_name: dict[tuple[bool, str, str], list[Draft]] = {}
+    by_name: dict[tuple[bool, int, str, str], list[Draft]] = {}
     for draft in drafts:
-        key = (draft.sweep is None, draft.sweep or "", draft.spec.name)
+        key = (draft.sweep is None, draft.spec.place, draft.sweep or "", draft.spec.name)
         by_name.setdefault(key, []).append(draft)
     ordered: list[Draft] = []
     taken: set[str] = set()
@@ -270,7 +270,7 @@ def _absent(
 ) -> dict[str, str]:
     """Why there is no table of a sweep."""
     found = {}
-    for sweep in specs:
+    for sweep in sorted(specs, key=lambda name: specs[name].place):
         if any(table.sweep == sweep for table in tables):
             continue
         home = next((g for g in grids if g.sweep == sweep and g.base == g.model), None)

@@ -27,6 +27,7 @@ class TableSpec:
             a label names, by that name. Values without a name are the default, and not named.
         figures: Keys of `FIGURES`: pictures that go with the table.
         remarks: What a reader must know, set under the table first.
+        place: Where it stands in a report of several tables: the smaller, the earlier.
 
     Raises:
         ValueError: A field has a value that cannot be used; the message says what can.
@@ -41,6 +42,7 @@ class TableSpec:
     apart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     figures: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    place: int = 50
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]+", str(self.name)) or str(self.name).startswith("."):
@@ -67,6 +69,8 @@ class TableSpec:
             )
         for name in LISTS:
             object.__setattr__(self, name, tuple(getattr(self, name) or ()))
+        if not isinstance(self.place, int):
+            raise ValueError(f"table {self.name}: place is {self.place!r}, but it is a number")
         for option, values in self.apart.items():
             if not isinstance(values, Mapping):
                 raise ValueError(

@@ -9,7 +9,7 @@ from bench.tracking.holdings import Holdings, SweepRun, Unfinished, Unreadable
 from tests.report.many_runs import SETS, run_of
 
 SPECS = {
-    "main": TableSpec(name="main", title="Methods"),
+    "main": TableSpec(name="main", title="Methods", place=1),
     "bends": TableSpec(name="bends", title="Curvatures"),
     "layers": TableSpec(
         name="layers",
@@ -97,6 +97,11 @@ def test_a_run_stands_in_each_table_that_asks_for_it():
         "bends": (["HypLoRA (K=0.5)", "HypLoRA (K=1.0)"], 4),
         "main": WHOLE,
     }
+
+
+def test_tables_stand_in_the_order_of_their_places():
+    bends = of("bends", run_of("hyplora", 0, 0.5), run_of("hyplora", 1, 0.5))
+    assert [table.name for table in collected(*bends, *main_runs()).tables] == ["main", "bends"]
 
 
 def test_a_few_runs_that_belong_to_another_table_make_none_of_their_own():
