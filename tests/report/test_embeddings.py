@@ -313,6 +313,6 @@ def test_the_study_is_a_part_of_the_page(report):
     from bench.tracking.holdings import Measurement
 
     text = page(Collected(measurements={"embeddings": Measurement("embeddings", "id", 0, report)}))
-    assert '<section id="table-embeddings">' in text
+    part = text.partition('<section id="table-embeddings">')[2].partition("</section>")[0]
     sections = [s for s in embeddings_document(report).sections if s.rows]
-    assert text.count("<table") == len(sections) > 3
+    assert part.count("<table") == len(sections) > 3
