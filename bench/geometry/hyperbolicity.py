@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from bench.geometry import maxmin
+from bench.geometry.maxmin_batches import Buffers, chunks
 from bench.geometry.metric import OF_POINTS, as_matrix, check_metric, distances
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ BASE_POINTS = ("first", "all")
 PRECOMPUTED = "precomputed"
 METRICS = (*OF_POINTS, PRECOMPUTED)
 
-_ALIKE = 1.1  # the largest of the spaces that are computed together to the smallest, in points
+_ALIKE = 1.2  # the largest of the spaces that are computed together to the smallest, in points
 
 
 def delta(distances: Array, base_point: str = "first") -> float:
@@ -61,8 +62,8 @@ def delta(distances: Array, base_point: str = "first") -> float:
             :func:`~bench.geometry.metric.check_metric` can tell.
     """
     _known("base_point", base_point, BASE_POINTS)
-    matrix = as_matrix(distances)
-    ((found, _),) = _measured([matrix], base_point, torch.as_tensor(distances).dtype)
+    precision = torch.as_tensor(distances).dtype
+    ((found, _),) = _measured([as_matrix(distances)], base_point, precision, Buffers())
     return found
 
 
@@ -104,16 +105,15 @@ def relative_deltas(
     _known("base_point", base_point, BASE_POINTS)
     _known("metric", metric, METRICS)
     given = [torch.as_tensor(cloud) for cloud in clouds]
-    found = [0.0] * len(given)
+    found, buffers = [0.0] * len(given), Buffers()
     for part in _parts(given):
         there = [given[i] if device is None else given[i].to(device) for i in part]
         if metric == PRECOMPUTED:
             matrices, precision = [as_matrix(matrix) for matrix in there], there[0].dtype
         else:
             matrices, precision = [distances(points, metric) for points in there], None
-        for i, (value, diameter) in zip(
-            part, _measured(matrices, base_point, precision), strict=True
-        ):
+        measured = _measured(matrices, base_point, precision, buffers)
+        for i, (value, diameter) in zip(part, measured, strict=True):
             found[i] = 2 * value / diameter if diameter > 0 else 0.0
         told(len(part))
     return found
@@ -126,42 +126,46 @@ def _known(what: str, given: str, known: tuple[str, ...]) -> None:
 
 def _parts(clouds: list[Tensor]) -> Iterator[list[int]]:
     """Places of clouds that are computed together: of one kind and of like size."""
-
-    def kind(i: int) -> tuple[str, str]:
-        return str(clouds[i].dtype), str(clouds[i].device)
-
+    kinds: dict[tuple[torch.dtype, torch.device], int] = {}
+    keys = [(kinds.setdefault((c.dtype, c.device), len(kinds)), c.shape[0]) for c in clouds]
     part: list[int] = []
-    for i in sorted(range(len(clouds)), key=lambda i: (*kind(i), len(clouds[i]))):
-        size = len(clouds[i])
-        if part and (
-            len(part) >= maxmin.batch_size(size, clouds[i].device)
-            or size > _ALIKE * len(clouds[part[0]])
-            or kind(i) != kind(part[0])
-        ):
+    most = 0
+    for i in sorted(range(len(clouds)), key=keys.__getitem__):
+        kind, size = keys[i]
+        first_kind, least = keys[part[0]] if part else (kind, size)
+        if part and (len(part) >= most or kind != first_kind or size > _ALIKE * least):
             yield part
             part = []
         part.append(i)
+        most = maxmin.batch_size(size, clouds[i].device)
     if part:
         yield part
 
 
 def _measured(
-    matrices: list[Tensor], base_point: str, precision: torch.dtype | None
+    matrices: list[Tensor],
+    base_point: str,
+    precision: torch.dtype | None,
+    buffers: Buffers,
 ) -> list[tuple[float, float]]:
     """delta and diameter of distance matrices; given ones are checked, in their precision."""
-    sizes = [len(matrix) for matrix in matrices]
-    stack = torch.stack([_padded(matrix, max(sizes)) for matrix in matrices])
+    sizes = [matrix.shape[0] for matrix in matrices]
+    n = max(sizes)
+    stack = buffers.take("stack", (len(matrices), n, n), matrices[0])
+    torch.stack([_padded(matrix, n) for matrix in matrices], out=stack)
     if precision is not None:
-        check_metric(stack, precision)
-        stack = (stack + stack.mT) / 2  # given ones may differ in the last bits
-    deltas = maxmin.deltas(stack, torch.tensor(sizes, device=stack.device), base_point == "all")
+        for some in chunks(stack):
+            part = stack[some]
+            check_metric(part, precision, buffers.take("room", tuple(part.shape), part))
+    deltas = maxmin.deltas(stack, sizes, base_point == "all", buffers)
     return list(zip(deltas.tolist(), stack.flatten(1).amax(1).tolist(), strict=True))
 
 
 def _padded(matrix: Tensor, n: int) -> Tensor:
     """A matrix with copies of its first point, up to n points."""
-    if len(matrix) == n:
+    size = matrix.shape[0]
+    if size == n:
         return matrix
     index = torch.zeros(n, dtype=torch.long, device=matrix.device)
-    index[: len(matrix)] = torch.arange(len(matrix))
+    index[:size] = torch.arange(size)
     return matrix[index][:, index]

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.geometry import maxmin
+from bench.geometry import maxmin, maxmin_batches
 from bench.geometry.hyperbolicity import delta, relative_delta, relative_deltas
 from bench.geometry.lorentz import dist, expmap0
 from bench.geometry.metric import distances
@@ -226,20 +226,22 @@ def test_both_ways_to_compute_give_the_same_bits(kind, dtype):
         ),
     }[kind]
     spaces = torch.stack([made(i) for i in range(9)]).to(dtype)
-    sizes = torch.full((9,), 24)
     for every in (False, True):
         alone = [maxmin.alone(space, every) for space in spaces]
-        assert maxmin.in_batches(spaces, sizes, every).tolist() == alone
+        assert (
+            maxmin_batches.in_batches(spaces, [24] * 9, every, maxmin_batches.Buffers()).tolist()
+            == alone
+        )
         for space, found in zip(spaces[:2].double().numpy(), alone[:2], strict=True):
             worst = max(literal(space, w) for w in range(24 if every else 1))
             assert found == pytest.approx(worst, abs=1e-6 * space.max())
 
 
-@pytest.mark.parametrize("limit", ["_CACHED", "_PLACES"])
-def test_small_blocks_give_the_same(monkeypatch, limit):
-    clouds = [cloud(n, 4, n, torch.float32) for n in (30,) * 8 + (129,)]
+def test_small_blocks_give_the_same(monkeypatch):
+    clouds = [cloud(n, 4, n, torch.float32) for n in (30,) * 9 + (129,)]
     expected = relative_deltas(clouds, "all")
-    monkeypatch.setattr(maxmin, limit, 300)
+    for module in (maxmin, maxmin_batches):
+        monkeypatch.setattr(module, "room", lambda device: 300)
     assert relative_deltas(clouds, "all") == expected
 
 
