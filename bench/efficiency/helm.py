@@ -110,7 +110,7 @@ def _parameters(model: nn.Module) -> int:
 @torch.no_grad()
 def cached_numbers(model: Any) -> int:
     """Numbers that a model's cache holds for each token, all layers together."""
-    cache = DynamicCache(config=model.config)
+    cache: Any = DynamicCache(config=model.config)
     device = next(model.parameters()).device
     model.eval()(
         input_ids=torch.zeros(1, 1, dtype=torch.long, device=device), past_key_values=cache

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class HelmPreTrainedModel(PreTrainedModel):
     _no_split_modules = ("HelmBlock",)
     _skip_keys_device_placement = ("past_key_values",)
     _supports_sdpa = True
-    _can_record_outputs: ClassVar = {"hidden_states": HelmBlock}
+    _can_record_outputs = {"hidden_states": HelmBlock}  # noqa: RUF012  as transformers has it
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -163,7 +163,7 @@ class HelmModel(HelmPreTrainedModel):
 class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
     """A HELM with its head: an ordinary product with the point, its time included."""
 
-    _tied_weights_keys: ClassVar = {"lm_head.weight": "model.embed_tokens.weight"}
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
 
     def __init__(self, config: HelmConfig) -> None:
         super().__init__(config)

@@ -51,7 +51,8 @@ class Router(nn.Module):
 
     def initialize(self) -> None:
         """Draw the weights."""
-        bound = xavier(*reversed(self.weight.shape), gain=1.0)
+        experts, width = self.weight.shape
+        bound = xavier(width, experts, gain=1.0)
         init.uniform_(self.weight, -bound, bound)
         init.zeros_(self.e_score_correction_bias)
 
@@ -132,7 +133,7 @@ class Router(nn.Module):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(load)
         bias = self.e_score_correction_bias
-        bias += self.config.balance_bias * (1 / load.numel() - load / load.sum()).to(bias)
+        bias.add_((1 / load.numel() - load / load.sum()).to(bias), alpha=self.config.balance_bias)
         self._load = None
 
 
