@@ -152,5 +152,5 @@ class LorentzLatentAttention(nn.Module):
         space = mean @ weight[:, nope:].transpose(1, 2) + mean_time * column[:, nope:].mT
         space = space + bias[..., nope:]
         time = (weights * v_time).sum(-1, keepdim=True)
-        points = centroid_of_mean(torch.cat([time, space.to(time.dtype)], dim=-1), K)
+        points = centroid_of_mean(space, time, K)
         return self.o_proj(points.transpose(1, 2).flatten(-2).to(q.dtype))
