@@ -17,7 +17,10 @@ TIED = ("gemma", "gemma3_text", "gemma3")
 TEXTS = ("Mary has 3 apples and 2 pears.", "Tom has 4 more apples than Mary has. How many?")
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma", "gemma3_text", "gemma3", "qwen2", "gpt_neox"])
+@pytest.mark.parametrize(
+    "family",
+    ["llama", "gemma", "gemma3_text", "gemma3", "qwen2", "gpt_neox", "helm_d", "helm_mice"],
+)
 def test_every_family_is_studied_in_its_own_terms(family_base, family):
     settings = ModelSettings(family, str(family_base(family)), None, "float32", None, False)
     base, tokenizer = load_base(settings, torch.device("cpu"))
@@ -32,3 +35,14 @@ def test_every_family_is_studied_in_its_own_terms(family_base, family):
     assert (report["tokens"][0]["output_norm"] is None) == (family in TIED)
     assert report["layers"][0]["layers"]
     json.dumps(report, allow_nan=False)
+
+
+def test_a_table_of_points_is_studied_by_its_space_coordinates(tiny):
+    from bench.models.helm import HelmForCausalLM
+    from bench.models.helm.sizes import model_config
+
+    base = HelmForCausalLM(model_config("helm_d", "tiny", len(tiny[1]), embedding="lorentz")).eval()
+    rows = {"mawps": [Problem("mawps", text, "", "", "1") for text in TEXTS]}
+    sizes = StudySettings(points=10, samples=1, replicas=100, power_replicas=0, words=5)
+    model = study(base, tiny[1], Sources("toys", rows, rows, None), [], sizes)["model"]
+    assert model["dimension"] == 128 and model["input_scale"] == pytest.approx(1.0)
