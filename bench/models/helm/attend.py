@@ -118,9 +118,10 @@ def attend(
     if (in_float32 or one) and dtype.itemsize < 4:
         q, k, v = q.float(), k.float(), v.float()
     if one:
-        scores = (q @ k.mT - time_of(q, K) * time_of(k, K).mT) * (2 / temperature)
-        weights = masked_softmax(scores, mask)
-        points = centroid_of_mean(weights @ v, weights @ time_of(v, K), K)
+        with torch.autocast(q.device.type, enabled=False):
+            scores = (q @ k.mT - time_of(q, K) * time_of(k, K).mT) * (2 / temperature)
+            weights = masked_softmax(scores, mask)
+            points = centroid_of_mean(weights @ v, weights @ time_of(v, K), K)
         return points.transpose(1, 2).flatten(-2).to(dtype)
     query, key = _factors(q, k, 2 / temperature, K)
     # The centroid takes a difference of squares, for which a rounded time is too coarse. Weights

@@ -66,6 +66,7 @@ class HelmPreTrainedModel(PreTrainedModel):
         if isinstance(module, SpaceRMSNorm):
             init.ones_(module.weight)
         elif isinstance(module, nn.Embedding) and not isinstance(module, LorentzEmbedding):
+            assert self.config.initializer_range is not None
             init.normal_(module.weight, std=self.config.initializer_range)
         elif isinstance(module, HelmBlock):
             init.ones_(module.attention_residual.weight)

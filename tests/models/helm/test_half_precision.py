@@ -1,9 +1,13 @@
 """Attention in bfloat16: how far it may be from the exact one, on points of several sizes."""
 
+import copy
+
 import pytest
 import torch
 
+from bench.models.helm import HelmForCausalLM
 from bench.models.helm.attend import _factors, attend
+from bench.models.helm.sizes import model_config
 
 TAU = 19.7  # what a width of 390 starts with
 
@@ -63,6 +67,26 @@ def test_the_scores_are_a_few_times_nearer_than_those_of_rounded_times(std):
     rounded[0][..., 0] *= -1
     plain = error((rounded[0] * 2 / TAU).to(torch.bfloat16), rounded[1])
     assert error(*_factors(q, k, torch.tensor([2 / TAU]), 1.0)) < plain / 3
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("kind", ["helm_d", "helm_mice"])
+def test_decoding_is_as_near_as_the_whole_text(kind, autocast):
+    """Against the same model in float64: the last token behind a cache, and all tokens at once."""
+    torch.manual_seed(0)
+    model = HelmForCausalLM(model_config(kind, "tiny", 97, num_hidden_layers=2)).eval()
+    model.to(torch.bfloat16)
+    ids = torch.randint(0, 97, (2, 40), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = copy.deepcopy(model).double()(input_ids=ids).logits[:, -1]
+        if autocast:
+            model.float()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            whole = model(input_ids=ids).logits[:, -1]
+            cache = model(input_ids=ids[:, :-1], use_cache=True).past_key_values
+            last = model(input_ids=ids[:, -1:], past_key_values=cache).logits[:, -1]
+    errors = [(x.double() - expected).norm() / expected.norm() for x in (whole, last)]
+    assert errors[0] < 0.03 and errors[1] < 0.03
 
 
 def test_one_query_is_attended_in_float32():
