@@ -39,7 +39,7 @@ report: $(READY) ## every table and figure of the runs on record, again
 	@$(PY) bench/run.py action=report $(ARGS)
 
 tiny-base: $(READY) ## pretrain the embedded base again, from nothing (25 minutes)
-	@$(PY) bench/run.py action=pretrain $(ARGS)
+	@$(PY) bench/run.py action=tiny_base $(ARGS)
 
 test: $(READY) ## the fast tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 $(ARGS)

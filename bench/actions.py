@@ -100,16 +100,15 @@ def overlap(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def pretrain(config: dict[str, Any]) -> dict[str, Any]:
+def tiny_base(config: dict[str, Any]) -> dict[str, Any]:
     """Make the embedded base."""
     from bench.config import PROJECT, results_folder
-    from bench.training.pretrain import PretrainSettings
-    from bench.training.pretrain import pretrain as make
+    from bench.training.tiny_base import TinyBaseSettings, make_tiny_base
 
     settings = {k: v for k, v in config["action"].items() if k != "name"}
     settings["output"] = str(PROJECT / settings["output"])
     states = results_folder(config["tracking"]["folder"]) / "pretraining"
-    folder, record = make(PretrainSettings(**settings), states)
+    folder, record = make_tiny_base(TinyBaseSettings(**settings), states)
     probes = ", ".join(f"{name} {share:.2f}" for name, share in record["probes"].items())
     loss = record["validation_loss"]
     return {"summary": f"embedded base: loss {loss:.3f}, probes {probes} -> {folder}"}
@@ -330,6 +329,6 @@ ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "finetune": finetune,
     "lm_eval_tasks": lm_eval_tasks,
     "overlap": overlap,
-    "pretrain": pretrain,
     "report": report,
+    "tiny_base": tiny_base,
 }

@@ -6,11 +6,16 @@ import torch
 from safetensors.torch import load_file
 
 from bench.errors import Failure, InputError
-from bench.training import pretrain as module
-from bench.training.pretrain import Pretraining, PretrainSettings, below_gates, pretrain
+from bench.training import tiny_base as module
 from bench.training.probes import probe
+from bench.training.tiny_base import (
+    TinyBasePretraining,
+    TinyBaseSettings,
+    below_gates,
+    make_tiny_base,
+)
 
-SETTINGS = PretrainSettings(
+SETTINGS = TinyBaseSettings(
     output="",
     seed=0,
     phases=[{"steps": 6, "corpus": 0.5, "copy": 0.5}, {"steps": 3, "lookup": 1.0}],
@@ -37,11 +42,11 @@ def quick(monkeypatch):
 
 def made(folder, **changes):
     settings = dataclasses.replace(SETTINGS, output=str(folder / "base"), **changes)
-    return pretrain(settings, folder / "states")
+    return make_tiny_base(settings, folder / "states")
 
 
 def test_a_killed_pretraining_goes_on_exactly_where_it_was(tmp_path, monkeypatch):
-    step = Pretraining.training_step
+    step = TinyBasePretraining.training_step
 
     def limited(self, batch, index):
         if self.global_step == 5:
@@ -50,12 +55,12 @@ def test_a_killed_pretraining_goes_on_exactly_where_it_was(tmp_path, monkeypatch
 
     whole = load_file(made(tmp_path / "whole")[0] / "model.safetensors")
     with monkeypatch.context() as patch:
-        patch.setattr(Pretraining, "training_step", limited)
+        patch.setattr(TinyBasePretraining, "training_step", limited)
         with pytest.raises(KeyboardInterrupt):
             made(tmp_path / "killed")
     taken = []
     monkeypatch.setattr(
-        Pretraining,
+        TinyBasePretraining,
         "training_step",
         lambda self, batch, index: taken.append(self.global_step) or step(self, batch, index),
     )
@@ -88,7 +93,7 @@ def test_a_step_of_less_than_a_row_is_refused():
 def test_the_loss_of_a_step_is_the_mean_over_all_its_tokens_that_count(local_base):
     from transformers import AutoModelForCausalLM
 
-    step = Pretraining(AutoModelForCausalLM.from_pretrained(local_base), SETTINGS)
+    step = TinyBasePretraining(AutoModelForCausalLM.from_pretrained(local_base), SETTINGS)
     ids = torch.randint(3, 200, (3, 6), generator=torch.Generator().manual_seed(0))
     short, long = ids[:1, :4], ids[1:]
     labels = long.clone()

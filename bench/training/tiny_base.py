@@ -1,4 +1,4 @@
-"""Pretraining of the embedded base: `make tiny-base` or `python bench/run.py action=pretrain`."""
+"""Pretraining of the embedded base: `make tiny-base` or `python bench/run.py action=tiny_base`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from bench.data.batches import IGNORED
-from bench.data.pretraining import (
+from bench.data.synthetic.corpus import documents
+from bench.data.synthetic.draw import Draw
+from bench.data.synthetic.lookup import lookup
+from bench.data.tiny_base import (
     KINDS,
     ROW_TOKENS,
     Part,
@@ -24,9 +27,6 @@ from bench.data.pretraining import (
     corpus_rows,
     schedule_batches,
 )
-from bench.data.synthetic.corpus import documents
-from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.lookup import lookup
 from bench.errors import Failure, InputError, unknown
 from bench.files import write_json
 from bench.models.tiny_base import llama_config
@@ -43,14 +43,14 @@ VALIDATION_ROWS = 512
 
 
 @dataclass(frozen=True)
-class PretrainSettings:
-    """How the embedded base is made; the values stand in conf/action/pretrain.yaml.
+class TinyBaseSettings:
+    """How the embedded base is made; the values stand in conf/action/tiny_base.yaml.
 
     Attributes:
         output: folder of the base, written over when the new one passes the gates.
         seed: of weights, corpus and order.
         phases: one after another, each `steps` and the share of each kind of row (`KINDS` in
-            bench.data.pretraining).
+            bench.data.tiny_base).
         step_tokens: tokens in a step.
         vocab_size: the most entries of the tokenizer.
         lr: peak learning rate of AdamW, reached after `warmup` steps, kept for the share `flat`
@@ -107,10 +107,10 @@ class PretrainSettings:
         return {key: value for key, value in asdict(self).items() if key not in places}
 
 
-class Pretraining(L.LightningModule):
+class TinyBasePretraining(L.LightningModule):
     """Next-token prediction: the mean loss over the tokens of a batch that count."""
 
-    def __init__(self, model: LlamaForCausalLM, settings: PretrainSettings) -> None:
+    def __init__(self, model: LlamaForCausalLM, settings: TinyBaseSettings) -> None:
         super().__init__()
         self.model, self.settings = model, settings
         self.total_steps = settings.steps
@@ -149,7 +149,7 @@ class Pretraining(L.LightningModule):
         return {key: self.earlier[key] + now[key] - self.started[key] for key in now}
 
 
-def pretrain(settings: PretrainSettings, states: Path) -> tuple[Path, dict[str, Any]]:
+def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict[str, Any]]:
     """Make the embedded base: tokenizer, rows, weights, probes, and a record of how.
 
     Args:
@@ -169,7 +169,7 @@ def pretrain(settings: PretrainSettings, states: Path) -> tuple[Path, dict[str, 
     recipe = json.dumps(settings.recipe, sort_keys=True).encode()
     state = states / f"{hashlib.sha256(recipe).hexdigest()[:12]}.ckpt"
     states.mkdir(parents=True, exist_ok=True)
-    module = Pretraining(LlamaForCausalLM(llama_config(tokenizer)), settings)
+    module = TinyBasePretraining(LlamaForCausalLM(llama_config(tokenizer)), settings)
     _train(module, tokenizer, settings, state)
     model = module.model.to(torch.bfloat16).float().eval()  # as it is stored
     probes = probe(model, tokenizer)
@@ -223,7 +223,9 @@ def validation_loss(
     return sum(losses) / len(losses)
 
 
-def _train(module: Pretraining, tokenizer: Any, settings: PretrainSettings, state: Path) -> None:
+def _train(
+    module: TinyBasePretraining, tokenizer: Any, settings: TinyBaseSettings, state: Path
+) -> None:
     quiet_lightning()
     trainer = L.Trainer(
         accelerator="cpu",
