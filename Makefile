@@ -57,6 +57,6 @@ dashboard: $(READY) ## MLflow over the recorded runs; prints the links
 	@$(PY) bench/run.py action=dashboard $(ARGS)
 
 clean: ## remove runs and caches; .venv, tables and published figures stay
-	rm -rf results/runs results/artifacts results/submitit results/mlflow.db results/optuna.db results/*.lock results/hashes.json
+	rm -rf results/runs results/tokens results/artifacts results/submitit results/mlflow.db results/optuna.db results/*.lock results/hashes.json
 	find bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
