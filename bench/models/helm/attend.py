@@ -1,0 +1,111 @@
+"""Attention between points of the hyperboloid, as one call of scaled_dot_product_attention.
+
+The scores are minus the squared Lorentz distances, over a temperature; their constant parts drop
+out of the softmax, and `2/tau <q, k>` is an ordinary product once the query's time has changed its
+sign. Values are averaged by the Lorentz centroid: an ordinary average, put back on the hyperboloid
+by one number for each head and token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.models.helm.points import accurate, lift, row_dot, time_of
+
+
+class _OnHyperboloid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, K: float) -> Tensor:
+        time = mean[..., :1].to(accurate(mean.dtype))
+        squared = 2 * time.square() - row_dot(mean, mean)
+        # A weighted mean of points has -<a, a> >= K; less comes of rounding alone.
+        n = squared.clamp_min(K)
+        ratio = K**0.5 * n.rsqrt()
+        ctx.save_for_backward(mean, ratio, n, squared >= K)
+        return mean * ratio.to(mean.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        mean, ratio, n, free = ctx.saved_tensors
+        turn = row_dot(grad, mean) * ratio / n * free
+        found = torch.addcmul(grad * ratio.to(grad.dtype), mean, turn.to(grad.dtype))
+        found[..., :1] -= (2 * turn).to(grad.dtype) * mean[..., :1]
+        return found, None
+
+
+def centroid_of_mean(mean: Tensor, K: float) -> Tensor:
+    """The Lorentz centroid, of the ordinary weighted mean of points; weights add up to 1.
+
+    Args:
+        mean: `(..., n + 1)`, time first.
+        K: curvature parameter.
+
+    Returns:
+        `(..., n + 1)`.
+    """
+    return _OnHyperboloid.apply(mean, K)
+
+
+def _halves(time: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    high = time.to(dtype)
+    return high, (time - high.to(time.dtype)).to(dtype)
+
+
+def _factors(q: Tensor, k: Tensor, factor: Tensor, K: float) -> tuple[Tensor, Tensor]:
+    """Vectors whose ordinary product is the score of a query and a key."""
+    q_time, k_time = time_of(q, K), time_of(k, K)
+    if q.dtype.itemsize >= 4:
+        query = torch.cat([-q_time, q], dim=-1) * factor.to(q.dtype)
+        return query, torch.cat([k_time, k], dim=-1)
+    # The time's share and the space's nearly cancel, and a time of 8 bits is too coarse for that:
+    # it is given as two numbers, and the product of the two low ones is left out.
+    scale = factor.to(q_time.dtype)
+    high, low = _halves(-q_time * scale, q.dtype)
+    query = torch.cat([high, high, low, (q * scale).to(q.dtype)], dim=-1)
+    high, low = _halves(k_time, k.dtype)
+    return query, torch.cat([high, low, high, k], dim=-1)
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    temperature: Tensor,
+    K: float,
+    mask: Tensor | None,
+    in_float32: bool = False,
+) -> Tensor:
+    """Attention over points given by their space coordinates.
+
+    Args:
+        q: `(batch, heads, queries, n)`.
+        k: `(batch, heads, keys, n)`.
+        v: `(batch, heads, keys, m)`.
+        temperature: tau, `(1,)`; the scores are `(2 K + 2 <q, k>) / tau`.
+        K: curvature parameter.
+        mask: boolean, True where a query may look, or added to the scores; `(batch, 1, queries,
+            keys)`. None is causal, or free where there is one query.
+        in_float32: compute in float32 where the points are in half precision.
+
+    Returns:
+        `(batch, queries, heads * (m + 1))`: each head's centroid with its time, heads side by side.
+    """
+    dtype = q.dtype
+    if in_float32 and dtype.itemsize < 4:
+        q, k, v = q.float(), k.float(), v.float()
+    query, key = _factors(q, k, 2 / temperature, K)
+    value = lift(v, K)
+    width = value.shape[-1]
+    if query.shape[-1] > width:
+        # Kernels want one width; columns of zeros are cheaper than the kernel for unequal ones.
+        value = F.pad(value, (0, query.shape[-1] - width))
+    elif query.shape[-1] < width:
+        query, key = (F.pad(x, (0, width - x.shape[-1])) for x in (query, key))
+    causal = mask is None and q.shape[-2] > 1
+    mean = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=1.0)
+    points = centroid_of_mean(mean[..., :width], K)
+    return points.transpose(1, 2).flatten(-2).to(dtype)

@@ -1,0 +1,40 @@
+"""Embedding and head of a HELM."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import initialization as init
+
+
+class LorentzEmbedding(nn.Embedding):
+    """A table of points, `(entries, width + 1)`, time first; a token is its space coordinates.
+
+    An ordinary optimiser takes the points off the hyperboloid: they are moved by
+    :class:`bench.training.riemannian_adam.RiemannianAdam`.
+
+    Args:
+        entries: of the vocabulary.
+        width: space coordinates.
+        K: curvature parameter.
+    """
+
+    def __init__(self, entries: int, width: int, K: float) -> None:
+        super().__init__(entries, width + 1)
+        self.K = K
+
+    def initialize(self) -> None:
+        """Points in random directions at the distance 1 from the origin, for K = 1."""
+        if getattr(self.weight, "_is_hf_initialized", False):
+            return
+        with torch.no_grad():
+            space = torch.empty_like(self.weight[:, 1:])
+            init.normal_(space)
+            space = F.normalize(space, dim=-1) * (self.K**0.5) * torch.sinh(space.new_ones(1))
+            time = (space.square().sum(-1, keepdim=True) + self.K).sqrt()
+            self.weight.copy_(torch.cat([time, space], dim=-1))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Space coordinates, `(..., width)`, of token ids `(...)`."""
+        return F.embedding(input, self.weight)[..., 1:]

@@ -1,0 +1,160 @@
+"""Attention of HELM-MiCE: keys and values are made of a latent, and only the latent is cached."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache
+from transformers import initialization as init
+
+from bench.models.helm.attend import attend, centroid_of_mean
+from bench.models.helm.attention import start_output
+from bench.models.helm.config import HelmConfig
+from bench.models.helm.initial import start, xavier
+from bench.models.helm.norm import SpaceRMSNorm
+from bench.models.helm.points import time_of, with_time
+from bench.models.helm.rotary import rotate
+
+
+class LorentzLatentAttention(nn.Module):
+    """HMLA. Names of layers are DeepSeek-V3's.
+
+    For each token the cache holds the latent, the rotated part of the key, and the times of every
+    head's key and value: `kv_lora_rank + qk_rope_head_dim + 2 heads` numbers. The times are not
+    linear in the latent; all else is, so that a cached token is scored by its latent, without
+    making its keys and values again.
+
+    Args:
+        config: of the model.
+        layer_idx: where the layer's latents are in a cache.
+    """
+
+    def __init__(self, config: HelmConfig, layer_idx: int) -> None:
+        super().__init__()
+        self.config, self.layer_idx = config, layer_idx
+        heads, latent = config.num_attention_heads, config.kv_lora_rank
+        queries = heads * config.qk_head_dim
+        compressed = latent + config.qk_rope_head_dim
+        expanded = heads * (config.qk_nope_head_dim + config.v_head_dim)
+        self.q_proj = nn.Linear(config.hidden_size, queries)
+        self.q_time = nn.Parameter(torch.empty(queries))
+        self.kv_a_proj_with_mqa = nn.Linear(config.hidden_size, compressed)
+        self.kv_a_time = nn.Parameter(torch.empty(compressed))
+        self.kv_a_layernorm = SpaceRMSNorm(latent, config.rms_norm_eps)
+        self.kv_b_proj = nn.Linear(latent, expanded)
+        self.kv_b_time = nn.Parameter(torch.empty(expanded))
+        self.o_proj = nn.Linear(heads * (config.v_head_dim + 1), config.hidden_size)
+        self.temperature = nn.Parameter(torch.empty(1))
+
+    def initialize(self) -> None:
+        """Draw the weights."""
+        config = self.config
+        balanced = config.initialization == "balanced"
+        layers = (
+            (self.q_proj, self.q_time),
+            (self.kv_a_proj_with_mqa, self.kv_a_time),
+            (self.kv_b_proj, self.kv_b_time),
+        )
+        for linear, column in layers:
+            bound = xavier(linear.in_features + 1, linear.out_features)
+            start(linear, column, bound, 0.0, balanced)
+        bound = xavier(self.o_proj.in_features, self.o_proj.out_features)
+        start_output(self.o_proj, config.v_head_dim, bound, balanced)
+        init.zeros_(self.o_proj.bias)
+        width = config.num_attention_heads * (config.qk_head_dim + 1)
+        init.constant_(self.temperature, math.sqrt(width))
+
+    def forward(
+        self,
+        space: Tensor,
+        time: Tensor,
+        table: Tensor,
+        mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
+    ) -> Tensor:
+        """The branch's space coordinates; arguments as of `LorentzAttention`."""
+        config = self.config
+        shape = (*space.shape[:-1], -1, config.qk_head_dim)
+        q = with_time(self.q_proj(space), time, self.q_time).view(shape)
+        q_nope, q_rope = q.split([config.qk_nope_head_dim, config.qk_rope_head_dim], dim=-1)
+        q = torch.cat([q_nope, rotate(q_rope, table)], dim=-1).transpose(1, 2)
+        compressed = with_time(self.kv_a_proj_with_mqa(space), time, self.kv_a_time)
+        latent, k_rope = compressed.split([config.kv_lora_rank, config.qk_rope_head_dim], dim=-1)
+        latent, k_rope = self.kv_a_layernorm(latent), rotate(k_rope.unsqueeze(2), table).squeeze(2)
+        if past_key_values is None:
+            return self._attend(q, *self._expanded(latent, k_rope), mask)
+        earlier = past_key_values.get_seq_length(self.layer_idx)
+        k, v = self._expanded(latent, k_rope)
+        cached, times = past_key_values.update(
+            torch.cat([latent, k_rope], dim=-1).unsqueeze(1), self._times(k, v), self.layer_idx
+        )
+        if not earlier:
+            return self._attend(q, k, v, mask)
+        if type(self.kv_b_proj) is nn.Linear:
+            return self._absorbed(q, cached.squeeze(1), times.squeeze(1), mask)
+        # An adapter stands around the layer, whose weights are not all of it any more.
+        parts = [config.kv_lora_rank, config.qk_rope_head_dim]
+        return self._attend(q, *self._expanded(*cached.squeeze(1).split(parts, dim=-1)), mask)
+
+    def _expanded(self, latent: Tensor, k_rope: Tensor) -> tuple[Tensor, Tensor]:
+        """Every head's keys and values, `(batch, heads, tokens, ...)`, of latents."""
+        config = self.config
+        made = with_time(
+            self.kv_b_proj(latent), time_of(latent, config.curvature), self.kv_b_time
+        ).view(*latent.shape[:-1], config.num_attention_heads, -1)
+        k_nope, v = made.split([config.qk_nope_head_dim, config.v_head_dim], dim=-1)
+        shared = k_rope.unsqueeze(2).expand(-1, -1, config.num_attention_heads, -1)
+        return torch.cat([k_nope, shared], dim=-1).transpose(1, 2), v.transpose(1, 2)
+
+    def _times(self, k: Tensor, v: Tensor) -> Tensor:
+        """Times of keys and values, `(batch, 1, tokens, 2 heads)`, as a cache holds them."""
+        K = self.config.curvature
+        times = torch.cat([time_of(k, K), time_of(v, K)], dim=1)
+        return times.permute(0, 3, 2, 1)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        config = self.config
+        heads = attend(q, k, v, self.temperature, config.curvature, mask, config.float32_attention)
+        return self.o_proj(heads)
+
+    def _absorbed(self, q: Tensor, cached: Tensor, times: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention over cached latents: the layer that expands them is applied to the query, and
+        to the mean, in their place.
+
+        Args:
+            q: `(batch, heads, queries, qk_head_dim)`.
+            cached: `(batch, keys, kv_lora_rank + qk_rope_head_dim)`.
+            times: `(batch, keys, 2 heads)`.
+            mask: as of `attend`.
+        """
+        config, heads, queries = self.config, q.shape[1], q.shape[2]
+        K, rank, nope = config.curvature, config.kv_lora_rank, config.qk_nope_head_dim
+        latent = cached[..., :rank]
+        latent_time = time_of(latent, K).transpose(1, 2).unsqueeze(1)  # (batch, 1, 1, keys)
+        k_time, v_time = (
+            times.transpose(1, 2).unsqueeze(2).chunk(2, dim=1)
+        )  # (batch, heads, 1, keys)
+        weight = self.kv_b_proj.weight.view(heads, -1, rank)
+        column = self.kv_b_time.view(heads, -1, 1)
+        bias = self.kv_b_proj.bias.view(heads, 1, -1)
+
+        # The layer's bias adds the same to all scores of a query, which the softmax leaves out.
+        onto = q[..., :nope] @ weight[:, :nope]
+        query = torch.cat([onto, q[..., nope:]], dim=-1).flatten(1, 2)
+        scores = (query @ cached.transpose(1, 2)).unflatten(1, (heads, queries))
+        scores = scores + (q[..., :nope] @ column[:, :nope]) * latent_time - time_of(q, K) * k_time
+        scores = scores * (2 / self.temperature)
+        if mask is not None:
+            allowed = mask if mask.dtype == torch.bool else mask >= 0
+            scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+        weights = scores.softmax(dim=-1)
+        low = weights.to(q.dtype)
+        mean = (low.flatten(1, 2) @ latent).unflatten(1, (heads, queries))
+        mean_time = (weights * latent_time).sum(-1, keepdim=True).to(q.dtype)
+        space = mean @ weight[:, nope:].transpose(1, 2) + mean_time * column[:, nope:].mT
+        space = space + bias[..., nope:]
+        time = (weights * v_time).sum(-1, keepdim=True)
+        points = centroid_of_mean(torch.cat([time, space.to(time.dtype)], dim=-1), K)
+        return self.o_proj(points.transpose(1, 2).flatten(-2).to(q.dtype))

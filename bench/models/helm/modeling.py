@@ -1,0 +1,280 @@
+"""HELM as a model of transformers: saved, loaded, generated with and adapted as any other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import MoeCausalLMOutputWithPast
+from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from bench.models.helm.block import HelmBlock
+from bench.models.helm.config import HelmConfig
+from bench.models.helm.embedding import LorentzEmbedding
+from bench.models.helm.experts import CurvatureExperts
+from bench.models.helm.initial import start, start_column, xavier
+from bench.models.helm.masks import attention_mask as make_mask
+from bench.models.helm.mice import MixtureOfCurvatureExperts
+from bench.models.helm.norm import SpaceRMSNorm
+from bench.models.helm.points import time_of, with_time
+from bench.models.helm.rotary import HopeTable
+from bench.models.helm.router import Routing
+
+
+@dataclass
+class HelmModelOutput(ModelOutput):
+    """What :class:`HelmModel` gives.
+
+    Attributes:
+        last_hidden_state: `(batch, tokens, hidden_size)`, space coordinates, normed for the head.
+        past_key_values: what is cached.
+        hidden_states: the stream before each block, and the last hidden state, if asked for.
+        balance_loss: of all layers of experts together, a scalar; None without experts.
+    """
+
+    last_hidden_state: Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    balance_loss: Tensor | None = None
+
+
+class HelmPreTrainedModel(PreTrainedModel):
+    """What transformers has to know of a HELM."""
+
+    config: HelmConfig
+    config_class = HelmConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ("HelmBlock",)
+    _skip_keys_device_placement = ("past_key_values",)
+    _supports_sdpa = True
+    _can_record_outputs = {"hidden_states": HelmBlock}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, SpaceRMSNorm):
+            init.ones_(module.weight)
+        elif isinstance(module, nn.Embedding) and not isinstance(module, LorentzEmbedding):
+            init.normal_(module.weight, std=self.config.initializer_range)
+        elif isinstance(module, HelmBlock):
+            init.ones_(module.attention_residual.weight)
+            init.ones_(module.mlp_residual.weight)
+        elif (initialize := getattr(module, "initialize", None)) is not None:
+            initialize()
+
+
+class HelmModel(HelmPreTrainedModel):
+    """Embedding, blocks, and the projection and norm before the head."""
+
+    def __init__(self, config: HelmConfig) -> None:
+        super().__init__(config)
+        width = config.hidden_size
+        if config.embedding == "lorentz":
+            self.embed_tokens: nn.Embedding = LorentzEmbedding(
+                config.vocab_size, width, config.curvature
+            )
+        else:
+            self.embed_tokens = nn.Embedding(config.vocab_size, width)
+        self.layers = nn.ModuleList(HelmBlock(config, i) for i in range(config.num_hidden_layers))
+        self.final_proj = nn.Linear(width, width)
+        self.final_time = nn.Parameter(torch.empty(width))
+        self.norm = SpaceRMSNorm(width, config.rms_norm_eps)
+        assert config.head_dim is not None and config.rope_parameters is not None
+        rotated = config.head_dim // 2 * 2 if config.kind == "helm_d" else config.qk_rope_head_dim
+        self.rotary = HopeTable(rotated, config.rope_parameters)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def initialize(self) -> None:
+        """Draw the weights of the last projection."""
+        width = self.config.hidden_size
+        balanced = self.config.initialization == "balanced"
+        start(self.final_proj, self.final_time, xavier(width + 1, width), 0.0, balanced)
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        sequence_ids: Tensor | None = None,
+        **kwargs: Any,
+    ) -> HelmModelOutput:
+        """The last hidden state.
+
+        Args:
+            input_ids: `(batch, tokens)`.
+            attention_mask: `(batch, tokens so far)`, 0 for padding; or one of four axes.
+            position_ids: `(batch, tokens)`; counted from the cache's length where not given.
+            past_key_values: what is cached of earlier tokens, to be added to.
+            inputs_embeds: `(batch, tokens, hidden_size)`, space coordinates, in place of ids.
+            use_cache: whether to make a cache.
+            sequence_ids: `(batch, tokens)`, the document that each token of a packed row belongs
+                to; a token sees no other document.
+            **kwargs: of transformers, such as `output_hidden_states`.
+
+        Raises:
+            ValueError: ids and embeddings, or neither; as of `masks.attention_mask`.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give either input_ids or inputs_embeds")
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        assert inputs_embeds is not None
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+        if position_ids is None:
+            seen = past_key_values.get_seq_length() if past_key_values is not None else 0
+            tokens = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device)
+            position_ids = (tokens + seen).unsqueeze(0)
+        mask = make_mask(self.config, inputs_embeds, attention_mask, sequence_ids, past_key_values)
+        valid = None
+        if attention_mask is not None and attention_mask.ndim == 2:
+            valid = attention_mask[:, -inputs_embeds.shape[1] :]
+        table = self.rotary(position_ids, inputs_embeds.dtype)
+        stream, losses = inputs_embeds, []
+        for block in self.layers:
+            stream, loss = block(stream, table, mask, past_key_values, valid, **kwargs)
+            if loss is not None:
+                losses.append(loss)
+        time = time_of(stream, self.config.curvature)
+        last = self.norm(with_time(self.final_proj(stream), time, self.final_time))
+        balance = torch.stack(losses).sum() if losses else None
+        return HelmModelOutput(
+            last_hidden_state=last, past_key_values=past_key_values, balance_loss=balance
+        )
+
+
+class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
+    """A HELM with its head: an ordinary product with the point, its time included."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: HelmConfig) -> None:
+        super().__init__(config)
+        self.model = HelmModel(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head_time = nn.Parameter(torch.empty(config.vocab_size))
+        self.post_init()
+
+    def initialize(self) -> None:
+        """Draw the head's weights."""
+        bound = 1 / math.sqrt(self.config.hidden_size + 1)
+        if not self.config.tie_word_embeddings:
+            init.uniform_(self.lm_head.weight, -bound, bound)
+        start_column(self.lm_head_time, bound, self.config.initialization == "balanced")
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        sequence_ids: Tensor | None = None,
+        **kwargs: Any,
+    ) -> MoeCausalLMOutputWithPast:
+        """Logits, and a loss where there are labels.
+
+        Args:
+            input_ids: as of :meth:`HelmModel.forward`, and so are those not named here.
+            labels: `(batch, tokens)`, -100 where there is nothing to predict; shifted in here.
+            logits_to_keep: how many last positions to give logits for, or which; 0 for all.
+
+        Returns:
+            `loss`: the mean cross-entropy, in training with the balance loss; `logits`,
+            `(batch, tokens, vocab_size)`; `aux_loss`: the balance loss alone, of a model with
+            experts; `past_key_values`, `hidden_states`.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            sequence_ids=sequence_ids,
+            **kwargs,
+        )
+        kept: Any = logits_to_keep
+        if isinstance(logits_to_keep, int):
+            kept = slice(-logits_to_keep if logits_to_keep else None, None)
+        last = outputs.last_hidden_state[:, kept]
+        time = time_of(last, self.config.curvature)
+        logits = with_time(self.lm_head(last), time, self.lm_head_time)
+        loss, balance = None, outputs.balance_loss
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
+            )
+            if balance is not None and self.training:
+                loss = loss + balance
+        return MoeCausalLMOutputWithPast(
+            loss=loss,
+            aux_loss=balance,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+        )
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kw: Any):  # type: ignore[override]
+        """As of transformers; the head's time column grows with zeros."""
+        found = super().resize_token_embeddings(new_num_tokens, *args, **kw)
+        old, size = self.lm_head_time, self.lm_head.weight.shape[0]
+        if len(old) != size:
+            column = old.new_zeros(size)
+            kept = min(size, len(old))
+            column[:kept] = old.detach()[:kept]
+            self.lm_head_time = nn.Parameter(column, old.requires_grad)
+        return found
+
+    def layers_of_experts(self) -> dict[str, MixtureOfCurvatureExperts]:
+        """Layers with experts by name; none in `helm_d`."""
+        return {
+            name: module
+            for name, module in self.named_modules()
+            if isinstance(module, MixtureOfCurvatureExperts)
+        }
+
+    def routing(self) -> dict[str, Routing]:
+        """What each router did in the last forward pass, by the name of its layer.
+
+        Raises:
+            RuntimeError: there was none.
+        """
+        found = {}
+        for name, layer in self.layers_of_experts().items():
+            if layer.gate.last is None:
+                raise RuntimeError("no forward pass has been made yet, so there is no routing")
+            found[name] = layer.gate.last
+        return found
+
+    def update_balance(self) -> None:
+        """Move the routers' biases towards an even load: once behind each optimiser step."""
+        for layer in self.layers_of_experts().values():
+            layer.gate.move_bias()
+
+    @torch.no_grad()
+    def curvatures(self) -> dict[str, float]:
+        """K of the stream and of every expert, by name; the sectional curvature is -1/K."""
+        found = {"stream": float(self.config.curvature)}
+        for name, module in self.named_modules():
+            if isinstance(module, CurvatureExperts):
+                for e, K in enumerate(module.curvatures().tolist()):
+                    found[f"{name}.{e}"] = K
+        return found

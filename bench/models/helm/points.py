@@ -1,0 +1,96 @@
+"""Points by their space coordinates: the time coordinate, and what it adds to a linear layer.
+
+The stream of a HELM keeps the space coordinates `s` alone. The time is `sqrt(|s|^2 + K)`, a number
+for each token, so that a linear layer on the whole point is a product with `s` and a term of rank
+one (arXiv 2505.24722; the layers are written there on the whole point).
+
+Numbers for each token are computed and returned in float32 where the stream is in half precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def accurate(dtype: torch.dtype) -> torch.dtype:
+    """The dtype for numbers of which there is one for each token: float32 at least."""
+    return torch.float32 if dtype.itemsize < 4 else dtype
+
+
+def row_dot(x: Tensor, y: Tensor) -> Tensor:
+    """Inner products of rows, `(..., n) -> (..., 1)`, in float32 at least."""
+    dtype = accurate(x.dtype)
+    return (x.to(dtype) * y.to(dtype)).sum(-1, keepdim=True)
+
+
+class _Time(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, space: Tensor, K: float | Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(space, dim=-1, keepdim=True, dtype=accurate(space.dtype))
+        time = norm.square_().add_(K).sqrt_()
+        ctx.save_for_backward(space, time)
+        ctx.shape_of_K = K.shape if isinstance(K, Tensor) else None
+        return time
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        space, time = ctx.saved_tensors
+        share = grad / time
+        for_space = share.to(space.dtype) * space if ctx.needs_input_grad[0] else None
+        if ctx.shape_of_K is None or not ctx.needs_input_grad[1]:
+            return for_space, None
+        return for_space, (share / 2).sum_to_size(ctx.shape_of_K)
+
+
+def time_of(space: Tensor, K: float | Tensor) -> Tensor:
+    """The time coordinate `sqrt(|s|^2 + K)`.
+
+    Args:
+        space: `(..., n)`.
+        K: a number, or a tensor that broadcasts with `(..., 1)`.
+
+    Returns:
+        `(..., 1)`, in float32 at least.
+    """
+    return _Time.apply(space, K)
+
+
+class _AddTime(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
+        ctx.save_for_backward(time, column)
+        dtype = projected.dtype
+        return torch.addcmul(projected, time.to(dtype), column.to(dtype))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        time, column = ctx.saved_tensors
+        rows = grad.reshape(-1, grad.shape[-1])
+        for_time = for_column = None
+        if ctx.needs_input_grad[1]:
+            for_time = (rows @ column.to(grad.dtype)).view(time.shape).to(time.dtype)
+        if ctx.needs_input_grad[2]:
+            for_column = (time.reshape(-1).to(grad.dtype) @ rows).to(column.dtype)
+        return grad, for_time, for_column
+
+
+def with_time(projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
+    """What a linear layer on the whole point gives: `W s + b + t w`.
+
+    Args:
+        projected: `(..., m)`, the layer's product with the space coordinates, `W s + b`.
+        time: `(..., 1)`.
+        column: `(m,)`, the layer's weights on the time coordinate.
+
+    Returns:
+        `(..., m)`, in the dtype of `projected`.
+    """
+    return _AddTime.apply(projected, time, column)
+
+
+def lift(space: Tensor, K: float | Tensor) -> Tensor:
+    """The point with these space coordinates, `(..., n) -> (..., n + 1)`, in their dtype."""
+    return torch.cat([time_of(space, K).to(space.dtype), space], dim=-1)
