@@ -106,7 +106,8 @@ class UntrainedSettings:
 def build(config: Any, seed: int) -> Any:
     """A model of a configuration with random float32 weights that a seed fixes."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, logging
 
+    logging.disable_progress_bar()  # of the writing of files, which takes a moment
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -27,7 +27,7 @@ from bench.tracking.record import PRETRAIN, params
 from bench.tracking.store import Attempt, Store
 
 INITIALISATIONS = ("public", "balanced")  # of HELM's, that are compared before anything is trained
-ROWS = 4  # that the states of untrained models are compared on
+ROWS = 8  # of held-out text, that tokens are compared on
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _train_and_measure(run: Pretraining, prepared: Prepared) -> dict[str, Any]:
             "parameters": parameter_counts(model),
             "flops_a_token": flops_a_token(model, run.train.row_tokens),
             "flops_formula": FORMULA,
-            "layers": layers,
+            "initialisations": layers,
             "curvatures_at_start": curvatures(model),
         }
         checkpoint = prepared.folder / "checkpoint"
@@ -216,43 +216,48 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 def _initialisations(run: Pretraining, prepared: Prepared, text: Any) -> dict[str, Any]:
     """How alike tokens are in each layer before anything is trained, by the initialisation."""
-    from bench.data.packing import Packer
     from bench.models.loading import pick_device
     from bench.models.untrained import build
     from bench.training.similarity import layer_similarity
 
-    configs = {"its own": prepared.architecture}
+    configs = {"own": prepared.architecture}
     if hasattr(prepared.architecture, "initialization"):
         configs = {
             name: run.model.config(prepared.tokenizer, initialization=name)
             for name in INITIALISATIONS
         }
-    held_out = text.tokens.held_out.nonzero()[0]
-    packer = Packer(text.tokens, held_out, run.train.row_tokens, text.pad_id, seed=0)
-    rows = packer.rows(ROWS)
+    rows = _sample(run, text)
     return {
         name: layer_similarity(build(config, run.seed).to(pick_device()), rows)
         for name, config in configs.items()
     }
 
 
+def _sample(run: Pretraining, text: Any) -> Any:
+    """Rows of held-out text, the same for all models."""
+    from bench.data.packing import Packer
+
+    held_out = text.tokens.held_out.nonzero()[0]
+    packer = Packer(text.tokens, held_out, run.train.row_tokens, text.pad_id, seed=0)
+    return packer.rows(ROWS)
+
+
 def _measured(run: Pretraining, prepared: Prepared, model: Any, text: Any) -> dict[str, Any]:
     """What the finished model gives on the held-out text."""
     from bench.training.held_out import HeldOut, blocks, document_bits
     from bench.training.pretrain import curvatures
-    from bench.training.routing import Routing
+    from bench.training.similarity import layer_similarity
 
     held_out = HeldOut(text.tokens, run.train.row_tokens, text.pad_id, run.train.micro_rows)
-    documents, routing = held_out.documents, Routing(model)
-    with routing.counting():
-        bits = document_bits(model, held_out, documents, f"{run.name}: held-out text")
+    documents = held_out.documents
+    bits = document_bits(model, held_out, documents, f"{run.name}: held-out text")
     sizes = text.tokens.sizes[documents]
     return {
         "bits_per_byte": float(bits.sum() / sizes.sum()),
         "held_out_documents": len(documents),
         "held_out_bytes": int(sizes.sum()),
         "blocks": blocks(bits, sizes),
-        "routing": routing.load(),
+        "layers": layer_similarity(model, _sample(run, text)),
         "curvatures_at_end": curvatures(model),
     }
 

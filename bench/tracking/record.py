@@ -106,7 +106,7 @@ def _pretraining_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float
     for step, curvatures in training["curvatures"]:
         for name, value in curvatures.items():
             yield metric_name(f"curvature/{name}"), value, step
-    for layer in training["routing"]:
+    for layer in training["layers"]["routing"]:
         yield f"routing_entropy/block_{layer['block']}", layer["entropy"], last
 
 

@@ -44,6 +44,7 @@ def adamw(
     lr: float,
     weight_decay: float,
     factors: Mapping[str, float] | None = None,
+    vectors: tuple[str, ...] = (),
 ) -> torch.optim.AdamW:
     """AdamW over the trainable parameters; weight decay on matrices alone.
 
@@ -55,12 +56,14 @@ def adamw(
         lr: learning rate.
         weight_decay: of matrices.
         factors: what the learning rate of a parameter is multiplied by, by a part of its name.
+        vectors: ends of the names of parameters that are vectors, although they have more axes.
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in parameters:
         if parameter.requires_grad:
             factor = next((f for part, f in (factors or {}).items() if part in name), 1.0)
-            decay = weight_decay if parameter.ndim >= 2 else 0.0
+            matrix = parameter.ndim >= 2 and not name.endswith(vectors)
+            decay = weight_decay if matrix else 0.0
             groups.setdefault((factor, decay), []).append(parameter)
     return torch.optim.AdamW(
         [

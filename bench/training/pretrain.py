@@ -30,6 +30,8 @@ from bench.training.routing import Routing
 
 LOSSES = 200  # how many training losses are recorded at most
 PART = 0.2  # of the held-out documents, that are measured on while training
+# Of the experts, that stand together in what looks like a matrix.
+VECTORS = ("_time", "_bias")
 LESS_MEMORY = "give a lower action.row_tokens, or a smaller model"
 
 
@@ -81,7 +83,7 @@ class Pretraining(L.LightningModule):
         optimizer.step()
         optimizer.zero_grad()
         self.lr_schedulers().step()
-        self.routing.balance(self.settings.balance_rate)
+        self.routing.balance()
         self.last_loss = loss
         if step % math.ceil(self.total_steps / LOSSES) == 0:
             self.losses.append((step, float(loss)))
@@ -106,7 +108,7 @@ class Pretraining(L.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         s = self.settings
-        optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay)
+        optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay, vectors=VECTORS)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: learning_rate_factor(

@@ -24,7 +24,6 @@ class PretrainSettings:
         warmup: the share of the steps over which it rises.
         weight_decay: AdamW's, on matrices.
         gradient_clip: largest norm of the whole gradient; 0 for none.
-        balance_rate: how fast the biases that experts are chosen by follow their load; 0 for none.
         precision: `auto`, `32-true` or `bf16-mixed`.
         held_out: share of the documents that is never trained on.
         evaluations: how often bits per byte are taken while training, the last at the end.
@@ -40,7 +39,6 @@ class PretrainSettings:
     warmup: float
     weight_decay: float
     gradient_clip: float
-    balance_rate: float
     precision: str
     held_out: float
     evaluations: int
@@ -50,7 +48,7 @@ class PretrainSettings:
         for name in ("steps", "micro_rows", "lr", "checkpoint_minutes"):
             if getattr(self, name) <= 0:
                 raise InputError(f"action.{name} must be greater than 0, got {getattr(self, name)}")
-        for name in ("weight_decay", "gradient_clip", "balance_rate", "evaluations"):
+        for name in ("weight_decay", "gradient_clip", "evaluations"):
             if getattr(self, name) < 0:
                 raise InputError(f"action.{name} must not be negative, got {getattr(self, name)}")
         for name in ("lr_floor", "warmup"):

@@ -9,8 +9,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3TopkRouter
 
-GATE = "DeepseekV3TopkRouter"
+from bench.models.helm.router import Router
+
+# Where the chosen experts stand among what a router gives out.
+ROUTERS: dict[type[nn.Module], int] = {Router: 0, DeepseekV3TopkRouter: 2}
+RATE = 0.005  # of the twin's biases; HELM's own is its `balance_bias`, the same unless chosen
 
 
 class Routing:
@@ -18,13 +23,12 @@ class Routing:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.gates = {
-            block: module
+        self.gates: dict[int, Any] = {
+            _block(name): module
             for name, module in model.named_modules()
-            if type(module).__name__ == GATE
-            for block in [next(int(part) for part in name.split(".") if part.isdigit())]
+            if type(module) in ROUTERS
         }
-        self.counts: dict[int, torch.Tensor] = {}  # by block: float64, (experts,)
+        self.counts: dict[int, torch.Tensor] = {}  # by block: int64, (experts,)
 
     @contextmanager
     def counting(self) -> Iterator[Routing]:
@@ -45,34 +49,37 @@ class Routing:
 
     def _counter(self, block: int) -> Any:
         def count(gate: nn.Module, inputs: Any, outputs: Any) -> None:
-            chosen = outputs[2]
-            found = torch.bincount(chosen.flatten(), minlength=gate.num_experts).double()  # type: ignore[arg-type]
+            chosen = outputs[ROUTERS[type(gate)]]
+            found = torch.bincount(chosen.flatten(), minlength=len(self.gates[block].weight))
             self.counts[block] = self.counts.get(block, 0) + found
 
         return count
 
     @torch.no_grad()
-    def balance(self, rate: float) -> None:
+    def balance(self) -> None:
         """Move the biases that experts are chosen by towards those with fewer tokens.
 
         HELM's rule, for its twin as well: bias += rate * (1 / experts - share of the tokens).
-
-        Args:
-            rate: 0 leaves them as they are.
         """
-        for block, gate in self.gates.items():
-            if rate and block in self.counts:
-                share = self.counts[block] / self.counts[block].sum()
-                step = rate * (1 / len(share) - share)
-                gate.e_score_correction_bias += step.to(gate.e_score_correction_bias)
+        if hasattr(self.model, "update_balance"):
+            self.model.update_balance()
+            return
+        for block, counts in self.counts.items():
+            step = RATE * (1 / len(counts) - counts / counts.sum())
+            bias = self.gates[block].e_score_correction_bias
+            bias += step.to(bias)
 
     def load(self) -> list[dict[str, Any]]:
         """The share of each expert, and its entropy (1: even, 0: one expert), by block."""
         found = []
         for block, counts in sorted(self.counts.items()):
-            shares = (counts / counts.sum()).tolist()
+            shares = (counts.double() / counts.sum()).tolist()
             found.append({"block": block, "load": shares, "entropy": evenness(shares)})
         return found
+
+
+def _block(name: str) -> int:
+    return next(int(part) for part in name.split(".") if part.isdigit())
 
 
 def evenness(shares: Sequence[float]) -> float:

@@ -20,8 +20,9 @@ def layer_similarity(model: Any, rows: Rows) -> dict[str, Any]:
         rows: on any device.
 
     Returns:
-        `similarity`: the mean cosine of two different tokens' states after the embedding (first)
-        and after each block, over all pairs of tokens; `routing`: as `Routing.load` has it.
+        `similarity`: the mean cosine of two different tokens' states over all pairs of tokens,
+        before each block and, last, as the head reads them; `routing`: as `Routing.load` has it;
+        `tokens`: how many.
     """
     training = model.training
     model.eval()
