@@ -18,13 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from peft import PeftConfig, get_peft_model
+from peft import PeftConfig, PeftType, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from bench.methods.bottleneck import BottleneckConfig
 from bench.methods.hyplora import AUTO, HypLoraConfig
 from bench.methods.hyplora.statistics import gate_statistics
-from bench.methods.layers import in_names_of
+from bench.methods.layers import has_latent_attention, in_names_of
 
 __all__ = [
     "AUTO",
@@ -127,11 +127,17 @@ def attach(
 
 
 def _check_base(base: Any, config: PeftConfig) -> None:
-    """Refuse what a quantised base can't carry.
+    """Refuse what a base can't carry.
 
     Raises:
         ValueError: the message says what to take instead.
     """
+    if config.peft_type == PeftType.PREFIX_TUNING and has_latent_attention(base):
+        raise ValueError(
+            "prefix-tuning puts keys and values before a text, and this base's attention keeps a "
+            "latent in their place: take a low-rank method or a bottleneck adapter, such as "
+            "method=lora or method=series"
+        )
     on_cpu = next(base.parameters()).device.type == "cpu"
     if getattr(config, "use_dora", False) and on_cpu and getattr(base, "is_loaded_in_8bit", False):
         # It starts from each weight's norm, and on a processor peft's way of reading a weight of

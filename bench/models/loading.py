@@ -8,6 +8,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
+import bench.models.helm  # noqa: F401  transformers' Auto classes know it from here on
 from bench.errors import InputError
 from bench.models.architecture import load_weights
 from bench.models.footprint import check_memory

@@ -1,4 +1,4 @@
-"""Small checkpoints of the architectures that conf/model/ names, with the embedded tokenizer."""
+"""Small checkpoints of the architectures that a base may have, with the embedded tokenizer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,30 @@ from typing import Any
 
 import pytest
 
-FAMILIES = ("llama", "gemma", "gemma3_text", "gemma3", "qwen2", "gpt_neox")
+FAMILIES = (
+    "llama",
+    "gemma",
+    "gemma3_text",
+    "gemma3",
+    "qwen2",
+    "gpt_neox",
+    "helm_d",
+    "helm_mice",
+    "deepseek_v3",
+)
+
+# Of the families with latent attention and experts; the dense HELM reads none of it.
+LATENT = {
+    "kv_lora_rank": 12,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+    "moe_intermediate_size": 16,
+    "n_routed_experts": 4,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+}
 
 
 def small_model(family: str, entries: int) -> Any:
@@ -28,6 +51,16 @@ def small_model(family: str, entries: int) -> Any:
         return t.LlamaForCausalLM(t.LlamaConfig(**shape))
     if family == "gemma":
         return t.GemmaForCausalLM(t.GemmaConfig(**shape, head_dim=8))
+    if family in ("helm_d", "helm_mice"):
+        from bench.models.helm import HelmConfig, HelmForCausalLM
+
+        shape.pop("num_key_value_heads")  # it has a key for each head, or none
+        return HelmForCausalLM(HelmConfig(kind=family, **shape, **LATENT))
+    if family == "deepseek_v3":
+        shape["num_key_value_heads"] = 4
+        return t.DeepseekV3ForCausalLM(
+            t.DeepseekV3Config(**shape, **LATENT, q_lora_rank=None, n_group=1, topk_group=1)
+        )
     if family == "gpt_neox":
         shape.pop("num_key_value_heads")  # it has a key for each head
         return t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**shape))

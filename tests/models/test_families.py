@@ -18,6 +18,8 @@ CLASSES = {
     "gemma3_text": "Gemma3ForCausalLM",
     "gemma3": "Gemma3ForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
+    "helm_d": "HelmForCausalLM",
+    "helm_mice": "HelmForCausalLM",
 }
 
 

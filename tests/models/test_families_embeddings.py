@@ -17,7 +17,10 @@ TIED = ("gemma", "gemma3_text", "gemma3")
 TEXTS = ("Mary has 3 apples and 2 pears.", "Tom has 4 more apples than Mary has. How many?")
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma", "gemma3_text", "gemma3", "qwen2", "gpt_neox"])
+@pytest.mark.parametrize(
+    "family",
+    ["llama", "gemma", "gemma3_text", "gemma3", "qwen2", "gpt_neox", "helm_d", "helm_mice"],
+)
 def test_every_family_is_studied_in_its_own_terms(family_base, family):
     settings = ModelSettings(family, str(family_base(family)), None, "float32", None, False)
     base, tokenizer = load_base(settings, torch.device("cpu"))

@@ -27,7 +27,8 @@ def loaded(family_base):
 
 @pytest.mark.parametrize(
     ("family", "modules"),
-    [(family, LLAMA) for family in ("llama", "gemma", "gemma3", "qwen2")] + [("gpt_neox", NEOX)],
+    [(family, LLAMA) for family in ("llama", "gemma", "gemma3", "qwen2", "helm_d")]
+    + [("gpt_neox", NEOX)],
 )
 def test_every_family_has_its_layers_measured(loaded, family, modules):
     found = layer_inputs(loaded(family), PROMPTS)

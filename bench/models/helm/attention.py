@@ -19,8 +19,8 @@ from bench.models.helm.rotary import rotate
 class LorentzAttention(nn.Module):
     """Every head has points of its own for query, key and value.
 
-    The cache holds keys and values by their space coordinates, `2 heads * head_dim` numbers a token.
-    Heads are joined with their times, `heads * (head_dim + 1)` numbers, which are no point.
+    The cache holds keys and values by their space coordinates, `2 heads * head_dim` numbers for
+    each token. Heads are joined with their times; the joined numbers are no point.
 
     Args:
         config: of the model.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class HelmPreTrainedModel(PreTrainedModel):
     _no_split_modules = ("HelmBlock",)
     _skip_keys_device_placement = ("past_key_values",)
     _supports_sdpa = True
-    _can_record_outputs = {"hidden_states": HelmBlock}
+    _can_record_outputs: ClassVar = {"hidden_states": HelmBlock}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -159,7 +159,7 @@ class HelmModel(HelmPreTrainedModel):
 class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
     """A HELM with its head: an ordinary product with the point, its time included."""
 
-    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    _tied_weights_keys: ClassVar = {"lm_head.weight": "model.embed_tokens.weight"}
 
     def __init__(self, config: HelmConfig) -> None:
         super().__init__(config)
