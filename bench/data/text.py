@@ -116,7 +116,8 @@ def _lines(path: Path, field: str) -> Iterator[str]:
     number = 0
     try:
         with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
+            for line in stream:
+                number += 1
                 if line.strip():
                     yield _text_of(json.loads(line)[field])
     except UnicodeDecodeError as error:
@@ -138,8 +139,8 @@ def _text_of(value: object) -> str:
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> InputError:
     return InputError(
-        f"data.path: {path} is not in UTF-8 (byte {error.start} is {error.object[error.start]:#x}): "
-        f"convert it, as by `iconv -f latin1 -t utf-8`"
+        f"data.path: {path} is not in UTF-8 (byte {error.start} is "
+        f"{error.object[error.start]:#x}): convert it, as by `iconv -f latin1 -t utf-8`"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +50,6 @@ def document_bits(
     held_out: HeldOut,
     documents: NDArray[np.int64],
     title: str,
-    context: AbstractContextManager[Any] | None = None,
 ) -> NDArray[np.float64]:
     """The bits that a model takes for each document's text, its end not counted.
 
@@ -62,7 +60,6 @@ def document_bits(
         held_out: how to pack them.
         documents: which to measure.
         title: what progress is told under.
-        context: that forward passes run in, such as a precision's; must be enterable more than once.
 
     Returns:
         Bits of each of `documents`.
@@ -78,8 +75,7 @@ def document_bits(
             for rows in whole_rows(
                 held_out.tokens, documents, held_out.row_tokens, held_out.pad_id, at_once
             ):
-                with context or nullcontext():
-                    document_nats(model, rows.to(device), nats)
+                document_nats(model, rows.to(device), nats)
                 progress.update(rows.input_ids.numel())
         return nats
 
