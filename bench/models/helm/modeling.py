@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -15,10 +17,12 @@ from transformers.utils import ModelOutput, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from bench.errors import InputError
 from bench.models.helm.block import HelmBlock
 from bench.models.helm.config import HelmConfig
 from bench.models.helm.embedding import LorentzEmbedding
 from bench.models.helm.experts import CurvatureExperts
+from bench.models.helm.importer import own_weights, read_weights
 from bench.models.helm.initial import start, start_column, xavier
 from bench.models.helm.masks import attention_mask as make_mask
 from bench.models.helm.mice import MixtureOfCurvatureExperts
@@ -231,6 +235,37 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
         )
+
+    @classmethod
+    def from_public(
+        cls, state: Mapping[str, Tensor] | str | Path, config: HelmConfig
+    ) -> HelmForCausalLM:
+        """A model with the weights of the public HELM code.
+
+        Args:
+            state: a public state dict, or the path of a file with one.
+            config: of the model; its `residual_gain` is the public one where not given.
+
+        Returns:
+            The model in eval mode, its weights in the dtype of the checkpoint.
+
+        Raises:
+            InputError: they do not fit; as of `importer`.
+        """
+        if isinstance(state, str | Path):
+            state = read_weights(state)
+        weights = own_weights(state, config)
+        with torch.device("meta"):
+            model = cls(config)
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        for name, shape in shapes.items():
+            if weights[name].shape != shape:
+                raise InputError(
+                    f"the checkpoint's {name} has the shape {tuple(weights[name].shape)}, and the "
+                    f"configuration asks for {tuple(shape)}"
+                )
+        model.load_state_dict(weights, assign=True)
+        return model.eval()
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kw: Any):  # type: ignore[override]
         """As of transformers; the head's time column grows with zeros."""

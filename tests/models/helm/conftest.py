@@ -1,0 +1,85 @@
+"""Golden arrays of the public HELM code, which some checkouts have beside them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # reference.py
+
+PROJECT = Path(__file__).resolve().parents[3]
+SIZES = {
+    "helm_d": {
+        "hidden_size": 26,
+        "intermediate_size": 107,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "head_dim": 8,
+    },
+    "helm_mice": {
+        "hidden_size": 24,
+        "intermediate_size": 31,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 3,
+        "moe_intermediate_size": 13,
+        "n_routed_experts": 4,
+        "kv_lora_rank": 11,
+        "qk_nope_head_dim": 6,
+        "qk_rope_head_dim": 4,
+        "v_head_dim": 7,
+    },
+}
+
+
+class Golden:
+    """One file of arrays: inputs, parameters, outputs, cotangents and gradients."""
+
+    def __init__(self, arrays: dict[str, Any]) -> None:
+        self.arrays = arrays
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arrays[name]
+
+    def below(self, prefix: str, dtype: Any = None) -> dict[str, Any]:
+        """Arrays whose names begin so, by the rest of their names."""
+        return {
+            name[len(prefix) :]: array if dtype is None else array.to(dtype)
+            for name, array in self.arrays.items()
+            if name.startswith(prefix)
+        }
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Golden]:
+    """A function that reads a file of golden arrays by its name."""
+    folders = (parent / "shared" / "fixtures" / "helm" for parent in PROJECT.parents)
+    found = next((folder for folder in folders if folder.is_dir()), None)
+    if found is None:
+        pytest.skip("the folder of HELM's golden arrays is not beside this checkout")
+    read: dict[str, Golden] = {}
+
+    def get(name: str) -> Golden:
+        from safetensors.torch import load_file
+
+        if name not in read:
+            read[name] = Golden(load_file(found / f"{name}.safetensors"))
+        return read[name]
+
+    return get
+
+
+@pytest.fixture
+def config() -> Callable[..., Any]:
+    """A function that gives the configuration of a golden model, or one that differs from it."""
+
+    def make(kind: str, **options: Any) -> Any:
+        from bench.models.helm import HelmConfig
+
+        given = {"vocab_size": 53, "embedding": "lorentz", **SIZES[kind], **options}
+        return HelmConfig(kind=kind, **given)
+
+    return make
