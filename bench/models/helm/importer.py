@@ -213,7 +213,7 @@ class _Import:
                 del self.left[name]
             elif _CURVATURE.search(name) and not _EXPERT.match(name):
                 K = self.left.pop(name).item()
-                if K != self.config.curvature:
+                if self.config.curvature != K:
                     raise InputError(
                         f"the checkpoint stores curvatures that do not agree: {name} is {K}, and "
                         f"the configuration's curvature is {self.config.curvature}"

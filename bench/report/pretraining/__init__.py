@@ -49,7 +49,7 @@ def pretraining_document(records: Sequence[Record], spec: PretrainingSpec) -> Do
     Raises:
         ValueError: there is no run, or no such file of published figures.
     """
-    rows = rows_of(records)
+    rows = rows_of(records, spec.twins)
     differences = beside_twins(rows, spec.twins)
     parts = [
         Section("What it shows", notes=tuple(findings(rows, differences))),
@@ -77,7 +77,7 @@ def write_pretraining(records: Sequence[Record], spec: PretrainingSpec, folder: 
     Raises:
         ValueError: as `pretraining_document`.
     """
-    rows = rows_of(records)
+    rows = rows_of(records, spec.twins)
     differences = beside_twins(rows, spec.twins)
     document = pretraining_document(records, spec)
     texts = {

@@ -36,6 +36,7 @@ LOOKS = {
     "helm_mice": ("#0072B2", "s", "-"),
     "deepseek_twin": ("#0072B2", "^", "--"),
 }
+EXPERTS = ("#000000", "#E69F00", "#CC79A7", "#56B4E9")
 STATES = {  # of weights, in the picture of the layers
     "public": ("#D55E00", "v", "public, at start"),
     "balanced": ("#009E73", "o", "balanced, at start"),
@@ -155,8 +156,8 @@ def layers_figure(rows: Sequence[PretrainedRow]) -> Figure:
     for row in curved:
         axis = next(axes)
         _curvature(axis, row)
-        tidy(axis, f"{row.label}: K of the experts, all seeds")
-        name_axis(axis, x="tokens, thousands", y="K")
+        tidy(axis, f"{row.label}: K of the experts, all blocks and seeds")
+        name_axis(axis, x="tokens, thousands", y="K, change in percent")
     for axis in axes:
         axis.set_visible(False)
     found: dict[str, Any] = {}
@@ -195,23 +196,20 @@ def _states(axis: Axes, row: PretrainedRow, key: str) -> None:
 
 
 def _curvature(axis: Axes, row: PretrainedRow) -> None:
-    """A line for each expert, a colour for each block."""
+    """How far K went from where it began: a line for each expert, a colour for each beginning."""
     step = row.first["train"]["step_tokens"] / 1000
-    names = [name for name in row.first["training"]["curvatures_at_start"] if name != "stream"]
-    blocks = list(dict.fromkeys(_block(name) for name in names))
     for record in row.records.values():
         training = record["training"]
-        for name in names:
-            curve = [(0, training["curvatures_at_start"])] + training["curvatures"]
-            colour, _ = style_of(2 + blocks.index(_block(name)))
+        starts = {k: v for k, v in training["curvatures_at_start"].items() if k != "stream"}
+        begun = sorted({round(start, 3) for start in starts.values()})
+        for name, start in starts.items():
+            curve = [(0, starts), *training["curvatures"]]
+            place = begun.index(round(start, 3))
             axis.plot(
                 [at * step for at, _ in curve],
-                [values[name] for _, values in curve],
-                color=colour,
+                [100 * (values[name] / start - 1) for _, values in curve],
+                color=EXPERTS[place % len(EXPERTS)],
+                linestyle=("-", ":")[place // len(EXPERTS) % 2],
                 linewidth=0.7,
-                label=f"block {_block(name)}",
+                label=f"K from {start:.3g}",
             )
-
-
-def _block(name: str) -> str:
-    return next(part for part in name.split(".") if part.isdigit())

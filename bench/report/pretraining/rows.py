@@ -64,10 +64,23 @@ class PretrainedRow:
         return float(np.mean([record[key] for record in self.records.values()]))
 
 
-def rows_of(records: Iterable[Record]) -> list[PretrainedRow]:
-    """The rows of runs, in the order in which their first runs are given.
+def comparable(records: Iterable[Record]) -> list[list[Record]]:
+    """Runs in groups of one size, text, tokenizer and training, in the order given."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        shared = {k: v for k, v in _settings(record).items() if k not in record["choices"]}
+        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(record)
+    return list(groups.values())
+
+
+def rows_of(records: Iterable[Record], twins: Mapping[str, str]) -> list[PretrainedRow]:
+    """The rows of runs: each model with its twin behind it, then others as they are given.
 
     Of runs with one setting and seed the first counts.
+
+    Args:
+        records: of runs.
+        twins: by model the one that it is set beside.
 
     Raises:
         ValueError: there are none.
@@ -88,6 +101,8 @@ def rows_of(records: Iterable[Record]) -> list[PretrainedRow]:
         named = ", ".join(f"{k}={v}" for k, v in details.items())
         label = model_label(model) + (f" ({named})" if named else "")
         rows.append(PretrainedRow(model, label, details, dict(sorted(by_seed.items()))))
+    order = [name for pair in twins.items() for name in pair]
+    rows.sort(key=lambda row: order.index(row.model) if row.model in order else len(order))
     return rows
 
 

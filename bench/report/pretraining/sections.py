@@ -62,8 +62,8 @@ def _movement(row: PretrainedRow) -> str:
     if not moved:
         return ""
     return (
-        f"{row.label}: the experts' K moved by {np.mean(moved):.1%} of where they began on average, "
-        f"by {max(moved):.1%} at most."
+        f"{row.label}: the experts' K moved by {np.mean(moved):.1%} of where they began on "
+        f"average, by {max(moved):.1%} at most."
     )
 
 
@@ -116,8 +116,8 @@ def main_section(rows: Sequence[PretrainedRow]) -> Section:
     notes = (
         f"Bits per byte of {first['held_out_documents']:,} held-out documents "
         f"({first['held_out_bytes']:,} bytes): the bits of a document's text by the model, its end "
-        "not counted, over its bytes in UTF-8. Lower is better. A mean over the seeds; its interval "
-        "is Student's t over them, on this text.",
+        "not counted, over its bytes in UTF-8. Lower is better. A mean over the seeds; its "
+        "interval is Student's t over them, on this text.",
         "Tokens a second of the training steps alone, means over the seeds: what ran beside a run "
         "slows it.",
         "MFU: the model's own arithmetic over that of a large matrix product here, "
@@ -220,8 +220,8 @@ def initialisation_section(rows: Sequence[PretrainedRow]) -> Section | None:
     header = ("Model", "Weights", "Mean cosine by layer", "Routing entropy by block")
     notes = (
         "Mean cosine of two different tokens' states over all pairs: in front of each block and, "
-        "last, as the head reads them. Of HELM the space coordinates. Routing entropy: as above, of "
-        "the blocks with experts. Means over seeds.",
+        "last, as the head reads them. Of HELM the space coordinates. Routing entropy: as above, "
+        "of the blocks with experts. Means over seeds.",
         "public: as the public code draws its weights. balanced: the same with zeros on the time "
         "coordinates, the default here and what was trained unless a row says otherwise.",
     )
