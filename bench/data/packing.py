@@ -135,7 +135,9 @@ class Packer:
 def whole_rows(
     tokens: Tokens, documents: NDArray[np.int64], row_tokens: int, pad_id: int, at_once: int
 ) -> Iterator[Rows]:
-    """Rows for measuring: in the order given, and no document is cut that a row could hold.
+    """Rows for measuring: in the order given, and a document that does not fit begins a row.
+
+    So what is measured of one does not depend on those before it.
 
     Args:
         tokens: of all documents.
@@ -147,7 +149,7 @@ def whole_rows(
     made = _Maker(row_tokens, pad_id)
     for number in map(int, documents):
         ids = tokens.document(number)
-        if len(ids) <= row_tokens and len(ids) > made.room:
+        if len(ids) > made.room:
             made.close()
         offset = 0
         while offset < len(ids) - 1:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError
+from bench.errors import InputError, unknown
 from bench.models.settings import files_hash
 from bench.models.tiny_base import TINY_BASE
 
 EMBEDDED = "embedded"
+# What follows from elsewhere, or is no choice.
+NOT_CHOSEN = ("kind", "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "use_cache")
 # What makes a tokenizer, of what lies in a base's folder.
 TOKENIZER_FILES = ("tokenizer*", "*.model", "vocab.*", "merges.txt", "*tokens*.json")
 
@@ -88,16 +90,23 @@ class UntrainedSettings:
         Raises:
             InputError: a kind, a size or a choice that there is not.
         """
+        from huggingface_hub.errors import StrictDataclassError
+
+        from bench.models.helm import HelmConfig
         from bench.models.helm.sizes import model_config
 
+        choices = {**self.choices, **changes}
+        allowed = {option.name for option in fields(HelmConfig)} | {"aligned"}
+        for key in choices:
+            if key not in allowed:
+                raise unknown("key in model", key, allowed - set(NOT_CHOSEN))
         try:
-            config = model_config(
-                self.kind, self.size, vocab_size=len(tokenizer), **{**self.choices, **changes}
-            )
+            config = model_config(self.kind, self.size, vocab_size=len(tokenizer), **choices)
         except InputError:
             raise
-        except (TypeError, ValueError) as error:
-            raise InputError(f"model={self.name} size={self.size}: {error}") from error
+        except (StrictDataclassError, TypeError, ValueError) as error:
+            told = str(error.__cause__ or error)
+            raise InputError(f"model={self.name} size={self.size}: {told}") from error
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             setattr(config, name, getattr(tokenizer, name))
         return config

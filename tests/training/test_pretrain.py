@@ -1,0 +1,152 @@
+"""The training of a base: exact resume, steps that are split, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from bench.data.tokens import encoded
+from bench.errors import InputError
+from bench.models.untrained import UntrainedSettings, build
+from bench.training.pretrain import Pretraining, Text, pretrain
+from bench.training.pretrain_settings import PretrainSettings
+
+SETTINGS = PretrainSettings(
+    steps=6,
+    step_tokens=96,
+    row_tokens=16,
+    micro_rows=6,
+    lr=3e-3,
+    lr_floor=0.1,
+    warmup=0.2,
+    weight_decay=0.1,
+    gradient_clip=1.0,
+    precision="32-true",
+    held_out=0.3,
+    evaluations=3,
+    checkpoint_minutes=1e-9,
+)
+CHOICES = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64}
+
+
+@pytest.fixture(scope="module")
+def text(tiny, tmp_path_factory):
+    texts = [f"{a}+{b}={a + b}. Mia has {a} apples." for a in range(4) for b in range(5)]
+    tokens = encoded(texts, tiny[1], 0.3, tmp_path_factory.mktemp("tokens") / "x")
+    return Text(tokens, tiny[1].pad_token_id)
+
+
+@pytest.fixture
+def make(tiny):
+    def made(kind="helm_mice", seed=0):
+        settings = UntrainedSettings(kind, kind, "tiny", "embedded", CHOICES)
+        return build(settings.config(tiny[1]), seed)
+
+    return made
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin"])
+def test_a_killed_pretraining_goes_on_exactly_where_it_was(kind, text, make, tmp_path, monkeypatch):
+    whole = make(kind)
+    undisturbed = pretrain(whole, text, SETTINGS, 0, tmp_path / "whole.ckpt")
+    step, taken = Pretraining.training_step, []
+
+    def limited(self, number, index):
+        if number == 4:
+            raise KeyboardInterrupt
+        return step(self, number, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretraining, "training_step", limited)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(make(kind), text, SETTINGS, 0, tmp_path / "last.ckpt")
+    monkeypatch.setattr(
+        Pretraining,
+        "training_step",
+        lambda self, number, index: taken.append(number) or step(self, number, index),
+    )
+    resumed = make(kind, seed=1)
+    done = pretrain(resumed, text, SETTINGS, 0, tmp_path / "last.ckpt")
+    assert taken == [4, 5]
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    for name in ("order", "losses", "held_out", "curvatures", "targets"):
+        assert getattr(done, name) == getattr(undisturbed, name), name
+    assert done.packer.place == undisturbed.packer.place
+    assert [at for at, _ in done.held_out] == [2, 4, 6]
+
+
+def test_a_finished_training_is_taken_from_its_state(text, make, tmp_path, monkeypatch):
+    model = make("helm_d")
+    pretrain(model, text, SETTINGS, 0, tmp_path / "last.ckpt")
+    monkeypatch.setattr(Pretraining, "training_step", None)
+    again = make("helm_d", seed=1)
+    pretrain(again, text, SETTINGS, 0, tmp_path / "last.ckpt")
+    assert all(torch.equal(v, weights(again)[n]) for n, v in weights(model).items())
+
+
+def test_a_step_is_the_same_however_it_is_split(text, make):
+    losses = []
+    for rows in (6, 4, 1):
+        settings = dataclasses.replace(SETTINGS, micro_rows=rows, steps=3)
+        losses.append([loss for _, loss in pretrain(make("llama_twin"), text, settings, 0).losses])
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_twins_read_the_same_tokens_at_equal_seeds(text, make):
+    short = dataclasses.replace(SETTINGS, steps=2)
+    one = pretrain(make("helm_d"), text, short, 0)
+    twin = pretrain(make("llama_twin"), text, short, 0)
+    other = pretrain(make("llama_twin"), text, short, 1)
+    assert one.order == twin.order != other.order
+    assert one.targets == twin.targets
+
+
+def test_training_lowers_the_bits_per_byte(text, make):
+    done = pretrain(make("helm_d"), text, dataclasses.replace(SETTINGS, steps=30), 0)
+    assert done.held_out[-1][1] < 0.8 * done.held_out[0][1]
+
+
+def test_nothing_that_is_held_out_is_trained_on(text, make):
+    module = Pretraining(make("llama_twin"), text, SETTINGS, 0, "test")
+    assert not set(module.packer.documents) & set(np.flatnonzero(text.tokens.held_out))
+
+
+def test_only_matrices_decay(text, make):
+    module = Pretraining(make("helm_mice"), text, SETTINGS, 0, "test")
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    named = {name: decays[id(p)] for name, p in module.model.named_parameters()}
+    for part in ("norm", "log_curvature", "log_gain", "residual", "_time", "bias", "tau"):
+        assert not any(decay for name, decay in named.items() if part in name), part
+    assert named["model.layers.1.mlp.experts.down_proj"] == 0.1
+    assert named["model.embed_tokens.weight"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"step_tokens": 100}, "multiple of action.row_tokens=16"),
+        ({"held_out": 0.0}, "between 0 and 1"),
+        ({"held_out": 1.0}, "between 0 and 1"),
+        ({"steps": 0}, "action.steps must be greater than 0"),
+        ({"row_tokens": 1}, "at least 2"),
+        ({"precision": "bf16"}, "unknown action.precision 'bf16'.*bf16-mixed"),
+        ({"warmup": 3}, "a share"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(SETTINGS, **changes)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(text, make):
+    with pytest.raises(FloatingPointError, match=r"lower action\.lr"):
+        settings = dataclasses.replace(SETTINGS, lr=1e30, gradient_clip=0.0, steps=30)
+        pretrain(make("llama_twin"), text, settings, 0)
