@@ -71,5 +71,5 @@ def test_the_corpus_is_fixed_by_its_seed():
 
 
 def test_other_data_is_no_text():
-    with pytest.raises(InputError, match="'llama_adapters'.*Known: synthetic, text"):
+    with pytest.raises(InputError, match=r"'llama_adapters'.*Known: synthetic, text"):
         TextSettings("llama_adapters")

@@ -49,7 +49,7 @@ def test_the_text_alone_decides_what_is_held_out(tiny, tmp_path):
 
     few = held_out(TEXTS, 0.2, "few")
     assert 4 <= len(few) <= 20
-    assert held_out(TEXTS[::-1] + ["another"], 0.2, "more") - {"another"} == few
+    assert held_out([*TEXTS[::-1], "another"], 0.2, "more") - {"another"} == few
     assert few <= held_out(TEXTS, 0.5, "half")
 
 
