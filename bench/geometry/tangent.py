@@ -24,7 +24,7 @@ def pairwise_inner(p: Tensor, q: Tensor) -> Tensor:
 
 
 def squared_distance(p: Tensor, q: Tensor) -> Tensor:
-    """The squared Lorentz distance `<p - q, p - q>`, `(...)`: `-2 K - 2 <p, q>`, no geodesic one."""
+    """The squared Lorentz distance `<p - q, p - q> = -2 K - 2 <p, q>`, `(...)`; no geodesic one."""
     step = floating(p) - floating(q)
     return inner(step, step)
 

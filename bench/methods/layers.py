@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-# Latent attention makes keys and values in two steps, of all heads together: what would adapt either
-# adapts both. Experts whose weights are stacked are no layers; the dense blocks and the shared
-# experts have the names of LLaMA's.
+# Latent attention makes keys and values in two steps, of all heads together: what would adapt
+# either adapts both. Experts whose weights are stacked are no layers; the dense blocks and the
+# shared experts have the names of LLaMA's.
 _LATENT = {"k_proj": "kv_a_proj_with_mqa", "v_proj": "kv_b_proj"}
 
 # What plays the part of LLaMA's layers in an architecture that has other names. GPT-NeoX has query,

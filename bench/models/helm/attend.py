@@ -58,6 +58,9 @@ def _halves(time: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 def _factors(q: Tensor, k: Tensor, factor: Tensor, K: float) -> tuple[Tensor, Tensor]:
     """Vectors whose ordinary product is the score of a query and a key."""
     q_time, k_time = time_of(q, K), time_of(k, K)
+    # A number that is the same for all keys drops out of the softmax as well: without their mean,
+    # the times of keys are small, and so is what is lost of them by rounding.
+    k_time = k_time - k_time.detach().mean(dim=-2, keepdim=True)
     if q.dtype.itemsize >= 4:
         query = torch.cat([-q_time, q], dim=-1) * factor.to(q.dtype)
         return query, torch.cat([k_time, k], dim=-1)

@@ -212,8 +212,8 @@ class _Import:
             if _DEAD.search(name):
                 del self.left[name]
             elif _CURVATURE.search(name) and not _EXPERT.match(name):
-                K = self.left.pop(name).item()
-                if self.config.curvature != K:
+                K, stream = self.left.pop(name).item(), self.config.curvature
+                if stream != K:
                     raise InputError(
                         f"the checkpoint stores curvatures that do not agree: {name} is {K}, and "
                         f"the configuration's curvature is {self.config.curvature}"

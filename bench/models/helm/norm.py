@@ -22,4 +22,6 @@ class SpaceRMSNorm(nn.Module):
 
     def forward(self, space: Tensor) -> Tensor:
         """The normed space coordinates, `(..., n)`."""
-        return F.rms_norm(space, self.weight.shape, self.weight, self.eps)
+        # one dtype, for which there is one kernel; under autocast these two may differ
+        weight = self.weight.to(space.dtype)
+        return F.rms_norm(space, weight.shape, weight, self.eps)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # reference.py
 
 PROJECT = Path(__file__).resolve().parents[3]
 SIZES = {
@@ -70,6 +69,35 @@ def golden() -> Callable[[str], Golden]:
         return read[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def reference() -> ModuleType:
+    """The literal forms of reference.py, which stands in no package."""
+    spec = importlib.util.spec_from_file_location(
+        "helm_reference", Path(__file__).with_name("reference.py")
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def near() -> Callable[..., None]:
+    """A function that asserts that tensors agree, relative to the largest entry expected."""
+    import torch
+
+    def check(
+        found: Any, expected: Any, tolerance: float, name: str = "", least: float = 1e-3
+    ) -> None:
+        assert found.shape == expected.shape, name
+        scale = max(expected.double().abs().max().item(), least)
+        torch.testing.assert_close(
+            found.double(), expected.double(), rtol=0, atol=tolerance * scale, msg=name or None
+        )
+
+    return check
 
 
 @pytest.fixture

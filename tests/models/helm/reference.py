@@ -30,7 +30,7 @@ def linear(x, p, c=1.0):
 
 
 def rescaled(x, c_from, c_to):
-    return x * (torch.as_tensor(c_to) / c_from).sqrt()
+    return x * (torch.as_tensor(c_to, dtype=x.dtype) / c_from).sqrt()
 
 
 def rms_norm(x, gain, eps=1e-8, c=1.0):

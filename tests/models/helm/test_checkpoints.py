@@ -1,0 +1,172 @@
+"""A HELM on disk: saved, loaded, resized, imported."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from bench.errors import InputError
+from bench.models.helm import HelmConfig, HelmForCausalLM
+from bench.models.helm.embedding import LorentzEmbedding
+from bench.models.helm.sizes import model_config
+
+KINDS = ("helm_d", "helm_mice")
+IDS = torch.arange(24).view(2, 12) % 31
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices"),
+    [
+        ("helm_d", {}),
+        ("helm_d", {"tie_word_embeddings": True}),
+        ("helm_mice", {"embedding": "lorentz", "merge": "centroid"}),
+        ("helm_mice", {"tie_word_embeddings": True, "initialization": "public"}),
+    ],
+)
+def test_what_is_saved_is_loaded(tmp_path, kind, choices):
+    model = HelmForCausalLM(model_config(kind, "tiny", 31, **choices)).eval()
+    for layer in model.layers_of_experts().values():
+        layer.gate.e_score_correction_bias.uniform_(-0.1, 0.1)
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    assert ("lm_head.weight" in weights) != choices.get("tie_word_embeddings", False)
+    found, loading = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert type(found) is HelmForCausalLM and not any(loading.values())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor), name
+    assert torch.equal(found.eval()(input_ids=IDS).logits, model(input_ids=IDS).logits)
+    assert AutoConfig.from_pretrained(tmp_path).to_dict() == found.config.to_dict()
+
+
+def test_in_a_tied_model_embedding_and_head_are_one(tmp_path):
+    model = HelmForCausalLM(model_config("helm_d", "tiny", 31, tie_word_embeddings=True))
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    untied = HelmForCausalLM(model_config("helm_d", "tiny", 31))
+    assert untied.lm_head.weight is not untied.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_tokens(kind):
+    model = HelmForCausalLM(model_config(kind, "tiny", 31)).eval()
+    before = model(input_ids=IDS).logits
+    model.resize_token_embeddings(40)
+    after = model(input_ids=IDS).logits
+    assert after.shape[-1] == 40 and model.config.vocab_size == 40
+    torch.testing.assert_close(after[..., :31], before)
+
+
+def test_a_balanced_start_has_time_columns_of_zeros_and_the_public_one_does_not():
+    for start in ("balanced", "public"):
+        for kind in KINDS:
+            model = HelmForCausalLM(model_config(kind, "tiny", 31, initialization=start))
+            columns = {n: p for n, p in model.named_parameters() if n.endswith("_time")}
+            assert len(columns) > 20
+            for name, column in columns.items():
+                assert column.any() == (start == "public"), name
+            layer = model.model.layers[0].self_attn.o_proj.weight
+            heads = layer.unflatten(1, (4, -1))
+            assert heads[..., 0].any() == (start == "public") and heads[..., 1:].all()
+
+
+def test_tokens_become_alike_with_the_public_start_alone():
+    """Mean cosine of pairs of tokens behind the last block."""
+    found = {}
+    for start in ("balanced", "public"):
+        torch.manual_seed(0)
+        config = model_config("helm_d", "tiny", 500, initialization=start, embedding="lorentz")
+        model = HelmForCausalLM(config).eval()
+        with torch.no_grad():
+            stream = model(input_ids=torch.randperm(500)[None, :200], output_hidden_states=True)
+        rows = torch.nn.functional.normalize(stream.hidden_states[-2][0], dim=-1)
+        found[start] = ((rows @ rows.T).sum() - 200) / (200 * 199)
+    assert found["balanced"] < 0.35 and found["public"] > 0.7
+
+
+def test_curvatures_start_apart_and_can_be_fixed():
+    model = HelmForCausalLM(model_config("helm_mice", "tiny", 31, expert_curvatures=[0.1, 2.0]))
+    K = [v for name, v in model.curvatures().items() if "layers.1" in name]
+    assert pytest.approx(torch.linspace(0.1, 2.0, 4).tolist()) == K
+    fixed = HelmForCausalLM(model_config("helm_mice", "tiny", 31, train_expert_curvatures=False))
+    assert [n for n, p in fixed.named_parameters() if not p.requires_grad] == [
+        f"model.layers.{i}.mlp.experts.log_curvature" for i in (1, 2, 3)
+    ]
+
+
+def test_a_table_of_points_starts_on_the_hyperboloid():
+    table = LorentzEmbedding(50, 16, 2.0)
+    table.initialize()
+    squared = -table.weight[:, 0].square() + table.weight[:, 1:].square().sum(-1)
+    torch.testing.assert_close(squared, torch.full((50,), -2.0), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "helm"}, "kind must be helm_d or helm_mice, not 'helm'"),
+        ({"merge": "sum"}, "merge must be helm or centroid"),
+        ({"expert_curvatures": [0.0, 1.0]}, "must be positive"),
+        ({"embedding": "lorentz", "tie_word_embeddings": True}, "set embedding='lifted'"),
+        ({"kind": "helm_mice", "qk_rope_head_dim": 7}, "must be even"),
+        ({"kind": "helm_mice", "num_experts_per_tok": 9}, "from 1 to n_routed_experts=4"),
+        ({"kind": "helm_mice", "n_shared_experts": 0}, "must be 1 or more"),
+        ({"kind": "helm_mice", "n_group": 3}, "must divide"),
+        ({"rope_parameters": {"rope_type": "llama3"}}, "rope_type must be default or yarn"),
+    ],
+)
+def test_what_no_model_can_be_made_with_is_refused(options, message):
+    with pytest.raises(Exception, match=message):
+        HelmConfig(**options)
+
+
+def test_of_public_weights_nothing_may_be_missing_unknown_or_of_another_shape(golden, config):
+    for kind, needed in (
+        ("helm_d", "resblocks.1.mlp.w3.linear.bias"),
+        ("helm_mice", "head.weight"),
+    ):
+        state = golden(f"{kind}_tiny").below("param/")
+        lacking = {name: tensor for name, tensor in state.items() if name != needed}
+        with pytest.raises(InputError, match=f"lacks 1 weights, such as {needed}"):
+            HelmForCausalLM.from_public(lacking, config(kind))
+        with pytest.raises(InputError, match=r"has unknown 1 weights, such as layers\.9\.q"):
+            HelmForCausalLM.from_public({**state, "layers.9.q": torch.ones(1)}, config(kind))
+        with pytest.raises(InputError, match="asks for"):
+            HelmForCausalLM.from_public(state, config(kind, vocab_size=54))
+        with pytest.raises(InputError, match=r"take HelmConfig\(embedding='lorentz'\)"):
+            HelmForCausalLM.from_public(state, config(kind, embedding="lifted"))
+        with pytest.raises(InputError, match=r"(lacks|has unknown) \d+ weights"):
+            HelmForCausalLM.from_public(state, config(kind, num_hidden_layers=1))
+
+
+def test_curvatures_that_layers_store_must_agree(golden, config):
+    state = golden("helm_mice_tiny").below("param/")
+    aliases = {
+        "layers.0.attn.wq.manifold.k": torch.tensor(1.0),
+        "layers.0.attn.wq.c": torch.tensor(1.0),
+        "layers.1.ffn.experts.3.w1.manifold.k": state["layers.1.ffn.experts.3.expert_manifold.k"],
+        "layers.1.ffn.experts.3.manifold.k": torch.tensor(1.0),
+    }
+    HelmForCausalLM.from_public(state | aliases, config("helm_mice"))
+    for name in ("layers.0.attn.wq.c", "layers.1.ffn.experts.3.w1.manifold.k"):
+        with pytest.raises(InputError, match=r"curvatures that do not agree: .* is 1\.25"):
+            wrong = state | aliases | {name: torch.tensor(1.25)}
+            HelmForCausalLM.from_public(wrong, config("helm_mice"))
+    name = "layers.2.ffn.experts.0.expert_manifold.k"
+    with pytest.raises(InputError, match=r"K = -0\.5: it must be positive"):
+        HelmForCausalLM.from_public(state | {name: torch.tensor(-0.5)}, config("helm_mice"))
+
+
+def test_a_file_of_public_weights(golden, config, tmp_path):
+    state = golden("helm_d_tiny").below("param/")
+    save_file(state, tmp_path / "public.safetensors")
+    torch.save(state, tmp_path / "public.pt")
+    found = [
+        HelmForCausalLM.from_public(tmp_path / name, config("helm_d"))
+        for name in ("public.safetensors", "public.pt")
+    ]
+    logits = [model(input_ids=IDS).logits for model in found]
+    assert torch.equal(*logits)
+    torch.save({"state": Path("code")}, tmp_path / "code.pt")  # an object is made by running code
+    with pytest.raises(InputError, match="can't be read as weights alone"):
+        HelmForCausalLM.from_public(tmp_path / "code.pt", config("helm_d"))

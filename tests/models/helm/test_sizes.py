@@ -1,0 +1,65 @@
+"""Sizes of HELM and of its Euclidean twins."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from bench.errors import InputError
+from bench.models.helm.sizes import MODELS, SIZES, model_config
+from bench.models.helm.twins import parameters_of
+
+# The public models count beside that a curvature of three hyperboloids, a bias of each attention
+# that has no effect, two numbers for positions of a table of points, and the routers' biases.
+PUBLISHED = [
+    ("helm_d", "120m", "lorentz", 114_770_253, 3 + 6 + 2),
+    ("helm_mice", "120m", "lorentz", 126_357_123, 3 + 6 + 2 + 5 * 4),
+    ("helm_mice", "1b", "lifted", 966_829_461, 3 + 16 + 15 * 8),
+]
+
+
+@pytest.mark.parametrize(("kind", "size", "embedding", "published", "beside"), PUBLISHED)
+def test_the_published_models_have_the_published_parameters(
+    kind, size, embedding, published, beside
+):
+    config = model_config(kind, size, 128_256, aligned=False, embedding=embedding)
+    assert parameters_of(config) + beside == published
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("helm", "twin"), [("helm_d", "llama_twin"), ("helm_mice", "deepseek_twin")]
+)
+def test_a_twin_has_the_parameters_of_its_helm_within_a_percent(helm, twin, size):
+    for choices in ({}, {"tie_word_embeddings": True}, {"aligned": False}):
+        if size == "tiny" and "aligned" in choices:
+            continue
+        ours, theirs = (model_config(kind, size, 1536, **choices) for kind in (helm, twin))
+        assert ours.num_hidden_layers == theirs.num_hidden_layers
+        assert parameters_of(theirs) == pytest.approx(parameters_of(ours), rel=0.01)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_each_model_is_built_and_learns(kind):
+    torch.manual_seed(0)
+    config = model_config(kind, "tiny", 64, num_hidden_layers=2, hidden_size=64)
+    model = AutoModelForCausalLM.from_config(config).train()
+    assert sum(p.numel() for p in model.parameters()) == parameters_of(model.config)
+    ids = torch.randint(0, 64, (2, 16))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(10):
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 1
+
+
+def test_unknown_names_are_told_with_those_that_there_are():
+    with pytest.raises(InputError, match="no model 'helm': take helm_d, helm_mice, llama_twin"):
+        model_config("helm", "tiny", 64)
+    with pytest.raises(InputError, match="no size '7b' of these: take tiny, 120m, 1b"):
+        model_config("helm_d", "7b", 64)
+    with pytest.raises(InputError, match="take 120m, 1b"):
+        model_config("helm_d", "tiny", 64, aligned=False)

@@ -1,0 +1,104 @@
+"""Adam on the hyperboloid."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.geometry.lorentz import dist, expmap0, inner
+from bench.training.riemannian_adam import RiemannianAdam
+
+
+@pytest.fixture
+def steps():
+    """Golden points, gradients and moments, which some checkouts have beside them."""
+    from safetensors.torch import load_file
+
+    parents = Path(__file__).resolve().parents
+    found = [p / "shared/fixtures/helm" for p in parents if (p / "shared/fixtures/helm").is_dir()]
+    if not found:
+        pytest.skip("the folder of HELM's golden arrays is not beside this checkout")
+    return load_file(found[0] / "riemannian_adam.safetensors")
+
+
+def points(seed=0, dtype=torch.float64, K=1.0):
+    v = torch.randn(20, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return expmap0(v, K).to(dtype)
+
+
+def test_four_golden_steps(steps):
+    table = torch.nn.Parameter(steps["in/point0"].clone())
+    optimizer = RiemannianAdam([table], lr=0.05)
+    for i in range(4):
+        table.grad = steps[f"in/egrad{i}"]
+        optimizer.step()
+        state = optimizer.state[table]
+        # geoopt takes every tangent vector for 1e-4 long at least: a row that has had no gradient is
+        # multiplied by cosh(1e-4) there at each step, and stays here.
+        moved = state["exp_avg_sq"] > 0
+        for found, name in ((table, "point"), (state["exp_avg"], "momentum")):
+            golden = steps[f"out/{name}{i + 1}"]
+            torch.testing.assert_close(found.data[moved], golden[moved], rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(found.data[~moved], golden[~moved], rtol=1e-7, atol=1e-7)
+        assert moved.sum() >= 5
+        second = steps[f"out/second{i + 1}"]
+        torch.testing.assert_close(state["exp_avg_sq"], second[:, 0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("K", [0.5, 2.0])
+def test_it_finds_a_point(K):
+    target, table = points(1, K=K), torch.nn.Parameter(points(0, K=K))
+    optimizer = RiemannianAdam([table], lr=0.05, K=K)
+    for _ in range(300):
+        optimizer.zero_grad()
+        dist(table, target, K).square().sum().backward()
+        optimizer.step()
+    assert dist(table.detach(), target, K).max() < 0.02
+    torch.testing.assert_close(inner(table, table), torch.full((20,), -K, dtype=torch.float64))
+
+
+def test_a_short_step_in_float32_is_as_long_as_it_says():
+    """The public code's steps of 1e-5 come out 24 times too long."""
+    table = torch.nn.Parameter(points(0, torch.float32))
+    before = table.detach().double()
+    before = torch.cat(
+        [(before[:, 1:].square().sum(-1, keepdim=True) + 1).sqrt(), before[:, 1:]], 1
+    )
+    table.grad = torch.randn_like(table)
+    RiemannianAdam([table], lr=1e-4).step()
+    length = dist(table.detach().double(), before, 1.0)
+    torch.testing.assert_close(length, torch.full_like(length, 1e-4), rtol=0.02, atol=0)
+
+
+def test_rows_without_a_gradient_stay():
+    table = torch.nn.Parameter(points())
+    before = table.detach().clone()
+    table.grad = torch.zeros_like(table)
+    table.grad[3] = 1.0
+    RiemannianAdam([table], lr=0.1).step()
+    moved = (table.detach() - before).norm(dim=-1) > 1e-12
+    assert moved.tolist() == [i == 3 for i in range(20)]
+
+
+def test_a_state_that_is_loaded_goes_on():
+    first = torch.nn.Parameter(points())
+    optimizer = RiemannianAdam([first], lr=0.05)
+    grads = [points(seed) for seed in range(1, 5)]
+    for i, grad in enumerate(grads):
+        if i == 2:
+            second = torch.nn.Parameter(first.detach().clone())
+            other = RiemannianAdam([second], lr=0.05)
+            other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        first.grad = grad
+        optimizer.step()
+    for grad in grads[2:]:
+        second.grad = grad
+        other.step()
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"K": 0.0}, {"betas": (1.0, 0.9)}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match="must not be negative"):
+        RiemannianAdam([torch.nn.Parameter(points())], **wrong)
