@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from bench.data.packing import Packer, Place, Rows
 from bench.data.tokens import Tokens
 from bench.memory import halving
+from bench.models.helm.embedding import LorentzEmbedding
 from bench.training.callbacks import ShowProgress
 from bench.training.console import quiet_lightning
 from bench.training.held_out import HeldOut, document_bits
@@ -26,6 +27,7 @@ from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.packed import forward
 from bench.training.pretrain_settings import PretrainSettings
 from bench.training.resume import SaveState, StepLoader, finished_steps, fit
+from bench.training.riemannian_adam import RiemannianAdam
 from bench.training.routing import Routing
 
 LOSSES = 200  # how many training losses are recorded at most
@@ -66,23 +68,26 @@ class Pretraining(L.LightningModule):
         self.seconds = 0.0  # of the steps alone
 
     def training_step(self, step: int, index: int) -> torch.Tensor:
-        optimizer = self.optimizers()
         rows = self.packer.rows(self.settings.rows)
         self.order = hashlib.sha256(self.order + rows.input_ids.numpy().tobytes()).digest()
         self.targets += rows.targets
 
         def gradients(at_once: int) -> torch.Tensor:
-            optimizer.zero_grad()  # those of a part of the step, where memory was short
+            self.zero_grad()  # those of a part of the step, where memory was short
             self.micro_rows = at_once
             return self._gradients(rows)
 
         with self.routing.counting():
             loss = halving(gradients, self.micro_rows, self.title, LESS_MEMORY)
         if self.settings.gradient_clip:
-            self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
-        optimizer.step()
-        optimizer.zero_grad()
-        self.lr_schedulers().step()
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip)
+        first, *others = _listed(self.optimizers())
+        first.step()
+        for optimizer in others:
+            optimizer.optimizer.step()  # past Lightning, which would count another step
+        self.zero_grad()
+        for schedule in _listed(self.lr_schedulers()):
+            schedule.step()
         self.routing.balance()
         self.last_loss = loss
         if step % math.ceil(self.total_steps / LOSSES) == 0:
@@ -106,16 +111,18 @@ class Pretraining(L.LightningModule):
             loss += mean.detach() * share
         return loss
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
         s = self.settings
-        optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay, vectors=VECTORS)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: learning_rate_factor(
-                step, s.steps, s.warmup_steps, "cosine", floor=s.lr_floor
-            ),
-        )
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        points = _points(self.model)
+        others = [(name, p) for name, p in self.named_parameters() if p is not points]
+        optimizers: list[Any] = [adamw(others, s.lr, s.weight_decay, vectors=VECTORS)]
+        if points is not None:
+            optimizers.append(RiemannianAdam([points], s.lr, K=self.model.config.curvature))
+
+        def factor(step: int) -> float:
+            return learning_rate_factor(step, s.steps, s.warmup_steps, "cosine", floor=s.lr_floor)
+
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = {
@@ -141,6 +148,17 @@ class Pretraining(L.LightningModule):
         checkpoint = torch.load(state, weights_only=True, map_location=self.device)
         self.load_state_dict(checkpoint["state_dict"])
         self.on_load_checkpoint(checkpoint)
+
+
+def _points(model: Any) -> torch.nn.Parameter | None:
+    """The table of points that a Lorentz embedding is; None where there is none."""
+    table = model.get_input_embeddings()
+    return table.weight if isinstance(table, LorentzEmbedding) else None
+
+
+def _listed(found: Any) -> list[Any]:
+    """Lightning gives one by itself, and several as a list."""
+    return list(found) if isinstance(found, list) else [found]
 
 
 class Clock(Callback):

@@ -39,8 +39,10 @@ def text(tiny, tmp_path_factory):
 
 @pytest.fixture
 def make(tiny):
-    def made(kind="helm_mice", seed=0):
-        settings = UntrainedSettings(kind, kind, "tiny", "embedded", CHOICES)
+    def made(kind="helm_mice", seed=0, **choices):
+        if kind == "helm_d of points":
+            kind, choices = "helm_d", {"embedding": "lorentz"}
+        settings = UntrainedSettings(kind, kind, "tiny", "embedded", CHOICES | choices)
         return build(settings.config(tiny[1]), seed)
 
     return made
@@ -50,7 +52,7 @@ def weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin"])
+@pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin", "helm_d of points"])
 def test_a_killed_pretraining_goes_on_exactly_where_it_was(kind, text, make, tmp_path, monkeypatch):
     whole = make(kind)
     undisturbed = pretrain(whole, text, SETTINGS, 0, tmp_path / "whole.ckpt")
@@ -120,13 +122,24 @@ def test_nothing_that_is_held_out_is_trained_on(text, make):
 
 def test_only_matrices_decay(text, make):
     module = Pretraining(make("helm_mice"), text, SETTINGS, 0, "test")
-    groups = module.configure_optimizers()["optimizer"].param_groups
+    groups = module.configure_optimizers()[0][0].param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     named = {name: decays[id(p)] for name, p in module.model.named_parameters()}
     for part in ("norm", "log_curvature", "log_gain", "residual", "_time", "bias", "tau"):
         assert not any(decay for name, decay in named.items() if part in name), part
     assert named["model.layers.1.mlp.experts.down_proj"] == 0.1
     assert named["model.embed_tokens.weight"] == 0.1
+
+
+def test_a_table_of_points_stays_on_its_hyperboloid(text, make):
+    model = make("helm_d of points")
+    before = model.get_input_embeddings().weight.detach().clone()
+    done = pretrain(model, text, SETTINGS, 0)
+    after = model.get_input_embeddings().weight.detach()
+    moved = (after - before).abs().sum(-1) > 0
+    assert moved.any() and done.global_step == 6
+    time, space = after[:, 0], after[:, 1:]
+    assert torch.allclose(time.square() - space.square().sum(-1), torch.ones(()), atol=1e-4)
 
 
 @pytest.mark.parametrize(

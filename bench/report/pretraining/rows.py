@@ -88,10 +88,11 @@ def rows_of(records: Iterable[Record], twins: Mapping[str, str]) -> list[Pretrai
     records = list(records)
     if not records:
         raise ValueError("there is no run")
-    differing = _differing([_settings(record) for record in records])
+    differing = _differing(records)
     grouped: dict[str, dict[int, Record]] = {}
     for record in records:
-        told = {k: v for k, v in _settings(record).items() if k in differing}
+        settings = _settings(record)
+        told = {k: settings[k] for k in differing if k in settings}
         grouped.setdefault(json.dumps([record["model"], told]), {}).setdefault(
             record["seed"], record
         )
@@ -126,11 +127,20 @@ def _settings(record: Record) -> dict[str, Any]:
     return {"size": record["size"], **text, **train, **record["choices"]}
 
 
-def _differing(settings: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The settings that are not the same in all runs that have them."""
-    found = set()
-    for key in dict.fromkeys(key for each in settings for key in each):
-        values = {json.dumps(each[key]) for each in settings if key in each}
-        if len(values) > 1:
-            found.add(key)
-    return found
+def _differing(records: Sequence[Record]) -> list[str]:
+    """The settings that are not the same in all runs; a choice, in those of the same model.
+
+    A choice that one run of a model makes and another does not is one in which they differ.
+    """
+    values: dict[str, set[str]] = {}
+    for record in records:
+        for key, value in _settings(record).items():
+            if key not in record["choices"]:
+                values.setdefault(key, set()).add(json.dumps(value))
+    found = [key for key, known in values.items() if len(known) > 1]
+    for model in dict.fromkeys(record["model"] for record in records):
+        made = [record["choices"] for record in records if record["model"] == model]
+        for key in dict.fromkeys(key for choices in made for key in choices):
+            if len({json.dumps(choices.get(key)) for choices in made}) > 1:
+                found.append(key)
+    return list(dict.fromkeys(found))
