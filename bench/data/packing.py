@@ -204,8 +204,9 @@ class _Maker:
 
     def _put(self, ids: NDArray[np.int64], labels: NDArray[np.int64], number: int) -> None:
         here = slice(self.filled, self.filled + len(ids))
-        for line, values in enumerate((ids, labels, np.arange(len(ids)), self.sequence, number)):
-            self.row[line, here] = values
+        self.row[:2, here] = ids, labels
+        self.row[2, here] = np.arange(len(ids))
+        self.row[3, here], self.row[4, here] = self.sequence, number
         self.filled += len(ids)
         self.sequence += 1
 

@@ -116,7 +116,7 @@ def _differences(axis: Axes, differences: Sequence[TwinDifference]) -> None:
             axis.plot([found.low, found.high], [place, place], color=colour, linewidth=1.5)
         seeds = list((found.by_seed or {}).values())
         axis.plot(seeds, [place + 0.15] * len(seeds), ".", color=colour, markersize=3)
-        axis.plot([found.difference], [place], "D", color=colour, markersize=4)
+        axis.plot(found.difference or 0.0, place, "D", color=colour, markersize=4)
         axis.annotate(
             found.verdict,
             (found.difference, place),
@@ -175,6 +175,8 @@ def layers_figure(rows: Sequence[PretrainedRow]) -> Figure:
 
 
 def _states(axis: Axes, row: PretrainedRow, key: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     states: dict[str, list[Mapping[str, Any]]] = {}
     for record in row.records.values():
         training = record["training"]
@@ -192,7 +194,7 @@ def _states(axis: Axes, row: PretrainedRow, key: str) -> None:
         axis.plot(
             places, values, color=colour, marker=marker, markersize=3, linewidth=1, label=label
         )
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _curvature(axis: Axes, row: PretrainedRow) -> None:
