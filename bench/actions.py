@@ -137,6 +137,7 @@ def tiny_base(config: dict[str, Any]) -> dict[str, Any]:
 def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     """Time every method beside LoRA, or take a measurement made elsewhere, and report on it."""
     from bench.config import TrackingSettings, read_experiment, read_section, results_folder
+    from bench.efficiency.helm import measure_helm
     from bench.efficiency.hyperbolicity import measure_hyperbolicity
     from bench.efficiency.measure import EfficiencySettings, measure
     from bench.errors import InputError
@@ -147,14 +148,14 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
 
     own = (
         *("name", "file", "throughput_rounds", "evaluation_problems", "evaluation_epochs"),
-        "hyperbolicity_prompts",
+        *("hyperbolicity_prompts", "helm_tokens", "helm_batch"),
     )
     given = {k: v for k, v in config["action"].items() if k not in own}
     settings = read_section(EfficiencySettings, "action", given)
     file, *parts = (config["action"][key] for key in own[1:])
     if min(parts) < 0:
         raise InputError(f"action.{', '.join(own[2:])} must not be negative")
-    rounds, problems, epochs, prompts = parts
+    rounds, problems, epochs, prompts, tokens, batch = parts
     report = _read_report(file) if file else measure(settings)
     if rounds and not file:
         report["throughput"] = _throughput(read_experiment(config), rounds)
@@ -162,6 +163,8 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
         report["evaluation"] = _evaluation(read_experiment(config), problems, epochs)
     if prompts and not file:
         report["hyperbolicity"] = measure_hyperbolicity(prompts, settings.rounds)
+    if tokens and not file:
+        report["helm"] = measure_helm(tokens, settings.rounds, max(batch, 1))
     show(efficiency_document(report))
     folder = results_folder(config["tracking"]["folder"])
     paths = write_efficiency(report, folder)

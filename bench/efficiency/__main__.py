@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from bench.efficiency.cases import CASES
+from bench.efficiency.helm import measure_helm
 from bench.efficiency.measure import ALL, DTYPES, EfficiencySettings, measure
 from bench.files import write_json
 
@@ -13,13 +14,15 @@ from bench.files import write_json
 def main() -> None:
     """Read the command line, measure, and write the report."""
     parser = argparse.ArgumentParser(prog="python -m bench.efficiency", description=__doc__)
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["llama3-8b"])
+    parser.add_argument("--cases", nargs="*", choices=list(CASES), default=["llama3-8b"])
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["bfloat16"])
     parser.add_argument("--methods", nargs="+", choices=ALL, default=[], help="default: all")
     parser.add_argument("--compiled", action="store_true", help="through torch.compile, too")
     parser.add_argument("--rounds", type=int, default=11, help="figures for each piece of work")
     parser.add_argument("--seconds", type=float, default=0.05, help="about, behind one figure")
     parser.add_argument("--threads", type=int, default=0, help="0: as they are")
+    parser.add_argument("--helm-tokens", type=int, default=0, help="512: HELM beside its twins")
+    parser.add_argument("--helm-batch", type=int, default=1, help="rows of a step there")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     given = parser.parse_args()
     settings = EfficiencySettings(
@@ -31,7 +34,10 @@ def main() -> None:
         seconds=given.seconds,
         threads=given.threads,
     )
-    write_json(given.out, measure(settings))
+    report = measure(settings)
+    if given.helm_tokens:
+        report["helm"] = measure_helm(given.helm_tokens, given.rounds, given.helm_batch)
+    write_json(given.out, report)
     print(given.out)
 
 

@@ -189,12 +189,12 @@ def works_of(
     for length in case.lengths:
         if trained:
             made[f"step {length}"] = partial(
-                _training_step, model, _ids(case, case.batch, length, device)
+                training_step, model, random_ids(case, case.batch, length, device)
             )
-        made[f"prefill {length}"] = partial(_prefill, model, _ids(case, 1, length, device))
+        made[f"prefill {length}"] = partial(_prefill, model, random_ids(case, 1, length, device))
     for rows in case.decode:
-        prompt = _ids(case, rows, case.lengths[0], device)
-        made[f"decode {rows}"] = partial(_decode, model, prompt)
+        prompt = random_ids(case, rows, case.lengths[0], device)
+        made[f"decode {rows}"] = partial(decode_step, model, prompt)
     return made
 
 
@@ -203,7 +203,8 @@ def _tokens(case: Case, count: int, dtype: torch.dtype, device: torch.device) ->
     return torch.randn(1, count, case.layer, generator=generator).to(device, dtype)
 
 
-def _ids(case: Case, rows: int, length: int, device: torch.device) -> Tensor:
+def random_ids(case: Case, rows: int, length: int, device: torch.device) -> Tensor:
+    """Tokens of a case's vocabulary, `(rows, length)`, the same each time."""
     generator = torch.Generator().manual_seed(2)
     return torch.randint(3, case.vocabulary, (rows, length), generator=generator).to(device)
 
@@ -231,7 +232,8 @@ def _without_gradient(model: nn.Module, x: Tensor) -> Work:
     return work
 
 
-def _training_step(model: nn.Module, ids: Tensor) -> Work:
+def training_step(model: nn.Module, ids: Tensor) -> Work:
+    """Forward, backward and AdamW over all that is trained."""
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-9)
@@ -256,7 +258,7 @@ def _prefill(model: nn.Module, ids: Tensor) -> Work:
     return work
 
 
-def _decode(model: nn.Module, ids: Tensor) -> Work:
+def decode_step(model: nn.Module, ids: Tensor) -> Work:
     """One token for each row behind a prompt that is in the cache."""
     model.eval()
     with torch.no_grad():

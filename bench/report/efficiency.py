@@ -11,6 +11,7 @@ import yaml
 from bench.files import write_json, write_text
 from bench.report.evaluation_loop import evaluation_sections
 from bench.report.figures.efficiency import REFERENCE, case_title, picture
+from bench.report.helm_speed import helm_section
 from bench.report.hyperbolicity_speed import hyperbolicity_section
 from bench.report.latex import latex
 from bench.report.layout import EMPTY, Document, Section
@@ -39,6 +40,8 @@ def efficiency_document(report: Report) -> Document:
         sections += evaluation_sections(report["evaluation"])
     if report.get("hyperbolicity"):
         sections.append(hyperbolicity_section(report["hyperbolicity"]))
+    if report.get("helm"):
+        sections.append(helm_section(report["helm"]))
     return Document(TITLE, facts, (*sections, _published()))
 
 

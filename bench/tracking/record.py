@@ -136,7 +136,8 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
 
     By case, work and method the ratio to LoRA and the median in seconds; where the evaluation was
     timed, each loop's problems a second and its ratio to the published one; where delta was, its
-    speed as a multiple of the public routine's.
+    speed as a multiple of the public routine's; where HELM was, its
+    time as a multiple of its twin's.
     """
     found: dict[str, float] = {}
     for case in report["cases"]:
@@ -157,6 +158,11 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
                 # The store takes no comma in a name.
                 found[f"ratio/delta_{size['points']}/{name.replace(',', '')}"] = routine["ratio"]
         found["seconds/delta_of_prompts"] = hyperbolicity["seconds"]
+    if helm := report.get("helm"):
+        for own, pair in helm["pairs"].items():
+            for work, models in pair["works"].items():
+                found[f"ratio/{own}/{work}"] = models[own]["ratio"]
+                found[f"seconds/{own}/{work}"] = models[own]["seconds"]
     return found
 
 

@@ -34,8 +34,8 @@ def test_four_golden_steps(steps):
         table.grad = steps[f"in/egrad{i}"]
         optimizer.step()
         state = optimizer.state[table]
-        # geoopt takes every tangent vector for 1e-4 long at least: a row that has had no gradient is
-        # multiplied by cosh(1e-4) there at each step, and stays here.
+        # geoopt takes every tangent vector for 1e-4 long at least: a row that has had no gradient
+        # is multiplied by cosh(1e-4) there at each step, and stays here.
         moved = state["exp_avg_sq"] > 0
         for found, name in ((table, "point"), (state["exp_avg"], "momentum")):
             golden = steps[f"out/{name}{i + 1}"]

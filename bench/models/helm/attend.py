@@ -73,6 +73,19 @@ def _factors(q: Tensor, k: Tensor, factor: Tensor, K: float) -> tuple[Tensor, Te
     return query, torch.cat([high, low, high, k], dim=-1)
 
 
+def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Weights of scores that were written out.
+
+    Args:
+        scores: `(batch, heads, queries, keys)`.
+        mask: as of `attend`, but that None forbids nothing.
+    """
+    if mask is not None:
+        allowed = mask if mask.dtype == torch.bool else mask >= 0
+        scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+    return scores.softmax(dim=-1)
+
+
 def attend(
     q: Tensor,
     k: Tensor,
@@ -83,6 +96,9 @@ def attend(
     in_float32: bool = False,
 ) -> Tensor:
     """Attention over points given by their space coordinates.
+
+    For a single query, as in decoding, the products are written out: the keys and values of a cache
+    would be copied to put their times beside them.
 
     Args:
         q: `(batch, heads, queries, n)`.
@@ -98,8 +114,14 @@ def attend(
         `(batch, queries, heads * (m + 1))`: each head's centroid with its time, heads side by side.
     """
     dtype = q.dtype
-    if in_float32 and dtype.itemsize < 4:
+    one = q.shape[-2] == 1
+    if (in_float32 or one) and dtype.itemsize < 4:
         q, k, v = q.float(), k.float(), v.float()
+    if one:
+        scores = (q @ k.mT - time_of(q, K) * time_of(k, K).mT) * (2 / temperature)
+        weights = masked_softmax(scores, mask)
+        points = centroid_of_mean(torch.cat([weights @ time_of(v, K), weights @ v], dim=-1), K)
+        return points.transpose(1, 2).flatten(-2).to(dtype)
     query, key = _factors(q, k, 2 / temperature, K)
     value = lift(v, K)
     width = value.shape[-1]

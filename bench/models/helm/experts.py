@@ -86,8 +86,8 @@ class CurvatureExperts(nn.Module):
         out = grouped_linear(inner, self.down_proj, offsets)
         out = _add(out, member, time_of(inner, curvature), self.down_time, self.down_bias)
         out = out / scale.to(out.dtype)
-        back = torch.empty_like(order)
-        back[order] = torch.arange(len(order), device=order.device)
+        places = torch.arange(len(order), device=order.device)
+        back = torch.empty_like(order).scatter_(0, order, places)
         return out.index_select(0, back).view(*chosen.shape, -1)
 
 

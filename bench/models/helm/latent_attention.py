@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers import initialization as init
 
-from bench.models.helm.attend import attend, centroid_of_mean
+from bench.models.helm.attend import attend, centroid_of_mean, masked_softmax
 from bench.models.helm.attention import start_output
 from bench.models.helm.config import HelmConfig
 from bench.models.helm.initial import start, xavier
@@ -145,11 +145,7 @@ class LorentzLatentAttention(nn.Module):
         query = torch.cat([onto, q[..., nope:]], dim=-1).flatten(1, 2)
         scores = (query @ cached.transpose(1, 2)).unflatten(1, (heads, queries))
         scores = scores + (q[..., :nope] @ column[:, :nope]) * latent_time - time_of(q, K) * k_time
-        scores = scores * (2 / self.temperature)
-        if mask is not None:
-            allowed = mask if mask.dtype == torch.bool else mask >= 0
-            scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(dim=-1)
+        weights = masked_softmax(scores * (2 / self.temperature), mask)
         low = weights.to(q.dtype)
         mean = (low.flatten(1, 2) @ latent).unflatten(1, (heads, queries))
         mean_time = (weights * latent_time).sum(-1, keepdim=True).to(q.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import Cache
@@ -33,12 +35,13 @@ def attention_mask(
         ValueError: documents beside a cache, or a mask of another shape.
     """
     if sequence_ids is None:
-        return create_causal_mask(
+        made: Any = create_causal_mask(
             config=config,
             inputs_embeds=embeds,
             attention_mask=given,
             past_key_values=past_key_values,
         )
+        return made
     if past_key_values is not None and past_key_values.get_seq_length():
         raise ValueError("sequence_ids are for rows that are given whole: leave them out here")
     if sequence_ids.shape != embeds.shape[:2]:

@@ -84,8 +84,8 @@ class MixtureOfCurvatureExperts(nn.Module):
 
     def forward(
         self, space: Tensor, time: Tensor, valid: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The branch's space coordinates, and the balance loss.
+    ) -> tuple[Tensor, Tensor | None]:
+        """The branch's space coordinates, and in training the balance loss.
 
         Args:
             space: `(batch, tokens, hidden_size)`, the normed stream.

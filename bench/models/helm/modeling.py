@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class HelmModelOutput(ModelOutput):
         last_hidden_state: `(batch, tokens, hidden_size)`, space coordinates, normed for the head.
         past_key_values: what is cached.
         hidden_states: the stream before each block, and the last hidden state, if asked for.
-        balance_loss: of all layers of experts together, a scalar; None without experts.
+        balance_loss: of all layers of experts together, in training; None without.
     """
 
     last_hidden_state: Tensor | None = None
@@ -59,7 +59,7 @@ class HelmPreTrainedModel(PreTrainedModel):
     _no_split_modules = ("HelmBlock",)
     _skip_keys_device_placement = ("past_key_values",)
     _supports_sdpa = True
-    _can_record_outputs: ClassVar = {"hidden_states": HelmBlock}
+    _can_record_outputs = {"hidden_states": HelmBlock}  # noqa: RUF012  as transformers has it
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -163,7 +163,7 @@ class HelmModel(HelmPreTrainedModel):
 class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
     """A HELM with its head: an ordinary product with the point, its time included."""
 
-    _tied_weights_keys: ClassVar = {"lm_head.weight": "model.embed_tokens.weight"}
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
 
     def __init__(self, config: HelmConfig) -> None:
         super().__init__(config)
@@ -203,7 +203,7 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
         Returns:
             `loss`: the mean cross-entropy, in training with the balance loss; `logits`,
             `(batch, tokens, vocab_size)`; `aux_loss`: the balance loss alone, of a model with
-            experts; `past_key_values`, `hidden_states`.
+            experts in training; `past_key_values`, `hidden_states`.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -226,7 +226,7 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
             loss = self.loss_function(
                 logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
             )
-            if balance is not None and self.training:
+            if balance is not None:
                 loss = loss + balance
         return MoeCausalLMOutputWithPast(
             loss=loss,
@@ -294,9 +294,10 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
         """
         found = {}
         for name, layer in self.layers_of_experts().items():
-            if layer.gate.last is None:
+            routing = layer.gate.routing()
+            if routing is None:
                 raise RuntimeError("no forward pass has been made yet, so there is no routing")
-            found[name] = layer.gate.last
+            found[name] = routing
         return found
 
     def update_balance(self) -> None:

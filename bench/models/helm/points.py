@@ -26,11 +26,16 @@ def row_dot(x: Tensor, y: Tensor) -> Tensor:
     return (x.to(dtype) * y.to(dtype)).sum(-1, keepdim=True)
 
 
+def time_value(space: Tensor, K: float | Tensor) -> Tensor:
+    """:func:`time_of` without a gradient of its own, for code that writes its own backward."""
+    norm = torch.linalg.vector_norm(space, dim=-1, keepdim=True, dtype=accurate(space.dtype))
+    return norm.square_().add_(K).sqrt_()
+
+
 class _Time(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, space: Tensor, K: float | Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(space, dim=-1, keepdim=True, dtype=accurate(space.dtype))
-        time = norm.square_().add_(K).sqrt_()
+        time = time_value(space, K)
         ctx.save_for_backward(space, time)
         ctx.shape_of_K = K.shape if isinstance(K, Tensor) else None
         return time
@@ -55,15 +60,20 @@ def time_of(space: Tensor, K: float | Tensor) -> Tensor:
     Returns:
         `(..., 1)`, in float32 at least.
     """
-    return _Time.apply(space, K)
+    # An autograd function costs as much as a few small operations, of which decoding has many.
+    return _Time.apply(space, K) if torch.is_grad_enabled() else time_value(space, K)
+
+
+def _add_time(projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
+    dtype = projected.dtype
+    return torch.addcmul(projected, time.to(dtype), column.to(dtype))
 
 
 class _AddTime(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
         ctx.save_for_backward(time, column)
-        dtype = projected.dtype
-        return torch.addcmul(projected, time.to(dtype), column.to(dtype))
+        return _add_time(projected, time, column)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -88,7 +98,8 @@ def with_time(projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
     Returns:
         `(..., m)`, in the dtype of `projected`.
     """
-    return _AddTime.apply(projected, time, column)
+    added = _AddTime.apply if torch.is_grad_enabled() else _add_time
+    return added(projected, time, column)
 
 
 def lift(space: Tensor, K: float | Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.models.helm.points import accurate, row_dot
+from bench.models.helm.points import accurate, row_dot, time_value
 
 
 class _Residual(torch.autograd.Function):
@@ -20,22 +20,19 @@ class _Residual(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor, gain: Tensor, K: float) -> Tensor:
-        dtype = accurate(x.dtype)
-        w, g = weight.to(dtype), gain.to(dtype)
-        x_time = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).square_().add_(K)
-        y_time = torch.linalg.vector_norm(y, dim=-1, keepdim=True, dtype=dtype).square_().add_(K)
-        x_time.sqrt_(), y_time.sqrt_()
+        w = weight.to(accurate(x.dtype))
+        x_time, y_time = time_value(x, K), time_value(y, K)
         p = x_time * y_time - row_dot(x, y)
         # p >= K on the hyperboloid, so that for w >= 0 this bound is exact. A negative w can make
         # the sum space-like, which has no point; there it holds the gate finite.
-        floor = (K * (1 + w).square()).clamp_min(torch.finfo(dtype).tiny ** 0.25)
-        squared = K * (1 + w.square()) + 2 * w * p
+        one_more = 1 + w
+        floor = (K * one_more * one_more).clamp_min(torch.finfo(w.dtype).tiny ** 0.25)
+        squared = torch.addcmul(K + K * w * w, w, p, value=2)
         n = torch.maximum(squared, floor)
-        gamma = g * (K**0.5) * n.rsqrt()
+        gamma = n.rsqrt() * (gain.to(w.dtype) * K**0.5)
         ctx.save_for_backward(x, y, weight, gain, x_time, y_time, p, n, gamma, squared >= floor)
         ctx.K = K
-        first, second = gamma.to(x.dtype), (gamma * w).to(x.dtype)
-        return torch.addcmul(x * first, y, second)
+        return torch.addcmul(x * gamma.to(x.dtype), y, (gamma * w).to(x.dtype))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -45,17 +45,20 @@ class Router(nn.Module):
         experts = config.n_routed_experts
         self.weight = nn.Parameter(torch.empty(experts, config.hidden_size))
         self.e_score_correction_bias = nn.Buffer(torch.zeros(experts))
-        # No buffer: what came since the last step is no part of a model.
+        # No buffers: what came since the last step is no part of a model.
         self._load: Tensor | None = None
-        self.last: Routing | None = None
+        self._seen: tuple[Tensor, Tensor, Tensor | None] | None = None
 
     def initialize(self) -> None:
         """Draw the weights."""
-        bound = xavier(*reversed(self.weight.shape), gain=1.0)
+        experts, width = self.weight.shape
+        bound = xavier(width, experts, gain=1.0)
         init.uniform_(self.weight, -bound, bound)
         init.zeros_(self.e_score_correction_bias)
 
-    def forward(self, space: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, space: Tensor, valid: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Choose for each token.
 
         Args:
@@ -64,7 +67,7 @@ class Router(nn.Module):
 
         Returns:
             Chosen experts in ascending order, `(tokens, k)`; their weights, `(tokens, k)`, in
-            float32 at least; and the balance loss, a scalar.
+            float32 at least; and in training the balance loss, a scalar.
         """
         config = self.config
         with torch.autocast(space.device.type, enabled=False):
@@ -77,7 +80,8 @@ class Router(nn.Module):
         if not softmax:
             weights = weights / weights.sum(dim=-1, keepdim=True)
         weights = weights * config.routed_scaling_factor
-        return chosen, weights, self._balance(scores, chosen, valid)
+        self._seen = (scores.detach(), chosen, valid)
+        return chosen, weights, self.balance(scores, chosen, valid) if self.training else None
 
     def _choose(self, scores: Tensor) -> Tensor:
         config = self.config
@@ -90,21 +94,32 @@ class Router(nn.Module):
             wanted = groups.masked_fill(~kept.unsqueeze(-1), -math.inf).flatten(-2)
         return wanted.topk(config.num_experts_per_tok, dim=-1).indices.sort(dim=-1).values
 
-    def _balance(self, scores: Tensor, chosen: Tensor, valid: Tensor | None) -> Tensor:
-        experts = scores.shape[-1]
-        weight = torch.ones_like(scores[:, :1]) if valid is None else valid.to(scores).unsqueeze(-1)
+    def balance(self, scores: Tensor, chosen: Tensor, valid: Tensor | None) -> Tensor:
+        """The balance loss of a choice, whose load counts for the next step of the bias.
+
+        `alpha sum_e (count_e E / (k N)) mean_n(p_ne)`, p a token's shares of its scores; the counts
+        have no gradient.
+
+        Args:
+            scores: `(tokens, experts)`.
+            chosen: `(tokens, k)`.
+            valid: as of `forward`.
+        """
+        counts, shares, weight = _load(scores, chosen, valid)
+        self._load = counts if self._load is None else self._load + counts
         total = weight.sum()
-        hits = (chosen.unsqueeze(-1) == torch.arange(experts, device=chosen.device)).sum(1)
-        counts = (hits * weight).sum(0)
-        shares = scores / scores.sum(dim=-1, keepdim=True)
-        mean = (shares * weight).sum(0) / total
-        with torch.no_grad():
-            entropy = -(torch.xlogy(shares, shares) * weight).sum() / total
-            self.last = Routing(counts.detach(), mean.detach(), entropy)
-            if self.training:
-                self._load = counts if self._load is None else self._load + counts
-        of_even = counts * experts / (chosen.shape[-1] * total)
-        return self.config.balance_loss * (of_even * mean).sum()
+        of_even = counts * scores.shape[-1] / (chosen.shape[-1] * total)
+        return self.config.balance_loss * (of_even * (shares * weight).sum(0)).sum() / total
+
+    @torch.no_grad()
+    def routing(self) -> Routing | None:
+        """What was done in the last forward pass; None before one."""
+        if self._seen is None:
+            return None
+        counts, shares, weight = _load(*self._seen)
+        total = weight.sum()
+        entropy = -(torch.xlogy(shares, shares) * weight).sum() / total
+        return Routing(counts, (shares * weight).sum(0) / total, entropy)
 
     @torch.no_grad()
     def move_bias(self) -> None:
@@ -118,5 +133,13 @@ class Router(nn.Module):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(load)
         bias = self.e_score_correction_bias
-        bias += self.config.balance_bias * (1 / load.numel() - load / load.sum()).to(bias)
+        bias.add_((1 / load.numel() - load / load.sum()).to(bias), alpha=self.config.balance_bias)
         self._load = None
+
+
+def _load(scores: Tensor, chosen: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens of each expert, `(experts,)`; shares of the scores; a 1 for each token that counts."""
+    weight = torch.ones_like(scores[:, :1]) if valid is None else valid.to(scores).unsqueeze(-1)
+    hits = chosen.unsqueeze(-1) == torch.arange(scores.shape[-1], device=chosen.device)
+    counts = (hits.sum(1) * weight.detach()).sum(0)
+    return counts, scores / scores.sum(dim=-1, keepdim=True), weight

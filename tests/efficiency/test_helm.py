@@ -1,0 +1,53 @@
+import json
+
+import pytest
+import torch
+
+from bench.efficiency import helm
+from bench.efficiency.helm import CONTROL, PAIRS, measure_helm
+from bench.report.helm_speed import helm_section
+from bench.tracking.record import efficiency_metrics
+
+
+@pytest.fixture(scope="module")
+def found():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(helm, "SIZE", "tiny")
+        patch.setattr(helm, "VOCABULARY", 64)
+        report = measure_helm(8, rounds=2, batch=2, device=torch.device("cpu"))
+    return json.loads(json.dumps(report))
+
+
+def test_each_helm_stands_beside_its_twin_and_the_twin_again(found):
+    assert list(found["pairs"]) == ["helm_d", "helm_mice"]
+    for own, pair in found["pairs"].items():
+        assert list(pair["works"]) == ["step 8", "decode 8", "decode 32"]
+        for times in pair["works"].values():
+            assert set(times) == {PAIRS[own], own, CONTROL}
+            assert times[PAIRS[own]]["ratio"] == 1 and times[own]["seconds"] > 0
+        own_size, twin_size = pair["parameters"][own], pair["parameters"][PAIRS[own]]
+        assert twin_size == pytest.approx(own_size, rel=0.01)
+
+
+def test_the_caches_are_counted(found):
+    """Four layers: keys and values of 4 heads of 31; a latent of 32, 16 turned, and 8 times."""
+    assert found["pairs"]["helm_d"]["cached"]["helm_d"] == 4 * 2 * 4 * 31
+    cached = found["pairs"]["helm_mice"]["cached"]
+    assert cached == {"helm_mice": 4 * (32 + 16 + 8), "deepseek_twin": 4 * (32 + 16)}
+
+
+def test_report_and_store_have_the_figures(found):
+    section = helm_section(found)
+    assert [row[0] for row in section.rows] == [
+        "LLaMA",
+        "LLaMA, again",
+        "HELM-D",
+        "DeepSeek-V3",
+        "DeepSeek-V3, again",
+        "HELM-MiCE",
+    ]
+    assert "64 tokens in float32; a step is of 2 x 8 tokens" in section.notes[0]
+    metrics = efficiency_metrics({"cases": [], "helm": found})
+    assert len(metrics) == 2 * 3 * 2
+    ratio = found["pairs"]["helm_mice"]["works"]["decode 32"]["helm_mice"]["ratio"]
+    assert metrics["ratio/helm_mice/decode 32"] == ratio
