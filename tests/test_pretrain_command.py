@@ -64,7 +64,7 @@ def test_a_run_killed_behind_its_training_is_measured_without_training_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_measured", killed)
+        patch.setattr(run, "measured", killed)
         assert inline(*QUICK, "model=llama_twin", results=results).code == 130
     assert not records(results, "llama_twin")
     monkeypatch.setattr("bench.training.pretrain.Pretraining.training_step", killed)

@@ -21,13 +21,11 @@ from bench.config import PROJECT
 from bench.errors import InputError
 from bench.experiment import Outcome
 from bench.files import empty_run, write_json, write_text
+from bench.pretraining.measures import initialisations, measured
 from bench.pretraining.settings import PRETRAIN_VERSION, Pretraining, identity
 from bench.tracking.backend import without_password
 from bench.tracking.record import PRETRAIN, params
 from bench.tracking.store import Attempt, Store
-
-INITIALISATIONS = ("public", "balanced")  # of HELM's, that are compared before anything is trained
-ROWS = 8  # of held-out text, that tokens are compared on
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
         done = _on_record(run, prepared, store, began)
         if done:
             return done
-        if (prepared.folder / "record.json").exists():  # forced, or its record is lost
+        if run.force and (prepared.folder / "record.json").exists():
             empty_run(prepared.folder)
         told = f"{run.name} {prepared.identity[:6]}"
         settings = params(_settings(run))
@@ -124,7 +122,7 @@ def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
         except BaseException as error:
             reason = traceback.format_exc()
             store.fail(run_id, "FAILED", reason)
-            if isinstance(error, InputError):
+            if isinstance(error, InputError) and not (prepared.folder / "checkpoint").exists():
                 shutil.rmtree(prepared.folder, ignore_errors=True)
                 raise
             with suppress(OSError):  # a full disk: the failure itself is what has to be told
@@ -165,7 +163,7 @@ def _train_and_measure(run: Pretraining, prepared: Prepared) -> dict[str, Any]:
 
         model = AutoModelForCausalLM.from_pretrained(model_folder).to(device).eval()
     else:
-        layers = _initialisations(run, prepared, text)
+        layers = initialisations(run, prepared.architecture, prepared.tokenizer, text)
         model = build(prepared.architecture, run.seed).to(device)
         training = {
             "parameters": parameter_counts(model),
@@ -191,7 +189,7 @@ def _train_and_measure(run: Pretraining, prepared: Prepared) -> dict[str, Any]:
         }
         _save(model, tokenizer, model_folder)
         write_json(facts, training)
-    return training | _measured(run, prepared, model, text)
+    return training | measured(run, model, text)
 
 
 def _trained_before(model: Path, facts: Path) -> dict[str, Any] | None:
@@ -212,54 +210,6 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
-
-
-def _initialisations(run: Pretraining, prepared: Prepared, text: Any) -> dict[str, Any]:
-    """How alike tokens are in each layer before anything is trained, by the initialisation."""
-    from bench.models.loading import pick_device
-    from bench.models.untrained import build
-    from bench.training.similarity import layer_similarity
-
-    configs = {"own": prepared.architecture}
-    if hasattr(prepared.architecture, "initialization"):
-        configs = {
-            name: run.model.config(prepared.tokenizer, initialization=name)
-            for name in INITIALISATIONS
-        }
-    rows = _sample(run, text)
-    return {
-        name: layer_similarity(build(config, run.seed).to(pick_device()), rows)
-        for name, config in configs.items()
-    }
-
-
-def _sample(run: Pretraining, text: Any) -> Any:
-    """Rows of held-out text, the same for all models."""
-    from bench.data.packing import Packer
-
-    held_out = text.tokens.held_out.nonzero()[0]
-    packer = Packer(text.tokens, held_out, run.train.row_tokens, text.pad_id, seed=0)
-    return packer.rows(ROWS)
-
-
-def _measured(run: Pretraining, prepared: Prepared, model: Any, text: Any) -> dict[str, Any]:
-    """What the finished model gives on the held-out text."""
-    from bench.training.held_out import HeldOut, blocks, document_bits
-    from bench.training.pretrain import curvatures
-    from bench.training.similarity import layer_similarity
-
-    held_out = HeldOut(text.tokens, run.train.row_tokens, text.pad_id, run.train.micro_rows)
-    documents = held_out.documents
-    bits = document_bits(model, held_out, documents, f"{run.name}: held-out text")
-    sizes = text.tokens.sizes[documents]
-    return {
-        "bits_per_byte": float(bits.sum() / sizes.sum()),
-        "held_out_documents": len(documents),
-        "held_out_bytes": int(sizes.sum()),
-        "blocks": blocks(bits, sizes),
-        "layers": layer_similarity(model, _sample(run, text)),
-        "curvatures_at_end": curvatures(model),
-    }
 
 
 def _record(
