@@ -115,7 +115,7 @@ def _differences(axis: Axes, differences: Sequence[TwinDifference]) -> None:
         if found.low is not None and found.high is not None:
             axis.plot([found.low, found.high], [place, place], color=colour, linewidth=1.5)
         seeds = list((found.by_seed or {}).values())
-        axis.plot(seeds, [place + 0.15] * len(seeds), ".", color=colour, markersize=3)
+        axis.plot(seeds, [place - 0.15] * len(seeds), ".", color=colour, markersize=3)
         axis.plot(found.difference or 0.0, place, "D", color=colour, markersize=4)
         axis.annotate(
             found.verdict,
@@ -127,7 +127,7 @@ def _differences(axis: Axes, differences: Sequence[TwinDifference]) -> None:
             color=colour,
         )
     axis.set_yticks(range(len(shown)), [f"{f.row.label}\nless {f.twin.label}" for f in shown])
-    axis.set_ylim(-0.6, max(len(shown) - 0.4, 0.6))
+    axis.set_ylim(max(len(shown) - 0.4, 0.6), -0.6)  # the first on top
     tidy(axis, "Beside the twin")
     name_axis(axis, x="difference, bits per byte")
 
