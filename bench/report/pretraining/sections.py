@@ -41,8 +41,8 @@ def _verdict(found: TwinDifference) -> str:
     if found.verdict in (BETTER, WORSE):
         return (
             f"{names}: {found.verdict}. It needs {amount}; 95% interval "
-            f"{between(found.low, found.high, '+z.4f')}, p (Holm) {probability(found.p_holm)}. What "
-            "this is of, and what may have made it beside the geometry, stands below."
+            f"{between(found.low, found.high, '+z.4f')}, p (Holm) {probability(found.p_holm)}. "
+            "What this is of, and what may have made it beside the geometry, stands below."
         )
     if found.low is None or found.high is None:
         return f"{names}: {found.verdict}: {found.why}. The runs there are need {amount}."
