@@ -161,7 +161,8 @@ def _train_and_measure(run: Pretraining, prepared: Prepared) -> dict[str, Any]:
     if training is not None:  # killed while it was measured
         from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(model_folder).to(device).eval()
+        model: Any = AutoModelForCausalLM.from_pretrained(model_folder)
+        model.to(device).eval()
     else:
         layers = initialisations(run, prepared.architecture, prepared.tokenizer, text)
         model = build(prepared.architecture, run.seed).to(device)

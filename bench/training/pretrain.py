@@ -150,7 +150,7 @@ class Pretraining(L.LightningModule):
         self.on_load_checkpoint(checkpoint)
 
 
-def _points(model: Any) -> torch.nn.Parameter | None:
+def _points(model: Any) -> torch.Tensor | None:
     """The table of points that a Lorentz embedding is; None where there is none."""
     table = model.get_input_embeddings()
     return table.weight if isinstance(table, LorentzEmbedding) else None
