@@ -34,10 +34,14 @@ class Matrices:
 def matrices_of(model: Any) -> Matrices:
     """The embeddings of a causal language model, without a gradient."""
     given, made = (
-        layer.weight.detach()
-        for layer in (model.get_input_embeddings(), model.get_output_embeddings())
+        _table(layer) for layer in (model.get_input_embeddings(), model.get_output_embeddings())
     )
     return Matrices(given, None if made.data_ptr() == given.data_ptr() else made)
+
+
+def _table(layer: Any) -> Tensor:
+    """A layer's rows; of a table of points their space coordinates, which are what goes on."""
+    return getattr(layer, "space", layer.weight).detach()
 
 
 def row_norms(matrix: Tensor, less: Tensor | None = None) -> Tensor:
@@ -65,7 +69,7 @@ def input_scale(model: Any, token: int) -> float | None:
         model: a causal language model.
         token: to try it with.
     """
-    row = model.get_input_embeddings().weight[token].float()
+    row = _table(model.get_input_embeddings())[token].float()
     given = torch.tensor([[token]], device=row.device)
     entered = model(input_ids=given, output_hidden_states=True).hidden_states[0][0, 0].float()
     scale = float(entered @ row / (row @ row))

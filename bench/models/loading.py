@@ -8,7 +8,6 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-import bench.models.helm  # noqa: F401  transformers' Auto classes know it from here on
 from bench.errors import InputError
 from bench.models.architecture import load_weights
 from bench.models.footprint import check_memory
@@ -46,6 +45,8 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
     Raises:
         InputError: the base can't be had or isn't a causal language model.
     """
+    import bench.models.helm  # noqa: F401  transformers' Auto classes know it from here on
+
     where = str(settings.folder or settings.path)
     if settings.path == "embedded" or not has_terminal():
         transformers.utils.logging.disable_progress_bar()

@@ -58,7 +58,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(family_base, tmp_path):
 
 
 @pytest.mark.parametrize(("method", "twice"), [("hyplora", "true"), ("lora", "false")])
-@pytest.mark.parametrize("family", ["llama", "gemma", "gemma3", "qwen2"])
+@pytest.mark.parametrize("family", ["llama", "gemma", "gemma3", "qwen2", "helm_d", "helm_mice"])
 def test_each_architecture_runs_from_end_to_end(compose, small, family_base, family, method, twice):
     outcome = run(
         compose(

@@ -35,3 +35,14 @@ def test_every_family_is_studied_in_its_own_terms(family_base, family):
     assert (report["tokens"][0]["output_norm"] is None) == (family in TIED)
     assert report["layers"][0]["layers"]
     json.dumps(report, allow_nan=False)
+
+
+def test_a_table_of_points_is_studied_by_its_space_coordinates(tiny):
+    from bench.models.helm import HelmForCausalLM
+    from bench.models.helm.sizes import model_config
+
+    base = HelmForCausalLM(model_config("helm_d", "tiny", len(tiny[1]), embedding="lorentz")).eval()
+    rows = {"mawps": [Problem("mawps", text, "", "", "1") for text in TEXTS]}
+    sizes = StudySettings(points=10, samples=1, replicas=100, power_replicas=0, words=5)
+    model = study(base, tiny[1], Sources("toys", rows, rows, None), [], sizes)["model"]
+    assert model["dimension"] == 128 and model["input_scale"] == pytest.approx(1.0)

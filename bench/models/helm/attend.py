@@ -14,40 +14,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.models.helm.points import accurate, lift, row_dot, time_of
+from bench.models.helm.points import row_dot, time_of
 
 
 class _OnHyperboloid(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, mean: Tensor, K: float) -> Tensor:
-        time = mean[..., :1].to(accurate(mean.dtype))
-        squared = 2 * time.square() - row_dot(mean, mean)
+    def forward(ctx: Any, space: Tensor, time: Tensor, K: float) -> Tensor:
+        squared = time.square() - row_dot(space, space)
         # A weighted mean of points has -<a, a> >= K; less comes of rounding alone.
         n = squared.clamp_min(K)
         ratio = K**0.5 * n.rsqrt()
-        ctx.save_for_backward(mean, ratio, n, squared >= K)
-        return mean * ratio.to(mean.dtype)
+        ctx.save_for_backward(space, time, ratio, n, squared >= K)
+        return torch.cat([(time * ratio).to(space.dtype), space * ratio.to(space.dtype)], dim=-1)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        mean, ratio, n, free = ctx.saved_tensors
-        turn = row_dot(grad, mean) * ratio / n * free
-        found = torch.addcmul(grad * ratio.to(grad.dtype), mean, turn.to(grad.dtype))
-        found[..., :1] -= (2 * turn).to(grad.dtype) * mean[..., :1]
-        return found, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        space, time, ratio, n, free = ctx.saved_tensors
+        for_time, for_space = grad[..., :1].to(time.dtype), grad[..., 1:]
+        turn = (row_dot(for_space, space) + for_time * time) * ratio / n * free
+        turned = torch.addcmul(for_space * ratio.to(grad.dtype), space, turn.to(grad.dtype))
+        return turned, for_time * ratio - turn * time, None
 
 
-def centroid_of_mean(mean: Tensor, K: float) -> Tensor:
+def centroid_of_mean(space: Tensor, time: Tensor, K: float) -> Tensor:
     """The Lorentz centroid, of the ordinary weighted mean of points; weights add up to 1.
 
     Args:
-        mean: `(..., n + 1)`, time first.
+        space: `(..., n)`, the mean's space coordinates.
+        time: `(..., 1)`, its time, in float32 at least.
         K: curvature parameter.
 
     Returns:
-        `(..., n + 1)`.
+        `(..., n + 1)`, time first, in the dtype of `space`.
     """
-    return _OnHyperboloid.apply(mean, K)
+    return _OnHyperboloid.apply(space, time, K)
 
 
 def _halves(time: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -118,12 +118,17 @@ def attend(
     if (in_float32 or one) and dtype.itemsize < 4:
         q, k, v = q.float(), k.float(), v.float()
     if one:
-        scores = (q @ k.mT - time_of(q, K) * time_of(k, K).mT) * (2 / temperature)
-        weights = masked_softmax(scores, mask)
-        points = centroid_of_mean(torch.cat([weights @ time_of(v, K), weights @ v], dim=-1), K)
+        with torch.autocast(q.device.type, enabled=False):
+            scores = (q @ k.mT - time_of(q, K) * time_of(k, K).mT) * (2 / temperature)
+            weights = masked_softmax(scores, mask)
+            points = centroid_of_mean(weights @ v, weights @ time_of(v, K), K)
         return points.transpose(1, 2).flatten(-2).to(dtype)
     query, key = _factors(q, k, 2 / temperature, K)
-    value = lift(v, K)
+    # The centroid takes a difference of squares, for which a rounded time is too coarse. Weights
+    # add up to 1: what is left without the mean time is small, and the mean is added back exactly.
+    v_time = time_of(v, K)
+    level = v_time.detach().mean(dim=-2, keepdim=True)
+    value = torch.cat([v, (v_time - level).to(v.dtype)], dim=-1)
     width = value.shape[-1]
     if query.shape[-1] > width:
         # Kernels want one width; columns of zeros are cheaper than the kernel for unequal ones.
@@ -132,5 +137,6 @@ def attend(
         query, key = (F.pad(x, (0, width - x.shape[-1])) for x in (query, key))
     causal = mask is None and q.shape[-2] > 1
     mean = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=1.0)
-    points = centroid_of_mean(mean[..., :width], K)
+    mean_time = mean[..., width - 1 : width].to(level.dtype) + level
+    points = centroid_of_mean(mean[..., : width - 1], mean_time, K)
     return points.transpose(1, 2).flatten(-2).to(dtype)

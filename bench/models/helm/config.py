@@ -67,7 +67,9 @@ class HelmConfig(PreTrainedConfig):
         rope_parameters: `rope_theta`, and for YaRN `rope_type`, `factor`, `beta_fast`, `beta_slow`
             and `original_max_position_embeddings`.
         rms_norm_eps: of the norms.
-        initializer_range: standard deviation of a `lifted` embedding.
+        initializer_range: standard deviation of a `lifted` embedding; None for the public code's 1,
+            and where the head has the same weights for `1 / sqrt(hidden_size)`, with which logits
+            start at 1, about.
         tie_word_embeddings: whether the head has the embedding's weights, beside a time column of
             its own; for `lifted` alone.
 
@@ -113,7 +115,7 @@ class HelmConfig(PreTrainedConfig):
     max_position_embeddings: int = 2048
     rope_parameters: dict | None = None
     rms_norm_eps: float = 1e-8
-    initializer_range: float | int = 1.0
+    initializer_range: float | int | None = None
     use_cache: bool = True
     pad_token_id: int | None = None
     bos_token_id: int | None = None
@@ -129,6 +131,9 @@ class HelmConfig(PreTrainedConfig):
         if self.residual_gain is None:
             times = 4 if self.kind == "helm_d" else 1
             self.residual_gain = times * math.sqrt(self.hidden_size + 1)
+        if self.initializer_range is None:
+            tied = self.tie_word_embeddings
+            self.initializer_range = 1 / math.sqrt(self.hidden_size) if tied else 1.0
         super().__post_init__(**kwargs)
 
     def validate_architecture(self) -> None:

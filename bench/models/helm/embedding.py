@@ -24,6 +24,11 @@ class LorentzEmbedding(nn.Embedding):
         super().__init__(entries, width + 1)
         self.K = K
 
+    @property
+    def space(self) -> Tensor:
+        """The points' space coordinates, `(entries, width)`."""
+        return self.weight[:, 1:]
+
     def initialize(self) -> None:
         """Points in random directions at the distance 1 from the origin, for K = 1."""
         if getattr(self.weight, "_is_hf_initialized", False):

@@ -100,13 +100,13 @@ class _Import:
         if tensor is not None:
             self.found[own] = tensor.reshape(1) if scalar else tensor
 
-    def _linear(self, own: str, public: str) -> None:
-        """A linear layer on whole points."""
+    def _linear(self, own: str, public: str, end: str = "proj") -> None:
+        """A linear layer on whole points, by the beginning of its name here."""
         weight = self._take(f"{public}.weight")
         if weight is not None:
             self.found[f"{own}_time"] = weight[:, 0]
-            self.found[f"{own}_proj.weight"] = weight[:, 1:]
-        self._copy(f"{own}_proj.bias", f"{public}.bias")
+            self.found[f"{own}_{end}.weight"] = weight[:, 1:]
+        self._copy(f"{own}_{end}.bias", f"{public}.bias")
 
     def _embedding(self, there: str) -> None:
         points, table = f"{there}.embedding", f"{there}.weight"
@@ -122,13 +122,9 @@ class _Import:
     def _attention(self, own: str, public: str) -> None:
         dense = self.config.kind == "helm_d"
         for name, other in _ATTENTION[self.config.kind].items():
-            # DeepSeek-V3's name for this one
-            self._linear(f"{own}.{name}", f"{public}.{other}")
+            end = "proj_with_mqa" if name == "kv_a" else "proj"  # as DeepSeek-V3 calls it
+            self._linear(f"{own}.{name}", f"{public}.{other}", end)
         if not dense:
-            for part in ("weight", "bias"):
-                moved = self.found.pop(f"{own}.kv_a_proj.{part}", None)
-                if moved is not None:
-                    self.found[f"{own}.kv_a_proj_with_mqa.{part}"] = moved
             self._copy(f"{own}.kv_a_layernorm.weight", f"{public}.kv_norm.weight")
         output, scale = ("final_linear", "scale") if dense else ("wo.linear", "softmax_scale")
         for part in ("weight", "bias"):  # on joined heads, which are no point

@@ -14,7 +14,7 @@ from bench.models.helm.attention import start_output
 from bench.models.helm.config import HelmConfig
 from bench.models.helm.initial import start, xavier
 from bench.models.helm.norm import SpaceRMSNorm
-from bench.models.helm.points import time_of, with_time
+from bench.models.helm.points import accurate, time_of, with_time
 from bench.models.helm.rotary import rotate
 
 
@@ -121,7 +121,8 @@ class LorentzLatentAttention(nn.Module):
 
     def _absorbed(self, q: Tensor, cached: Tensor, times: Tensor, mask: Tensor | None) -> Tensor:
         """Attention over cached latents: the layer that expands them is applied to the query, and
-        to the mean, in their place.
+        to the mean, in their place. In float32 at least, since products are written out and nearly
+        cancel.
 
         Args:
             q: `(batch, heads, queries, qk_head_dim)`.
@@ -129,16 +130,25 @@ class LorentzLatentAttention(nn.Module):
             times: `(batch, keys, 2 heads)`.
             mask: as of `attend`.
         """
+        dtype, wide = q.dtype, accurate(q.dtype)
+        q, cached, times = q.to(wide), cached.to(wide), times.to(wide)
+        with torch.autocast(q.device.type, enabled=False):
+            points = self._absorbed_points(q, cached, times, mask)
+        return self.o_proj(points.transpose(1, 2).flatten(-2).to(dtype))
+
+    def _absorbed_points(
+        self, q: Tensor, cached: Tensor, times: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """The heads' centroids, `(batch, heads, queries, v_head_dim + 1)`; all in one dtype."""
         config, heads, queries = self.config, q.shape[1], q.shape[2]
         K, rank, nope = config.curvature, config.kv_lora_rank, config.qk_nope_head_dim
         latent = cached[..., :rank]
         latent_time = time_of(latent, K).transpose(1, 2).unsqueeze(1)  # (batch, 1, 1, keys)
-        k_time, v_time = (
-            times.transpose(1, 2).unsqueeze(2).chunk(2, dim=1)
-        )  # (batch, heads, 1, keys)
-        weight = self.kv_b_proj.weight.view(heads, -1, rank)
-        column = self.kv_b_time.view(heads, -1, 1)
-        bias = self.kv_b_proj.bias.view(heads, 1, -1)
+        # (batch, heads, 1, keys) each
+        k_time, v_time = times.transpose(1, 2).unsqueeze(2).chunk(2, dim=1)
+        weight = self.kv_b_proj.weight.to(q.dtype).view(heads, -1, rank)
+        column = self.kv_b_time.to(q.dtype).view(heads, -1, 1)
+        bias = self.kv_b_proj.bias.to(q.dtype).view(heads, 1, -1)
 
         # The layer's bias adds the same to all scores of a query, which the softmax leaves out.
         onto = q[..., :nope] @ weight[:, :nope]
@@ -146,11 +156,7 @@ class LorentzLatentAttention(nn.Module):
         scores = (query @ cached.transpose(1, 2)).unflatten(1, (heads, queries))
         scores = scores + (q[..., :nope] @ column[:, :nope]) * latent_time - time_of(q, K) * k_time
         weights = masked_softmax(scores * (2 / self.temperature), mask)
-        low = weights.to(q.dtype)
-        mean = (low.flatten(1, 2) @ latent).unflatten(1, (heads, queries))
-        mean_time = (weights * latent_time).sum(-1, keepdim=True).to(q.dtype)
-        space = mean @ weight[:, nope:].transpose(1, 2) + mean_time * column[:, nope:].mT
-        space = space + bias[..., nope:]
-        time = (weights * v_time).sum(-1, keepdim=True)
-        points = centroid_of_mean(torch.cat([time, space.to(time.dtype)], dim=-1), K)
-        return self.o_proj(points.transpose(1, 2).flatten(-2).to(q.dtype))
+        mean = (weights.flatten(1, 2) @ latent).unflatten(1, (heads, queries))
+        mean_time = (weights * latent_time).sum(-1, keepdim=True)
+        space = mean @ weight[:, nope:].mT + mean_time * column[:, nope:].mT + bias[..., nope:]
+        return centroid_of_mean(space, (weights * v_time).sum(-1, keepdim=True), K)

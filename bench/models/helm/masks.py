@@ -18,6 +18,7 @@ def attention_mask(
     given: Tensor | None,
     sequence_ids: Tensor | None,
     past_key_values: Cache | None,
+    position_ids: Tensor | None = None,
 ) -> Tensor | None:
     """The mask of a batch; None where a plain causal one does, for which kernels have a fast path.
 
@@ -27,6 +28,8 @@ def attention_mask(
         given: of the caller: `(batch, tokens so far)`, 0 for padding; or a mask of four axes.
         sequence_ids: `(batch, tokens)`, the document that each token of a packed row belongs to.
         past_key_values: what is cached of earlier tokens.
+        position_ids: `(batch, tokens)`, of the caller; where they begin anew in a row that has no
+            mask, so does a document.
 
     Returns:
         As of `bench.models.helm.attend.attend`.
@@ -40,6 +43,7 @@ def attention_mask(
             inputs_embeds=embeds,
             attention_mask=given,
             past_key_values=past_key_values,
+            position_ids=position_ids,
         )
         return made
     if past_key_values is not None and past_key_values.get_seq_length():

@@ -66,6 +66,7 @@ class HelmPreTrainedModel(PreTrainedModel):
         if isinstance(module, SpaceRMSNorm):
             init.ones_(module.weight)
         elif isinstance(module, nn.Embedding) and not isinstance(module, LorentzEmbedding):
+            assert self.config.initializer_range is not None
             init.normal_(module.weight, std=self.config.initializer_range)
         elif isinstance(module, HelmBlock):
             init.ones_(module.attention_residual.weight)
@@ -138,11 +139,18 @@ class HelmModel(HelmPreTrainedModel):
         assert inputs_embeds is not None
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
+        mask = make_mask(
+            self.config,
+            inputs_embeds,
+            attention_mask,
+            sequence_ids,
+            past_key_values,
+            position_ids,
+        )
         if position_ids is None:
             seen = past_key_values.get_seq_length() if past_key_values is not None else 0
             tokens = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device)
             position_ids = (tokens + seen).unsqueeze(0)
-        mask = make_mask(self.config, inputs_embeds, attention_mask, sequence_ids, past_key_values)
         valid = None
         if attention_mask is not None and attention_mask.ndim == 2:
             valid = attention_mask[:, -inputs_embeds.shape[1] :]

@@ -1,5 +1,6 @@
 """A HELM on disk: saved, loaded, resized, imported."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_in_a_tied_model_embedding_and_head_are_one(tmp_path):
     assert model.lm_head.weight is model.get_input_embeddings().weight
     untied = HelmForCausalLM(model_config("helm_d", "tiny", 31))
     assert untied.lm_head.weight is not untied.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_starts_near_the_loss_of_guessing(kind, tied):
+    torch.manual_seed(0)
+    model = HelmForCausalLM(model_config(kind, "tiny", 500, tie_word_embeddings=tied)).eval()
+    ids = torch.randint(0, 500, (2, 100))
+    assert model(input_ids=ids, labels=ids).loss.item() == pytest.approx(math.log(500), abs=0.8)
 
 
 @pytest.mark.parametrize("kind", KINDS)

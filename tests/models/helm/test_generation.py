@@ -105,6 +105,34 @@ def test_the_cache_of_the_large_model_with_experts():
     assert numbers_a_token(cache) == [257 + 64 + 28]
 
 
+def test_a_cached_token_costs_products_with_its_latent_alone():
+    """Floating-point operations that one more token in the cache adds to a decoding step."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    added = {}
+    for heads in (2, 8):
+        config = model_config(
+            "helm_mice", "tiny", 31, num_hidden_layers=1, num_attention_heads=heads
+        )
+        model, counts = HelmForCausalLM(config).eval(), []
+        for length in (10, 30):
+            cache = DynamicCache(config=config)
+            with torch.no_grad():
+                model(input_ids=torch.ones(1, length).long(), past_key_values=cache)
+                with FlopCounterMode(display=False) as counter:
+                    model(input_ids=torch.ones(1, 1).long(), past_key_values=cache)
+            counts.append(counter.get_total_flops())
+        added[heads] = (counts[1] - counts[0]) / 20
+    rank, turned, made = (
+        32,
+        16,
+        15 + 31,
+    )  # of a latent, a rotated key, and an expanded key and value
+    for heads, flops in added.items():
+        assert flops == 2 * heads * (rank + turned) + 2 * heads * rank
+        assert flops < 2 * heads * rank * made / 8
+
+
 def test_an_adapter_around_the_latents_expansion_is_not_passed_over(model_of, tmp_path):
     """A cached token is scored by its latent with the layer's weights, which are not all then."""
     model_of("helm_mice").save_pretrained(tmp_path)

@@ -89,8 +89,39 @@ def test_documents_of_a_packed_row_do_not_see_each_other(imported, near, kind):
     apart = torch.cat([model(input_ids=ids[:, :9]).logits, model(input_ids=ids[:, 9:]).logits], 1)
     row = (torch.arange(16) >= 9).long().unsqueeze(0)
     near(model(input_ids=ids, sequence_ids=row).logits, apart, 1e-9)
+    anew = torch.cat([torch.arange(9), torch.arange(7)]).unsqueeze(0)
+    near(model(input_ids=ids, position_ids=anew, use_cache=False).logits, apart, 1e-9)
     mask = (row.unsqueeze(1) == row.unsqueeze(2)) & torch.ones(16, 16, dtype=torch.bool).tril()
     near(model(input_ids=ids, attention_mask=mask.unsqueeze(1)).logits, apart, 1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_documents_are_for_rows_that_are_given_whole(imported, kind):
+    model, a = imported(kind)
+    ids, row = a["in/tokens"][:1], torch.zeros(1, 16, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"must be \(batch, tokens\) = \(1, 16\), not \(1, 15\)"):
+        model(input_ids=ids, sequence_ids=row[:, 1:])
+    with pytest.raises(ValueError, match="give one of them"):
+        model(input_ids=ids, sequence_ids=row, attention_mask=torch.ones(1, 1, 16, 16).bool())
+    cache = model(input_ids=ids, use_cache=True).past_key_values
+    with pytest.raises(ValueError, match="rows that are given whole"):
+        model(input_ids=ids[:, :1], sequence_ids=row[:, :1], past_key_values=cache)
+    # padding beside documents
+    mask = torch.ones(1, 16, dtype=torch.long)
+    mask[0, :4] = 0
+    found = model(input_ids=ids, sequence_ids=row, attention_mask=mask).logits[:, 4:]
+    assert torch.allclose(found, model(input_ids=ids[:, 4:]).logits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_on_the_left_has_finite_gradients_and_changes_nothing(imported, near, kind):
+    model, a = imported(kind, torch.float32)
+    ids, mask = a["in/tokens"], torch.ones(2, 16, dtype=torch.long)
+    mask[0, :6] = 0
+    logits = model(input_ids=ids, attention_mask=mask).logits
+    near(logits[:1, 6:], model(input_ids=ids[:1, 6:]).logits, 1e-5)
+    (logits * mask.unsqueeze(-1)).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("kind", KINDS)

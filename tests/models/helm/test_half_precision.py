@@ -1,0 +1,98 @@
+"""Attention in bfloat16: how far it may be from the exact one, on points of several sizes."""
+
+import copy
+
+import pytest
+import torch
+
+from bench.models.helm import HelmForCausalLM
+from bench.models.helm.attend import _factors, attend
+from bench.models.helm.sizes import model_config
+
+TAU = 19.7  # what a width of 390 starts with
+
+
+def exact_points(space):
+    space = space.double()
+    return torch.cat([(space.square().sum(-1, keepdim=True) + 1).sqrt(), space], dim=-1)
+
+
+def exact_scores(q, k):
+    q, k = exact_points(q), exact_points(k)
+    return 2 / TAU * (q[..., 1:] @ k[..., 1:].mT - q[..., :1] @ k[..., :1].mT)
+
+
+def drawn(seed, std):
+    generator = torch.Generator().manual_seed(seed)
+    return (std * torch.randn(1, 6, 256, 64, generator=generator)).to(torch.bfloat16)
+
+
+# Mean and largest relative error of a head's centroid. In float32 the error is that of rounding the
+# result alone; in bfloat16 a mean of large points that attends to one of them loses most.
+@pytest.mark.parametrize(
+    ("std", "in_float32", "mean", "largest"),
+    [
+        (1, True, 0.003, 0.005),
+        (3, True, 0.003, 0.005),
+        (10, True, 0.003, 0.005),
+        (1, False, 0.003, 0.02),
+        (3, False, 0.004, 0.3),
+        (10, False, 0.005, 1.0),
+    ],
+)
+def test_the_centroid(std, in_float32, mean, largest):
+    q, k, v = drawn(0, 1), drawn(1, 1), drawn(2, std)
+    forbidden = torch.ones(256, 256, dtype=torch.bool).triu(1)
+    weights = exact_scores(q, k).masked_fill(forbidden, -1e18).softmax(-1)
+    a = weights @ exact_points(v)
+    length = (a[..., :1].square() - a[..., 1:].square().sum(-1, keepdim=True)).sqrt()
+    expected = (a / length).transpose(1, 2)
+    found = attend(q, k, v, torch.tensor([TAU]), 1.0, None, in_float32)
+    found = found.double().unflatten(-1, (6, 65))
+    error = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
+    assert error.mean() < mean and error.max() < largest
+
+
+@pytest.mark.parametrize("std", [1, 3, 10])
+def test_the_scores_are_a_few_times_nearer_than_those_of_rounded_times(std):
+    q, k = drawn(0, std), drawn(1, std)
+    expected = exact_scores(q, k)
+    expected = expected - expected.mean(-1, keepdim=True)  # what the softmax leaves out
+
+    def error(query, key):
+        scores = query.double() @ key.double().mT  # as kernels do: products of rounded numbers
+        return (scores - scores.mean(-1, keepdim=True) - expected).abs().max().item()
+
+    rounded = [exact_points(x).to(torch.bfloat16).double() for x in (q, k)]
+    rounded[0][..., 0] *= -1
+    plain = error((rounded[0] * 2 / TAU).to(torch.bfloat16), rounded[1])
+    assert error(*_factors(q, k, torch.tensor([2 / TAU]), 1.0)) < plain / 3
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("kind", ["helm_d", "helm_mice"])
+def test_decoding_is_as_near_as_the_whole_text(kind, autocast):
+    """Against the same model in float64: the last token behind a cache, and all tokens at once."""
+    torch.manual_seed(0)
+    model = HelmForCausalLM(model_config(kind, "tiny", 97, num_hidden_layers=2)).eval()
+    model.to(torch.bfloat16)
+    ids = torch.randint(0, 97, (2, 40), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = copy.deepcopy(model).double()(input_ids=ids).logits[:, -1]
+        if autocast:
+            model.float()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            whole = model(input_ids=ids).logits[:, -1]
+            cache = model(input_ids=ids[:, :-1], use_cache=True).past_key_values
+            last = model(input_ids=ids[:, -1:], past_key_values=cache).logits[:, -1]
+    errors = [(x.double() - expected).norm() / expected.norm() for x in (whole, last)]
+    assert errors[0] < 0.03 and errors[1] < 0.03
+
+
+def test_one_query_is_attended_in_float32():
+    q, k, v = drawn(0, 1)[:, :, -1:], drawn(1, 1), drawn(2, 10)
+    a = exact_scores(q, k).softmax(-1) @ exact_points(v)
+    expected = a / (a[..., :1].square() - a[..., 1:].square().sum(-1, keepdim=True)).sqrt()
+    found = attend(q, k, v, torch.tensor([TAU]), 1.0, None).double().view(1, 6, 1, 65)
+    error = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
+    assert error.max() < 0.005
