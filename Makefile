@@ -39,7 +39,7 @@ report: $(READY) ## every table and figure of the runs on record, again
 	@$(PY) bench/run.py action=report $(ARGS)
 
 tiny-base: $(READY) ## pretrain the embedded base again, from nothing (25 minutes)
-	@$(PY) bench/run.py action=pretrain $(ARGS)
+	@$(PY) bench/run.py action=tiny_base $(ARGS)
 
 test: $(READY) ## the fast tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
@@ -57,6 +57,6 @@ dashboard: $(READY) ## MLflow over the recorded runs; prints the links
 	@$(PY) bench/run.py action=dashboard $(ARGS)
 
 clean: ## remove runs and caches; .venv, tables and published figures stay
-	rm -rf results/runs results/artifacts results/submitit results/mlflow.db results/optuna.db results/*.lock results/hashes.json
+	rm -rf results/runs results/tokens results/artifacts results/submitit results/mlflow.db results/optuna.db results/*.lock results/hashes.json
 	find bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis

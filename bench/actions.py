@@ -101,15 +101,34 @@ def overlap(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def pretrain(config: dict[str, Any]) -> dict[str, Any]:
+    """Pretrain a base from random weights, measure and record it."""
+    from bench.pretraining.run import look_up, open_store
+    from bench.pretraining.run import pretrain as run
+    from bench.pretraining.settings import read_pretraining
+    from bench.progress import duration
+
+    wanted, began = read_pretraining(config), float(os.environ[BEGAN])
+    if config["plan"]:
+        prepared, found, last = look_up(wanted, open_store(wanted), began)
+        state = "is on record" if found else f"was left {last.status}" if last else "is to do"
+        return {"summary": f"{wanted.name} {state} -> {prepared.folder}"}
+    outcome = run(wanted, began)
+    training, model = outcome.record["training"], outcome.folder / "model"
+    told = "on record already" if outcome.found else f"took {duration(training['seconds'])}"
+    where = model if model.is_dir() else "its folder is gone: force=true pretrains it again"
+    summary = f"{outcome.name}: {training['bits_per_byte']:.4f} bits per byte ({told}) -> {where}"
+    return {"summary": summary, "found": outcome.found, "record": outcome.record}
+
+
+def tiny_base(config: dict[str, Any]) -> dict[str, Any]:
     """Make the embedded base."""
     from bench.config import PROJECT, results_folder
-    from bench.training.pretrain import PretrainSettings
-    from bench.training.pretrain import pretrain as make
+    from bench.training.tiny_base import TinyBaseSettings, make_tiny_base
 
     settings = {k: v for k, v in config["action"].items() if k != "name"}
     settings["output"] = str(PROJECT / settings["output"])
     states = results_folder(config["tracking"]["folder"]) / "pretraining"
-    folder, record = make(PretrainSettings(**settings), states)
+    folder, record = make_tiny_base(TinyBaseSettings(**settings), states)
     probes = ", ".join(f"{name} {share:.2f}" for name, share in record["probes"].items())
     loss = record["validation_loss"]
     return {"summary": f"embedded base: loss {loss:.3f}, probes {probes} -> {folder}"}
@@ -335,4 +354,5 @@ ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "overlap": overlap,
     "pretrain": pretrain,
     "report": report,
+    "tiny_base": tiny_base,
 }

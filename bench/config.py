@@ -215,12 +215,13 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     Raises:
         InputError: a value of the wrong type or out of its range.
     """
+    _refuse_what_is_pretrained(config)
     model = dict(config["model"])
     if model["name"] is None:
         folder = Path(str(model["path"])).expanduser()
         model["name"] = folder.name if folder.is_dir() else str(model["path"])
     method = read_method(config["method"], model["name"])
-    train = {key: _chosen(value, method.name) for key, value in config["train"].items()}
+    train = {key: chosen(value, method.name) for key, value in config["train"].items()}
     train.pop("adapter", None)  # what conf/method/ takes from there
     if train["lr"] is None and method.trained:
         train["lr"] = method.lr.get(model["name"], method.lr.get("other"))
@@ -234,13 +235,10 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     protocol = in_style(config["protocol"], model.get("prompt_style"))
     given = config | {"train": train, "model": model, "protocol": protocol}
     sections = {name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()}
-    seed = config["seed"]
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
-        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
     experiment = Experiment(
         method=method,
-        seed=seed,
-        force=_typed("force", config["force"], "bool"),
+        seed=read_seed(config["seed"]),
+        force=read_switch("force", config["force"]),
         adapter=_typed("adapter", config["adapter"], "str | None"),
         **sections,
     )
@@ -262,6 +260,40 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     return experiment
 
 
+def _refuse_what_is_pretrained(config: dict[str, Any]) -> None:
+    if "kind" in config["model"]:
+        name = config["model"]["name"]
+        raise InputError(
+            f"model={name} has random weights: pretrain it with action=pretrain model={name}, and "
+            "then give model=local model.path=results/runs/ID/model"
+        )
+    if config["data"]["source"] == "text":
+        raise InputError(
+            "data=text is text to pretrain on, action=pretrain; what a base is fine-tuned and "
+            "tested on are problems: data=synthetic, llm_adapters, math10k or commonsense170k"
+        )
+
+
+def read_seed(seed: Any) -> int:
+    """A seed, if it is one.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
+    return seed
+
+
+def read_switch(name: str, value: Any) -> bool:
+    """A value that is true or false.
+
+    Raises:
+        InputError: it is neither.
+    """
+    return bool(_typed(name, value, "bool"))
+
+
 def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
     """A method from the keys of its file in conf/method/.
 
@@ -281,11 +313,11 @@ def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
     return MethodSettings(
         **{key: _typed(f"method.{key}", section[key], kind) for key, kind in own.items()},
         lr=rates,
-        options={k: _chosen(v, base) for k, v in section.items() if k not in own and k != "lr"},
+        options={k: chosen(v, base) for k, v in section.items() if k not in own and k != "lr"},
     )
 
 
-def _chosen(value: Any, name: str) -> Any:
+def chosen(value: Any, name: str) -> Any:
     """The value for a name, of one that is given by names and for all `other` ones."""
     if isinstance(value, dict) and OTHER in value:
         return value.get(name, value[OTHER])

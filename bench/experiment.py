@@ -24,7 +24,7 @@ from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
 from bench.data.sources import load_problems
 from bench.errors import InputError, Pruned
-from bench.files import write_json, write_text
+from bench.files import empty_run, write_json, write_text
 from bench.models.settings import check_folder, content_hash, folder_hash
 from bench.report.gates import draw_gates
 from bench.report.note import run_note
@@ -118,7 +118,7 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
         if done:
             return done
         if experiment.force and (prepared.folder / "record.json").exists():
-            _start_afresh(prepared.folder)
+            empty_run(prepared.folder)
         parent = experiment.tracking.parent
         # Runs that differ in an option alone have the same name; the folder's tells them apart.
         told = f"{experiment.name} {prepared.identity[:6]}"
@@ -392,15 +392,3 @@ def _names(experiment: Experiment) -> dict[str, str | None]:
 def _holds_work(folder: Path) -> bool:
     """Whether a run's folder holds anything but the lock that it was made for."""
     return any(entry.name != "lock" for entry in folder.iterdir())
-
-
-def _start_afresh(folder: Path) -> None:
-    """Empty the folder of a recorded run that is forced to run again; its lock is held.
-
-    The record goes last: while it is there, a forced run knows that the rest is of the old one.
-    """
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "record.json"):
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != "lock":
-            entry.unlink()

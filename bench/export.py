@@ -25,6 +25,7 @@ from bench.files import write_json, write_text
 from bench.report.method_comparison import method_comparison
 from bench.report.model_card import model_card
 from bench.report.shared_record import base_of, shared_record
+from bench.tracking.record import PRETRAIN
 from bench.tracking.store import Store
 
 WEIGHTS, CONFIG, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "export.json"
@@ -163,6 +164,11 @@ def find_run(given: str, results: Path, store: Store | None, scratch: Path) -> R
         assert store is not None
         record = store.record(run_id)
         folder = results / "runs" / identity[:12]
+    if record.get("kind") == PRETRAIN:
+        raise InputError(
+            f"run {given} pretrained a base, which needs no export: {folder / 'model'} is a folder "
+            "as save_pretrained writes it, and model=local model.path=... takes it"
+        )
     lacking = [key for key in NEEDED if key not in record]
     if lacking:
         raise InputError(f"the record of run {given} has no {', '.join(lacking)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`write_text` of a value as indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def empty_run(folder: Path) -> None:
+    """Empty the folder of a recorded run that is forced to run again; its lock is held.
+
+    The record goes last: while it is there, a forced run knows that the rest is of the old one.
+    """
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "record.json"):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != "lock":
+            entry.unlink()

@@ -70,7 +70,10 @@ def make_report(tracking: TrackingSettings, settings: ReportSettings) -> str:
         holdings = reader.holdings()
     except NothingRecorded as error:
         return _nothing(str(error))
-    if not any((holdings.records, holdings.unreadable, holdings.unfinished, holdings.measurements)):
+    if not any(
+        (holdings.records, holdings.unreadable, holdings.unfinished, holdings.measurements,
+         holdings.pretrainings)
+    ):  # fmt: skip
         return _nothing(f"the experiment {tracking.experiment} has none")
     specs = table_specs()
     words = elsewhere(tracking)
@@ -87,6 +90,9 @@ def make_report(tracking: TrackingSettings, settings: ReportSettings) -> str:
     paths = list(_write(collected, reader, folder, settings.show, drawn))
     for line in told(collected, words):
         print(printable(line))
+    for name, runs, written in _pretraining(holdings.pretrainings, folder, settings.show):
+        print(f"{name}: {_count(runs, 'pretraining run')}")
+        paths += written
     if bare := len(collected.tables) - len(drawn):
         print(f"no figures of {_count(bare, 'table')}: action.figures={len(collected.tables)}")
     return f"{_count(len(paths), 'file')} -> {', '.join(map(str, _folders(paths)))}"
@@ -139,6 +145,28 @@ def _write(
         if kind in collected.measurements:
             yield from write(collected.measurements[kind].content, folder)
     yield write_page(collected, folder / "report")
+
+
+def _pretraining(
+    records: Sequence[Mapping[str, Any]], folder: Path, shown: bool
+) -> Iterator[tuple[str, int, list[Path]]]:
+    """Write a report of each group of comparable runs; yields name, runs and paths.
+
+    The group of the newest run has the sweep's name.
+    """
+    from bench.report.pretraining import pretraining_document, write_pretraining
+    from bench.report.pretraining.rows import comparable
+    from bench.report.render import show
+    from bench.sweep.grids import pretraining_specs
+
+    groups = comparable(records)
+    for spec in pretraining_specs():
+        for number, group in enumerate(groups, 1):
+            name = spec.name if number == 1 else f"{spec.name}-{number}"
+            own = replace(spec, name=name)
+            if shown:
+                show(pretraining_document(group, own))
+            yield name, len(group), write_pretraining(group, own, folder)
 
 
 def _writers() -> dict[str, Callable[[Mapping[str, Any], Path], list[Path]]]:

@@ -67,7 +67,7 @@ def test_the_command_line_imports_nothing_heavy():
         (["action=efficiency", "action.cases=[tinny]"], "Did you mean tiny"),
         (["action=efficiency", "action.file=/nowhere"], "can't be read"),
         (["action=efficiency", "action.evaluation_problems=-1"], "must not be negative"),
-        (["action=pretrain", "action.phases=[{steps: 1, copies: 1}]"], "kind of row"),
+        (["action=tiny_base", "action.phases=[{steps: 1, copies: 1}]"], "kind of row"),
     ],
 )
 def test_bad_input_ends_with_code_2_a_message_and_nothing_written(

@@ -70,7 +70,7 @@ def measure_throughput(
     seconds = interleave(works, rounds, {}, device)
     timings = compare(seconds, THEIRS)
     tokens = sum(len(example.ids) for example in examples)
-    rate = _matmul_rate(device, resolve_precision(settings.precision, device))
+    rate = matmul_rate(device, resolve_precision(settings.precision, device))
     flops = tokens * _flops_a_token(_lora(base))
     compared = _same_steps(curves[OURS], curves[THEIRS])
     return {
@@ -162,7 +162,7 @@ def _flops_a_token(model: Any) -> float:
     return float(total if tied else total - 4 * embedding)
 
 
-def _matmul_rate(device: torch.device, precision: str) -> float:
+def matmul_rate(device: torch.device, precision: str) -> float:
     """Floating-point operations a second of a large matrix product here."""
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     size = 8192 if device.type == "cuda" else 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,11 +114,17 @@ def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
 def folder_hash(folder: Path, cache: Path | None = None) -> str:
     """sha256 over the files of a model's or an adapter's folder that can change what it does."""
     patterns = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py")
+    # Not pretraining.json: a report of how long it took, no part of the model.
+    files = {p.name: p for pattern in patterns for p in folder.glob(pattern)}
+    return files_hash({n: p for n, p in files.items() if n != "pretraining.json"}, cache)
+
+
+def files_hash(files: Mapping[str, Path], cache: Path | None = None) -> str:
+    """sha256 over files and the names that they go by; `cache` as for `content_hash`."""
     known = _read_cache(cache)
     digest = hashlib.sha256()
-    for path in sorted({p for pattern in patterns for p in folder.glob(pattern)}):
-        if path.name != "pretraining.json":  # a report of how long it took, no part of the model
-            digest.update(f"{path.name}:{_file_hash(path, known)}\n".encode())
+    for name, path in sorted(files.items()):
+        digest.update(f"{name}:{_file_hash(path, known)}\n".encode())
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(cache, known)

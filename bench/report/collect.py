@@ -287,7 +287,8 @@ def _absent(
 
 
 def _states(holdings: Holdings) -> dict[str, int]:
-    finished = len(holdings.records) + holdings.superseded + len(holdings.unreadable)
+    held = (holdings.records, holdings.unreadable, holdings.pretrainings)
+    finished = sum(map(len, held)) + holdings.superseded
     return {"finished": finished} | Counter(run.status.lower() for run in holdings.unfinished)
 
 

@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobStatus
 
 from bench.errors import Failure, InputError
-from bench.sweep.show import Wanted
+from bench.sweep.show import Shown
 from bench.sweep.sweeper import Ending, RunSweeper, swept
 
 if TYPE_CHECKING:
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class GridSweeper(RunSweeper):
     """`hydra/sweeper=grid`, the default."""
 
+    actions = ("finetune", "pretrain")
+
     def carry_out(
-        self, overrides: Sequence[Override], planner: Planner, table: Wanted
+        self, overrides: Sequence[Override], planner: Planner, table: Shown
     ) -> list[dict[str, Any]]:
         """Plan every combination, and run those that are not on record."""
         from bench.sweep.jobs import different
-        from bench.sweep.plan import tell_plan
 
         combined = planner.jobs(combinations(overrides))
         jobs = different(combined)
@@ -37,10 +38,10 @@ class GridSweeper(RunSweeper):
         )
         store = planner.store(jobs[0].experiment)
         if self.config.plan:
-            tell_plan(jobs, store, self.config)
+            planner.tell_plan(jobs, store)
             return []
         missing = [job for job in jobs if job.record is None]
-        name = table.spec.name if table.folder else "grid"
+        name = table.name if table.folder else "grid"
         launch = self.begin(store, (job.identity for job in jobs), name, len(missing))
         began = time.perf_counter()
         launch.run(missing, tries=1 + self.max_retries)

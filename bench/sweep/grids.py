@@ -21,6 +21,7 @@ from bench.tracking.backend import without_password
 
 if TYPE_CHECKING:
     from bench.report.grid import Grid, GridRow
+    from bench.report.pretraining import PretrainingSpec
     from bench.report.spec import TableSpec
 
 CONF = PROJECT / "conf"
@@ -44,6 +45,24 @@ def table_specs() -> dict[str, TableSpec]:
             try:
                 found[path.stem] = TableSpec.from_mapping(table)
             except ValueError as error:
+                raise InputError(f"sweeps/{path.name}: {error}") from error
+    return found
+
+
+def pretraining_specs() -> list[PretrainingSpec]:
+    """The `pretraining:` of every sweep file that has one.
+
+    Raises:
+        InputError: one can't be used.
+    """
+    from bench.report.pretraining import PretrainingSpec
+
+    found = []
+    for path in _sweep_files():
+        if given := _yaml(path).get("pretraining"):
+            try:
+                found.append(PretrainingSpec(**given))
+            except (TypeError, ValueError) as error:
                 raise InputError(f"sweeps/{path.name}: {error}") from error
     return found
 

@@ -23,7 +23,7 @@ class Job:
     Attributes:
         overrides: of the command line, KEY=VALUE.
         told: those of them that tell it from the others of its sweep.
-        experiment: what they compose to.
+        experiment: what they compose to; of action=pretrain a `Pretraining`.
         identity: of the run.
         folder: results/runs/<id>/.
         rows: of training and of the split that is evaluated.
@@ -37,7 +37,7 @@ class Job:
 
     overrides: list[str]
     told: str
-    experiment: Experiment
+    experiment: Any
     identity: str
     folder: Path
     rows: tuple[int, int]
@@ -80,10 +80,7 @@ class Planner:
         Raises:
             InputError: the combination can't be run.
         """
-        loader = self.hydra_context.config_loader
-        composed = loader.load_sweep_config(self.config, list(overrides))
-        plain = OmegaConf.to_container(without_hydra(composed), resolve=True, throw_on_missing=True)
-        experiment = read_experiment(plain)  # type: ignore[arg-type]
+        experiment = read_experiment(self.composed(overrides))
         prepared, outcome, last = look_up(experiment, self.store(experiment), self.began)
         evaluated = prepared.problems.split(experiment.evaluation.split)
         return Job(
@@ -97,6 +94,20 @@ class Planner:
             record=outcome.record if outcome else None,
             found=outcome is not None,
         )
+
+    def composed(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The configuration of a combination, as plain containers."""
+        loader = self.hydra_context.config_loader
+        composed = loader.load_sweep_config(self.config, list(overrides))
+        return OmegaConf.to_container(  # type: ignore[return-value]
+            without_hydra(composed), resolve=True, throw_on_missing=True
+        )
+
+    def tell_plan(self, jobs: Sequence[Job], store: Store) -> None:
+        """Print the state of each job, and how long the rest will take."""
+        from bench.sweep.plan import tell_plan
+
+        tell_plan(jobs, store, self.config)
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
         """The jobs of all combinations.

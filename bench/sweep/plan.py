@@ -69,7 +69,7 @@ def tell_plan(
     for job, number in zip(jobs, numbers, strict=True):
         estimate = number * speeds[kind_of(job.experiment)].seconds(job) if number else 0.0
         seconds += estimate
-        state = f"{number} to do" if counts else _state(job)
+        state = f"{number} to do" if counts else state_of(job)
         told = duration(estimate) if number else "-"
         rows.append((job.experiment.name, job.told, state, told))
     missing = sum(numbers)
@@ -129,7 +129,8 @@ def _from_record(job: Job, store: Store, device: str) -> Speed | None:
     )
 
 
-def _state(job: Job) -> str:
+def state_of(job: Job) -> str:
+    """How a job stands, in words."""
     if job.record is not None:
         return "on record"
     if job.last is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,13 +16,67 @@ if TYPE_CHECKING:
     from bench.sweep.jobs import Job
 
 
+class Shown(Protocol):
+    """What the runs of a sweep become; without a folder it is shown and not written."""
+
+    @property
+    def name(self) -> str:
+        """What its files are called by, and the sweep's own run."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is written to."""
+
+    def show(
+        self, records: list[dict[str, Any]], remarks: Sequence[str]
+    ) -> tuple[list[Path], str | None]:
+        """Print it, and write it where there is a folder to write it to.
+
+        Args:
+            records: of finished runs.
+            remarks: lines to set under it.
+
+        Returns:
+            What was written, and why what was to be written can't be made.
+        """
+
+
 @dataclass(frozen=True)
 class Wanted:
-    """The table of a sweep; without a folder it is shown and not written."""
+    """The table of a sweep."""
 
     spec: TableSpec
     published: Published | None
     folder: Path | None
+
+    @property
+    def name(self) -> str:
+        """As `Shown` has it."""
+        return self.spec.name
+
+    def show(
+        self, records: list[dict[str, Any]], remarks: Sequence[str]
+    ) -> tuple[list[Path], str | None]:
+        """As `Shown` has it."""
+        from bench.report import make_table, print_table, write_table
+        from bench.report.drafts import apart_of
+
+        spec = self.spec
+        if self.folder is None:  # a grid of one's own: whatever it runs over makes rows
+            spec = replace(spec, apart=apart_of(records))
+        try:
+            table = make_table(records, spec, self.published, remarks)
+        except ValueError as error:
+            print(printable(f"no table: {error}"))
+            problem = f"the table {spec.name} can't be made of these runs: {error}"
+            return [], problem if self.folder else None
+        print_table(table)
+        if self.folder is None:
+            return [], None
+        paths = write_table(table, records, spec, self.folder.parent)
+        for path in paths:
+            print(path)
+        return paths, None
 
 
 def wanted_table(config: DictConfig) -> Wanted:
@@ -45,40 +99,6 @@ def wanted_table(config: DictConfig) -> Wanted:
     except ValueError as error:
         raise InputError(f"table: {error}") from error
     return Wanted(spec, published, results_folder(config.tracking.folder) / "tables")
-
-
-def show_table(
-    records: list[dict[str, Any]], wanted: Wanted, remarks: Sequence[str]
-) -> tuple[list[Path], str | None]:
-    """Print the runs of a sweep as a table and write it, where there is a folder to write it to.
-
-    Args:
-        records: of finished runs.
-        wanted: the table.
-        remarks: lines to set under it.
-
-    Returns:
-        What was written, and why a table that was to be written can't be made.
-    """
-    from bench.report import make_table, print_table, write_table
-    from bench.report.drafts import apart_of
-
-    spec, folder = wanted.spec, wanted.folder
-    if folder is None:  # a grid of one's own: whatever it runs over makes rows
-        spec = replace(spec, apart=apart_of(records))
-    try:
-        table = make_table(records, spec, wanted.published, remarks)
-    except ValueError as error:
-        print(printable(f"no table: {error}"))
-        problem = f"the table {spec.name} can't be made of these runs: {error}"
-        return [], problem if folder else None
-    print_table(table)
-    if folder is None:
-        return [], None
-    paths = write_table(table, records, spec, folder.parent)
-    for path in paths:
-        print(path)
-    return paths, None
 
 
 def tell_failures(failed: Sequence[Job]) -> str:

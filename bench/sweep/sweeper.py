@@ -17,7 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from bench.errors import Failure, InputError
-from bench.sweep.show import Wanted, show_table, tell_failures, wanted_table
+from bench.sweep.show import Shown, tell_failures, wanted_table
 
 if TYPE_CHECKING:
     from bench.sweep.jobs import Job, Planner
@@ -44,6 +44,8 @@ class Ending:
 
 class RunSweeper(Sweeper):
     """Runs that are planned before any is launched, and launched only where they are missing."""
+
+    actions: tuple[str, ...] = ("finetune",)  # that leave records
 
     def __init__(self, params: Mapping[str, str] | None = None, max_retries: int = 0) -> None:
         """Take a sweep file's settings.
@@ -88,15 +90,20 @@ class RunSweeper(Sweeper):
         from bench.actions import BEGAN
 
         overrides = self._overrides(arguments)
-        table = wanted_table(self.config)
-        if self.config.action.name != "finetune":
+        table: Shown = wanted_table(self.config)
+        action = self.config.action.name
+        if action not in self.actions:
             return self.run_action(overrides)
 
         from bench.sweep.jobs import Planner
         from bench.sweep.launch import ended_by_sigterm
 
-        began = float(os.environ[BEGAN])
-        planner = Planner(self.hydra_context, self.config, began)
+        kind = Planner
+        if action == "pretrain":
+            from bench.sweep.pretraining import PretrainPlanner, wanted_pretraining
+
+            kind, table = PretrainPlanner, wanted_pretraining(self.config)
+        planner = kind(self.hydra_context, self.config, float(os.environ[BEGAN]))
         with ended_by_sigterm():
             return self.carry_out(overrides, planner, table)
 
@@ -105,7 +112,7 @@ class RunSweeper(Sweeper):
         raise InputError(f"this sweeper runs action=finetune, not {self.config.action.name}")
 
     def carry_out(
-        self, overrides: Sequence[Override], planner: Planner, table: Wanted
+        self, overrides: Sequence[Override], planner: Planner, table: Any
     ) -> list[dict[str, Any]]:
         """Plan, run and show the sweep; see `sweep`."""
         raise NotImplementedError
@@ -130,7 +137,7 @@ class RunSweeper(Sweeper):
         launch: Launch,
         jobs: Sequence[Job],
         began: float,
-        table: Wanted | None,
+        table: Shown | None,
         ending: Ending,
     ) -> list[dict[str, Any]]:
         """Tell how the sweep went, make its table, and close its own run.
@@ -163,7 +170,7 @@ class RunSweeper(Sweeper):
         paths: list[Path] = []
         problem = None
         if records and table is not None:
-            paths, problem = show_table(records, table, ending.remarks)
+            paths, problem = table.show(records, ending.remarks)
         elif records:
             print("\n".join(ending.remarks), flush=True)
         failure = "\n".join(filter(None, [tell_failures(failed), problem]))

@@ -91,6 +91,7 @@ class Holdings:
         unreadable: finished runs whose record can't be read.
         sweeps: the runs that stand for sweeps, the newest first.
         measurements: by kind.
+        pretrainings: records of finished pretraining runs, likewise.
     """
 
     records: tuple[dict[str, Any], ...] = ()
@@ -99,3 +100,4 @@ class Holdings:
     unreadable: tuple[Unreadable, ...] = ()
     sweeps: tuple[SweepRun, ...] = ()
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    pretrainings: tuple[dict[str, Any], ...] = ()

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.progress import Progress
 from bench.tracking.holdings import Holdings, Measurement, SweepRun, Unfinished, Unreadable
-from bench.tracking.shape import incomplete
+from bench.tracking.record import PRETRAIN
+from bench.tracking.shape import incomplete, incomplete_pretraining
 from bench.tracking.store import FAILURE, NOTE, PARENT, Store
 
 PAGE = 500  # runs to a query: their parameters and metrics come with them
@@ -48,6 +50,7 @@ class Reader:
         """Everything that the experiment holds; a record that can't be read is told, not raised."""
         finished: list[_Run] = []
         unfinished: dict[str, _Run] = {}
+        pretrained: list[_Run] = []
         sweeps: list[_Run] = []
         measured: dict[str, _Run] = {}
         for run in self._runs():
@@ -55,6 +58,10 @@ class Reader:
             kind = run.tags.get("kind")
             if kind == "sweep":
                 sweeps.append(run)
+            elif kind == PRETRAIN and run.status == "FINISHED":
+                pretrained.append(run)
+            elif kind == PRETRAIN:
+                unfinished[run.identity] = run
             elif kind is not None:
                 before = measured.get(kind)
                 if run.status == "FINISHED" and (before is None or before.end <= run.end):
@@ -63,20 +70,19 @@ class Reader:
                 finished.append(run)
             elif "identity" in run.tags:
                 unfinished[run.identity] = run  # the one that was begun last
-        finished.sort(key=lambda run: (run.end, run.run_id), reverse=True)
         sweeps.sort(key=lambda run: run.end, reverse=True)
-        newest: dict[str, _Run] = {}
-        for run in finished:
-            newest.setdefault(run.identity, run)
-        records, unreadable = self._records(list(newest.values()))
-        done = {record["identity"] for record in records}
+        newest, bases = _newest(finished), _newest(pretrained)
+        records, unreadable = self._records(newest, incomplete)
+        pretrainings, damaged = self._records(bases, incomplete_pretraining)
+        done = {record["identity"] for record in (*records, *pretrainings)}
         return Holdings(
             records=tuple(records),
             superseded=len(finished) - len(newest),
             unfinished=tuple(_unfinished(r) for i, r in unfinished.items() if i not in done),
-            unreadable=tuple(unreadable),
+            unreadable=(*unreadable, *damaged),
             sweeps=tuple(map(self._sweep, sweeps)),
             measurements={k: m for k, run in measured.items() if (m := self._measured(k, run))},
+            pretrainings=tuple(pretrainings),
         )
 
     def predictions(self, run_id: str) -> list[dict[str, Any]]:
@@ -121,11 +127,15 @@ class Reader:
             if not token:
                 return
 
-    def _records(self, runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], list[Unreadable]]:
+    def _records(
+        self, runs: Sequence[_Run], lacking: Callable[[Any], str]
+    ) -> tuple[list[dict[str, Any]], list[Unreadable]]:
         """The records of finished runs in their order, and the runs that have none."""
         records, unreadable = [], []
         with Progress("reading records", total=len(runs), unit="run") as progress:
-            for run, found in zip(runs, self._each(self._record, runs), strict=True):
+            for run, found in zip(
+                runs, self._each(partial(self._record, lacking), runs), strict=True
+            ):
                 if isinstance(found, str):
                     unreadable.append(Unreadable(run.run_id, run.name, run.place, found))
                 else:
@@ -141,7 +151,7 @@ class Reader:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             yield from pool.map(read, runs)
 
-    def _record(self, run: _Run) -> dict[str, Any] | str:
+    def _record(self, incomplete: Callable[[Any], str], run: _Run) -> dict[str, Any] | str:
         """A run's record; in words why there is none."""
         from mlflow import MlflowException
 
@@ -160,7 +170,7 @@ class Reader:
         for key in NOT_NEEDED:
             record.pop(key, None)
         record |= {"run_id": run.run_id, "ended": run.end, "parent": run.tags.get(PARENT)}
-        if not all("outcomes" in score for score in record["scores"].values()):
+        if not all("outcomes" in score for score in record.get("scores", {}).values()):
             _add_outcomes(record["scores"], self.predictions(run.run_id))
         return record
 
@@ -196,6 +206,15 @@ class Reader:
         with tempfile.TemporaryDirectory() as scratch:
             repository = get_artifact_repository(place, tracking_uri=self.store.uri)
             return Path(repository.download_artifacts(name, scratch)).read_bytes()
+
+
+def _newest(runs: list[_Run]) -> list[_Run]:
+    """The newest finished run of each identity, the newest first."""
+    runs.sort(key=lambda run: (run.end, run.run_id), reverse=True)
+    newest: dict[str, _Run] = {}
+    for run in runs:
+        newest.setdefault(run.identity, run)
+    return list(newest.values())
 
 
 def _folder(uri: str) -> Path | None:

@@ -17,6 +17,8 @@ TRAINING_PROTOCOL_KEYS = (
     "cut_long_rows",
     "cut_rows_end",
 )
+PRETRAIN = "pretrain"  # the kind of a record, and of a run of the store
+PRETRAIN_TAGS = ("model", "architecture", "size", "seed", "data", "device")
 TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
 
 # Settings that are no parameters of a run: where it is kept, long texts, and rates that did not
@@ -56,6 +58,8 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
 
     The store's page lists them in this order, so those of a kind stand together.
     """
+    if record.get("kind") == PRETRAIN:
+        return list(_pretraining_metrics(record))
     values = [(f"accuracy/{name}", value, 0) for name, value in record["averages"].items()]
     values += [
         (f"{name}/{key}", float(score[name]), 0)
@@ -83,6 +87,27 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
         losses = record["forgetting"][when]
         values += [(f"forgetting/{name}_{when}", value, 0) for name, value in losses.items()]
     return [(metric_name(name), value, step) for name, value, step in values]
+
+
+def _pretraining_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
+    training = record["training"]
+    last = training["steps"]
+    yield "bits_per_byte/held_out", training["bits_per_byte"], last
+    for step, value in training["held_out"]:
+        yield "bits_per_byte/part", value, step
+    for step, value in training["losses"]:
+        yield "loss/train", value, step
+    yield "tokens_per_second", record["tokens_per_second"], 0
+    yield "utilisation", record["utilisation"], 0
+    yield "tokens", float(training["tokens"]), 0
+    for name, count in training["parameters"].items():
+        yield f"parameters/{name}", float(count), 0
+    yield "seconds/pretrain", training["seconds"], 0
+    for step, curvatures in training["curvatures"]:
+        for name, value in curvatures.items():
+            yield metric_name(f"curvature/{name}"), value, step
+    for layer in training["layers"]["routing"]:
+        yield f"routing_entropy/block_{layer['block']}", layer["entropy"], last
 
 
 def metric_name(name: str) -> str:
@@ -195,7 +220,8 @@ def _mean_curvature(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def tags(record: Mapping[str, Any]) -> dict[str, str]:
     """What the dashboard filters by."""
-    found = {key: printable(str(record[key])) for key in TAGS if record[key] is not None}
+    names = PRETRAIN_TAGS if record.get("kind") == PRETRAIN else TAGS
+    found = {key: printable(str(record[key])) for key in names if record[key] is not None}
     return found | {
         "git_commit": str(record["git"]["commit"]),
         "git_dirty": str(record["git"]["dirty"]).lower(),

@@ -18,6 +18,15 @@ ALLOWED: dict[str, Any] = {
     "hashes": dict, "config": dict, "git": dict, "overlap": dict, "forgetting": dict,
     "data_files": dict, "result_version": int,
 }  # fmt: skip
+PRETRAINING_NEEDED: dict[str, Any] = {
+    "identity": str, "model": str, "size": str, "seed": int, "train": dict, "training": dict,
+    "hashes": dict, "choices": dict, "device": str, "git": dict, "tokens_per_second": NUMBER,
+    "utilisation": NUMBER,
+}  # fmt: skip
+TRAINING_NEEDED: dict[str, Any] = {
+    "bits_per_byte": NUMBER, "blocks": dict, "order": str, "parameters": dict, "layers": dict,
+    "initialisations": dict, "held_out": list, "curvatures": list,
+}  # fmt: skip
 SCORE_NEEDED: dict[str, Any] = {"n": int, "accuracy": NUMBER}
 SCORE_ALLOWED: dict[str, Any] = {
     "label": str, "chance": NUMBER, "rule": str, "correct": int, "outcomes": str,
@@ -43,6 +52,12 @@ def incomplete(record: Any) -> str:
     if gates and not all(isinstance(gates.get(moment), list) for moment in MOMENTS):
         return "has gates of one moment alone"
     return ""
+
+
+def incomplete_pretraining(record: Any) -> str:
+    """The same of a pretraining run's record."""
+    wrong = _unlike(record, PRETRAINING_NEEDED, {})
+    return wrong or _unlike(record["training"], TRAINING_NEEDED, {})
 
 
 def _unlike(found: Any, needed: Mapping[str, Any], allowed: Mapping[str, Any]) -> str:

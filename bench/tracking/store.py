@@ -182,7 +182,12 @@ class Store:
             self.client.set_tag(run_id, PARENT, parent)
 
     def start(
-        self, identity: str, name: str, params: Mapping[str, Any], parent: str | None = None
+        self,
+        identity: str,
+        name: str,
+        params: Mapping[str, Any],
+        parent: str | None = None,
+        kind: str | None = None,
     ) -> str:
         """Begin a run, or take up the newest one with this identity that did not finish.
 
@@ -191,15 +196,15 @@ class Store:
             name: what the dashboard calls it.
             params: its configuration, flat; what is logged already is left as it is.
             parent: the id of the sweep that the run belongs to.
+            kind: of the run, where it is no fine-tuning.
 
         Returns:
             The run's id.
         """
         run_id = self._newest(identity, "attributes.status != 'FINISHED'")
         if run_id is None:
-            run_id = self.client.create_run(
-                self.experiment, run_name=name, tags={"identity": identity}
-            ).info.run_id
+            tags = {"identity": identity, **({"kind": kind} if kind else {})}
+            run_id = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
         if parent:
             self.adopt(run_id, parent)
         self._begin(run_id, params)

@@ -1,244 +1,257 @@
-"""Pretraining of the embedded base: `make tiny-base` or `python bench/run.py action=pretrain`."""
+"""Pretraining a base with Lightning, on CPU or GPU; a killed run goes on where it was."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
-import json
-import platform
+import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+from lightning.pytorch.callbacks import Callback
 
-from bench.data.batches import IGNORED
-from bench.data.pretraining import (
-    KINDS,
-    ROW_TOKENS,
-    Part,
-    Phase,
-    corpus_rows,
-    schedule_batches,
-)
-from bench.data.synthetic.corpus import documents
-from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.lookup import lookup
-from bench.errors import Failure, InputError, unknown
-from bench.files import write_json
-from bench.models.tiny_base import llama_config
-from bench.models.tokenizer import train_tokenizer
+from bench.data.packing import Packer, Place, Rows
+from bench.data.tokens import Tokens
+from bench.memory import halving
+from bench.models.helm.embedding import LorentzEmbedding
 from bench.training.callbacks import ShowProgress
 from bench.training.console import quiet_lightning
+from bench.training.held_out import HeldOut, document_bits
+from bench.training.loop import resolve_precision
 from bench.training.optimizer import adamw, learning_rate_factor
-from bench.training.probes import probe
+from bench.training.packed import forward
+from bench.training.pretrain_settings import PretrainSettings
 from bench.training.resume import SaveState, StepLoader, finished_steps, fit
+from bench.training.riemannian_adam import RiemannianAdam
+from bench.training.routing import Routing
 
-TOKENIZER_DOCUMENTS = 20_000
-TOKENIZER_LOOKUPS = 4_000
-VALIDATION_ROWS = 512
+LOSSES = 200  # how many training losses are recorded at most
+PART = 0.2  # of the held-out documents, that are measured on while training
+# Of the experts, that stand together in what looks like a matrix.
+VECTORS = ("_time", "_bias")
+LESS_MEMORY = "give a lower action.row_tokens, or a smaller model"
 
 
 @dataclass(frozen=True)
-class PretrainSettings:
-    """How the embedded base is made; the values stand in conf/action/pretrain.yaml.
+class Text:
+    """What to train on: documents as tokens, and the token of an empty place."""
 
-    Attributes:
-        output: folder of the base, written over when the new one passes the gates.
-        seed: of weights, corpus and order.
-        phases: one after another, each `steps` and the share of each kind of row (`KINDS` in
-            bench.data.pretraining).
-        step_tokens: tokens in a step.
-        vocab_size: the most entries of the tokenizer.
-        lr: peak learning rate of AdamW, reached after `warmup` steps, kept for the share `flat`
-            of all steps, then lowered to 0 by a cosine.
-        weight_decay: AdamW's, on matrices.
-        precision: Lightning's.
-        gates: the least share that each of `bench.training.probes` must reach: `lookup`, and
-            `arithmetic` for each operation.
-        checkpoint_minutes: how often the state for a resume is saved.
-    """
-
-    output: str
-    seed: int
-    phases: list[dict[str, float]]
-    step_tokens: int
-    vocab_size: int
-    lr: float
-    warmup: int
-    flat: float
-    weight_decay: float
-    precision: str
-    gates: dict[str, float]
-    checkpoint_minutes: float
-
-    def __post_init__(self) -> None:
-        for phase in self.phases:
-            for kind, share in phase.items():
-                if kind != "steps" and kind not in KINDS:
-                    raise unknown("kind of row in action.phases", kind, KINDS)
-                if share < 0:
-                    raise InputError(f"action.phases: {kind} must not be negative, got {share}")
-        if self.steps < 1:
-            raise InputError("action.phases must have at least one step")
-        if self.step_tokens < max(ROW_TOKENS.values()):
-            raise InputError(f"action.step_tokens must be at least {max(ROW_TOKENS.values())}")
-
-    @property
-    def schedule(self) -> list[Phase]:
-        """The phases, typed."""
-        return [
-            Phase(int(phase["steps"]), {k: v for k, v in phase.items() if k != "steps"})
-            for phase in self.phases
-        ]
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all phases."""
-        return sum(int(phase["steps"]) for phase in self.phases)
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """What the weights depend on."""
-        places = ("output", "checkpoint_minutes")
-        return {key: value for key, value in asdict(self).items() if key not in places}
+    tokens: Tokens
+    pad_id: int
 
 
 class Pretraining(L.LightningModule):
-    """Next-token prediction: the mean loss over the tokens of a batch that count."""
+    """One optimiser step a batch: its loss is the mean over the target tokens of the whole step."""
 
-    def __init__(self, model: LlamaForCausalLM, settings: PretrainSettings) -> None:
+    def __init__(
+        self, model: Any, text: Text, settings: PretrainSettings, seed: int, title: str
+    ) -> None:
         super().__init__()
-        self.model, self.settings = model, settings
+        self.automatic_optimization = False
+        self.model, self.settings, self.title = model, settings, title
         self.total_steps = settings.steps
+        documents = np.flatnonzero(~text.tokens.held_out)
+        self.packer = Packer(text.tokens, documents, settings.row_tokens, text.pad_id, seed)
+        self.routing = Routing(model)
+        self.micro_rows = min(settings.micro_rows, settings.rows)
+        self.order = b""  # of a digest over all rows so far: what was read, and in which order
+        self.targets = 0
+        self.losses: list[tuple[int, float]] = []
+        self.held_out: list[tuple[int, float]] = []
+        self.curvatures: list[tuple[int, dict[str, float]]] = []
         self.last_loss = torch.zeros(())
-        self.earlier = {"seconds": 0.0, "cpu_seconds": 0.0}
-        self.started = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+        self.seconds = 0.0  # of the steps alone
 
-    def training_step(self, batch: list[Part], index: int) -> torch.Tensor:
-        counted = [int((labels[:, 1:] != IGNORED).sum()) for _, labels in batch]
-        loss = torch.zeros(())
-        for (ids, labels), count in zip(batch, counted, strict=True):
-            mean = self.model(input_ids=ids, labels=labels, use_cache=False).loss
-            loss = loss + mean * (count / sum(counted))
-        self.last_loss = loss.detach()
+    def training_step(self, step: int, index: int) -> torch.Tensor:
+        rows = self.packer.rows(self.settings.rows)
+        self.order = hashlib.sha256(self.order + rows.input_ids.numpy().tobytes()).digest()
+        self.targets += rows.targets
+
+        def gradients(at_once: int) -> torch.Tensor:
+            self.zero_grad()  # those of a part of the step, where memory was short
+            self.micro_rows = at_once
+            return self._gradients(rows)
+
+        with self.routing.counting():
+            loss = halving(gradients, self.micro_rows, self.title, LESS_MEMORY)
+        if self.settings.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip)
+        first, *others = _listed(self.optimizers())
+        first.step()
+        for optimizer in others:
+            optimizer.optimizer.step()  # past Lightning, which would count another step
+        self.zero_grad()
+        for schedule in _listed(self.lr_schedulers()):
+            schedule.step()
+        self.routing.balance()
+        self.last_loss = loss
+        if step % math.ceil(self.total_steps / LOSSES) == 0:
+            self.losses.append((step, float(loss)))
+            if not math.isfinite(self.losses[-1][1]):
+                raise FloatingPointError(
+                    f"the loss is {self.losses[-1][1]} at step {step}: lower action.lr"
+                )
         return loss
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def _gradients(self, rows: Rows) -> torch.Tensor:
+        """Add the gradients of a step up; its loss."""
+        self.routing.reset()
+        loss = torch.zeros((), device=self.device)
+        for start in range(0, len(rows), self.micro_rows):
+            part = rows[start : start + self.micro_rows]
+            share = part.targets / rows.targets
+            part = part.to(self.device)
+            mean = forward(self.model, part, labels=part.labels).loss
+            self.manual_backward(mean * share)
+            loss += mean.detach() * share
+        return loss
+
+    def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
         s = self.settings
-        optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: learning_rate_factor(step, s.steps, s.warmup, "cosine", s.flat),
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        points = _points(self.model)
+        others = [(name, p) for name, p in self.named_parameters() if p is not points]
+        optimizers: list[Any] = [adamw(others, s.lr, s.weight_decay, vectors=VECTORS)]
+        if points is not None:
+            optimizers.append(RiemannianAdam([points], s.lr, K=self.model.config.curvature))
+
+        def factor(step: int) -> float:
+            return learning_rate_factor(step, s.steps, s.warmup_steps, "cosine", floor=s.lr_floor)
+
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["cost"] = self.cost
+        checkpoint["progress"] = {
+            "place": self.packer.state(),
+            "order": self.order.hex(),
+            "targets": self.targets,
+            "losses": self.losses,
+            "held_out": self.held_out,
+            "curvatures": self.curvatures,
+            "seconds": self.seconds,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.earlier = checkpoint["cost"]
+        progress = checkpoint["progress"]
+        self.packer.place = Place(**progress["place"])
+        self.order = bytes.fromhex(progress["order"])
+        self.targets, self.seconds = progress["targets"], progress["seconds"]
+        for name in ("losses", "held_out", "curvatures"):
+            setattr(self, name, [tuple(entry) for entry in progress[name]])
 
-    @property
-    def cost(self) -> dict[str, float]:
-        """Wall and processor seconds so far, those before a resume included."""
-        now = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
-        return {key: self.earlier[key] + now[key] - self.started[key] for key in now}
+    def load_finished(self, state: Path) -> None:
+        """Take over the weights and the progress of a saved state, without training on."""
+        checkpoint = torch.load(state, weights_only=True, map_location=self.device)
+        self.load_state_dict(checkpoint["state_dict"])
+        self.on_load_checkpoint(checkpoint)
 
 
-def pretrain(settings: PretrainSettings, states: Path) -> tuple[Path, dict[str, Any]]:
-    """Make the embedded base: tokenizer, rows, weights, probes, and a record of how.
+def _points(model: Any) -> torch.Tensor | None:
+    """The table of points that a Lorentz embedding is; None where there is none."""
+    table = model.get_input_embeddings()
+    return table.weight if isinstance(table, LorentzEmbedding) else None
+
+
+def _listed(found: Any) -> list[Any]:
+    """Lightning gives one by itself, and several as a list."""
+    return list(found) if isinstance(found, list) else [found]
+
+
+class Clock(Callback):
+    """Adds up the time of the steps; what is measured between them does not count."""
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        if module.device.type == "cuda" and module.settings.evaluates(module.global_step):
+            torch.cuda.synchronize()  # else the measurement would pay for steps still at work
+        module.seconds += time.perf_counter() - self.began
+
+
+class Measure(Callback):
+    """Takes bits per byte and the curvatures when the settings say so."""
+
+    def __init__(self, held_out: HeldOut) -> None:
+        self.held_out = held_out
+        self.documents = held_out.some(PART)
+        self.bytes = int(held_out.tokens.sizes[self.documents].sum())
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        step = module.global_step
+        if module.settings.evaluates(step):
+            with trainer.precision_plugin.forward_context():
+                title = f"{module.title}, held-out text"
+                bits = document_bits(module.model, self.held_out, self.documents, title)
+            module.held_out.append((step, float(bits.sum()) / self.bytes))
+            module.curvatures.append((step, curvatures(module.model)))
+
+
+def curvatures(model: Any) -> dict[str, float]:
+    """The curvature parameters of a model by name; empty for one that has none."""
+    found: Callable[[], dict[str, float]] | None = getattr(model, "curvatures", None)
+    return {} if found is None else {name: float(value) for name, value in found().items()}
+
+
+def pretrain(
+    model: Any,
+    text: Text,
+    settings: PretrainSettings,
+    seed: int,
+    state: Path | None = None,
+    title: str = "pretraining",
+) -> Pretraining:
+    """Train a causal language model on packed text, from a saved state on where there is one.
 
     Args:
-        settings: the recipe.
-        states: folder for the state that a killed pretraining goes on from.
+        model: with random weights, on the device to train on; trained in place.
+        text: the documents; the held-out ones are measured on alone.
+        settings: see PretrainSettings; the precision may be `auto`.
+        seed: fixes the order of the documents.
+        state: where the state for a resume is saved; None to save none.
+        title: what the progress is told under.
 
     Returns:
-        The folder, with config, tokenizer, bf16 safetensors weights and pretraining.json, and what
-        stands in the last.
+        What Lightning trained, with its losses; the model is left in eval mode.
 
     Raises:
-        Failure: the base is below its gates; it is then written beside `output`.
+        FloatingPointError: the loss is no longer a number.
+        Failure: a forward and backward pass of one row alone does not fit in memory.
+        Terminated: the process was told to end; the last saved state stays.
     """
-    L.seed_everything(settings.seed, verbose=False)
-    print("tokenizer ...", flush=True)
-    tokenizer = train_tokenizer(tokenizer_texts(settings.seed), settings.vocab_size)
-    recipe = json.dumps(settings.recipe, sort_keys=True).encode()
-    state = states / f"{hashlib.sha256(recipe).hexdigest()[:12]}.ckpt"
-    states.mkdir(parents=True, exist_ok=True)
-    module = Pretraining(LlamaForCausalLM(llama_config(tokenizer)), settings)
-    _train(module, tokenizer, settings, state)
-    model = module.model.to(torch.bfloat16).float().eval()  # as it is stored
-    probes = probe(model, tokenizer)
-    record = {
-        "settings": settings.recipe,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "vocabulary": len(tokenizer),
-        "steps": settings.steps,
-        "tokens": settings.steps * settings.step_tokens,
-        "validation_loss": round(validation_loss(model, tokenizer, settings.seed + 1), 4),
-        "probes": {name: round(share, 3) for name, share in probes.items()},
-        **{key: round(value) for key, value in module.cost.items()},
-        "threads": torch.get_num_threads(),
-        "processor": platform.machine(),
-        "torch": torch.__version__,
-    }
-    below = below_gates(probes, settings.gates)
-    output = Path(settings.output)
-    if below:
-        output = output.with_name(f"{output.name}-below-gates")
-    model.to(torch.bfloat16).save_pretrained(output)
-    tokenizer.save_pretrained(output)
-    write_json(output / "pretraining.json", record)
-    state.unlink(missing_ok=True)
-    if below:
-        raise Failure(f"the base is below its gates: {', '.join(below)}; it is in {output}")
-    return output, record
-
-
-def tokenizer_texts(seed: int) -> list[str]:
-    """What the tokenizer is trained on: documents of the corpus, and lists with questions."""
-    draw = Draw("lookup", seed)
-    lists = [lookup(draw).text for _ in range(TOKENIZER_LOOKUPS)]
-    return [*itertools.islice(documents(seed), TOKENIZER_DOCUMENTS), *lists]
-
-
-def below_gates(probes: dict[str, float], gates: dict[str, float]) -> list[str]:
-    """The probes that stay below their gate, in words."""
-    least = {name: gates["lookup" if name == "lookup" else "arithmetic"] for name in probes}
-    return [f"{n} {share:.2f} < {least[n]:g}" for n, share in probes.items() if share < least[n]]
-
-
-@torch.no_grad()
-def validation_loss(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, seed: int
-) -> float:
-    """Mean loss a token on corpus rows of a seed that was not trained on."""
-    rows = corpus_rows(tokenizer, ROW_TOKENS["corpus"], seed)
-    ids = torch.tensor([row for row, _ in itertools.islice(rows, VALIDATION_ROWS)])
-    losses = [float(model(input_ids=part, labels=part).loss) for part in ids.split(64)]
-    return sum(losses) / len(losses)
-
-
-def _train(module: Pretraining, tokenizer: Any, settings: PretrainSettings, state: Path) -> None:
+    module = Pretraining(model, text, settings, seed, title)
+    first = finished_steps(state)
+    if first == settings.steps and state is not None:  # killed before the model was saved
+        module.load_finished(state)
+        model.eval()
+        return module
+    device = next(model.parameters()).device
+    held_out = HeldOut(text.tokens, settings.row_tokens, text.pad_id, settings.micro_rows)
     quiet_lightning()
     trainer = L.Trainer(
-        accelerator="cpu",
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision=resolve_precision(settings.precision, device),
         max_steps=settings.steps,
         max_epochs=-1,
-        precision=settings.precision,
-        gradient_clip_val=1.0,
         logger=False,
-        callbacks=[ShowProgress("pretraining"), SaveState(state, settings.checkpoint_minutes)],
         enable_progress_bar=False,
-        enable_checkpointing=False,
         enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[
+            Clock(),
+            ShowProgress(title),
+            # The order matters: a saved state has the measurement that was due at its step.
+            Measure(held_out),
+            *([SaveState(state, settings.checkpoint_minutes, at_end=True)] if state else []),
+        ],
     )
-    first = finished_steps(state)
-    batches = schedule_batches(settings.schedule, settings.step_tokens, tokenizer, settings.seed)
-    left = StepLoader(itertools.islice(batches, first, None), settings.steps)
-    module.train()
-    fit(trainer, module, left, state if first else None)
+    model.train()
+    later = StepLoader(range(first, settings.steps), settings.steps)
+    fit(trainer, module, later, state if first else None)
+    model.eval()
+    return module

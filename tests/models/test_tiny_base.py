@@ -8,8 +8,8 @@ from safetensors import safe_open
 
 from bench.models.tiny_base import TINY_BASE, llama_config
 from bench.models.tokenizer import train_tokenizer
-from bench.training.pretrain import below_gates, tokenizer_texts
 from bench.training.probes import probe
+from bench.training.tiny_base import below_gates, tokenizer_texts
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,7 @@ def test_weights_are_stored_as_bf16():
 
 def test_the_record_of_its_making_is_of_the_recipe_in_the_configuration():
     record = json.loads((TINY_BASE / "pretraining.json").read_text())
-    recipe = yaml.safe_load((PROJECT / "conf/action/pretrain.yaml").read_text())
+    recipe = yaml.safe_load((PROJECT / "conf/action/tiny_base.yaml").read_text())
     for key in ("name", "output", "checkpoint_minutes"):
         del recipe[key]
     assert record["settings"].keys() == recipe.keys()

@@ -1,123 +1,165 @@
-import dataclasses
-import json
+"""The training of a base: exact resume, steps that are split, and what is refused."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from bench.errors import Failure, InputError
-from bench.training import pretrain as module
-from bench.training.pretrain import Pretraining, PretrainSettings, below_gates, pretrain
-from bench.training.probes import probe
+from bench.data.tokens import encoded
+from bench.errors import InputError
+from bench.models.untrained import UntrainedSettings, build
+from bench.training.pretrain import Pretraining, Text, pretrain
+from bench.training.pretrain_settings import PretrainSettings
 
 SETTINGS = PretrainSettings(
-    output="",
-    seed=0,
-    phases=[{"steps": 6, "corpus": 0.5, "copy": 0.5}, {"steps": 3, "lookup": 1.0}],
-    step_tokens=256,
-    vocab_size=300,
-    lr=1e-3,
-    warmup=2,
-    flat=0.5,
-    weight_decay=0.05,
+    steps=6,
+    step_tokens=96,
+    row_tokens=16,
+    micro_rows=6,
+    lr=3e-3,
+    lr_floor=0.1,
+    warmup=0.2,
+    weight_decay=0.1,
+    gradient_clip=1.0,
     precision="32-true",
-    gates={"lookup": 0.0, "arithmetic": 0.0},
+    held_out=0.3,
+    evaluations=3,
     checkpoint_minutes=1e-9,
 )
+CHOICES = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64}
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Fewer texts for the tokenizer and the probes: their number is not what is tested here."""
-    monkeypatch.setattr(module, "TOKENIZER_DOCUMENTS", 50)
-    monkeypatch.setattr(module, "TOKENIZER_LOOKUPS", 10)
-    monkeypatch.setattr(module, "VALIDATION_ROWS", 4)
-    monkeypatch.setattr("bench.training.probes.ITEMS", 4)
+@pytest.fixture(scope="module")
+def text(tiny, tmp_path_factory):
+    texts = [f"{a}+{b}={a + b}. Mia has {a} apples." for a in range(4) for b in range(5)]
+    tokens = encoded(texts, tiny[1], 0.3, tmp_path_factory.mktemp("tokens") / "x")
+    return Text(tokens, tiny[1].pad_token_id)
 
 
-def made(folder, **changes):
-    settings = dataclasses.replace(SETTINGS, output=str(folder / "base"), **changes)
-    return pretrain(settings, folder / "states")
+@pytest.fixture
+def make(tiny):
+    def made(kind="helm_mice", seed=0, **choices):
+        if kind == "helm_d of points":
+            kind, choices = "helm_d", {"embedding": "lorentz"}
+        settings = UntrainedSettings(kind, kind, "tiny", "embedded", CHOICES | choices)
+        return build(settings.config(tiny[1]), seed)
+
+    return made
 
 
-def test_a_killed_pretraining_goes_on_exactly_where_it_was(tmp_path, monkeypatch):
-    step = Pretraining.training_step
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
-    def limited(self, batch, index):
-        if self.global_step == 5:
+
+@pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin", "helm_d of points"])
+def test_a_killed_pretraining_goes_on_exactly_where_it_was(kind, text, make, tmp_path, monkeypatch):
+    whole = make(kind)
+    undisturbed = pretrain(whole, text, SETTINGS, 0, tmp_path / "whole.ckpt")
+    step, taken = Pretraining.training_step, []
+
+    def limited(self, number, index):
+        if number == 4:
             raise KeyboardInterrupt
-        return step(self, batch, index)
+        return step(self, number, index)
 
-    whole = load_file(made(tmp_path / "whole")[0] / "model.safetensors")
     with monkeypatch.context() as patch:
         patch.setattr(Pretraining, "training_step", limited)
         with pytest.raises(KeyboardInterrupt):
-            made(tmp_path / "killed")
-    taken = []
+            pretrain(make(kind), text, SETTINGS, 0, tmp_path / "last.ckpt")
     monkeypatch.setattr(
         Pretraining,
         "training_step",
-        lambda self, batch, index: taken.append(self.global_step) or step(self, batch, index),
+        lambda self, number, index: taken.append(number) or step(self, number, index),
     )
-    resumed = load_file(made(tmp_path / "killed")[0] / "model.safetensors")
-    assert taken == [5, 6, 7, 8]
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert not list((tmp_path / "killed" / "states").iterdir())
+    resumed = make(kind, seed=1)
+    done = pretrain(resumed, text, SETTINGS, 0, tmp_path / "last.ckpt")
+    assert taken == [4, 5]
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    for name in ("order", "losses", "held_out", "curvatures", "targets"):
+        assert getattr(done, name) == getattr(undisturbed, name), name
+    assert done.packer.place == undisturbed.packer.place
+    assert [at for at, _ in done.held_out] == [2, 4, 6]
 
 
-def test_a_base_below_its_gates_does_not_take_the_place_of_the_one_before(tmp_path):
-    made(tmp_path)
-    before = (tmp_path / "base" / "model.safetensors").read_bytes()
-    with pytest.raises(Failure, match=r"below its gates: lookup 0\.00 < 0\.8"):
-        made(tmp_path, gates={"lookup": 0.8, "arithmetic": 0.9}, seed=1)
-    assert (tmp_path / "base" / "model.safetensors").read_bytes() == before
-    record = json.loads((tmp_path / "base-below-gates" / "pretraining.json").read_text())
-    assert record["probes"].keys() == {"lookup", "+", "-", "*", "/"}
+def test_a_finished_training_is_taken_from_its_state(text, make, tmp_path, monkeypatch):
+    model = make("helm_d")
+    pretrain(model, text, SETTINGS, 0, tmp_path / "last.ckpt")
+    monkeypatch.setattr(Pretraining, "training_step", None)
+    again = make("helm_d", seed=1)
+    pretrain(again, text, SETTINGS, 0, tmp_path / "last.ckpt")
+    assert all(torch.equal(v, weights(again)[n]) for n, v in weights(model).items())
 
 
-def test_the_gate_of_an_operation_is_that_of_arithmetic():
-    shares = {"lookup": 0.85, "+": 0.95, "/": 0.85}
-    assert below_gates(shares, {"lookup": 0.8, "arithmetic": 0.9}) == ["/ 0.85 < 0.9"]
+def test_a_step_is_the_same_however_it_is_split(text, make):
+    losses = []
+    for rows in (6, 4, 1):
+        settings = dataclasses.replace(SETTINGS, micro_rows=rows, steps=3)
+        losses.append([loss for _, loss in pretrain(make("llama_twin"), text, settings, 0).losses])
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], abs=1e-5)
 
 
-def test_a_step_of_less_than_a_row_is_refused():
-    with pytest.raises(InputError, match="step_tokens must be at least 128"):
-        dataclasses.replace(SETTINGS, step_tokens=64)
+def test_twins_read_the_same_tokens_at_equal_seeds(text, make):
+    short = dataclasses.replace(SETTINGS, steps=2)
+    one = pretrain(make("helm_d"), text, short, 0)
+    twin = pretrain(make("llama_twin"), text, short, 0)
+    other = pretrain(make("llama_twin"), text, short, 1)
+    assert one.order == twin.order != other.order
+    assert one.targets == twin.targets
 
 
-def test_the_loss_of_a_step_is_the_mean_over_all_its_tokens_that_count(local_base):
-    from transformers import AutoModelForCausalLM
+def test_training_lowers_the_bits_per_byte(text, make):
+    done = pretrain(make("helm_d"), text, dataclasses.replace(SETTINGS, steps=30), 0)
+    assert done.held_out[-1][1] < 0.8 * done.held_out[0][1]
 
-    step = Pretraining(AutoModelForCausalLM.from_pretrained(local_base), SETTINGS)
-    ids = torch.randint(3, 200, (3, 6), generator=torch.Generator().manual_seed(0))
-    short, long = ids[:1, :4], ids[1:]
-    labels = long.clone()
-    labels[:, 3:] = -100
-    losses, counts = [], (3, 4)
-    for part in ((short, short), (long, labels)):
-        losses.append(step.model(input_ids=part[0], labels=part[1]).loss)
-    expected = sum(n * loss for n, loss in zip(counts, losses, strict=True)) / sum(counts)
-    found = step.training_step([(short, short), (long, labels)], 0)
-    assert torch.allclose(found, expected)
+
+def test_nothing_that_is_held_out_is_trained_on(text, make):
+    module = Pretraining(make("llama_twin"), text, SETTINGS, 0, "test")
+    assert not set(module.packer.documents) & set(np.flatnonzero(text.tokens.held_out))
+
+
+def test_only_matrices_decay(text, make):
+    module = Pretraining(make("helm_mice"), text, SETTINGS, 0, "test")
+    groups = module.configure_optimizers()[0][0].param_groups
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    named = {name: decays[id(p)] for name, p in module.model.named_parameters()}
+    for part in ("norm", "log_curvature", "log_gain", "residual", "_time", "bias", "tau"):
+        assert not any(decay for name, decay in named.items() if part in name), part
+    assert named["model.layers.1.mlp.experts.down_proj"] == 0.1
+    assert named["model.embed_tokens.weight"] == 0.1
+
+
+def test_a_table_of_points_stays_on_its_hyperboloid(text, make):
+    model = make("helm_d of points")
+    before = model.get_input_embeddings().weight.detach().clone()
+    done = pretrain(model, text, SETTINGS, 0)
+    after = model.get_input_embeddings().weight.detach()
+    moved = (after - before).abs().sum(-1) > 0
+    assert moved.any() and done.global_step == 6
+    time, space = after[:, 0], after[:, 1:]
+    assert torch.allclose(time.square() - space.square().sum(-1), torch.ones(()), atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("phases", "message"),
+    ("changes", "message"),
     [
-        ([{"steps": 3, "copies": 1.0}], "unknown kind of row in action.phases 'copies'.*copy"),
-        ([{"steps": 0, "copy": 1.0}], "at least one step"),
-        ([{"steps": 3, "copy": -1.0}], "must not be negative"),
+        ({"step_tokens": 100}, "multiple of action.row_tokens=16"),
+        ({"held_out": 0.0}, "between 0 and 1"),
+        ({"held_out": 1.0}, "between 0 and 1"),
+        ({"steps": 0}, "action.steps must be greater than 0"),
+        ({"row_tokens": 1}, "at least 2"),
+        ({"precision": "bf16"}, "unknown action.precision 'bf16'.*bf16-mixed"),
+        ({"warmup": 3}, "a share"),
     ],
 )
-def test_a_schedule_that_makes_no_sense_is_refused(phases, message):
+def test_settings_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        dataclasses.replace(SETTINGS, phases=phases)
+        dataclasses.replace(SETTINGS, **changes)
 
 
-def test_the_probes_tell_a_model_that_knows_from_one_that_does_not(tiny, local_base):
-    from transformers import AutoModelForCausalLM
-
-    knows = probe(*tiny)
-    assert min(knows.values()) > 0.8
-    random = probe(AutoModelForCausalLM.from_pretrained(local_base).eval(), tiny[1])
-    assert max(random.values()) == 0.0
+def test_a_loss_that_is_no_number_ends_the_training(text, make):
+    with pytest.raises(FloatingPointError, match=r"lower action\.lr"):
+        settings = dataclasses.replace(SETTINGS, lr=1e30, gradient_clip=0.0, steps=30)
+        pretrain(make("llama_twin"), text, settings, 0)

@@ -1,7 +1,7 @@
 """Labelled lists and questions to them, told as statements: what multiple choice asks of a base.
 
 "A) 12 B) 15 C) 9. 15 is B. 9 is C." To write the B, a model has to find the 15 in the list and
-the label beside it. Text alone hardly teaches that: `bench.data.pretraining` says what does.
+the label beside it. Text alone hardly teaches that: `bench.data.tiny_base` says what does.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.data.batches import IGNORED
-from bench.data.pretraining import KINDS, Phase, schedule_batches
+from bench.data.tiny_base import KINDS, Phase, schedule_batches
 
 ROW = 96
 

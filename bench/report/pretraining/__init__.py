@@ -1,0 +1,187 @@
+"""The report on pretraining runs: bits per byte, each model beside its twin, and why."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.files import write_text
+from bench.report.escape import CsvWriter
+from bench.report.latex import latex
+from bench.report.layout import Document, Section
+from bench.report.pretraining.beside import TwinDifference, beside_twins
+from bench.report.pretraining.figures import bits_figure, layers_figure
+from bench.report.pretraining.rows import PretrainedRow, Record, rows_of
+from bench.report.pretraining.sections import (
+    curvature_section,
+    findings,
+    initialisation_section,
+    main_section,
+    published_section,
+    routing_section,
+    twin_section,
+)
+from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.published import FOLDER
+from bench.report.render import markdown
+from bench.report.style import save
+
+__all__ = ["PretrainingSpec", "pretraining_document", "write_pretraining"]
+
+CSV_HEADER = (
+    "row", "model", "seed", "bits_per_byte", "parameters", "without_vocabulary", "tokens",
+    "tokens_per_second", "utilisation", "identity",
+)  # fmt: skip
+
+
+def pretraining_document(records: Sequence[Record], spec: PretrainingSpec) -> Document:
+    """Runs of `bench.pretraining.run` as a document.
+
+    Args:
+        records: of finished runs.
+        spec: of the report.
+
+    Raises:
+        ValueError: there is no run, or no such file of published figures.
+    """
+    rows = rows_of(records, spec.twins)
+    differences = beside_twins(rows, spec.twins)
+    parts = [
+        Section("What it shows", notes=tuple(findings(rows, differences))),
+        main_section(rows),
+        twin_section(differences) if differences else None,
+        routing_section(rows),
+        curvature_section(rows),
+        initialisation_section(rows),
+        published_section(_published(spec.published)) if spec.published else None,
+    ]
+    return Document(spec.title, _facts(rows), tuple(part for part in parts if part))
+
+
+def write_pretraining(records: Sequence[Record], spec: PretrainingSpec, folder: Path) -> list[Path]:
+    """Write tables/<name>.{md,csv,json,tex} and figures/<name>_{bits,layers}.{svg,png}.
+
+    Args:
+        records: of finished runs.
+        spec: of the report.
+        folder: of results.
+
+    Returns:
+        The paths.
+
+    Raises:
+        ValueError: as `pretraining_document`.
+    """
+    rows = rows_of(records, spec.twins)
+    differences = beside_twins(rows, spec.twins)
+    document = pretraining_document(records, spec)
+    texts = {
+        "md": markdown(document),
+        "csv": _csv(rows),
+        "json": _json(rows, differences),
+        "tex": latex(document, spec.name),
+    }
+    tables, figures = folder / "tables", folder / "figures"
+    tables.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for end, text in texts.items():
+        paths.append(tables / f"{spec.name}.{end}")
+        write_text(paths[-1], text)
+    paths += save(bits_figure(rows, differences), figures, f"{spec.name}_bits")
+    return paths + save(layers_figure(rows), figures, f"{spec.name}_layers")
+
+
+def _published(name: str) -> Mapping[str, Any]:
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise ValueError(f"no published figures {name!r} in {FOLDER}")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:
+    runs = [record for row in rows for record in row.records.values()]
+    first = runs[0]
+    train, training = first["train"], first["training"]
+    seeds = sorted({seed for row in rows for seed in row.records})
+    commits = _different(str(run["git"]["commit"])[:10] for run in runs)
+    dirty = sum(bool(run["git"]["dirty"]) for run in runs)
+    data = {"synthetic": "the embedded corpus", "text": "text of one's own"}[first["data"]]
+    return {
+        "Models": f"size {_different(run['size'] for run in runs)}, "
+        f"tokenizer {_different(run['tokenizer'] for run in runs)} "
+        f"({first['vocabulary']:,} entries)",
+        "Data": f"{data}, sha256 {_different(run['hashes']['text'][:10] for run in runs)}; "
+        f"{training['passes']:.2f} passes",
+        "Training": f"{train['steps']:,} steps of {train['step_tokens']:,} tokens in packed rows "
+        f"of {train['row_tokens']:,}, AdamW, learning rate {train['lr']:g}, {train['warmup']:.0%} "
+        f"warm-up, cosine to {train['lr_floor']:.0%}, weight decay {train['weight_decay']:g} on "
+        f"matrices, gradient clip {train['gradient_clip']:g}, {train['precision']}",
+        "Seeds": ", ".join(map(str, seeds)),
+        "Device": _different(run["device"] for run in runs),
+        "Code": f"commit {commits}"
+        + (f", {dirty} of {len(runs)} runs with uncommitted changes" if dirty else ""),
+    }
+
+
+def _different(values: Any) -> str:
+    return ", ".join(dict.fromkeys(map(str, values)))
+
+
+def _csv(rows: Sequence[PretrainedRow]) -> str:
+    out = io.StringIO()
+    writer = CsvWriter(out)
+    writer.writerow(CSV_HEADER)
+    for row in rows:
+        for seed, record in row.records.items():
+            training = record["training"]
+            writer.writerow(
+                (
+                    *(row.label, row.model, seed, training["bits_per_byte"]),
+                    *training["parameters"].values(),
+                    *(training["tokens"], record["tokens_per_second"], record["utilisation"]),
+                    record["identity"],
+                )
+            )
+    return out.getvalue()
+
+
+def _json(rows: Sequence[PretrainedRow], differences: Sequence[TwinDifference]) -> str:
+    """The rows unrounded with all that was measured, less the parts of the held-out text."""
+    found = {
+        "rows": [
+            {
+                "label": row.label,
+                "model": row.model,
+                "bits_per_byte": row.mean,
+                "interval": row.interval,
+                "runs": [
+                    {
+                        "seed": seed,
+                        **{k: record[k] for k in ("identity", "tokens_per_second", "utilisation")},
+                        **{k: v for k, v in record["training"].items() if k != "blocks"},
+                    }
+                    for seed, record in row.records.items()
+                ],
+            }
+            for row in rows
+        ],
+        "differences": [
+            {
+                "row": found.row.label,
+                "twin": found.twin.label,
+                **{
+                    key: getattr(found, key)
+                    for key in ("verdict", "difference", "low", "high", "p", "p_holm", "by_seed")
+                },
+                "speed": found.speed,
+                "why": found.why,
+            }
+            for found in differences
+        ],
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,44 @@
+"""What a sweep file says of a report on pretraining runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LABELS = {
+    "helm_d": "HELM-D",
+    "helm_mice": "HELM-MiCE",
+    "llama_twin": "LLaMA",
+    "deepseek_twin": "DeepSeek-V3",
+}
+TWINS = {"helm_d": "llama_twin", "helm_mice": "deepseek_twin"}
+
+
+@dataclass(frozen=True)
+class PretrainingSpec:
+    """The `pretraining:` mapping of a sweep file, checked.
+
+    Attributes:
+        name: stem of the files that are written.
+        title: heading of the report.
+        twins: by model the Euclidean one that it is set beside.
+        published: stem of the file in results/published to lay beside it, or None.
+
+    Raises:
+        ValueError: the name is none for a file.
+    """
+
+    name: str
+    title: str
+    twins: Mapping[str, str] = field(default_factory=lambda: dict(TWINS))
+    published: str | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", str(self.name)):
+            raise ValueError(f"name is {self.name!r}, but it names files: use letters and digits")
+
+
+def model_label(model: str) -> str:
+    """What a report calls a model; one that it does not know keeps its name."""
+    return LABELS.get(model, model)

@@ -1,0 +1,97 @@
+"""Bits per byte of held-out text: a loss that does not depend on how a tokenizer cuts the text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.data.packing import whole_rows
+from bench.data.tokens import Tokens
+from bench.memory import halving
+from bench.progress import Progress
+from bench.training.packed import document_nats
+
+BLOCKS = 1000  # of documents, that a record keeps figures of at most
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The documents that are measured on.
+
+    Attributes:
+        tokens: of all documents.
+        row_tokens: of a row: no token is predicted from more.
+        pad_id: the token of an empty place.
+        at_once: rows in a forward pass.
+    """
+
+    tokens: Tokens
+    row_tokens: int
+    pad_id: int
+    at_once: int
+
+    @property
+    def documents(self) -> NDArray[np.int64]:
+        """Their numbers, in the order of the text."""
+        return np.flatnonzero(self.tokens.held_out)
+
+    def some(self, share: float) -> NDArray[np.int64]:
+        """The first of them, a share but one at least."""
+        return self.documents[: math.ceil(share * len(self.documents))]
+
+
+def document_bits(
+    model: Any,
+    held_out: HeldOut,
+    documents: NDArray[np.int64],
+    title: str,
+) -> NDArray[np.float64]:
+    """The bits that a model takes for each document's text, its end not counted.
+
+    A document longer than a row is predicted in parts, each from its own beginning.
+
+    Args:
+        model: a causal language model; it is left in the mode it is in.
+        held_out: how to pack them.
+        documents: which to measure.
+        title: what progress is told under.
+
+    Returns:
+        Bits of each of `documents`.
+    """
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    total = int((held_out.tokens.lengths[documents]).sum())
+
+    def measured(at_once: int) -> torch.Tensor:
+        nats = torch.zeros(len(held_out.tokens.sizes), dtype=torch.float64, device=device)
+        with Progress(title, total, "token") as progress:
+            for rows in whole_rows(
+                held_out.tokens, documents, held_out.row_tokens, held_out.pad_id, at_once
+            ):
+                document_nats(model, rows.to(device), nats)
+                progress.update(rows.input_ids.numel())
+        return nats
+
+    nats = halving(measured, held_out.at_once, title, "give a lower action.row_tokens")
+    model.train(training)
+    return nats.cpu().numpy()[documents] / math.log(2)
+
+
+def blocks(bits: NDArray[np.float64], sizes: NDArray[np.int64]) -> dict[str, list[float]]:
+    """Bits and bytes of documents, added up in at most BLOCKS parts of neighbours.
+
+    Args:
+        bits: of each document.
+        sizes: bytes of each.
+    """
+    parts = min(BLOCKS, len(bits))
+    starts = np.arange(parts) * len(bits) // parts
+    added = {"bits": np.add.reduceat(bits, starts), "bytes": np.add.reduceat(sizes, starts)}
+    return {name: [round(float(value), 3) for value in values] for name, values in added.items()}

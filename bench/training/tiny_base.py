@@ -1,0 +1,246 @@
+"""Pretraining of the embedded base: `make tiny-base` or `python bench/run.py action=tiny_base`."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from bench.data.batches import IGNORED
+from bench.data.synthetic.corpus import documents
+from bench.data.synthetic.draw import Draw
+from bench.data.synthetic.lookup import lookup
+from bench.data.tiny_base import (
+    KINDS,
+    ROW_TOKENS,
+    Part,
+    Phase,
+    corpus_rows,
+    schedule_batches,
+)
+from bench.errors import Failure, InputError, unknown
+from bench.files import write_json
+from bench.models.tiny_base import llama_config
+from bench.models.tokenizer import train_tokenizer
+from bench.training.callbacks import ShowProgress
+from bench.training.console import quiet_lightning
+from bench.training.optimizer import adamw, learning_rate_factor
+from bench.training.probes import probe
+from bench.training.resume import SaveState, StepLoader, finished_steps, fit
+
+TOKENIZER_DOCUMENTS = 20_000
+TOKENIZER_LOOKUPS = 4_000
+VALIDATION_ROWS = 512
+
+
+@dataclass(frozen=True)
+class TinyBaseSettings:
+    """How the embedded base is made; the values stand in conf/action/tiny_base.yaml.
+
+    Attributes:
+        output: folder of the base, written over when the new one passes the gates.
+        seed: of weights, corpus and order.
+        phases: one after another, each `steps` and the share of each kind of row (`KINDS` in
+            bench.data.tiny_base).
+        step_tokens: tokens in a step.
+        vocab_size: the most entries of the tokenizer.
+        lr: peak learning rate of AdamW, reached after `warmup` steps, kept for the share `flat`
+            of all steps, then lowered to 0 by a cosine.
+        weight_decay: AdamW's, on matrices.
+        precision: Lightning's.
+        gates: the least share that each of `bench.training.probes` must reach: `lookup`, and
+            `arithmetic` for each operation.
+        checkpoint_minutes: how often the state for a resume is saved.
+    """
+
+    output: str
+    seed: int
+    phases: list[dict[str, float]]
+    step_tokens: int
+    vocab_size: int
+    lr: float
+    warmup: int
+    flat: float
+    weight_decay: float
+    precision: str
+    gates: dict[str, float]
+    checkpoint_minutes: float
+
+    def __post_init__(self) -> None:
+        for phase in self.phases:
+            for kind, share in phase.items():
+                if kind != "steps" and kind not in KINDS:
+                    raise unknown("kind of row in action.phases", kind, KINDS)
+                if share < 0:
+                    raise InputError(f"action.phases: {kind} must not be negative, got {share}")
+        if self.steps < 1:
+            raise InputError("action.phases must have at least one step")
+        if self.step_tokens < max(ROW_TOKENS.values()):
+            raise InputError(f"action.step_tokens must be at least {max(ROW_TOKENS.values())}")
+
+    @property
+    def schedule(self) -> list[Phase]:
+        """The phases, typed."""
+        return [
+            Phase(int(phase["steps"]), {k: v for k, v in phase.items() if k != "steps"})
+            for phase in self.phases
+        ]
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all phases."""
+        return sum(int(phase["steps"]) for phase in self.phases)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the weights depend on."""
+        places = ("output", "checkpoint_minutes")
+        return {key: value for key, value in asdict(self).items() if key not in places}
+
+
+class TinyBasePretraining(L.LightningModule):
+    """Next-token prediction: the mean loss over the tokens of a batch that count."""
+
+    def __init__(self, model: LlamaForCausalLM, settings: TinyBaseSettings) -> None:
+        super().__init__()
+        self.model, self.settings = model, settings
+        self.total_steps = settings.steps
+        self.last_loss = torch.zeros(())
+        self.earlier = {"seconds": 0.0, "cpu_seconds": 0.0}
+        self.started = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+
+    def training_step(self, batch: list[Part], index: int) -> torch.Tensor:
+        counted = [int((labels[:, 1:] != IGNORED).sum()) for _, labels in batch]
+        loss = torch.zeros(())
+        for (ids, labels), count in zip(batch, counted, strict=True):
+            mean = self.model(input_ids=ids, labels=labels, use_cache=False).loss
+            loss = loss + mean * (count / sum(counted))
+        self.last_loss = loss.detach()
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        s = self.settings
+        optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_factor(step, s.steps, s.warmup, "cosine", s.flat),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["cost"] = self.cost
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.earlier = checkpoint["cost"]
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Wall and processor seconds so far, those before a resume included."""
+        now = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+        return {key: self.earlier[key] + now[key] - self.started[key] for key in now}
+
+
+def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict[str, Any]]:
+    """Make the embedded base: tokenizer, rows, weights, probes, and a record of how.
+
+    Args:
+        settings: the recipe.
+        states: folder for the state that a killed pretraining goes on from.
+
+    Returns:
+        The folder, with config, tokenizer, bf16 safetensors weights and pretraining.json, and what
+        stands in the last.
+
+    Raises:
+        Failure: the base is below its gates; it is then written beside `output`.
+    """
+    L.seed_everything(settings.seed, verbose=False)
+    print("tokenizer ...", flush=True)
+    tokenizer = train_tokenizer(tokenizer_texts(settings.seed), settings.vocab_size)
+    recipe = json.dumps(settings.recipe, sort_keys=True).encode()
+    state = states / f"{hashlib.sha256(recipe).hexdigest()[:12]}.ckpt"
+    states.mkdir(parents=True, exist_ok=True)
+    module = TinyBasePretraining(LlamaForCausalLM(llama_config(tokenizer)), settings)
+    _train(module, tokenizer, settings, state)
+    model = module.model.to(torch.bfloat16).float().eval()  # as it is stored
+    probes = probe(model, tokenizer)
+    record = {
+        "settings": settings.recipe,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "vocabulary": len(tokenizer),
+        "steps": settings.steps,
+        "tokens": settings.steps * settings.step_tokens,
+        "validation_loss": round(validation_loss(model, tokenizer, settings.seed + 1), 4),
+        "probes": {name: round(share, 3) for name, share in probes.items()},
+        **{key: round(value) for key, value in module.cost.items()},
+        "threads": torch.get_num_threads(),
+        "processor": platform.machine(),
+        "torch": torch.__version__,
+    }
+    below = below_gates(probes, settings.gates)
+    output = Path(settings.output)
+    if below:
+        output = output.with_name(f"{output.name}-below-gates")
+    model.to(torch.bfloat16).save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    write_json(output / "pretraining.json", record)
+    state.unlink(missing_ok=True)
+    if below:
+        raise Failure(f"the base is below its gates: {', '.join(below)}; it is in {output}")
+    return output, record
+
+
+def tokenizer_texts(seed: int) -> list[str]:
+    """What the tokenizer is trained on: documents of the corpus, and lists with questions."""
+    draw = Draw("lookup", seed)
+    lists = [lookup(draw).text for _ in range(TOKENIZER_LOOKUPS)]
+    return [*itertools.islice(documents(seed), TOKENIZER_DOCUMENTS), *lists]
+
+
+def below_gates(probes: dict[str, float], gates: dict[str, float]) -> list[str]:
+    """The probes that stay below their gate, in words."""
+    least = {name: gates["lookup" if name == "lookup" else "arithmetic"] for name in probes}
+    return [f"{n} {share:.2f} < {least[n]:g}" for n, share in probes.items() if share < least[n]]
+
+
+@torch.no_grad()
+def validation_loss(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, seed: int
+) -> float:
+    """Mean loss a token on corpus rows of a seed that was not trained on."""
+    rows = corpus_rows(tokenizer, ROW_TOKENS["corpus"], seed)
+    ids = torch.tensor([row for row, _ in itertools.islice(rows, VALIDATION_ROWS)])
+    losses = [float(model(input_ids=part, labels=part).loss) for part in ids.split(64)]
+    return sum(losses) / len(losses)
+
+
+def _train(
+    module: TinyBasePretraining, tokenizer: Any, settings: TinyBaseSettings, state: Path
+) -> None:
+    quiet_lightning()
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=settings.steps,
+        max_epochs=-1,
+        precision=settings.precision,
+        gradient_clip_val=1.0,
+        logger=False,
+        callbacks=[ShowProgress("pretraining"), SaveState(state, settings.checkpoint_minutes)],
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    first = finished_steps(state)
+    batches = schedule_batches(settings.schedule, settings.step_tokens, tokenizer, settings.seed)
+    left = StepLoader(itertools.islice(batches, first, None), settings.steps)
+    module.train()
+    fit(trainer, module, left, state if first else None)

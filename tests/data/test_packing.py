@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+from bench.data.batches import IGNORED
+from bench.data.packing import NO_DOCUMENT, Packer, Place, whole_rows
+from bench.data.tokens import Tokens
+
+PAD = 0
+
+
+def tokens_of(*lengths):
+    """Documents of so many tokens each, all tokens different; 1000 a document."""
+    documents = [np.arange(n) + 1000 * (i + 1) for i, n in enumerate(lengths)]
+    starts = np.cumsum([0, *lengths])
+    held_out = np.zeros(len(lengths), bool)
+    return Tokens(np.concatenate(documents), starts, np.ones(len(lengths), int), held_out)
+
+
+def packer(tokens, row_tokens, seed=0, place=None):
+    return Packer(tokens, np.arange(len(tokens.sizes)), row_tokens, PAD, seed, place)
+
+
+def predictions(rows):
+    """(token, what it is predicted from) of all labels, as a model's shifted loss reads them."""
+    found = []
+    for ids, labels, sequences in zip(rows.input_ids, rows.labels, rows.sequence_ids, strict=True):
+        for place in range(1, len(ids)):
+            if labels[place] != IGNORED:
+                assert sequences[place] == sequences[place - 1]
+                assert labels[place] == ids[place]
+                found.append((int(labels[place]), int(ids[place - 1])))
+    assert (rows.labels[:, 0] == IGNORED).all()  # a shifted loss never reads these
+    return found
+
+
+LENGTHS = (9, 3, 30, 2, 14, 5)
+
+
+@pytest.mark.parametrize("row_tokens", [2, 7, 16, 64])
+def test_every_token_is_predicted_once_a_pass_from_the_one_before_it(row_tokens):
+    tokens, made = tokens_of(*LENGTHS), []
+    rows = packer(tokens, row_tokens)
+    while rows.place.epoch == 0:
+        made += predictions(rows.rows(1))
+    expected = [
+        (int(b), int(a))
+        for i in range(len(LENGTHS))
+        for a, b in zip(tokens.document(i), tokens.document(i)[1:], strict=False)
+    ]
+    first_pass = made[: len(expected)]
+    assert sorted(first_pass) == sorted(expected)
+
+
+def test_positions_begin_anew_in_each_document_and_the_order_in_each_pass():
+    rows = packer(tokens_of(4, 4, 4, 4), 4).rows(8)
+    assert rows.position_ids.tolist() == [[0, 1, 2, 3]] * 8
+    documents = (rows.input_ids[:, 0] // 1000).tolist()
+    assert sorted(documents[:4]) == sorted(documents[4:]) == [1, 2, 3, 4]
+    assert documents[:4] != documents[4:]
+
+
+def test_a_row_goes_on_from_any_place_as_if_there_had_been_no_stop():
+    tokens = tokens_of(*LENGTHS)
+    whole, parts = packer(tokens, 11).rows(12), packer(tokens, 11)
+    for count in (1, 4, 2, 5):
+        begun = packer(tokens, 11, place=Place(**parts.state()))
+        expected, found = begun.rows(count), parts.rows(count)
+        assert torch.equal(expected.input_ids, found.input_ids)
+    again = packer(tokens, 11)
+    together = torch.cat([again.rows(count).input_ids for count in (1, 4, 2, 5)])
+    assert torch.equal(together, whole.input_ids)
+
+
+def test_the_seed_fixes_the_order():
+    tokens = tokens_of(*range(3, 30))
+    one, same, other = (packer(tokens, 16, seed).rows(6).input_ids for seed in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+def test_a_measured_document_is_cut_only_where_no_row_holds_it():
+    tokens = tokens_of(9, 8, 25, 3)
+    parts = list(whole_rows(tokens, np.arange(4), 10, PAD, at_once=2))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    found = [pair for part in parts for pair in predictions(part)]
+    assert len(found) == sum(length - 1 for length in (9, 8, 25, 3))
+    first, second = parts[0].input_ids.tolist()
+    assert first == [*range(1000, 1009), PAD] and second == [*range(2000, 2008), PAD, PAD]
+
+
+def test_what_counts_for_a_document_is_its_text_without_its_end():
+    tokens = tokens_of(5, 4)
+    (rows,) = whole_rows(tokens, np.arange(2), 12, PAD, at_once=8)
+    none = NO_DOCUMENT
+    assert rows.documents.tolist() == [[none, 0, 0, 0, none, none, 1, 1, none, none, none, none]]
+    assert rows.targets == 7

@@ -1,0 +1,127 @@
+"""action=pretrain from the command line: recorded, not repeated, resumed, and used as a base."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+QUICK = (
+    "action=pretrain",
+    "action.steps=3",
+    "action.step_tokens=256",
+    "action.row_tokens=64",
+    "action.documents=40",
+    "action.held_out=0.3",
+    "action.evaluations=1",
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """One folder for all: a store of its own takes each test seconds."""
+    return tmp_path_factory.mktemp("results")
+
+
+def records(results, model):
+    found = [json.loads(path.read_text()) for path in results.glob("runs/*/record.json")]
+    return [record for record in found if record["model"] == model]
+
+
+def model_folder(results, record):
+    return results / "runs" / record["identity"][:12] / "model"
+
+
+def test_a_pretrained_base_is_recorded_once_and_fine_tuned_as_any_other(inline, small, results):
+    arguments = (*QUICK, "model=helm_d")
+    first = inline(*arguments, results=results)
+    assert first.code == 0, first.stderr
+    assert "helm_d tiny seed 0:" in first.stdout and "took" in first.stdout
+    (record,) = records(results, "helm_d")
+    assert record["kind"] == "pretrain" and record["training"]["tokens"] == 768
+    assert set(record["training"]["initialisations"]) == {"public", "balanced"}
+    same = ("action.checkpoint_minutes=3", "action.micro_rows=1")  # these change no result
+    again = inline(*arguments, *same, results=results)
+    assert again.code == 0 and "on record already" in again.stdout
+    folder = model_folder(results, record)
+    assert folder.is_dir() and not (folder.parent / "checkpoint").exists()
+    base = ("model=local", f"model.path={folder}")
+    tuned = inline("method=lora", *base, "train.lr=1e-3", *small, results=results)
+    assert tuned.code == 0, tuned.stderr
+    refused = inline("action=export", f"action.run={folder.parent}", results=results)
+    assert refused.code == 2 and "needs no export" in refused.stderr
+    shutil.rmtree(folder)
+    gone = inline(*arguments, results=results)
+    assert "its folder is gone: force=true" in gone.stdout
+
+
+def test_a_run_killed_behind_its_training_is_measured_without_training_again(
+    inline, results, monkeypatch
+):
+    from bench.pretraining import run
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "measured", killed)
+        assert inline(*QUICK, "model=llama_twin", results=results).code == 130
+    assert not records(results, "llama_twin")
+    monkeypatch.setattr("bench.training.pretrain.Pretraining.training_step", killed)
+    assert inline(*QUICK, "model=llama_twin", results=results).code == 0
+    (record,) = records(results, "llama_twin")
+    assert record["training"]["bits_per_byte"] > 0
+
+
+def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, results, tmp_path):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"{number}.txt").write_text(f"Page {number} tells of {number} apples. " * 3)
+    words = (*QUICK, "data=text", f"data.path={folder}", "seed=0,1", "model=llama_twin,helm_d")
+    told = inline("-m", *words, "hydra/launcher=basic", results=results)
+    assert told.code == 0, told.stderr
+    assert "4 different runs: 4 done now, 0 on record already, 0 failed" in told.stdout
+    assert "HELM-D beside LLaMA: not separated (seeds): 2 seeds in common" in told.stdout
+    plan = inline("-m", *words, "plan=true", results=results)
+    assert "4 of 4 runs on record, 0 to do." in plan.stdout
+    report = inline("action=report", results=results)
+    assert report.code == 0 and "helm: 4 pretraining runs" in report.stdout
+    assert "text of one's own" in (results / "tables/helm.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["action=pretrain", "model=tiny"], "model=tiny is a base that has weights"),
+        (["model=helm_d"], "pretrain it with action=pretrain model=helm_d"),
+        (["action=pretrain", "model=helm_d", "size=2m"], "no size '2m'.*tiny, 120m, 1b"),
+        (["action=pretrain", "model=helm_d", "data=math10k"], "data to pretrain on"),
+        (["data=text", "data.path=/"], "data=text is text to pretrain on, action=pretrain"),
+        (["action=pretrain", "model=helm_d", "data=text"], "data.path"),
+        (["action=pretrain", "model=helm_d", "+model.wings=2"], "unknown key in model 'wings'"),
+        (["action=pretrain", "model=helm_d", "+model.merge=sum"], "merge must be helm or centroid"),
+        (["action=pretrain", "model=helm_d", "action.row_tokens=4096"], "multiple of"),
+        (
+            ["action=pretrain", "model=helm_d", "action.row_tokens=2048"],
+            "more than the 1024 positions",
+        ),
+        (["action=pretrain", "model=helm_d", "model.tokenizer=/nowhere"], "no folder with a"),
+        (["action=pretrain", "model=helm_d", "action.step=3"], "step"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_message(inline, tmp_path, arguments, message):
+    told = inline(*arguments)
+    assert told.code == 2, told.stdout
+    assert re.search(message, told.stderr), told.stderr
+    assert "Traceback" not in told.stderr
+    assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_a_text_too_short_is_refused_and_leaves_no_run(inline, results, tmp_path):
+    path = tmp_path / "one.txt"
+    path.write_text("A single document.")
+    before = set(results.glob("runs/*"))
+    told = inline(*QUICK, "model=helm_d", "data=text", f"data.path={path}", results=results)
+    assert told.code == 2 and "the text is too short" in told.stderr
+    assert set(results.glob("runs/*")) == before

@@ -1,0 +1,170 @@
+"""Packed rows through HELM and its twins, and bits per byte."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from bench.data.packing import Packer, whole_rows
+from bench.data.tokens import Tokens, encoded
+from bench.models.untrained import UntrainedSettings, build
+from bench.training.flops import flops_a_token, parameter_counts
+from bench.training.held_out import HeldOut, blocks, document_bits
+from bench.training.packed import forward
+from bench.training.routing import Routing, evenness
+from bench.training.similarity import layer_similarity, mean_cosine
+
+KINDS = ("helm_d", "helm_mice", "llama_twin", "deepseek_twin")
+TEXTS = ["Mia has 3 apples.", "3+4=7. 7+1=8.", "Tom is tall.", "One, two, three, four."]
+
+
+@pytest.fixture(scope="module")
+def models(tiny):
+    """The four architectures, untrained, of two blocks."""
+    made = {}
+    for kind in KINDS:
+        settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
+        made[kind] = build(settings.config(tiny[1]), seed=0).eval()
+    return made
+
+
+@pytest.fixture(scope="module")
+def tokens(tiny, tmp_path_factory):
+    return encoded(TEXTS, tiny[1], 0.4, tmp_path_factory.mktemp("tokens") / "x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_no_token_sees_another_document(models, tokens, kind):
+    model = models[kind]
+    (rows,) = whole_rows(tokens, np.arange(4), 80, 0, at_once=1)
+    packed = forward(model, rows).logits[0]
+    start = 0
+    for number in range(4):
+        ids = torch.tensor(tokens.document(number).astype(np.int64))[None]
+        alone = model(input_ids=ids).logits[0]
+        assert torch.allclose(packed[start : start + ids.shape[1]], alone, atol=2e-4)
+        start += ids.shape[1]
+    assert packed.isfinite().all()
+
+
+def test_bits_per_byte_are_those_of_a_computation_by_hand(models, tokens):
+    model = models["helm_d"]
+    held_out = HeldOut(tokens, row_tokens=16, pad_id=0, at_once=2)
+    found = document_bits(model, held_out, np.arange(4), "test")
+    for number, text in enumerate(TEXTS):
+        ids = torch.tensor(tokens.document(number).astype(np.int64))
+        nats = 0.0
+        for start in range(0, len(ids) - 1, 15):  # a row holds 16 tokens: 15 predictions
+            part = ids[start : start + 16]
+            with torch.no_grad():
+                logp = F.log_softmax(model(input_ids=part[None]).logits[0].double(), -1)
+            for place in range(1, len(part)):
+                if start + place < len(ids) - 1:  # the last token is the document's end
+                    nats -= float(logp[place - 1, part[place]])
+        assert tokens.sizes[number] == len(text.encode())
+        assert found[number] == pytest.approx(nats / math.log(2), rel=1e-4)
+
+
+def test_a_model_that_knows_nothing_needs_the_bits_of_an_even_guess():
+    class Even(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, input_ids, sequence_ids=None, **_):
+            from types import SimpleNamespace
+
+            return SimpleNamespace(logits=torch.zeros(*input_ids.shape, 256) + self.weight)
+
+    # Documents of a front, 10 bytes as a token each, and an end: 8 bits a byte.
+    held_out = np.array([True, True])
+    made = Tokens(np.arange(24) % 200, np.array([0, 12, 24]), np.array([10, 10]), held_out)
+    bits = document_bits(Even(), HeldOut(made, 7, 0, 3), np.arange(2), "test")
+    assert bits / made.sizes == pytest.approx([8.0, 8.0])
+
+
+def test_parts_of_the_held_out_text_add_up_to_all_of_it(monkeypatch):
+    monkeypatch.setattr("bench.training.held_out.BLOCKS", 3)
+    parts = blocks(np.array([1.0, 2, 3, 4, 5]), np.array([10, 10, 10, 10, 10]))
+    assert sum(parts["bits"]) == 15 and len(parts["bits"]) == 3 and sum(parts["bytes"]) == 50
+
+
+@pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin"])
+def test_routing_counts_each_token_at_each_of_its_experts(models, tokens, kind):
+    rows = Packer(tokens, np.arange(4), 16, 0, seed=0).rows(2)
+    with Routing(models[kind]).counting() as routing, torch.no_grad():
+        forward(models[kind], rows)
+        forward(models[kind], rows)
+    (layer,) = routing.load()
+    assert layer["block"] == 1 and sum(layer["load"]) == pytest.approx(1)
+    assert int(routing.counts[1].sum()) == 2 * 2 * 16 * 2  # twice, rows, tokens, experts a token
+
+
+@pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin"])
+def test_balance_moves_the_bias_against_the_load(tiny, tokens, kind):
+    settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
+    model = build(settings.config(tiny[1]), seed=0).train()
+    rows = Packer(tokens, np.arange(4), 16, 0, seed=0).rows(2)
+    routing = Routing(model)
+    with routing.counting():
+        forward(model, rows, labels=rows.labels)
+    routing.balance()
+    (layer,), (gate,) = routing.load(), routing.gates.values()
+    expected = [0.005 * (1 / 4 - share) for share in layer["load"]]
+    assert gate.e_score_correction_bias.tolist() == pytest.approx(expected, abs=1e-7)
+
+
+def test_evenness_of_a_load():
+    assert evenness([0.25] * 4) == pytest.approx(1) and evenness([1.0, 0.0]) == 0
+    assert evenness([0.5, 0.5, 0.0, 0.0]) == pytest.approx(0.5)
+
+
+def test_mean_cosine_is_that_of_all_pairs():
+    states = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    pairs = [
+        float(F.cosine_similarity(states[i], states[j], dim=0))
+        for i in range(7)
+        for j in range(7)
+        if i != j
+    ]
+    assert mean_cosine(states) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
+
+
+def test_the_public_initialisation_makes_tokens_alike(tiny, tokens):
+    """HELM's public code starts with time columns that act as one large bias."""
+    rows = Packer(tokens, np.arange(4), 64, 0, seed=0).rows(1)
+    last = {}
+    for name in ("public", "balanced"):
+        choices = {"initialization": name}
+        settings = UntrainedSettings("helm_mice", "helm_mice", "tiny", "embedded", choices)
+        found = layer_similarity(build(settings.config(tiny[1]), seed=0), rows)
+        last[name] = found["similarity"][-1]
+        assert len(found["similarity"]) == 5 and len(found["routing"]) == 3
+    assert last["public"] > 0.9 and last["balanced"] < 0.4
+
+
+def test_parameters_and_arithmetic_by_hand(models):
+    model = models["llama_twin"]
+    config = model.config
+    width, inner, vocabulary = config.hidden_size, config.intermediate_size, config.vocab_size
+    heads = config.num_attention_heads * config.head_dim
+    block = 4 * width * heads + 3 * width * inner
+    counts = parameter_counts(model)
+    assert counts["without_vocabulary"] == 2 * (block + 2 * width) + width
+    assert counts["total"] == counts["without_vocabulary"] + 2 * vocabulary * width
+    matrices = 2 * block + vocabulary * width
+    attention = 2 * 2 * heads * 100
+    assert flops_a_token(model, 100) == 6 * (matrices + attention)
+
+
+def test_of_experts_those_that_a_token_goes_to_count(models):
+    model = models["deepseek_twin"]
+    config = model.config
+    experts = sum(p.numel() for p in model.parameters() if p.ndim == 3)
+    config_of_all = flops_a_token(model, 1)
+    config.num_experts_per_tok, before = 4, config.num_experts_per_tok
+    assert flops_a_token(model, 1) - config_of_all == 6 * experts * (4 - before) / 4
+    config.num_experts_per_tok = before

@@ -1,0 +1,128 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bench.errors import Failure, InputError
+from bench.training import tiny_base as module
+from bench.training.probes import probe
+from bench.training.tiny_base import (
+    TinyBasePretraining,
+    TinyBaseSettings,
+    below_gates,
+    make_tiny_base,
+)
+
+SETTINGS = TinyBaseSettings(
+    output="",
+    seed=0,
+    phases=[{"steps": 6, "corpus": 0.5, "copy": 0.5}, {"steps": 3, "lookup": 1.0}],
+    step_tokens=256,
+    vocab_size=300,
+    lr=1e-3,
+    warmup=2,
+    flat=0.5,
+    weight_decay=0.05,
+    precision="32-true",
+    gates={"lookup": 0.0, "arithmetic": 0.0},
+    checkpoint_minutes=1e-9,
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Fewer texts for the tokenizer and the probes: their number is not what is tested here."""
+    monkeypatch.setattr(module, "TOKENIZER_DOCUMENTS", 50)
+    monkeypatch.setattr(module, "TOKENIZER_LOOKUPS", 10)
+    monkeypatch.setattr(module, "VALIDATION_ROWS", 4)
+    monkeypatch.setattr("bench.training.probes.ITEMS", 4)
+
+
+def made(folder, **changes):
+    settings = dataclasses.replace(SETTINGS, output=str(folder / "base"), **changes)
+    return make_tiny_base(settings, folder / "states")
+
+
+def test_a_killed_pretraining_goes_on_exactly_where_it_was(tmp_path, monkeypatch):
+    step = TinyBasePretraining.training_step
+
+    def limited(self, batch, index):
+        if self.global_step == 5:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    whole = load_file(made(tmp_path / "whole")[0] / "model.safetensors")
+    with monkeypatch.context() as patch:
+        patch.setattr(TinyBasePretraining, "training_step", limited)
+        with pytest.raises(KeyboardInterrupt):
+            made(tmp_path / "killed")
+    taken = []
+    monkeypatch.setattr(
+        TinyBasePretraining,
+        "training_step",
+        lambda self, batch, index: taken.append(self.global_step) or step(self, batch, index),
+    )
+    resumed = load_file(made(tmp_path / "killed")[0] / "model.safetensors")
+    assert taken == [5, 6, 7, 8]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not list((tmp_path / "killed" / "states").iterdir())
+
+
+def test_a_base_below_its_gates_does_not_take_the_place_of_the_one_before(tmp_path):
+    made(tmp_path)
+    before = (tmp_path / "base" / "model.safetensors").read_bytes()
+    with pytest.raises(Failure, match=r"below its gates: lookup 0\.00 < 0\.8"):
+        made(tmp_path, gates={"lookup": 0.8, "arithmetic": 0.9}, seed=1)
+    assert (tmp_path / "base" / "model.safetensors").read_bytes() == before
+    record = json.loads((tmp_path / "base-below-gates" / "pretraining.json").read_text())
+    assert record["probes"].keys() == {"lookup", "+", "-", "*", "/"}
+
+
+def test_the_gate_of_an_operation_is_that_of_arithmetic():
+    shares = {"lookup": 0.85, "+": 0.95, "/": 0.85}
+    assert below_gates(shares, {"lookup": 0.8, "arithmetic": 0.9}) == ["/ 0.85 < 0.9"]
+
+
+def test_a_step_of_less_than_a_row_is_refused():
+    with pytest.raises(InputError, match="step_tokens must be at least 128"):
+        dataclasses.replace(SETTINGS, step_tokens=64)
+
+
+def test_the_loss_of_a_step_is_the_mean_over_all_its_tokens_that_count(local_base):
+    from transformers import AutoModelForCausalLM
+
+    step = TinyBasePretraining(AutoModelForCausalLM.from_pretrained(local_base), SETTINGS)
+    ids = torch.randint(3, 200, (3, 6), generator=torch.Generator().manual_seed(0))
+    short, long = ids[:1, :4], ids[1:]
+    labels = long.clone()
+    labels[:, 3:] = -100
+    losses, counts = [], (3, 4)
+    for part in ((short, short), (long, labels)):
+        losses.append(step.model(input_ids=part[0], labels=part[1]).loss)
+    expected = sum(n * loss for n, loss in zip(counts, losses, strict=True)) / sum(counts)
+    found = step.training_step([(short, short), (long, labels)], 0)
+    assert torch.allclose(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("phases", "message"),
+    [
+        ([{"steps": 3, "copies": 1.0}], "unknown kind of row in action.phases 'copies'.*copy"),
+        ([{"steps": 0, "copy": 1.0}], "at least one step"),
+        ([{"steps": 3, "copy": -1.0}], "must not be negative"),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_is_refused(phases, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(SETTINGS, phases=phases)
+
+
+def test_the_probes_tell_a_model_that_knows_from_one_that_does_not(tiny, local_base):
+    from transformers import AutoModelForCausalLM
+
+    knows = probe(*tiny)
+    assert min(knows.values()) > 0.8
+    random = probe(AutoModelForCausalLM.from_pretrained(local_base).eval(), tiny[1])
+    assert max(random.values()) == 0.0
