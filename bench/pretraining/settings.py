@@ -67,8 +67,9 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
             f"action=pretrain begins with random weights, and model={model.get('name')} is a base "
             "that has weights: give model=helm_d, helm_mice, llama_twin or deepseek_twin"
         )
-    size = str(config["size"])
-    given = {key: chosen(action[key], size) for key in action if key not in ELSEWHERE}
+    size, kind = str(config["size"]), str(model["kind"])
+    # By size, and of a size by model.
+    given = {key: chosen(chosen(action[key], size), kind) for key in action if key not in ELSEWHERE}
     train = read_section(PretrainSettings, "action", given)
     text = {key: data[key] for key in OF_TEXT.get(data["source"], ("source",)) if key in data}
     text["documents"] = action["documents"]

@@ -150,7 +150,21 @@ def test_settings_that_differ_make_rows_and_are_set_beside_their_like():
         (0.001, 0.001),
         (0.002, 0.002),
     ]
-    assert [len(group) for group in comparable(records)] == [9, 6]
+    assert [len(group) for group in comparable(records)] == [15]
+
+
+def test_each_model_may_have_a_learning_rate_of_its_own():
+    records = [
+        made(model, seed, train=made(model)["train"] | {"lr": lr})
+        for seed in range(3)
+        for model, lr in (("helm_d", 4e-3), ("llama_twin", 2e-3))
+    ]
+    rows = rows_of(records, TWINS)
+    assert [row.label for row in rows] == ["HELM-D", "LLaMA"]
+    (found,) = beside_twins(rows, TWINS)
+    assert found.twin is rows[1] and found.difference is not None
+    text = markdown(pretraining_document(records, SPEC))
+    assert "learning rate 0.004 (HELM-D), 0.002 (LLaMA)" in text
 
 
 def test_a_model_stands_in_front_of_its_twin():

@@ -118,7 +118,7 @@ def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:
         "Data": f"{data}, sha256 {_different(run['hashes']['text'][:10] for run in runs)}; "
         f"{training['passes']:.2f} passes",
         "Training": f"{train['steps']:,} steps of {train['step_tokens']:,} tokens in packed rows "
-        f"of {train['row_tokens']:,}, AdamW, learning rate {train['lr']:g}, {train['warmup']:.0%} "
+        f"of {train['row_tokens']:,}, AdamW, {_rates(rows)}, {train['warmup']:.0%} "
         f"warm-up, cosine to {train['lr_floor']:.0%}, weight decay {train['weight_decay']:g} on "
         f"matrices, gradient clip {train['gradient_clip']:g}, {train['precision']}",
         "Seeds": ", ".join(map(str, seeds)),
@@ -126,6 +126,14 @@ def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:
         "Code": f"commit {commits}"
         + (f", {dirty} of {len(runs)} runs with uncommitted changes" if dirty else ""),
     }
+
+
+def _rates(rows: Sequence[PretrainedRow]) -> str:
+    """The learning rate, of each row where they differ."""
+    rates = {row.label: f"{row.first['train']['lr']:g}" for row in rows}
+    if len(set(rates.values())) == 1:
+        return f"learning rate {next(iter(rates.values()))}"
+    return "learning rate " + ", ".join(f"{rate} ({label})" for label, rate in rates.items())
 
 
 def _different(values: Any) -> str:

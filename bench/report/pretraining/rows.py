@@ -15,6 +15,8 @@ from bench.report.pretraining.spec import model_label
 Record = Mapping[str, Any]
 # Settings that a row is not told by: how often it was saved and measured.
 UNTOLD = ("checkpoint_minutes", "evaluations", "micro_rows")
+# Of which each model may have its own, and is still set beside another.
+OWN = ("lr",)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def comparable(records: Iterable[Record]) -> list[list[Record]]:
     """Runs in groups of one size, text, tokenizer and training, in the order given."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        shared = {k: v for k, v in _settings(record).items() if k not in record["choices"]}
+        shared = {k: v for k, v in _settings(record).items() if k not in _own(record)}
         groups.setdefault(json.dumps(shared, sort_keys=True), []).append(record)
     return list(groups.values())
 
@@ -110,14 +112,21 @@ def rows_of(records: Iterable[Record], twins: Mapping[str, str]) -> list[Pretrai
 def twin_of(
     row: PretrainedRow, rows: Sequence[PretrainedRow], twins: Mapping[str, str]
 ) -> PretrainedRow | None:
-    """The row of the Euclidean twin with the same settings, as far as it has them."""
+    """The row of the Euclidean twin with the same settings, as far as it has them.
+
+    Where each has a learning rate of its own, the twin is the only one that there is otherwise.
+    """
+    candidates = [other for other in rows if other.model == twins.get(row.model)]
     choices = set(row.first["choices"])
-    wanted = {k: v for k, v in row.details.items() if k not in choices}
-    for other in rows:
-        if other.model == twins.get(row.model):
-            theirs = {k: v for k, v in other.details.items() if k not in choices}
-            if theirs == wanted:
-                return other
+    for own in (choices, choices | {*OWN}):
+        wanted = {k: v for k, v in row.details.items() if k not in own}
+        found = [
+            other
+            for other in candidates
+            if {k: v for k, v in other.details.items() if k not in own} == wanted
+        ]
+        if len(found) == 1:
+            return found[0]
     return None
 
 
@@ -127,20 +136,26 @@ def _settings(record: Record) -> dict[str, Any]:
     return {"size": record["size"], **text, **train, **record["choices"]}
 
 
+def _own(record: Record) -> set[str]:
+    """The settings of a run that are its model's own."""
+    return {*record["choices"], *OWN}
+
+
 def _differing(records: Sequence[Record]) -> list[str]:
-    """The settings that are not the same in all runs; a choice, in those of the same model.
+    """The settings that are not the same in all runs; of a model's own, in those of that model.
 
     A choice that one run of a model makes and another does not is one in which they differ.
     """
     values: dict[str, set[str]] = {}
     for record in records:
         for key, value in _settings(record).items():
-            if key not in record["choices"]:
+            if key not in _own(record):
                 values.setdefault(key, set()).add(json.dumps(value))
     found = [key for key, known in values.items() if len(known) > 1]
     for model in dict.fromkeys(record["model"] for record in records):
-        made = [record["choices"] for record in records if record["model"] == model]
-        for key in dict.fromkeys(key for choices in made for key in choices):
+        of_model = [record for record in records if record["model"] == model]
+        made = [{k: _settings(r).get(k) for k in _own(r)} for r in of_model]
+        for key in dict.fromkeys(key for choices in made for key in sorted(choices)):
             if len({json.dumps(choices.get(key)) for choices in made}) > 1:
                 found.append(key)
     return list(dict.fromkeys(found))

@@ -150,10 +150,11 @@ def twin_section(differences: Sequence[TwinDifference]) -> Section:
         "The test counts variation between seeds and between parts of the held-out text. Verdicts "
         f"go by p (Holm) at 5%. {seeds} seeds are few: they give the variation between runs no "
         "more than 2 to 4 degrees of freedom, so that the intervals are wide where runs differ.",
-        "A verdict is of this size, this text, this many tokens and this learning rate, which was "
-        "tuned for neither model. Each starts as its own code starts it, HELM's embedding with a "
-        "standard deviation of 1 and its twins' of transformers with 0.02: where training is as "
-        "short as here, such a start may decide, and nothing is said of curvature alone.",
+        "A verdict is of this size, this text, this many tokens and these learning rates. Each "
+        "model starts as its own code starts it, HELM's embedding with a standard deviation of 1 "
+        "and its twins' of transformers with 0.02; norms, residuals and gains differ, too. Where "
+        "training is as short as here, such things may decide, and nothing is said of curvature "
+        "alone.",
     ]
     notes += [f"{f.row.label}: {f.why}." for f in differences if f.why]
     return Section("Beside the Euclidean twin", header, lines, tuple(notes), names=3)
