@@ -7,10 +7,7 @@ anywhere goes on where it was: training from its last checkpoint, evaluation aft
 from __future__ import annotations
 
 import json
-import shutil
-import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +15,14 @@ from typing import Any
 from filelock import FileLock
 
 from bench import extras
+from bench.attempt import attempt
 from bench.config import PROJECT, RESULT_VERSION, Experiment, identity
 from bench.data.known_files import compare
 from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
 from bench.data.sources import load_problems
-from bench.errors import InputError, Pruned
-from bench.files import empty_run, write_json, write_text
+from bench.errors import InputError
+from bench.files import empty_run, write_json
 from bench.models.settings import check_folder, content_hash, folder_hash
 from bench.report.gates import draw_gates
 from bench.report.note import run_note
@@ -123,9 +121,7 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
         # Runs that differ in an option alone have the same name; the folder's tells them apart.
         told = f"{experiment.name} {prepared.identity[:6]}"
         run_id = store.start(prepared.identity, told, params(_settings(experiment)), parent)
-        failure = prepared.folder / "failure.txt"
-        failure.unlink(missing_ok=True)
-        try:
+        with attempt(store, run_id, prepared.folder):
             tasks = extras.load(experiment, prepared.folder)
             model, tokenizer, training = finetune(experiment, prepared, watch)
             evaluation = evaluate(experiment, prepared, model, tokenizer)
@@ -138,19 +134,6 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
             record["base_commit"] = getattr(model, "commit", None)
             write_json(prepared.folder / "record.json", record)
             store.finish(run_id, record, prepared.folder, run_note(record, prepared.folder))
-        except (KeyboardInterrupt, Pruned) as error:
-            store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
-            raise
-        except BaseException as error:
-            reason = traceback.format_exc()
-            store.fail(run_id, "FAILED", reason)
-            if isinstance(error, InputError) and not _holds_work(prepared.folder):
-                shutil.rmtree(prepared.folder, ignore_errors=True)
-                raise
-            with suppress(OSError):  # a full disk: the failure itself is what has to be told
-                write_text(failure, reason)
-            raise
-        shutil.rmtree(prepared.folder / "checkpoint", ignore_errors=True)
         return Outcome(experiment.name, False, record, prepared.folder)
 
 
@@ -387,8 +370,3 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
 def _names(experiment: Experiment) -> dict[str, str | None]:
     """What tables call the base: no part of a result, so a found record takes today's names."""
     return {"model": experiment.model.name, "published_base": experiment.model.published}
-
-
-def _holds_work(folder: Path) -> bool:
-    """Whether a run's folder holds anything but the lock that it was made for."""
-    return any(entry.name != "lock" for entry in folder.iterdir())

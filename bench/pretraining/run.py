@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import traceback
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from bench.attempt import attempt
 from bench.config import PROJECT
 from bench.errors import InputError
 from bench.experiment import Outcome
-from bench.files import empty_run, write_json, write_text
+from bench.files import empty_run, write_json
 from bench.pretraining.measures import initialisations, measured
 from bench.pretraining.settings import PRETRAIN_VERSION, Pretraining, identity
 from bench.tracking.backend import without_password
@@ -109,26 +108,11 @@ def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
         settings = params(_settings(run))
         parent = run.tracking.parent
         run_id = store.start(prepared.identity, told, settings, parent, kind=PRETRAIN)
-        failure = prepared.folder / "failure.txt"
-        failure.unlink(missing_ok=True)
-        try:
+        with attempt(store, run_id, prepared.folder):
             found = _train_and_measure(run, prepared)
             record = _record(run, prepared, run_id, found)
             write_json(prepared.folder / "record.json", record)
             store.finish(run_id, record, prepared.folder)
-        except KeyboardInterrupt as error:
-            store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
-            raise
-        except BaseException as error:
-            reason = traceback.format_exc()
-            store.fail(run_id, "FAILED", reason)
-            if isinstance(error, InputError) and not (prepared.folder / "checkpoint").exists():
-                shutil.rmtree(prepared.folder, ignore_errors=True)
-                raise
-            with suppress(OSError):  # a full disk: the failure itself is what has to be told
-                write_text(failure, reason)
-            raise
-        shutil.rmtree(prepared.folder / "checkpoint", ignore_errors=True)
         return Outcome(run.name, False, record, prepared.folder)
 
 
