@@ -8,8 +8,12 @@ from bench.errors import InputError
 from bench.models.settings import PROMPT_STYLES, check_folder
 
 PROJECT = Path(__file__).resolve().parents[2]
-NAMES = sorted(path.stem for path in (PROJECT / "conf/model").glob("*.yaml"))
-PRESETS = [name for name in NAMES if name not in ("tiny", "local", "hub")]
+FILES = {path.stem: path.read_text() for path in sorted((PROJECT / "conf/model").glob("*.yaml"))}
+PRESETS = [  # those with a `kind` are still to be pretrained
+    name
+    for name, text in FILES.items()
+    if name not in ("tiny", "local", "hub") and "kind" not in yaml.safe_load(text)
+]
 PAPERS = {"LLaMA-7B", "LLaMA-13B", "Gemma-7B", "LLaMA3-8B", "Gemma3-4B", "Qwen2.5-7B"}
 
 
