@@ -264,6 +264,7 @@ def test_no_clouds_are_no_numbers():
         (numpy.ones((4, 4)), "0 on the diagonal"),
         (numpy.triu(numpy.ones((4, 4)), 1), "symmetric"),
         (numpy.array([[0, 1, 5], [1, 0, 1], [5, 1, 0]]), "triangle inequality"),
+        (numpy.array([[0, 1, 1], [1, 0, 5], [1, 5, 0]]), "triangle inequality"),
     ],
 )
 def test_what_holds_no_distances_is_refused(matrix, said):
