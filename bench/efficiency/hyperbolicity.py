@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy
 
 PUBLIC, FIRST, ALL = "public routine, first point", "ours, first point", "ours, every point"
-SIZES = {64: 128, 512: 1}  # points of a space: how many spaces stand behind a figure
+SIZES = {64: 512, 512: 1}  # points of a space: how many spaces, as a test set has prompts
 DIMENSION = 192  # of the embedded base's embeddings
 TOKENS = 64  # of a prompt
 CLOCKED = 100  # prompts between two words of progress

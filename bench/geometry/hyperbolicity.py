@@ -153,12 +153,14 @@ def _measured(
     n = max(sizes)
     stack = buffers.take("stack", (len(matrices), n, n), matrices[0])
     torch.stack([_padded(matrix, n) for matrix in matrices], out=stack)
+    diameters = stack.flatten(1).amax(1)
     if precision is not None:
         for some in chunks(stack):
             part = stack[some]
-            check_metric(part, precision, buffers.take("room", tuple(part.shape), part))
-    deltas = maxmin.deltas(stack, sizes, base_point == "all", buffers)
-    return list(zip(deltas.tolist(), stack.flatten(1).amax(1).tolist(), strict=True))
+            room = buffers.take("room", tuple(part.shape), part)
+            check_metric(part, diameters[some], precision, room)
+    deltas = maxmin.deltas(stack, diameters, sizes, base_point == "all", buffers)
+    return list(zip(deltas.tolist(), diameters.tolist(), strict=True))
 
 
 def _padded(matrix: Tensor, n: int) -> Tensor:

@@ -31,13 +31,18 @@ def batch_size(points: int, device: torch.device) -> int:
 
 
 def deltas(
-    distances: Tensor, sizes: list[int], every_base_point: bool, buffers: Buffers | None = None
+    distances: Tensor,
+    diameters: Tensor,
+    sizes: list[int],
+    every_base_point: bool,
+    buffers: Buffers | None = None,
 ) -> Tensor:
     """delta of each of some metric spaces.
 
     Args:
         distances: ``(batch, n, n)``, float32 or float64, symmetric but for rounding. The triangle
             inequality holds in each.
+        diameters: ``(batch,)``, the largest distance of each.
         sizes: how many points each has, n at most; what is behind them is not read.
         every_base_point: whether every point is taken as the base point, or the first alone.
         buffers: from call to call.
@@ -50,12 +55,14 @@ def deltas(
         return distances.new_zeros(count)
     if n > SMALL or count <= _FEW:
         spaces = zip(distances, sizes, strict=True)
-        found = [alone(space[:size, :size], every_base_point) for space, size in spaces]
-        return torch.tensor(found, dtype=distances.dtype, device=distances.device)
+        each = [alone(space[:size, :size], every_base_point) for space, size in spaces]
+        return torch.tensor(each, dtype=distances.dtype, device=distances.device)
     if count < VECTOR:  # copies are cheaper than a short vector
         copies = [i % count for i in range(VECTOR)]
-        distances, sizes = distances[copies], [sizes[i] for i in copies]
-    return in_batches(distances, sizes, every_base_point, buffers or Buffers())[:count]
+        distances, diameters = distances[copies], diameters[copies]
+        sizes = [sizes[i] for i in copies]
+    found = in_batches(distances, diameters, sizes, every_base_point, buffers or Buffers())
+    return found[:count]
 
 
 def alone(distances: Tensor, every_base_point: bool) -> float:

@@ -64,7 +64,11 @@ def products_into(out: Tensor, one: Tensor, other: Tensor, between: Tensor) -> T
 
 
 def in_batches(
-    distances: Tensor, sizes: list[int], every_base_point: bool, buffers: Buffers
+    distances: Tensor,
+    diameters: Tensor,
+    sizes: list[int],
+    every_base_point: bool,
+    buffers: Buffers,
 ) -> Tensor:
     """delta of each of some metric spaces; see :func:`bench.geometry.maxmin.deltas`."""
     count, n = distances.shape[:2]
@@ -72,8 +76,7 @@ def in_batches(
     if min(sizes) < n:
         points = torch.arange(n, device=distances.device)
         real = points < torch.tensor(sizes, device=distances.device)[:, None]
-    diameter = distances.flatten(1).amax(1)
-    scale = _STEPS / torch.where(diameter > 0, diameter, 1.0)
+    scale = _STEPS / torch.where(diameters > 0, diameters, 1.0)
     best = distances.new_zeros(count)
     for w in range(n - 3 if every_base_point else 1):
         cut = _cut_products(distances, w, scale, buffers)

@@ -19,6 +19,7 @@ OF_POINTS = ("euclidean", "cosine")
 # How far rounding may put distances from what they must be, as a share of the largest; of half
 # precision more.
 _ROUNDING = {torch.float64: 1e-7, torch.float32: 1e-5}
+_IMPROPER = "distances must be finite and not negative"
 
 
 def distances(points: Array, metric: str = "euclidean") -> Tensor:
@@ -86,14 +87,16 @@ def as_matrix(given: Array) -> Tensor:
     return matrix.double()
 
 
-def check_metric(matrices: Tensor, precision: torch.dtype, room: Tensor) -> None:
+def check_metric(matrices: Tensor, diameters: Tensor, precision: torch.dtype, room: Tensor) -> None:
     """Check that matrices hold distances, as far as that is quick.
 
     Of the triangle inequalities those with the first point are looked at; all would take longer
-    than delta does.
+    than delta does. No number that passes is negative: with the first point, d(a, b) is at least
+    the difference of two distances, and each of these at least half of d(a, a) = 0.
 
     Args:
         matrices: ``(batch, n, n)``, float32 or float64.
+        diameters: ``(batch,)``, the largest number of each.
         precision: the dtype that the distances were given in.
         room: to compute in, like matrices.
 
@@ -101,22 +104,25 @@ def check_metric(matrices: Tensor, precision: torch.dtype, room: Tensor) -> None
         ValueError: a distance is negative or not finite; a matrix is not symmetric, or not 0 on the
             diagonal; a triangle inequality does not hold. By more than rounding, each.
     """
-    low, high = (float(x) for x in matrices.aminmax())
-    if not (low >= 0 and high < float("inf")):  # NaN fails, too
-        raise ValueError("distances must be finite and not negative")
+    high = float(diameters.max())
+    # Each comparison is written such that NaN fails it.
+    if not 0 <= high < float("inf"):
+        raise ValueError(_IMPROPER)
     allowed = _ROUNDING.get(precision, 1e-2) * high
-    if float(matrices.diagonal(dim1=1, dim2=2).max()) > allowed:
+    if not float(matrices.diagonal(dim1=1, dim2=2).abs().max()) <= allowed:
         raise ValueError(
             "distances must be 0 on the diagonal; those of torch.cdist are where "
             "compute_mode='donot_use_mm_for_euclid_dist'"
         )
-    if float(torch.sub(matrices, matrices.mT, out=room).max()) > allowed:
+    if not float(torch.sub(matrices, matrices.mT, out=room).max()) <= allowed:
         raise ValueError("distances must be symmetric: d(a, b) = d(b, a)")
     first = matrices[:, 0]
     # 2 (a|b)_w, which is from 0 to 2 d(a, w) in a metric space
     twice = torch.add(first[:, :, None], first[:, None], out=room).sub_(matrices)
     below, above = -float(twice.min()), float(twice.sub_(2 * first[:, None]).max())
-    if max(below, above) > 2 * allowed:
+    if not max(below, above) <= 2 * allowed:
+        if float(matrices.min()) < -allowed:
+            raise ValueError(_IMPROPER)
         raise ValueError(
             "distances must obey the triangle inequality, d(a, b) <= d(a, c) + d(c, b). 1 - cos "
             "does not; metric='cosine' is sqrt(2 - 2 cos)"

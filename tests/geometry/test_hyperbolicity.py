@@ -226,12 +226,11 @@ def test_both_ways_to_compute_give_the_same_bits(kind, dtype):
         ),
     }[kind]
     spaces = torch.stack([made(i) for i in range(9)]).to(dtype)
+    diameters, buffers = spaces.flatten(1).amax(1), maxmin_batches.Buffers()
     for every in (False, True):
         alone = [maxmin.alone(space, every) for space in spaces]
-        assert (
-            maxmin_batches.in_batches(spaces, [24] * 9, every, maxmin_batches.Buffers()).tolist()
-            == alone
-        )
+        batched = maxmin_batches.in_batches(spaces, diameters, [24] * 9, every, buffers)
+        assert batched.tolist() == alone
         for space, found in zip(spaces[:2].double().numpy(), alone[:2], strict=True):
             worst = max(literal(space, w) for w in range(24 if every else 1))
             assert found == pytest.approx(worst, abs=1e-6 * space.max())
@@ -261,6 +260,7 @@ def test_no_clouds_are_no_numbers():
         (numpy.full((4, 4), numpy.nan), "finite and not negative"),
         (numpy.eye(4) * 0 + [[0, 1, numpy.inf, 1]] * 4, "finite and not negative"),
         (-numpy.ones((4, 4)), "finite and not negative"),
+        (numpy.array([[0, 1, 1], [1, 0, -1], [1, -1, 0]]), "finite and not negative"),
         (numpy.ones((4, 4)), "0 on the diagonal"),
         (numpy.triu(numpy.ones((4, 4)), 1), "symmetric"),
         (numpy.array([[0, 1, 5], [1, 0, 1], [5, 1, 0]]), "triangle inequality"),
