@@ -18,6 +18,7 @@ class Unfinished:
         status: MLflow's: `FAILED`, `KILLED`, `RUNNING` or `SCHEDULED`.
         reason: why, in one line; empty where the store does not say.
         parent: the id of the sweep that it belongs to.
+        options: of its method, by name, as the store writes them: all text.
     """
 
     run_id: str
@@ -26,6 +27,7 @@ class Unfinished:
     status: str
     reason: str
     parent: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

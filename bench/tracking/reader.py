@@ -25,7 +25,10 @@ NOT_NEEDED = ("files",)  # in any table or figure
 
 @dataclass(frozen=True)
 class _Run:
-    """What is kept of a run of MLflow's, of which parameters and metrics are the most."""
+    """What is kept of a run of MLflow's, of which parameters and metrics are the most.
+
+    `options` are its method's where it has not finished: of a finished run the record has them.
+    """
 
     run_id: str
     name: str
@@ -33,6 +36,7 @@ class _Run:
     end: int
     place: str
     tags: Mapping[str, str]
+    options: Mapping[str, str]
 
     @property
     def identity(self) -> str:
@@ -122,7 +126,11 @@ class Reader:
                     seen.add(info.run_id)
                     end = info.end_time or info.start_time
                     name = info.run_name or info.run_id
-                    yield _Run(info.run_id, name, info.status, end, info.artifact_uri, tags)
+                    done = info.status == "FINISHED"
+                    options = {} if done else _options(run.data.params)
+                    yield _Run(
+                        info.run_id, name, info.status, end, info.artifact_uri, tags, options
+                    )
             token = page.token
             if not token:
                 return
@@ -228,7 +236,13 @@ def _folder(uri: str) -> Path | None:
 def _unfinished(run: _Run) -> Unfinished:
     reason = run.tags.get(FAILURE, "").strip().rpartition("\n")[2].strip()
     parent = run.tags.get(PARENT)
-    return Unfinished(run.run_id, run.name, run.identity, run.status, reason, parent)
+    identity, options = run.identity, run.options
+    return Unfinished(run.run_id, run.name, identity, run.status, reason, parent, options)
+
+
+def _options(params: Mapping[str, str]) -> dict[str, str]:
+    start = "method."
+    return {key.removeprefix(start): text for key, text in params.items() if key.startswith(start)}
 
 
 def _add_outcomes(scores: dict[str, Any], lines: Iterable[Mapping[str, Any]]) -> None:

@@ -144,7 +144,7 @@ def test_predictions_are_read_up_to_a_damaged_line(store, keep, artifact):
 
 
 def test_runs_without_a_result_are_told_with_their_reason_unless_it_was_made_since(store, keep):
-    failed = store.start("a", "lora seed 1", {})
+    failed = store.start("a", "lora seed 1", {"method.name": "lora", "method.r": 16, "seed": 1})
     store.fail(failed, "FAILED", "Traceback ...\nValueError: no such layer\n")
     store.fail(store.start("b", "lora seed 2", {}), "KILLED", "interrupted from the keyboard")
     store.start("c", "lora seed 3", {})
@@ -157,6 +157,7 @@ def test_runs_without_a_result_are_told_with_their_reason_unless_it_was_made_sin
         ("lora seed 2", "KILLED", "interrupted from the keyboard"),
         ("lora seed 3", "RUNNING", ""),
     ]
+    assert found.unfinished[0].options == {"name": "lora", "r": "16"}
 
 
 def test_of_measurements_the_newest_of_a_kind_is_found_with_its_json(store, tmp_path):
