@@ -60,7 +60,13 @@ def make_report(tracking: TrackingSettings, settings: ReportSettings) -> str:
     """
     from bench.config import RESULT_VERSION, results_folder
     from bench.report.collect import collect
-    from bench.sweep.grids import command, elsewhere, read_grids, table_specs
+    from bench.sweep.grids import (
+        command,
+        elsewhere,
+        pretraining_specs,
+        read_grids,
+        table_specs,
+    )
     from bench.tracking.reader import Reader
     from bench.tracking.store import NothingRecorded, Store
 
@@ -85,14 +91,12 @@ def make_report(tracking: TrackingSettings, settings: ReportSettings) -> str:
         partial(command, also=words),
         RESULT_VERSION,
         reader.predictions,
+        pretraining_specs(),
     )
     drawn = _with_figures(collected, settings.figures)
     paths = list(_write(collected, reader, folder, settings.show, drawn))
     for line in told(collected, words):
         print(printable(line))
-    for name, runs, written in _pretraining(holdings.pretrainings, folder, settings.show):
-        print(f"{name}: {_count(runs, 'pretraining run')}")
-        paths += written
     if bare := len(collected.tables) - len(drawn):
         print(f"no figures of {_count(bare, 'table')}: action.figures={len(collected.tables)}")
     return f"{_count(len(paths), 'file')} -> {', '.join(map(str, _folders(paths)))}"
@@ -130,6 +134,8 @@ def _write(
     from bench.progress import Progress
     from bench.report import print_table, write_table
     from bench.report.page import write_page
+    from bench.report.pretraining import pretraining_document, write_pretraining
+    from bench.report.render import show as print_document
 
     with Progress("tables", total=len(collected.tables), unit="table") as progress:
         for found in collected.tables:
@@ -141,32 +147,14 @@ def _write(
             if found.swept_by and found.name in drawn:
                 yield from _pictures(found, reader, folder / "figures")
             progress.update(1)
+    for pretrained in collected.pretrainings:
+        if show:
+            print_document(pretraining_document(pretrained.records, pretrained.spec))
+        yield from write_pretraining(pretrained.records, pretrained.spec, folder)
     for kind, write in _writers().items():
         if kind in collected.measurements:
             yield from write(collected.measurements[kind].content, folder)
     yield write_page(collected, folder / "report")
-
-
-def _pretraining(
-    records: Sequence[Mapping[str, Any]], folder: Path, shown: bool
-) -> Iterator[tuple[str, int, list[Path]]]:
-    """Write a report of each group of comparable runs; yields name, runs and paths.
-
-    The group of the newest run has the sweep's name.
-    """
-    from bench.report.pretraining import pretraining_document, write_pretraining
-    from bench.report.pretraining.rows import comparable
-    from bench.report.render import show
-    from bench.sweep.grids import pretraining_specs
-
-    groups = comparable(records)
-    for spec in pretraining_specs():
-        for number, group in enumerate(groups, 1):
-            name = spec.name if number == 1 else f"{spec.name}-{number}"
-            own = replace(spec, name=name)
-            if shown:
-                show(pretraining_document(group, own))
-            yield name, len(group), write_pretraining(group, own, folder)
 
 
 def _writers() -> dict[str, Callable[[Mapping[str, Any], Path], list[Path]]]:
@@ -199,6 +187,9 @@ def told(collected: Collected, words: Sequence[str]) -> Iterator[str]:
     for found in collected.tables:
         yield _headline(found)
         yield from _lacking(found)
+    for pretrained in collected.pretrainings:
+        runs = _count(len(pretrained.records), "pretraining run")
+        yield f"{pretrained.spec.name}: {pretrained.spec.title}, {runs}"
     for kind, measured in collected.measurements.items():
         yield f"{kind}: the measurement of run {measured.run_id}"
     for sweep, why in collected.absent.items():

@@ -8,10 +8,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.report.collected import Collected, CollectedTable, LeftOut, Missing, Predictions
+from bench.report.collected import (
+    Collected,
+    CollectedPretraining,
+    CollectedTable,
+    LeftOut,
+    Missing,
+    Predictions,
+)
 from bench.report.drafts import Draft, drafts_of, other_drafts, parts_of
 from bench.report.grid import Grid, GridRow
 from bench.report.made import make_table
+from bench.report.pretraining.rows import comparable
+from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import Published
 from bench.report.records import SHARED, Record
 from bench.report.spec import TableSpec
@@ -35,6 +44,7 @@ def collect(
     command: Command,
     result_version: int,
     predictions: Predictions,
+    pretraining: Mapping[str, PretrainingSpec],
 ) -> Collected:
     """Sort a store's runs into tables.
 
@@ -46,6 +56,7 @@ def collect(
         command: what to type for runs that are missing.
         result_version: of the code; runs of other versions are left out.
         predictions: reads what a run wrote.
+        pretraining: of the reports on pretraining runs, by the stem of the sweep file.
     """
     records, left_out = _current(holdings, result_version)
     drafts = drafts_of(parts_of(records), specs, grids, holdings.sweeps)
@@ -66,13 +77,25 @@ def collect(
     ]
     return Collected(
         tables=tuple(tables),
+        pretrainings=tuple(_pretrainings(holdings.pretrainings, pretraining.values())),
         measurements=holdings.measurements,
-        absent=_absent(specs, grids, tables, records),
+        absent=_absent(specs, grids, tables, records)
+        | ({} if holdings.pretrainings else dict.fromkeys(pretraining, "no runs")),
         left_out=tuple(one for one in left_out if one.runs),
         states=_states(holdings),
         unfinished=tuple(_told(holdings.unfinished)),
         predictions=predictions,
     )
+
+
+def _pretrainings(
+    records: Sequence[Record], specs: Iterable[PretrainingSpec]
+) -> Iterable[CollectedPretraining]:
+    """A report of each group of comparable runs; that of the newest run has the plain name."""
+    for spec in specs:
+        for number, group in enumerate(comparable(records), 1):
+            name = spec.name if number == 1 else f"{spec.name}-{number}"
+            yield CollectedPretraining(replace(spec, name=name), tuple(group))
 
 
 def _unused(records: Iterable[Record], drafts: Iterable[Draft]) -> list[Record]:
@@ -252,13 +275,14 @@ def _as_record(row: GridRow) -> Record:
 
 
 def _ends(row: GridRow, seeds: Sequence[int], unfinished: Iterable[Unfinished]) -> Iterable[str]:
-    """How runs ended that have the name of one of these: of which table they were is not known."""
+    """How runs ended that have the name of one of these, and their options as far as known."""
     K = row.curvature
     named = row.method + ("" if K is None else f" K={K:g}" if isinstance(K, float) else f" K={K}")
     names = [f"{named} seed {seed}" for seed in seeds] or [named]
     for run in unfinished:
         # Behind that, what tells a run from others of its name.
-        if any(run.name == name or run.name.startswith(f"{name} ") for name in names):
+        named_so = any(run.name == name or run.name.startswith(f"{name} ") for name in names)
+        if named_so and all(run.options.get(k, str(v)) == str(v) for k, v in row.options.items()):
             yield f"{run.name}: {run.status.lower()}" + (f", {run.reason}" if run.reason else "")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import Published
 from bench.report.records import Record
 from bench.report.spec import TableSpec
@@ -79,12 +80,26 @@ class CollectedTable:
 
 
 @dataclass(frozen=True)
+class CollectedPretraining:
+    """Pretraining runs that may be set beside each other, and the report that is made of them.
+
+    Attributes:
+        spec: of the report. Its name is the stem of the files, unique in a report.
+        records: the runs, the newest first.
+    """
+
+    spec: PretrainingSpec
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
 class Collected:
     """A report's contents.
 
     Attributes:
         tables: in the order of the sweep files' names, of one sweep the largest first; runs that no
             sweep file asks for come last.
+        pretrainings: that of the newest run first.
         measurements: the newest of each kind that is no run: `efficiency`, `embeddings`.
         absent: by sweep why there is no table of it.
         left_out: finished runs that are in no table.
@@ -94,6 +109,7 @@ class Collected:
     """
 
     tables: tuple[CollectedTable, ...] = ()
+    pretrainings: tuple[CollectedPretraining, ...] = ()
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()

@@ -49,19 +49,19 @@ def table_specs() -> dict[str, TableSpec]:
     return found
 
 
-def pretraining_specs() -> list[PretrainingSpec]:
-    """The `pretraining:` of every sweep file that has one.
+def pretraining_specs() -> dict[str, PretrainingSpec]:
+    """The `pretraining:` of every sweep file that has one, by the file's stem.
 
     Raises:
         InputError: one can't be used.
     """
     from bench.report.pretraining import PretrainingSpec
 
-    found = []
+    found = {}
     for path in _sweep_files():
         if given := _yaml(path).get("pretraining"):
             try:
-                found.append(PretrainingSpec(**given))
+                found[path.stem] = PretrainingSpec(**given)
             except (TypeError, ValueError) as error:
                 raise InputError(f"sweeps/{path.name}: {error}") from error
     return found

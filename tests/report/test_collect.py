@@ -4,9 +4,11 @@ import pytest
 
 from bench.report.collect import collect
 from bench.report.grid import Grid, GridRow
+from bench.report.pretraining import PretrainingSpec
 from bench.report.spec import TableSpec
 from bench.tracking.holdings import Holdings, SweepRun, Unfinished, Unreadable
 from tests.report.many_runs import SETS, run_of
+from tests.report.pretraining_runs import made
 
 SPECS = {
     "main": TableSpec(name="main", title="Methods", place=1),
@@ -50,13 +52,15 @@ def command(grid, row, seeds, like):
     return " ".join([grid.sweep, *(row.arguments if row else ()), *map(str, seeds)])
 
 
-def collected(*records, grids=GRIDS, sweeps=None, version=2, **rest):
+def collected(*records, grids=GRIDS, sweeps=None, version=2, pretraining=None, **rest):
     """A report on records that are given oldest first."""
     made = [{**record, "ended": number} for number, record in enumerate(records)]
     holdings = Holdings(
         records=tuple(reversed(made)), sweeps=tuple((sweeps or SWEEPS).values()), **rest
     )
-    return collect(holdings, SPECS, grids, {}, command, version, lambda run_id: ())
+    return collect(
+        holdings, SPECS, grids, {}, command, version, lambda run_id: (), pretraining or {}
+    )
 
 
 def of(sweep, *runs):
@@ -292,3 +296,35 @@ def test_a_run_of_before_there_was_an_option_is_in_no_row_with_newer_ones():
 def test_no_runs_make_an_empty_report():
     report = collected()
     assert report.tables == () and set(report.absent) == set(SPECS)
+
+
+def test_pretraining_runs_that_may_not_be_compared_are_reports_of_their_own():
+    longer = made("helm_d", 1)
+    longer["train"] = longer["train"] | {"steps": 40}
+    asked = {"bits": PretrainingSpec("bits", "Bits")}
+    report = collected(pretraining=asked, pretrainings=(made("helm_d"), longer, made("llama_twin")))
+    found = {
+        each.spec.name: [run["identity"] for run in each.records] for each in report.pretrainings
+    }
+    assert found == {"bits": ["helm_d-0-2.0", "llama_twin-0-2.0"], "bits-2": ["helm_d-1-2.0"]}
+    assert collected(pretraining=asked).absent["bits"] == "no runs"
+    assert "bits" not in report.absent
+
+
+def test_how_a_run_ended_is_told_of_the_row_alone_whose_options_it_has():
+    there = of(
+        "layers", run_of("lora", 0), run_of("lora", 0, options={"target_modules": ["down_proj"]})
+    )
+    killed = Unfinished(
+        "x",
+        "lora seed 1",
+        "i",
+        "KILLED",
+        "",
+        options={"target_modules": "['down_proj']", "r": "16"},
+    )
+    (table,) = [t for t in collected(*there, unfinished=(killed,)).tables if t.sweep == "layers"]
+    assert {missing.label: missing.why for missing in table.missing} == {
+        "LoRA": (),
+        "LoRA (down_proj alone)": ("lora seed 1: killed",),
+    }

@@ -51,6 +51,7 @@ def page(collected: Collected) -> str:
         more_found=max(0, len(summary) - GLANCED),
         # A run may stand in several tables.
         runs=len({run["identity"] for part in collected.tables for run in part.records}),
+        pretrained=sum(len(found.records) for found in collected.pretrainings),
         bases=sorted({part.table.model for part in collected.tables}),
         absent=dict(collected.absent),
         left_out=list(bounded(f"{x.what}: {x.why}" for x in collected.left_out)),

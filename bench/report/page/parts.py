@@ -90,8 +90,22 @@ def parts_of(collected: Collected) -> tuple[list[Part], list[str]]:
             else:
                 others.append(title)
             progress.update(1)
+    parts += _pretrained(collected)
     parts += _measured(collected)
     return parts, others
+
+
+def _pretrained(collected: Collected) -> Iterator[Part]:
+    """A part for each report on pretraining runs."""
+    from bench.report.pretraining import pretraining_charts, pretraining_document
+
+    alike = Counter(found.spec.title for found in collected.pretrainings)
+    for found in collected.pretrainings:
+        text = pretraining_document(found.records, found.spec)
+        title = text.title + (f" ({found.spec.name})" if alike[text.title] > 1 else "")
+        note = f"{len(found.records):,} pretraining run{'s' if len(found.records) > 1 else ''}"
+        drawn = tuple(pretraining_charts(found.records, found.spec))
+        yield _part(found.spec.name, text, title=title, note=note, charts=drawn)
 
 
 def _measured(collected: Collected) -> Iterator[Part]:

@@ -11,10 +11,12 @@ from typing import Any
 import yaml
 
 from bench.files import write_text
+from bench.report.chart import Chart
 from bench.report.escape import CsvWriter
 from bench.report.latex import latex
 from bench.report.layout import Document, Section
 from bench.report.pretraining.beside import TwinDifference, beside_twins
+from bench.report.pretraining.charts import charts
 from bench.report.pretraining.figures import bits_figure, layers_figure
 from bench.report.pretraining.rows import PretrainedRow, Record, rows_of
 from bench.report.pretraining.sections import (
@@ -31,7 +33,12 @@ from bench.report.published import FOLDER
 from bench.report.render import markdown
 from bench.report.style import save
 
-__all__ = ["PretrainingSpec", "pretraining_document", "write_pretraining"]
+__all__ = [
+    "PretrainingSpec",
+    "pretraining_charts",
+    "pretraining_document",
+    "write_pretraining",
+]
 
 CSV_HEADER = (
     "row", "model", "seed", "bits_per_byte", "parameters", "without_vocabulary", "tokens",
@@ -61,6 +68,12 @@ def pretraining_document(records: Sequence[Record], spec: PretrainingSpec) -> Do
         published_section(_published(spec.published)) if spec.published else None,
     ]
     return Document(spec.title, _facts(rows), tuple(part for part in parts if part))
+
+
+def pretraining_charts(records: Sequence[Record], spec: PretrainingSpec) -> list[Chart]:
+    """Its figures with values on hover; arguments and errors as of `pretraining_document`."""
+    rows = rows_of(records, spec.twins)
+    return charts(rows, beside_twins(rows, spec.twins))
 
 
 def write_pretraining(records: Sequence[Record], spec: PretrainingSpec, folder: Path) -> list[Path]:

@@ -65,9 +65,9 @@ def bits_figure(rows: Sequence[PretrainedRow], differences: Sequence[TwinDiffere
 
 def _curves(axis: Axes, rows: Sequence[PretrainedRow]) -> None:
     values: list[float] = []
-    for row, look in zip(rows, _looks(rows), strict=True):
+    for row, look in zip(rows, looks(rows), strict=True):
         colour, marker, line = look
-        tokens, curves = _held_out(row)
+        tokens, curves = held_out(row)
         for curve in curves:
             axis.plot(tokens, curve, color=colour, linestyle=line, linewidth=0.4, alpha=0.6)
         axis.plot(
@@ -88,13 +88,14 @@ def _curves(axis: Axes, rows: Sequence[PretrainedRow]) -> None:
     name_axis(axis, x="tokens, thousands", y="bits per byte")
 
 
-def _held_out(row: PretrainedRow) -> tuple[list[float], list[list[float]]]:
+def held_out(row: PretrainedRow) -> tuple[list[float], list[list[float]]]:
+    """Thousands of tokens at which a row was measured, and by seed the bits per byte there."""
     runs = [record["training"]["held_out"] for record in row.records.values()]
     step = row.first["train"]["step_tokens"] / 1000
     return [at * step for at, _ in runs[0]], [[value for _, value in run] for run in runs]
 
 
-def _looks(rows: Sequence[PretrainedRow]) -> Iterator[tuple[str, str, str]]:
+def looks(rows: Sequence[PretrainedRow]) -> Iterator[tuple[str, str, str]]:
     """Colour, marker and line of each row; a second row of a model has a look of its own."""
     seen = set()
     for place, row in enumerate(rows):
@@ -177,12 +178,7 @@ def layers_figure(rows: Sequence[PretrainedRow]) -> Figure:
 def _states(axis: Axes, row: PretrainedRow, key: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    states: dict[str, list[Mapping[str, Any]]] = {}
-    for record in row.records.values():
-        training = record["training"]
-        for name, layers in (training["initialisations"] | {"trained": training["layers"]}).items():
-            states.setdefault(name, []).append(layers)
-    for name, runs in states.items():
+    for name, runs in states(row).items():
         colour, marker, label = STATES[name]
         if key == "similarity":
             places = list(range(len(runs[0]["similarity"])))
@@ -195,6 +191,16 @@ def _states(axis: Axes, row: PretrainedRow, key: str) -> None:
             places, values, color=colour, marker=marker, markersize=3, linewidth=1, label=label
         )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def states(row: PretrainedRow) -> dict[str, list[Mapping[str, Any]]]:
+    """What was measured layer by layer, of each seed, by the weights' state: a key of STATES."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for record in row.records.values():
+        training = record["training"]
+        for name, layers in (training["initialisations"] | {"trained": training["layers"]}).items():
+            found.setdefault(name, []).append(layers)
+    return found
 
 
 def _curvature(axis: Axes, row: PretrainedRow) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from bench.report import TableSpec, build
-from bench.report.collected import Collected, CollectedTable, Missing
+from bench.report.collected import Collected, CollectedPretraining, CollectedTable, Missing
+from bench.report.pretraining import PretrainingSpec
 from bench.report.statistics import BesideReference, PairedDifference
+from tests.report.pretraining_runs import made
 
 CHROMIUM = "/usr/bin/chromium"
 # Without these flags it looks for its makers' servers at every start.
@@ -57,6 +59,14 @@ def opened(browser):
 def hostile():
     """What a model may write: markup, and codes that steer a terminal or turn text around."""
     return HOSTILE
+
+
+@pytest.fixture
+def pretrained():
+    """HELM and its twins, three seeds each, as one report of a store."""
+    models = ("helm_d", "llama_twin", "helm_mice", "deepseek_twin")
+    records = [made(model, seed) for seed in (0, 1, 2) for model in models]
+    return CollectedPretraining(PretrainingSpec("helm", "HELM beside twins"), tuple(records))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench.report.collected import Collected
 from bench.report.page import write_page
 
 # By method, what it wrote for each problem of a set, and whether that is right.
@@ -38,9 +39,9 @@ def listed(page):
     return page.locator(".case h4").all_inner_texts()
 
 
-def wait_for_figures(page, scroll=False):
+def wait_for_figures(page, count=2, scroll=False):
     plots = page.locator(".plot").all()
-    assert len(plots) == 2
+    assert len(plots) == count
     for plot in plots:
         if scroll:
             plot.scroll_into_view_if_needed()
@@ -61,6 +62,15 @@ def test_nothing_fails_overflows_or_runs_whatever_models_wrote(
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate("window.hit") is None
         assert page.locator(".case").first.inner_text().count("<script>window.hit = 1</script>") > 1
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pretraining_runs_have_their_figures(pretrained, tmp_path, opened, width):
+    path = write_page(Collected(pretrainings=(pretrained,)), tmp_path)
+    with opened(path, width=width) as page:
+        wait_for_figures(page, count=3, scroll=True)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert "HELM-D less LLaMA" in page.locator(".plot").nth(1).inner_html()
 
 
 def test_a_table_is_sorted_by_click_and_by_keyboard_and_brought_back(report, opened):

@@ -6,6 +6,7 @@ import re
 
 from bench.report.collected import Collected, LeftOut, Missing
 from bench.report.page import page, parts, write_page
+from bench.report.pretraining import pretraining_document
 from bench.report.render import to_markdown
 from bench.tracking.holdings import Measurement
 
@@ -45,6 +46,17 @@ def test_its_tables_have_the_digits_of_the_markdown(collected):
     found = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", text)
     place = found.index("HypLoRA")
     assert found[place : place + len(cells)] == cells
+
+
+def test_pretraining_runs_are_a_part_with_the_digits_of_their_markdown(pretrained):
+    text = visible(page(Collected(pretrainings=(pretrained,))))
+    assert "What 12 pretraining runs say about hyperbolic language models." in text
+    document = pretraining_document(pretrained.records, pretrained.spec)
+    section = next(part for part in document.sections if "held-out" in part.heading)
+    found = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", text)
+    for row in section.rows:
+        place = found.index(row[0])
+        assert found[place : place + len(row)] == list(row)
 
 
 def test_an_empty_store_makes_a_page_that_says_so(tmp_path):
