@@ -59,7 +59,7 @@ def _training(rows: Sequence[PretrainedRow]) -> Chart:
     )
     dash = alt.Scale(domain=list(styles), range=dashes)
     lines = base.mark_line(strokeWidth=1.5).encode(
-        strokeDash=alt.StrokeDash("model:N", scale=dash, legend=None)
+        strokeDash=alt.StrokeDash("model:N", title=None, scale=dash, sort=None)
     )
     told = ("model:N", "thousand tokens:Q", "bits per byte:Q", "least:Q", "most:Q")
     points = base.mark_point(filled=True, size=50).encode(
@@ -98,7 +98,11 @@ def _beside(differences: Sequence[TwinDifference]) -> Chart:
     colour, _ = scales(marks)
     paint = alt.Color("verdict:N", title=None, scale=colour)
     order = [fact["models"] for fact in facts]
-    y = alt.Y("models:N", sort=order, title=None, axis=alt.Axis(labelPadding=8, labelLimit=260))
+    # In two lines: on a phone a long name takes the width of the figure.
+    lines = alt.Axis(
+        labelPadding=8, labelExpr="split(replace(datum.label, ' less ', '\\nless '), '\\n')"
+    )
+    y = alt.Y("models:N", sort=order, title=None, axis=lines)
     base = alt.Chart(values(facts))
     names = ("models", "verdict", "difference", "95% interval", "p (Holm)", "seeds")
     tell = [alt.Tooltip(f"{name}:N") for name in names]
