@@ -199,7 +199,7 @@ def prepare(experiment: Experiment) -> Prepared:
 
     device = pick_device()
     if experiment.trained:
-        check_devices(experiment.train.devices, device)
+        check_devices("train.devices", experiment.train.devices, device)
     precision = resolve_precision(experiment.train.precision, device)
     dtype = str(weight_dtype(experiment.model.dtype, device))
     name = identity(experiment, hashes, precision, dtype)

@@ -86,7 +86,7 @@ def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, 
     plan = inline("-m", *words, "plan=true", results=results)
     assert "4 of 4 runs on record, 0 to do." in plan.stdout
     report = inline("action=report", results=results)
-    assert report.code == 0 and "helm: 4 pretraining runs" in report.stdout
+    assert report.code == 0 and "twins, 4 pretraining runs" in report.stdout
     assert "text of one's own" in (results / "tables/helm.md").read_text()
 
 

@@ -32,12 +32,20 @@ class Tokens:
         starts: where each begins in `ids`, and behind them the end, int64, (documents + 1,).
         sizes: bytes of each document's text in UTF-8, int64, (documents,).
         held_out: whether it is kept from training, bool, (documents,).
+        folder: where they lie.
+        share: of the documents, that is held out.
     """
 
     ids: NDArray[Any]
     starts: NDArray[np.int64]
     sizes: NDArray[np.int64]
     held_out: NDArray[np.bool_]
+    folder: Path
+    share: float
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the place where they lie: another process maps the same files."""
+        return read, (self.folder, self.share)
 
     def document(self, index: int) -> NDArray[Any]:
         """The token ids of a document."""
@@ -80,7 +88,7 @@ def encoded(
                 partial.replace(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-    tokens = _read(folder, held_out)
+    tokens = read(folder.absolute(), held_out)
     for kept, what in ((~tokens.held_out, "to train on"), (tokens.held_out, "held out")):
         if not kept.any():
             raise InputError(
@@ -120,7 +128,8 @@ def _parts(documents: Iterable[str]) -> Iterator[list[str]]:
         yield texts
 
 
-def _read(folder: Path, held_out: float) -> Tokens:
+def read(folder: Path, share: float) -> Tokens:
+    """The tokens that `encoded` left in a folder, with a share of the documents held out."""
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     empty = not facts["documents"]
     ids = np.empty(0, facts["dtype"]) if empty else np.memmap(folder / "ids", facts["dtype"], "r")
@@ -128,5 +137,7 @@ def _read(folder: Path, held_out: float) -> Tokens:
         ids=ids,
         starts=np.load(folder / "starts.npy"),
         sizes=np.load(folder / "sizes.npy"),
-        held_out=np.load(folder / "places.npy") < round(held_out * SHARE),
+        held_out=np.load(folder / "places.npy") < round(share * SHARE),
+        folder=folder,
+        share=share,
     )

@@ -22,15 +22,20 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def check_devices(count: int, device: torch.device) -> None:
+def check_devices(key: str, count: int, device: torch.device) -> None:
     """Refuse to train on more GPUs than there are; a processor takes any number of processes.
+
+    Args:
+        key: what the person set, such as `train.devices`.
+        count: to that.
+        device: of the type that is trained on.
 
     Raises:
         InputError: there are fewer.
     """
     there = torch.cuda.device_count() if device.type == "cuda" else count
     if count > there:
-        raise InputError(f"train.devices={count}, but there are {there} GPUs here: lower it")
+        raise InputError(f"{key}={count}, but there are {there} GPUs here: lower it")
 
 
 def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:

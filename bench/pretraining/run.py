@@ -50,9 +50,11 @@ def prepare(run: Pretraining) -> Prepared:
     Raises:
         InputError: something that was asked for can't be had, or does not go together.
     """
-    from bench.models.loading import pick_device
+    from bench.models.loading import check_devices, pick_device
     from bench.training.loop import resolve_precision
 
+    device = pick_device()
+    check_devices("action.devices", run.train.devices, device)
     cache = run.results / "hashes.json"
     hashes = {
         "text": run.text.content_hash(cache),
@@ -66,7 +68,7 @@ def prepare(run: Pretraining) -> Prepared:
             f"action.row_tokens={run.train.row_tokens} is more than the {longest} positions of "
             f"model={run.model.name} size={run.model.size}"
         )
-    precision = resolve_precision(run.train.precision, pick_device())
+    precision = resolve_precision(run.train.precision, device)
     name = identity(run, architecture.to_dict(), hashes, precision)
     folder = run.results / "runs" / name[:12]
     return Prepared(tokenizer, architecture, hashes, precision, name, folder)

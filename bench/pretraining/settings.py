@@ -91,7 +91,7 @@ def identity(
 
     Contents stand for what names them: hashes for text and tokenizer, the whole configuration for
     kind, size and choices. Left out are places, how often things are saved and measured, and in
-    float32 the rows of a forward pass, which only split a step.
+    float32 the rows of a forward pass and the number of devices, which only split a step.
 
     Args:
         run: the run.
@@ -102,8 +102,11 @@ def identity(
     train = asdict(run.train) | {"precision": precision}
     for key in ("checkpoint_minutes", "evaluations"):
         train.pop(key)
-    if precision == "32-true":
+    exact = precision == "32-true"
+    if exact:
         train.pop("micro_rows")
+    if exact or run.train.devices == 1:
+        train.pop("devices")
     fields = {
         "kind": "pretrain",
         "version": PRETRAIN_VERSION,

@@ -6,13 +6,22 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.strategies import Strategy
+from peft import PeftConfig, get_peft_model
 
 from bench.data.batches import Example
+from bench.methods import quiet_peft
+from bench.models.loading import load_base
 from bench.models.settings import ModelSettings
 from bench.training.loop import Work, train
-from bench.training.ranks import train_in_ranks
+from bench.training.module import without_frozen
+from bench.training.ranks import Watch, train_in_ranks
 from bench.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass
@@ -42,6 +51,40 @@ class FineTuned:
     validation: list[tuple[int, float]] = field(default_factory=list)
     kept_step: int = 0
     peak_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """An adapter's training as ranks share it: see `bench.training.ranks.Shared`.
+
+    Attributes:
+        base: the model's base, which every rank loads on its device.
+        adapter: its configuration.
+        weights: what it starts with.
+        work: what to train on.
+    """
+
+    base: ModelSettings
+    adapter: PeftConfig
+    weights: dict[str, torch.Tensor]
+    work: Work
+
+    @property
+    def devices(self) -> int:
+        return self.work.settings.devices
+
+    @property
+    def steps(self) -> int:
+        return len(self.work.steps)
+
+    def train(
+        self, device: torch.device, state: Path, watch: Watch | None, strategy: Strategy
+    ) -> None:
+        base, _ = load_base(self.base, device)
+        with quiet_peft():
+            model = get_peft_model(base, self.adapter)
+        model.load_state_dict(self.weights, strict=False)
+        train(model, self.work, state, watch, strategy)
 
 
 def finetune(
@@ -75,7 +118,8 @@ def finetune(
         What was done; the model is trained in place and left in eval mode.
 
     Raises:
-        ValueError: there is nothing to train on, or nothing to train.
+        ValueError: there is nothing to train on, or nothing to train; for several devices `base`
+            is not given.
         FloatingPointError: the loss is no longer a number.
         Failure: a forward and backward pass of one row alone does not fit in memory.
         Terminated: the process was told to end; the last saved state stays.
@@ -94,7 +138,7 @@ def finetune(
         state = checkpoints / "last.ckpt" if checkpoints else None
         if settings.devices > 1:
             state = state or Path(folder) / "last.ckpt"
-            train_in_ranks(model, base, work, state, watch)
+            train_in_ranks(_shared(model, base, work), model.device.type, state, watch)
         module = train(model, work, state, watch)
     steps = module.steps
     return FineTuned(
@@ -108,3 +152,10 @@ def finetune(
         kept_step=module.best.step or len(steps),
         peak_bytes=None if gpu is None else torch.cuda.max_memory_allocated(gpu),
     )
+
+
+def _shared(model: Any, base: ModelSettings | None, work: Work) -> _Shared:
+    if base is None:
+        raise ValueError("on several devices the ranks load the base themselves: give base=")
+    weights = {n: w.cpu() for n, w in without_frozen(model, model.state_dict()).items()}
+    return _Shared(base, model.peft_config[model.active_adapter], weights, work)

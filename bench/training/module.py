@@ -15,6 +15,7 @@ from bench.memory import halving
 from bench.training.best import Best
 from bench.training.loss import LESS_MEMORY, target_loss
 from bench.training.optimizer import adamw, learning_rate_factor
+from bench.training.ranks import add_up
 from bench.training.settings import TrainSettings
 
 LOSSES = 100  # how many training losses are recorded at most
@@ -50,7 +51,7 @@ class FineTuning(L.LightningModule):
 
         step_loss = halving(gradients, self.steps.micro_batch_size, self.title, LESS_MEMORY)
         if self.steps.ranks > 1:
-            step_loss = self._add_up(step_loss)
+            add_up(self.trainer.strategy, self.parameters(), step_loss)
         if self.settings.gradient_clip:
             self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
         optimizer.step()
@@ -78,21 +79,6 @@ class FineTuning(L.LightningModule):
             self.manual_backward(loss)
             step_loss += loss.detach()
         return step_loss
-
-    def _add_up(self, step_loss: torch.Tensor) -> torch.Tensor:
-        """The sum over all ranks of what each has of a step: its gradients, and its loss.
-
-        Once, behind the passes of all: a rank whose share of a step is smaller, or that had to
-        halve it, holds no other up, and an adapter's gradients are sent in a moment.
-        """
-        trained = [p for p in self.parameters() if p.requires_grad]
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
-        own = torch.cat([step_loss.view(1), *(grad.flatten() for grad in grads)])
-        whole = self.trainer.strategy.reduce(own, reduce_op="sum")
-        parts = whole[1:].split([p.numel() for p in trained])
-        for parameter, part in zip(trained, parts, strict=True):
-            parameter.grad = part.view_as(parameter).to(parameter.dtype)
-        return whole[0]
 
     def configure_optimizers(self) -> dict[str, Any]:
         s = self.settings

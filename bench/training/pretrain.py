@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import Strategy
 
 from bench.data.packing import Packer, Place, Rows
 from bench.data.tokens import Tokens
 from bench.memory import halving
 from bench.models.helm.embedding import LorentzEmbedding
+from bench.models.untrained import build
 from bench.training.callbacks import ShowProgress
 from bench.training.console import quiet_lightning
 from bench.training.held_out import HeldOut, document_bits
@@ -26,6 +29,7 @@ from bench.training.loop import resolve_precision
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.packed import forward
 from bench.training.pretrain_settings import PretrainSettings
+from bench.training.ranks import Watch, add_up, train_in_ranks
 from bench.training.resume import SaveState, StepLoader, finished_steps, fit
 from bench.training.riemannian_adam import RiemannianAdam
 from bench.training.routing import Routing
@@ -58,7 +62,7 @@ class Pretraining(L.LightningModule):
         documents = np.flatnonzero(~text.tokens.held_out)
         self.packer = Packer(text.tokens, documents, settings.row_tokens, text.pad_id, seed)
         self.routing = Routing(model)
-        self.micro_rows = min(settings.micro_rows, settings.rows)
+        self.micro_rows = min(settings.micro_rows, settings.rows // settings.devices)
         self.order = b""  # of a digest over all rows so far: what was read, and in which order
         self.targets = 0
         self.losses: list[tuple[int, float]] = []
@@ -72,13 +76,17 @@ class Pretraining(L.LightningModule):
         self.order = hashlib.sha256(self.order + rows.input_ids.numpy().tobytes()).digest()
         self.targets += rows.targets
 
+        own = rows[self.global_rank * len(rows) // self.ranks :][: len(rows) // self.ranks]
+
         def gradients(at_once: int) -> torch.Tensor:
             self.zero_grad()  # those of a part of the step, where memory was short
             self.micro_rows = at_once
-            return self._gradients(rows)
+            return self._gradients(own, rows.targets)
 
         with self.routing.counting():
             loss = halving(gradients, self.micro_rows, self.title, LESS_MEMORY)
+        if self.ranks > 1:
+            add_up(self.trainer.strategy, self.parameters(), loss)
         if self.settings.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip)
         first, *others = _listed(self.optimizers())
@@ -98,13 +106,18 @@ class Pretraining(L.LightningModule):
                 )
         return loss
 
-    def _gradients(self, rows: Rows) -> torch.Tensor:
-        """Add the gradients of a step up; its loss."""
+    @property
+    def ranks(self) -> int:
+        """How many processes share the step."""
+        return self.settings.devices
+
+    def _gradients(self, rows: Rows, targets: int) -> torch.Tensor:
+        """Add the gradients of a step's rows up; their part of its loss."""
         self.routing.reset()
         loss = torch.zeros((), device=self.device)
         for start in range(0, len(rows), self.micro_rows):
             part = rows[start : start + self.micro_rows]
-            share = part.targets / rows.targets
+            share = part.targets / targets
             part = part.to(self.device)
             mean = forward(self.model, part, labels=part.labels).loss
             self.manual_backward(mean * share)
@@ -186,8 +199,11 @@ class Measure(Callback):
         if module.settings.evaluates(step):
             with trainer.precision_plugin.forward_context():
                 title = f"{module.title}, held-out text"
-                bits = document_bits(module.model, self.held_out, self.documents, title)
-            module.held_out.append((step, float(bits.sum()) / self.bytes))
+                own = self.documents[module.global_rank :: module.ranks]
+                bits = document_bits(module.model, self.held_out, own, title).sum()
+            whole = torch.tensor(bits, dtype=torch.float64, device=module.device)
+            whole = trainer.strategy.reduce(whole, reduce_op="sum")
+            module.held_out.append((step, float(whole) / self.bytes))
             module.curvatures.append((step, curvatures(module.model)))
 
 
@@ -195,6 +211,40 @@ def curvatures(model: Any) -> dict[str, float]:
     """The curvature parameters of a model by name; empty for one that has none."""
     found: Callable[[], dict[str, float]] | None = getattr(model, "curvatures", None)
     return {} if found is None else {name: float(value) for name, value in found().items()}
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """A pretraining as ranks share it: see `bench.training.ranks.Shared`.
+
+    Attributes:
+        architecture: configuration of transformers, of which and the seed every rank makes the
+            model.
+        text: the documents, in files that all of them read.
+        settings: of the training.
+        seed: of the model and of the documents' order.
+        title: what the progress is told under.
+    """
+
+    architecture: Any
+    text: Text
+    settings: PretrainSettings
+    seed: int
+    title: str
+
+    @property
+    def devices(self) -> int:
+        return self.settings.devices
+
+    @property
+    def steps(self) -> int:
+        return self.settings.steps
+
+    def train(
+        self, device: torch.device, state: Path, watch: Watch | None, strategy: Strategy
+    ) -> None:
+        model = build(self.architecture, self.seed).to(device)
+        _train(model, self, state, strategy)
 
 
 def pretrain(
@@ -208,7 +258,9 @@ def pretrain(
     """Train a causal language model on packed text, from a saved state on where there is one.
 
     Args:
-        model: with random weights, on the device to train on; trained in place.
+        model: with random weights, on the device to train on; trained in place. For several
+            devices what :func:`bench.models.untrained.build` makes with this seed, which every one
+            of them does again.
         text: the documents; the held-out ones are measured on alone.
         settings: see PretrainSettings; the precision may be `auto`.
         seed: fixes the order of the documents.
@@ -220,12 +272,27 @@ def pretrain(
 
     Raises:
         FloatingPointError: the loss is no longer a number.
-        Failure: a forward and backward pass of one row alone does not fit in memory.
+        Failure: a forward and backward pass of one row alone does not fit in memory; a process of
+            several was killed.
         Terminated: the process was told to end; the last saved state stays.
     """
-    module = Pretraining(model, text, settings, seed, title)
+    shared = _Shared(model.config, text, settings, seed, title)
+    with tempfile.TemporaryDirectory() as folder:
+        if settings.devices > 1:
+            state = state or Path(folder) / "last.ckpt"
+            train_in_ranks(shared, next(model.parameters()).device.type, state)
+        return _train(model, shared, state)
+
+
+def _train(
+    model: Any, shared: _Shared, state: Path | None, strategy: str | Strategy = "auto"
+) -> Pretraining:
+    """Train in one process: alone, or as one rank of several."""
+    text, settings, title = shared.text, shared.settings, shared.title
+    module = Pretraining(model, text, settings, shared.seed, title)
     first = finished_steps(state)
-    if first == settings.steps and state is not None:  # killed before the model was saved
+    if first == settings.steps and state is not None:
+        # Killed before the model was saved, or trained by ranks.
         module.load_finished(state)
         model.eval()
         return module
@@ -234,7 +301,8 @@ def pretrain(
     quiet_lightning()
     trainer = L.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
+        devices=settings.devices,
+        strategy=strategy,
         precision=resolve_precision(settings.precision, device),
         max_steps=settings.steps,
         max_epochs=-1,

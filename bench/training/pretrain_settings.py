@@ -19,6 +19,7 @@ class PretrainSettings:
         row_tokens: tokens in a packed row.
         micro_rows: rows in a forward pass, halved where memory does not hold them; in float32 it
             changes no result.
+        devices: how many GPUs, or processes on a processor, share the rows of each step.
         lr: peak learning rate of AdamW.
         lr_floor: the share of it that the cosine ends at.
         warmup: the share of the steps over which it rises.
@@ -34,6 +35,7 @@ class PretrainSettings:
     step_tokens: int
     row_tokens: int
     micro_rows: int
+    devices: int
     lr: float
     lr_floor: float
     warmup: float
@@ -45,7 +47,7 @@ class PretrainSettings:
     checkpoint_minutes: float
 
     def __post_init__(self) -> None:
-        for name in ("steps", "micro_rows", "lr", "checkpoint_minutes"):
+        for name in ("steps", "micro_rows", "devices", "lr", "checkpoint_minutes"):
             if getattr(self, name) <= 0:
                 raise InputError(f"action.{name} must be greater than 0, got {getattr(self, name)}")
         for name in ("weight_decay", "gradient_clip", "evaluations"):
@@ -65,6 +67,11 @@ class PretrainSettings:
             raise InputError(
                 f"action.step_tokens={self.step_tokens} must be a multiple of "
                 f"action.row_tokens={self.row_tokens}"
+            )
+        if self.rows % self.devices:
+            raise InputError(
+                f"action.devices={self.devices} can't share the {self.rows} rows of a step evenly: "
+                "action.step_tokens / action.row_tokens must be a multiple of it"
             )
         if self.precision not in PRECISIONS:
             raise unknown("action.precision", self.precision, PRECISIONS)

@@ -1,7 +1,7 @@
-"""Fine-tuning in several processes, a rank on each device, that add their gradients up.
+"""Training in several processes, a rank on each device, that add their gradients up.
 
 The ranks are started for the training alone and end with it; what they learned comes back in the
-state that a resume would go on from. The process that starts them waits, and then evaluates.
+state that a resume would go on from. The process that starts them waits, and then goes on alone.
 """
 
 from __future__ import annotations
@@ -16,45 +16,98 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
-from lightning.pytorch.strategies import DDPStrategy
-from peft import PeftConfig, get_peft_model
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from bench.errors import Failure, Terminated
-from bench.methods import quiet_peft
-from bench.models.loading import load_base
-from bench.models.settings import ModelSettings
-from bench.training.loop import Work, train
-from bench.training.module import without_frozen
 from bench.training.resume import finished_steps
+
+Watch = Callable[[int, float], None]  # called with (step, validation loss)
+BUCKET = 2**25  # numbers that are added up at once, of which a copy is made
+
+
+class Shared(Protocol):
+    """A training that ranks share: plain data, that another process can be given."""
+
+    @property
+    def devices(self) -> int:
+        """How many ranks."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+
+    def train(
+        self, device: torch.device, state: Path, watch: Watch | None, strategy: Strategy
+    ) -> object:
+        """One rank's part.
+
+        Args:
+            device: the rank's own.
+            state: where the state is saved; one found there is gone on from.
+            watch: called after each validation, in the first rank; None in the others.
+            strategy: Lightning's.
+        """
 
 
 class AddsUpOnce(DDPStrategy):
     """Lightning's DDP without the wrapper that sends gradients during the backward pass.
 
-    FineTuning adds them up itself, behind all passes of a step.
+    The modules add them up themselves, behind all passes of a step.
     """
 
     def configure_ddp(self) -> None:
         """Leave the module as it is."""
 
 
+def add_up(strategy: Strategy, parameters: Iterable[torch.Tensor], loss: torch.Tensor) -> None:
+    """Put the sum over all ranks in the place of what each has of a step.
+
+    Once, behind the passes of all: a rank whose share of a step is smaller, or that had to halve
+    it, holds no other up.
+
+    Args:
+        strategy: of the ranks.
+        parameters: the same in each rank; those whose gradients are added up.
+        loss: of one number; added up in place.
+    """
+    trained = [p for p in parameters if p.requires_grad]
+    for parameter in trained:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    for bucket in _buckets([loss, *(p.grad for p in trained if p.grad is not None)]):
+        whole = strategy.reduce(torch.cat([t.flatten() for t in bucket]), reduce_op="sum")
+        for own, part in zip(bucket, whole.split([t.numel() for t in bucket]), strict=True):
+            own.copy_(part.view_as(own))
+
+
+def _buckets(tensors: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Tensors in groups of one dtype and of so many numbers, as far as each alone is not larger."""
+    bucket: list[torch.Tensor] = []
+    held = 0
+    for tensor in tensors:
+        if bucket and (held + tensor.numel() > BUCKET or tensor.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, held = [], 0
+        bucket.append(tensor)
+        held += tensor.numel()
+    if bucket:
+        yield bucket
+
+
 @dataclass(frozen=True)
 class _Job:
     """What every rank is given; in `folder` it lies, and there the ranks meet."""
 
-    base: ModelSettings
-    adapter: PeftConfig
-    weights: dict[str, torch.Tensor]
+    shared: Shared
     device: str
-    work: Work
     state: Path
     folder: Path
     process: str
@@ -75,57 +128,39 @@ class _Job:
         return [(int(step), float(loss)) for step, loss in map(str.split, lines)]
 
 
-def train_in_ranks(
-    model: Any,
-    base: ModelSettings | None,
-    work: Work,
-    state: Path,
-    watch: Callable[[int, float], None] | None = None,
-) -> None:
-    """Train an adapter to its end in `work.settings.devices` processes.
+def train_in_ranks(shared: Shared, device: str, state: Path, watch: Watch | None = None) -> None:
+    """Train to the end in `shared.devices` processes.
 
     Args:
-        model: a peft model; it is left as it is, and what its adapter starts with is taken from it.
-        base: the model's base, which every rank loads on its device.
-        work: what to train on.
-        state: where the state is saved; one found there is gone on from. In the end the adapter's
-            last is there.
+        shared: what to train.
+        device: the type of the ranks' devices.
+        state: where the state is saved; one found there is gone on from. In the end the last is
+            there.
         watch: called in this process with (step, validation loss) after one is taken; what it
             raises ends all ranks.
 
     Raises:
-        ValueError: `base` is not given.
         Failure: a rank ended without a word, as by a kill.
         Terminated: the process was told to end; the last saved state stays.
         Exception: whatever went wrong in a rank.
     """
-    if finished_steps(state) == len(work.steps):
+    if finished_steps(state) == shared.steps:
         return
-    if base is None:
-        raise ValueError("on several devices the ranks load the base themselves: give base=")
     with tempfile.TemporaryDirectory() as folder:
-        job = _Job(
-            base=base,
-            adapter=model.peft_config[model.active_adapter],
-            weights={n: w.cpu() for n, w in without_frozen(model, model.state_dict()).items()},
-            device=next(model.parameters()).device.type,
-            work=work,
-            state=state.absolute(),
-            folder=Path(folder),
-            process=multiprocessing.current_process().name,
-        )
+        process = multiprocessing.current_process().name
+        job = _Job(shared, device, state.absolute(), Path(folder), process)
         (job.folder / "job").write_bytes(pickle.dumps(job))
         with _sigterm_raises():
             _run(job, watch or (lambda step, loss: None))
 
 
-def _run(job: _Job, watch: Callable[[int, float], None]) -> None:
+def _run(job: _Job, watch: Watch) -> None:
     """Start the ranks, and end all as soon as one fails or this process is told to end.
 
     Programs of their own and not multiprocessing's children: those can't be had in every worker of
     a sweep, and one that dies before it has read what it is given leaves its parent waiting.
     """
-    count = job.work.settings.devices
+    count = job.shared.devices
     program = "import sys; from bench.training.ranks import rank; rank(sys.argv[1], sys.argv[2])"
     ranks = [
         subprocess.Popen(
@@ -153,9 +188,9 @@ def _run(job: _Job, watch: Callable[[int, float], None]) -> None:
     for number in range(count):
         if job.error(number).exists():
             raise pickle.loads(job.error(number).read_bytes())
-    if any(codes) or finished_steps(job.state) != len(job.work.steps):
+    if any(codes) or finished_steps(job.state) != job.shared.steps:
         raise Failure(
-            f"a rank of the fine-tuning was killed (exit codes {codes}); the same command goes on "
+            f"a rank of the training was killed (exit codes {codes}); the same command goes on "
             "from the last saved state"
         )
 
@@ -169,7 +204,7 @@ def rank(folder: str, number: str) -> None:
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job: _Job = pickle.loads((Path(folder) / "job").read_bytes())
-    own, count = int(number), job.work.settings.devices
+    own, count = int(number), job.shared.devices
     multiprocessing.current_process().name = job.process  # it says who may draw a bar
     os.environ["LOCAL_RANK"] = number
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
@@ -187,7 +222,7 @@ def rank(folder: str, number: str) -> None:
         )
         strategy = AddsUpOnce(cluster_environment=LightningEnvironment())
         watch = job.tell if own == 0 else None
-        train(_model(job, device), job.work, job.state, watch, strategy)
+        job.shared.train(device, job.state, watch, strategy)
         torch.distributed.destroy_process_group()
     except BaseException as error:
         error.add_note(f"in rank {number} of {count}:\n{traceback.format_exc()}")
@@ -202,20 +237,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _model(job: _Job, device: torch.device) -> Any:
-    """The model that the ranks' process has, on this rank's device."""
-    base, _ = load_base(job.base, device)
-    with quiet_peft():
-        model = get_peft_model(base, job.adapter)
-    model.load_state_dict(job.weights, strict=False)
-    return model
-
-
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
     """Make a SIGTERM the error that it is while Lightning is at work in this process."""
 
-    def raise_it(*_: Any) -> None:
+    def raise_it(*_: object) -> None:
         raise Terminated("ended by SIGTERM")
 
     if threading.current_thread() is not threading.main_thread():

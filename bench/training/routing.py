@@ -65,6 +65,8 @@ class Routing:
             self.model.update_balance()
             return
         for block, counts in self.counts.items():
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.all_reduce(counts)  # the loads of all processes
             step = RATE * (1 / len(counts) - counts / counts.sum())
             bias = self.gates[block].e_score_correction_bias
             bias += step.to(bias)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,8 @@ def tokens_of(*lengths):
     documents = [np.arange(n) + 1000 * (i + 1) for i, n in enumerate(lengths)]
     starts = np.cumsum([0, *lengths])
     held_out = np.zeros(len(lengths), bool)
-    return Tokens(np.concatenate(documents), starts, np.ones(len(lengths), int), held_out)
+    sizes = np.ones(len(lengths), int)
+    return Tokens(np.concatenate(documents), starts, sizes, held_out, Path(), 0.0)
 
 
 def packer(tokens, row_tokens, seed=0, place=None):

@@ -83,8 +83,8 @@ def test_a_hub_model_is_named_by_its_revision():
 
 def test_more_gpus_than_there_are_are_refused():
     with pytest.raises(InputError, match=r"train\.devices=1000, but there are \d+ GPUs"):
-        check_devices(1000, torch.device("cuda"))
-    check_devices(1000, CPU)  # processes
+        check_devices("train.devices", 1000, torch.device("cuda"))
+    check_devices("train.devices", 1000, CPU)  # processes
 
 
 def test_auto_means_float32_on_a_processor():

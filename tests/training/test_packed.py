@@ -1,6 +1,7 @@
 """Packed rows through HELM and its twins, and bits per byte."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,7 +82,8 @@ def test_a_model_that_knows_nothing_needs_the_bits_of_an_even_guess():
 
     # Documents of a front, 10 bytes as a token each, and an end: 8 bits a byte.
     held_out = np.array([True, True])
-    made = Tokens(np.arange(24) % 200, np.array([0, 12, 24]), np.array([10, 10]), held_out)
+    ids, starts, sizes = np.arange(24) % 200, np.array([0, 12, 24]), np.array([10, 10])
+    made = Tokens(ids, starts, sizes, held_out, Path(), 0.0)
     bits = document_bits(Even(), HeldOut(made, 7, 0, 3), np.arange(2), "test")
     assert bits / made.sizes == pytest.approx([8.0, 8.0])
 

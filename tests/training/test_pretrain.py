@@ -1,6 +1,7 @@
 """The training of a base: exact resume, steps that are split, and what is refused."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ SETTINGS = PretrainSettings(
     step_tokens=96,
     row_tokens=16,
     micro_rows=6,
+    devices=1,
     lr=3e-3,
     lr_floor=0.1,
     warmup=0.2,
@@ -99,6 +101,33 @@ def test_a_step_is_the_same_however_it_is_split(text, make):
         losses.append([loss for _, loss in pretrain(make("llama_twin"), text, settings, 0).losses])
     for other in losses[1:]:
         assert other == pytest.approx(losses[0], abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin", "helm_d of points"])
+def test_two_ranks_learn_what_one_process_learns(kind, text, make):
+    # Equal parts, since the balance loss is of what goes through the model together.
+    settings = dataclasses.replace(SETTINGS, micro_rows=3)
+    alone, shared = make(kind), make(kind)
+    one = pretrain(alone, text, settings, 0)
+    two = pretrain(shared, text, dataclasses.replace(settings, devices=2), 0)
+    assert (two.order, two.targets) == (one.order, one.targets)
+    for name in ("losses", "held_out"):
+        (steps, values), (others, again) = (zip(*getattr(m, name), strict=True) for m in (one, two))
+        assert others == steps and again == pytest.approx(values, rel=1e-5)
+    for name, value in weights(alone).items():
+        assert torch.allclose(weights(shared)[name], value, rtol=0, atol=1e-5), name
+
+
+def test_devices_that_can_t_share_a_step_evenly_are_refused():
+    with pytest.raises(InputError, match=r"action\.devices=4 can't share the 6 rows"):
+        dataclasses.replace(SETTINGS, devices=4)
+
+
+def test_tokens_are_given_to_another_process_as_the_files_that_they_are(text):
+    given = pickle.dumps(text.tokens)
+    assert len(given) < 500
+    assert np.array_equal(pickle.loads(given).ids, text.tokens.ids)
 
 
 def test_twins_read_the_same_tokens_at_equal_seeds(text, make):
