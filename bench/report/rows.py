@@ -8,9 +8,7 @@ from typing import Any
 from bench.report.names import key_of
 from bench.report.overlap import marked_columns
 from bench.report.records import Record, training_settings
-from bench.report.spec import TableSpec
-
-AVERAGES = ("micro", "macro")
+from bench.report.spec import AVERAGES, TableSpec
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 # Each is a file of bench/report/figures/.
 FIGURES = ("accuracy", "cost", "curvature", "differences", "gates", "training")
 LISTS = ("outside_averages", "figures", "remarks")
+AVERAGES = ("micro", "macro")
 METRICS = {"accuracy": "Accuracy", "format_rate": "Format rate"}
 
 
@@ -22,6 +23,8 @@ class TableSpec:
         note: Where the table stands in the paper, e.g. `the camera-ready's Tables 3 and 8`.
         metric: The field of a score that fills the cells, in percent: a key of `METRICS`.
         outside_averages: Keys of benchmarks that are shown but left out of micro and macro.
+        judged_by: The average that methods are judged by: `micro`, all items together, or `macro`,
+            the plain mean of the sets.
         published: Stem of the file in results/published to compare with, or None.
         apart: Options of the methods that make rows of their own: for each option the values that
             a label names, by that name. Values without a name are the default, and not named.
@@ -38,6 +41,7 @@ class TableSpec:
     note: str = ""
     metric: str = "accuracy"
     outside_averages: tuple[str, ...] = ()
+    judged_by: str = AVERAGES[0]
     published: str | None = None
     apart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     figures: tuple[str, ...] = ()
@@ -55,6 +59,11 @@ class TableSpec:
         if self.metric not in METRICS:
             raise ValueError(
                 f"table {self.name}: metric is {self.metric!r}, allowed: {', '.join(METRICS)}"
+            )
+        if self.judged_by not in AVERAGES:
+            raise ValueError(
+                f"table {self.name}: judged_by is {self.judged_by!r}, allowed: "
+                f"{', '.join(AVERAGES)}"
             )
         for name in LISTS:
             value = getattr(self, name)

@@ -13,8 +13,8 @@ from bench.report.names import method_label
 from bench.report.overlap import overlap_notes
 from bench.report.published import Published
 from bench.report.records import Record, group, select, setting
-from bench.report.rows import AVERAGES, Cell, Column, Row, SeedValue, columns_of, row_of
-from bench.report.spec import METRICS, TableSpec
+from bench.report.rows import Cell, Column, Row, SeedValue, columns_of, row_of
+from bench.report.spec import AVERAGES, METRICS, TableSpec
 from bench.report.statistics import BesideReference, beside, outcomes_of, with_intervals
 
 __all__ = ["Cell", "Column", "Row", "SeedValue", "Table", "build"]
@@ -27,7 +27,8 @@ class Table:
     Attributes:
         note: Where the table stands in the paper.
         model: The base, as the runs call it.
-        averages: `micro` and `macro`, or nothing if no set counts in them.
+        averages: `micro` and `macro`, the one that rows are judged by first; nothing if no set
+            counts in them.
         guesses: What can be scored without a model, in a table of accuracies.
         devices: What the runs ran on.
         commits: Number of runs by git commit.
@@ -86,7 +87,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         keys = [column.key for column in columns]
         outcomes = [outcomes_of(members, keys) for members in groups]
         rows = with_intervals(rows, columns, outcomes)
-        differences = beside(rows, columns, outcomes, spec.apart)
+        differences = beside(rows, columns, outcomes, spec.apart, spec.judged_by)
     first = runs[0]
     base = first.get("published_base")
     return Table(
@@ -99,7 +100,7 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         data=first["data"] + (", validation rows" if first.get("split") == "validation" else ""),
         protocol=first["protocol"],
         columns=columns,
-        averages=AVERAGES if any(column.averaged for column in columns) else (),
+        averages=_averages(spec) if any(column.averaged for column in columns) else (),
         rows=rows,
         devices=tuple(dict.fromkeys(run.get("device") or "unknown" for run in runs)),
         commits=dict(Counter((run.get("git") or {}).get("commit") or "unknown" for run in runs)),
@@ -118,6 +119,10 @@ def build(records: Iterable[Record], spec: TableSpec, published: Published | Non
         guesses=guessed,
         beside=differences,
     )
+
+
+def _averages(spec: TableSpec) -> tuple[str, ...]:
+    return (spec.judged_by, *(other for other in AVERAGES if other != spec.judged_by))
 
 
 def row_labels(groups: Sequence[Sequence[Record]], spec: TableSpec) -> list[str]:

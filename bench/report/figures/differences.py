@@ -147,7 +147,7 @@ def _beside(subject: Subject) -> list[BesideReference]:
 
 
 def _sets(subject: Subject, beside: list[BesideReference]) -> dict[str, str]:
-    """The sets that any comparison is on, in the table's order; micro stands for both averages."""
+    """The sets that any comparison is on, in the table's order; of the averages one."""
     there = {row.key for found in beside for row in found.differences}
     return {key: label for key, label in subject.sets.items() if key in there}
 

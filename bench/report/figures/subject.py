@@ -48,7 +48,7 @@ class Subject:
 
     @property
     def main(self) -> str:
-        """The key of what a row is judged by: the micro average, or the first benchmark."""
+        """The key of what a row is judged by: an average, or else the first benchmark."""
         return next(iter(self.sets))
 
     @property

@@ -7,8 +7,8 @@ alone. A table without LoRA whose rows differ in K has K = 1, which a run has un
 to set the others against.
 
 The verdicts of a table are of two families, each corrected by Holm's method: all comparisons on the
-micro average, whatever they are against, which answer what the table was made for; and all on
-single benchmarks, which are there to say where a difference comes from. The base model stands in
+average that it is judged by, whatever they are against, which answer what it was made for; and all
+on single benchmarks, which are there to say where a difference comes from. The base model stands in
 neither: nothing is trained there.
 """
 
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from bench.report.rows import Column, Row
+from bench.report.spec import AVERAGES
 from bench.report.statistics.cells import weights_of
 from bench.report.statistics.crossed import LEAST_SEEDS, LEVEL, CrossedTest, crossed_test
 from bench.report.statistics.differences import (
@@ -41,6 +42,7 @@ def beside(
     columns: Sequence[Column],
     outcomes: Sequence[Outcomes],
     apart: Iterable[str] = (),
+    average: str = AVERAGES[0],
 ) -> tuple[BesideReference, ...]:
     """Set a table's rows against its references.
 
@@ -49,36 +51,35 @@ def beside(
         columns: Its benchmarks.
         outcomes: Of each row.
         apart: Options of the methods that make rows of their own.
+        average: What the table is judged by, `micro` or `macro`.
 
     Returns:
         A section for each reference; none where the table has nothing to set a row against.
     """
     known = {id(row): found for row, found in zip(rows, outcomes, strict=True)}
-    keys = _keys(columns)
+    keys = _keys(columns, average)
     made: list[tuple[str, str, list[tuple[PairedDifference, CrossedTest | None]]]] = []
     for method, heading, find, members in _references(rows, tuple(apart)):
         pairs = [_compare(row, find(row), key, columns, known) for key in keys for row in members]
         if pairs:
             made.append((method, heading, pairs))
-    corrected = _corrected([pair for _, _, pairs in made for pair in pairs])
-    averages, singles = (
-        sum(found.p is not None and (found.key == "micro") is micro for found in corrected.values())
-        for micro in (True, False)
-    )
+    corrected = _corrected([pair for _, _, pairs in made for pair in pairs], average)
+    tested = [found.key == average for found in corrected.values() if found.p is not None]
+    counts = {f"the {average} average": sum(tested), "single benchmarks": tested.count(False)}
     sections = []
     for method, heading, pairs in made:
         differences = tuple(corrected[id(found)] for found, _ in pairs)
         reference = heading.removeprefix("Beside ")
-        notes = beside_notes(differences, reference, averages, singles)
+        notes = beside_notes(differences, reference, counts)
         sections.append(BesideReference(method, heading, differences, notes))
     return tuple(sections)
 
 
-def _keys(columns: Sequence[Column]) -> list[str]:
-    """The micro average, then each benchmark, unless the one is the other."""
+def _keys(columns: Sequence[Column], average: str) -> list[str]:
+    """The average, then each benchmark, unless the one is the other."""
     averaged = [column.key for column in columns if column.averaged]
     singles = [column.key for column in columns]
-    return (["micro"] if averaged else []) + (singles if singles != averaged[:1] else [])
+    return ([average] if averaged else []) + (singles if singles != averaged[:1] else [])
 
 
 def _references(
@@ -174,7 +175,7 @@ def _compare(
 
 
 def _corrected(
-    pairs: Sequence[tuple[PairedDifference, CrossedTest | None]],
+    pairs: Sequence[tuple[PairedDifference, CrossedTest | None]], average: str
 ) -> dict[int, PairedDifference]:
     """All comparisons with corrected p-values, verdicts, and what would separate the rest."""
     done = {id(found): found for found, _ in pairs}
@@ -182,7 +183,7 @@ def _corrected(
         family = [
             (found, test)
             for found, test in pairs
-            if test is not None and (found.key == "micro") is averages
+            if test is not None and (found.key == average) is averages
         ]
         corrected = holm([found.p for found, _ in family if found.p is not None])
         left = sum(p > LEVEL for p in corrected)

@@ -7,7 +7,8 @@ from zlib import crc32
 import numpy as np
 
 from bench.report.names import key_of
-from bench.report.rows import AVERAGES, Cell, Column, Row
+from bench.report.rows import Cell, Column, Row
+from bench.report.spec import AVERAGES
 from bench.report.statistics.bootstrap import (
     DRAWS,
     drawn_items,

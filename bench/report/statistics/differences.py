@@ -66,7 +66,8 @@ class BesideReference:
     Attributes:
         method: Key of the method that the others are set against, e.g. `lora`.
         heading: E.g. `Beside LoRA`.
-        differences: The micro average of all rows first, in the table's order, then each set.
+        differences: The average that the table is judged by of all rows first, in the table's
+            order, then each set.
         notes: What was compared, how, and what limits it.
     """
 

@@ -1,6 +1,6 @@
 """Comparisons and intervals as text: what the sections of a table say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.report.rows import Column, Row
 from bench.report.statistics.differences import BesideReference, PairedDifference
@@ -93,16 +93,15 @@ def probability(p: float | None) -> str:
 
 
 def beside_notes(
-    differences: Sequence[PairedDifference], reference: str, averages: int, singles: int
+    differences: Sequence[PairedDifference], reference: str, families: Mapping[str, int]
 ) -> tuple[str, ...]:
     """What was compared and how, what would separate the rest, and what was not compared.
 
     Args:
         differences: Of one section.
         reference: What the rows are set against, e.g. `LoRA`.
-        averages: Number of comparisons of the table that the micro average's p-values are
-            corrected over.
-        singles: The same of single benchmarks.
+        families: What p-values of the table are corrected over together, in words, and how many
+            comparisons that are.
     """
     main = [found for found in differences if found.key == differences[0].key]
     tested = [found for found in differences if found.p is not None]
@@ -112,12 +111,8 @@ def beside_notes(
         like = f"{reference} with the same options" if several else reference
         notes.append(f"Each row less {like}, in points: the same seeds and the same items.")
     if tested:
-        families = [
-            f"the {count} on {what}"
-            for count, what in ((averages, "the micro average"), (singles, "single benchmarks"))
-            if count
-        ]
-        notes.append(f"{TEST_NOTE} Corrected over all comparisons of the table: {_and(families)}.")
+        told = [f"the {count} on {what}" for what, count in families.items() if count]
+        notes.append(f"{TEST_NOTE} Corrected over all comparisons of the table: {_and(told)}.")
     paired = [found.label for found in main if found.paired_runs]
     if paired:
         notes.append(

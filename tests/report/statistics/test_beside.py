@@ -59,6 +59,23 @@ def test_better_is_called_better(answered):
     assert verdicts(section) == {"DoRA": "better"}
 
 
+def test_a_table_may_be_judged_by_the_plain_mean_of_its_sets(answered):
+    made = runs(answered, {"lora": 0.5, "dora": 0.8}, sets=("mawps",))
+    for run, other in zip(made, runs(answered, {"lora": 0.7, "dora": 0.4}, items=40), strict=True):
+        run["scores"]["SVAMP"] = other["scores"]["SVAMP"]
+    spec = TableSpec(name="toy", title="Toy", judged_by="macro")
+    table = build(made, spec)
+    assert table.averages == ("macro", "micro")
+    (section,) = table.beside
+    assert {found.key for found in section.differences} == {"macro", "mawps", "SVAMP"}
+    dora = section.on("macro")[0]
+    cells = {row.method: row.cells["macro"].mean for row in table.rows}
+    assert dora.difference == pytest.approx(cells["dora"] - cells["lora"])
+    assert "the 1 on the macro average and the 2 on single benchmarks" in " ".join(section.notes)
+    with pytest.raises(ValueError, match="judged_by is 'mean', allowed: micro, macro"):
+        TableSpec(name="toy", title="Toy", judged_by="mean")
+
+
 def test_averages_and_benchmarks_are_corrected_as_two_families(answered):
     (section,) = build(runs(answered), SPEC).beside
     for averages in (True, False):
