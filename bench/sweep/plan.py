@@ -21,6 +21,7 @@ from bench.sweep.jobs import Job
 from bench.sweep.launch import at_once
 from bench.tracking.store import Store
 
+NAMED = ("method", "curvature", "seed")  # by a run's name
 RECENT = 9  # runs on record that an estimate is the median of
 
 
@@ -71,7 +72,7 @@ def tell_plan(
         seconds += estimate
         state = f"{number} to do" if counts else state_of(job)
         told = duration(estimate) if number else "-"
-        rows.append((job.experiment.name, job.told, state, told))
+        rows.append((job.experiment.name, state, told, _more(job)))
     missing = sum(numbers)
     done = "" if counts else f"{len(jobs) - missing} of {len(jobs)} runs on record, "
     notes = [f"{done}{missing} to do."]
@@ -80,8 +81,15 @@ def tell_plan(
         left = start + seconds / min(workers, missing)
         notes.append(f"About {duration(left)} with {workers} at once.")
         notes += sorted({f"Estimates: {speed.source}." for speed in speeds.values()})
-    header = ("Run", "Overrides", "State", "Estimate")
-    show(Document("Plan", {}, (Section("", header, tuple(rows), tuple(notes), names=3),)))
+    # The overrides last: in a narrow terminal they are what is cut off.
+    header = ("Run", "State", "Estimate", "Further overrides")
+    show(Document("Plan", {}, (Section("", header, tuple(rows), tuple(notes), names=4),)))
+
+
+def _more(job: Job) -> str:
+    """What was set, beyond what a run's name says."""
+    words = job.told.split(" ")
+    return " ".join(word for word in words if word.partition("=")[0] not in NAMED) or "-"
 
 
 def measured_speeds(jobs: Sequence[Job], store: Store) -> dict[tuple[Any, ...], Speed]:

@@ -49,6 +49,16 @@ def test_a_plan_launches_nothing_and_says_what_is_done(inline, records, small):
     assert "1 of 3 runs on record, 2 to do" in told and "with 1 at once" in told
 
 
+def test_a_plan_says_how_a_run_stands_in_a_narrow_terminal(inline, small):
+    modules = "[q_proj,k_proj,v_proj,up_proj,down_proj]"
+    small = [word for word in small if not word.startswith("method.target_modules")]
+    told = inline(
+        "-m", "method=lora", f"method.target_modules={modules},[down_proj]", *small, "plan=true"
+    ).stdout
+    (*_, row, _) = [line for line in told.splitlines() if line.startswith("  lora seed 0")]
+    assert row.split()[3:5] == ["to", "do"] and "method.target_modules=" in row
+
+
 def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_path):
     result = inline(
         "-m", "hydra/sweeper=optuna", "hydra/sweeper/sampler=nsgaii", "hydra.sweeper.n_trials=3",
