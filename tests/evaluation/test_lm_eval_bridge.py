@@ -14,6 +14,7 @@ from bench.evaluation.lm_eval_bridge import ask, check_tasks, load_tasks, read_r
 from bench.experiment import run
 from bench.methods import attach
 from bench.models.loading import context_length
+from bench.models.untrained import UntrainedSettings, build
 from bench.tracking.store import Store
 
 needs_lm_eval = pytest.mark.skipif(
@@ -122,14 +123,27 @@ def test_a_choice_is_the_one_that_the_model_finds_likeliest(fresh_tiny, tasks, t
 @needs_lm_eval
 @pytest.mark.parametrize("method", ["hyplora", "prefix"])
 def test_log_likelihoods_are_those_of_the_adapted_model(fresh_tiny, tasks, tmp_path, method):
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
-
     base, tokenizer = fresh_tiny
     if method == "prefix":
         model = attach(base, "prefix", {"num_virtual_tokens": 5}).eval()
     else:
         model = adapted(base, method)
+    assert_likelihoods(model, tokenizer)
+
+
+@needs_lm_eval
+@pytest.mark.parametrize("kind", ["helm_d", "helm_mice"])
+def test_log_likelihoods_are_those_of_a_hyperbolic_base(tiny, kind):
+    settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
+    model = build(settings.config(tiny[1]), seed=0).eval()
+    assert_likelihoods(model, tiny[1])
+
+
+def assert_likelihoods(model, tokenizer):
+    """lm-eval's, of rows of unequal length in batches, are those of one row alone."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
     pairs = [(row["question"], f" {choice}") for row in CHOICES for choice in row["choices"]]
     requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
     found = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=5).loglikelihood(requests)
