@@ -35,9 +35,10 @@ class Norms:
     """The norms of one matrix's rows, of all types of the vocabulary.
 
     Attributes:
-        role: `input`, or `output` for the matrix that the logits are made with.
+        role: `input`, or `output` for the matrix that the logits are made with; `states` for what
+            the last block gives out.
         centred: whether the mean row of the types that occur was taken off.
-        values: float64, (vocabulary,).
+        values: float64, (vocabulary,); NaN where there is none.
     """
 
     role: str
@@ -69,7 +70,8 @@ def word_groups(tokenizer: Any, counts: Counts, norms: Floats) -> list[dict[str,
 
     A word enters where it is one token: with the space before it or without, in small letters or
     with a capital; of these the one that the texts have most of. A word of several tokens has no
-    norm of its own, and one that does not occur has no frequency: both are named.
+    norm of its own, and one that does not occur has no frequency: both are named, as is one whose
+    norm is NaN.
 
     Args:
         tokenizer: a transformers tokenizer.
@@ -90,6 +92,9 @@ def word_groups(tokenizer: Any, counts: Counts, norms: Floats) -> list[dict[str,
             count = int(counts.total[token])
             if not count:
                 missing.append({"word": word, "why": "not in the texts"})
+                continue
+            if np.isnan(norms[token]):
+                missing.append({"word": word, "why": "not in the prompts"})
                 continue
             text = token_texts(tokenizer, [token])[0]
             words.append({"word": word, "text": text, "count": count, "norm": float(norms[token])})
@@ -112,7 +117,7 @@ def correlations(
     """Spearman's rho between count and norm over the types that occur, and over some of them.
 
     Args:
-        norms: of `all_norms`.
+        norms: of `all_norms`; types without one enter nothing.
         counted: counts by what was counted.
         tokenizer: of the types.
         replicas: of the bootstrap.
@@ -128,7 +133,8 @@ def correlations(
         content = frequent & content_words(counts, token_texts(tokenizer, seen.tolist()))
         subsets = {"all": times > 0, "frequent": frequent, "content": content}
         for each in norms:
-            for of, inside in subsets.items():
+            for of, chosen in subsets.items():
+                inside = chosen & np.isfinite(each.values[seen])
                 found = spearman(times[inside], each.values[seen][inside], replicas, seed)
                 figures = asdict(found) if found else {"rho": None, "low": None, "high": None}
                 yield {

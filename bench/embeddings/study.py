@@ -25,8 +25,9 @@ What it returns is JSON, in this shape:
                   word: in most of its places the token is a whole word of letters
                   content: a word of at least three letters that is no function word
     unseen      {tokens, norm_mean, norm_sd}: types that occur nowhere, which enter nothing else
-    norms       {groups, correlations, bins}
+    norms       {groups, state_groups, correlations, bins}
       groups        as `word_groups` gives them: the paper's G1 to G4, their words and those missing
+      state_groups  the same by the mean norms of what the last block gives out in the prompts
       correlations  as `correlations` gives them
       bins          [{role, centred, counted, low, high, count, n, mean, quartiles}, ...]
                       over the count, low <= count < high; counted: "texts" or "pretraining"
@@ -46,6 +47,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,7 @@ from bench.embeddings.matrices import in_front, input_scale, matrices_of
 from bench.embeddings.norms import all_norms, binned, correlations, word_groups
 from bench.embeddings.settings import Sources, StudySettings
 from bench.embeddings.spaces import reference_spaces, space_deltas
+from bench.embeddings.states import state_norms
 from bench.embeddings.tokens import token_rows, unseen
 from bench.errors import InputError
 from bench.models.loading import context_length
@@ -100,19 +103,21 @@ def study(
             counted[PRETRAINING] = count_tokens(tokenizer, sources.pretraining, vocabulary)
     with clock("frequency"):
         frequency = list(_frequency(by_set, counted, settings))
+    encoded, too_long = _encoded(tokenizer, sources.tests, base, settings)
     with clock("norms"):
         norms = all_norms(matrices, counts.seen.tolist())
+        states = state_norms(base, chain.from_iterable(encoded.values()), vocabulary)
         tokens = token_rows(tokenizer, counts, counted.get(PRETRAINING), norms)
-        related = correlations(norms, counted, tokenizer, settings.replicas, seed)
+        related = correlations([*norms, states], counted, tokenizer, settings.replicas, seed)
         against = {
             "groups": word_groups(tokenizer, counts, norms[0].values),
+            "state_groups": word_groups(tokenizer, counts, states.values),
             "correlations": list(related),
             "bins": list(_bins(norms, counted)),
         }
     kinds = reference_spaces(dimension)
     with clock("spaces"), _bar("reference spaces", len(kinds) * settings.samples) as told:
         spaces = list(space_deltas(kinds, settings.points, settings.samples, seed, told))
-    encoded, too_long = _encoded(tokenizer, sources.tests, base, settings)
     total = sum(map(len, encoded.values()))
     with clock("prompts"), _bar("delta of prompts", prompts.clouds_of(total)) as told:
         special = tokenizer.all_special_ids

@@ -207,6 +207,15 @@ def test_an_untied_output_has_an_answer_of_its_own(report):
     assert ["output", "all", "30", "+0.50 [+0.40, +0.60]"] in rows(text)
 
 
+def test_what_the_last_block_gives_out_is_no_claim_of_the_paper(report):
+    report["norms"]["correlations"].append(correlation(-0.5, role="states"))
+    report["norms"]["state_groups"] = report["norms"]["groups"]
+    text = markdown(embeddings_document(report))
+    assert "nearer to the origin of the last block's output? Yes: all types" in text
+    assert "behind the last block by mean norm: G1 &lt; G4, as they grow more specific" in text
+    assert "## The same words behind the last block" in text
+
+
 def test_a_correlation_of_too_few_types_is_left_empty(report):
     report["norms"]["correlations"] = [correlation(None)]
     text = told(report)

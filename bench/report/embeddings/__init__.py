@@ -18,6 +18,7 @@ from bench.report.embeddings.tokens import (
     correlations_section,
     frequency_section,
     groups_section,
+    state_groups_section,
 )
 from bench.report.embeddings_figures import draw_embeddings
 from bench.report.layout import Document, Section
@@ -36,13 +37,14 @@ def embeddings_document(report: Report) -> Document:
         Section("What it shows, and what not", notes=tuple(findings(report, published))),
         frequency_section(report, published["gamma"]),
         groups_section(report, published["groups"]),
+        state_groups_section(report),
         correlations_section(report),
         spaces_section(report, published["spaces"]),
         prompts_section(report, published["prompts"]),
         *hidden_sections(report, published["hidden"]),
         *layer_sections(report),
     ]
-    return Document(TITLE, _facts(report), tuple(sections))
+    return Document(TITLE, _facts(report), tuple(part for part in sections if part))
 
 
 def write_embeddings(report: Report, folder: Path) -> list[Path]:

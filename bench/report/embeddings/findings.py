@@ -15,6 +15,12 @@ Rows = Sequence[Mapping[str, Any]]
 REJECTED = 0.1  # the p-value below which the authors of the fit reject a power law
 TOLD_APART = 0.05  # likewise of the sign of a likelihood ratio
 TYPES = {"all": "all types", "frequent": "types seen at least 20 times", "content": "content words"}
+STATES = "states"  # of the last block, of which HypLoRA's paper says nothing
+ORIGINS = {  # of norms, by their role
+    "input": "the input embedding",
+    "output": "the output embedding",
+    STATES: "the last block's output",
+}
 CONTROLS = {"gaussian": "Gaussian vectors of the same lengths", "shuffled": "shuffled ones"}
 
 
@@ -26,9 +32,11 @@ def findings(report: Report, published: Mapping[str, Any]) -> Iterator[str]:
         published: the paper's figures.
     """
     yield from _frequency(report)
-    for role in ("input", "output"):
-        yield from _norms(report, role)
-    yield from _groups(report)
+    for role, name in ORIGINS.items():
+        yield from _norms(report, role, name)
+    yield from _groups(report["norms"]["groups"], "", "in the paper")
+    behind = report["norms"].get("state_groups", ())  # a study of before has none
+    yield from _groups(behind, " behind the last block", "they grow more specific")
     yield from _prompts(report)
     yield from _random_points(report, published["prompts"])
     yield from _hidden(report)
@@ -72,7 +80,7 @@ def _nearer(name: str) -> Any:
     return sign
 
 
-def _norms(report: Report, role: str) -> Iterator[str]:
+def _norms(report: Report, role: str, name: str) -> Iterator[str]:
     rows = [
         row
         for row in report["norms"]["correlations"]
@@ -81,11 +89,11 @@ def _norms(report: Report, role: str) -> Iterator[str]:
     if not rows:
         return
     signs = {-1 if row["high"] < 0 else 1 if row["low"] > 0 else 0 for row in rows}
-    answer = "it depends on the types and on the origin"
+    answer, of_the_paper = "it depends on the types and on the origin", role != STATES
     if signs == {-1}:
-        answer = "yes, as the paper says"
+        answer = "yes, as the paper says" if of_the_paper else "yes"
     elif -1 not in signs:
-        answer = "no, while the paper says so"
+        answer = "no, while the paper says so" if of_the_paper else "no"
     parts = []
     for centred, head in ((False, ""), (True, "less the mean embedding: ")):
         each = [
@@ -95,24 +103,25 @@ def _norms(report: Report, role: str) -> Iterator[str]:
         ]
         parts += [head + ", ".join(each)] if each else []
     yield (
-        f"Frequent types nearer to the origin of the {role} embedding? "
-        f"{answer.capitalize()}: {'; '.join(parts)}."
+        f"Frequent types nearer to the origin of {name}? {answer.capitalize()}: {'; '.join(parts)}."
     )
 
 
-def _groups(report: Report) -> Iterator[str]:
-    groups = [group for group in report["norms"]["groups"] if group["words"]]
+def _groups(every: Rows, name: str, expected: str) -> Iterator[str]:
+    if not every:
+        return
+    groups = [group for group in every if group["words"]]
     words = sum(len(group["words"]) for group in groups)
-    total = words + sum(len(group["missing"]) for group in report["norms"]["groups"])
+    total = words + sum(len(group["missing"]) for group in every)
     share = f"{words} of their {total} words have a figure here"
     if len(groups) < 2:
-        yield f"The paper's word groups: {share}, too few to order them."
+        yield f"The paper's word groups{name}: {share}, too few to order them."
         return
     order = [group["group"] for group in sorted(groups, key=lambda group: group["norm_mean"])]
     paper = [group["group"] for group in groups]
     yield (
-        f"The paper's word groups by mean norm: {' < '.join(order)}, "
-        f"{'as' if order == paper else 'not as'} in the paper ({' < '.join(paper)}); {share}."
+        f"The paper's word groups{name} by mean norm: {' < '.join(order)}, "
+        f"{'as' if order == paper else 'not as'} {expected} ({' < '.join(paper)}); {share}."
     )
 
 

@@ -14,12 +14,18 @@ MATRICES = {
     ("input", True): "input, centred",
     ("output", False): "output",
     ("output", True): "output, centred",
+    ("states", False): "last block's output",
 }
 TYPES = {
     "all": "all",
     "frequent": "frequent",
     "content": "content words",
 }
+FIGURES = [f"{kind}_{of}" for kind in ("freq", "norm") for of in ("mean", "min", "max")]
+GROUPS = (
+    *("Group", "", "Frequency, mean", "least", "most"),
+    *("Norm, mean", "smallest", "largest"),
+)
 COUNTED = {"texts": "", "pretraining": ", pretraining"}
 
 
@@ -71,7 +77,6 @@ def _ratio(other: Mapping[str, float]) -> str:
 
 def groups_section(report: Report, published: Mapping[str, Any]) -> Section:
     """Frequencies and norms of the paper's word groups: its Table 1."""
-    figures = [f"{kind}_{of}" for kind in ("freq", "norm") for of in ("mean", "min", "max")]
     base = report["model"]["published"]
     papers = {
         row["group"]: row
@@ -80,13 +85,11 @@ def groups_section(report: Report, published: Mapping[str, Any]) -> Section:
     }
     rows, missing = [], []
     for group in report["norms"]["groups"]:
-        total = len(group["words"]) + len(group["missing"])
-        words = f"{len(group['words'])} of {total} words"
-        rows.append((group["group"], words, *(_figure(key, group[key]) for key in figures)))
+        rows.append((group["group"], *_group(group)))
         if group["group"] in papers:
             row = papers[group["group"]]
-            rows.append(("", f"paper's {base}", *(_figure(key, row[key]) for key in figures)))
-        missing += [f"{word['word']} ({word['why']})" for word in group["missing"]]
+            rows.append(("", f"paper's {base}", *(_figure(key, row[key]) for key in FIGURES)))
+        missing += _without(group)
     members = "; ".join(f"{name} {', '.join(words)}" for name, words in published["words"].items())
     notes = [
         f"Words: {members}.",
@@ -100,11 +103,35 @@ def groups_section(report: Report, published: Mapping[str, Any]) -> Section:
         notes.append(f"The paper ({published['source']}) has {', '.join(bases)}.")
     else:
         notes.append(f"The paper's: {published['source']}; which texts it counts is not said.")
-    header = (
-        *("Group", "", "Frequency, mean", "least", "most"),
-        *("Norm, mean", "smallest", "largest"),
-    )
-    return Section("The paper's word groups", header, tuple(rows), tuple(notes), names=2)
+    return Section("The paper's word groups", GROUPS, tuple(rows), tuple(notes), names=2)
+
+
+def state_groups_section(report: Report) -> Section | None:
+    """The same words behind the last block; None in a study of before this was measured."""
+    groups = report["norms"].get("state_groups", ())
+    rows = tuple((group["group"], *_group(group)) for group in groups)
+    missing = [told for group in groups for told in _without(group) if "prompts" in told]
+    notes = [
+        "Norms of what the last block gives out, in front of the norm behind which all states are "
+        "of about one length: mean over a word's places in the prompts, a prompt's first left out. "
+        "Of a model on a hyperboloid: of the space coordinates. HELM (arXiv 2505.24722) looks at "
+        "specificity this way.",
+    ]
+    if missing:
+        notes.append(f"Without a figure here alone: {', '.join(missing)}.")
+    if not rows:
+        return None
+    return Section("The same words behind the last block", GROUPS, rows, tuple(notes), names=2)
+
+
+def _group(group: Mapping[str, Any]) -> tuple[str, ...]:
+    total = len(group["words"]) + len(group["missing"])
+    words = f"{len(group['words'])} of {total} words"
+    return (words, *(_figure(key, group[key]) for key in FIGURES))
+
+
+def _without(group: Mapping[str, Any]) -> list[str]:
+    return [f"{word['word']} ({word['why']})" for word in group["missing"]]
 
 
 def _figure(key: str, value: float | None) -> str:

@@ -13,6 +13,7 @@ MANY = 2000  # points, from which an SVG holds them as a picture
 COUNTED = {"texts": "counted in the texts", "pretraining": "counted in the pretraining text"}
 KEYS = {"texts": "count", "pretraining": "pretraining"}
 NORMS = {"input": "norm", "output": "output_norm"}
+ROLES = {"states": "last block's output"}
 # Which tokens a correlation is of, and how it is drawn.
 TOKENS = {
     "all": "all tokens that occur",
@@ -144,7 +145,9 @@ def correlations(rows: Sequence[Mapping[str, Any]]) -> Any:
         axis.axvline(0, color="black", linewidth=0.8)
         tidy(axis, COUNTED[way])
         name_axis(axis, "Spearman's ρ")
-    names = [f"{role}{', less the mean' if centred else ''}" for role, centred in lines]
+    names = [
+        f"{ROLES.get(role, role)}{', less the mean' if centred else ''}" for role, centred in lines
+    ]
     axes[0].set_yticks(range(len(lines)), names)
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
     shared_legend(figure, axes)
