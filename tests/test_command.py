@@ -174,7 +174,7 @@ def test_the_overlap_of_each_training_set_with_each_test_set_is_shown(inline):
     assert "training rows stand in a test set to the letter or masked" in result.stdout
 
 
-@pytest.mark.parametrize("base", ["tiny", "local"])
+@pytest.mark.parametrize("base", [pytest.param("tiny", marks=pytest.mark.slow), "local"])
 def test_the_real_files_run_end_to_end(inline, shared_data, local_base, base):
     model = [f"model={base}"] + ([f"model.path={local_base}"] if base == "local" else [])
     result = inline(

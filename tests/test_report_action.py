@@ -158,6 +158,7 @@ def test_a_report_makes_the_files_of_a_sweep_again_from_the_store_alone(inline, 
     assert "missing: HypLoRA (K=0.1) (seeds 0, 1, 2)" in told.stdout
 
 
+@pytest.mark.slow
 def test_a_report_changes_nothing_in_the_store_and_two_may_be_made_at_once(results):
     before = (results / "mlflow.db").read_bytes()
     command = [sys.executable, "bench/run.py", "action=report", "action.figures=0"]

@@ -25,7 +25,8 @@ def package_versions() -> dict[str, str]:
 def git_state(project: Path) -> dict[str, Any]:
     """The commit and whether the tree differs from it; commit None outside of a checkout.
 
-    What runs and reports write into results/ does not make a tree differ.
+    What runs and reports write into results/ does not make a tree differ, nor do tests and
+    documents: no result comes from them.
     """
 
     def git(*words: str) -> str:
@@ -34,7 +35,8 @@ def git_state(project: Path) -> dict[str, Any]:
         ).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--", ".", ":(exclude)results")
+        others = [f":(exclude){name}" for name in ("results", "tests", "docs", "*.md")]
+        changed = git("status", "--porcelain", "--", ".", *others)
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}

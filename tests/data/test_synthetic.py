@@ -12,7 +12,7 @@ from bench.data.synthetic.problems import FAMILIES, Difficulty, generate
 from bench.data.synthetic.scenarios import SCENARIOS
 from bench.data.synthetic.stories import compute, number_split, wording_split
 
-SIZES = {"train": 1500, "validation": 150, "test": 300}
+SIZES = {"train": 600, "validation": 100, "test": 200}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def wordings():
             split: {
                 masked(row) for family in FAMILIES for row in generate(family, split, size, seed=0)
             }
-            for split, size in {"train": 1500, "validation": 150, "test": 400}.items()
+            for split, size in {"train": 800, "validation": 150, "test": 400}.items()
         }
 
 

@@ -65,6 +65,7 @@ def test_digits_are_tokens_of_their_own(tiny):
     assert tiny[1].tokenize("1234+56") == ["1", "2", "3", "4", "+", "5", "6"]
 
 
+@pytest.mark.slow
 def test_its_own_texts_use_every_merge(tiny):
     tokenizer = tiny[1]
     vocabulary = tokenizer.get_vocab()

@@ -65,6 +65,7 @@ def test_options_and_rates_are_those_of_the_base(compose):
     assert rates == [3e-3, 3e-4]
 
 
+@pytest.mark.slow
 def test_presets_are_read_where_some_run_was_trained_with_one(compose):
     presets = {preset for *_, preset in grids_of(record_of(compose("method=lora")))}
     assert presets == {"default"}

@@ -87,6 +87,7 @@ def test_a_study_goes_on_where_it_was_and_refuses_another_space(inline, records,
     assert refused.code == 2 and "of another search" in refused.stderr and len(records()) == 2
 
 
+@pytest.mark.slow
 def test_the_order_of_runs_in_a_process_changes_none(inline, records, small, tmp_path):
     methods = ("prefix", "series", "dora", "hyplora_boost", "lora_matched")
     inline("-m", f"method={','.join(methods)}", *small)

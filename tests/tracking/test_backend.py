@@ -50,6 +50,7 @@ def test_two_processes_on_sqlite_lose_nothing_and_are_never_locked_out(tmp_path)
     assert None not in found and len(found) == 12
 
 
+@pytest.mark.slow
 def test_four_processes_make_a_fresh_postgresql_at_once_and_lose_nothing(tmp_path, fresh_database):
     folders = [tmp_path / str(worker) for worker in range(4)]  # as on machines that share none
     found = hammer(folders, fresh_database, runs=3)

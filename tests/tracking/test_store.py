@@ -201,17 +201,19 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_text() == "old"
 
 
-def test_results_do_not_make_a_tree_differ_but_code_does(tmp_path):
+def test_results_tests_and_documents_do_not_make_a_tree_differ_but_code_does(tmp_path):
     def git(*words):
         identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
         subprocess.run(["git", "-C", str(tmp_path), *identity, *words], check=True)
 
-    (tmp_path / "results").mkdir()
+    for folder in ("results", "tests", "code"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "code.py").write_text("1")
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "first")
-    (tmp_path / "results" / "table.md").write_text("new")
+    for path in ("results/table.csv", "tests/test_code.py", "README.md", "code/README.md"):
+        (tmp_path / path).write_text("new")
     assert git_state(tmp_path)["dirty"] is False
     (tmp_path / "code.py").write_text("2")
     assert git_state(tmp_path)["dirty"] is True
