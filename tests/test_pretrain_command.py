@@ -1,5 +1,6 @@
 """action=pretrain from the command line: recorded, not repeated, resumed, and used as a base."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -125,3 +126,48 @@ def test_a_text_too_short_is_refused_and_leaves_no_run(inline, results, tmp_path
     told = inline(*QUICK, "model=helm_d", "data=text", f"data.path={path}", results=results)
     assert told.code == 2 and "the text is too short" in told.stderr
     assert set(results.glob("runs/*")) == before
+
+
+CHOICE = """
+task: own_choice
+dataset_path: json
+dataset_kwargs: {data_files: {test: ROWS}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{question}}"
+doc_to_target: "{{answer}}"
+doc_to_choice: "{{choices}}"
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is None, reason="lm-eval is not installed")
+def test_a_finished_model_is_asked_further_tasks_without_being_pretrained_again(
+    inline, results, tmp_path, monkeypatch
+):
+    rows = [{"question": f"{i}+1=", "answer": 0, "choices": [f"{i + 1}", "no"]} for i in range(4)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "own.yaml").write_text(CHOICE.replace("ROWS", str(tmp_path / "rows.jsonl")))
+    asked = ("evaluation.lm_eval=[own_choice]", f"evaluation.lm_eval_include={tmp_path}")
+    run = (*QUICK, "model=helm_d", "seed=3")
+    assert inline(*run, results=results).code == 0
+
+    def trained(*_):
+        raise AssertionError("it was pretrained again")
+
+    monkeypatch.setattr("bench.training.pretrain.Pretraining.training_step", trained)
+    told = inline(*run, *asked, results=results)
+    assert told.code == 0, told.stderr
+    (record,) = (r for r in records(results, "helm_d") if r["seed"] == 3)
+    found = record["lm_eval"]["own_choice"]["tasks"]["own_choice"]
+    assert found["n"] == 4 and 0 <= found["metrics"]["acc"]["value"] <= 1
+    again = inline(*run, *asked, results=results)
+    assert "on record already" in again.stdout
+    assert inline(*run, *asked, "evaluation.lm_eval_limit=2", results=results).code == 0
+    (record,) = (r for r in records(results, "helm_d") if r["seed"] == 3)
+    assert record["lm_eval"]["own_choice"]["tasks"]["own_choice"]["n"] == 2
+    assert inline("action=report", results=results).code == 0
+    assert "## Tasks of lm-eval" in (results / "tables/helm.md").read_text()
+    shutil.rmtree(model_folder(results, record))
+    gone = inline(*run, *asked, results=results)
+    assert gone.code == 2 and "can't be asked tasks" in gone.stderr

@@ -20,10 +20,11 @@ from bench.config import PROJECT
 from bench.errors import InputError
 from bench.experiment import Outcome
 from bench.files import empty_run, write_json
+from bench.pretraining import tasks
 from bench.pretraining.measures import initialisations, measured
 from bench.pretraining.settings import PRETRAIN_VERSION, Pretraining, identity
 from bench.tracking.backend import without_password
-from bench.tracking.record import PRETRAIN, params
+from bench.tracking.record import PRETRAIN, lm_eval_metrics, params
 from bench.tracking.store import Attempt, Store
 
 
@@ -55,6 +56,7 @@ def prepare(run: Pretraining) -> Prepared:
 
     device = pick_device()
     check_devices("action.devices", run.train.devices, device)
+    tasks.check(run.evaluation)
     cache = run.results / "hashes.json"
     hashes = {
         "text": run.text.content_hash(cache),
@@ -86,6 +88,8 @@ def look_up(
 def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
     """Pretrain and record, or find the finished run that is the same.
 
+    A finished one that was not asked all of the tasks is asked the others.
+
     Args:
         run: what to run.
         began: as for `bench.experiment.run`.
@@ -104,6 +108,8 @@ def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
         done = _on_record(run, prepared, store, began)
         if done:
             return done
+        if run_id := _finished(run, prepared, store, began):
+            return _ask_further(run, prepared, store, run_id)
         if run.force and (prepared.folder / "record.json").exists():
             empty_run(prepared.folder)
         told = f"{run.name} {prepared.identity[:6]}"
@@ -111,8 +117,9 @@ def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
         parent = run.tracking.parent
         run_id = store.start(prepared.identity, told, settings, parent, kind=PRETRAIN)
         with attempt(store, run_id, prepared.folder):
-            found = _train_and_measure(run, prepared)
+            found, asked = _train_and_measure(run, prepared)
             record = _record(run, prepared, run_id, found)
+            record |= {tasks.KEY: asked} if asked else {}
             write_json(prepared.folder / "record.json", record)
             store.finish(run_id, record, prepared.folder)
         return Outcome(run.name, False, record, prepared.folder)
@@ -121,17 +128,65 @@ def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
 def _on_record(
     run: Pretraining, prepared: Prepared, store: Store, began: float | None
 ) -> Outcome | None:
-    """The finished run that is the same; under `force` only one that finished after `began`."""
-    since = began if run.force else 0.0
-    run_id = None if since is None else store.finished(prepared.identity, since)
+    """The finished run that is the same and lacks no task."""
+    run_id = _finished(run, prepared, store, began)
     if run_id is None:
         return None
     record = store.record(run_id) | {"model": run.model.name}
+    if tasks.left_to_ask(run.evaluation, record):
+        return None
     return Outcome(run.name, True, record, prepared.folder)
 
 
-def _train_and_measure(run: Pretraining, prepared: Prepared) -> dict[str, Any]:
-    """Train, save the model, and measure it."""
+def _finished(
+    run: Pretraining, prepared: Prepared, store: Store, began: float | None
+) -> str | None:
+    """The finished run that is the same; under `force` only one that finished after `began`."""
+    since = began if run.force else 0.0
+    return None if since is None else store.finished(prepared.identity, since)
+
+
+def _ask_further(run: Pretraining, prepared: Prepared, store: Store, run_id: str) -> Outcome:
+    """Ask a finished model tasks that its record lacks, and add them to it.
+
+    Raises:
+        InputError: the model is no longer there, or a task's rows can't be had.
+    """
+    model_folder = prepared.folder / "model"
+    if not (model_folder / "config.json").is_file():
+        raise InputError(
+            f"{run.name} is on record, but its model can't be asked tasks: {model_folder} is gone. "
+            "force=true pretrains it again"
+        )
+    loaded = tasks.loaded(run.evaluation, prepared.folder)
+    asked = _asked(run, prepared, loaded, _load(model_folder))
+    record = store.record(run_id)
+    record[tasks.KEY] = record.get(tasks.KEY, {}) | asked
+    write_json(prepared.folder / "record.json", record)
+    store.amend(run_id, prepared.folder / "record.json", lm_eval_metrics(asked))
+    return Outcome(run.name, False, record | {"model": run.model.name}, prepared.folder)
+
+
+def _asked(
+    run: Pretraining, prepared: Prepared, loaded: dict[str, Any], model: Any
+) -> dict[str, Any]:
+    return tasks.ask(run.evaluation, loaded, model, prepared.tokenizer, prepared.folder, run.name)
+
+
+def _load(folder: Path) -> Any:
+    """A saved model on the device, in eval mode."""
+    from transformers import AutoModelForCausalLM
+
+    from bench.models.loading import pick_device
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    return model.to(pick_device()).eval()
+
+
+def _train_and_measure(
+    run: Pretraining, prepared: Prepared
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train, save the model, measure it and ask it the tasks: what it did, and what it answered."""
     from bench.data.tokens import encoded
     from bench.models.loading import pick_device
     from bench.models.untrained import build
@@ -139,16 +194,14 @@ def _train_and_measure(run: Pretraining, prepared: Prepared) -> dict[str, Any]:
     from bench.training.pretrain import Text, curvatures, pretrain
 
     tokenizer, device = prepared.tokenizer, pick_device()
+    loaded = tasks.loaded(run.evaluation, prepared.folder)  # what can't be had ends it here
     cached = run.results / "tokens" / "-".join(h[:12] for h in prepared.hashes.values())
     tokens = encoded(run.text.read(), tokenizer, run.train.held_out, cached, run.text.documents)
     text = Text(tokens, tokenizer.pad_token_id)
     model_folder, facts = prepared.folder / "model", prepared.folder / "training.json"
     training = _trained_before(model_folder, facts)
     if training is not None:  # killed while it was measured
-        from transformers import AutoModelForCausalLM
-
-        model: Any = AutoModelForCausalLM.from_pretrained(model_folder)
-        model.to(device).eval()
+        model = _load(model_folder)
     else:
         layers = initialisations(run, prepared.architecture, prepared.tokenizer, text)
         model = build(prepared.architecture, run.seed).to(device)
@@ -176,7 +229,8 @@ def _train_and_measure(run: Pretraining, prepared: Prepared) -> dict[str, Any]:
         }
         _save(model, tokenizer, model_folder)
         write_json(facts, training)
-    return training | measured(run, model, text)
+    found = training | measured(run, model, text)
+    return found, _asked(run, prepared, loaded, model) if run.evaluation.lm_eval else {}
 
 
 def _trained_before(model: Path, facts: Path) -> dict[str, Any] | None:

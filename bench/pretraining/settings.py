@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import (
+    EvaluationSettings,
     TrackingSettings,
     chosen,
     read_section,
@@ -36,6 +37,7 @@ class Pretraining:
     model: UntrainedSettings
     text: TextSettings
     train: PretrainSettings
+    evaluation: EvaluationSettings  # of which the tasks of lm-eval are asked
     tracking: TrackingSettings
     seed: int
     force: bool
@@ -78,6 +80,7 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
         model=UntrainedSettings(**{k: str(v) for k, v in own.items()}, choices=model),
         text=read_section(TextSettings, "data", text),
         train=train,
+        evaluation=read_section(EvaluationSettings, "evaluation", config["evaluation"]),
         tracking=read_section(TrackingSettings, "tracking", config["tracking"]),
         seed=read_seed(config["seed"]),
         force=read_switch("force", config["force"]),
@@ -90,7 +93,8 @@ def identity(
     """sha256 over all that can change what a run learns and is measured by.
 
     Contents stand for what names them: hashes for text and tokenizer, the whole configuration for
-    kind, size and choices. Left out are places, how often things are saved and measured, and in
+    kind, size and choices. Left out are places, how often things are saved and measured, the tasks
+    that the finished model is asked, and in
     float32 the rows of a forward pass and the number of devices, which only split a step.
 
     Args:

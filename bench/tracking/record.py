@@ -82,7 +82,7 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
             values += [(f"gate_{name}/{module}", value, step) for name, value in summary.items()]
     if "padding" in training:
         values.append(("rows/padding_share", training["padding"], 0))
-    values += [(name, value, 0) for name, value in _lm_eval(record.get("lm_eval", {}))]
+    values += [(name, value, 0) for name, value in lm_eval_metrics(record.get("lm_eval", {}))]
     for when in ("before", "after") if "forgetting" in record else ():
         losses = record["forgetting"][when]
         values += [(f"forgetting/{name}_{when}", value, 0) for name, value in losses.items()]
@@ -108,6 +108,8 @@ def _pretraining_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float
             yield metric_name(f"curvature/{name}"), value, step
     for layer in training["layers"]["routing"]:
         yield f"routing_entropy/block_{layer['block']}", layer["entropy"], last
+    for name, value in lm_eval_metrics(record.get("lm_eval", {})):
+        yield metric_name(name), value, 0
 
 
 def metric_name(name: str) -> str:
@@ -120,8 +122,8 @@ def metric_name(name: str) -> str:
     return "/".join(part if part.strip(".") else "_" * max(1, len(part)) for part in parts)[:250]
 
 
-def _lm_eval(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """lm-eval's figures, as lm_eval/<task>/<metric>."""
+def lm_eval_metrics(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """lm-eval's figures of a record, as lm_eval/<task>/<metric>."""
     for entry in asked.values():
         for task, found in entry["tasks"].items():
             for metric, figure in found["metrics"].items():

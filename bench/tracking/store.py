@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.errors import Failure, InputError, disk_is_full, printable, unknown
 from bench.tracking.backend import backend, without_password
-from bench.tracking.record import metrics, tags
+from bench.tracking.record import metric_name, metrics, tags
 
 METRIC_LIMIT = 500  # of the store's 1,000 that one call may carry
 PARAM_CHARACTERS = 6000  # the store's own limit for a parameter's value
@@ -245,6 +245,17 @@ class Store:
             self.client.set_tag(run_id, key, value)
         self._log(metrics(record), run_id)
         self.client.set_terminated(run_id, "FINISHED")
+
+    def amend(self, run_id: str, record: Path, figures: Iterable[tuple[str, float]]) -> None:
+        """Put a record in the place of a finished run's, and add figures to the run.
+
+        Args:
+            run_id: of the run.
+            record: record.json, with more in it.
+            figures: further metrics by name.
+        """
+        self._log([(metric_name(name), value, 0) for name, value in figures], run_id)
+        self.client.log_artifact(run_id, str(record))
 
     def _log(self, values: Sequence[tuple[str, float, int]], run_id: str) -> None:
         """Log (name, value, step): one call for each would cost 26 ms."""

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bench.report.pretraining import PretrainingSpec, pretraining_document, write_pretraining
 from bench.report.pretraining.beside import beside_twins
@@ -142,6 +143,39 @@ def test_everything_is_written_and_unrounded_figures_with_it(tmp_path):
     data = json.loads((tmp_path / "tables/helm.json").read_text())
     assert data["differences"][0]["verdict"] == "worse"
     assert data["rows"][0]["runs"][0]["identity"] == lines[0]["identity"]
+
+
+def asked(**accuracies):
+    tasks = {
+        name: {"n": 50, "fewshot": 0, "metrics": {"acc": {"value": value, "stderr": 0.01}}}
+        for name, value in accuracies.items()
+    }
+    return {"all": {"tasks": tasks, "asked": {}}}
+
+
+def test_tasks_of_lm_eval_stand_with_their_interval_over_seeds_and_chance():
+    made_of = runs()
+    for number, run in enumerate(made_of):
+        run["lm_eval"] = asked(hellaswag=0.25 + 0.01 * number, own_task=0.5)
+    section = next(
+        s for s in pretraining_document(made_of, SPEC).sections if s.heading == "Tasks of lm-eval"
+    )
+    rows = {row[2]: row for row in section.rows[:3]}
+    assert rows["LLaMA"][:2] != rows["HELM-D"][:2] == ("hellaswag", "acc")
+    values = [
+        100 * run["lm_eval"]["all"]["tasks"]["hellaswag"]["metrics"]["acc"]["value"]
+        for run in made_of
+        if run["model"] == "helm_d"
+    ]
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert rows["HELM-D"][3:] == (f"{np.mean(values):.1f}", f"{low:.1f} to {high:.1f}", "3", "50")
+    assert rows["chance"][3] == "25.0"
+    assert "chance" not in [
+        row[2] for row in section.rows[3:]
+    ]  # nobody knows that of a task of one's own
+    assert not any(
+        s.heading == "Tasks of lm-eval" for s in pretraining_document(runs(), SPEC).sections
+    )
 
 
 def test_a_single_twin_alone_makes_a_report(tmp_path):

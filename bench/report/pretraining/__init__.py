@@ -29,6 +29,7 @@ from bench.report.pretraining.sections import (
     twin_section,
 )
 from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.pretraining.tasks import tasks_section
 from bench.report.published import FOLDER
 from bench.report.render import markdown
 from bench.report.style import save
@@ -58,6 +59,7 @@ def pretraining_document(records: Sequence[Record], spec: PretrainingSpec) -> Do
     """
     rows = rows_of(records, spec.twins)
     differences = beside_twins(rows, spec.twins)
+    published = _published(spec.published) if spec.published else {}
     parts = [
         Section("What it shows", notes=tuple(findings(rows, differences))),
         main_section(rows),
@@ -65,7 +67,8 @@ def pretraining_document(records: Sequence[Record], spec: PretrainingSpec) -> Do
         routing_section(rows),
         curvature_section(rows),
         initialisation_section(rows),
-        published_section(_published(spec.published)) if spec.published else None,
+        tasks_section(rows, _chance(published)),
+        published_section(published) if published else None,
     ]
     return Document(spec.title, _facts(rows), tuple(part for part in parts if part))
 
@@ -114,6 +117,11 @@ def _published(name: str) -> Mapping[str, Any]:
     if not path.is_file():
         raise ValueError(f"no published figures {name!r} in {FOLDER}")
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _chance(published: Mapping[str, Any]) -> dict[str, float]:
+    """What guessing gets, by the names that lm-eval has for the published tasks."""
+    return {task: published["chance"][key] for task, key in published.get("tasks", {}).items()}
 
 
 def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:

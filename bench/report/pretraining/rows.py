@@ -47,14 +47,8 @@ class PretrainedRow:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The mean's 95% interval over seeds, by Student's t; None for a single run."""
-        count = len(self.bits)
-        if count < 2:
-            return None
-        from scipy.special import stdtrit
-
-        reach = stdtrit(count - 1, 0.975) * np.std(self.bits, ddof=1) / np.sqrt(count)
-        return self.mean - float(reach), self.mean + float(reach)
+        """The mean's 95% interval over seeds; None for a single run."""
+        return t_interval(self.bits)
 
     @property
     def first(self) -> Record:
@@ -64,6 +58,18 @@ class PretrainedRow:
     def mean_of(self, key: str) -> float:
         """The mean over the seeds of a figure that stands in the record itself."""
         return float(np.mean([record[key] for record in self.records.values()]))
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95% interval of a mean, by Student's t; None for a single value."""
+    count = len(values)
+    if count < 2:
+        return None
+    from scipy.special import stdtrit
+
+    mean = float(np.mean(values))
+    reach = float(stdtrit(count - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(count))
+    return mean - reach, mean + reach
 
 
 def comparable(records: Iterable[Record]) -> list[list[Record]]:
