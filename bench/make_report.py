@@ -160,8 +160,9 @@ def _write(
 def _writers() -> dict[str, Callable[[Mapping[str, Any], Path], list[Path]]]:
     """What writes the report of a measurement, by its kind in the store."""
     from bench.report.efficiency import write_efficiency
+    from bench.report.embeddings import write_embeddings
 
-    return {"efficiency": write_efficiency}
+    return {"efficiency": write_efficiency, "embeddings": write_embeddings}
 
 
 def _pictures(found: CollectedTable, reader: Reader, folder: Path) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from bench.report.latex import latex
 from bench.report.layout import EMPTY, Document, Section
 from bench.report.names import method_label
 from bench.report.published import FOLDER
-from bench.report.render import markdown
+from bench.report.render import cells_csv, markdown
 from bench.report.style import save
 
 NAME = "efficiency"
@@ -46,17 +46,18 @@ def efficiency_document(report: Report) -> Document:
 
 
 def write_efficiency(report: Report, folder: Path) -> list[Path]:
-    """Write tables/efficiency.{md,json,tex} and figures/efficiency.{svg,png}; return the paths.
+    """Write tables/efficiency.{md,csv,json,tex} and figures/efficiency.{svg,png}; return the paths.
 
     There is no figure where no case was measured.
     """
     tables, figures = folder / "tables", folder / "figures"
     tables.mkdir(parents=True, exist_ok=True)
-    paths = [tables / f"{NAME}.{end}" for end in ("md", "json", "tex")]
+    paths = [tables / f"{NAME}.{end}" for end in ("md", "csv", "json", "tex")]
     document = efficiency_document(report)
     write_text(paths[0], markdown(document))
-    write_json(paths[1], dict(report))
-    write_text(paths[2], latex(document, NAME))
+    write_text(paths[1], cells_csv(document))
+    write_json(paths[2], dict(report))
+    write_text(paths[3], latex(document, NAME))
     return [*paths, *(save(picture(report), figures, NAME) if report["cases"] else ())]
 
 

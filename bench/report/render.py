@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,27 @@ def markdown(document: Document) -> str:
             lines += ["", *_grid(section)]
         lines += ["", *(f"- {markdown_line(note)}" for note in section.notes)]
     return "\n".join(lines) + "\n"
+
+
+def cells_csv(document: Document) -> str:
+    """The grids of a document in long form: a line for each cell, as the Markdown has it.
+
+    A row goes by its names, of which the first ones, where they are left empty, stand in the row
+    above.
+    """
+    out = io.StringIO()
+    writer = CsvWriter(out)
+    writer.writerow(("section", "row", "column", "cell"))
+    for section in document.sections:
+        named: list[str] = []
+        for row in section.rows:
+            own = row[: section.names]
+            empty = len(list(takewhile(lambda name: not name, own)))
+            named = [*named[:empty], *own[empty:]]
+            figures = zip(section.header[section.names :], row[section.names :], strict=True)
+            for column, cell in figures:
+                writer.writerow((section.heading, ", ".join(filter(None, named)), column, cell))
+    return out.getvalue()
 
 
 def to_csv(table: Table) -> str:

@@ -76,6 +76,7 @@ def test_tables_and_figures_are_written(report, tmp_path):
     names = {path.relative_to(tmp_path).as_posix() for path in paths}
     assert names == {
         "tables/efficiency.md",
+        "tables/efficiency.csv",
         "tables/efficiency.json",
         "tables/efficiency.tex",
         "figures/efficiency.svg",
@@ -88,6 +89,7 @@ def test_a_measurement_without_cases_has_no_figure(report, tmp_path):
     report["cases"] = []
     assert [path.name for path in write_efficiency(report, tmp_path)] == [
         "efficiency.md",
+        "efficiency.csv",
         "efficiency.json",
         "efficiency.tex",
     ]

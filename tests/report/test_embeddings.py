@@ -309,7 +309,7 @@ def test_a_factor_on_the_input_is_told(report):
 def test_values_and_tables_are_written(report, tmp_path):
     paths = write_embeddings(report, tmp_path)
     names = [path.relative_to(tmp_path).as_posix() for path in paths]
-    assert names[:2] == ["tables/embeddings.md", "tables/embeddings.json"]
+    assert names[:4] == [f"tables/embeddings.{end}" for end in ("md", "csv", "json", "tex")]
     assert "figures/embeddings_frequency.png" in names and all(path.is_file() for path in paths)
     text = (tmp_path / "tables" / "embeddings.json").read_text()
     assert json.loads(text) == report

@@ -17,6 +17,8 @@ from bench.report import (
     to_markdown,
     write,
 )
+from bench.report.layout import Document, Section
+from bench.report.render import cells_csv
 
 SPEC = TableSpec(name="toy", title="Toy", note="the camera-ready's Tables 3 and 8")
 
@@ -27,6 +29,21 @@ def table(record):
     partial = record("dora")
     del partial["scores"]["SVAMP"]
     return build([record("none"), *runs, partial], SPEC, load_published("table2"))
+
+
+def test_a_documents_cells_are_those_of_its_markdown_each_with_all_names_of_its_row():
+    rows = (("a", "x", "1.0", "-"), ("", "y", "+2.0", "=3"), ("b", "", "4", "5"))
+    section = Section("Heading", ("Group", "Word", "One", "Two"), rows, names=2)
+    found = list(csv.reader(io.StringIO(cells_csv(Document("Title", {}, (section,))))))
+    assert found == [
+        ["section", "row", "column", "cell"],
+        ["Heading", "a, x", "One", "1.0"],
+        ["Heading", "a, x", "Two", "'-"],
+        ["Heading", "a, y", "One", "'+2.0"],
+        ["Heading", "a, y", "Two", "'=3"],
+        ["Heading", "b", "One", "4"],
+        ["Heading", "b", "Two", "5"],
+    ]
 
 
 def printed(table, width):

@@ -21,9 +21,10 @@ from bench.report.embeddings.tokens import (
     state_groups_section,
 )
 from bench.report.embeddings_figures import draw_embeddings
+from bench.report.latex import latex
 from bench.report.layout import Document, Section
 from bench.report.published import FOLDER
-from bench.report.render import markdown
+from bench.report.render import cells_csv, markdown
 
 NAME = "embeddings"
 TITLE = "Embeddings: frequencies, norms, and how tree-like the spaces are"
@@ -48,13 +49,20 @@ def embeddings_document(report: Report) -> Document:
 
 
 def write_embeddings(report: Report, folder: Path) -> list[Path]:
-    """Write tables/embeddings.{md,json} and the figures; return the paths."""
+    """Write tables/embeddings.{md,csv,json,tex} and the figures; return the paths."""
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
-    text, data = tables / f"{NAME}.md", tables / f"{NAME}.json"
-    write_text(text, markdown(embeddings_document(report)))
-    write_text(data, _json(report))
-    return [text, data, *draw_embeddings(report, folder / "figures")]
+    document = embeddings_document(report)
+    texts = {
+        "md": markdown(document),
+        "csv": cells_csv(document),
+        "json": _json(report),
+        "tex": latex(document, NAME),
+    }
+    paths = [tables / f"{NAME}.{end}" for end in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_text(path, text)
+    return [*paths, *draw_embeddings(report, folder / "figures")]
 
 
 def _json(report: Report) -> str:
