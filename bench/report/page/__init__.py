@@ -9,7 +9,8 @@ from bench.report.collected import Collected
 from bench.report.page.parts import bounded, grid_part, parts_of, titles_of
 from bench.report.page.provenance import provenance
 from bench.report.page.shell import render
-from bench.report.page.words import findings
+from bench.report.page.words import findings, twin_sentence
+from bench.report.pretraining import twin_differences
 
 __all__ = ["write_page"]
 
@@ -40,6 +41,10 @@ def page(collected: Collected) -> str:
     parts, others = parts_of(collected)
     titles = titles_of(collected.tables)
     found = [(titles[t.name], list(findings(t.table, FAMILY))) for t in collected.tables]
+    found += [
+        (each.spec.title, [twin_sentence(one) for one in twin_differences(each.records, each.spec)])
+        for each in collected.pretrainings
+    ]
     summary = [(title, sentences) for title, sentences in found if sentences]
     return render(
         "report.html",

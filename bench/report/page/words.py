@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.report.figures.subject import Subject
+from bench.report.pretraining.beside import TwinDifference
 from bench.report.statistics.differences import BETTER, NOT_COMPARED, WORSE, PairedDifference
 from bench.report.statistics.wording import between, points, probability
 from bench.report.table import Table
@@ -42,6 +43,23 @@ def findings(table: Table, family: str = "") -> Iterator[Sentence]:
         for found in beside.on(main):
             if found.method.startswith(family) and found.verdict != NOT_COMPARED:
                 yield sentence(found)
+
+
+def twin_sentence(found: TwinDifference) -> Sentence:
+    """A pretrained model beside its twin, in bits per byte."""
+    ours, theirs = found.row.label, found.twin.label
+    told = "" if found.difference is None else f": {found.difference:+.3f} bits per byte"
+    facts = []
+    if found.low is not None:
+        facts.append(f"95% interval {between(found.low, found.high, '+z.3f')}")
+    if found.p_holm is not None:
+        facts.append(f"p (Holm) {probability(found.p_holm)}")
+    if found.by_seed:
+        facts.append(f"of {len(found.by_seed)} seed{'s' if len(found.by_seed) > 1 else ''}")
+    told += (f" ({', '.join(facts)})" if facts else "") + "."
+    if found.verdict in (BETTER, WORSE):
+        return Sentence(f"{ours} is", found.verdict, f" than {theirs}{told}")
+    return Sentence(f"{ours} and {theirs} are", found.verdict, told)
 
 
 def sentence(found: PairedDifference) -> Sentence:

@@ -38,6 +38,7 @@ __all__ = [
     "PretrainingSpec",
     "pretraining_charts",
     "pretraining_document",
+    "twin_differences",
     "write_pretraining",
 ]
 
@@ -71,6 +72,13 @@ def pretraining_document(records: Sequence[Record], spec: PretrainingSpec) -> Do
         published_section(published) if published else None,
     ]
     return Document(spec.title, _facts(rows), tuple(part for part in parts if part))
+
+
+def twin_differences(
+    records: Sequence[Record], spec: PretrainingSpec
+) -> tuple[TwinDifference, ...]:
+    """Each model beside its twin; arguments and errors as of `pretraining_document`."""
+    return beside_twins(rows_of(records, spec.twins), spec.twins)
 
 
 def pretraining_charts(records: Sequence[Record], spec: PretrainingSpec) -> list[Chart]:

@@ -6,7 +6,7 @@ import re
 
 from bench.report.collected import Collected, LeftOut, Missing
 from bench.report.page import page, parts, write_page
-from bench.report.pretraining import pretraining_document
+from bench.report.pretraining import pretraining_document, twin_differences
 from bench.report.render import to_markdown
 from bench.tracking.holdings import Measurement
 
@@ -51,6 +51,11 @@ def test_its_tables_have_the_digits_of_the_markdown(collected):
 def test_pretraining_runs_are_a_part_with_the_digits_of_their_markdown(pretrained):
     text = visible(page(Collected(pretrainings=(pretrained,))))
     assert "What 12 pretraining runs say about hyperbolic language models." in text
+    found = twin_differences(pretrained.records, pretrained.spec)[0]
+    assert (
+        f'HELM-D and LLaMA are <b class="open">{found.verdict}</b>: {found.difference:+.3f} bits'
+        in text
+    )
     document = pretraining_document(pretrained.records, pretrained.spec)
     section = next(part for part in document.sections if "held-out" in part.heading)
     found = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", text)
