@@ -1,10 +1,8 @@
-"""The typed experiment: what the configuration says, checked, and what makes a run's identity."""
+"""The typed experiment: what the configuration says, checked."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,34 +12,12 @@ from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
 from bench.errors import InputError, printable, unknown
 from bench.models.settings import ModelSettings
-from bench.tracking.record import TRAINING_PROTOCOL_KEYS
 from bench.training.settings import TrainSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-# Raised by hand when a change to the code alters results: finished runs then count no longer.
-RESULT_VERSION = 2
-
-# Keys that runs on record do not have. At their default they are no part of an identity.
-LATER_PROTOCOL_KEYS = (
-    "choice_rule",
-    "train_prompt_with_input",
-    "evaluation_prompt_with_input",
-    "choice_prompt",
-    "choice_prompt_with_input",
-    "choice_max_new_tokens",
-    "strip",
-    "cut_long_rows",
-    "cut_rows_end",
-    "answer_end",
-    "num_beams",
-)
-
-LATER_TRAIN_KEYS = ("validate_every", "keep", "gradient_checkpointing")
-
 OTHER = "other"  # in a value by names: for those that are not named
 AUTO = "auto"  # a curvature that is measured, one for each layer
-FLOAT32 = "torch.float32"
 SEEDS = 2**63  # what torch's generators take
 SPLITS = ("test", "validation")
 
@@ -74,12 +50,12 @@ class MethodSettings:
     def __post_init__(self) -> None:
         curvature: Any = self.curvature
         known = curvature is None or curvature == AUTO
-        if not known and not (_is_number(curvature) and 0 < curvature < math.inf):
+        if not known and not (is_number(curvature) and 0 < curvature < math.inf):
             raise InputError(
                 f"curvature must be a positive number, got {curvature!r}: it is the paper's K, "
                 "the sectional curvature is -1/K; or 'auto', which measures one for each layer"
             )
-        if not all(_is_number(rate) for rate in self.lr.values()):
+        if not all(is_number(rate) for rate in self.lr.values()):
             raise InputError(f"method.lr must be a number for each base, got {self.lr!r}")
         targets = self.options.get("target_modules")
         named = targets is None or isinstance(targets, str)
@@ -348,7 +324,7 @@ def _typed(name: str, value: Any, declared: str) -> Any:
     kinds = declared.split(" | ")
     if value is None and "None" in kinds:
         return None
-    if "float" in kinds and _is_number(value) and math.isfinite(value):
+    if "float" in kinds and is_number(value) and math.isfinite(value):
         return float(value)
     if "int" in kinds and isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -364,85 +340,6 @@ def _typed(name: str, value: Any, declared: str) -> Any:
     raise InputError(f"{name} must be {wanted[kinds[0]]}, got {value!r}")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; a switch is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def identity(experiment: Experiment, hashes: dict[str, str], precision: str, dtype: str) -> str:
-    """sha256 over all that can change a run's result.
-
-    Contents stand for what names them: the hash of the rows for every setting of `data`, the hash
-    of the weights for the base's name and path. Left out is what cannot change a result: where
-    and how often things are saved (and validated, unless the best adapter is kept), `force`, and in
-    float32 the batch sizes and the number of devices, which only split work, and whether
-    activations are kept or computed twice; the training settings, the training rows and the seed
-    where nothing is trained. A curvature is among the options of the methods that have one, so for
-    the others it makes no difference.
-
-    Args:
-        experiment: the run.
-        hashes: content hashes of base, test rows, and training rows or adapter.
-        precision: of the training, resolved for the device.
-        dtype: of the base's weights, resolved for the device.
-    """
-    protocol = _as_ever(experiment.protocol, LATER_PROTOCOL_KEYS)
-    protocol.pop("keep_overlap")  # the hash of the training rows says it
-    protocol.pop("style")  # the prompts say it
-    fields = {
-        "result_version": RESULT_VERSION,
-        "method": experiment.method.name,
-        "module": experiment.method.module,
-        "dtype": dtype,
-        "protocol": protocol,
-        "hashes": hashes,
-    }
-    # Rounding then depends on the shape of a batch, and of int8 on what else is in it.
-    quantised = experiment.model.quantization is not None
-    if dtype != FLOAT32 or quantised:
-        fields["evaluation"] = {"batch_size": experiment.evaluation.batch_size}
-    if experiment.evaluation.split != "test":
-        fields["split"] = experiment.evaluation.split
-    if experiment.evaluation.lm_eval:  # what is in lm_eval_include, `hashes` says
-        fields["lm_eval"] = {
-            "tasks": sorted(set(experiment.evaluation.lm_eval)),
-            "fewshot": experiment.evaluation.lm_eval_fewshot,
-            "limit": experiment.evaluation.lm_eval_limit,
-        }
-    if experiment.model.context is not None:
-        fields["context"] = experiment.model.context
-    if quantised:
-        fields["quantization"] = experiment.model.quantization
-    if experiment.trained:
-        train = _as_ever(experiment.train, LATER_TRAIN_KEYS) | {"precision": precision}
-        train.pop("checkpoint_minutes")
-        if experiment.train.keep == "last":
-            train.pop("validate_every", None)
-        if experiment.train.keep == "last" or experiment.train.validate_every:
-            train.pop("validations")
-        exact = dtype == FLOAT32 and precision == "32-true" and not quantised
-        if exact:
-            train.pop("micro_batch_size")
-            train.pop("gradient_checkpointing", None)
-        if exact or train["devices"] == 1:
-            train.pop("devices")
-        fields |= {
-            "options": {key: _plain(value) for key, value in experiment.method.options.items()},
-            "train": train,
-            "seed": experiment.seed,
-        }
-    else:
-        for key in TRAINING_PROTOCOL_KEYS:
-            protocol.pop(key, None)
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
-def _as_ever(settings: Any, later: tuple[str, ...]) -> dict[str, Any]:
-    """Settings by name, less those of `later` that are as they were before they could be set."""
-    given = dataclasses.asdict(settings)
-    defaults = {known.name: known.default for known in dataclasses.fields(settings)}
-    return {k: v for k, v in given.items() if k not in later or v != defaults[k]}
-
-
-def _plain(value: Any) -> Any:
-    """1 and 1.0 are the same curvature, however they are typed."""
-    return float(value) if _is_number(value) else value

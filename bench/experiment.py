@@ -16,13 +16,14 @@ from filelock import FileLock
 
 from bench import extras
 from bench.attempt import attempt
-from bench.config import PROJECT, RESULT_VERSION, Experiment, identity
+from bench.config import PROJECT, Experiment
 from bench.data.known_files import compare
 from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
 from bench.data.sources import load_problems
 from bench.errors import InputError
 from bench.files import empty_run, write_json
+from bench.identity import RESULT_VERSION, identity
 from bench.models.settings import check_folder, content_hash, folder_hash
 from bench.report.gates import draw_gates
 from bench.report.note import run_note

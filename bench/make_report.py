@@ -58,7 +58,8 @@ def make_report(tracking: TrackingSettings, settings: ReportSettings) -> str:
     Raises:
         InputError: there is no such store, or no such experiment in it.
     """
-    from bench.config import RESULT_VERSION, results_folder
+    from bench.config import results_folder
+    from bench.identity import RESULT_VERSION
     from bench.report.collect import collect
     from bench.sweep.grids import (
         command,

@@ -1,7 +1,7 @@
 import pytest
 
-from bench.config import identity
 from bench.errors import InputError, unknown
+from bench.identity import identity
 
 HASHES = {"base": "b", "tests": "t", "train": "r"}
 

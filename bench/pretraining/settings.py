@@ -94,8 +94,8 @@ def identity(
 
     Contents stand for what names them: hashes for text and tokenizer, the whole configuration for
     kind, size and choices. Left out are places, how often things are saved and measured, the tasks
-    that the finished model is asked, and in
-    float32 the rows of a forward pass and the number of devices, which only split a step.
+    that the finished model is asked, and in float32 the rows of a forward pass and the number of
+    devices, which only split a step.
 
     Args:
         run: the run.

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from bench.config import identity
 from bench.errors import InputError
 from bench.experiment import run
+from bench.identity import identity
 from bench.methods import attach
 from bench.models import quantization
 from bench.models.footprint import footprint

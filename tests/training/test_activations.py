@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.config import identity
 from bench.data.batches import Example, collate
 from bench.errors import InputError
 from bench.experiment import run
+from bench.identity import identity
 from bench.methods import attach
 from bench.training.activations import checkpointing
 from bench.training.finetune import finetune
