@@ -102,6 +102,7 @@ def overlap(config: dict[str, Any]) -> dict[str, Any]:
 
 def pretrain(config: dict[str, Any]) -> dict[str, Any]:
     """Pretrain a base from random weights, measure and record it."""
+    from bench.pretraining import tasks
     from bench.pretraining.run import look_up, open_store
     from bench.pretraining.run import pretrain as run
     from bench.pretraining.settings import read_pretraining
@@ -116,7 +117,9 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
     training, model = outcome.record["training"], outcome.folder / "model"
     told = "on record already" if outcome.found else f"took {duration(training['seconds'])}"
     where = model if model.is_dir() else "its folder is gone: force=true pretrains it again"
-    summary = f"{outcome.name}: {training['bits_per_byte']:.4f} bits per byte ({told}) -> {where}"
+    answers = tasks.told(wanted.evaluation, outcome.record)
+    bits = f"{training['bits_per_byte']:.4f} bits per byte ({told})"
+    summary = f"{outcome.name}: {bits}{answers} -> {where}"
     return {"summary": summary, "found": outcome.found, "record": outcome.record}
 
 

@@ -158,6 +158,7 @@ def test_a_finished_model_is_asked_further_tasks_without_being_pretrained_again(
     monkeypatch.setattr("bench.training.pretrain.Pretraining.training_step", trained)
     told = inline(*run, *asked, results=results)
     assert told.code == 0, told.stderr
+    assert re.search(r"\(on record already\), own_choice acc [01]\.\d{3} -> ", told.stdout)
     (record,) = (r for r in records(results, "helm_d") if r["seed"] == 3)
     found = record["lm_eval"]["own_choice"]["tasks"]["own_choice"]
     assert found["n"] == 4 and 0 <= found["metrics"]["acc"]["value"] <= 1

@@ -164,7 +164,8 @@ def _ask_further(run: Pretraining, prepared: Prepared, store: Store, run_id: str
     record[tasks.KEY] = record.get(tasks.KEY, {}) | asked
     write_json(prepared.folder / "record.json", record)
     store.amend(run_id, prepared.folder / "record.json", lm_eval_metrics(asked))
-    return Outcome(run.name, False, record | {"model": run.model.name}, prepared.folder)
+    # Found: what takes time was done before.
+    return Outcome(run.name, True, record | {"model": run.model.name}, prepared.folder)
 
 
 def _asked(

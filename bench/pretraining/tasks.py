@@ -84,6 +84,15 @@ def ask(
     return {name: found[name] | {"asked": manner} for name in settings.lm_eval}
 
 
+def told(settings: EvaluationSettings, record: Mapping[str, Any]) -> str:
+    """What came of the tasks, for a line: `, hellaswag acc 0.257`; empty where none was asked."""
+    parts = []
+    for name in settings.lm_eval:
+        for task, found in record[KEY][name]["tasks"].items():
+            parts += [f", {task} {m} {v['value']:.3f}" for m, v in found["metrics"].items()]
+    return "".join(parts)
+
+
 def _manner(settings: EvaluationSettings) -> dict[str, Any]:
     """What a task's figures depend on beside its name and the model."""
     from bench.evaluation.lm_eval_bridge import include_hash
