@@ -47,36 +47,34 @@ def findings(table: Table, family: str = "") -> Iterator[Sentence]:
 
 def twin_sentence(found: TwinDifference) -> Sentence:
     """A pretrained model beside its twin, in bits per byte."""
-    ours, theirs = found.row.label, found.twin.label
     told = "" if found.difference is None else f": {found.difference:+.3f} bits per byte"
-    facts = []
-    if found.low is not None:
-        facts.append(f"95% interval {between(found.low, found.high, '+z.3f')}")
-    if found.p_holm is not None:
-        facts.append(f"p (Holm) {probability(found.p_holm)}")
-    if found.by_seed:
-        facts.append(f"of {len(found.by_seed)} seed{'s' if len(found.by_seed) > 1 else ''}")
-    told += (f" ({', '.join(facts)})" if facts else "") + "."
-    if found.verdict in (BETTER, WORSE):
-        return Sentence(f"{ours} is", found.verdict, f" than {theirs}{told}")
-    return Sentence(f"{ours} and {theirs} are", found.verdict, told)
+    told += _facts(found, len(found.by_seed or {}), "+z.3f") + "."
+    return _claim(found.row.label, found.verdict, found.twin.label, told)
 
 
 def sentence(found: PairedDifference) -> Sentence:
     """One comparison in words, with its interval and corrected p-value."""
-    facts = []
-    if found.low is not None:
-        facts.append(f"95% interval {between(found.low, found.high, '+z.1f')}")
-    if found.p_holm is not None:
-        facts.append(f"p (Holm) {probability(found.p_holm)}")
-    if found.seeds:
-        facts.append(f"of {len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}")
     told = "" if found.difference is None else f": {points(found.difference)} points"
-    told += f" ({', '.join(facts)})" if facts else ""
+    told += _facts(found, len(found.seeds), "+z.1f")
     if found.would_separate:
         takes = "" if found.would_separate.startswith("no ") else "to separate that takes "
         told += f"; {takes}{found.would_separate}"
-    told += "."
-    if found.verdict in (BETTER, WORSE):
-        return Sentence(f"{found.label} is", found.verdict, f" than {found.reference}{told}")
-    return Sentence(f"{found.label} and {found.reference} are", found.verdict, told)
+    return _claim(found.label, found.verdict, found.reference, f"{told}.")
+
+
+def _claim(ours: str, verdict: str, theirs: str, told: str) -> Sentence:
+    if verdict in (BETTER, WORSE):
+        return Sentence(f"{ours} is", verdict, f" than {theirs}{told}")
+    return Sentence(f"{ours} and {theirs} are", verdict, told)
+
+
+def _facts(found: PairedDifference | TwinDifference, seeds: int, form: str) -> str:
+    """Interval, corrected p-value and number of seeds in brackets, as far as there are any."""
+    facts = []
+    if found.low is not None:
+        facts.append(f"95% interval {between(found.low, found.high, form)}")
+    if found.p_holm is not None:
+        facts.append(f"p (Holm) {probability(found.p_holm)}")
+    if seeds:
+        facts.append(f"of {seeds} seed{'s' if seeds > 1 else ''}")
+    return f" ({', '.join(facts)})" if facts else ""
