@@ -18,7 +18,8 @@ class PretrainSettings:
         step_tokens: tokens in each, a multiple of `row_tokens`.
         row_tokens: tokens in a packed row.
         micro_rows: rows in a forward pass, halved where memory does not hold them; in float32 it
-            changes no result.
+            changes no result but for HELM-MiCE's balance loss, a ten-thousandth of its size, which
+            is of the tokens that go through the model together.
         devices: how many GPUs, or processes on a processor, share the rows of each step.
         lr: peak learning rate of AdamW.
         lr_floor: the share of it that the cosine ends at.
