@@ -31,7 +31,7 @@ def test_every_family_is_studied_in_its_own_terms(family_base, family):
     assert model["input_scale"] == pytest.approx(SCALES.get(family, 1.0), rel=0.01)
     assert model["tied"] == (family in TIED) and model["dimension"] == 32
     roles = {row["role"] for row in report["norms"]["correlations"]}
-    assert roles == ({"input"} if family in TIED else {"input", "output"})
+    assert roles == {"input", "states"} | (set() if family in TIED else {"output"})
     assert (report["tokens"][0]["output_norm"] is None) == (family in TIED)
     assert report["layers"][0]["layers"]
     json.dumps(report, allow_nan=False)
