@@ -12,7 +12,7 @@ from transformers import initialization as init
 from bench.models.helm.attend import attend
 from bench.models.helm.config import HelmConfig
 from bench.models.helm.initial import start, start_column
-from bench.models.helm.points import with_time
+from bench.models.helm.linear import on_point
 from bench.models.helm.rotary import rotate
 
 
@@ -73,9 +73,9 @@ class LorentzAttention(nn.Module):
             past_key_values: keys and values of earlier tokens, to be added to.
         """
         shape = (*space.shape[:-1], -1, self.head_dim)
-        q = rotate(with_time(self.q_proj(space), time, self.q_time).view(shape), table)
-        k = rotate(with_time(self.k_proj(space), time, self.k_time).view(shape), table)
-        v = with_time(self.v_proj(space), time, self.v_time).view(shape)
+        q = rotate(on_point(self.q_proj, space, time, self.q_time).view(shape), table)
+        k = rotate(on_point(self.k_proj, space, time, self.k_time).view(shape), table)
+        v = on_point(self.v_proj, space, time, self.v_time).view(shape)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if past_key_values is not None:
             k, v = past_key_values.update(k, v, self.layer_idx)

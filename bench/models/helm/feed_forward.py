@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from bench.models.helm.config import HelmConfig
 from bench.models.helm.initial import start, xavier
-from bench.models.helm.points import time_of, with_time
+from bench.models.helm.linear import on_point
+from bench.models.helm.points import time_of
 
 
 class LorentzFeedForward(nn.Module):
@@ -45,8 +46,8 @@ class LorentzFeedForward(nn.Module):
             space: `(..., hidden_size)`, the normed stream.
             time: `(..., 1)`, its time.
         """
-        gate = with_time(self.gate_proj(space), time, self.gate_time)
-        inner = F.silu(gate) * with_time(self.up_proj(space), time, self.up_time)
-        return with_time(
-            self.down_proj(inner), time_of(inner, self.config.curvature), self.down_time
+        gate = on_point(self.gate_proj, space, time, self.gate_time)
+        inner = F.silu(gate) * on_point(self.up_proj, space, time, self.up_time)
+        return on_point(
+            self.down_proj, inner, time_of(inner, self.config.curvature), self.down_time
         )

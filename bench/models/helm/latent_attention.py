@@ -13,8 +13,9 @@ from bench.models.helm.attend import attend, centroid_of_mean, masked_softmax
 from bench.models.helm.attention import start_output
 from bench.models.helm.config import HelmConfig
 from bench.models.helm.initial import start, xavier
+from bench.models.helm.linear import on_point
 from bench.models.helm.norm import SpaceRMSNorm
-from bench.models.helm.points import accurate, time_of, with_time
+from bench.models.helm.points import accurate, time_of
 from bench.models.helm.rotary import rotate
 
 
@@ -77,10 +78,10 @@ class LorentzLatentAttention(nn.Module):
         """The branch's space coordinates; arguments as of `LorentzAttention`."""
         config = self.config
         shape = (*space.shape[:-1], -1, config.qk_head_dim)
-        q = with_time(self.q_proj(space), time, self.q_time).view(shape)
+        q = on_point(self.q_proj, space, time, self.q_time).view(shape)
         q_nope, q_rope = q.split([config.qk_nope_head_dim, config.qk_rope_head_dim], dim=-1)
         q = torch.cat([q_nope, rotate(q_rope, table)], dim=-1).transpose(1, 2)
-        compressed = with_time(self.kv_a_proj_with_mqa(space), time, self.kv_a_time)
+        compressed = on_point(self.kv_a_proj_with_mqa, space, time, self.kv_a_time)
         latent, k_rope = compressed.split([config.kv_lora_rank, config.qk_rope_head_dim], dim=-1)
         latent, k_rope = self.kv_a_layernorm(latent), rotate(k_rope.unsqueeze(2), table).squeeze(2)
         if past_key_values is None:
@@ -101,8 +102,8 @@ class LorentzLatentAttention(nn.Module):
     def _expanded(self, latent: Tensor, k_rope: Tensor) -> tuple[Tensor, Tensor]:
         """Every head's keys and values, `(batch, heads, tokens, ...)`, of latents."""
         config = self.config
-        made = with_time(
-            self.kv_b_proj(latent), time_of(latent, config.curvature), self.kv_b_time
+        made = on_point(
+            self.kv_b_proj, latent, time_of(latent, config.curvature), self.kv_b_time
         ).view(*latent.shape[:-1], config.num_attention_heads, -1)
         k_nope, v = made.split([config.qk_nope_head_dim, config.v_head_dim], dim=-1)
         shared = k_rope.unsqueeze(2).expand(-1, -1, config.num_attention_heads, -1)

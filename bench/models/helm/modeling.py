@@ -24,10 +24,11 @@ from bench.models.helm.embedding import LorentzEmbedding
 from bench.models.helm.experts import CurvatureExperts
 from bench.models.helm.importer import own_weights, read_weights
 from bench.models.helm.initial import start, start_column, xavier
+from bench.models.helm.linear import on_point
 from bench.models.helm.masks import attention_mask as make_mask
 from bench.models.helm.mice import MixtureOfCurvatureExperts
 from bench.models.helm.norm import SpaceRMSNorm
-from bench.models.helm.points import time_of, with_time
+from bench.models.helm.points import time_of
 from bench.models.helm.rotary import HopeTable
 from bench.models.helm.router import Routing
 
@@ -161,7 +162,7 @@ class HelmModel(HelmPreTrainedModel):
             if loss is not None:
                 losses.append(loss)
         time = time_of(stream, self.config.curvature)
-        last = self.norm(with_time(self.final_proj(stream), time, self.final_time))
+        last = self.norm(on_point(self.final_proj, stream, time, self.final_time))
         balance = torch.stack(losses).sum() if losses else None
         return HelmModelOutput(
             last_hidden_state=last, past_key_values=past_key_values, balance_loss=balance
@@ -228,7 +229,7 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
             kept = slice(-logits_to_keep if logits_to_keep else None, None)
         last = outputs.last_hidden_state[:, kept]
         time = time_of(last, self.config.curvature)
-        logits = with_time(self.lm_head(last), time, self.lm_head_time)
+        logits = on_point(self.lm_head, last, time, self.lm_head_time)
         loss, balance = None, outputs.balance_loss
         if labels is not None:
             loss = self.loss_function(

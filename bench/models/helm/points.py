@@ -1,8 +1,7 @@
-"""Points by their space coordinates: the time coordinate, and what it adds to a linear layer.
+"""Points by their space coordinates: the time coordinate, a number for each token.
 
-The stream of a HELM keeps the space coordinates `s` alone. The time is `sqrt(|s|^2 + K)`, a number
-for each token, so that a linear layer on the whole point is a product with `s` and a term of rank
-one (arXiv 2505.24722; the layers are written there on the whole point).
+The stream of a HELM keeps the space coordinates `s` alone, since the time is `sqrt(|s|^2 + K)`. In
+arXiv 2505.24722 the layers are written on the whole point.
 
 Numbers for each token are computed and returned in float32 where the stream is in half precision.
 """
@@ -62,44 +61,6 @@ def time_of(space: Tensor, K: float | Tensor) -> Tensor:
     """
     # An autograd function costs as much as a few small operations, of which decoding has many.
     return _Time.apply(space, K) if torch.is_grad_enabled() else time_value(space, K)
-
-
-def _add_time(projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
-    dtype = projected.dtype
-    return torch.addcmul(projected, time.to(dtype), column.to(dtype))
-
-
-class _AddTime(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
-        ctx.save_for_backward(time, column)
-        return _add_time(projected, time, column)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        time, column = ctx.saved_tensors
-        rows = grad.reshape(-1, grad.shape[-1])
-        for_time = for_column = None
-        if ctx.needs_input_grad[1]:
-            for_time = (rows @ column.to(grad.dtype)).view(time.shape).to(time.dtype)
-        if ctx.needs_input_grad[2]:
-            for_column = (time.reshape(-1).to(grad.dtype) @ rows).to(column.dtype)
-        return grad, for_time, for_column
-
-
-def with_time(projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
-    """What a linear layer on the whole point gives: `W s + b + t w`.
-
-    Args:
-        projected: `(..., m)`, the layer's product with the space coordinates, `W s + b`.
-        time: `(..., 1)`.
-        column: `(m,)`, the layer's weights on the time coordinate.
-
-    Returns:
-        `(..., m)`, in the dtype of `projected`.
-    """
-    added = _AddTime.apply if torch.is_grad_enabled() else _add_time
-    return added(projected, time, column)
 
 
 def lift(space: Tensor, K: float | Tensor) -> Tensor:

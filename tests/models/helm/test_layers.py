@@ -12,8 +12,9 @@ from torch import nn
 from bench.models.helm.attention import LorentzAttention
 from bench.models.helm.feed_forward import LorentzFeedForward
 from bench.models.helm.latent_attention import LorentzLatentAttention
+from bench.models.helm.linear import on_point, with_time
 from bench.models.helm.norm import SpaceRMSNorm
-from bench.models.helm.points import lift, time_of, with_time
+from bench.models.helm.points import lift, time_of
 from bench.models.helm.residual import residual
 from bench.models.helm.rotary import HopeTable, frequencies, rotate
 
@@ -243,6 +244,35 @@ def test_latent_attention(golden, near, config, dtype):
     # A sum over 96 queries, most of which is lost among their signs: 0.05 is left.
     near(layer.temperature.grad, a["grad/param/softmax_scale"], gradients, least=1.0)
     near(layer.kv_a_layernorm.weight.grad, a["grad/param/kv_norm.weight"], gradients)
+
+
+@pytest.fixture
+def on_a_point():
+    """A linear layer in float64, a point, and its time column."""
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(4, 3).double()
+    space = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
+    return linear, space, torch.randn(3, dtype=torch.float64, requires_grad=True)
+
+
+def test_a_layer_in_one_piece_has_values_and_gradients_of_its_parts(on_a_point):
+    linear, space, column = on_a_point
+    wanted = (space, *linear.parameters(), column)
+    whole = on_point(linear, space, time_of(space, 1.0), column)
+    parts = with_time(linear(space), time_of(space, 1.0), column)
+    torch.testing.assert_close(whole, parts)
+    turn = torch.randn_like(whole)
+    found, expected = (torch.autograd.grad(made, wanted, turn) for made in (whole, parts))
+    torch.testing.assert_close(found, expected)
+
+
+def test_who_has_put_a_hook_on_a_layer_sees_it_called(on_a_point):
+    linear, space, column = on_a_point
+    seen = []
+    linear.register_forward_hook(lambda module, given, made: seen.append(made))
+    made = on_point(linear, space, time_of(space, 1.0), column)
+    assert len(seen) == 1
+    torch.testing.assert_close(made, with_time(seen[0], time_of(space, 1.0), column))
 
 
 def test_the_gradients_that_are_written_by_hand():
