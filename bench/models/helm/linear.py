@@ -50,15 +50,21 @@ def with_time(projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
     return added(projected, time, column)
 
 
+def _in_one_piece(
+    space: Tensor, time: Tensor, weight: Tensor, bias: Tensor, column: Tensor
+) -> Tensor:
+    out = torch.addcmul(bias, time.to(bias.dtype), column)
+    out.view(-1, out.shape[-1]).addmm_(space.reshape(-1, space.shape[-1]), weight.t())
+    return out
+
+
 class _OnPoint(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, space: Tensor, time: Tensor, weight: Tensor, bias: Tensor, column: Tensor
     ) -> Tensor:
         ctx.save_for_backward(space, time, weight, column)
-        out = torch.addcmul(bias, time.to(bias.dtype), column)
-        out.view(-1, out.shape[-1]).addmm_(space.reshape(-1, space.shape[-1]), weight.t())
-        return out
+        return _in_one_piece(space, time, weight, bias, column)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -88,7 +94,8 @@ def on_point(linear: nn.Module, space: Tensor, time: Tensor, column: Tensor) -> 
     if not _is_plain(linear, space):
         return with_time(linear(space), time, column)
     assert isinstance(linear, nn.Linear)
-    return _OnPoint.apply(space, time, linear.weight, linear.bias, column)
+    made = _OnPoint.apply if torch.is_grad_enabled() else _in_one_piece
+    return made(space, time, linear.weight, linear.bias, column)
 
 
 def _is_plain(linear: nn.Module, space: Tensor) -> bool:
