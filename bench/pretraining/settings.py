@@ -111,6 +111,7 @@ def identity(
         train.pop("micro_rows")
     if exact or run.train.devices == 1:
         train.pop("devices")
+        train.pop("sharded")
     fields = {
         "kind": "pretrain",
         "version": PRETRAIN_VERSION,

@@ -17,7 +17,7 @@ from bench.models.loading import load_base
 from bench.models.settings import ModelSettings
 from bench.training.loop import Work, train
 from bench.training.module import without_frozen
-from bench.training.ranks import Watch, train_in_ranks
+from bench.training.ranks import AddsUpOnce, Watch, train_in_ranks
 from bench.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ class _Shared:
     @property
     def steps(self) -> int:
         return len(self.work.steps)
+
+    @property
+    def strategy(self) -> type[AddsUpOnce]:
+        return AddsUpOnce
 
     def train(
         self, device: torch.device, state: Path, watch: Watch | None, strategy: Strategy

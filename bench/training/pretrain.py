@@ -29,10 +29,11 @@ from bench.training.loop import resolve_precision
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.packed import forward
 from bench.training.pretrain_settings import PretrainSettings
-from bench.training.ranks import Watch, add_up, train_in_ranks
+from bench.training.ranks import AddsUpOnce, Watch, add_up, train_in_ranks
 from bench.training.resume import SaveState, StepLoader, finished_steps, fit
 from bench.training.riemannian_adam import RiemannianAdam
 from bench.training.routing import Routing
+from bench.training.sharded import Sharded, gathered, shard
 
 LOSSES = 200  # how many training losses are recorded at most
 PART = 0.2  # of the held-out documents, that are measured on while training
@@ -84,9 +85,14 @@ class Pretraining(L.LightningModule):
             return self._gradients(own, rows.targets)
 
         with self.routing.counting():
-            loss = halving(gradients, self.micro_rows, self.title, LESS_MEMORY)
+            if self.settings.sharded:  # one rank alone can't do a step in more passes
+                loss = gradients(self.micro_rows)
+            else:
+                loss = halving(gradients, self.micro_rows, self.title, LESS_MEMORY)
         if self.ranks > 1:
-            add_up(self.trainer.strategy, self.parameters(), loss)
+            # Those of a sharded model are added up by each backward pass.
+            summed = () if self.settings.sharded else self.parameters()
+            add_up(self.trainer.strategy, summed, loss)
         if self.settings.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip)
         first, *others = _listed(self.optimizers())
@@ -120,7 +126,9 @@ class Pretraining(L.LightningModule):
             share = part.targets / targets
             part = part.to(self.device)
             mean = forward(self.model, part, labels=part.labels).loss
-            self.manual_backward(mean * share)
+            # FSDP takes the ranks' mean, where the sum is wanted.
+            times = self.ranks if self.settings.sharded else 1
+            self.manual_backward(mean * share * times)
             loss += mean.detach() * share
         return loss
 
@@ -195,16 +203,20 @@ class Measure(Callback):
         self.bytes = int(held_out.tokens.sizes[self.documents].sum())
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
-        step = module.global_step
+        step, ranks = module.global_step, module.ranks
         if module.settings.evaluates(step):
             with trainer.precision_plugin.forward_context():
                 title = f"{module.title}, held-out text"
-                own = self.documents[module.global_rank :: module.ranks]
+                # All ranks go through a sharded model together.
+                sharded = module.settings.sharded
+                own = self.documents if sharded else self.documents[module.global_rank :: ranks]
                 bits = document_bits(module.model, self.held_out, own, title).sum()
-            whole = torch.tensor(bits, dtype=torch.float64, device=module.device)
-            whole = trainer.strategy.reduce(whole, reduce_op="sum")
-            module.held_out.append((step, float(whole) / self.bytes))
-            module.curvatures.append((step, curvatures(module.model)))
+            if not sharded:
+                whole = torch.tensor(bits, dtype=torch.float64, device=module.device)
+                bits = float(trainer.strategy.reduce(whole, reduce_op="sum"))
+            module.held_out.append((step, float(bits) / self.bytes))
+            with gathered(module.model):
+                module.curvatures.append((step, curvatures(module.model)))
 
 
 def curvatures(model: Any) -> dict[str, float]:
@@ -240,10 +252,18 @@ class _Shared:
     def steps(self) -> int:
         return self.settings.steps
 
+    @property
+    def strategy(self) -> type[AddsUpOnce]:
+        return Sharded if self.settings.sharded else AddsUpOnce
+
     def train(
         self, device: torch.device, state: Path, watch: Watch | None, strategy: Strategy
     ) -> None:
-        model = build(self.architecture, self.seed).to(device)
+        model = build(self.architecture, self.seed)
+        if self.settings.sharded:
+            shard(model, device)
+        else:
+            model.to(device)
         _train(model, self, state, strategy)
 
 
@@ -280,7 +300,10 @@ def pretrain(
     with tempfile.TemporaryDirectory() as folder:
         if settings.devices > 1:
             state = state or Path(folder) / "last.ckpt"
-            train_in_ranks(shared, next(model.parameters()).device.type, state)
+            device = next(model.parameters()).device
+            model.cpu()  # the ranks have better use for the room
+            train_in_ranks(shared, device.type, state)
+            model.to(device)
         return _train(model, shared, state)
 
 

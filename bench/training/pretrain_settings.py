@@ -21,6 +21,7 @@ class PretrainSettings:
             changes no result but for HELM-MiCE's balance loss, a ten-thousandth of its size, which
             is of the tokens that go through the model together.
         devices: how many GPUs, or processes on a processor, share the rows of each step.
+        sharded: whether they share weights and the optimiser's state out, too.
         lr: peak learning rate of AdamW.
         lr_floor: the share of it that the cosine ends at.
         warmup: the share of the steps over which it rises.
@@ -37,6 +38,7 @@ class PretrainSettings:
     row_tokens: int
     micro_rows: int
     devices: int
+    sharded: bool
     lr: float
     lr_floor: float
     warmup: float
@@ -73,6 +75,10 @@ class PretrainSettings:
             raise InputError(
                 f"action.devices={self.devices} can't share the {self.rows} rows of a step evenly: "
                 "action.step_tokens / action.row_tokens must be a multiple of it"
+            )
+        if self.sharded and self.devices == 1:
+            raise InputError(
+                "action.sharded=true shares a model out among devices: give action.devices, too"
             )
         if self.precision not in PRECISIONS:
             raise unknown("action.precision", self.precision, PRECISIONS)

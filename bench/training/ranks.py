@@ -44,6 +44,10 @@ class Shared(Protocol):
     def steps(self) -> int:
         """Optimiser steps of the whole training."""
 
+    @property
+    def strategy(self) -> type[AddsUpOnce]:
+        """How the ranks are told to work together."""
+
     def train(
         self, device: torch.device, state: Path, watch: Watch | None, strategy: Strategy
     ) -> object:
@@ -220,7 +224,7 @@ def rank(folder: str, number: str) -> None:
             world_size=count,
             device_id=device if on_gpu else None,
         )
-        strategy = AddsUpOnce(cluster_environment=LightningEnvironment())
+        strategy = job.shared.strategy(cluster_environment=LightningEnvironment())
         watch = job.tell if own == 0 else None
         job.shared.train(device, job.state, watch, strategy)
         torch.distributed.destroy_process_group()

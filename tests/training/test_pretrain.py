@@ -19,6 +19,7 @@ SETTINGS = PretrainSettings(
     row_tokens=16,
     micro_rows=6,
     devices=1,
+    sharded=False,
     lr=3e-3,
     lr_floor=0.1,
     warmup=0.2,
@@ -104,19 +105,50 @@ def test_a_step_is_the_same_however_it_is_split(text, make):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin", "helm_d of points"])
-def test_two_ranks_learn_what_one_process_learns(kind, text, make):
+def test_two_ranks_learn_what_one_process_learns(kind, sharded, text, make):
     # Equal parts, since the balance loss is of what goes through the model together.
     settings = dataclasses.replace(SETTINGS, micro_rows=3)
     alone, shared = make(kind), make(kind)
     one = pretrain(alone, text, settings, 0)
-    two = pretrain(shared, text, dataclasses.replace(settings, devices=2), 0)
+    two = pretrain(shared, text, dataclasses.replace(settings, devices=2, sharded=sharded), 0)
     assert (two.order, two.targets) == (one.order, one.targets)
     for name in ("losses", "held_out"):
         (steps, values), (others, again) = (zip(*getattr(m, name), strict=True) for m in (one, two))
         assert others == steps and again == pytest.approx(values, rel=1e-5)
     for name, value in weights(alone).items():
         assert torch.allclose(weights(shared)[name], value, rtol=0, atol=1e-5), name
+
+
+@pytest.mark.slow
+def test_a_sharded_training_goes_on_from_the_state_of_one_process(
+    text, make, tmp_path, monkeypatch
+):
+    settings = dataclasses.replace(SETTINGS, micro_rows=3)
+    whole = make("helm_mice")
+    undisturbed = pretrain(whole, text, settings, 0)
+    step = Pretraining.training_step
+
+    def limited(self, number, index):
+        if number == 4:
+            raise KeyboardInterrupt
+        return step(self, number, index)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Pretraining, "training_step", limited)
+        pretrain(make("helm_mice"), text, settings, 0, tmp_path / "last.ckpt")
+    two = dataclasses.replace(settings, devices=2, sharded=True)
+    resumed = make("helm_mice", seed=1)
+    done = pretrain(resumed, text, two, 0, tmp_path / "last.ckpt")
+    assert done.losses[:4] == undisturbed.losses[:4] and done.order == undisturbed.order
+    for name, value in weights(whole).items():
+        assert torch.allclose(weights(resumed)[name], value, rtol=0, atol=1e-5), name
+
+
+def test_a_model_is_shared_out_among_several_devices_alone():
+    with pytest.raises(InputError, match=r"give action\.devices, too"):
+        dataclasses.replace(SETTINGS, sharded=True)
 
 
 def test_devices_that_can_t_share_a_step_evenly_are_refused():

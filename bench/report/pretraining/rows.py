@@ -14,7 +14,7 @@ from bench.report.pretraining.spec import model_label
 
 Record = Mapping[str, Any]
 # Settings that a row is not told by: how often it was saved and measured.
-UNTOLD = ("checkpoint_minutes", "evaluations", "micro_rows", "devices")
+UNTOLD = ("checkpoint_minutes", "evaluations", "micro_rows", "devices", "sharded")
 # Of which each model may have its own, and is still set beside another.
 OWN = ("lr",)
 
