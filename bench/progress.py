@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import time
 from types import TracebackType
@@ -20,7 +21,8 @@ class Progress:
         with Progress("lora seed 0: fine-tuning", total=250, unit="step") as progress:
             progress.update(1, loss=0.8)
 
-    Two workers of a sweep share one screen; a line each keeps what they say apart.
+    Two workers of a sweep share one screen; a line each keeps what they say apart. Of the ranks
+    that share a training the first alone tells: the others are as far.
     """
 
     def __init__(
@@ -30,7 +32,8 @@ class Progress:
         self.done = self.first = start
         self.began = self.told = time.monotonic()
         self.bar: Any = None
-        if has_terminal():
+        self.tells = os.environ.get("LOCAL_RANK", "0") == "0"
+        if self.tells and has_terminal():
             from tqdm import tqdm
 
             self.bar = tqdm(total=total, initial=start, desc=title, unit=unit, leave=False)
@@ -46,7 +49,7 @@ class Progress:
                 self.bar.set_postfix({k: f"{float(v):.3f}" for k, v in facts.items()})
             return
         now = time.monotonic()
-        if now - self.told >= self.seconds and self.done < self.total:
+        if self.tells and now - self.told >= self.seconds and self.done < self.total:
             self.told = now
             pace = (now - self.began) / max(1, self.done - self.first)
             left = pace * (self.total - self.done)
