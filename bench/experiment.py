@@ -123,7 +123,7 @@ def run(experiment: Experiment, began: float | None = None, watch: Watch | None 
         told = f"{experiment.name} {prepared.identity[:6]}"
         run_id = store.start(prepared.identity, told, params(_settings(experiment)), parent)
         with attempt(store, run_id, prepared.folder):
-            tasks = extras.load(experiment, prepared.folder)
+            tasks = extras.load(experiment.evaluation, prepared.folder)
             model, tokenizer, training = finetune(experiment, prepared, watch)
             evaluation = evaluate(experiment, prepared, model, tokenizer)
             evaluation |= extras.measure(
@@ -162,7 +162,7 @@ def _check(experiment: Experiment) -> None:
     config = check_options(experiment.method.module, experiment.method.options)
     if experiment.trained and experiment.train.gradient_checkpointing:
         check_checkpointing(config)
-    extras.check(experiment)
+    extras.check(experiment.evaluation)
 
 
 def _as_saved(experiment: Experiment) -> Experiment:

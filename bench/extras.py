@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.config import Experiment
+from bench.config import EvaluationSettings, Experiment
 
 KEYS = ("lm_eval", "forgetting")  # of the record; absent where they are not asked for
 
 
-def check(experiment: Experiment) -> None:
+def check(asked: EvaluationSettings) -> None:
     """Refuse, before a model is loaded, tasks that lm-eval does not know.
 
     Raises:
@@ -18,7 +18,7 @@ def check(experiment: Experiment) -> None:
     """
     from bench.evaluation.lm_eval_bridge import check_tasks
 
-    check_tasks(experiment.evaluation.lm_eval, experiment.evaluation.lm_eval_include)
+    check_tasks(asked.lm_eval, asked.lm_eval_include)
 
 
 def content_hashes(experiment: Experiment) -> dict[str, str]:
@@ -39,20 +39,19 @@ def content_hashes(experiment: Experiment) -> dict[str, str]:
     return hashes
 
 
-def load(experiment: Experiment, folder: Path) -> dict[str, Any]:
+def load(asked: EvaluationSettings, folder: Path) -> dict[str, Any]:
     """lm-eval's tasks with their rows: had before anything is trained, so that a missing file ends
     a run at its beginning and not after hours.
 
     Args:
-        experiment: the run.
-        folder: of the run; what it has results of is not loaded.
+        asked: the run's settings.
+        folder: where results are kept; what it has results of is not loaded.
 
     Raises:
         InputError: a task's rows can't be had.
     """
     from bench.evaluation.lm_eval_bridge import load_tasks
 
-    asked = experiment.evaluation
     return load_tasks(asked.lm_eval, asked.lm_eval_include, asked.lm_eval_fewshot, folder)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from bench import extras
 from bench.attempt import attempt
 from bench.config import PROJECT
 from bench.errors import InputError
@@ -56,7 +57,7 @@ def prepare(run: Pretraining) -> Prepared:
 
     device = pick_device()
     check_devices("action.devices", run.train.devices, device)
-    tasks.check(run.evaluation)
+    extras.check(run.evaluation)
     cache = run.results / "hashes.json"
     hashes = {
         "text": run.text.content_hash(cache),

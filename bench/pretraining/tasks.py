@@ -12,24 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import extras
 from bench.config import EvaluationSettings
 
 KEY = "lm_eval"  # of a record: what came of each task, by name
 
 
-def check(settings: EvaluationSettings) -> None:
-    """Refuse tasks that can't be asked, before anything is trained.
-
-    Raises:
-        InputError: as `bench.evaluation.lm_eval_bridge.check_tasks`.
-    """
-    from bench.evaluation.lm_eval_bridge import check_tasks
-
-    check_tasks(settings.lm_eval, settings.lm_eval_include)
-
-
 def left_to_ask(settings: EvaluationSettings, record: Mapping[str, Any]) -> bool:
     """Whether a record lacks a task, or has it asked in another manner."""
+    if not settings.lm_eval:
+        return False
     there, manner = record.get(KEY, {}), _manner(settings)
     return any(there.get(name, {}).get("asked") != manner for name in settings.lm_eval)
 
@@ -44,10 +36,7 @@ def loaded(settings: EvaluationSettings, run: Path) -> dict[str, Any]:
     Raises:
         InputError: a task's rows can't be had.
     """
-    from bench.evaluation.lm_eval_bridge import load_tasks
-
-    include, fewshot = settings.lm_eval_include, settings.lm_eval_fewshot
-    return load_tasks(settings.lm_eval, include, fewshot, _folder(settings, run))
+    return extras.load(settings, _folder(settings, run)) if settings.lm_eval else {}
 
 
 def ask(

@@ -8,16 +8,15 @@ from typing import Any
 
 import yaml
 
-from bench.files import write_json, write_text
+from bench.files import as_json
 from bench.report.evaluation_loop import evaluation_sections
 from bench.report.figures.efficiency import REFERENCE, case_title, picture
 from bench.report.helm_speed import helm_section
 from bench.report.hyperbolicity_speed import hyperbolicity_section
-from bench.report.latex import latex
 from bench.report.layout import EMPTY, Document, Section
 from bench.report.names import method_label
 from bench.report.published import FOLDER
-from bench.report.render import cells_csv, markdown
+from bench.report.render import write_document
 from bench.report.style import save
 
 NAME = "efficiency"
@@ -50,14 +49,9 @@ def write_efficiency(report: Report, folder: Path) -> list[Path]:
 
     There is no figure where no case was measured.
     """
-    tables, figures = folder / "tables", folder / "figures"
-    tables.mkdir(parents=True, exist_ok=True)
-    paths = [tables / f"{NAME}.{end}" for end in ("md", "csv", "json", "tex")]
-    document = efficiency_document(report)
-    write_text(paths[0], markdown(document))
-    write_text(paths[1], cells_csv(document))
-    write_json(paths[2], dict(report))
-    write_text(paths[3], latex(document, NAME))
+    data = as_json(dict(report))
+    paths = write_document(efficiency_document(report), NAME, folder / "tables", data)
+    figures = folder / "figures"
     return [*paths, *(save(picture(report), figures, NAME) if report["cases"] else ())]
 
 

@@ -39,15 +39,31 @@ def write(table: Table, folder: Path | str) -> list[Path]:
     Returns:
         The paths, in that order.
     """
-    folder = Path(folder)
+    return write_document(
+        document(table), table.name, Path(folder), data=to_json(table), csv=to_csv(table)
+    )
+
+
+def write_document(
+    document: Document, name: str, folder: Path, data: str, csv: str | None = None
+) -> list[Path]:
+    """Write <name>.md, <name>.csv, <name>.json and <name>.tex; return the paths, in that order.
+
+    Args:
+        document: what the Markdown and the LaTeX have.
+        name: stem of the files.
+        folder: made where it isn't there.
+        data: the JSON.
+        csv: the CSV; None for :func:`cells_csv`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        "md": to_markdown(table),
-        "csv": to_csv(table),
-        "json": to_json(table),
-        "tex": to_latex(table),
+        "md": markdown(document),
+        "csv": cells_csv(document) if csv is None else csv,
+        "json": data,
+        "tex": latex(document, name),
     }
-    paths = {folder / f"{table.name}.{end}": text for end, text in texts.items()}
+    paths = {folder / f"{name}.{end}": text for end, text in texts.items()}
     for path, text in paths.items():
         write_text(path, text)
     return list(paths)

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from bench.files import write_text
 from bench.report.embeddings.delta import hidden_sections, prompts_section, spaces_section
 from bench.report.embeddings.findings import findings
 from bench.report.embeddings.layers import layer_sections
@@ -21,10 +20,9 @@ from bench.report.embeddings.tokens import (
     state_groups_section,
 )
 from bench.report.embeddings_figures import draw_embeddings
-from bench.report.latex import latex
 from bench.report.layout import Document, Section
 from bench.report.published import FOLDER
-from bench.report.render import cells_csv, markdown
+from bench.report.render import write_document
 
 NAME = "embeddings"
 TITLE = "Embeddings: frequencies, norms, and how tree-like the spaces are"
@@ -50,18 +48,7 @@ def embeddings_document(report: Report) -> Document:
 
 def write_embeddings(report: Report, folder: Path) -> list[Path]:
     """Write tables/embeddings.{md,csv,json,tex} and the figures; return the paths."""
-    tables = folder / "tables"
-    tables.mkdir(parents=True, exist_ok=True)
-    document = embeddings_document(report)
-    texts = {
-        "md": markdown(document),
-        "csv": cells_csv(document),
-        "json": _json(report),
-        "tex": latex(document, NAME),
-    }
-    paths = [tables / f"{NAME}.{end}" for end in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
-        write_text(path, text)
+    paths = write_document(embeddings_document(report), NAME, folder / "tables", _json(report))
     return [*paths, *draw_embeddings(report, folder / "figures")]
 
 

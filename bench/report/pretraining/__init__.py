@@ -10,10 +10,8 @@ from typing import Any
 
 import yaml
 
-from bench.files import write_text
 from bench.report.chart import Chart
 from bench.report.escape import CsvWriter
-from bench.report.latex import latex
 from bench.report.layout import Document, Section
 from bench.report.pretraining.beside import TwinDifference, beside_twins
 from bench.report.pretraining.charts import charts
@@ -31,7 +29,7 @@ from bench.report.pretraining.sections import (
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.pretraining.tasks import tasks_section
 from bench.report.published import FOLDER
-from bench.report.render import markdown
+from bench.report.render import write_document
 from bench.report.style import save
 
 __all__ = [
@@ -103,19 +101,9 @@ def write_pretraining(records: Sequence[Record], spec: PretrainingSpec, folder: 
     """
     rows = rows_of(records, spec.twins)
     differences = beside_twins(rows, spec.twins)
-    document = pretraining_document(records, spec)
-    texts = {
-        "md": markdown(document),
-        "csv": _csv(rows),
-        "json": _json(rows, differences),
-        "tex": latex(document, spec.name),
-    }
-    tables, figures = folder / "tables", folder / "figures"
-    tables.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for end, text in texts.items():
-        paths.append(tables / f"{spec.name}.{end}")
-        write_text(paths[-1], text)
+    document, figures = pretraining_document(records, spec), folder / "figures"
+    data = _json(rows, differences)
+    paths = write_document(document, spec.name, folder / "tables", data, _csv(rows))
     paths += save(bits_figure(rows, differences), figures, f"{spec.name}_bits")
     return paths + save(layers_figure(rows), figures, f"{spec.name}_layers")
 

@@ -99,10 +99,10 @@ def _beside(differences: Sequence[TwinDifference]) -> Chart:
     paint = alt.Color("verdict:N", title=None, scale=colour)
     order = [fact["models"] for fact in facts]
     # In two lines: on a phone a long name takes the width of the figure.
-    lines = alt.Axis(
+    in_two_lines = alt.Axis(
         labelPadding=8, labelExpr="split(replace(datum.label, ' less ', '\\nless '), '\\n')"
     )
-    y = alt.Y("models:N", sort=order, title=None, axis=lines)
+    y = alt.Y("models:N", sort=order, title=None, axis=in_two_lines)
     base = alt.Chart(values(facts))
     names = ("models", "verdict", "difference", "95% interval", "p (Holm)", "seeds")
     tell = [alt.Tooltip(f"{name}:N") for name in names]
