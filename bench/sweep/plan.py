@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -72,7 +72,7 @@ def tell_plan(
         seconds += estimate
         state = f"{number} to do" if counts else state_of(job)
         told = duration(estimate) if number else "-"
-        rows.append((job.experiment.name, state, told, _more(job)))
+        rows.append((job.experiment.name, state, told, beyond(job, NAMED)))
     missing = sum(numbers)
     done = "" if counts else f"{len(jobs) - missing} of {len(jobs)} runs on record, "
     notes = [f"{done}{missing} to do."]
@@ -86,10 +86,10 @@ def tell_plan(
     show(Document("Plan", {}, (Section("", header, tuple(rows), tuple(notes), names=4),)))
 
 
-def _more(job: Job) -> str:
-    """What was set, beyond what a run's name says."""
+def beyond(job: Job, named: Collection[str]) -> str:
+    """What was set for a job, beyond the keys whose values its name has; `-` for nothing."""
     words = job.told.split(" ")
-    return " ".join(word for word in words if word.partition("=")[0] not in NAMED) or "-"
+    return " ".join(word for word in words if word.partition("=")[0] not in named) or "-"
 
 
 def measured_speeds(jobs: Sequence[Job], store: Store) -> dict[tuple[Any, ...], Speed]:

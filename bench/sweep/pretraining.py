@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bench.report.pretraining import PretrainingSpec
 
 
+NAMED = ("model", "size", "seed")  # by a run's name
+
+
 class PretrainPlanner(Planner):
     """Composes and looks up pretraining runs."""
 
@@ -42,13 +45,16 @@ class PretrainPlanner(Planner):
         """Print the state of each job."""
         from bench.report.layout import Document, Section
         from bench.report.render import show
-        from bench.sweep.plan import state_of
+        from bench.sweep.plan import beyond, state_of
 
-        rows = [(job.experiment.name, job.told, f"{_tokens(job):,}", state_of(job)) for job in jobs]
+        rows = [
+            (job.experiment.name, state_of(job), f"{_tokens(job):,}", beyond(job, NAMED))
+            for job in jobs
+        ]
         left = sum(job.record is None for job in jobs)
         note = f"{len(jobs) - left} of {len(jobs)} runs on record, {left} to do."
-        header = ("Run", "Overrides", "Tokens", "State")
-        show(Document("Plan", {}, (Section("", header, tuple(rows), (note,), names=2),)))
+        header = ("Run", "State", "Tokens", "Further overrides")
+        show(Document("Plan", {}, (Section("", header, tuple(rows), (note,), names=4),)))
 
 
 def _tokens(job: Job) -> int:
