@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
-from bench.report.escape import one_line
+from bench.report.formats.escape import one_line
 from bench.report.latex_text import in_latex
 from bench.report.layout import EMPTY, Document, Section, tail
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from bench.report.escape import one_line
+from bench.report.formats.escape import one_line
 
 _SMALL = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau "

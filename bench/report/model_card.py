@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.errors import printable
-from bench.report.escape import in_markdown, markdown_line
+from bench.report.formats.escape import in_markdown, markdown_line
 from bench.report.intervals import run_intervals
 from bench.report.names import method_label
 from bench.report.records import Record, training_settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.report.escape import in_markdown
+from bench.report.formats.escape import in_markdown
 from bench.report.names import plain_curvature
 from bench.report.records import Record
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import printable
 from bench.files import write_text
-from bench.report.escape import CsvWriter, in_markdown, markdown_line
+from bench.report.formats.escape import CsvWriter, in_markdown, markdown_line
 from bench.report.latex import latex
 from bench.report.layout import Document, Section, document, tail
 from bench.report.names import key_of

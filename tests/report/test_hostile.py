@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench.errors import printable
 from bench.report import TableSpec, build, print_table, to_csv, to_latex, to_markdown
-from bench.report.escape import FORMULA, in_csv, in_markdown, markdown_line
+from bench.report.formats.escape import FORMULA, in_csv, in_markdown, markdown_line
 
 HOSTILE = [
     "<script>alert(1)</script>",

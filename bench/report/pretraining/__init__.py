@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from bench.report.chart import Chart
-from bench.report.escape import CsvWriter
+from bench.report.formats.escape import CsvWriter
 from bench.report.layout import Document, Section
 from bench.report.pretraining.beside import TwinDifference, beside_twins
 from bench.report.pretraining.charts import charts

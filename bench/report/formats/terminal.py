@@ -1,0 +1,96 @@
+"""Reports on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.errors import printable
+from bench.report.formats.markdown import headings, superscript, text_rows
+from bench.report.tables import Report, Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+def show(report: Report, console: Console | None = None) -> None:
+    """Print a report; a table too wide for the terminal is printed in parts."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table as Grid
+
+    console = console or Console()
+    console.print(_text(report.title, "bold"))
+    facts = Grid.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    for name, text in report.facts.items():
+        facts.add_row(_text(name), _text(text))
+    console.print(Padding(facts, (0, 0, 0, 2)))
+    for table in report.tables:
+        console.print()
+        if table.heading:
+            console.print(_text(table.heading + superscript(table.marks), "bold"))
+        for lines in _parts(table, console.width - 2):
+            for number, line in enumerate(lines):
+                style = "bold" if number == 0 else "dim" if number == 1 else ""
+                console.print(_text("  " + line, style), no_wrap=True, soft_wrap=False)
+            console.print()
+        for note in table.notes:
+            console.print(Padding(_text(note, "dim"), (0, 0, 0, 2)))
+
+
+def _text(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(printable(text), style=style)
+
+
+def _parts(table: Table, width: int) -> list[list[str]]:
+    """The table as blocks of lines: `±` set tight, then the columns split, if it is too wide."""
+    if not table.rows:
+        return []
+    columns = _aligned(table)
+    if _width(columns) > width:
+        columns = _aligned(table, tight=True)
+    names = columns[: len(table.names)]
+    parts: list[list[list[str]]] = [[]]
+    for column in columns[len(names) :]:
+        if parts[-1] and _width([*names, *parts[-1], column]) > width:
+            parts.append([])
+        parts[-1].append(column)
+    return [_lines([*names, *part]) for part in parts]
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(len(column[0]) + 2 for column in columns) - 2
+
+
+def _lines(columns: Sequence[Sequence[str]]) -> list[str]:
+    header, *body = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    return [header, "─" * _width(columns), *body]
+
+
+def _aligned(table: Table, tight: bool = False) -> list[list[str]]:
+    """The columns, each padded to one width: names to the left, numbers aligned at their end."""
+    heads = [printable(text) for text in headings(table)]
+    rows = list(text_rows(table))
+    columns = [
+        _padded([head, *(printable(names[place]) for names, _ in rows)], left=True)
+        for place, head in enumerate(heads[: len(table.names)])
+    ]
+    for place, (head, column) in enumerate(
+        zip(heads[len(table.names) :], table.columns, strict=True)
+    ):
+        pairs = [cells[place] for _, cells in rows]
+        if tight:
+            pairs = [(text, behind.replace(" ± ", "±")) for text, behind in pairs]
+        longest = max(len(behind) for _, behind in pairs)
+        texts = [printable(text) + behind.ljust(longest) for text, behind in pairs]
+        columns.append(_padded([head, *texts], left=column.is_text))
+    return columns
+
+
+def _padded(texts: Sequence[str], left: bool) -> list[str]:
+    width = max(map(len, texts))
+    return [text.ljust(width) if left else text.rjust(width) for text in texts]

@@ -1,0 +1,208 @@
+"""The one table type: typed cells, which every output format renders.
+
+A value stays a number until it is printed. `bench.report.formats` has one function over these types
+for each of terminal, Markdown, CSV, JSON, LaTeX and HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+EMPTY = "-"
+
+
+@dataclass(frozen=True)
+class RunValue:
+    """The value of one run behind a cell.
+
+    Attributes:
+        seed: of the run; None if it has none.
+        value: in the unit of the column.
+        n: items that it was computed over.
+        correct: items answered correctly.
+    """
+
+    seed: int | None
+    value: float
+    n: int | None = None
+    correct: int | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell; whatever is unknown is None.
+
+    Attributes:
+        value: a number in the unit of its column, or text.
+        sd: sample standard deviation over runs.
+        low: lower end of the 95% interval (of the quartiles, if the table says so).
+        high: upper end.
+        n: items behind the value.
+        runs: the value of each run.
+        marks: numbers of the footnotes on this cell.
+        verdict: `better` or `worse` if the cell claims a difference.
+        why: why the value is missing.
+    """
+
+    value: float | str | None = None
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    runs: tuple[RunValue, ...] = ()
+    marks: tuple[int, ...] = ()
+    verdict: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        key: its name in CSV and JSON.
+        label: its heading.
+        format: of the number: a format specification (`.1f`, `+z.1f`, `,`), or `duration`
+            (seconds as `~25 s`, `~2 min`), `seconds` (`86.4 ms`, `2.2 s`), `p` (`<0.001`), or
+            `text`, which is aligned to the left.
+        unit: printed behind the number, e.g. `%`.
+        show: what is printed: `value`, `sd` (value ± sd), `range` (value [low, high]) or
+            `interval` (low to high).
+        marks: numbers of the footnotes on the whole column.
+    """
+
+    key: str
+    label: str
+    format: str = ".1f"
+    unit: str = ""
+    show: str = "value"
+    marks: tuple[int, ...] = ()
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its cells hold text."""
+        return self.format == "text"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row.
+
+    Attributes:
+        names: what the row is called, one name for each of the table's name columns.
+        cells: by the column's key; a column without a cell is empty.
+        marks: numbers of the footnotes on the row.
+        keys: further columns of CSV and JSON that identify the row, e.g. its method.
+    """
+
+    names: tuple[str, ...]
+    cells: Mapping[str, Cell]
+    marks: tuple[int, ...] = ()
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its heading and notes; without columns it is a list of notes.
+
+    Attributes:
+        key: its name in CSV and JSON.
+        heading: printed above it; may be empty.
+        columns: of its cells.
+        rows: from top to bottom.
+        names: headings of the name columns.
+        notes: printed below it.
+        grouped: whether adjacent rows with one first name belong together: the name is printed
+            once, and sorting keeps them together.
+        view: whether it shows cells that another table has, which CSV and JSON then leave out.
+        marks: numbers of the footnotes on the heading.
+    """
+
+    key: str
+    heading: str = ""
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
+    names: tuple[str, ...] = ("Method",)
+    notes: tuple[str, ...] = ()
+    grouped: bool = False
+    view: bool = False
+    marks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is printed and written under one name.
+
+    Attributes:
+        name: stem of its files.
+        title: its heading.
+        facts: what was compared, by name.
+        tables: in reading order.
+    """
+
+    name: str
+    title: str
+    facts: Mapping[str, str]
+    tables: tuple[Table, ...]
+
+
+def printed(cell: Cell | None, column: Column) -> tuple[str, str]:
+    """A cell as text in two parts.
+
+    Returns:
+        The number or text, and what hangs behind it (deviation, range, unit), so that a renderer
+        can align the numbers of a column. Footnote marks are left to the renderer.
+    """
+    if cell is None:
+        return EMPTY, ""
+    if column.show == "interval":
+        return between(cell.low, cell.high, column.format), ""
+    if cell.value is None:
+        return EMPTY, ""
+    if isinstance(cell.value, str):
+        return cell.value, ""
+    text, behind = number(cell.value, column.format), column.unit
+    if column.show == "sd" and cell.sd is not None:
+        behind += f" ± {number(cell.sd, column.format)}"
+    if column.show == "range" and cell.low is not None and cell.high is not None:
+        low, high = number(cell.low, column.format), number(cell.high, column.format)
+        behind += f" [{low}, {high}]"
+    return text, behind
+
+
+def number(value: float, form: str) -> str:
+    """A number in a column's format."""
+    if form == "duration":
+        if value < 120:
+            return f"~{value:.0f} s"
+        return f"~{value / 60:.0f} min" if value < 7200 else f"~{value / 3600:.1f} h"
+    if form == "seconds":
+        return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+    if form == "p":
+        return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+    return format(value, form)
+
+
+def between(low: float | None, high: float | None, form: str = "z.1f") -> str:
+    """`80.1 to 86.0`; `-` if there is no interval."""
+    if low is None or high is None:
+        return EMPTY
+    return f"{number(low, form)} to {number(high, form)}"
+
+
+def cell_lists(table: Table) -> list[list[Cell | None]]:
+    """The cells of a table, row by row, in the order of its columns."""
+    return [[row.cells.get(column.key) for column in table.columns] for row in table.rows]
+
+
+def shown_names(table: Table) -> list[tuple[str, ...]]:
+    """The names of each row as printed: in a grouped table a repeated first name is empty."""
+    shown: list[tuple[str, ...]] = []
+    before: tuple[str, ...] = ()
+    for row in table.rows:
+        repeated = table.grouped and before[:1] == row.names[:1]
+        shown.append(("", *row.names[1:]) if repeated else row.names)
+        before = row.names
+    return shown
