@@ -1,0 +1,113 @@
+"""A table of scores: methods x benchmarks, with intervals and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report.comparison import Comparison
+from bench.report.selection import Record, Selection
+from bench.report.tables import Cell
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A test set.
+
+    Attributes:
+        key: its key in the records.
+        label: its name in tables.
+        items: the sizes it was scored with, ascending; several if runs differ.
+        chance: accuracy of guessing in percent, if that is defined.
+        majority: accuracy of always giving the most frequent gold answer, in percent.
+        majority_answer: that answer.
+        rules: with their versions, by which answers were read; several if runs differ.
+        averaged: whether it counts in the averages.
+        trained_on: whether some of its rows are among the training rows.
+    """
+
+    key: str
+    label: str
+    items: tuple[int, ...]
+    chance: float | None = None
+    majority: float | None = None
+    majority_answer: str | None = None
+    rules: tuple[str, ...] = ()
+    averaged: bool = True
+    trained_on: bool = False
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A method with one setting, over its seeds.
+
+    Attributes:
+        key: digest of its settings; `chance` and `majority` for rows without a model.
+        label: what the table calls it.
+        method: its method; empty for rows without a model.
+        curvature: K, `auto` or None.
+        records: of its runs, in the order of their seeds.
+        cells: by key of a benchmark, `micro` or `macro`, in percent: mean over runs, sample
+            standard deviation, 95% interval, and the value of each run.
+        trainable: number of trainable parameters.
+        trainable_percent: their share of all parameters.
+        finetune_seconds: mean wall time of fine-tuning.
+        evaluate_seconds: mean wall time of evaluation.
+        format_rate: percent of answers in a valid format, mean over runs.
+    """
+
+    key: str
+    label: str
+    method: str
+    curvature: float | str | None
+    records: tuple[Record, ...]
+    cells: Mapping[str, Cell]
+    trainable: int | None = None
+    trainable_percent: float | None = None
+    finetune_seconds: float | None = None
+    evaluate_seconds: float | None = None
+    format_rate: float | None = None
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """Of its runs."""
+        return tuple(record["seed"] for record in self.records)
+
+    @property
+    def first(self) -> Mapping[str, Any]:
+        """The record of the first run, for what all runs of a row share."""
+        return self.records[0]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """What was computed from a selection of runs; accuracies in percent, unrounded.
+
+    Attributes:
+        selection: what it was computed from.
+        benchmarks: in order of appearance.
+        averages: `micro` and `macro`, the one that rows are judged by first; empty if no set
+            counts in them.
+        rows: of methods.
+        guesses: rows that need no model: chance and majority class.
+        comparisons: as the sweep asked for them: on the average first, then on each benchmark.
+    """
+
+    selection: Selection
+    benchmarks: tuple[Benchmark, ...]
+    averages: tuple[str, ...]
+    rows: tuple[ScoreRow, ...]
+    guesses: tuple[ScoreRow, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def main(self) -> str:
+        """The key that rows are judged by: an average, or the only benchmark."""
+        return self.averages[0] if self.averages else self.benchmarks[0].key
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the averages, then the benchmarks are called, by key."""
+        averages = {key: f"{key} average" for key in self.averages}
+        return averages | {found.key: found.label for found in self.benchmarks}
