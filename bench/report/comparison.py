@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench.report.statistics.crossed import LEAST_SEEDS, LEVEL, CrossedTest, crossed_test
+from bench.report.statistics.holm import holm
+from bench.report.statistics.variance import Array
 
 BETTER, WORSE = "better", "worse"
 NOT_SIGNIFICANT = "n.s."
@@ -29,13 +33,13 @@ class Comparison:
         high: upper end.
         p: two-sided p-value of this comparison alone.
         p_holm: corrected over the family by Holm's method; decides the verdict.
-        seeds: that both rows have.
-        by_seed: the difference of each seed.
+        by_seed: the difference of each seed that both rows have.
         n: items that each run answered.
         degrees: degrees of freedom of the test.
         sd_runs: standard deviation of the difference between runs beyond item noise.
         paired_runs: whether runs of one seed were paired in the test (items always are).
-        would_separate: how many seeds or items would make this difference significant, in words.
+        would_separate: how many seeds or items would make this difference significant with 80%
+            power, in words. Too few if the estimated variance between runs is 0 by chance.
         why: why there is no test or no comparison.
     """
 
@@ -51,7 +55,6 @@ class Comparison:
     high: float | None = None
     p: float | None = None
     p_holm: float | None = None
-    seeds: tuple[int, ...] = ()
     by_seed: Mapping[int, float] = field(default_factory=dict)
     n: int | None = None
     degrees: float | None = None
@@ -59,3 +62,75 @@ class Comparison:
     paired_runs: bool = False
     would_separate: str = ""
     why: str = ""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """That both rows have."""
+        return tuple(self.by_seed)
+
+
+def compare(
+    asked: Comparison,
+    ours: Sequence[Array],
+    theirs: Sequence[Array],
+    weights: Sequence[float],
+    seeds: Sequence[int],
+    unit: float = 100.0,
+) -> tuple[Comparison, CrossedTest | None]:
+    """Estimate and test a difference; the verdict is left to `judge`.
+
+    Args:
+        asked: what is compared.
+        ours: for each benchmark the outcomes of the row, `(seeds, items)`.
+        theirs: of the reference, with the same seeds and items.
+        weights: of the benchmarks; they add up to 1.
+        seeds: that both have.
+        unit: of the difference: 100 for outcomes of 0 and 1 in percentage points.
+
+    Returns:
+        The comparison, and the test if there are enough seeds for one.
+    """
+    if not seeds:
+        return replace(asked, verdict=FEW_SEEDS, why="no common seed"), None
+    pairs = list(zip(weights, ours, theirs, strict=True))
+    by_run = [
+        sum(w * (a[run].mean() - b[run].mean()) for w, a, b in pairs) for run in range(len(seeds))
+    ]
+    found = replace(
+        asked,
+        verdict=NOT_SIGNIFICANT,
+        difference=unit * sum(w * float(a.mean() - b.mean()) for w, a, b in pairs),
+        by_seed={seed: unit * float(value) for seed, value in zip(seeds, by_run, strict=True)},
+        n=sum(values.shape[1] for values in ours),
+    )
+    if len(seeds) < LEAST_SEEDS:
+        few = f"{len(seeds)} common seed{'s' if len(seeds) > 1 else ''}, {LEAST_SEEDS} are needed"
+        return replace(found, verdict=FEW_SEEDS, why=few), None
+    test = crossed_test(ours, theirs, weights)
+    low, high = test.interval()
+    beyond = max(float(test.runs - test.run_residual), 0.0) * len(seeds)
+    tested = replace(
+        found,
+        low=unit * float(low),
+        high=unit * float(high),
+        p=float(test.p),
+        degrees=float(test.degrees),
+        sd_runs=unit * beyond**0.5,
+        paired_runs=bool(test.paired),
+    )
+    return tested, test
+
+
+def judge(family: Sequence[Comparison], lower_is_better: bool = False) -> list[Comparison]:
+    """Correct the p-values of a family of comparisons and give the verdicts, at 5%."""
+    corrected = iter(holm([found.p for found in family if found.p is not None]))
+    judged = []
+    for found in family:
+        if found.p is None or found.difference is None:
+            judged.append(found)
+            continue
+        p = next(corrected)
+        better = (found.difference > 0) != lower_is_better
+        verdict = found.verdict if p > LEVEL else BETTER if better else WORSE
+        judged.append(replace(found, p_holm=p, verdict=verdict))
+    return judged

@@ -25,41 +25,40 @@ SHARED = {
 HELD = ("dtype", "quantization", "context")
 # Of a protocol: what names it, and what the contents of the training rows say.
 NAMES_ONLY = ("name", "style", "keep_overlap")
-# How runs were asked whose records do not have these keys yet.
-BEFORE = {"num_beams": 1, "choice_rule": "first", "strip": True}
 # What a run may choose for its machine without changing its result.
 MACHINE_ONLY = ("micro_batch_size", "devices", "workers", "validations", "checkpoint_minutes")
 
 
-def select(records: Iterable[Record]) -> list[Record]:
-    """Drop repeated identities and check that the rest may be compared.
-
-    Args:
-        records: Finished runs. Of two with one identity the first counts, so give the newest first.
-
-    Returns:
-        The records in the order given.
+def check_comparable(records: Sequence[Record]) -> None:
+    """Check that runs may be in one table.
 
     Raises:
-        ValueError: There are none, or they disagree on base, data or protocol.
+        ValueError: there are none, or they differ in base, data or protocol.
     """
-    unique: dict[str, Record] = {}
-    for record in records:
-        unique.setdefault(record["identity"], record)
-    kept = list(unique.values())
-    if not kept:
+    if not records:
         raise ValueError("no finished runs to make a table of: run the sweep first, then report")
-    said = [asked(record) | taught(record) for record in kept]
-    for field in dict.fromkeys(name for facts in said for name in facts):
-        counts = Counter(facts[field] for facts in said if field in facts)
+    found = [asked(record) | taught(record) | _sizes(record) for record in records]
+    for field in dict.fromkeys(name for facts in found for name in facts):
+        counts = Counter(facts[field] for facts in found if field in facts)
         if len(counts) > 1:
-            found = ", ".join(
-                f"{value!r} in {runs} of {len(kept)} runs" for value, runs in counts.items()
+            listed = ", ".join(
+                f"{value!r} in {runs} of {len(records)} runs" for value, runs in counts.items()
             )
             raise ValueError(
-                f"a table compares runs of one {field}, but these have {len(counts)}: {found}. "
+                f"a table compares runs of one {field}, but these have {len(counts)}: {listed}. "
                 "Give the runs of one of them"
             )
+
+
+def _sizes(record: Record) -> dict[str, str]:
+    scores = record["scores"].items()
+    return {"set of test items": ", ".join(f"{key} {score['n']}" for key, score in scores)}
+
+
+def select(records: Iterable[Record]) -> list[Record]:
+    """Drop repeated identities, keeping the first, and check that the rest may be compared."""
+    kept = list({record["identity"]: record for record in reversed(list(records))}.values())[::-1]
+    check_comparable(kept)
     return kept
 
 
@@ -98,7 +97,7 @@ def taught(record: Record) -> dict[str, Any]:
 def _protocol(protocol: Mapping[str, Any], trained: bool) -> dict[str, Any]:
     return {
         key: value
-        for key, value in (BEFORE | dict(protocol)).items()
+        for key, value in protocol.items()
         if (key in TRAINING_PROTOCOL_KEYS) == trained and key not in NAMES_ONLY
     }
 

@@ -18,22 +18,22 @@ class Benchmark:
     Attributes:
         key: its key in the records.
         label: its name in tables.
-        items: the sizes it was scored with, ascending; several if runs differ.
+        items: number of test rows.
         chance: accuracy of guessing in percent, if that is defined.
         majority: accuracy of always giving the most frequent gold answer, in percent.
         majority_answer: that answer.
-        rules: with their versions, by which answers were read; several if runs differ.
+        rule: by which answers were read, with its version.
         averaged: whether it counts in the averages.
         trained_on: whether some of its rows are among the training rows.
     """
 
     key: str
     label: str
-    items: tuple[int, ...]
+    items: int
     chance: float | None = None
     majority: float | None = None
     majority_answer: str | None = None
-    rules: tuple[str, ...] = ()
+    rule: str = ""
     averaged: bool = True
     trained_on: bool = False
 

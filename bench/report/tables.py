@@ -40,9 +40,10 @@ class Cell:
         low: lower end of the 95% interval (of the quartiles, if the table says so).
         high: upper end.
         n: items behind the value.
+        p: p-value of the comparison that the value is from, corrected over its family.
+        verdict: of that comparison, e.g. `better`.
         runs: the value of each run.
         marks: numbers of the footnotes on this cell.
-        verdict: `better` or `worse` if the cell claims a difference.
         why: why the value is missing.
     """
 
@@ -51,25 +52,26 @@ class Cell:
     low: float | None = None
     high: float | None = None
     n: int | None = None
+    p: float | None = None
+    verdict: str = ""
     runs: tuple[RunValue, ...] = ()
     marks: tuple[int, ...] = ()
-    verdict: str = ""
     why: str = ""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column.
+    """A column; two columns may show different parts of the same cells.
 
     Attributes:
-        key: its name in CSV and JSON.
+        key: of its cells; its name in CSV and JSON.
         label: its heading.
         format: of the number: a format specification (`.1f`, `+z.1f`, `,`), or `duration`
             (seconds as `~25 s`, `~2 min`), `seconds` (`86.4 ms`, `2.2 s`), `p` (`<0.001`), or
             `text`, which is aligned to the left.
         unit: printed behind the number, e.g. `%`.
-        show: what is printed: `value`, `sd` (value ± sd), `range` (value [low, high]) or
-            `interval` (low to high).
+        show: what is printed: `value`, `sd` (value ± sd), `range` (value [low, high]), `interval`
+            (low to high), `claim` (value and verdict), `verdict` or `p`.
         marks: numbers of the footnotes on the whole column.
     """
 
@@ -92,14 +94,17 @@ class Row:
 
     Attributes:
         names: what the row is called, one name for each of the table's name columns.
-        cells: by the column's key; a column without a cell is empty.
+        cells: by the column's key; a column without a cell is empty, and a cell without a column
+            is in CSV and JSON alone.
         marks: numbers of the footnotes on the row.
+        signed: whether its numbers are differences, which are printed with their sign.
         keys: further columns of CSV and JSON that identify the row, e.g. its method.
     """
 
     names: tuple[str, ...]
     cells: Mapping[str, Cell]
     marks: tuple[int, ...] = ()
+    signed: bool = False
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -114,6 +119,7 @@ class Table:
         rows: from top to bottom.
         names: headings of the name columns.
         notes: printed below it.
+        footnotes: printed below the notes, numbered from 1.
         grouped: whether adjacent rows with one first name belong together: the name is printed
             once, and sorting keeps them together.
         view: whether it shows cells that another table has, which CSV and JSON then leave out.
@@ -126,6 +132,7 @@ class Table:
     rows: tuple[Row, ...] = ()
     names: tuple[str, ...] = ("Method",)
     notes: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
     grouped: bool = False
     view: bool = False
     marks: tuple[int, ...] = ()
@@ -148,8 +155,13 @@ class Report:
     tables: tuple[Table, ...]
 
 
-def printed(cell: Cell | None, column: Column) -> tuple[str, str]:
+def printed(cell: Cell | None, column: Column, signed: bool = False) -> tuple[str, str]:
     """A cell as text in two parts.
+
+    Args:
+        cell: to print; None is printed as `-`.
+        column: that it is printed in.
+        signed: whether its number is printed with its sign.
 
     Returns:
         The number or text, and what hangs behind it (deviation, range, unit), so that a renderer
@@ -157,19 +169,25 @@ def printed(cell: Cell | None, column: Column) -> tuple[str, str]:
     """
     if cell is None:
         return EMPTY, ""
+    form = "+" + column.format if signed else column.format
+    if column.show == "verdict":
+        return cell.verdict or EMPTY, ""
+    if column.show == "p":
+        return EMPTY if cell.p is None else number(cell.p, "p"), ""
     if column.show == "interval":
-        return between(cell.low, cell.high, column.format), ""
+        return between(cell.low, cell.high, form), ""
     if cell.value is None:
         return EMPTY, ""
     if isinstance(cell.value, str):
         return cell.value, ""
-    text, behind = number(cell.value, column.format), column.unit
+    behind = column.unit
     if column.show == "sd" and cell.sd is not None:
         behind += f" ± {number(cell.sd, column.format)}"
     if column.show == "range" and cell.low is not None and cell.high is not None:
-        low, high = number(cell.low, column.format), number(cell.high, column.format)
-        behind += f" [{low}, {high}]"
-    return text, behind
+        behind += f" [{number(cell.low, form)}, {number(cell.high, form)}]"
+    if column.show == "claim":
+        behind += f" {cell.verdict}"
+    return number(cell.value, form), behind
 
 
 def number(value: float, form: str) -> str:
@@ -192,17 +210,17 @@ def between(low: float | None, high: float | None, form: str = "z.1f") -> str:
     return f"{number(low, form)} to {number(high, form)}"
 
 
-def cell_lists(table: Table) -> list[list[Cell | None]]:
-    """The cells of a table, row by row, in the order of its columns."""
-    return [[row.cells.get(column.key) for column in table.columns] for row in table.rows]
+def printed_rows(table: Table) -> list[tuple[Row, tuple[str, ...], list[tuple[str, str]]]]:
+    """Each row with its names as printed and its `printed` cells.
 
-
-def shown_names(table: Table) -> list[tuple[str, ...]]:
-    """The names of each row as printed: in a grouped table a repeated first name is empty."""
-    shown: list[tuple[str, ...]] = []
-    before: tuple[str, ...] = ()
+    In a grouped table a first name that repeats the one above is empty.
+    """
+    found = []
+    above: tuple[str, ...] = ()
     for row in table.rows:
-        repeated = table.grouped and before[:1] == row.names[:1]
-        shown.append(("", *row.names[1:]) if repeated else row.names)
-        before = row.names
-    return shown
+        repeated = table.grouped and above[:1] == row.names[:1]
+        names = ("", *row.names[1:]) if repeated else row.names
+        cells = [printed(row.cells.get(c.key), c, row.signed) for c in table.columns]
+        found.append((row, names, cells))
+        above = row.names
+    return found

@@ -3,19 +3,40 @@ r"""Reports as LaTeX: a file of `table` environments for \input, with booktabs a
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
 from bench.report.formats.escape import one_line
-from bench.report.tables import EMPTY, Cell, Column, Report, Table, cell_lists, printed, shown_names
+from bench.report.tables import EMPTY, Cell, Report, Table, printed_rows
 
 WIDTH = 96  # characters of a full line in \footnotesize
 GAP = 2  # between two columns, in characters
-DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 # Shrinks what is wider than the page and leaves the rest as it is.
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+
+# Characters that LaTeX has a glyph for without further packages; others are shown as U+4E2D.
+KNOWN = re.compile(
+    "[ -~±×·−≤≥≈≠∞→←↔°µ–—‘’“”…†‡§¹²³⁰⁴-⁹ΓΔΘΛΞΠΣΥΦΨΩα-ξπ-ω"
+    "À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿĀ-ăĆ-ďĒ-ėĚ-ġĨ-ĭİıŁ-ńŇňŌ-ŕŘ-šŨ-űŴ-ž]"
+)
+OWN = {
+    "~": r"$\sim$",
+    "|": r"\textbar{}",
+    '"': r"\textquotedblright{}",
+    "`": r"\textasciigrave{}",
+    "−": "$-$",
+    "×": r"$\times$",
+    "→": r"$\rightarrow$",
+    "←": r"$\leftarrow$",
+    "°": r"$^\circ$",
+    "µ": r"$\mu$",
+    **{raised: rf"\textsuperscript{{{n}}}" for n, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+}
+NEGATIVE = re.compile(r"(?<![\w.)])-(?=\d)")
+LIGATURE = re.compile(r"([-',])(?=\1)")
 
 
 def to_latex(report: Report) -> str:
@@ -31,11 +52,13 @@ def to_latex(report: Report) -> str:
     ]
     facts = ". ".join(f"{name}: {text}" for name, text in report.facts.items())
     for place, table in enumerate(grids, 1):
-        caption = ": ".join(filter(None, (report.title, table.heading)))
-        notes = [f"{facts}."] if facts and place == 1 else []
-        notes += [*table.notes, *_notes_behind(table, report)]
+        caption = in_latex(": ".join(filter(None, (report.title, table.heading))))
+        notes = [in_latex(f"{facts}.")] if facts and place == 1 else []
+        notes += [*map(in_latex, table.notes), *_notes_behind(table, report)]
+        notes += [f"{marked((n,))} {in_latex(note)}" for n, note in enumerate(table.footnotes, 1)]
         suffix = f"-{place}" if place > 1 else ""
-        lines += ["", *_float(table, caption, f"tab:{report.name}{suffix}", notes)]
+        label = f"tab:{report.name}{suffix}"
+        lines += ["", *_float(table, caption + marked(table.marks), label, notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -43,13 +66,14 @@ def _notes_behind(table: Table, report: Report) -> Iterator[str]:
     """The notes of tables without rows that follow one with rows."""
     following = report.tables[report.tables.index(table) + 1 :]
     for other in takewhile(lambda other: not other.rows, following):
-        yield from (": ".join(filter(None, (other.heading, note))) for note in other.notes)
+        for note in other.notes:
+            yield in_latex(": ".join(filter(None, (other.heading, note))))
 
 
 def _float(table: Table, caption: str, label: str, notes: Sequence[str]) -> Iterator[str]:
     yield r"\begin{table}[tbp]"
     yield r"\centering"
-    yield rf"\caption{{{in_latex(caption)}{_marks(table.marks)}}}"
+    yield rf"\caption{{{caption}}}"
     yield rf"\label{{{label}}}"
     yield r"\par\smallskip\footnotesize"
     for place, columns in enumerate(_parts(table)):
@@ -59,57 +83,64 @@ def _float(table: Table, caption: str, label: str, notes: Sequence[str]) -> Iter
     if notes:
         yield r"\par\smallskip"
         yield r"\begin{minipage}{\linewidth}\scriptsize\raggedright"
-        yield from (rf"{in_latex(note)}\par" for note in notes)
+        yield from (rf"{note}\par" for note in notes)
         yield r"\end{minipage}"
     yield r"\end{table}"
 
 
-def _parts(table: Table) -> list[list[int]]:
-    """The columns by number, in groups that fit on a page beside the names."""
+def _parts(table: Table) -> list[range]:
+    """The columns by number, in groups that fit on a page with the names."""
 
     def width(texts: Iterable[str]) -> int:
         return max(map(len, texts)) + GAP
 
-    names = [
-        (head, *column) for head, *column in zip(table.names, *shown_names(table), strict=True)
+    rows = printed_rows(table)
+    heads = [
+        width([head, *(names[i] for _, names, _ in rows)]) for i, head in enumerate(table.names)
     ]
-    left = WIDTH - sum(map(width, names))
-    cells = cell_lists(table)
-    parts: list[list[int]] = [[]]
-    room = left
-    for place, column in enumerate(table.columns):
-        needed = width([column.label, *("".join(printed(row[place], column)) for row in cells)])
-        if parts[-1] and needed > room:
-            parts.append([])
-            room = left
-        parts[-1].append(place)
-        room -= needed
-    return parts
+    widths = [
+        width([column.label, *("".join(cells[place]) for *_, cells in rows)])
+        for place, column in enumerate(table.columns)
+    ]
+    starts, used = [0], sum(heads)
+    for place, needed in enumerate(widths):
+        if place > starts[-1] and used + needed > WIDTH:
+            starts.append(place)
+            used = sum(heads)
+        used += needed
+    return [range(a, b) for a, b in zip(starts, [*starts[1:], len(widths)], strict=True)]
 
 
-def _tabular(table: Table, places: Sequence[int]) -> Iterator[str]:
-    cells, names = cell_lists(table), shown_names(table)
+def _tabular(table: Table, places: range) -> Iterator[str]:
+    rows = printed_rows(table)
     columns = [table.columns[place] for place in places]
-    hanging = [
-        max((_hanging(row[place], column) for row in cells), key=len)
+    longest = {
+        place: max(
+            (_hanging(cells[place], row.cells.get(column.key)) for row, _, cells in rows), key=len
+        )
         for place, column in zip(places, columns, strict=True)
-    ]
+    }
     yield FITTED
     layout = "l" * len(table.names) + "".join("l" if c.is_text else "r" for c in columns)
     yield rf"\begin{{tabular}}{{{layout}}}"
     yield r"\toprule"
-    heads = [in_latex(column.label) + _marks(column.marks) for column in columns]
-    yield _line([*map(in_latex, table.names), *heads])
+    yield _line(
+        [*map(in_latex, table.names), *(in_latex(c.label) + marked(c.marks) for c in columns)]
+    )
     yield r"\midrule"
-    for number, (row, line, shown) in enumerate(zip(table.rows, cells, names, strict=True)):
-        if number and table.grouped and shown[0]:
+    for number, (row, names, cells) in enumerate(rows):
+        if number and table.grouped and names[0]:
             yield r"\addlinespace"
-        first = in_latex(shown[0]) + _marks(row.marks if shown[0] else ())
-        figures = [
-            _figure(line[place], column, longest)
-            for place, column, longest in zip(places, columns, hanging, strict=True)
-        ]
-        yield _line([first, *map(in_latex, shown[1:]), *figures])
+        line = [*map(in_latex, names)]
+        line[-1] += marked(row.marks)
+        for place, column in zip(places, columns, strict=True):
+            text = cells[place][0]
+            hanging = _hanging(cells[place], row.cells.get(column.key))
+            # Numbers are aligned at their end: what hangs behind is padded to the longest.
+            missing = longest[place] if not hanging and not column.is_text else ""
+            padding = rf"\phantom{{{missing}}}" if missing else ""
+            line.append(("--" if text == EMPTY else in_latex(text)) + hanging + padding)
+        yield _line(line)
     yield r"\bottomrule"
     yield r"\end{tabular}}"
 
@@ -119,26 +150,21 @@ def _line(cells: Iterable[str]) -> str:
     return "{}" + " & ".join(cells) + r" \\"
 
 
-def _hanging(cell: Cell | None, column: Column) -> str:
-    return in_latex(printed(cell, column)[1]) + _marks(cell.marks if cell else ())
+def _hanging(shown: tuple[str, str], cell: Cell | None) -> str:
+    return in_latex(shown[1]) + marked(cell.marks if cell else ())
 
 
-def _figure(cell: Cell | None, column: Column, longest: str) -> str:
-    """A cell aligned at the end of its number: what hangs behind it is padded to the longest."""
-    text, _ = printed(cell, column)
-    hanging = _hanging(cell, column)
-    shown = "--" if text == EMPTY else in_latex(text)
-    return shown + hanging + (rf"\phantom{{{longest}}}" if longest and not hanging else "")
-
-
-def _marks(marks: Iterable[int]) -> str:
+def marked(marks: Iterable[int]) -> str:
+    """Marks of footnotes."""
     text = ",".join(map(str, marks))
     return rf"\textsuperscript{{{text}}}" if text else ""
 
 
 def in_latex(text: str) -> str:
-    """Text for a paragraph, a caption or a cell; unknown characters are shown as U+4E2D."""
-    return _encoder().unicode_to_latex(one_line(text))
+    """Text for a paragraph, a caption or a cell."""
+    line = NEGATIVE.sub("−", one_line(text))
+    known = "".join(c if KNOWN.match(c) else f"U+{ord(c):04X}" for c in line)
+    return LIGATURE.sub(r"\1{}", _encoder().unicode_to_latex(known))
 
 
 @functools.cache
@@ -149,10 +175,8 @@ def _encoder() -> Any:
         UnicodeToLatexEncoder,
     )
 
-    own = {ord("~"): r"$\sim$", ord("−"): "$-$", ord("|"): r"\textbar{}", ord('"'): "''"}
+    own = {ord(character): text for character, text in OWN.items()}
     return UnicodeToLatexEncoder(
         conversion_rules=[UnicodeToLatexConversionRule(RULE_DICT, own), "defaults"],
-        unknown_char_policy=lambda character: f"U+{ord(character):04X}",
         replacement_latex_protection="braces-after-macro",
-        unknown_char_warning=False,
     )

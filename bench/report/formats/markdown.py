@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bench.report.formats.escape import in_markdown, markdown_line
-from bench.report.tables import Report, Table, cell_lists, printed, shown_names
+from bench.report.tables import Cell, Report, Table, printed_rows
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -19,24 +19,28 @@ def to_markdown(report: Report) -> str:
             lines += ["", f"## {in_markdown(table.heading + superscript(table.marks))}"]
         if table.rows:
             lines += ["", *_grid(table)]
-        if table.notes:
-            lines += ["", *(f"- {markdown_line(note)}" for note in table.notes)]
+        if notes := notes_of(table):
+            lines += ["", *(f"- {markdown_line(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
 def text_rows(table: Table) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
     """Each row's names, and its cells as number and what hangs behind it, marks included."""
-    for row, names, cells in zip(table.rows, shown_names(table), cell_lists(table), strict=True):
-        texts = []
-        for cell, column in zip(cells, table.columns, strict=True):
-            text, behind = printed(cell, column)
-            texts.append((text, behind + superscript(cell.marks if cell else ())))
-        yield [names[0] + superscript(row.marks if names[0] else ()), *names[1:]], texts
+    for row, names, cells in printed_rows(table):
+        marks = [row.cells.get(column.key, Cell()).marks for column in table.columns]
+        texts = [(text, f"{b}{superscript(m)}") for (text, b), m in zip(cells, marks, strict=True)]
+        yield [*names[:-1], names[-1] + superscript(row.marks)], texts
 
 
 def headings(table: Table) -> list[str]:
     """The headings of the name columns, then of the others with their marks."""
     return [*table.names, *(column.label + superscript(column.marks) for column in table.columns)]
+
+
+def notes_of(table: Table) -> list[str]:
+    """A table's notes, then its footnotes with their marks."""
+    marked = [f"{superscript((n,))} {note}" for n, note in enumerate(table.footnotes, 1)]
+    return [*table.notes, *marked]
 
 
 def superscript(marks: Iterable[int]) -> str:

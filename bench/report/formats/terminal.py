@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import printable
-from bench.report.formats.markdown import headings, superscript, text_rows
+from bench.report.formats.markdown import headings, notes_of, superscript, text_rows
 from bench.report.tables import Report, Table
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def show(report: Report, console: Console | None = None) -> None:
                 style = "bold" if number == 0 else "dim" if number == 1 else ""
                 console.print(_text("  " + line, style), no_wrap=True, soft_wrap=False)
             console.print()
-        for note in table.notes:
+        for note in notes_of(table):
             console.print(Padding(_text(note, "dim"), (0, 0, 0, 2)))
 
 

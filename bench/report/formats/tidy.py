@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from bench.report.tables import Cell, Report, Row, Table
 if TYPE_CHECKING:
     import pandas
 
-NUMBERS = ("value", "sd", "low", "high", "n", "runs")
+NUMBERS = ("value", "sd", "low", "high", "p", "n", "runs")
 
 
 def frame(report: Report) -> pandas.DataFrame:
@@ -21,7 +20,7 @@ def frame(report: Report) -> pandas.DataFrame:
 
     Returns:
         The columns `table`, `row`, those of `Row.keys`, `column`, `value`, `sd`, `low`, `high`,
-        `n` (items), `runs` (their number) and `text` (of cells that hold text, and verdicts).
+        `p`, `n` (items), `runs` (their number) and `text` (of cells that hold text, and verdicts).
         Missing numbers are NaN.
     """
     import pandas
@@ -31,7 +30,7 @@ def frame(report: Report) -> pandas.DataFrame:
         for table in report.tables
         if not table.view
         for row in table.rows
-        for key, cell in _ordered(table, row)
+        for key, cell in row.cells.items()
     ]
     keys = dict.fromkeys(key for line in lines for key in line)
     first, last = ("table", "row"), ("column", *NUMBERS, "text")
@@ -39,14 +38,7 @@ def frame(report: Report) -> pandas.DataFrame:
     found = pandas.DataFrame(lines, columns=[*first, *between, *last])
     for name in NUMBERS:
         found[name] = pandas.to_numeric(found[name])
-    # Whole numbers stay whole where a cell has none.
     return found.astype({"n": "Int64", "runs": "Int64"})
-
-
-def _ordered(table: Table, row: Row) -> Iterator[tuple[str, Cell]]:
-    for column in table.columns:
-        if column.key in row.cells:
-            yield column.key, row.cells[column.key]
 
 
 def _line(table: Table, row: Row, column: str, cell: Cell) -> dict[str, Any]:
@@ -60,6 +52,7 @@ def _line(table: Table, row: Row, column: str, cell: Cell) -> dict[str, Any]:
         "sd": cell.sd,
         "low": cell.low,
         "high": cell.high,
+        "p": cell.p,
         "n": cell.n,
         "runs": len(cell.runs) or None,
         "text": text or None,
@@ -67,7 +60,7 @@ def _line(table: Table, row: Row, column: str, cell: Cell) -> dict[str, Any]:
 
 
 def to_csv(report: Report) -> str:
-    """`frame` as CSV; an empty field means that there is no such figure."""
+    """`frame` as CSV; an empty field is a missing value."""
     found = frame(report)
     texts = found.select_dtypes(exclude="number").columns
     found[texts] = found[texts].map(in_csv, na_action="ignore")
@@ -79,16 +72,16 @@ def to_json(report: Report, data: dict[str, Any] | None = None) -> str:
 
     Args:
         report: to write.
-        data: further entries beside the report's own.
+        data: further entries.
     """
     tables = {
         table.key: {
             "heading": table.heading,
-            "columns": {column.key: column.label for column in table.columns},
+            "columns": [{"key": column.key, "label": column.label} for column in table.columns],
             "rows": [
                 {"names": list(row.names), **row.keys, "cells": _cells(row)} for row in table.rows
             ],
-            "notes": list(table.notes),
+            "notes": [*table.notes, *table.footnotes],
         }
         for table in report.tables
         if not table.view

@@ -1,0 +1,96 @@
+"""What a table of scores compares, by name: base, data, items, seeds and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from bench.report.names import curvature_label
+from bench.report.records import training_settings
+from bench.report.scores import ScoreRow, ScoreTable
+
+
+def facts(table: ScoreTable) -> dict[str, str]:
+    """Base, data, protocol, items, seeds, and what the rows share of their settings."""
+    spec, first = table.selection.spec, table.rows[0].first
+    validation = ", validation rows" if first["split"] == "validation" else ""
+    published = first["published_base"]
+    found = {
+        "Table": f"{spec.name} ({spec.note})" if spec.note else spec.name,
+        "Base": first["model"] + (f" ({published} in the paper)" if published else ""),
+        "Data": first["data"] + validation,
+        "Protocol": first["protocol"],
+        "Items": ", ".join(f"{found.label} {found.items}" for found in table.benchmarks),
+        "Seeds": by_value((row.label, _seeds(row)) for row in table.rows),
+        "Answers read by": by_value((found.label, found.rule) for found in table.benchmarks),
+    }
+    # A label with K names it already.
+    curvatures = [
+        (row.label, curvature_label(row.curvature))
+        for row in table.rows
+        if row.curvature is not None and "K=" not in row.label
+    ]
+    if curvatures:
+        found["Curvature"] = by_value(curvatures)
+    trained = [row for row in table.rows if training_settings(row.first)]
+    if trained:
+        found["Trained on"] = by_value((row.label, _training_rows(row)) for row in trained)
+        found |= _settings("Training", {r.label: training_settings(r.first) for r in trained})
+        found |= _settings("Adapter", {r.label: _options(r) for r in trained})
+    return found
+
+
+def by_value(pairs: Iterable[tuple[str, str]]) -> str:
+    """The value that most rows share, then the rows that have another.
+
+    >>> by_value([("LoRA", "3"), ("DoRA", "3"), ("Series", "2")])
+    '3 (Series: 2)'
+    """
+    labels: dict[str, list[str]] = {}
+    for label, value in pairs:
+        labels.setdefault(value, []).append(label)
+    common = max(labels, key=lambda value: len(labels[value]))
+    total = sum(map(len, labels.values()))
+    if 2 * len(labels[common]) <= total and len(labels) > 1:
+        return "; ".join(f"{', '.join(names)}: {value}" for value, names in labels.items())
+    others = [f"{', '.join(names)}: {value}" for value, names in labels.items() if value != common]
+    return common + (f" ({'; '.join(others)})" if others else "")
+
+
+def _seeds(row: ScoreRow) -> str:
+    return ", ".join(str(seed) for seed in row.seeds if seed is not None) or "one run, no seed"
+
+
+def _training_rows(row: ScoreRow) -> str:
+    rows = row.first["rows"]
+    padding = fmean(run["training"]["padding"] for run in row.records)
+    counts = f"{rows['train']} rows, {rows['train_too_long']} left out as too long"
+    return f"{counts}, {padding:.0%} padding"
+
+
+def _options(row: ScoreRow) -> dict[str, Any]:
+    return {key: value for key, value in row.first["options"].items() if key != "curvature"}
+
+
+def _settings(title: str, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """A fact of the settings that all rows share, then one for each that differs.
+
+    A setting that not every row has (a curvature, a norm scale) belongs to its method and is left
+    to the record.
+    """
+    names = [name for name in next(iter(rows.values())) if all(name in s for s in rows.values())]
+    values = {name: [_plain(settings[name]) for settings in rows.values()] for name in names}
+    shared = [name for name in names if len(set(values[name])) == 1]
+    found = {title: ", ".join(f"{name} {values[name][0]}" for name in shared)} if shared else {}
+    return found | {
+        name: by_value(zip(rows, values[name], strict=True)) for name in names if name not in shared
+    }
+
+
+def _plain(value: object) -> str:
+    return (
+        " ".join(map(str, value))
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else str(value)
+    )

@@ -1,0 +1,229 @@
+"""The notes below a table of scores: what its numbers are, and what limits them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
+
+from bench.report.scores import ScoreRow, ScoreTable
+from bench.report.selection import Record, Selection
+from bench.report.spec import METRICS
+from bench.tracking.record import gates_by_module
+
+LISTED = 6  # incomplete rows that a note names
+MARK = "†"  # on a benchmark whose rows were trained on
+MEASURED = "auto"
+NEAR = (
+    "at least half of a test row's runs of 13 words, so masked, are in one training row (a shorter "
+    "text is one run)"
+)
+# Files of the published tables whose contents are not available, so that they can't be compared.
+PUBLISHED = (
+    "ft-training_set/math_10k.json",
+    "ft-training_set/commonsense_170k.json",
+    "dataset/hellaswag/test.json",
+)
+
+
+def score_notes(table: ScoreTable) -> list[str]:
+    """All notes below the scores."""
+    selection = table.selection
+    return [
+        *selection.remarks,
+        *selection.spec.remarks,
+        *_incomplete(selection),
+        *_without_comparison(table),
+        *_means(table),
+        *_too_long(table),
+        *_curvatures(table.rows),
+        *_guesses(table),
+        *_data_files(selection.records),
+        *_overlap(table),
+        *_forgetting(table.rows),
+        _commits(selection.records),
+    ]
+
+
+def _incomplete(selection: Selection) -> Iterator[str]:
+    missing = selection.missing
+    if missing:
+        listed = [row.text for row in missing[:LISTED]]
+        listed += [f"{len(missing) - LISTED} more rows"] if len(missing) > LISTED else []
+        yield (
+            f"Incomplete: {len(selection.records)} of {selection.total} runs have finished. "
+            f"Missing: {'; '.join(listed)}."
+        )
+
+
+def _without_comparison(table: ScoreTable) -> Iterator[str]:
+    trained = [row for row in table.rows if row.method != "none"]
+    if not table.comparisons and len(trained) > 1 and table.selection.spec.metric == "accuracy":
+        yield (
+            "No comparisons: there is no LoRA (method=lora) to compare the rows with, nor a row "
+            "with K=1 of a method with several K."
+        )
+
+
+def _means(table: ScoreTable) -> Iterator[str]:
+    metric = table.selection.spec.metric
+    singles = [row for row in table.rows if len(row.records) == 1]
+    several = len(singles) < len(table.rows)
+    if several:
+        text = f"{METRICS[metric]} in percent: mean ± sample standard deviation over seeds."
+        if singles:
+            names = (
+                f"{row.label} (nothing is trained)" if row.method == "none" else row.label
+                for row in singles
+            )
+            text += f" No ± means a single run: {', '.join(names)}."
+        yield text
+    else:
+        yield f"{METRICS[metric]} in percent; every row is a single run, without a deviation."
+    if table.averages:
+        what = "share of all items" if metric == "accuracy" else "weighted by items"
+        per_seed = "; both are computed per seed, then averaged over seeds" if several else ""
+        outside = ", ".join(found.label for found in table.benchmarks if not found.averaged)
+        yield f"Micro: {what}; macro: plain mean of the sets{per_seed}." + (
+            f" Not in the averages: {outside}." if outside else ""
+        )
+
+
+def _too_long(table: ScoreTable) -> Iterator[str]:
+    for found in table.benchmarks:
+        counts = {
+            row.label: sum(run["scores"][found.key]["too_long"] for run in row.records)
+            for row in table.rows
+        }
+        if any(counts.values()):
+            listed = ", ".join(f"{label} {count}" for label, count in counts.items() if count)
+            yield f"{found.label}, problems over the length limit, all seeds: {listed}."
+
+
+def _curvatures(rows: Sequence[ScoreRow]) -> Iterator[str]:
+    """What `auto` is, and K by module type if layers differ in it."""
+    if any(row.curvature == MEASURED for row in rows):
+        yield (
+            "K=auto: each layer's own K, (delta_rel / 0.144)² of its inputs on validation prompts, "
+            "with delta_rel their relative delta-hyperbolicity. Training does not change it unless "
+            "a note below says so."
+        )
+    for row in rows:
+        start, end = (_by_module(row.records, when) for when in ("start", "end"))
+        learned = any(abs(end[module] - K) > 1e-6 for module, K in start.items())
+        if start and (learned or row.curvature == MEASURED):
+            values = ", ".join(
+                f"{module} {K:.2f}" + (f" → {end[module]:.2f}" if learned else "")
+                for module, K in start.items()
+            )
+            how = "before → after training" if learned else "as measured"
+            yield f"K of {row.label}, mean over layers and seeds, {how}: {values}."
+
+
+def _by_module(runs: Sequence[Record], when: str) -> dict[str, float]:
+    """Mean K by module type; empty for a method without gates or curvature."""
+    summaries = [gates_by_module(run["training"].get("gates", {}).get(when, [])) for run in runs]
+    return {
+        module: fmean(summary[module]["curvature"] for summary in summaries)
+        for module, first in summaries[0].items()
+        if "curvature" in first
+    }
+
+
+def _guesses(table: ScoreTable) -> Iterator[str]:
+    keys = {row.key for row in table.guesses}
+    if "chance" in keys:
+        yield "Chance: guessing among a problem's choices; empty for a set without choices."
+    if "majority" in keys:
+        answers = ", ".join(f"{found.label} {found.majority_answer}" for found in table.benchmarks)
+        yield f"Majority class: always the most frequent gold answer of the set ({answers})."
+
+
+def _data_files(records: Sequence[Record]) -> Iterator[str]:
+    """Files that are not the paper's, or may not be."""
+    others = _files(records, "another file")
+    unknown = [name for name in _files(records, "not known") if name.casefold() in PUBLISHED]
+    if others:
+        yield (
+            f"Data: not the paper's file, by its hash: {', '.join(others)}. Scores on such a set "
+            "can't be compared with the published ones."
+        )
+    if unknown:
+        yield f"Data: it is not known whether these are the paper's files: {', '.join(unknown)}."
+
+
+def _files(records: Iterable[Record], state: str) -> list[str]:
+    found = (name for run in records for name, s in run["data_files"].items() if s == state)
+    return list(dict.fromkeys(found))
+
+
+def _overlap(table: ScoreTable) -> Iterator[str]:
+    """What training and test rows share: the same for all runs that were trained."""
+    overlap = next((run["overlap"] for run in table.selection.records if run["overlap"]), None)
+    if overlap is None:
+        return
+    labels = {found.key: found.label for found in table.benchmarks}
+    tests = [(labels.get(key, key), counts) for key, counts in overlap["tests"].items()]
+    shares = [
+        f"{label} {counts['masked']} of {counts['rows']} ({counts['exact']} verbatim)"
+        for label, counts in tests
+        if counts["masked"]
+    ]
+    near = [
+        f"{label} {counts['near']} of {counts['rows']}"
+        for label, counts in tests
+        if counts["near"] > counts["masked"]
+    ]
+    rows = f"The {overlap['train']['masked']} training rows concerned were"
+    if not shares:
+        yield (
+            "Overlap: no test row is among the training rows, also with case, punctuation and "
+            "numbers masked."
+        )
+    else:
+        done = (
+            f"{rows} kept: columns marked {MARK} also measure memorisation."
+            if overlap["kept"]
+            else f"{rows} left out."
+        )
+        yield (
+            "Overlap: test rows among the training rows, with case, punctuation and numbers "
+            f"masked: {', '.join(shares)}. {done}"
+        )
+    if near:
+        yield (
+            f"Near-duplicates, including those above: {', '.join(near)}. For these, {NEAR}. Such "
+            "training rows are kept."
+        )
+
+
+def _forgetting(rows: Sequence[ScoreRow]) -> Iterator[str]:
+    """What fine-tuning changed on general text, for each text."""
+    losses: dict[str, list[str]] = {}
+    for row in rows:
+        found = [run["forgetting"] for run in row.records if "forgetting" in run]
+        for text in dict.fromkeys(one["sha256"] for one in found):
+            before, after = (
+                fmean(one[when]["nats_per_token"] for one in found if one["sha256"] == text)
+                for when in ("before", "after")
+            )
+            losses.setdefault(text, []).append(f"{row.label} {before:.3f} → {after:.3f}")
+    for listed in losses.values():
+        yield (
+            "Cross-entropy of general text (nats per token, mean over seeds), before → after: "
+            f"{'; '.join(listed)}."
+        )
+
+
+def _commits(records: Sequence[Record]) -> str:
+    commits = Counter(run["git"]["commit"] or "unknown" for run in records)
+    listed = ", ".join(
+        commit[:10] + (f" ({runs} of {len(records)} runs)" if runs < len(records) else "")
+        for commit, runs in commits.items()
+    )
+    text = f"Code: commit {listed}."
+    if len(commits) > 1:
+        text = f"Code: commits {listed}; it may differ between rows."
+    if dirty := sum(bool(run["git"]["dirty"]) for run in records):
+        text += f" {dirty} of {len(records)} runs had uncommitted changes in the working tree."
+    return text

@@ -1,0 +1,105 @@
+"""What a sweep or a report makes of the runs of one table: its report, comparisons and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.report.comparison import Comparison
+from bench.report.formats import write
+from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.published import load_published
+from bench.report.score_report import score_data, score_report
+from bench.report.score_table import score_table
+from bench.report.scores import ScoreTable
+from bench.report.selection import Selection
+from bench.report.tables import Report
+
+if TYPE_CHECKING:
+    from bench.report.figure import Figure
+
+
+@dataclass(frozen=True)
+class Result:
+    """A selection of runs as a report.
+
+    Attributes:
+        selection: that it was made from.
+        report: its tables.
+        comparisons: of its rows, with verdicts.
+        figures: makes its figures.
+        data: further entries of the JSON file.
+        scores: the computed table; None for pretraining runs.
+    """
+
+    selection: Selection
+    report: Report
+    comparisons: tuple[Comparison, ...]
+    figures: Callable[[], Sequence[Figure]]
+    data: dict[str, Any] = field(default_factory=dict)
+    scores: ScoreTable | None = None
+
+
+def result_of(selection: Selection) -> Result:
+    """Make the report of a selection.
+
+    Raises:
+        ValueError: these runs make no table, or there is no such file of published numbers.
+    """
+    if isinstance(selection.spec, PretrainingSpec):
+        return _pretraining_result(selection)
+    spec = selection.spec
+    published = load_published(spec.published) if spec.published else None
+    table = score_table(selection)
+    return Result(
+        selection=selection,
+        report=score_report(table, published),
+        comparisons=table.comparisons,
+        figures=lambda: _figures(table),
+        data=score_data(table),
+        scores=table,
+    )
+
+
+def _pretraining_result(selection: Selection) -> Result:
+    from bench.report.pretraining import (
+        pretraining_comparisons,
+        pretraining_figures,
+        pretraining_report,
+    )
+
+    return Result(
+        selection=selection,
+        report=pretraining_report(selection),
+        comparisons=pretraining_comparisons(selection),
+        figures=lambda: pretraining_figures(selection),
+    )
+
+
+def _figures(table: ScoreTable) -> list[Figure]:
+    """Those that the spec names and the runs have data for: files of bench/report/figures."""
+    modules = (import_module(f"bench.report.figures.{n}") for n in table.selection.spec.figures)
+    return [figure for module in modules if (figure := module.figure(table)) is not None]
+
+
+def write_result(result: Result, results: Path, figures: bool = True) -> list[Path]:
+    """Write tables/<name>.{md,csv,json,tex} and figures/<name>_<figure>.{svg,png}.
+
+    Args:
+        result: to write.
+        results: folder with tables/ and figures/.
+        figures: whether to draw the figures.
+
+    Returns:
+        The paths.
+    """
+    paths = write(result.report, results / "tables", result.data)
+    if figures:
+        from bench.report.figure import save
+
+        for figure in result.figures():
+            paths += save(figure, results / "figures", f"{result.report.name}_{figure.name}")
+    return paths

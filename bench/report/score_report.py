@@ -1,0 +1,215 @@
+"""The report on a table of scores: scores, intervals, comparisons, cost, the paper's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bench.report.comparison import NOT_COMPARED, Comparison
+from bench.report.facts import facts
+from bench.report.notes import MARK, score_notes
+from bench.report.paper import paper_table
+from bench.report.published import Published
+from bench.report.records import training_settings
+from bench.report.scores import ScoreRow, ScoreTable
+from bench.report.tables import Cell, Column, Report, Row, RunValue, Table
+
+TEST = (
+    "The test counts variation between runs and between items (crossed random effects): a verdict "
+    "is about other seeds and other problems of the kind. Intervals (95%) are of one comparison "
+    "each; verdicts use p (Holm) at 5%."
+)
+COST = (
+    Column("runs", "Runs", ","),
+    Column("trainable", "Trainable", ","),
+    Column("trainable_percent", "Share", ".2f", "%"),
+    Column("format_rate", "Valid format (%)"),
+    Column("finetune_seconds", "Fine-tuning", "duration"),
+    Column("evaluate_seconds", "Evaluation", "duration"),
+)
+
+
+def score_report(table: ScoreTable, published: Published | None = None) -> Report:
+    """A table of scores as a report.
+
+    Args:
+        table: by `bench.report.score_table.score_table`.
+        published: the paper's numbers to compare with.
+    """
+    tables = [_scores(table), *_intervals(table), *_comparisons(table), _cost(table)]
+    if published:
+        tables.append(paper_table(table, published))
+    spec = table.selection.spec
+    return Report(spec.name, spec.title, facts(table), tuple(tables))
+
+
+def score_data(table: ScoreTable) -> dict[str, Any]:
+    """What the JSON file has beside the report: the runs and settings of each row, comparisons."""
+    return {
+        "benchmarks": [asdict(found) for found in table.benchmarks],
+        "settings": [
+            {
+                "row": row.label,
+                "method": row.method,
+                "curvature": row.curvature,
+                "seeds": row.seeds,
+                "run_ids": [run["run_id"] for run in row.records],
+                "identities": [run["identity"] for run in row.records],
+                "train": training_settings(row.first),
+                "options": row.first["options"],
+            }
+            for row in table.rows
+        ],
+        "comparisons": [asdict(found) for found in table.comparisons],
+    }
+
+
+def _row(row: ScoreRow, cells: Mapping[str, Cell]) -> Row:
+    keys = {"method": row.method or None, "curvature": row.curvature}
+    return Row((row.label,), cells, keys=keys)
+
+
+def _columns(table: ScoreTable, show: str) -> tuple[Column, ...]:
+    columns = []
+    for found in table.benchmarks:
+        label = found.label
+        if show == "sd":
+            label += MARK if found.trained_on else ""
+            label += "" if found.chance is None else f" (chance {found.chance:.0f})"
+        columns.append(Column(found.key, label, show=show))
+    return (*columns, *(Column(kind, kind.capitalize(), show=show) for kind in table.averages))
+
+
+def _scores(table: ScoreTable) -> Table:
+    return Table(
+        key="scores",
+        columns=_columns(table, "sd"),
+        rows=tuple(_row(row, row.cells) for row in (*table.rows, *table.guesses)),
+        notes=tuple(score_notes(table)),
+    )
+
+
+def _intervals(table: ScoreTable) -> Iterator[Table]:
+    if table.selection.spec.metric != "accuracy":
+        return
+    singles = [row.label for row in table.rows if len(row.records) == 1]
+    note = "95% intervals of the means: bootstrap over seeds and items."
+    if len(singles) == len(table.rows):
+        note = "95% intervals: bootstrap over items. Every row is a single run: other seeds differ."
+    elif singles:
+        note += f" Over items only for a single run: {', '.join(singles)}."
+    yield Table(
+        key="intervals",
+        heading="95% intervals",
+        columns=_columns(table, "interval"),
+        rows=tuple(_row(row, row.cells) for row in table.rows),
+        notes=(note,),
+        view=True,
+    )
+
+
+def _comparisons(table: ScoreTable) -> Iterator[Table]:
+    """For each heading a table of the comparisons on the average, and one of the benchmarks."""
+    for heading in dict.fromkeys(found.heading for found in table.comparisons):
+        of_heading = [found for found in table.comparisons if found.heading == heading]
+        main = [found for found in of_heading if found.column == table.main]
+        key = heading.removeprefix("vs. ")
+        tested = any(found.difference is not None for found in main)
+        columns: tuple[Column, ...] = (
+            Column(table.main, "Verdict", "text", show="verdict"),
+            Column(table.main, "Difference [95% interval]", "z.1f", show="range"),
+            Column(table.main, "p (Holm)", "p", show="p"),
+        )
+        yield Table(
+            key=f"vs. {key}",
+            heading=f"{heading}: {table.labels[table.main]}",
+            columns=columns if tested else columns[:1],
+            rows=tuple(_compared(table, [found]) for found in main),
+            notes=tuple(_comparison_notes(table, of_heading)),
+        )
+        others = [found for found in of_heading if found.column != table.main]
+        columns = tuple(
+            Column(found.key, found.label, "z.1f", show="claim")
+            for found in table.benchmarks
+            if any(each.column == found.key and each.p is not None for each in others)
+        )
+        if columns:
+            rows = dict.fromkeys(found.row for found in others)
+            yield Table(
+                key=f"vs. {key}, benchmarks",
+                heading=f"{heading}: each benchmark",
+                columns=columns,
+                rows=tuple(
+                    _compared(table, [found for found in others if found.row == row])
+                    for row in rows
+                ),
+            )
+
+
+def _compared(table: ScoreTable, comparisons: Sequence[Comparison]) -> Row:
+    row = next(row for row in table.rows if row.key == comparisons[0].row)
+    cells = {
+        found.column: Cell(
+            value=found.difference,
+            low=found.low,
+            high=found.high,
+            n=found.n,
+            p=found.p_holm,
+            verdict=found.verdict,
+            runs=tuple(RunValue(seed, value) for seed, value in found.by_seed.items()),
+            why=found.why,
+        )
+        for found in comparisons
+    }
+    keys = {"method": row.method, "curvature": row.curvature}
+    keys["reference"] = comparisons[0].reference_label
+    return Row((row.label,), cells, signed=True, keys=keys)
+
+
+def _comparison_notes(table: ScoreTable, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What was compared and how, and what was not compared."""
+    main = [found for found in comparisons if found.column == table.main]
+    if any(found.difference is not None for found in comparisons):
+        reference = comparisons[0].heading.removeprefix("vs. ")
+        several = len({found.reference for found in main}) > 1
+        like = f"{reference} with the same options" if several else reference
+        yield f"Row minus {like}, in percentage points, with the same seeds and the same items."
+    if any(found.p is not None for found in comparisons):
+        tested = [found.column for found in table.comparisons if found.p is not None]
+        on_average = sum(column in table.averages for column in tested)
+        families = {f"on the {table.main} average": on_average}
+        families["on single benchmarks"] = len(tested) - on_average
+        counts = [f"the {count} {what}" for what, count in families.items() if count]
+        yield f"{TEST} Corrected over all comparisons of the table: {' and '.join(counts)}."
+    if paired := [found.label for found in main if found.paired_runs]:
+        yield (
+            "Runs with the same seed give similar answers, so the test also pairs the runs, for "
+            f"{', '.join(paired)}."
+        )
+    reasons: dict[str, list[str]] = {}
+    for found in main:
+        if found.why:
+            prefix = NOT_COMPARED if found.verdict == NOT_COMPARED else "no test"
+            reasons.setdefault(f"{prefix}, {found.why}", []).append(found.label)
+    for reason, labels in reasons.items():
+        yield f"{', '.join(labels)}: {reason}."
+
+
+def _cost(table: ScoreTable) -> Table:
+    rows = []
+    for row in table.rows:
+        values = {column.key: getattr(row, column.key, len(row.records)) for column in COST}
+        rows.append(_row(row, {key: Cell(value) for key, value in values.items()}))
+    devices = dict.fromkeys(run["device"] for run in table.selection.records)
+    return Table(
+        key="cost",
+        heading="Size, valid format and rough times",
+        columns=COST,
+        rows=tuple(rows),
+        notes=(
+            "Valid format: share of the answers in the requested format, mean over runs.",
+            f"Times: means over runs, on a shared machine ({'; '.join(devices)}): rough values, "
+            "not a measurement of speed.",
+        ),
+    )

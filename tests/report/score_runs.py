@@ -1,0 +1,155 @@
+"""Records of finished runs and selections of them, made up for tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.report.names import curvature_rank, method_label, method_rank
+from bench.report.selection import Group, Selection
+from bench.report.spec import TableSpec
+from bench.tracking.sweeps import Contrast
+
+SETS = {"mawps": ("MAWPS", 100), "SVAMP": ("SVAMP", 300)}
+SPEC = TableSpec(name="toy", title="Toy")
+
+
+def finished(
+    method: str = "lora",
+    seed: int | None = 0,
+    correct: Sequence[int] = (90, 240),
+    curvature: float | str | None = None,
+    sets: Mapping[str, tuple[str, int]] = SETS,
+    **changes: Any,
+) -> dict[str, Any]:
+    """The record of a finished run.
+
+    Args:
+        method: its key; `none` has no seed.
+        seed: of the run.
+        correct: right answers on each set; the first items are those that are right.
+        curvature: K.
+        sets: label and number of items by key.
+        changes: other keys of the record.
+    """
+    trained = method != "none"
+    scores = {
+        key: score("1" * right + "0" * (n - right), label)
+        for (key, (label, n)), right in zip(sets.items(), correct, strict=True)
+    }
+    made = {
+        "result_version": 3,
+        "method": method,
+        "curvature": curvature,
+        "seed": seed if trained else None,
+        "model": "tiny",
+        "published_base": None,
+        "data": "synthetic",
+        "split": "test",
+        "protocol": "fast",
+        "scores": scores,
+        "parameters": {"trainable": 20_000 if trained else 0, "total": 2_000_000},
+        "seconds": {"finetune": 41.2 if trained else None, "evaluate": 6.3},
+        "device": "cpu",
+        "git": {"commit": "a" * 40, "dirty": False},
+        "train": {"lr": 0.01, "epochs": 3, "precision": "32"},
+        "rows": {"train": 1500 if trained else 0, "train_too_long": 0},
+        "training": {"padding": 0.07} if trained else {},
+        "options": {},
+        "overlap": None,
+        "data_files": {},
+        "hashes": {"base": "base", "tests": "tests"} | ({"train": "train"} if trained else {}),
+        "config": {"protocol": {"evaluation_prompt": "{instruction}"}, "model": {"dtype": "auto"}},
+    } | changes
+    name = f"{method}-{curvature}-{made['seed']}-{made['options']}"
+    return {"identity": name, "run_id": f"run-{name}"} | made
+
+
+def score(outcomes: str, label: str) -> dict[str, Any]:
+    """The score of a set, from a 1 for each right answer and a 0 for each other."""
+    n, right = len(outcomes), outcomes.count("1")
+    return {
+        "label": label,
+        "n": n,
+        "correct": right,
+        "outcomes": outcomes,
+        "accuracy": 100 * right / n,
+        "format_rate": 98.0,
+        "too_long": 0,
+        "chance": None,
+        "rule": "number/1",
+        "majority": {"answer": "7", "accuracy": 4.0},
+    }
+
+
+def answered(
+    method: str = "lora",
+    seed: int | None = 0,
+    draws: Any = None,
+    items: int = 120,
+    chances: Mapping[str, float] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """A finished run with random answers.
+
+    Args:
+        method: its key.
+        seed: of the run.
+        draws: a generator, or its seed; None for one of method and seed.
+        items: of each set.
+        chances: of a right answer, by set.
+        changes: other keys of the record.
+    """
+    draws = np.random.default_rng([0, seed or 0, len(method)] if draws is None else draws)
+    texts = {
+        key: "".join("01"[hit] for hit in (draws.random(items) < chance).astype(int))
+        for key, chance in (chances or {"mawps": 0.7}).items()
+    }
+    found = finished(method, seed, (), sets={}, **changes)
+    return found | {"scores": {key: score(text, key) for key, text in texts.items()}}
+
+
+def selection(
+    runs: Sequence[dict[str, Any]],
+    spec: TableSpec = SPEC,
+    contrasts: Sequence[tuple[str, str, str]] | None = None,
+    **more: Any,
+) -> Selection:
+    """Runs in rows of one method, K and options.
+
+    Args:
+        runs: records.
+        spec: of the table.
+        contrasts: heading and the labels of row and reference; None for each row vs. LoRA.
+        more: fields of the selection.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        rows.setdefault(
+            json.dumps([run[k] for k in ("method", "curvature", "options")]), []
+        ).append(run)
+    several = {
+        m for m in {r["method"] for r in runs} if sum(json.loads(k)[0] == m for k in rows) > 1
+    }
+    groups = []
+    for key, members in rows.items():
+        first = members[0]
+        details = [str(value) for value in first["options"].values()]
+        curvature = first["curvature"] if first["method"] in several else None
+        label = method_label(first["method"], curvature, details)
+        ordered = sorted(members, key=lambda run: -1 if run["seed"] is None else run["seed"])
+        groups.append(Group(key, label, tuple(ordered)))
+    groups.sort(
+        key=lambda g: (
+            method_rank(g.records[0]["method"]),
+            curvature_rank(g.records[0]["curvature"]),
+        )
+    )
+    labels = {group.label: group.key for group in groups}
+    if contrasts is None and "LoRA" in labels:
+        contrasts = [("vs. LoRA", n, "LoRA") for n in labels if n not in ("LoRA", "base model")]
+    asked = tuple(Contrast(h, labels[row], labels.get(ref, ref)) for h, row, ref in contrasts or ())
+    return Selection(spec, tuple(groups), asked, **({"total": len(runs)} | more))

@@ -1,0 +1,234 @@
+"""Means, deviations, averages, guesses and comparisons of a score table."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from statsmodels.stats.multitest import multipletests
+
+from bench.report.comparison import NOT_COMPARED
+from bench.report.score_table import score_table
+from bench.report.spec import TableSpec
+from tests.report.score_runs import SPEC, answered, finished, score, selection
+
+FAR = {"lora": 0.8, "dora": 0.8, "series": 0.3, "hyplora": 0.79}
+
+
+def table_of(runs, spec=SPEC, **more):
+    return score_table(selection(runs, spec, **more))
+
+
+def cells(table, method="lora"):
+    return next(row for row in table.rows if row.method == method).cells
+
+
+def random_runs(chances=FAR, seeds=3, sets=("mawps", "SVAMP"), **changes):
+    return [
+        answered(method, seed, [place, seed], chances=dict.fromkeys(sets, chance), **changes)
+        for place, (method, chance) in enumerate(chances.items())
+        for seed in range(seeds if method != "none" else 1)
+    ]
+
+
+def verdicts(table, column="micro"):
+    return {found.label: found.verdict for found in table.comparisons if found.column == column}
+
+
+def test_mean_and_sample_deviation_over_seeds():
+    runs = [finished(seed=seed, correct=(right, 240)) for seed, right in enumerate((88, 90, 95))]
+    cell = cells(table_of(runs))["mawps"]
+    # Mean 91; squared deviations 9 + 1 + 16 = 26, over n - 1 = 2.
+    assert (cell.value, cell.sd) == (pytest.approx(91.0), pytest.approx(13**0.5))
+    assert cell.n == 100
+    assert [(run.seed, run.value) for run in cell.runs] == [(0, 88.0), (1, 90.0), (2, 95.0)]
+
+
+def test_micro_weighs_by_items_and_macro_does_not():
+    found = cells(table_of([finished(correct=(90, 180))]))
+    assert found["micro"].value == pytest.approx(100 * 270 / 400)  # 67.5
+    assert found["macro"].value == pytest.approx((90 + 60) / 2)
+    assert found["micro"].n == 400
+
+
+def test_averages_are_taken_per_seed_and_then_over_seeds():
+    # The sets move in opposite ways, so that the macro average does not.
+    found = cells(table_of([finished(correct=(90, 180)), finished(seed=1, correct=(80, 210))]))
+    assert found["mawps"].sd == pytest.approx(50**0.5)
+    assert found["macro"].sd == pytest.approx(0.0)
+    assert found["micro"].value == pytest.approx((67.5 + 72.5) / 2)
+    assert found["micro"].sd == pytest.approx(12.5**0.5)
+
+
+def test_a_set_outside_the_averages_is_not_counted():
+    spec = TableSpec(name="toy", title="Toy", outside_averages=("svamp",))
+    run = finished(correct=(90, 180))
+    run["scores"]["SVAMP"]["chance"] = 20.0
+    table = table_of([run], spec)
+    assert cells(table)["SVAMP"].value == pytest.approx(60.0)
+    assert cells(table)["micro"].value == cells(table)["macro"].value == pytest.approx(90.0)
+    assert table.guesses[1].cells["macro"].value == 4.0
+
+
+def test_a_table_of_format_rates_has_neither_intervals_nor_comparisons():
+    table = table_of(random_runs(), TableSpec(name="toy", title="Toy", metric="format_rate"))
+    assert cells(table)["micro"].value == pytest.approx(98.0)
+    assert cells(table)["micro"].low is None
+    assert table.comparisons == () and table.guesses == ()
+
+
+def test_single_runs_have_no_deviation():
+    table = table_of([finished("none"), finished(), finished(seed=1)])
+    assert (cells(table, "none")["mawps"].sd, cells(table)["mawps"].sd) == (None, 0.0)
+
+
+def test_cost_of_a_row():
+    runs = [
+        finished(seed=0, seconds={"finetune": 40.0, "evaluate": 6.0}),
+        finished(seed=1, seconds={"finetune": 50.0, "evaluate": 8.0}),
+        finished("none"),
+    ]
+    none, lora = table_of(runs).rows
+    assert (lora.trainable, lora.trainable_percent) == (20_000, pytest.approx(1.0))
+    assert (lora.finetune_seconds, lora.evaluate_seconds) == (45.0, 7.0)
+    assert lora.format_rate == pytest.approx(98.0)
+    assert (none.trainable, none.finetune_seconds) == (0, None)
+
+
+def test_chance_and_majority_are_averaged_as_the_sets_are():
+    run = finished()
+    for key, chance, majority in (("mawps", 50.0, 60.0), ("SVAMP", 20.0, 40.0)):
+        run["scores"][key] |= {"chance": chance, "majority": {"answer": "7", "accuracy": majority}}
+    chance, majority = table_of([run]).guesses
+    assert [chance.cells[k].value for k in ("mawps", "SVAMP", "macro")] == [50.0, 20.0, 35.0]
+    assert majority.cells["micro"].value == pytest.approx((60 * 100 + 40 * 300) / 400)
+
+
+def test_an_average_of_guesses_is_empty_if_a_set_has_no_chance_level():
+    run = finished()
+    run["scores"]["SVAMP"]["chance"] = 20.0
+    found = table_of([run]).guesses[0].cells
+    values = [found[key].value for key in ("mawps", "SVAMP", "micro", "macro")]
+    assert values == [None, 20.0, None, None]
+
+
+def test_no_records_are_refused():
+    with pytest.raises(ValueError, match="no finished runs"):
+        table_of([])
+
+
+@pytest.mark.parametrize("field", ["model", "data", "protocol", "published_base", "split"])
+def test_runs_that_cannot_be_compared_are_refused(field):
+    with pytest.raises(ValueError, match=rf"one {field}.*'other' in 1 of 2 runs"):
+        table_of([finished(), finished("dora", **{field: "other"})])
+
+
+def test_runs_on_other_items_are_refused():
+    other = finished("dora", hashes={"base": "base", "tests": "others", "train": "train"})
+    with pytest.raises(ValueError, match="one test rows"):
+        table_of([finished(), other])
+    fewer = finished("dora", correct=(9,), sets={"mawps": ("MAWPS", 50)})
+    with pytest.raises(ValueError, match=r"one set of test items.*'mawps 50' in 1"):
+        table_of([finished(), fewer])
+
+
+def test_rows_are_compared_as_asked():
+    table = table_of(random_runs({"none": 0.1} | FAR))
+    assert verdicts(table) == {"Series": "worse", "DoRA": "n.s.", "HypLoRA": "n.s."}
+    assert {found.heading for found in table.comparisons} == {"vs. LoRA"}
+    assert verdicts(table_of(random_runs({"lora": 0.3, "dora": 0.8}))) == {"DoRA": "better"}
+
+
+def test_the_average_comes_first_and_then_each_benchmark():
+    found = table_of(random_runs()).comparisons
+    assert list(dict.fromkeys(one.column for one in found)) == ["micro", "mawps", "SVAMP"]
+    alone = table_of(random_runs(sets=("mawps",))).comparisons
+    assert {one.column for one in alone} == {"micro"}
+
+
+def test_difference_interval_and_p_are_those_of_the_outcomes():
+    table = table_of(random_runs())
+    series = next(found for found in table.comparisons if found.label == "Series")
+    ours, theirs = (cells(table, method)["micro"] for method in ("series", "lora"))
+    assert series.difference == pytest.approx(ours.value - theirs.value)
+    by_seed = [a.value - b.value for a, b in zip(ours.runs, theirs.runs, strict=True)]
+    assert list(series.by_seed.values()) == pytest.approx(by_seed)
+    assert series.low < series.difference < series.high < 0
+    assert series.p < series.p_holm < 0.01
+    assert (series.seeds, series.n) == ((0, 1, 2), 240)
+
+
+def test_averages_and_benchmarks_are_corrected_as_two_families():
+    found = table_of(random_runs()).comparisons
+    for average in (True, False):
+        family = [one for one in found if (one.column == "micro") is average]
+        expected = multipletests([one.p for one in family], method="holm")[1]
+        assert [one.p_holm for one in family] == pytest.approx(expected.tolist())
+
+
+def test_a_table_may_be_judged_by_the_macro_average():
+    runs = random_runs({"lora": 0.5, "dora": 0.8}, sets=("mawps",))
+    fewer = random_runs({"lora": 0.7, "dora": 0.4}, sets=("SVAMP",), items=40)
+    for run, other in zip(runs, fewer, strict=True):
+        run["scores"] |= other["scores"]
+    table = table_of(runs, replace(SPEC, judged_by="macro"))
+    assert (table.averages, table.main) == (("macro", "micro"), "macro")
+    assert {found.column for found in table.comparisons} == {"macro", "mawps", "SVAMP"}
+    macro = [cells(table, method)["macro"].value for method in ("dora", "lora")]
+    assert table.comparisons[0].difference == pytest.approx(macro[0] - macro[1])
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_nothing_is_significant_with_fewer_than_three_seeds(seeds):
+    table = table_of(random_runs(seeds=seeds))
+    assert set(verdicts(table).values()) == {"n.s. (too few seeds)"}
+    series = next(found for found in table.comparisons if found.label == "Series")
+    assert series.difference < -40 and series.p is None and series.low is None
+    assert series.why.endswith("3 are needed")
+
+
+def test_only_seeds_that_both_have_count():
+    runs = [r for r in random_runs(seeds=4) if (r["method"], r["seed"]) != ("series", 0)]
+    series = next(found for found in table_of(runs).comparisons if found.label == "Series")
+    assert series.seeds == (1, 2, 3)
+
+
+def test_a_reference_without_runs_is_named():
+    (found,) = table_of([finished()], contrasts=[("vs. DoRA", "LoRA", "dora")]).comparisons[:1]
+    assert (found.verdict, found.why) == (NOT_COMPARED, "the reference has no finished run")
+
+
+def test_a_difference_that_is_not_significant_says_what_would_make_it_so():
+    found = table_of(random_runs({"lora": 0.75, "dora": 0.72})).comparisons[0]
+    assert found.verdict == "n.s."
+    assert "seeds" in found.would_separate or "items" in found.would_separate
+
+
+def test_a_row_has_the_same_intervals_in_every_table():
+    lora = random_runs({"lora": 0.8})
+    alone, together = (
+        cells(table_of(runs))["micro"] for runs in (lora, [*lora, *random_runs({"dora": 0.7})])
+    )
+    assert (alone.low, alone.high) == (together.low, together.high)
+
+
+def test_a_benchmark_whose_rows_were_trained_on_is_marked():
+    counts = {"rows": 100, "exact": 0, "masked": 9, "near": 9}
+    for kept in (True, False):
+        overlap = {"tests": {"mawps": counts}, "train": counts, "kept": kept}
+        run = finished(overlap=overlap, correct=(9,), sets={"mawps": ("MAWPS", 100)})
+        assert table_of([run]).benchmarks[0].trained_on is kept
+
+
+def test_seeds_are_matched_not_places():
+    # The second row lacks seed 1; its answers are those of the first with the same seed.
+    runs = [finished(seed=seed, correct=(10 * seed + 10, 0)) for seed in range(4)]
+    runs += [finished("dora", seed, correct=(10 * seed + 10, 0)) for seed in (0, 2, 3)]
+    found = table_of(runs).comparisons[0]
+    assert found.by_seed == {0: 0.0, 2: 0.0, 3: 0.0}
+    assert np.isclose(found.p, 1.0)
+
+
+def test_scores_of_one_run_need_no_equal_accuracy():
+    run = finished()
+    run["scores"]["mawps"] = score("0" * 100, "MAWPS")
+    assert cells(table_of([run]))["mawps"].high == pytest.approx(3.62, abs=0.01)
