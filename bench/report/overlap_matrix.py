@@ -1,67 +1,60 @@
 """What each training set shares with each test set, as a table."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping
 from typing import Any
 
-from bench.report.layout import Document, Section
-from bench.report.overlap import NEAR
+from bench.report.notes import NEAR
+from bench.report.tables import Cell, Column, Report, Row, Table
 
-FORMS = {"exact": "to the letter", "masked": "masked", "near": "near"}
+FORMS = {"exact": "verbatim", "masked": "masked", "near": "near"}
 ALL = "all together"
 
 
-def overlap_document(
+def overlap_report(
     by_set: Mapping[str, Mapping[str, Any]], together: Mapping[str, Any], kept: bool
-) -> Document:
-    """A table with a line for each training set and way of standing in it.
+) -> Report:
+    """A row for each training set and kind of match.
 
     Args:
-        by_set: for each training set its `rows`, and `tests` and `train` as a record's overlap has
-            them.
+        by_set: of each training set its `rows`, and `tests` and `train` as in a record's overlap.
         together: the same of all training sets as one.
-        kept: whether training rows that stand in a test set are trained on.
+        kept: whether training rows that are in a test set are trained on.
     """
     shown = dict(by_set) | ({ALL: together} if len(by_set) > 1 else {})
-    heads = [f"{key} ({counts['rows']})" for key, counts in together["tests"].items()]
-    return Document(
-        title="Training and test rows that are the same problem",
-        facts={
-            "Training rows": ", ".join(f"{name} {each['rows']}" for name, each in shown.items()),
-        },
-        sections=(
-            Section(
-                heading="",
-                header=("Training set", "Standing there", *heads, "Training rows"),
-                rows=tuple(line for name, each in shown.items() for line in _lines(name, each)),
-                notes=(
-                    "Figures are test rows that stand in the training set; in the last column, its "
-                    "own rows that stand in any of these test sets.",
-                    "To the letter: the same but for white space. Masked: the same but for case, "
-                    f"punctuation and numbers. Near: {NEAR}. Each counts those before it too.",
-                    _done(kept),
-                ),
-                names=2,
-            ),
-        ),
-    )
-
-
-def _lines(name: str, each: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
-    return [
-        (
-            name if number == 0 else "",
-            label,
-            *(str(counts[form]) for counts in each["tests"].values()),
-            str(each["train"][form]),
-        )
-        for number, (form, label) in enumerate(FORMS.items())
+    columns = [
+        Column(key, f"{key} ({counts['rows']})", "d") for key, counts in together["tests"].items()
     ]
-
-
-def _done(kept: bool) -> str:
-    if kept:
-        return "All of them are trained on; data.keep_overlap=false leaves the masked ones out."
-    return (
-        "Training rows that stand in a test set to the letter or masked are left out of training "
-        "(data.keep_overlap=true keeps them); near-duplicates are counted and stay."
+    rows = [
+        Row(
+            (name, label),
+            {key: Cell(counts[form]) for key, counts in each["tests"].items()}
+            | {"train": Cell(each["train"][form])},
+        )
+        for name, each in shown.items()
+        for form, label in FORMS.items()
+    ]
+    done = (
+        "All of them are trained on; data.keep_overlap=false leaves the masked ones out."
+        if kept
+        else "Training rows with a verbatim or masked match are left out of training "
+        "(data.keep_overlap=true keeps them); near-duplicates are counted and kept."
     )
+    table = Table(
+        key="overlap",
+        columns=(*columns, Column("train", "Training rows", "d")),
+        rows=tuple(rows),
+        names=("Training set", "Match"),
+        notes=(
+            "Number of test rows that are also in the training set; in the last column, number of "
+            "training rows that are in any of these test sets.",
+            "Verbatim: equal but for white space. Masked: equal but for case, punctuation and "
+            f"numbers. Near: {NEAR}. Each count includes those before it.",
+            done,
+        ),
+        grouped=True,
+    )
+    counts = ", ".join(f"{name} {each['rows']}" for name, each in shown.items())
+    title = "Problems that are in training and test sets"
+    return Report("overlap", title, {"Training rows": counts}, (table,))

@@ -13,7 +13,7 @@ SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 def to_markdown(report: Report) -> str:
     """A report for a person to read: numbers rounded as their columns say."""
     lines = [f"# {in_markdown(report.title)}", ""]
-    lines += [f"- {in_markdown(f'{name}: {text}')}" for name, text in report.facts.items()]
+    lines += [f"- {markdown_line(f'{name}: {text}')}" for name, text in report.facts.items()]
     for table in report.tables:
         if table.heading:
             lines += ["", f"## {in_markdown(table.heading + superscript(table.marks))}"]

@@ -1,4 +1,4 @@
-"""Text that models wrote and people named does nothing in any format but stand there."""
+"""Markup, formulas and control codes in names and answers are printed as text in each format."""
 
 import csv
 import io
@@ -10,8 +10,9 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from bench.errors import printable
-from bench.report import TableSpec, build, print_table, to_csv, to_latex, to_markdown
+from bench.report.formats import show, to_csv, to_latex, to_markdown
 from bench.report.formats.escape import FORMULA, in_csv, in_markdown, markdown_line
+from bench.report.tables import Cell, Column, Report, Row, Table
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -57,16 +58,12 @@ def shown(tokens):
 
 
 @pytest.fixture(params=HOSTILE)
-def hostile(request):
-    return request.param
-
-
-@pytest.fixture
-def table(record, hostile):
-    run = record(hostile, model=hostile, data=hostile, protocol=hostile, device=hostile)
-    run["scores"] = {hostile: run["scores"]["mawps"] | {"label": hostile}}
-    run["options"] = {"target_modules": [hostile]}
-    return build([run], TableSpec(name="toy", title=hostile, remarks=(hostile,)))
+def report(request):
+    text = request.param
+    row = Row((text,), {text: Cell(text), "claim": Cell(1.0, verdict=text)}, keys={"method": text})
+    columns = (Column(text, text, "text"), Column("claim", "claim", show="claim"))
+    table = Table(text, text, columns, (row,), (text,), notes=(text,), footnotes=(text,))
+    return Report("toy", text, {text: text}, (table,))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -95,15 +92,15 @@ def test_whatever_the_text_a_grid_keeps_its_cells(first, second):
     ]
 
 
-def test_a_table_in_markdown_has_no_markup_of_a_name(table):
-    assert not kinds(PARSER.parse(to_markdown(table))) & {
+def test_markdown_has_no_markup_of_a_name(report):
+    assert not kinds(PARSER.parse(to_markdown(report))) & {
         "html_inline", "html_block", "link_open", "image", "em_open", "strong_open", "code_inline",
         "s_open", "fence", "blockquote_open", "ordered_list_open", "hr",
     }  # fmt: skip
 
 
-def test_no_text_of_a_csv_begins_as_a_formula(table):
-    for line in csv.reader(io.StringIO(to_csv(table))):
+def test_no_field_of_a_csv_begins_as_a_formula(report):
+    for line in csv.reader(io.StringIO(to_csv(report))):
         for field in line:
             assert not field.startswith(FORMULA)
 
@@ -114,9 +111,8 @@ def test_numbers_of_a_csv_stay_numbers():
     ]  # fmt: skip
 
 
-def test_nothing_steers_the_terminal_or_whoever_reads_a_file_there(table):
+def test_no_control_code_is_written(report):
     console = Console(width=200, file=io.StringIO(), color_system=None)
-    print_table(table, console)
-    texts = [console.file.getvalue(), to_markdown(table), to_latex(table), to_csv(table)]
-    for text in texts:
+    show(report, console)
+    for text in (console.file.getvalue(), to_markdown(report), to_latex(report), to_csv(report)):
         assert printable(text) == text
