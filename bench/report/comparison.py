@@ -38,8 +38,9 @@ class Comparison:
         degrees: degrees of freedom of the test.
         sd_runs: standard deviation of the difference between runs beyond item noise.
         paired_runs: whether runs of one seed were paired in the test (items always are).
-        would_separate: how many seeds or items would make this difference significant with 80%
-            power, in words. Too few if the estimated variance between runs is 0 by chance.
+        seeds_needed: number of seeds that would make this difference significant with 80% power,
+            if the variances are as estimated; too low if that between runs is 0 by chance.
+        items_needed: likewise, number of items.
         why: why there is no test or no comparison.
     """
 
@@ -60,7 +61,8 @@ class Comparison:
     degrees: float | None = None
     sd_runs: float | None = None
     paired_runs: bool = False
-    would_separate: str = ""
+    seeds_needed: int | None = None
+    items_needed: int | None = None
     why: str = ""
 
     @property

@@ -14,9 +14,9 @@ from bench.report.records import check_comparable
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.selection import Group, Record, Selection
 from bench.report.spec import AVERAGES, TableSpec
+from bench.report.statistics.bootstrap import intervals
 from bench.report.statistics.crossed import LEVEL, CrossedTest
-from bench.report.statistics.intervals import intervals
-from bench.report.statistics.planning import Design, would_separate
+from bench.report.statistics.planning import Design
 from bench.report.statistics.variance import Array
 from bench.report.tables import Cell, RunValue
 
@@ -207,7 +207,11 @@ def _comparisons(
         for found, (_, test) in zip(judged, pairs, strict=True):
             if test and found.verdict == NOT_SIGNIFICANT:
                 design = Design.of(test, len(found.seeds), found.n or 0, LEVEL / left)
-                found = replace(found, would_separate=would_separate(design))
+                needed = {
+                    "seeds_needed": design.seeds_needed(),
+                    "items_needed": design.items_needed(),
+                }
+                found = replace(found, **needed)
             yield found
 
 

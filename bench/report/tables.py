@@ -173,7 +173,7 @@ def printed(cell: Cell | None, column: Column, signed: bool = False) -> tuple[st
     if column.show == "verdict":
         return cell.verdict or EMPTY, ""
     if column.show == "p":
-        return EMPTY if cell.p is None else number(cell.p, "p"), ""
+        return p_value(cell.p), ""
     if column.show == "interval":
         return between(cell.low, cell.high, form), ""
     if cell.value is None:
@@ -201,6 +201,11 @@ def number(value: float, form: str) -> str:
     if form == "p":
         return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
     return format(value, form)
+
+
+def p_value(p: float | None) -> str:
+    """`0.34`, `0.012`, `<0.001`; `-` if there is none."""
+    return EMPTY if p is None else number(p, "p")
 
 
 def between(low: float | None, high: float | None, form: str = "z.1f") -> str:

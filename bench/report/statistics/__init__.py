@@ -1,8 +1,4 @@
-"""Intervals of a table's cells, and tests of its rows against LoRA.
-
-`differences.py` has what a comparison found, `crossed.py` the test and why it is this one,
-`bootstrap.py` the intervals, `simulate.py` the command that measures both.
-"""
+"""The test of differences (`crossed`), its correction (`holm`), and intervals (`bootstrap`)."""
 
 from bench.report.statistics.beside import beside
 from bench.report.statistics.cells import with_intervals

@@ -30,7 +30,6 @@ from bench.report.statistics.differences import (
 )
 from bench.report.statistics.holm import holm
 from bench.report.statistics.outcomes import OTHER_ROWS, Outcomes
-from bench.report.statistics.planning import Design, would_separate
 from bench.report.statistics.wording import beside_notes
 
 USUAL_K = 1.0
@@ -186,17 +185,13 @@ def _corrected(
             if test is not None and (found.key == average) is averages
         ]
         corrected = holm([found.p for found, _ in family if found.p is not None])
-        left = sum(p > LEVEL for p in corrected)
         for (found, test), p in zip(family, corrected, strict=True):
-            done[id(found)] = _with_verdict(found, test, p, LEVEL / max(left, 1))
+            done[id(found)] = _with_verdict(found, test, p)
     return done
 
 
-def _with_verdict(
-    found: PairedDifference, test: CrossedTest, p: float, level: float
-) -> PairedDifference:
-    """The verdict at 5%; `level` is what Holm's method asks of the next one to be separated."""
+def _with_verdict(found: PairedDifference, test: CrossedTest, p: float) -> PairedDifference:
+    """The verdict at 5%."""
     if p <= LEVEL:
         return replace(found, p_holm=p, verdict=BETTER if test.difference > 0 else WORSE)
-    design = Design.of(test, len(found.seeds), found.n or 0, level)
-    return replace(found, p_holm=p, would_separate=would_separate(design))
+    return replace(found, p_holm=p)

@@ -1,24 +1,21 @@
 """95% intervals of a table's cells: a hierarchical bootstrap over seeds and items.
 
 A draw takes items with replacement, the same for all seeds of a row, and seeds with replacement,
-the same for all benchmarks of an average. With a handful of seeds the plain percentiles of such
-draws miss the true mean far too often: they never leave the range of the runs, and the variance of
-a mean of S drawn seeds is (S - 1) / S of what it estimates. So
+the same for all benchmarks of an average. Plain percentiles of such draws are too narrow for few
+seeds: the variance of a mean of S drawn seeds is (S - 1) / S of what it estimates. So
 
 - what the seeds add to a draw is scaled by sqrt(S / (S - 1));
-- a draw's distance from the mean is stretched by Student's t over the normal quantile, with
+- a draw's distance from the mean is scaled by Student's t over the normal quantile, with
   Satterthwaite's degrees of freedom (as Hesterberg, What Teachers Should Know About the Bootstrap,
   2015, widens percentiles for small samples).
 
-With one seed items alone are drawn, and the interval says nothing of other seeds.
-
-Measured by `python -m bench.report.statistics.simulate --comparisons 10000`, percent of intervals
-that hold the true mean, 600 items at 75%, runs that differ by 0, 2 and 5 points: with three seeds
-98.5, 97.8 and 93.8, with five 98.2, 96.9 and 95.2. Where items decide, an interval is on the wide
-side: a run's own chance is in the items that are drawn and in the seeds.
+With one seed only items are drawn, and the interval does not cover other seeds.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from zlib import crc32
 
 import numpy as np
 
@@ -26,39 +23,71 @@ from bench.report.statistics.crossed import LEVEL
 from bench.report.statistics.variance import Array, items, parts, ratio, weighted
 
 DRAWS = 10_000
-DEARER = 60  # times that a pattern costs what an item does, for all rows of a table together
+SEED = 0  # of the draws
+PATTERN_COST = 60  # of a pattern, in items, for all rows of a table together
 AT_ONCE = 500_000  # drawn items that are held at once
 
+Weights = Mapping[str, float]
 
-def interval(
-    outcomes: Sequence[Array],
-    weights: Sequence[float] = (1.0,),
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The 95% interval of one cell's mean, from 0 to 1.
+
+def intervals(
+    rows: Sequence[Mapping[str, Array]], cells: Mapping[str, Weights], draws: int = DRAWS
+) -> list[dict[str, tuple[float, float]]]:
+    """The 95% interval of each cell's mean, from 0 to 1.
+
+    The draws depend on the benchmark and its size alone: a row has the same intervals in every
+    table.
 
     Args:
-        outcomes: For each benchmark an array `(seeds, items)` of 0 and 1.
-        weights: Of the benchmarks in the average; they add up to 1.
-        draws: Number of draws.
-        seed: Of the draws; the same outcomes then have the same interval.
+        rows: of each row the outcomes, 0 or 1, by benchmark: `(seeds, items)`. All rows have the
+            same items.
+        cells: the weights of the benchmarks in each cell; they add up to 1.
+        draws: number of draws.
+
+    Returns:
+        Of each row, lower and upper end by cell.
     """
-    generator = np.random.default_rng(seed)
-    drawn = [
-        (drawn_patterns if has_few_patterns(values) else drawn_items)(values, draws, generator)
-        for values in outcomes
+    drawn: list[dict[str, Array]] = [{} for _ in rows]
+    for key in rows[0]:
+        means = _drawn_means([row[key] for row in rows], key, draws)
+        for of_row, found in zip(drawn, means, strict=True):
+            of_row[key] = found
+    return [
+        {
+            cell: _interval(
+                [row[key] for key in weights],
+                list(weights.values()),
+                [of_row[key] for key in weights],
+            )
+            for cell, weights in cells.items()
+        }
+        for row, of_row in zip(rows, drawn, strict=True)
     ]
-    return interval_of(outcomes, weights, drawn, generator)
+
+
+def _drawn_means(rows: Sequence[Array], key: str, draws: int) -> list[Array]:
+    """The drawn means of each row on one benchmark, `(draws, seeds)`; rows share their draws."""
+    seed = [SEED, crc32(key.casefold().encode())]
+    few = [2 ** len(row) * PATTERN_COST < row.shape[1] for row in rows]
+    stacked = [row for row, by_pattern in zip(rows, few, strict=True) if not by_pattern]
+    shared: Iterator[Array] = iter(())
+    if stacked:
+        means = drawn_items(np.concatenate(stacked), draws, np.random.default_rng(seed))
+        ends = np.cumsum([len(row) for row in stacked])[:-1]
+        shared = iter(np.split(means, ends, axis=1))
+    return [
+        drawn_patterns(row, draws, np.random.default_rng(seed)) if by_pattern else next(shared)
+        for row, by_pattern in zip(rows, few, strict=True)
+    ]
 
 
 def drawn_items(outcomes: Array, draws: int, generator: np.random.Generator) -> Array:
     """Means over items drawn with replacement, the same items for all runs.
 
     Args:
-        outcomes: `(runs, items)` of 0 and 1: all runs that were asked these items.
-        draws: Number of draws.
-        generator: Draws the items.
+        outcomes: `(runs, items)` of 0 and 1.
+        draws: number of draws.
+        generator: draws the items.
 
     Returns:
         `(draws, runs)`, from 0 to 1.
@@ -70,27 +99,17 @@ def drawn_items(outcomes: Array, draws: int, generator: np.random.Generator) -> 
     for begin in range(0, draws, step):
         count = min(step, draws - begin)
         picked = generator.integers(0, size, (count, size), dtype=np.int32)
-        # How often each item is drawn: one count for all draws, each in a range of its own.
+        # One count for all draws, each in a range of its own: how often an item is drawn.
         picked += np.arange(count, dtype=np.int32)[:, None] * size
         often = np.bincount(picked.ravel(), minlength=count * size).reshape(count, size)
         means[begin : begin + count] = often.astype(np.float32) @ columns / size
     return means
 
 
-def has_few_patterns(outcomes: Array) -> bool:
-    """Whether a row has so many items for its runs that `drawn_patterns` is the quicker way.
-
-    Args:
-        outcomes: `(seeds, items)` of 0 and 1.
-    """
-    seeds, size = outcomes.shape
-    return bool(2**seeds * DEARER < size)
-
-
 def drawn_patterns(outcomes: Array, draws: int, generator: np.random.Generator) -> Array:
-    """The same as `drawn_items` for the runs of one row, at a cost that is not the items'.
+    """The same as `drawn_items`, faster for many items and few runs.
 
-    Items that all runs answered alike are the same to a mean, and there are at most 2^seeds such
+    Items with the same outcomes in all runs are equal to a mean, and there are at most 2^runs such
     patterns; how often each is drawn is multinomial.
     """
     patterns, counts = np.unique(outcomes.T, axis=0, return_counts=True)
@@ -98,20 +117,10 @@ def drawn_patterns(outcomes: Array, draws: int, generator: np.random.Generator) 
     return generator.multinomial(size, counts / size, draws) / size @ patterns
 
 
-def interval_of(
-    outcomes: Sequence[Array],
-    weights: Sequence[float],
-    drawn: Sequence[Array],
-    generator: np.random.Generator,
+def _interval(
+    outcomes: Sequence[Array], weights: Sequence[float], drawn: Sequence[Array]
 ) -> tuple[float, float]:
-    """The interval of a cell whose items are drawn already, from 0 to 1.
-
-    Args:
-        outcomes: For each benchmark an array `(seeds, items)` of 0 and 1.
-        weights: Of the benchmarks in the average; they add up to 1.
-        drawn: For each benchmark what `drawn_items` gave for these seeds, `(draws, seeds)`.
-        generator: Draws the seeds.
-    """
+    generator = np.random.default_rng(SEED)
     means = [float(values.mean()) for values in outcomes]
     if all(mean in (0.0, 1.0) for mean in means):
         return _without_variation(means, [values.shape[1] for values in outcomes], weights)
@@ -128,7 +137,7 @@ def interval_of(
 
 
 def _stretch(outcomes: Sequence[Array], weights: Sequence[float]) -> float:
-    """Student's t over the normal quantile: 2.2 where three seeds decide, 1 where items do."""
+    """Student's t over the normal quantile: 2.2 if three seeds decide, 1 if items do."""
     from scipy.special import ndtri, stdtrit
 
     row = parts(outcomes, weights)
@@ -142,10 +151,9 @@ def _stretch(outcomes: Sequence[Array], weights: Sequence[float]) -> float:
 def _without_variation(
     means: Sequence[float], sizes: Sequence[int], weights: Sequence[float]
 ) -> tuple[float, float]:
-    """All answers are alike: draws would be, too, so the exact binomial bound (Clopper, Pearson).
+    """The exact binomial bound (Clopper, Pearson) if every answer of each benchmark is alike.
 
-    Benchmarks that are all right or all wrong are bounded by the one that could move an average
-    furthest.
+    An average is bounded by the benchmark that could move it furthest.
     """
     reach = [1 - (LEVEL / 2) ** (1 / size) for size in sizes]
     mean = float(weighted(means, weights))

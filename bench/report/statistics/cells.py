@@ -9,7 +9,7 @@ import numpy as np
 from bench.report.names import key_of
 from bench.report.rows import Cell, Column, Row
 from bench.report.spec import AVERAGES
-from bench.report.statistics.bootstrap import (
+from bench.report.statistics.draws import (
     DRAWS,
     drawn_items,
     drawn_patterns,

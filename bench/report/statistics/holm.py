@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Correct p-values over a family, so that in 95% of families no verdict at 5% is wrong.
+    """Correct p-values over a family: at 5%, all verdicts hold in 95% of families.
 
-    The smallest is multiplied by their number, the next by one less, and so on; none may fall below
-    one before it (Holm, A simple sequentially rejective multiple test procedure, 1979).
+    Holm, A simple sequentially rejective multiple test procedure, 1979.
 
     Args:
-        p: Of all comparisons of the family, in any order.
+        p: of all comparisons of the family, in any order.
 
     Returns:
         The corrected p-values in the same order.

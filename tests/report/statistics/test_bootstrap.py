@@ -1,12 +1,11 @@
-"""Intervals of cells: against scipy where it has the same, and how often they hold the truth."""
+"""Intervals of cells: against scipy, and how often they contain the true accuracy."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from bench.report.statistics.bootstrap import drawn_items, drawn_patterns, interval
-from bench.report.statistics.simulate import covered
-from bench.report.statistics.world import World
+from bench.report.statistics.bootstrap import drawn_items, drawn_patterns, intervals
+from tests.report.statistics.simulate import World, covered, interval
 
 
 def drawn(seed=0, **world):
@@ -18,7 +17,7 @@ def test_one_seed_is_scipy_s_bootstrap_over_items():
     expected = stats.bootstrap(
         (outcomes[0],), np.mean, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
-    assert interval([outcomes]) == pytest.approx(tuple(expected), abs=0.006)
+    assert interval(outcomes) == pytest.approx(tuple(expected), abs=0.006)
 
 
 @pytest.mark.parametrize("draw", [drawn_items, drawn_patterns])
@@ -36,44 +35,42 @@ def test_runs_of_one_draw_share_their_items():
 
 
 @pytest.mark.parametrize("deviation", [0.0, 5.0])
-def test_three_seeds_hold_the_true_accuracy(deviation):
+def test_intervals_over_three_seeds_contain_the_true_accuracy(deviation):
     assert covered(World(items=200, deviation=deviation), cells=200, draws=500) >= 92
 
 
-def test_one_seed_says_nothing_of_other_seeds():
+def test_an_interval_over_one_seed_does_not_cover_other_seeds():
     assert covered(World(items=600, seeds=1, deviation=5.0), cells=100, draws=500) < 75
 
 
-def test_runs_that_differ_widen_it():
+def test_it_is_wider_if_runs_differ():
     one = drawn(seeds=1, items=200)[0]
     alike, shifted = np.stack([one, one, one]), np.stack([one, one, np.ones_like(one)])
-    widths = [high - low for low, high in (interval([values]) for values in (alike, shifted))]
+    widths = [high - low for low, high in (interval(values) for values in (alike, shifted))]
     assert widths[1] > 2 * widths[0]
 
 
-def test_an_average_over_two_benchmarks_is_surer_than_each():
+def test_an_average_over_two_benchmarks_has_a_narrower_interval():
     one, other = (drawn(seed, seeds=1, items=200) for seed in (0, 1))
-    widths = [
-        high - low
-        for low, high in (interval([one]), interval([other]), interval([one, other], [0.5, 0.5]))
-    ]
+    cells = {"a": {"a": 1.0}, "b": {"b": 1.0}, "macro": {"a": 0.5, "b": 0.5}}
+    widths = [high - low for low, high in intervals([{"a": one, "b": other}], cells)[0].values()]
     assert widths[2] == pytest.approx(np.hypot(widths[0], widths[1]) / 2, rel=0.1)
 
 
 def test_the_same_outcomes_have_the_same_interval():
     outcomes = drawn()
-    assert interval([outcomes]) == interval([outcomes])
+    assert interval(outcomes) == interval(outcomes)
 
 
 @pytest.mark.parametrize("right", [0, 90])
 def test_answers_without_variation_have_the_exact_bound(right):
     outcomes = np.full((3, 90), float(right > 0))
     expected = stats.binomtest(right, 90).proportion_ci(method="exact")
-    assert interval([outcomes]) == pytest.approx((expected.low, expected.high))
+    assert interval(outcomes) == pytest.approx((expected.low, expected.high))
 
 
-def test_it_stays_within_nothing_and_all():
+def test_it_is_within_0_and_1():
     outcomes = np.zeros((3, 60))
     outcomes[0, 0] = 1
-    low, high = interval([outcomes])
+    low, high = interval(outcomes)
     assert low == 0 and high < 0.2

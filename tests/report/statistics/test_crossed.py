@@ -9,7 +9,7 @@ from statsmodels.stats.anova import anova_lm
 
 from bench.report.statistics.crossed import crossed_test
 from bench.report.statistics.variance import items, parts
-from bench.report.statistics.world import World
+from tests.report.statistics.simulate import World
 
 
 def outcomes(seed, seeds=3, size=40, chance=0.6):

@@ -1,4 +1,4 @@
-"""What would separate a difference: against statsmodels' power, and in words."""
+"""What would make a difference significant: against statsmodels' power, and by simulation."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import pytest
 from statsmodels.stats.power import TTestPower
 
 from bench.report.statistics.crossed import crossed_test
-from bench.report.statistics.planning import Design, would_separate
-from bench.report.statistics.world import World
+from bench.report.statistics.planning import Design
+from tests.report.statistics.simulate import World
 
 # Items alone: a standard deviation of 50 points between items, no runs that differ.
 ITEMS = Design(0.05, seeds=3, size=600, runs=0, items=0.25 / 600, rest=0, run_rest=0, spread=2)
@@ -23,40 +23,16 @@ def test_power_over_items_is_that_of_the_t_test(size):
 def test_the_items_needed_are_those_of_the_t_test():
     expected = TTestPower().solve_power(effect_size=0.1, power=0.8, alpha=0.05)
     assert ITEMS.items_needed() == pytest.approx(expected, abs=1)
-    assert would_separate(ITEMS) == "about 790 items; no number of seeds alone"
-
-
-def test_a_stricter_level_needs_more():
+    assert ITEMS.seeds_needed() is None
     assert replace(ITEMS, level=0.01).items_needed() > ITEMS.items_needed()
 
 
-def test_seeds_where_runs_differ():
+def test_only_seeds_help_if_the_runs_differ():
     runs = replace(ITEMS, runs=0.06**2, items=0.0)
-    assert runs.items_needed() is None
-    assert would_separate(runs).endswith("seeds; no number of items alone")
+    assert runs.items_needed() is None and runs.seeds_needed() > 3
 
 
-def test_either_where_neither_limits_it():
-    rest = replace(ITEMS, items=0.0, rest=0.04**2, run_rest=0.04**2)
-    assert would_separate(rest).startswith("about ") and " seeds, or about " in would_separate(rest)
-
-
-def test_both_where_each_limits_it():
-    both = replace(ITEMS, difference=0.02, runs=0.03**2)
-    assert would_separate(both).endswith(" items; no number of either alone")
-
-
-def test_a_difference_too_small_for_any_plan():
-    assert would_separate(replace(ITEMS, difference=0.0006, runs=0.1)) == (
-        "more than 1,000 seeds, and more items"
-    )
-
-
-def test_no_difference_is_never_to_be_separated():
-    assert would_separate(replace(ITEMS, difference=0.0)) == "no difference to separate"
-
-
-def test_the_seeds_that_are_planned_have_the_power_that_is_promised():
+def test_the_seeds_needed_have_the_power_that_is_promised():
     world = World(items=300, deviation=2.0, difference=6.0, interaction=1.0)
     draws = np.random.default_rng(0)
     seen = crossed_test(*([values] for values in world.draw(draws, 1000)))
