@@ -1,4 +1,6 @@
-"""Which records may stand in one table, and which of them form one row."""
+"""Which runs can be in one table, and the settings that make a row."""
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -11,33 +13,32 @@ from bench.tracking.record import TRAINING_PROTOCOL_KEYS
 
 Record = Mapping[str, Any]
 
-# Two runs that differ here did not answer the same question, so no table holds both.
-SHARED = {
+# Runs that differ here did not answer the same question.
+SHARED: dict[str, Any] = {
     "model": None,
     "published_base": None,
     "data": None,
     "protocol": None,
     "split": "test",
-    # Records of before it was written down are of the second.
     "result_version": 2,
 }
-# Of the base, beside its contents: what its weights are held in.
-HELD = ("dtype", "quantization", "context")
-# Of a protocol: what names it, and what the contents of the training rows say.
+# How the weights of the base are loaded.
+LOADED = ("dtype", "quantization", "context")
+# Of a protocol: its names, and what the hash of the training rows covers.
 NAMES_ONLY = ("name", "style", "keep_overlap")
-# What a run may choose for its machine without changing its result.
+# Training settings that depend on the machine and do not change the result.
 MACHINE_ONLY = ("micro_batch_size", "devices", "workers", "validations", "checkpoint_minutes")
 
 
 def check_comparable(records: Sequence[Record]) -> None:
-    """Check that runs may be in one table.
+    """Check that runs can be in one table.
 
     Raises:
         ValueError: there are none, or they differ in base, data or protocol.
     """
     if not records:
         raise ValueError("no finished runs to make a table of: run the sweep first, then report")
-    found = [asked(record) | taught(record) | _sizes(record) for record in records]
+    found = [asked(record) | taught(record) | _items(record) for record in records]
     for field in dict.fromkeys(name for facts in found for name in facts):
         counts = Counter(facts[field] for facts in found if field in facts)
         if len(counts) > 1:
@@ -50,32 +51,19 @@ def check_comparable(records: Sequence[Record]) -> None:
             )
 
 
-def _sizes(record: Record) -> dict[str, str]:
-    scores = record["scores"].items()
-    return {"set of test items": ", ".join(f"{key} {score['n']}" for key, score in scores)}
-
-
-def select(records: Iterable[Record]) -> list[Record]:
-    """Drop repeated identities, keeping the first, and check that the rest may be compared."""
-    kept = list({record["identity"]: record for record in reversed(list(records))}.values())[::-1]
-    check_comparable(kept)
-    return kept
-
-
 def asked(record: Record) -> dict[str, Any]:
-    """Which question a run answers: the base as it is held, the test rows, how they are asked.
+    """The question that a run answers: base, test rows and prompt, with contents as a hash.
 
-    Runs of one table agree in all of it; contents are told by a hash. What a record does not say
-    is left out.
+    Of a planned run it has the facts that are known before it runs.
     """
     config, hashes = record.get("config") or {}, record.get("hashes") or {}
     protocol = config.get("protocol")
-    held = {name: config["model"].get(name) for name in HELD} if config.get("model") else None
+    loaded = {name: config["model"].get(name) for name in LOADED} if config.get("model") else None
     found = {
-        "base's contents": _short(hashes.get("base")),
-        "base as held": held and _digest(held),
+        "base content": _short(hashes.get("base")),
+        "base dtype and quantization": loaded and _digest(loaded),
         "test rows": _short(hashes.get("tests")),
-        "way of asking": protocol and _digest(_protocol(protocol, trained=False)),
+        "evaluation prompt": protocol and _digest(_protocol(protocol, trained=False)),
         "precision": (record.get("train") or {}).get("precision"),
     }
     facts = {name: record.get(name, default) for name, default in SHARED.items()}
@@ -83,7 +71,7 @@ def asked(record: Record) -> dict[str, Any]:
 
 
 def taught(record: Record) -> dict[str, Any]:
-    """What a run was trained on, the rows and their prompts, by a hash; empty for no training."""
+    """The rows and the prompt that a run was trained on, as a hash; empty without training."""
     if record.get("seed") is None:
         return {}
     protocol = (record.get("config") or {}).get("protocol")
@@ -92,6 +80,11 @@ def taught(record: Record) -> dict[str, Any]:
         "training prompt": protocol and _digest(_protocol(protocol, trained=True)),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _items(record: Record) -> dict[str, str]:
+    scores = record["scores"].items()
+    return {"set of test items": ", ".join(f"{key} {score['n']}" for key, score in scores)}
 
 
 def _protocol(protocol: Mapping[str, Any], trained: bool) -> dict[str, Any]:
@@ -107,19 +100,37 @@ def _short(hashed: str | None) -> str | None:
 
 
 def _digest(facts: Mapping[str, Any]) -> str:
-    # A key that is not set says the same as one that a record of before does not have.
-    told = {key: value for key, value in facts.items() if value not in (None, False)}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def setting(record: Record, name: str) -> Any:
-    """What may tell rows apart: `train.lr`, `adapter` (its contents), or an option of a method."""
+    """A setting that can make a row: `train.lr`, `adapter` (its content), or a method's option."""
     section, _, key = name.rpartition(".")
     if section == "train":
         return training_settings(record).get(key)
     if name == "adapter":
         return _short((record.get("hashes") or {}).get("adapter"))
     return (record.get("options") or {}).get(name)
+
+
+def training_settings(run: Record) -> dict[str, Any]:
+    """The training settings that can change a result; empty without training."""
+    if run.get("seed") is None:
+        return {}
+    train = dict(run["train"])
+    left_out = set(MACHINE_ONLY)
+    if train.get("keep", "last") == "last":  # then validation does not change the result
+        left_out |= {"keep", "validate_every"}
+    else:
+        left_out.discard("validations")
+    return {key: value for key, value in train.items() if key not in left_out}
+
+
+def select(records: Iterable[Record]) -> list[Record]:
+    """Drop repeated identities, keeping the first, and check that the rest may be compared."""
+    kept = list({record["identity"]: record for record in reversed(list(records))}.values())[::-1]
+    check_comparable(kept)
+    return kept
 
 
 def group(records: Sequence[Record], apart: Mapping[str, Any]) -> list[list[Record]]:
@@ -169,19 +180,6 @@ def _differ_in_seed_alone(runs: Sequence[Record]) -> None:
                 f"{label}: {seeds.count(seed)} different runs with {where} (identities {twins}), "
                 "and a mean over seeds may count one. Give the runs of one sweep"
             )
-
-
-def training_settings(run: Record) -> dict[str, Any]:
-    """How a run was trained, less what changes no result; empty where nothing was trained."""
-    if run.get("seed") is None:
-        return {}
-    train = dict(run.get("train") or {})
-    left_out = set(MACHINE_ONLY)
-    if train.get("keep", "last") == "last":  # then it does not matter when it was validated
-        left_out |= {"keep", "validate_every"}
-    else:
-        left_out.discard("validations")
-    return {k: v for k, v in train.items() if k not in left_out}
 
 
 def settings_of(run: Record) -> dict[str, str]:

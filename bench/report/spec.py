@@ -1,5 +1,7 @@
 """What a sweep file says about its table."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -18,22 +20,22 @@ class TableSpec:
     """The `table:` mapping of a sweep file, checked.
 
     Attributes:
-        name: Stem of the files that are written, e.g. `table2`.
-        title: Heading of the table.
-        note: Where the table stands in the paper, e.g. `the camera-ready's Tables 3 and 8`.
-        metric: The field of a score that fills the cells, in percent: a key of `METRICS`.
-        outside_averages: Keys of benchmarks that are shown but left out of micro and macro.
-        judged_by: The average that methods are judged by: `micro`, all items together, or `macro`,
+        name: stem of the files that are written, e.g. `table2`.
+        title: heading of the table.
+        note: the table's place in the paper, e.g. `the camera-ready's Tables 3 and 8`.
+        metric: the field of a score that fills the cells, in percent: a key of `METRICS`.
+        outside_averages: keys of benchmarks that are shown but left out of micro and macro.
+        judged_by: the average that methods are judged by: `micro`, all items together, or `macro`,
             the plain mean of the sets.
-        published: Stem of the file in results/published to compare with, or None.
-        apart: Options of the methods that make rows of their own: for each option the values that
+        published: stem of the file in results/published to compare with, or None.
+        apart: options of the methods that make rows of their own: for each option the values that
             a label names, by that name. Values without a name are the default, and not named.
-        figures: Keys of `FIGURES`: pictures that go with the table.
-        remarks: What a reader must know, set under the table first.
-        place: Where it stands in a report of several tables: the smaller, the earlier.
+        figures: those of the table, from `FIGURES`.
+        remarks: notes printed first below the table.
+        place: in a report of several tables: the smaller, the earlier.
 
     Raises:
-        ValueError: A field has a value that cannot be used; the message says what can.
+        ValueError: a field has an unusable value; the message names the allowed ones.
     """
 
     name: str
@@ -49,55 +51,43 @@ class TableSpec:
     place: int = 50
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+", str(self.name)) or str(self.name).startswith("."):
-            raise ValueError(
-                f"table.name is {self.name!r}, but it names files: use letters, digits, '_', '-', "
-                "e.g. table2"
-            )
-        if not self.title:
-            raise ValueError(f"table {self.name}: the title is empty; write what the table shows")
-        if self.metric not in METRICS:
-            raise ValueError(
-                f"table {self.name}: metric is {self.metric!r}, allowed: {', '.join(METRICS)}"
-            )
-        if self.judged_by not in AVERAGES:
-            raise ValueError(
-                f"table {self.name}: judged_by is {self.judged_by!r}, allowed: "
-                f"{', '.join(AVERAGES)}"
-            )
-        for name in LISTS:
-            value = getattr(self, name)
-            if isinstance(value, str):
-                raise ValueError(
-                    f"table {self.name}: {name} is {value!r}, but it is a list: write [{value}]"
-                )
-        if self.published and self.metric != "accuracy":
-            raise ValueError(
-                f"table {self.name}: published figures are accuracies, metric is {self.metric!r}: "
-                "write metric: accuracy, or published: null"
-            )
+        if problem := self._problem():
+            raise ValueError(f"table {self.name}: {problem}")
         for name in LISTS:
             object.__setattr__(self, name, tuple(getattr(self, name) or ()))
-        if not isinstance(self.place, int):
-            raise ValueError(f"table {self.name}: place is {self.place!r}, but it is a number")
+
+    def _problem(self) -> str:
+        for name in LISTS:
+            if isinstance(value := getattr(self, name), str):
+                return f"{name} is {value!r}, but it is a list: write [{value}]"
         for option, values in self.apart.items():
             if not isinstance(values, Mapping):
-                raise ValueError(
-                    f"table {self.name}: apart.{option} is {values!r}, but it names values: "
-                    f"{option}: {{down_proj alone: [down_proj]}}"
-                )
-        for figure in self.figures:
-            if figure not in FIGURES:
-                raise ValueError(
-                    f"table {self.name}: unknown figure {figure!r}, allowed: {', '.join(FIGURES)}"
-                )
+                example = f"{option}: {{down_proj alone: [down_proj]}}"
+                return f"apart.{option} is {values!r}, but it names values: {example}"
+        for kind, value, allowed in (
+            ("metric", self.metric, METRICS),
+            ("judged_by", self.judged_by, AVERAGES),
+            *(("figures", figure, FIGURES) for figure in self.figures or ()),
+        ):
+            if value not in allowed:
+                return f"{kind}: {value!r} is unknown, allowed: {', '.join(allowed)}"
+        if not re.fullmatch(r"[\w-][\w.-]*", str(self.name)):
+            return "name is for files: use letters, digits, '_', '-', e.g. table2"
+        if not self.title:
+            return "the title is empty; write what the table shows"
+        if self.published and self.metric != "accuracy":
+            return (
+                f"published numbers are accuracies, but metric is {self.metric!r}: write "
+                "metric: accuracy, or published: null"
+            )
+        return "" if isinstance(self.place, int) else f"place is {self.place!r}, but it is a number"
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> "TableSpec":
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> TableSpec:
         """Read the `table:` mapping of a sweep file.
 
         Raises:
-            ValueError: A key is missing, is not one of this class's fields, or has a bad value.
+            ValueError: a key is missing, is not one of this class's fields, or has a bad value.
         """
         allowed = [known.name for known in fields(cls)]
         for key in mapping:
@@ -108,5 +98,5 @@ class TableSpec:
         missing = [key for key in ("name", "title") if not mapping.get(key)]
         if missing:
             raise ValueError(f"table: {' and '.join(missing)} must be given, got {dict(mapping)}")
-        # A key left empty in YAML is None: the same as not writing it.
+        # An empty key of YAML is None.
         return cls(**{key: value for key, value in mapping.items() if value is not None})

@@ -1,0 +1,34 @@
+"""What a sweep file may say about its table."""
+
+import pytest
+
+from bench.report.spec import TableSpec
+
+GIVEN = {"name": "t", "title": "T"}
+
+
+def test_a_spec_is_read_from_a_sweep_file_s_mapping():
+    more = {"note": None, "outside_averages": ["gsm8k"], "published": None}
+    expected = TableSpec(name="t", title="T", outside_averages=("gsm8k",))
+    assert TableSpec.from_mapping(GIVEN | more) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"titel": "T"}, "did you mean 'title'"),
+        ({"metric": "bleu"}, "allowed: accuracy, format_rate"),
+        ({"judged_by": "mean"}, "judged_by: 'mean' is unknown, allowed: micro, macro"),
+        ({"name": "a/b"}, "name is for files"),
+        ({"outside_averages": "gsm8k"}, r"write \[gsm8k\]"),
+        ({"title": ""}, "title must be given"),
+        ({"metric": "format_rate", "published": "table2"}, "published: null"),
+        ({"apart": {"r": 4}}, "apart.r is 4, but it names values"),
+        ({"figures": ["accuracies"]}, "'accuracies' is unknown, allowed: accuracy, cost, "),
+        ({"figures": "gates"}, r"figures is 'gates', but it is a list: write \[gates\]"),
+        ({"place": "first"}, "place is 'first'"),
+    ],
+)
+def test_a_wrong_spec_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TableSpec.from_mapping(GIVEN | change)
