@@ -9,17 +9,17 @@ DRAWS = 10_000
 
 
 def run_intervals(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """A bootstrap over items: each set is drawn anew with replacement, apart from the others.
+    """A bootstrap over the items of each set.
 
-    What is drawn of answers that are right or wrong is their number, and that is binomial. Where
-    all are alike every draw is, too: there the interval is the exact one (Clopper and Pearson).
+    The number of right answers in a draw is binomial. If all answers are right, or all wrong, the
+    interval is the exact one (Clopper and Pearson).
 
     Args:
         scores: of a run by set, with `correct` and `n`.
 
     Returns:
-        Lower and upper end in percent for each set, `micro` and `macro`. They say how far other
-        items would move the figure, and nothing of other seeds.
+        Lower and upper end in percent for each set, `micro` and `macro`. Other seeds are not
+        covered.
     """
     import numpy as np
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from bench.report.names import key_of, method_label
 from bench.report.published import PARAMS, Footnote, Published, PublishedRow
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.tables import Cell, Column, Row, Table
-
-Notes = Sequence[tuple[int, Footnote]]
 
 
 def paper_table(table: ScoreTable, published: Published) -> Table:
@@ -27,195 +26,196 @@ def paper_table(table: ScoreTable, published: Published) -> Table:
             f"{', '.join(published.bases)}."
         )
         return Table("paper", "vs. the paper", notes=(note,))
-    benchmarks = {
-        key: found
-        for key in published.items
-        for found in table.benchmarks
-        if key_of(found.key) == key_of(key)
-    }
-    labels = {key: found.label for key, found in benchmarks.items()}
-    if benchmarks:
-        labels |= {kind: f"{label} ({kind})" for kind, label in published.averages.items()}
-    if any(row.values[PARAMS] is not None for row in theirs):
-        labels[PARAMS] = "Trainable %"
-    references = [row for row in published.rows if row.reference]
-    notes = _notes(theirs, references, labels, published)
-    marks = _marks(theirs[0].base, references, labels, notes)
-    unlike = _unlike_averages(benchmarks, table.benchmarks, published)
-    keys = {key: found.key for key, found in benchmarks.items()}
-    rows = [
-        shown
-        for ours in table.rows
-        for paper in theirs
-        if paper.method == ours.method and paper.curvature in (None, ours.curvature)
-        for shown in _rows(ours, paper, labels, keys, unlike, notes)
-    ]
-    text = "Percent; differences (ours minus the paper's) in percentage points."
-    return Table(
-        key="paper",
-        heading=f"vs. the paper: {theirs[0].base}, {published.numbering}",
-        columns=tuple(
-            Column(key, label, "z.2f" if key == PARAMS else "z.1f", marks=marks.get(key, ()))
-            for key, label in labels.items()
-        ),
-        rows=(
-            *rows,
-            *(
-                Row((row.base, "paper"), _cells(row, labels), marks.get(row.base, ()))
-                for row in references
+    return _Pairs.of(table, published, theirs).table()
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Our table and the paper's rows for the same base.
+
+    Attributes:
+        ours: our table.
+        published: the paper's table.
+        theirs: its rows for the base.
+        benchmarks: ours, by the paper's key.
+        labels: of the columns shown, by key.
+        unlike: why an average of ours is not the paper's, by average.
+    """
+
+    ours: ScoreTable
+    published: Published
+    theirs: tuple[PublishedRow, ...]
+    benchmarks: Mapping[str, Benchmark]
+    labels: Mapping[str, str]
+    unlike: Mapping[str, str]
+
+    @classmethod
+    def of(cls, ours: ScoreTable, published: Published, theirs: tuple[PublishedRow, ...]) -> _Pairs:
+        """The columns that both have, with the averages."""
+        by_key = {key_of(found.key): found for found in ours.benchmarks}
+        benchmarks = {k: by_key[key_of(k)] for k in published.items if key_of(k) in by_key}
+        labels = {key: found.label for key, found in benchmarks.items()}
+        if benchmarks:
+            labels |= {kind: f"{label} ({kind})" for kind, label in published.averages.items()}
+        if any(row.values[PARAMS] is not None for row in theirs):
+            labels[PARAMS] = "Trainable %"
+        unlike = _unlike_averages(ours, published, benchmarks)
+        return cls(ours, published, theirs, benchmarks, labels, unlike)
+
+    @property
+    def references(self) -> list[PublishedRow]:
+        """The paper's rows for orientation."""
+        return [row for row in self.published.rows if row.reference]
+
+    @property
+    def notes(self) -> list[tuple[int, Footnote]]:
+        """The footnotes that concern the rows shown, numbered from 1."""
+        bases = {row.base for row in (*self.theirs, *self.references)}
+        chosen = [
+            note
+            for note in self.published.footnotes
+            if (not note.bases or bases & set(note.bases))
+            and (not note.columns or set(self.labels) & set(note.columns))
+        ]
+        return list(enumerate(chosen, start=1))
+
+    def table(self) -> Table:
+        """All rows, then the references."""
+        base, marks = self.theirs[0].base, self.marks()
+        rows = [row for ours in self.ours.rows for row in self.rows(ours)]
+        references = [
+            Row((row.base, "paper"), self.cells(row, []), marks.get(row.base, ()))
+            for row in self.references
+        ]
+        text = "Percent; differences (ours minus the paper's) in percentage points."
+        return Table(
+            key="paper",
+            heading=f"vs. the paper: {base}, {self.published.numbering}",
+            columns=tuple(
+                Column(key, label, "z.2f" if key == PARAMS else "z.1f", marks=marks.get(key, ()))
+                for key, label in self.labels.items()
             ),
-        ),
-        names=("Method", ""),
-        notes=(
-            text if rows else "None of the paper's methods for this base was run.",
-            *_limits(table.rows, theirs, benchmarks, labels, unlike, published),
-        ),
-        footnotes=tuple(_worded(note, labels) for _, note in notes),
-        grouped=True,
-        marks=marks.get(theirs[0].base, ()),
-    )
-
-
-def _rows(
-    ours: ScoreRow,
-    paper: PublishedRow,
-    labels: Mapping[str, str],
-    keys: Mapping[str, str],
-    unlike: Mapping[str, str],
-    notes: Notes,
-) -> Iterator[Row]:
-    """The paper's row, ours, and the difference."""
-    own = [
-        (number, note)
-        for number, note in notes
-        if paper.method in note.methods
-        and (not note.bases or paper.base in note.bases)
-        and (not note.origins or paper.origin in note.origins)
-    ]
-    origin = "paper" if paper.origin == "paper" else f"paper, {paper.origin}"
-    general = tuple(number for number, note in own if not note.columns)
-    mine, differences = {}, {}
-    for column in labels:
-        cell = (
-            Cell(ours.trainable_percent)
-            if column == PARAMS
-            else ours.cells.get(keys.get(column, column), Cell(why="not scored"))
+            rows=(*rows, *references),
+            names=("Method", ""),
+            notes=(
+                text if rows else "None of the paper's methods for this base was run.",
+                *self.limits(),
+            ),
+            footnotes=tuple(self.worded(note) for _, note in self.notes),
+            grouped=True,
+            marks=marks.get(base, ()),
         )
-        value, published = cell.value, paper.values[column]
-        mine[column] = Cell(value, n=cell.n, why=cell.why)
-        if column in unlike or published is None or not isinstance(value, float):
-            why = unlike.get(column) or paper.missing.get(column, "") or cell.why
-            differences[column] = Cell(why=why)
-        else:
-            differences[column] = Cell(value - published)
-    for name, cells, marks in (
-        (origin, _cells(paper, labels, own), general),
-        ("ours", mine, ()),
-        ("difference", differences, ()),
-    ):
-        identity = {"method": ours.method, "curvature": ours.curvature}
-        yield Row((ours.label, name), cells, marks, signed=name == "difference", keys=identity)
 
+    def marks(self) -> dict[str, tuple[int, ...]]:
+        """Where the footnotes on no single method go: to a column, the base or a reference."""
+        base = self.theirs[0].base
+        marks: dict[str, tuple[int, ...]] = {}
+        for number, note in self.notes:
+            if note.methods:
+                continue
+            if not note.bases or base in note.bases:
+                places = [key for key in note.columns if key in self.labels] or [base]
+            else:
+                places = [row.base for row in self.references if row.base in note.bases]
+            for place in places:
+                marks[place] = (*marks.get(place, ()), number)
+        return marks
 
-def _cells(row: PublishedRow, labels: Mapping[str, str], notes: Notes = ()) -> dict[str, Cell]:
-    return {
-        column: Cell(
-            row.values[column],
-            marks=tuple(number for number, note in notes if column in note.columns),
-            why=row.missing.get(column, ""),
-        )
-        for column in labels
-    }
+    def rows(self, ours: ScoreRow) -> Iterator[Row]:
+        """For each row of the paper with our method: that, ours, and the difference."""
+        for paper in self.theirs:
+            if paper.method != ours.method or paper.curvature not in (None, ours.curvature):
+                continue
+            notes = [
+                (number, note)
+                for number, note in self.notes
+                if paper.method in note.methods
+                and (not note.bases or paper.base in note.bases)
+                and (not note.origins or paper.origin in note.origins)
+            ]
+            origin = "paper" if paper.origin == "paper" else f"paper, {paper.origin}"
+            marks = tuple(number for number, note in notes if not note.columns)
+            mine = {column: self.cell(ours, column) for column in self.labels}
+            less = {column: self.difference(mine[column], paper, column) for column in self.labels}
+            keys = {"method": ours.method, "curvature": ours.curvature}
+            yield Row((ours.label, origin), self.cells(paper, notes), marks, keys=keys)
+            yield Row((ours.label, "ours"), mine, keys=keys)
+            yield Row((ours.label, "difference"), less, signed=True, keys=keys)
+
+    def cell(self, ours: ScoreRow, column: str) -> Cell:
+        """Our value."""
+        if column == PARAMS:
+            return Cell(ours.trainable_percent)
+        key = self.benchmarks[column].key if column in self.benchmarks else column
+        found = ours.cells.get(key, Cell(why="not scored"))
+        return Cell(found.value, n=found.n, why=found.why)
+
+    def cells(self, row: PublishedRow, notes: list[tuple[int, Footnote]]) -> dict[str, Cell]:
+        """A row of the paper."""
+        return {
+            column: Cell(
+                row.values[column],
+                marks=tuple(number for number, note in notes if column in note.columns),
+                why=row.missing.get(column, ""),
+            )
+            for column in self.labels
+        }
+
+    def difference(self, ours: Cell, paper: PublishedRow, column: str) -> Cell:
+        """Ours less the paper's."""
+        published = paper.values[column]
+        if column in self.unlike or published is None or not isinstance(ours.value, float):
+            return Cell(why=self.unlike.get(column) or paper.missing.get(column, "") or ours.why)
+        return Cell(ours.value - published)
+
+    def worded(self, note: Footnote) -> str:
+        """A footnote with what it concerns."""
+        methods = ", ".join(method_label(method) for method in note.methods)
+        columns = ", ".join(self.labels[column] for column in note.columns if column in self.labels)
+        concerns = "; ".join(filter(None, (methods, *note.origins, columns)))
+        return f"{concerns}: {note.text}" if concerns else note.text
+
+    def limits(self) -> Iterator[str]:
+        """What limits the comparison."""
+        items = self.published.items
+        yield f"The paper's numbers: {self.published.runs}."
+        other = [
+            f"{found.label} {found.items} (paper {items[key]})"
+            for key, found in self.benchmarks.items()
+            if found.items != items[key]
+        ]
+        if other:
+            yield (
+                f"Not the paper's test items, or only some of them: {', '.join(other)}. These "
+                "differences are rough."
+            )
+        for kind, reason in self.unlike.items():
+            if kind in self.labels:
+                yield f"{self.published.averages[kind]}: no difference, {reason}."
+        ours = dict.fromkeys(row.method for row in self.ours.rows)
+        paper = dict.fromkeys(row.method for row in self.theirs)
+        empty = {
+            f"In the paper, {method_label(row.method)} has no {self.labels[column]}: {reason}."
+            for row in self.theirs
+            for column, reason in row.missing.items()
+            if column in self.labels and row.method in ours
+        }
+        yield from sorted(empty)
+        for title, have, lack in (("In the paper only", paper, ours), ("Ours only", ours, paper)):
+            only = [method_label(method) for method in have if method not in lack]
+            if only:
+                yield f"{title}: {', '.join(only)}."
 
 
 def _unlike_averages(
-    pairs: Mapping[str, Benchmark], benchmarks: Sequence[Benchmark], published: Published
+    ours: ScoreTable, published: Published, benchmarks: Mapping[str, Benchmark]
 ) -> dict[str, str]:
-    """Why an average of ours is not the paper's, by average; empty if they can be compared."""
     wanted = ", ".join(f"{key} {n}" for key, n in published.items.items())
-    averaged = {key_of(found.key) for found in benchmarks if found.averaged}
+    averaged = {key_of(found.key) for found in ours.benchmarks if found.averaged}
     if averaged != {key_of(key) for key in published.items}:
         reason = f"the paper's is over {len(published.items)} sets ({wanted}), ours over others"
-        return {kind: reason for kind in published.averages}
-    same_sizes = all(pairs[key].items == n for key, n in published.items.items())
+        return dict.fromkeys(published.averages, reason)
+    same_sizes = all(benchmarks[key].items == n for key, n in published.items.items())
     if "micro" in published.averages and not same_sizes:
         return {"micro": f"the paper's is weighted by its set sizes ({wanted}), ours by others"}
     return {}
-
-
-def _notes(
-    theirs: Sequence[PublishedRow],
-    references: Sequence[PublishedRow],
-    labels: Mapping[str, str],
-    published: Published,
-) -> Notes:
-    """The footnotes that concern the base shown, numbered from 1."""
-    bases = {row.base for row in (*theirs, *references)}
-    chosen = [
-        note
-        for note in published.footnotes
-        if (not note.bases or bases & set(note.bases))
-        and (not note.columns or set(labels) & set(note.columns))
-    ]
-    return list(enumerate(chosen, start=1))
-
-
-def _marks(
-    base: str, references: Sequence[PublishedRow], labels: Mapping[str, str], notes: Notes
-) -> dict[str, tuple[int, ...]]:
-    """Where the footnotes on no single method go: to a column, the base or a reference."""
-    marks: dict[str, tuple[int, ...]] = {}
-    for number, note in notes:
-        if note.methods:
-            continue
-        if not note.bases or base in note.bases:
-            places = [key for key in note.columns if key in labels] or [base]
-        else:
-            places = [row.base for row in references if row.base in note.bases]
-        for place in places:
-            marks[place] = (*marks.get(place, ()), number)
-    return marks
-
-
-def _worded(note: Footnote, labels: Mapping[str, str]) -> str:
-    methods = ", ".join(method_label(method) for method in note.methods)
-    columns = ", ".join(labels[column] for column in note.columns if column in labels)
-    concerns = "; ".join(filter(None, (methods, *note.origins, columns)))
-    return f"{concerns}: {note.text}" if concerns else note.text
-
-
-def _limits(
-    rows: Sequence[ScoreRow],
-    theirs: Sequence[PublishedRow],
-    pairs: Mapping[str, Benchmark],
-    labels: Mapping[str, str],
-    unlike: Mapping[str, str],
-    published: Published,
-) -> Iterator[str]:
-    """What limits the comparison."""
-    yield f"The paper's numbers: {published.runs}."
-    other = [
-        f"{found.label} {found.items} (paper {published.items[key]})"
-        for key, found in pairs.items()
-        if found.items != published.items[key]
-    ]
-    if other:
-        yield (
-            f"Not the paper's test items, or only some of them: {', '.join(other)}. These "
-            "differences are rough."
-        )
-    for kind, reason in unlike.items():
-        if kind in labels:
-            yield f"{published.averages[kind]}: no difference, {reason}."
-    empty = {
-        f"In the paper, {method_label(row.method)} has no {labels[column]}: {reason}."
-        for row in theirs
-        for column, reason in row.missing.items()
-        if column in labels and any(ours.method == row.method for ours in rows)
-    }
-    yield from sorted(empty)
-    ours, paper = (dict.fromkeys(row.method for row in group) for group in (rows, theirs))
-    for title, have, lack in (("In the paper only", paper, ours), ("Ours only", ours, paper)):
-        only = [method_label(method) for method in have if method not in lack]
-        if only:
-            yield f"{title}: {', '.join(only)}."

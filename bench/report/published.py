@@ -1,4 +1,6 @@
-"""Published figures: one YAML file for each table, in results/published."""
+"""The numbers that papers publish: one YAML file for each table, in results/published."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,13 +21,13 @@ class PublishedRow:
     """One method on one base, as printed.
 
     Attributes:
-        base: The base's name in the paper, e.g. `LLaMA3-8B`.
-        method: Our key of the method.
-        origin: Where the paper has it from: `paper`, `reproduced`, `cited from ...`.
-        values: Percent by column (benchmarks, averages and `params_percent`); None if not printed.
-        missing: Why a column is None.
-        curvature: The paper's K, where the table has rows that differ by it.
-        reference: True for a model that stands in the table for orientation only.
+        base: the base's name in the paper, e.g. `LLaMA3-8B`.
+        method: our key of the method.
+        origin: `paper`, `reproduced`, or `cited from ...`.
+        values: percent by column (benchmarks, averages and `params_percent`); None if not printed.
+        missing: why a column is None.
+        curvature: the paper's K, in a table with several.
+        reference: whether it is another model, printed for orientation.
     """
 
     base: str
@@ -39,7 +41,7 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class Footnote:
-    """A remark on published figures; an empty tuple stands for all."""
+    """A remark on published numbers; an empty tuple means all."""
 
     text: str
     bases: tuple[str, ...] = ()
@@ -53,10 +55,10 @@ class Published:
     """A published table.
 
     Attributes:
-        numbering: Its number in the paper, e.g. `the camera-ready's Tables 3 and 8`.
-        runs: What the paper says of runs and deviations.
-        items: Items of each benchmark's test set; its keys are the table's columns.
-        averages: The paper's label of each average it prints, by `micro` or `macro`.
+        numbering: its number in the paper, e.g. `the camera-ready's Tables 3 and 8`.
+        runs: what the paper says about runs and deviations.
+        items: items of each benchmark's test set; its keys are the table's columns.
+        averages: the paper's label of each average it prints, by `micro` or `macro`.
     """
 
     name: str
@@ -85,19 +87,19 @@ def load_published(name: str, folder: Path | str = FOLDER) -> Published:
     """Read and check results/published/<name>.yaml.
 
     Args:
-        name: Stem of the file, e.g. `table2`.
-        folder: Where the files lie.
+        name: stem of the file, e.g. `table2`.
+        folder: of the files.
 
     Raises:
-        ValueError: There is no such file, or what it holds cannot be used.
+        ValueError: there is no such file, or its content is invalid.
     """
     path = Path(folder) / f"{name}.yaml"
     if not path.is_file():
-        there = sorted(file.stem for file in Path(folder).glob("*.yaml"))
-        near = get_close_matches(name, there, n=1)
+        known = sorted(file.stem for file in Path(folder).glob("*.yaml"))
+        near = get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"no published figures {name!r}{hint} {folder} has: {', '.join(there) or 'none'}"
+            f"no published numbers {name!r}{hint} {folder} has: {', '.join(known) or 'none'}"
         )
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
@@ -159,7 +161,7 @@ def _row(row: Mapping[str, Any], columns: tuple[str, ...]) -> PublishedRow:
 
 def _footnote(note: Mapping[str, Any], known: Mapping[str, set[str]]) -> Footnote:
     for kind, names in note.items():
-        # A misspelt base or column would leave the remark out of every table, unnoticed.
+        # A misspelt base or column would hide the remark.
         wrong = [] if kind == "text" else sorted(set(names) - known[kind])
         if wrong:
             raise ValueError(f"footnote names {kind} without a row: {', '.join(wrong)}")

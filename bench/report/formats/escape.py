@@ -1,9 +1,6 @@
-"""Text that models wrote and people named, made harmless in what a report is written as.
+"""Escaping of text from models and users: of markup in Markdown and of formulas in CSV.
 
-A folder's name, a method's, or an answer may hold markup, a spreadsheet's formula or a terminal's
-control codes. Here it becomes what it says and nothing else. On a terminal
-`bench.errors.printable` does; for LaTeX `bench.report.latex_text`; HTML is escaped by the templates
-of the page.
+The terminal has `bench.errors.printable`, LaTeX `latex.in_latex`; HTML is escaped by the templates.
 """
 
 from __future__ import annotations
@@ -17,11 +14,11 @@ from bench.errors import printable
 
 T = TypeVar("T")
 
-# What begins a formula in a spreadsheet, in the full-width forms too that some take for the same.
+# The start of a formula in a spreadsheet, also in the full-width forms that some accept.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
-# An underscore counts only at the edge of a word, so the names of layers stay as they are. Of a
-# link it is enough to break the join between its brackets.
+# An underscore counts only at the edge of a word, so that names of layers stay readable. A link is
+# broken between its brackets.
 _MARKUP = re.compile(r"[\\`*|$]|(?<![^\W_])_|_(?![^\W_])|~(?=~)|(?<=~)~|\](?=[(\[:])")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _BLOCK = re.compile(r"^[#>+=-]")
@@ -29,21 +26,18 @@ _NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 
 
 def in_markdown(text: str) -> str:
-    """Text within a line of Markdown: of a paragraph, a heading, or a cell of a grid."""
+    """Text within a line of Markdown: a paragraph, a heading, or a cell of a table."""
     text = _MARKUP.sub(r"\\\g<0>", one_line(text))
     return _ENTITY.sub("&amp;", text).replace("<", "&lt;")
 
 
 def markdown_line(text: str) -> str:
-    """Text that a line or an item of Markdown begins with: no heading, quotation or list either."""
+    """Text at the start of a line or list item of Markdown."""
     return _NUMBERED.sub(r"\1\\\2", _BLOCK.sub(r"\\\g<0>", in_markdown(text).strip()))
 
 
 def in_csv(value: T) -> T | str:
-    """A field of a CSV file: text that a spreadsheet would compute gets a `'` before it.
-
-    Numbers stay numbers, negative ones too.
-    """
+    """A field of a CSV file: text that a spreadsheet would compute gets a `'` before it."""
     if not isinstance(value, str):
         return value
     shown = printable(value)
@@ -62,5 +56,5 @@ class CsvWriter:
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks, and with its control characters written out."""
+    """Text without line breaks, and with its control characters escaped."""
     return printable(text.replace("\n", " "))

@@ -9,7 +9,9 @@ seeds: the variance of a mean of S drawn seeds is (S - 1) / S of what it estimat
   Satterthwaite's degrees of freedom (as Hesterberg, What Teachers Should Know About the Bootstrap,
   2015, widens percentiles for small samples).
 
-With one seed only items are drawn, and the interval does not cover other seeds.
+With one seed only items are drawn, and the interval does not cover other seeds. In simulations with
+600 items at 75% and runs that differ by 0, 2 and 5 points, intervals over three seeds contain the
+true mean in 98.5, 97.8 and 93.8% of cells (tests/report/statistics/simulate.py).
 """
 
 from __future__ import annotations
