@@ -8,7 +8,7 @@ from scipy import stats
 
 from bench.report.formats import frame, to_markdown
 from bench.report.pretraining.comparisons import comparisons_of
-from bench.report.pretraining.report import load_published_models, pretraining_report
+from bench.report.pretraining.report import pretraining_report
 from bench.report.pretraining.rows import rows_of
 from bench.report.pretraining.spec import TWINS, PretrainingSpec
 from bench.report.selection import Group, Selection
@@ -16,7 +16,6 @@ from bench.tracking.sweeps import Contrast
 from tests.report.pretraining_runs import made
 
 SPEC = PretrainingSpec("helm", "HELM vs. twins", published="helm")
-PUBLISHED = load_published_models("helm")
 LABELS = {"helm_d": "HELM-D", "llama_twin": "LLaMA", "helm_mice": "HELM-MiCE"}
 
 
@@ -47,11 +46,11 @@ def difference(records):
 
 
 def text_of(records):
-    return to_markdown(pretraining_report(selected(records), PUBLISHED))
+    return to_markdown(pretraining_report(selected(records)))
 
 
 def table(records, key):
-    tables = pretraining_report(selected(records), PUBLISHED).tables
+    tables = pretraining_report(selected(records)).tables
     return next((table for table in tables if table.key == key), None)
 
 
@@ -125,7 +124,7 @@ def test_findings_follow_from_the_numbers():
 
 def test_its_csv_has_one_number_per_column():
     four = runs(0.05) + [made("helm_mice", seed) for seed in range(3)]
-    found = frame(pretraining_report(selected(four), PUBLISHED))
+    found = frame(pretraining_report(selected(four)))
     bits = found[(found["table"] == "main") & (found["column"] == "bits_per_byte")]
     assert list(bits["model"]) == ["helm_d", "llama_twin", "helm_mice"]
     assert bits["value"].iloc[0] == rows_of(selected(four))[0].bits.value

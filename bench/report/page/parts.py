@@ -159,7 +159,7 @@ def _result_part(
         if not figures.take(sum(_data_size(chart.spec) for chart in drawn)):
             drawn = ()
             omitted.append("interactive figures")
-    elif result.has_figures:
+    else:
         omitted.append("interactive figures")
     if result.scores and cases:
         studies = case_studies(result.scores, predictions, characters=share)

@@ -30,19 +30,15 @@ EVEN = 0.98  # entropy of a router's load that is called even
 SIMILAR = 0.8  # mean cosine at which tokens are called nearly identical
 
 
-def pretraining_report(selection: Selection, published: Mapping[str, Any] | None = None) -> Report:
+def pretraining_report(selection: Selection) -> Report:
     """Pretraining runs as tables.
 
-    Args:
-        selection: of finished runs.
-        published: as `load_published_models` gives it.
-
     Raises:
-        ValueError: there is no run.
+        ValueError: there is no run, or no such file of published figures.
     """
     rows = rows_of(selection)
     found = comparisons_of(rows, selection.contrasts)
-    published = published or {}
+    published = _published(selection.spec.published)
     chance = {task: published["chance"][key] for task, key in published.get("tasks", {}).items()}
     tables = [
         Table("findings", "Findings", notes=tuple(_findings(rows, found))),
@@ -58,12 +54,15 @@ def pretraining_report(selection: Selection, published: Mapping[str, Any] | None
     return Report(spec.name, spec.title, _facts(rows), kept)
 
 
-def load_published_models(name: str) -> dict[str, Any]:
-    """results/published/<name>.yaml, the paper's pretrained models.
+def pretraining_comparisons(selection: Selection) -> tuple[Comparison, ...]:
+    """Each model against its twin; errors as of `pretraining_report`."""
+    return comparisons_of(rows_of(selection), selection.contrasts)
 
-    Raises:
-        ValueError: there is no such file.
-    """
+
+def _published(name: str | None) -> dict[str, Any]:
+    """The paper's pretrained models; empty without a name."""
+    if name is None:
+        return {}
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
         raise ValueError(f"no published figures {name!r} in {FOLDER}")
