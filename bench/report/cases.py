@@ -9,16 +9,16 @@ from itertools import permutations
 from typing import Any
 
 from bench.errors import printable
-from bench.report.figures.subject import Subject
-from bench.report.records import Record
-from bench.report.rows import Row
+from bench.report.scores import ScoreRow, ScoreTable
+from bench.report.selection import Record
 
-# The lines of a run's predictions.jsonl, by its run_id; empty where they are gone.
+# The lines of a run's predictions.jsonl, by its run_id; empty if the file is gone.
 Predictions = Callable[[str], Sequence[Mapping[str, Any]]]
 Problem = tuple[str, int]  # its set, and its index there
+Verdicts = Mapping[Problem, tuple[bool, ...]]
 
-AGAINST = "lora"  # what another method is laid beside first
-SHOWN = 240  # problems of a table
+REFERENCE = "lora"  # compared with another method first
+SHOWN = 240  # problems per table
 CHARACTERS = 400_000  # of all texts of a table
 LONGEST = 1_200  # characters of one text
 
@@ -28,10 +28,10 @@ class Answer:
     """What one row wrote for a problem.
 
     Attributes:
-        text: what the model wrote, its control characters written out.
-        said: the answer that was read from it; empty where none was found.
-        correct: whether that is right.
-        left_out: characters of the text that are not in `text`.
+        text: the model's text, control characters written out.
+        said: the answer extracted from it; empty if none was found.
+        correct: whether it is right.
+        left_out: number of characters cut from `text`.
         reason: why the model was not asked; else empty.
     """
 
@@ -55,16 +55,16 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseStudies:
-    """The problems of a table that are shown, and the counts over all of them.
+    """The problems that are shown, and counts over all problems.
 
     Attributes:
-        rows: labels of the rows with answers, of one run each.
-        seed: of those runs; None where nothing was trained.
+        rows: labels of the rows with answers, one run each.
+        seed: of those runs; None if nothing was trained.
         sets: labels of the test sets, by key.
         totals: by set, number of problems that all rows answered.
-        right: by set, for each row how many it answered correctly.
+        right: by set, for each row the number of correct answers.
         split: by set, how many the first index answered wrongly and the second correctly.
-        pair: the two rows that are laid side by side first, as indices.
+        pair: the two rows that are compared first, as indices.
         cases: the problems shown, the pair's disagreements first.
         notes: what was left out.
     """
@@ -91,31 +91,31 @@ class CaseStudies:
 
 
 def case_studies(
-    subject: Subject,
+    table: ScoreTable,
     predictions: Predictions,
     shown: int = SHOWN,
     characters: int = CHARACTERS,
 ) -> CaseStudies | None:
-    """Lay what the rows of a table wrote side by side, of one seed.
+    """What the rows of a table wrote for the same problems, of one seed.
 
     Args:
-        subject: a table and its runs.
-        predictions: reads what was written.
-        shown: at most so many problems.
-        characters: of their texts, at most about so many.
+        table: of the runs.
+        predictions: reads the predictions of a run.
+        shown: largest number of problems.
+        characters: largest number of characters in their texts (about).
 
     Returns:
-        None where fewer than two rows have answers to the same problems.
+        None if fewer than two rows have answers to the same problems.
     """
-    seed = _seed(subject)
-    chosen = [(row, run) for row, runs in subject.rows if (run := _run_of(runs, seed))]
+    seed = _seed(table.rows)
+    chosen = [(row, run) for row in table.rows if (run := _run_of(row.records, seed))]
     read = [(row, {_key(line): line for line in predictions(run["run_id"])}) for row, run in chosen]
     answered = [(row, lines) for row, lines in read if lines]
     if len(answered) < 2:
         return None
     rows = [row for row, _ in answered]
     lines = [found for _, found in answered]
-    labels = {column.key: column.label for column in subject.table.columns}
+    labels = {found.key: found.label for found in table.benchmarks}
     problems = sorted(set.intersection(*map(set, lines)), key=lambda p: (_place(labels, p), p[1]))
     if not problems:
         return None
@@ -123,7 +123,7 @@ def case_studies(
     pair = _pair(rows)
     questions = {p: next((q for f in lines if (q := f[p].get("question"))), "") for p in problems}
     cases: list[Case] = []
-    for problem in _worth_reading(verdicts, pair):
+    for problem in _by_interest(verdicts, pair):
         case = _case(problem, questions[problem], [found[problem] for found in lines])
         characters -= len(case.question) + sum(len(answer.text) for answer in case.answers)
         if cases and (characters < 0 or len(cases) == shown):
@@ -140,21 +140,19 @@ def case_studies(
         split={key: split for key, (_, split) in counts.items()},
         pair=pair,
         cases=tuple(cases),
-        notes=tuple(_notes(subject, rows, seed, len(problems), cases)),
+        notes=tuple(_notes(table, rows, seed, len(problems), cases)),
     )
 
 
-def _seed(subject: Subject) -> int | None:
+def _seed(rows: Sequence[ScoreRow]) -> int | None:
     """The seed that most rows have, the smallest of several."""
-    seeds = Counter(
-        run["seed"] for runs in subject.runs for run in runs if run.get("seed") is not None
-    )
+    seeds = Counter(seed for row in rows for seed in row.seeds if seed is not None)
     return min(seeds, key=lambda seed: (-seeds[seed], seed)) if seeds else None
 
 
 def _run_of(runs: Iterable[Record], seed: int | None) -> Record | None:
-    """A row's run with this seed; its only run where nothing was trained."""
-    return next((run for run in runs if run.get("seed") in (seed, None)), None)
+    """A row's run with this seed; its only run if nothing was trained."""
+    return next((run for run in runs if run["seed"] in (seed, None)), None)
 
 
 def _key(line: Mapping[str, Any]) -> Problem:
@@ -166,22 +164,18 @@ def _place(labels: Mapping[str, str], problem: Problem) -> int:
     return keys.index(problem[0]) if problem[0] in labels else len(keys)
 
 
-def _pair(rows: Sequence[Row]) -> tuple[int, int]:
-    """LoRA and HypLoRA where the table has them, else its first two rows."""
+def _pair(rows: Sequence[ScoreRow]) -> tuple[int, int]:
+    """LoRA and HypLoRA if the table has them, else its first two rows."""
     methods = [row.method for row in rows]
-    first = methods.index(AGAINST) if AGAINST in methods else 0
+    first = methods.index(REFERENCE) if REFERENCE in methods else 0
     others = [i for i in range(len(rows)) if i != first]
     second = min(others, key=lambda i: (methods[i] != "hyplora", "hyplora" not in methods[i], i))
     return first, second
 
 
-def _worth_reading(
-    verdicts: Mapping[Problem, tuple[bool, ...]], pair: tuple[int, int]
-) -> Iterator[Problem]:
-    """All problems, those first that tell rows apart.
-
-    First what the pair disagrees on, in both directions by turns and of all sets by turns; then
-    what any other two rows disagree on, each two of them by turns; then the rest.
+def _by_interest(verdicts: Verdicts, pair: tuple[int, int]) -> Iterator[Problem]:
+    """All problems: first those that the pair disagrees on (both directions and all sets in turn),
+    then those that any other two rows disagree on, then the rest.
     """
     rows = len(next(iter(verdicts.values())))
     pairs = [pair, pair[::-1]]
@@ -194,18 +188,18 @@ def _worth_reading(
         wrong, right = two
         return (p for p in problems if verdicts[p][right] and not verdicts[p][wrong])
 
-    told: dict[Problem, None] = {}
+    seen: dict[Problem, None] = {}
     for part in (pairs, others):
-        queues = (_by_turns([disagreed(two, found) for found in by_set.values()]) for two in part)
-        for problem in _by_turns(list(queues)):
-            if problem not in told:
-                told[problem] = None
+        queues = (_in_turn([disagreed(two, found) for found in by_set.values()]) for two in part)
+        for problem in _in_turn(list(queues)):
+            if problem not in seen:
+                seen[problem] = None
                 yield problem
-    yield from (problem for problem in verdicts if problem not in told)
+    yield from (problem for problem in verdicts if problem not in seen)
 
 
-def _by_turns(queues: Sequence[Iterator[Problem]]) -> Iterator[Problem]:
-    """One of each in turn, until all are empty."""
+def _in_turn(queues: Sequence[Iterator[Problem]]) -> Iterator[Problem]:
+    """One of each in turn until all are empty."""
     open_ones = list(queues)
     while open_ones:
         left = []
@@ -243,10 +237,8 @@ def _said(prediction: float | str | None) -> str:
     return "" if prediction is None else printable(str(prediction))
 
 
-def _counts(
-    verdicts: Mapping[Problem, tuple[bool, ...]], task: str
-) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """On one set, how many each row has right, and for each two how many only the second has."""
+def _counts(verdicts: Verdicts, task: str) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """On one set: correct answers per row, and for each two rows how many only the second has."""
     import numpy as np
 
     right = np.array([found for (key, _), found in verdicts.items() if key == task], dtype=int)
@@ -255,19 +247,18 @@ def _counts(
 
 
 def _notes(
-    subject: Subject, rows: Sequence[Row], seed: int | None, total: int, cases: Sequence[Case]
+    table: ScoreTable,
+    rows: Sequence[ScoreRow],
+    seed: int | None,
+    total: int,
+    cases: Sequence[Case],
 ) -> Iterator[str]:
     if len(cases) < total:
         yield (
-            f"{len(cases)} of the {total} problems are on this page: what the first two rows "
-            "disagree on, then what others do. The counts are of all problems."
+            f"{len(cases)} of the {total} problems are shown: first those that the first two rows "
+            "disagree on, then those that others disagree on. The counts are of all problems."
         )
     labels = {row.label for row in rows}
-    without = [row.label for row in subject.table.rows if row.label not in labels]
-    if without:
+    if without := [row.label for row in table.rows if row.label not in labels]:
         of_seed = "" if seed is None else f" of seed {seed}"
-        yield f"Without answers{of_seed} on record: {', '.join(without)}."
-    if not any(case.question for case in cases):
-        yield (
-            "The runs do not say what was asked: they are of a version that did not write it down."
-        )
+        yield f"No answers{of_seed}: {', '.join(without)}."

@@ -1,135 +1,308 @@
-"""The report of an efficiency measurement: ratios to LoRA, beside the paper's."""
+"""The report of an efficiency measurement: times relative to LoRA's, and the paper's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bench.files import as_json
-from bench.report.evaluation_loop import evaluation_sections
-from bench.report.figures.efficiency import REFERENCE, case_title, picture
-from bench.report.helm_speed import helm_section
-from bench.report.hyperbolicity_speed import hyperbolicity_section
-from bench.report.layout import EMPTY, Document, Section
-from bench.report.names import method_label
+from bench.report import formats
+from bench.report.names import method_label, model_label
 from bench.report.published import FOLDER
-from bench.report.render import write_document
-from bench.report.style import save
+from bench.report.tables import Cell, Column, Report, Row, Table, number
 
 NAME = "efficiency"
-TITLE = "Cost beside LoRA"
-Report = Mapping[str, Any]
+TITLE = "Cost vs. LoRA"
+REFERENCE = "lora"
+PUBLISHED_LOOP = "published loop"
+LISTED = 20  # predictions that differ; there should be none
+Measurement = Mapping[str, Any]
 
 
-def efficiency_document(report: Report) -> Document:
-    """The report of `bench.efficiency.measure.measure` as a document."""
-    settings, versions = report["settings"], report["versions"]
-    facts = {
-        "Device": f"{report['device']}, {report['threads']} threads",
-        "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "Figures": f"{settings['rounds']} a piece of work, in a new random order every round",
-    }
-    sections = [_section(case) for case in report["cases"]]
-    if report.get("throughput"):
-        sections.append(_throughput(report["throughput"]))
-    if report.get("evaluation"):
-        sections += evaluation_sections(report["evaluation"])
-    if report.get("hyperbolicity"):
-        sections.append(hyperbolicity_section(report["hyperbolicity"]))
-    if report.get("helm"):
-        sections.append(helm_section(report["helm"]))
-    return Document(TITLE, facts, (*sections, _published()))
+def efficiency_report(measured: Measurement) -> Report:
+    """The measurement of `bench.efficiency` as tables.
 
-
-def write_efficiency(report: Report, folder: Path) -> list[Path]:
-    """Write tables/efficiency.{md,csv,json,tex} and figures/efficiency.{svg,png}; return the paths.
-
-    There is no figure where no case was measured.
+    Args:
+        measured: with `cases`, and any of `throughput`, `evaluation`, `hyperbolicity`, `helm`.
     """
-    data = as_json(dict(report))
-    paths = write_document(efficiency_document(report), NAME, folder / "tables", data)
-    figures = folder / "figures"
-    return [*paths, *(save(picture(report), figures, NAME) if report["cases"] else ())]
+    settings, versions = measured["settings"], measured["versions"]
+    facts = {
+        "Device": f"{measured['device']}, {measured['threads']} threads",
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "Rounds": f"{settings['rounds']} per measurement, each in a new random order",
+    }
+    tables = [_case(case) for case in measured["cases"]]
+    for part, table in (
+        ("throughput", _throughput),
+        ("evaluation", _evaluation),
+        ("evaluation", _differing),
+        ("hyperbolicity", _hyperbolicity),
+        ("helm", _helm),
+    ):
+        if measured.get(part) and (found := table(measured[part])):
+            tables.append(found)
+    return Report(NAME, TITLE, facts, (*tables, _published()))
 
 
-def _section(case: Mapping[str, Any]) -> Section:
+def write_efficiency(measured: Measurement, folder: Path) -> list[Path]:
+    """Write tables/efficiency.{md,csv,json,tex} and figures/efficiency.{svg,png}.
+
+    Args:
+        measured: see `efficiency_report`. Without cases there is no figure.
+        folder: of results.
+
+    Returns:
+        The paths.
+    """
+    from bench.report.figure import save
+    from bench.report.figures.efficiency import figure
+
+    data = {"measurement": dict(measured)}
+    paths = formats.write(efficiency_report(measured), folder / "tables", data)
+    drawn = figure(measured)
+    return paths + (save(drawn, folder / "figures", NAME) if drawn else [])
+
+
+def case_title(case: Mapping[str, Any]) -> str:
+    """What a case is called."""
+    compiled = ", torch.compile" if case["compiled"] else ""
+    return f"{case['case']}, {case['dtype']}, rank {case['rank']}{compiled}"
+
+
+def _case(case: Mapping[str, Any]) -> Table:
     works = case["works"]
-    memory = any(t["peak_bytes"] for t in works[next(iter(works))].values())
+    columns = [
+        _ratio_column(work, f"{work} (LoRA {number(times[REFERENCE]['median'], 'seconds')})")
+        for work, times in works.items()
+    ]
+    if any(found["peak_bytes"] for found in next(iter(works.values())).values()):
+        columns.append(Column("peak_gib", "Peak memory, GiB", ".2f"))
+    columns.append(Column("trainable", "Trainable", ","))
     rows = []
-    for method in case["parameters"]:
-        cells = [_ratio(works[work].get(method)) for work in works]
-        if memory:
-            peaks = [times[method]["peak_bytes"] for times in works.values() if method in times]
-            cells.append(f"{max(peaks) / 2**30:.2f}")
-        rows.append((method_label(method), *cells, f"{case['parameters'][method]:,}"))
-    heads = [f"{work} (LoRA {_time(works[work][REFERENCE]['median'])})" for work in works]
+    for method, trainable in case["parameters"].items():
+        found = {work: times[method] for work, times in works.items() if method in times}
+        cells = {work: _ratio(times) for work, times in found.items()}
+        peaks = [times["peak_bytes"] for times in found.values() if times["peak_bytes"]]
+        cells["peak_gib"] = Cell(max(peaks) / 2**30) if peaks else Cell()
+        cells["trainable"] = Cell(trainable)
+        rows.append(Row((method_label(method),), cells, keys={"method": method}))
     notes = [
-        "Time as a multiple of LoRA's: median over rounds, quartiles in brackets.",
-        "LoRA again: LoRA beside itself, so what it differs from 1 by is noise.",
+        "Time relative to LoRA's: median over rounds, quartiles in brackets.",
+        "LoRA again: a second copy of LoRA; its deviation from 1 is noise.",
     ]
     errors = [error for error in case["errors"].values() if error is not None]
     if errors:
         notes.append(
-            "HypLoRA's layers under the clock were checked first: at most "
-            f"{max(errors):.0e} from their literal definition."
+            "HypLoRA's layers were checked against their literal definition first: they differ by "
+            f"at most {max(errors):.0e}."
         )
-    header = ("Method", *heads, *(("Peak, GiB",) if memory else ()), "Trainable")
-    return Section(case_title(case), header, tuple(rows), tuple(notes))
+    title = case_title(case)
+    return Table(title, title, tuple(columns), tuple(rows), notes=tuple(notes))
 
 
-def _throughput(found: Mapping[str, Any]) -> Section:
-    rows = [
-        (
-            name,
-            f"{loop['tokens_per_second']:,.0f}",
-            f"{loop['ratio']:.2f} [{loop['ratio_low']:.2f}, {loop['ratio_high']:.2f}]",
-            f"{loop['utilisation']:.0%}",
+def _throughput(found: Mapping[str, Any]) -> Table:
+    columns = (
+        Column("tokens_per_second", "Tokens/s", ",.0f"),
+        _ratio_column("ratio", "Ratio"),
+        Column("utilisation", "Utilisation", ".0%"),
+    )
+    rows = tuple(
+        Row(
+            (name,),
+            {
+                "tokens_per_second": Cell(loop["tokens_per_second"]),
+                "ratio": _ratio(loop),
+                "utilisation": Cell(loop["utilisation"]),
+            },
         )
         for name, loop in found["loops"].items()
-    ]
-    notes = [
+    )
+    notes = (
         f"LoRA on {found['model']}, {found['rows']} rows of {', '.join(found['data'])} "
-        f"({found['tokens']:,} tokens), {found['batch_size']} to a step; this loop splits a step "
-        f"into {found['micro_batch_size']} rows of like length, the Trainer takes it whole.",
-        "Utilisation: the model's own arithmetic (attention's products left out) as a share of "
-        f"the rate of a large matrix product here, {found['matmul_flops_per_second'] / 1e9:,.0f} "
-        "GFLOP/s.",
+        f"({found['tokens']:,} tokens), {found['batch_size']} per step. This loop splits a step "
+        f"into micro-batches of {found['micro_batch_size']} rows of similar length; the Trainer "
+        "does not split it.",
+        "Utilisation: arithmetic of the model (without attention's products) relative to a large "
+        f"matrix product on this device, {found['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s.",
         f"The two loss curves differ by at most {found['loss_difference']:.0e} of the loss.",
-    ]
-    header = ("Fine-tuning loop", "Tokens a second", "Ratio", "Utilisation")
-    return Section("The whole loop beside a Trainer", header, tuple(rows), tuple(notes))
+    )
+    return Table(
+        "throughput", "Fine-tuning loop vs. transformers Trainer", columns, rows, ("Loop",), notes
+    )
 
 
-def _published() -> Section:
-    published = yaml.safe_load((FOLDER / f"{NAME}.yaml").read_text(encoding="utf-8"))
-    rows = []
-    found = published["inference"]["rows"]
-    sets = [key for key in found[0] if key not in ("base", "method")]
-    for row in found:
-        base = next(r for r in found if (r["base"], r["method"]) == (row["base"], REFERENCE))
-        cells = [f"{row[key] / base[key]:.2f}" for key in sets]
-        rows.append((method_label(row["method"]), row["base"], *cells))
-    notes = [
-        f"Inference time as a multiple of LoRA's. {published['inference']['source']}.",
-        "Memory while fine-tuning: "
-        + "; ".join(
-            f"{method_label(row['method'])} {row['gigabytes']:.2f} GB on {row['base']}"
-            for row in published["memory"]["rows"]
+def _evaluation(found: Mapping[str, Any]) -> Table:
+    """The speed of evaluation relative to LLM-Adapters' published loop."""
+    columns = (
+        Column("problems_per_second", "Problems/s", ".3g"),
+        _ratio_column("ratio", "Ratio", ".1f"),
+        Column("tokens", "Tokens per problem", ".0f"),
+        Column("at_limit", "Truncated", ","),
+        Column("accuracy", "Accuracy", ".1f"),
+    )
+    values = ("problems_per_second", "tokens", "at_limit", "accuracy")
+    rows = tuple(
+        Row(
+            (name if name == PUBLISHED_LOOP else f"this project, protocol={name}",),
+            {key: Cell(loop[key]) for key in values} | {"ratio": _ratio(loop)},
         )
-        + f". {published['memory']['source']}.",
+        for name, loop in found["loops"].items()
+    )
+    taught, total = found["taught"], found["problems"]
+    model = f"{found['model']} without an adapter"
+    if taught:
+        model = (
+            f"LoRA on {found['model']}, trained on {taught['rows']} rows of "
+            f"{', '.join(taught['data'])} with each of the two prompts for {taught['epochs']:g} "
+            "epochs"
+        )
+    sets = ", ".join(f"{key} {count}" for key, count in found["sets"].items())
+    notes = (
+        f"{model}: {total} of {found['asked']} problems ({sets}), those whose prompt leaves room "
+        f"for {found['max_new_tokens']} new tokens.",
+        "The published loop answers one problem at a time with four beams and no cache. "
+        "protocol=llm_adapters has the same prompt, search and answer extraction; protocol=fast "
+        "has a short prompt and decodes greedily.",
+        f"All answer up to {found['chunk']} problems of a set in turn, in a random order; this "
+        f"project in batches of up to {found['batch_size']}. Ratio: median over these turns, "
+        "quartiles in brackets.",
+        "Truncated: problems whose answer reached the token limit.",
+        "protocol=llm_adapters extracts the same answer as the published loop in "
+        f"{found['same_predictions']} of {total} problems, and generates the same text in "
+        f"{found['same_texts']}.",
+    )
+    return Table(
+        "evaluation", "Evaluation vs. the published loop", columns, rows, ("Evaluation",), notes
+    )
+
+
+def _differing(found: Mapping[str, Any]) -> Table | None:
+    if not found["differing"]:
+        return None
+    rows = tuple(
+        Row(
+            (one["task"], one["instruction"]),
+            {key: Cell(json.dumps(one[key])) for key in ("published", "ours")},
+        )
+        for one in found["differing"][:LISTED]
+    )
+    left = len(found["differing"]) - len(rows)
+    columns = (
+        Column("published", "Published loop", "text"),
+        Column("ours", "This project, protocol=llm_adapters", "text"),
+    )
+    notes = (f"{left} more are in the JSON file.",) if left else ()
+    names = ("Set", "Problem")
+    return Table("differing", "Predictions that differ", columns, rows, names, notes)
+
+
+def _hyperbolicity(found: Mapping[str, Any]) -> Table:
+    """The speed of delta-hyperbolicity relative to the public routine."""
+    columns = (
+        Column("points", "Points", ","),
+        Column("seconds", "Time per space", "seconds"),
+        _ratio_column("ratio", "Speed", ".1f"),
+        Column("peak_mib", "Memory", ".0f", " MiB"),
+    )
+    rows = tuple(
+        Row(
+            (name,),
+            {
+                "points": Cell(size["points"]),
+                "seconds": Cell(routine["seconds"]),
+                "ratio": _ratio(routine),
+                "peak_mib": Cell(routine["peak_bytes"] / 2**20),
+            },
+        )
+        for size in found["sizes"]
+        for name, routine in size["routines"].items()
+    )
+    counts = ", ".join(f"{size['spaces']} of {size['points']} points" for size in found["sizes"])
+    difference = max(size["difference"] for size in found["sizes"])
+    notes = (
+        f"{found['prompts']:,} prompts of {found['tokens']} tokens in {found['dimension']} "
+        f"dimensions, every base point, distances included: {found['seconds']:.1f} s.",
+        "Speed: spaces per second relative to the public routine; median over rounds, quartiles in "
+        f"brackets. All get the same float32 distances: {counts}, in one batch if the routine "
+        "supports it.",
+        "Memory: growth of the process for one space.",
+        "This project and the public routine (first base point) differ by at most "
+        f"{difference:.0e}.",
+    )
+    heading = "Delta-hyperbolicity vs. the public routine"
+    return Table("hyperbolicity", heading, columns, rows, ("Routine",), notes)
+
+
+def _helm(found: Mapping[str, Any]) -> Table:
+    """The speed of HELM's models relative to their Euclidean twins."""
+    works = list(next(iter(found["pairs"].values()))["works"])
+    columns = (
+        *(_ratio_column(work, work) for work in works),
+        Column("twin", "Twin's times", "text"),
+        Column("cached", "Cached per token", ","),
+        Column("parameters", "Parameters", ","),
+    )
+    notes = (
+        f"Models of size {found['size']} with {found['vocabulary']:,} tokens in {found['dtype']}. "
+        f"A step is forward, backward and AdamW over all weights for {found['batch']} x "
+        f"{found['tokens']} tokens; decode is one token after as many.",
+        f"Time relative to the twin's: median over {found['rounds']} rounds, each in a new random "
+        "order, quartiles in brackets. A twin, again, is a second copy of the twin: its deviation "
+        "from 1 is noise.",
+        "Cached: numbers per token in the cache, all layers together. DeepSeek-V3 caches latents, "
+        "too, which transformers expands for all tokens at each step.",
+    )
+    rows = tuple(row for own, pair in found["pairs"].items() for row in _helm_rows(own, pair))
+    heading = "HELM vs. its Euclidean twins"
+    return Table("helm", heading, columns, rows, ("Model",), notes)
+
+
+def _helm_rows(own: str, pair: Mapping[str, Any]) -> Iterator[Row]:
+    twin, works = pair["twin"], pair["works"]
+    for name in (twin, "again", own):
+        kind = twin if name == "again" else name
+        cells = {work: _ratio(times[name]) for work, times in works.items()}
+        if name == twin:
+            times = (f"{work} {number(t[twin]['seconds'], 'seconds')}" for work, t in works.items())
+            cells["twin"] = Cell(", ".join(times))
+        cells["cached"] = Cell(pair["cached"][kind])
+        cells["parameters"] = Cell(pair["parameters"][kind])
+        label = model_label(kind) + ", again" * (name == "again")
+        yield Row((label,), cells, keys={"model": kind})
+
+
+def _published() -> Table:
+    published = yaml.safe_load((FOLDER / f"{NAME}.yaml").read_text(encoding="utf-8"))
+    found = published["inference"]["rows"]
+    references = {row["base"]: row for row in found if row["method"] == REFERENCE}
+    sets = [key for key in found[0] if key not in ("base", "method")]
+    rows = tuple(
+        Row(
+            (method_label(row["method"]), row["base"]),
+            {key: Cell(row[key] / references[row["base"]][key]) for key in sets},
+            keys={"method": row["method"]},
+        )
+        for row in found
+    )
+    memory = "; ".join(
+        f"{method_label(row['method'])} {row['gigabytes']:.2f} GB on {row['base']}"
+        for row in published["memory"]["rows"]
+    )
+    notes = (
+        f"Inference time relative to LoRA's. {published['inference']['source']}.",
+        f"Memory while fine-tuning: {memory}. {published['memory']['source']}.",
         *published["notes"],
-    ]
-    return Section("The paper's", ("Method", "Base", *sets), tuple(rows), tuple(notes), names=2)
+    )
+    columns = tuple(Column(key, key, ".2f") for key in sets)
+    return Table("published", "The paper's", columns, rows, ("Method", "Base"), notes)
 
 
-def _ratio(timing: Mapping[str, float] | None) -> str:
-    if timing is None:
-        return EMPTY
-    return f"{timing['ratio']:.2f} [{timing['ratio_low']:.2f}, {timing['ratio_high']:.2f}]"
+def _ratio_column(key: str, label: str, form: str = ".2f") -> Column:
+    return Column(key, label, form, show="range")
 
 
-def _time(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+def _ratio(timing: Mapping[str, float]) -> Cell:
+    return Cell(timing["ratio"], low=timing["ratio_low"], high=timing["ratio_high"])

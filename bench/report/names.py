@@ -73,3 +73,16 @@ def method_rank(method: str) -> tuple[int, str]:
 def key_of(name: str) -> str:
     """A benchmark's key as compared: case does not count (`gsm8k` is `GSM8K`)."""
     return name.casefold()
+
+
+MODELS = {
+    "helm_d": "HELM-D",
+    "helm_mice": "HELM-MiCE",
+    "llama_twin": "LLaMA",
+    "deepseek_twin": "DeepSeek-V3",
+}
+
+
+def model_label(model: str) -> str:
+    """What a report calls a pretrained model; an unknown one keeps its name."""
+    return MODELS.get(model, model)

@@ -1,53 +1,55 @@
+"""The efficiency report, from a made-up measurement."""
+
 import json
 
 import pytest
 
-from bench.report.efficiency import efficiency_document, write_efficiency
-from bench.report.render import markdown
+from bench.report.efficiency import efficiency_report
+from bench.report.formats import frame, to_json, to_markdown
 
 
 @pytest.fixture
-def report(efficiency_report):
+def measured(efficiency_report):
     return efficiency_report
 
 
-def rows(text):
-    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
-    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+def table(measured, key):
+    return next(table for table in efficiency_report(measured).tables if table.key == key)
 
 
-def test_each_method_stands_beside_lora_with_its_quartiles(report):
-    text = markdown(efficiency_document(report))
-    found = rows(text)
-    assert "step 96 (LoRA 20 ms)" in text
-    assert found["LoRA again"][0] == "1.01 [1.00, 1.02]"
-    assert found["base model"] == ["-", "0.60 [0.59, 0.61]", "0"]
-    assert "at most 3e-07 from their literal definition" in text
-    assert "GiB" not in text
+def cells(found, name):
+    return next(row.cells for row in found.rows if row.names[0] == name)
 
 
-def test_memory_is_shown_where_the_device_tells_it(report):
-    for times in report["cases"][0]["works"].values():
+def test_each_method_has_its_time_relative_to_loras_with_quartiles(measured):
+    found = efficiency_report(measured).tables[0]
+    assert found.columns[0].label == "step 96 (LoRA 20 ms)"
+    again = cells(found, "LoRA again")["step 96"]
+    assert (again.value, again.low, again.high) == (1.01, 1.0, 1.02)
+    assert "step 96" not in cells(found, "base model")
+    assert "at most 3e-07" in found.notes[-1]
+    assert "peak_gib" not in [column.key for column in found.columns]
+
+
+def test_memory_is_a_column_if_it_was_measured(measured):
+    for times in measured["cases"][0]["works"].values():
         for method in times:
             times[method]["peak_bytes"] = 3 * 2**30
-    text = markdown(efficiency_document(report))
-    assert "Peak, GiB" in text and rows(text)["base model"] == [
-        "-",
-        "0.60 [0.59, 0.61]",
-        "3.00",
-        "0",
-    ]
+    found = efficiency_report(measured).tables[0]
+    assert found.columns[-2].label == "Peak memory, GiB"
+    assert cells(found, "base model")["peak_gib"].value == 3.0
 
 
-def test_the_papers_ratios_are_those_of_its_figure(report):
-    text = markdown(efficiency_document(report))
+def test_published_ratios_are_those_of_the_papers_figure(measured):
+    text = to_markdown(efficiency_report(measured))
     assert "| HypLoRA | LLaMA3-8B | 1.61 | 1.35 | 1.52 | 1.04 |" in text
     assert "| DoRA | Gemma-7B | 1.87 |" in text
     assert "HypLoRA 30.14 GB on LLaMA3-8B" in text
 
 
-def test_the_loop_beside_a_trainer_is_told(report):
-    report["throughput"] = {
+RATIO = {"ratio": 1.75, "ratio_low": 1.7, "ratio_high": 1.8}
+PARTS = {
+    "throughput": {
         "model": "tiny",
         "data": ["mawps"],
         "rows": 100,
@@ -55,41 +57,97 @@ def test_the_loop_beside_a_trainer_is_told(report):
         "steps": 7,
         "batch_size": 16,
         "micro_batch_size": 4,
-        "loops": {
-            "this loop": {
-                "tokens_per_second": 3500.0,
-                "ratio": 1.75,
-                "ratio_low": 1.7,
-                "ratio_high": 1.8,
-                "utilisation": 0.25,
-            }
-        },
+        "loops": {"this loop": {"tokens_per_second": 3500.0, "utilisation": 0.25, **RATIO}},
         "matmul_flops_per_second": 1e11,
         "loss_difference": 1e-7,
-    }
-    text = markdown(efficiency_document(report))
-    assert rows(text)["this loop"] == ["3,500", "1.75 [1.70, 1.80]", "25%"]
+    },
+    "hyperbolicity": {
+        "prompts": 1000,
+        "tokens": 64,
+        "dimension": 192,
+        "seconds": 1.3,
+        "sizes": [
+            {
+                "spaces": 512,
+                "points": 64,
+                "difference": 1e-7,
+                "routines": {"first": {"seconds": 0.01, "peak_bytes": 2**20, **RATIO}},
+            }
+        ],
+    },
+    "helm": {
+        "size": "tiny",
+        "vocabulary": 1536,
+        "dtype": "float32",
+        "batch": 1,
+        "tokens": 512,
+        "rounds": 11,
+        "pairs": {
+            "helm_d": {
+                "twin": "llama_twin",
+                "works": {
+                    "step": {
+                        name: {"seconds": 0.5, **RATIO}
+                        for name in ("helm_d", "llama_twin", "again")
+                    }
+                },
+                "cached": {"helm_d": 93, "llama_twin": 64},
+                "parameters": {"helm_d": 10, "llama_twin": 11},
+            }
+        },
+    },
+    "evaluation": {
+        "model": "tiny",
+        "taught": {"rows": 100, "data": ["mawps"], "epochs": 1.0},
+        "problems": 20,
+        "asked": 21,
+        "sets": {"mawps": 20},
+        "max_new_tokens": 64,
+        "chunk": 5,
+        "batch_size": 32,
+        "same_predictions": 19,
+        "same_texts": 18,
+        "loops": {
+            name: {
+                "problems_per_second": 2.0,
+                "tokens": 30.0,
+                "at_limit": 1,
+                "accuracy": 50.0,
+                **RATIO,
+            }
+            for name in ("published loop", "fast")
+        },
+        "differing": [{"task": "mawps", "instruction": "1 + 1?", "published": "2", "ours": None}]
+        * 25,
+    },
+}
 
 
-def test_tables_and_figures_are_written(report, tmp_path):
-    paths = write_efficiency(report, tmp_path)
-    names = {path.relative_to(tmp_path).as_posix() for path in paths}
-    assert names == {
-        "tables/efficiency.md",
-        "tables/efficiency.csv",
-        "tables/efficiency.json",
-        "tables/efficiency.tex",
-        "figures/efficiency.svg",
-        "figures/efficiency.png",
-    }
-    assert json.loads((tmp_path / "tables" / "efficiency.json").read_text()) == report
+@pytest.mark.parametrize(
+    ("part", "row", "column", "value"),
+    [
+        ("throughput", "this loop", "tokens_per_second", 3500.0),
+        ("hyperbolicity", "first", "peak_mib", 1.0),
+        ("helm", "HELM-D", "cached", 93),
+        ("evaluation", "this project, protocol=fast", "accuracy", 50.0),
+    ],
+)
+def test_further_measurements_have_tables_of_their_own(measured, part, row, column, value):
+    measured[part] = PARTS[part]
+    found = cells(table(measured, part), row)
+    assert found[column].value == value
+    ratio = found["step" if part == "helm" else "ratio"]
+    assert (ratio.value, ratio.low, ratio.high) == (1.75, 1.7, 1.8)
 
 
-def test_a_measurement_without_cases_has_no_figure(report, tmp_path):
-    report["cases"] = []
-    assert [path.name for path in write_efficiency(report, tmp_path)] == [
-        "efficiency.md",
-        "efficiency.csv",
-        "efficiency.json",
-        "efficiency.tex",
-    ]
+def test_predictions_that_differ_are_listed_up_to_a_number(measured):
+    measured["evaluation"] = PARTS["evaluation"]
+    found = table(measured, "differing")
+    assert len(found.rows) == 20 and found.notes == ("5 more are in the JSON file.",)
+    assert found.rows[0].cells["ours"].value == "null"
+
+
+def test_its_data_has_numbers_and_the_whole_measurement(measured):
+    report = efficiency_report(measured)
+    assert frame(report)["value"].notna().all()
+    assert json.loads(to_json(report, {"measurement": measured}))["measurement"] == measured

@@ -1,9 +1,9 @@
-import json
+"""The report of an embedding study, from a made-up study."""
 
 import pytest
 
-from bench.report.embeddings import embeddings_document, write_embeddings
-from bench.report.render import markdown
+from bench.report.embeddings.report import embeddings_report
+from bench.report.formats import frame, to_markdown
 
 LAW = {
     "gamma": 1.9,
@@ -94,6 +94,7 @@ def report():
                 },
             ],
             "correlations": [correlation(-0.5), correlation(-0.4, centred=True)],
+            "state_groups": [],
             "bins": [],
         },
         "spaces": [
@@ -140,8 +141,8 @@ def report():
     }
 
 
-def told(report):
-    return markdown(embeddings_document(report))
+def text_of(report):
+    return to_markdown(embeddings_report(report))
 
 
 def rows(text):
@@ -150,105 +151,105 @@ def rows(text):
     return [[cell.strip() for cell in line] for line in lines]
 
 
-def test_the_exponent_stands_beside_the_papers(report):
-    (row,) = (row for row in rows(told(report)) if row[:3] == ["MAWPS", "90", "30"])
+def test_the_exponent_is_shown_with_the_papers(report):
+    (row,) = (row for row in rows(text_of(report)) if row[:3] == ["MAWPS", "90", "30"])
     assert row[3:] == [
         *("1.90 [1.80, 2.00]", "2", "40", "0.020", "0.50"),
-        *("-0.5 (0.400)", "+90.0 (&lt;0.001)", "1.90"),
+        *("-0.5", "0.40", "+90.0", "&lt;0.001", "1.90"),
     ]
 
 
 def test_a_set_without_a_fit_has_an_empty_row(report):
     report["frequency"][0] |= dict.fromkeys(LAW)
-    text = told(report)
-    assert "| MAWPS | 90 | 30 | - | - | - | - | - | - | - | 1.90 |" in text
+    text = text_of(report)
+    assert "| MAWPS | 90 | 30 | - | - | - | - | - | - | - | - | - | 1.90 |" in text
     assert "too few different counts" in text
 
 
 def test_a_rejected_power_law_is_said_to_be(report):
-    assert "not rejected for MAWPS" in told(report)
+    assert "not rejected for MAWPS" in text_of(report)
     report["frequency"][0]["p"] = 0.02
-    assert "rejected for MAWPS (p 0.02)" in told(report)
-    assert "not rejected" not in told(report)
+    assert "rejected for MAWPS (p 0.02)" in text_of(report)
+    assert "not rejected" not in text_of(report)
 
 
 def test_a_p_value_that_no_replica_reached_is_below_one_of_them(report):
     report["frequency"][0]["p"] = 0.0
-    assert "rejected for MAWPS (p <0.01)" in told(report).replace("&lt;", "<")
+    assert "rejected for MAWPS (p <0.01)" in text_of(report).replace("&lt;", "<")
 
 
-def test_synthetic_problems_have_their_law_put_in(report):
-    assert "put in, not found" not in told(report)
+def test_the_law_of_synthetic_problems_is_by_construction(report):
+    assert "by construction" not in text_of(report)
     report["data"]["source"] = "synthetic"
-    assert "put in, not found" in told(report)
+    assert "by construction" in text_of(report)
 
 
 @pytest.mark.parametrize(
     ("rhos", "answer"),
     [
         ((-0.5, -0.4), "Yes, as the paper says"),
-        ((0.5, 0.4), "No, while the paper says so"),
-        ((0.05, 0.0), "No, while the paper says so"),
+        ((0.5, 0.4), "No, unlike in the paper"),
+        ((0.05, 0.0), "No, unlike in the paper"),
         ((-0.5, 0.4), "It depends on the types and on the origin"),
     ],
 )
-def test_whether_frequent_types_are_nearer_follows_from_the_intervals(report, rhos, answer):
+def test_whether_frequent_types_are_closer_follows_from_the_intervals(report, rhos, answer):
     report["norms"]["correlations"] = [
         correlation(rho, centred=centred) for rho, centred in zip(rhos, (False, True), strict=True)
     ]
-    assert f"of the input embedding? {answer}" in told(report)
+    assert f"of the input embedding? {answer}" in text_of(report)
 
 
 def test_an_untied_output_has_an_answer_of_its_own(report):
-    assert "output embedding?" not in told(report)
+    assert "output embedding?" not in text_of(report)
     report["norms"]["correlations"].append(correlation(0.5, role="output"))
-    text = told(report)
+    text = text_of(report)
     assert "origin of the output embedding? No" in text
     assert ["output", "all", "30", "+0.50 [+0.40, +0.60]"] in rows(text)
 
 
-def test_what_the_last_block_gives_out_is_no_claim_of_the_paper(report):
+def test_the_last_blocks_output_is_no_claim_of_the_paper(report):
     report["norms"]["correlations"].append(correlation(-0.5, role="states"))
     report["norms"]["state_groups"] = report["norms"]["groups"]
-    text = markdown(embeddings_document(report))
-    assert "nearer to the origin of the last block's output? Yes: all types" in text
-    assert "behind the last block by mean norm: G1 &lt; G4, as they grow more specific" in text
-    assert "## The same words behind the last block" in text
+    text = text_of(report)
+    assert "closer to the origin of the last block's output? Yes: all types" in text
+    assert "after the last block by mean norm: G1 &lt; G4, as by increasing specificity" in text
+    assert "## The same words after the last block" in text
 
 
 def test_a_correlation_of_too_few_types_is_left_empty(report):
     report["norms"]["correlations"] = [correlation(None)]
-    text = told(report)
+    text = text_of(report)
     assert ["input", "all", "30", "-"] in rows(text) and "input embedding?" not in text
 
 
-def test_word_groups_stand_beside_the_papers_for_a_base_that_it_has(report):
-    assert "paper's" not in str([row for row in rows(told(report)) if row[0] == "G1"])
+def test_word_groups_have_the_papers_values_for_a_base_that_it_has(report):
+    assert "paper's" not in str([row for row in rows(text_of(report)) if row[0] == "G1"])
     report["model"]["published"] = "Gemma-7B"
-    text = told(report)
+    text = text_of(report)
     assert ["", "paper's Gemma-7B", "4,934.4", "1,838", "8,539", "3.160", "3.060", "3.299"] in rows(
         text
     )
-    assert "Without a figure here: fruit (3 tokens)" in text
+    assert "Not available here: fruit (3 tokens)" in text
     assert "G1 < G4, as in the paper" in text.replace("&lt;", "<")
 
 
-def test_published_deltas_stand_in_the_euclidean_row_of_their_set(report):
+def test_published_deltas_are_in_the_euclidean_row_of_their_set(report):
     report["model"]["published"] = "llama3-8b"
-    found = [row for row in rows(told(report)) if row[0] == "MAWPS" and len(row) == 9]
+    found = [row for row in rows(text_of(report)) if row[0] == "MAWPS" and len(row) == 9]
     assert [(row[1], row[-1]) for row in found] == [("Euclidean", "0.06 ± 0.01"), ("cosine", "-")]
     assert found[0][2:5] == ["0.20 ± 0.01", "0.10 ± 0.01", "0.30 ± 0.01"]
 
 
-def test_the_paper_is_quoted_where_it_has_no_such_base(report):
-    assert "LLaMA3-8B 0.06, 0.07, 0.07, 0.08" in told(report)
+def test_the_paper_is_quoted_if_it_does_not_have_the_base(report):
+    assert "LLaMA3-8B 0.06, 0.07, 0.07, 0.08" in text_of(report)
 
 
 @pytest.mark.parametrize(
     ("gaussian", "shuffled", "verdict"),
     [
         (0.3, 0.4, "more tree-like than lengths and vectors alone make it"),
-        (0.1, 0.3, "no more so than random points"),
+        (0.1, 0.3, "but not more than random points"),
         (0.3, 0.1, "no evidence of a tree"),
         (0.2, 0.2, "no evidence of a tree"),
     ],
@@ -259,23 +260,23 @@ def test_a_delta_is_judged_by_its_controls(report, gaussian, shuffled, verdict):
     row["gaussian"] = [v + n for v, n in zip(row["gaussian"], (0.005, -0.01, 0.006), strict=True)]
     row["shuffled"] = [v + n for v, n in zip(row["shuffled"], (-0.01, 0.005, 0.004), strict=True)]
     report["prompts"], report["hidden"] = [row], []
-    assert verdict in told(report)
+    assert verdict in text_of(report)
 
 
-def test_a_method_is_set_against_the_base_and_hyplora_against_lora(report):
-    text = told(report)
-    assert "LoRA not told apart in 1 of 1; HypLoRA (K=1.0) lower in 1 of 1" in text
-    assert "HypLoRA (K=1.0) against LoRA: lower in 1 of 1" in text
+def test_a_method_is_compared_with_the_base_and_hyplora_with_lora(report):
+    text = text_of(report)
+    assert "LoRA n.s. in 1 of 1; HypLoRA (K=1.0) lower in 1 of 1" in text
+    assert "HypLoRA (K=1.0) vs. LoRA: lower in 1 of 1" in text
     row = next(row for row in rows(text) if row[:2] == ["", "HypLoRA (K=1.0)"])
     assert row[2:] == ["0.20 ± 0.01", "0.10 ± 0.01", "0.20 ± 0.01"] * 2
 
 
-def test_the_papers_last_layer_stands_beside_methods_that_it_has(report):
+def test_the_papers_last_layer_is_shown_for_methods_that_it_has(report):
     report["model"]["published"] = "Gemma-7B"
     for row in report["hidden"]:
         row["set"] = row["label"] = "gsm8k"
     report["data"]["prompts"] = {"gsm8k": {"label": "GSM8K", "prompts": 3, "too_long": 2}}
-    text = told(report)
+    text = text_of(report)
     last = [row[-1] for row in rows(text) if len(row) == 9 and row[1] != "Model" and row[-1] != "-"]
     assert last[-3:] == ["0.28 ± 0.04", "0.21 ± 0.05", "0.20 ± 0.03"]
     assert "GSM8K 3 (2 left out as too long)" in text
@@ -283,45 +284,30 @@ def test_the_papers_last_layer_stands_beside_methods_that_it_has(report):
 
 def test_the_base_alone_says_how_to_get_more(report):
     report["hidden"] = report["hidden"][:2]
-    assert "make reproduce-table2" in told(report)
+    assert "make reproduce-table2" in text_of(report)
 
 
-def test_modules_that_read_the_same_are_one_row(report):
+def test_modules_with_the_same_input_are_one_row(report):
     base = report["layers"][0]["layers"]
     base += [layer("v_proj", 0.05)]
-    text = told(report)
+    text = text_of(report)
     assert ["q_proj, v_proj", "1.00", "0.05", "3.0", "0.05", "0.20"] in rows(text)
-    assert "Norms vary most into down_proj (coefficient of variation 0.90)" in text
+    assert "Norms vary most in the input of down_proj (coefficient of variation 0.90)" in text
     assert ["HypLoRA (K=1.0)", "0.04", "0.80"] in rows(text)
 
 
-def test_curvatures_of_the_data_stand_above_those_of_the_adapters(report):
-    found = rows(told(report))
-    assert ["the data's", "1.93", "1.93"] in found and ["HypLoRA (K=1.0)", "1.00", "-"] in found
+def test_curvatures_of_the_data_are_above_those_of_the_adapters(report):
+    found = rows(text_of(report))
+    assert ["of the data", "1.93", "1.93"] in found and ["HypLoRA (K=1.0)", "1.00", "-"] in found
 
 
-def test_a_factor_on_the_input_is_told(report):
-    assert "multiplies" not in told(report)
+def test_a_factor_on_the_input_is_text_of(report):
+    assert "multiplies" not in text_of(report)
     report["model"]["input_scale"] = 55.43
-    assert "multiplies its embedding by 55.43" in told(report)
+    assert "multiplies its embedding by 55.43" in text_of(report)
 
 
-def test_values_and_tables_are_written(report, tmp_path):
-    paths = write_embeddings(report, tmp_path)
-    names = [path.relative_to(tmp_path).as_posix() for path in paths]
-    assert names[:4] == [f"tables/embeddings.{end}" for end in ("md", "csv", "json", "tex")]
-    assert "figures/embeddings_frequency.png" in names and all(path.is_file() for path in paths)
-    text = (tmp_path / "tables" / "embeddings.json").read_text()
-    assert json.loads(text) == report
-    assert max(map(len, text.splitlines())) < 2000
-
-
-def test_the_study_is_a_part_of_the_page(report):
-    from bench.report.collected import Collected
-    from bench.report.page import page
-    from bench.tracking.holdings import Measurement
-
-    text = page(Collected(measurements={"embeddings": Measurement("embeddings", "id", 0, report)}))
-    part = text.partition('<section id="table-embeddings">')[2].partition("</section>")[0]
-    sections = [s for s in embeddings_document(report).sections if s.rows]
-    assert part.count("<table") == len(sections) > 3
+def test_its_csv_has_one_number_per_column(report):
+    found = frame(embeddings_report(report))
+    gamma = found[(found["table"] == "frequency") & (found["column"] == "gamma")].iloc[0]
+    assert (gamma["value"], gamma["low"], gamma["high"]) == (1.9, 1.8, 2.0)

@@ -1,35 +1,57 @@
 """The report on pretraining, from made-up records."""
 
-import csv
-import json
 import re
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from bench.report.pretraining import PretrainingSpec, pretraining_document, write_pretraining
-from bench.report.pretraining.beside import beside_twins
-from bench.report.pretraining.rows import comparable, rows_of
-from bench.report.pretraining.spec import TWINS
-from bench.report.render import markdown
+from bench.report.formats import frame, to_markdown
+from bench.report.pretraining.comparisons import comparisons_of
+from bench.report.pretraining.report import pretraining_report
+from bench.report.pretraining.rows import rows_of
+from bench.report.pretraining.spec import TWINS, PretrainingSpec
+from bench.report.selection import Group, Selection
+from bench.tracking.sweeps import Contrast
 from tests.report.pretraining_runs import made
 
-SPEC = PretrainingSpec("helm", "HELM beside twins", published="helm")
+SPEC = PretrainingSpec("helm", "HELM vs. twins", published="helm")
+LABELS = {"helm_d": "HELM-D", "llama_twin": "LLaMA", "helm_mice": "HELM-MiCE"}
+
+
+def selected(records):
+    """The selection of records with one setting per model; each model has a twin."""
+    models = dict.fromkeys(record["model"] for record in records)
+    groups = tuple(
+        Group(model, LABELS.get(model, model), tuple(r for r in records if r["model"] == model))
+        for model in models
+    )
+    contrasts = tuple(Contrast("vs. Euclidean twin", *pair) for pair in TWINS.items())
+    return Selection(SPEC, groups, contrasts)
 
 
 def runs(worse=0.0, spread=0.0, seeds=(0, 1, 2)):
-    """HELM-D, that needs more bits than LLaMA, and a spread between its seeds."""
+    """HELM-D, which needs more bits than LLaMA, and a spread between its seeds."""
     return [
         made(model, seed, 2.0 + (worse + spread * (seed - 1)) * (model == "helm_d"))
         for seed in seeds
-        for model in ("llama_twin", "helm_d")
+        for model in ("helm_d", "llama_twin")
     ]
 
 
 def difference(records):
-    (found,) = beside_twins(rows_of(records, TWINS), TWINS)
+    selection = selected(records)
+    (found,) = comparisons_of(rows_of(selection), selection.contrasts)
     return found
+
+
+def text_of(records):
+    return to_markdown(pretraining_report(selected(records)))
+
+
+def table(records, key):
+    tables = pretraining_report(selected(records)).tables
+    return next((table for table in tables if table.key == key), None)
 
 
 def test_a_model_that_needs_more_bits_is_worse_and_one_that_needs_fewer_better():
@@ -41,9 +63,9 @@ def test_a_model_that_needs_more_bits_is_worse_and_one_that_needs_fewer_better()
     assert list(worse.by_seed.values()) == pytest.approx([0.05] * 3, abs=0.005)
 
 
-def test_seeds_that_disagree_separate_nothing():
+def test_seeds_that_disagree_are_not_significant():
     found = difference(runs(0.05, spread=0.1))
-    assert found.verdict == "not separated" and found.low < 0 < found.high
+    assert found.verdict == "n.s." and found.low < 0 < found.high
 
 
 @pytest.mark.parametrize(
@@ -53,7 +75,7 @@ def test_seeds_that_disagree_separate_nothing():
         ({"blocks": {"bits": [1.0, 2.0], "bytes": [1.0, 1.0]}}, "not the same held-out text"),
     ],
 )
-def test_runs_that_read_something_else_are_not_compared(change, why):
+def test_runs_on_other_text_are_not_compared(change, why):
     records = runs(0.05)
     records[0]["training"] |= change
     found = difference(records)
@@ -62,87 +84,61 @@ def test_runs_that_read_something_else_are_not_compared(change, why):
 
 def test_fewer_than_three_seeds_claim_nothing():
     found = difference(runs(0.5, seeds=(0, 1)))
-    assert found.verdict == "not separated (seeds)" and "2 seeds in common" in found.why
+    assert found.verdict == "n.s. (too few seeds)" and "2 seeds in common" in found.why
     assert found.difference == pytest.approx(0.5, abs=0.005)
 
 
 def test_the_interval_of_a_mean_is_students_over_seeds():
-    rows = rows_of([made("helm_d", seed, bits) for seed, bits in enumerate((2.0, 2.1, 2.2))], TWINS)
-    low, high = rows[0].interval
-    bits = rows[0].bits
-    reach = 4.302653 * np.std(bits, ddof=1) / np.sqrt(3)
-    assert (low, high) == pytest.approx((np.mean(bits) - reach, np.mean(bits) + reach))
-    assert rows_of([made("helm_d")], TWINS)[0].interval is None
+    values = (2.0, 2.1, 2.2)
+    (row,) = rows_of(selected([made("helm_d", seed, bits) for seed, bits in enumerate(values)]))
+    bits = [run.value for run in row.bits.runs]
+    expected = stats.t.interval(0.95, 2, np.mean(bits), stats.sem(bits))
+    assert (row.bits.low, row.bits.high) == pytest.approx(expected)
+    (single,) = rows_of(selected([made("helm_d")]))
+    assert single.bits.low is None
 
 
-def test_settings_that_differ_make_rows_and_are_set_beside_their_like():
-    records = runs(0.05) + [
-        made(model, seed, 2.5, train=made("helm_d")["train"] | {"lr": 1e-3})
-        for seed in range(3)
-        for model in ("llama_twin", "helm_d")
-    ]
-    records += [made("helm_d", s, 2.2, choices={"merge": "centroid"}) for s in range(3)]
-    rows = rows_of(records, TWINS)
-    assert "HELM-D (lr=0.002, merge=centroid)" in [row.label for row in rows]
-    found = beside_twins(rows, TWINS)
-    assert [(each.row.details["lr"], each.twin.details["lr"]) for each in found] == [
-        (0.002, 0.002),
-        (0.001, 0.001),
-        (0.002, 0.002),
-    ]
-    assert [len(group) for group in comparable(records)] == [15]
-
-
-def test_each_model_may_have_a_learning_rate_of_its_own():
+def test_each_model_may_have_its_own_learning_rate():
     records = [
         made(model, seed, train=made(model)["train"] | {"lr": lr})
         for seed in range(3)
         for model, lr in (("helm_d", 4e-3), ("llama_twin", 2e-3))
     ]
-    rows = rows_of(records, TWINS)
-    assert [row.label for row in rows] == ["HELM-D", "LLaMA"]
-    (found,) = beside_twins(rows, TWINS)
-    assert found.twin is rows[1] and found.difference is not None
-    text = markdown(pretraining_document(records, SPEC))
-    assert "learning rate 0.004 (HELM-D), 0.002 (LLaMA)" in text
+    assert "learning rate 0.004 (HELM-D), 0.002 (LLaMA)" in text_of(records)
 
 
-def test_a_model_stands_in_front_of_its_twin():
-    names = ("deepseek_twin", "llama_twin", "mine", "helm_mice", "helm_d")
-    rows = rows_of([made(name) for name in names], TWINS)
-    assert [row.label for row in rows] == ["HELM-D", "LLaMA", "HELM-MiCE", "DeepSeek-V3", "mine"]
-
-
-def test_the_words_follow_the_figures():
+def test_findings_follow_from_the_numbers():
     four = runs(0.05) + [
         made(model, seed) for seed in range(3) for model in ("helm_mice", "deepseek_twin")
     ]
-    text = markdown(pretraining_document(four, SPEC))
-    assert re.search(r"HELM-D beside LLaMA: worse\. It needs 0\.0\d+ bits per byte more", text)
-    assert "HELM-MiCE beside DeepSeek-V3: not separated" in text
-    assert "0.50 times the tokens a second" in text
-    assert "moved by 10.0% of where they began" in text
-    assert "public initialisation" in text and "so that all tokens look alike" in text
-    assert "All of these lie within 4 points of what guessing gets" in text
-    assert "five entries average 22.94" in text
-    better = markdown(pretraining_document(runs(-0.05), SPEC))
-    assert re.search(r"better\. It needs 0\.0\d+ bits per byte fewer \(2\.\d%\)", better)
+    text = text_of(four)
+    assert re.search(r"HELM-D vs\. LLaMA: worse, 0\.0\d+ bits per byte more", text)
+    assert "HELM-MiCE vs. deepseek_twin: n.s." in text
+    assert "0.50 times the tokens per second" in text
+    assert "changed by 10.0% on average" in text
+    assert "public initialisation" in text and "tokens nearly identical" in text
+    better = text_of(runs(-0.05))
+    assert re.search(r"better, 0\.0\d+ bits per byte fewer \(2\.\d%\)", better)
+    assert "warm-up not tuned" in better
 
 
-def test_everything_is_written_and_unrounded_figures_with_it(tmp_path):
+def test_its_csv_has_one_number_per_column():
     four = runs(0.05) + [made("helm_mice", seed) for seed in range(3)]
-    paths = write_pretraining(four, SPEC, tmp_path)
-    assert [path.name for path in paths] == [
-        *(f"helm.{end}" for end in ("md", "csv", "json", "tex")),
-        *(f"helm_{name}.{end}" for name in ("bits", "layers") for end in ("svg", "png")),
-    ]
-    assert all(path.stat().st_size > 500 for path in paths)
-    with (tmp_path / "tables/helm.csv").open() as file:
-        lines = list(csv.DictReader(file))
-    assert len(lines) == 9 and float(lines[0]["bits_per_byte"]) == rows_of(four, TWINS)[0].bits[0]
-    data = json.loads((tmp_path / "tables/helm.json").read_text())
-    assert data["differences"][0]["verdict"] == "worse"
-    assert data["rows"][0]["runs"][0]["identity"] == lines[0]["identity"]
+    found = frame(pretraining_report(selected(four)))
+    bits = found[(found["table"] == "main") & (found["column"] == "bits_per_byte")]
+    assert list(bits["model"]) == ["helm_d", "llama_twin", "helm_mice"]
+    assert bits["value"].iloc[0] == rows_of(selected(four))[0].bits.value
+    assert (bits["runs"] == 3).all() and bits["low"].lt(bits["value"]).all()
+
+
+def test_experts_have_their_load_and_curvature():
+    experts = [made("helm_mice", seed) for seed in range(3)]
+    (load,) = table(experts, "routing").rows
+    assert load.names == ("HELM-MiCE", "1") and load.cells["expert_0"].value == 0.25
+    (learned,) = table(experts, "curvatures").rows
+    assert learned.names[1] == "block 1, expert 0"
+    assert learned.cells["end"].value == pytest.approx(0.55)
+    assert table(runs(), "routing") is None and table(runs(), "curvatures") is None
 
 
 def asked(**accuracies):
@@ -153,43 +149,36 @@ def asked(**accuracies):
     return {"all": {"tasks": tasks, "asked": {}}}
 
 
-def test_tasks_of_lm_eval_stand_with_their_interval_over_seeds_and_chance():
-    made_of = runs()
-    for number, run in enumerate(made_of):
+def test_tasks_of_lm_eval_have_an_interval_over_seeds_and_chance():
+    records = runs()
+    for number, run in enumerate(records):
         run["lm_eval"] = asked(hellaswag=0.25 + 0.01 * number, own_task=0.5)
-    section = next(
-        s for s in pretraining_document(made_of, SPEC).sections if s.heading == "Tasks of lm-eval"
-    )
-    rows = {row[2]: row for row in section.rows[:3]}
-    assert rows["LLaMA"][:2] != rows["HELM-D"][:2] == ("hellaswag", "acc")
+    cells = {row.names[::2]: row.cells["value"] for row in table(records, "tasks").rows}
     values = [
         100 * run["lm_eval"]["all"]["tasks"]["hellaswag"]["metrics"]["acc"]["value"]
-        for run in made_of
+        for run in records
         if run["model"] == "helm_d"
     ]
+    found = cells["hellaswag", "HELM-D"]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    assert rows["HELM-D"][3:] == (f"{np.mean(values):.1f}", f"{low:.1f} to {high:.1f}", "3", "50")
-    assert rows["chance"][3] == "25.0"
-    assert "chance" not in [
-        row[2] for row in section.rows[3:]
-    ]  # nobody knows that of a task of one's own
-    assert not any(
-        s.heading == "Tasks of lm-eval" for s in pretraining_document(runs(), SPEC).sections
-    )
+    assert (found.value, found.low, found.high) == pytest.approx((np.mean(values), low, high))
+    assert found.n == 50 and cells["hellaswag", "chance"].value == 25.0
+    assert ("own_task", "chance") not in cells
+    assert table(runs(), "tasks") is None
 
 
-def test_a_single_twin_alone_makes_a_report(tmp_path):
-    assert write_pretraining([made("llama_twin")], SPEC, tmp_path)
-    with pytest.raises(ValueError, match="no run"):
-        pretraining_document([], SPEC)
+def test_a_single_model_makes_a_report_and_none_does_not():
+    assert pretraining_report(selected([made("llama_twin")]))
+    with pytest.raises(ValueError, match="no finished pretraining run"):
+        pretraining_report(Selection(SPEC, ()))
 
 
-def test_published_averages_are_set_beside_the_mean_of_their_entries():
-    text = markdown(pretraining_document(runs(), SPEC))
+def test_published_averages_are_shown_with_the_mean_of_their_entries():
+    text = text_of(runs())
     assert "| DeepSeekV3 | 120M | 19.3 | 25.3 | 24.0 | 23.9 | 22.2 | 22.2 | 22.94 |" in text
     assert "| Chance |  | 20.0 | 25.0 | 25.0 | 25.0 | 25.0 | - | 24.00 |" in text
 
 
-def test_a_name_for_no_file_is_refused():
-    with pytest.raises(ValueError, match="it names files"):
+def test_a_name_that_is_no_file_name_is_refused():
+    with pytest.raises(ValueError, match="letters and digits"):
         PretrainingSpec("../x", "title")

@@ -1,62 +1,70 @@
-"""Tables of relative delta-hyperbolicity, each value beside its controls."""
+"""Tables of relative delta-hyperbolicity, each value with its controls."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
-from bench.report.layout import EMPTY, Section
 from bench.report.names import key_of
+from bench.report.tables import Cell, Column, Row, Table
 
-Report = Mapping[str, Any]
+Study = Mapping[str, Any]
+Rows = Sequence[Mapping[str, Any]]
 METRICS = {"euclidean": "Euclidean", "cosine": "cosine"}
 BASE_POINTS = {"first": "First token", "all": "Every token"}
 CONTROLS = {"gaussian": "Gaussian", "shuffled": "shuffled"}
 
 
-def spaces_section(report: Report, published: Mapping[str, Any]) -> Section:
-    """Spaces whose shape is known: the paper's Table 2, left."""
-    papers = {row["space"]: row for row in published["rows"]}
-    rows = []
-    for row in report["spaces"]:
-        paper = papers.pop(row["space"], None)
-        cell = EMPTY if paper is None else _pair(paper["mean"], paper["sd"])
-        found = (spread(row[way]) for way in ("sampled", "first", "exact"))
-        rows.append((row["space"], *found, cell))
-    rows += [(n, EMPTY, EMPTY, EMPTY, _pair(r["mean"], r["sd"])) for n, r in papers.items()]
-    points, samples = report["settings"]["points"], report["settings"]["samples"]
+def spaces_table(study: Study, published: Mapping[str, Any]) -> Table:
+    """Spaces of known shape: the paper's Table 2, left."""
+    papers = {row["space"]: _pair((row["mean"], row["sd"])) for row in published["rows"]}
+    rows = [
+        Row(
+            (row["space"],),
+            {way: spread(row[way]) for way in ("sampled", "first", "exact")}
+            | {"published": papers.pop(row["space"], Cell())},
+        )
+        for row in study["spaces"]
+    ]
+    rows += [Row((name,), {"published": cell}) for name, cell in papers.items()]
+    points, samples = study["settings"]["points"], study["settings"]["samples"]
+    drawn = "; ".join(f"{row['space']} ({row['note']})" for row in study["spaces"])
     notes = (
-        f"2 δ / diameter of {points} points, mean ± deviation over {samples} drawn spaces: δ of "
-        "the worst of 1,000 drawn four-tuples, as the paper says; of those that the first point is "
-        "in, as of prompts below; and of all.",
-        "Drawn: " + "; ".join(f"{r['space']} ({r['note']})" for r in report["spaces"]) + ".",
+        f"2 δ / diameter of {points} points, mean ± standard deviation over {samples} samples of "
+        "the space. δ: largest of 1,000 random four-tuples, as in the paper; from the first point "
+        "as base, as for prompts below; and over all base points.",
+        f"Samples: {drawn}.",
         f"The paper's: {published['source']}.",
         *published["notes"],
     )
-    header = ("Space", "1,000 four-tuples", "First point", "Every point", "Paper's")
-    return Section("Reference spaces", header, tuple(rows), notes)
+    columns = (
+        _column("sampled", "1,000 four-tuples"),
+        _column("first", "First point"),
+        _column("exact", "Every point"),
+        _column("published", "Paper's"),
+    )
+    return Table("spaces", "Reference spaces", columns, tuple(rows), ("Space",), notes)
 
 
-def prompts_section(report: Report, published: Mapping[str, Any]) -> Section:
+def prompts_table(study: Study, published: Mapping[str, Any]) -> Table:
     """Input embeddings of the prompts: the paper's Table 2, right."""
-    base = report["model"]["published"]
+    base = study["model"]["published"]
     papers = next((row for row in published["rows"] if _same(row["base"], base)), None)
+    values = {key_of(name): value for name, value in (papers or {}).items()}
     rows = []
-    for (label, key, metric), measured in _beside(report["prompts"], "label", "set", "metric"):
+    for (label, key, metric), measured in _by(study["prompts"], "label", "set", "metric"):
         cells = _cells(measured, "embeddings")
-        if papers:
-            values = {key_of(name): value for name, value in papers.items()}
-            own = values.get(key_of(key)) if metric == "euclidean" else None
-            cells.append(_pair(*own) if own else EMPTY)
-        rows.append((label, METRICS[metric], *cells))
+        if metric == "euclidean" and key_of(key) in values:
+            cells["published"] = _pair(values[key_of(key)])
+        rows.append(Row((label, METRICS[metric]), cells))
     notes = [
-        "2 δ / diameter of the input embeddings of a prompt's tokens, mean ± deviation over "
-        "prompts. The Gromov products are taken from the first token, as the paper does, or from "
-        "every one (the definition).",
-        "Gaussian: in place of each type's embedding a random vector as long. Shuffled: that of "
-        "another type. Both are drawn anew for each prompt. A value that is not below both says "
-        "nothing of a tree.",
+        "2 δ / diameter of the input embeddings of a prompt's tokens, mean ± standard deviation "
+        "over prompts. Gromov products are taken at the first token, as in the paper, or at every "
+        "token (the definition).",
+        "Gaussian: each type's embedding replaced by a random vector of the same length. shuffled: "
+        "replaced by that of another type. Both are drawn anew for each prompt. A value that is "
+        "not below both controls is no sign of a tree.",
     ]
     if papers:
         notes.append(f"The paper's: {published['source']}.")
@@ -66,93 +74,93 @@ def prompts_section(report: Report, published: Mapping[str, Any]) -> Section:
             for row in published["rows"]
         )
         notes.append(
-            f"The paper ({published['source']}) has no such base. For MAWPS, SVAMP, GSM8K and AQuA "
-            f"it prints {listed}."
+            f"The paper ({published['source']}) does not have this base. For MAWPS, SVAMP, GSM8K "
+            f"and AQuA it prints {listed}."
         )
-    header = ["Set", "Distance", *_heads(report["prompts"], "embeddings")]
-    if papers:
-        header.append(f"Paper's {base}, first token")
     notes += published["notes"]
-    title = "Input embeddings of prompts"
-    return Section(title, tuple(header), tuple(rows), tuple(notes), names=2)
+    columns = _columns(study["prompts"], "embeddings")
+    if papers:
+        columns.append(_column("published", f"Paper's {base}, first token"))
+    heading, names = "Input embeddings of prompts", ("Set", "Distance")
+    return Table("prompts", heading, tuple(columns), tuple(rows), names, tuple(notes))
 
 
-def hidden_sections(report: Report, published: Mapping[str, Any]) -> list[Section]:
+def hidden_table(study: Study, published: Mapping[str, Any]) -> Table:
     """The last hidden layer before and after fine-tuning: the paper's Tables 6 and 7."""
-    base = report["model"]["published"]
+    base = study["model"]["published"]
     papers = {key_of(r["set"]): r for r in published["rows"] if _same(r["base"], base)}
-    rows, before = [], ""
-    for (label, key, model, method), measured in _beside(
-        sorted(report["hidden"], key=_order_of_sets(report)), "label", "set", "model", "method"
-    ):
+    sets = list(study["data"]["prompts"])
+    ordered = sorted(study["hidden"], key=lambda row: sets.index(row["set"]))
+    rows = []
+    for (label, key, model, method), measured in _by(ordered, "label", "set", "model", "method"):
         cells = _cells(measured, "states")
-        if papers:
-            own = papers.get(key_of(key), {}).get(method)
-            cells.append(_pair(*own) if own else EMPTY)
-        rows.append((label if label != before else "", model, *cells))
-        before = label
-    header = ["Set", "Model", *_heads(report["hidden"], "states")]
+        if own := papers.get(key_of(key), {}).get(method):
+            cells["published"] = _pair(own)
+        rows.append(Row((label, model), cells, keys={"method": method}))
+    columns = _columns(study["hidden"], "states")
     notes = [
-        "2 δ / diameter of what the output layer reads, for the tokens of the same prompts; "
-        "Euclidean distance. Gaussian: random vectors as long as these. Shuffled: the set's states "
-        "dealt out anew among its prompts, but for each prompt's first.",
+        "2 δ / diameter of the output layer's inputs for the tokens of the same prompts; Euclidean "
+        "distance. Gaussian: random vectors of the same lengths. shuffled: the set's states "
+        "permuted among its prompts, except the first of each prompt.",
     ]
     if papers:
-        header.append(f"Paper's {base}")
+        columns.append(_column("published", f"Paper's {base}"))
         notes.append(f"The paper's: {published['source']}.")
-    runs = {row["model"]: row["run"] for row in report["hidden"] if row["run"]}
+    runs = {row["model"]: row["run"] for row in study["hidden"] if row["run"]}
     if runs:
         listed = ", ".join(f"{model} {run}" for model, run in runs.items())
-        notes.append(f"Runs, one of each method: {listed}.")
-    elif all(row["method"] == "none" for row in report["hidden"]):
+        notes.append(f"One run of each method: {listed}.")
+    elif all(row["method"] == "none" for row in study["hidden"]):
         notes.append(
-            "No finished run on this base and these rows is on record: after `make "
-            "reproduce-table2`, or with 'action.adapters=[FOLDER]', the methods stand here, too."
+            "There is no finished run on this base and these rows: `make reproduce-table2`, or "
+            "'action.adapters=[FOLDER]', adds the methods."
         )
     notes += published["notes"]
-    title = "Last hidden layer, before and after fine-tuning"
-    return [Section(title, tuple(header), tuple(rows), tuple(notes), names=2)]
-
-
-def _order_of_sets(report: Report) -> Any:
-    sets = list(report["data"]["prompts"])
-    return lambda row: sets.index(row["set"])
+    heading, names = "Last hidden layer, before and after fine-tuning", ("Set", "Model")
+    return Table("hidden", heading, tuple(columns), tuple(rows), names, tuple(notes), grouped=True)
 
 
 def _same(paper: str, base: str | None) -> bool:
     return base is not None and key_of(paper) == key_of(base)
 
 
-def _beside(
-    rows: Sequence[Mapping[str, Any]], *by: str
-) -> list[tuple[tuple[Any, ...], list[Mapping[str, Any]]]]:
-    """Rows that share what is named, in order of appearance: they differ by their base point."""
+def _by(rows: Rows, *keys: str) -> list[tuple[tuple[Any, ...], Rows]]:
+    """Rows that differ in their base point only, in order of appearance."""
     found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault(tuple(row[name] for name in by), []).append(row)
+        found.setdefault(tuple(row[name] for name in keys), []).append(row)
     return list(found.items())
 
 
-def _cells(measured: Sequence[Mapping[str, Any]], own: str) -> list[str]:
-    return [spread(row[kind]) for row in measured for kind in (own, *CONTROLS)]
+def _cells(measured: Rows, own: str) -> dict[str, Cell]:
+    return {
+        f"{row['base_point']}_{kind}": spread(row[kind])
+        for row in measured
+        for kind in (own, *CONTROLS)
+    }
 
 
-def _heads(rows: Sequence[Mapping[str, Any]], own: str) -> list[str]:
+def _columns(rows: Rows, own: str) -> list[Column]:
     points = dict.fromkeys(row["base_point"] for row in rows)
     return [
-        f"{BASE_POINTS[point]}: {own}" if kind == own else CONTROLS[kind]
+        _column(
+            f"{point}_{kind}",
+            f"{BASE_POINTS[point]}: {own}" if kind == own else CONTROLS[kind],
+        )
         for point in points
         for kind in (own, *CONTROLS)
     ]
 
 
-def spread(values: Sequence[float]) -> str:
-    """`0.20 ± 0.02`: mean and standard deviation of a sample."""
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return f"{mean:.2f}"
-    return _pair(mean, math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)))
+def _column(key: str, label: str) -> Column:
+    return Column(key, label, ".2f", show="sd")
 
 
-def _pair(mean: float, sd: float | None) -> str:
-    return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
+def spread(values: Sequence[float]) -> Cell:
+    """Mean and standard deviation of a sample."""
+    return Cell(fmean(values), stdev(values) if len(values) > 1 else None, n=len(values))
+
+
+def _pair(printed: Sequence[float | None]) -> Cell:
+    mean, sd = printed
+    return Cell(mean, sd)

@@ -1,30 +1,31 @@
-"""Tables of what each layer of a model is given: where the norms vary, and how tree-like it is."""
+"""Tables of the inputs of a model's layers: norms, their variation, and delta."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
-from bench.report.layout import EMPTY, Section
+from bench.report.tables import Cell, Column, Row, Table
 
-Report = Mapping[str, Any]
+Study = Mapping[str, Any]
 Layers = Sequence[Mapping[str, Any]]
 
 
-def layer_sections(report: Report) -> list[Section]:
-    """The base's layers by module type, what fine-tuning made of them, and the adapters' K."""
-    models = report["layers"]
+def layer_tables(study: Study) -> list[Table]:
+    """The base's layers by module type, after fine-tuning, and the adapters' K."""
+    models = study["layers"]
     if not models:
         return []
-    sections = [_of_base(models[0])]
+    tables = [_base_table(models[0])]
     if len(models) > 1:
-        sections.append(_of_all(models))
+        tables.append(_tuned_table(models))
     adapted = [m for m in models if any(x["adapter_curvature"] is not None for x in m["layers"])]
-    return [*sections, *([_curvatures(models[0], adapted)] if adapted else [])]
+    return [*tables, *([_curvature_table(models[0], adapted)] if adapted else [])]
 
 
 def by_input(layers: Layers) -> dict[str, list[Mapping[str, Any]]]:
-    """Layers by module type; types that are given the same, such as q, k and v, are one."""
+    """Layers by module type; types with the same inputs, such as q, k and v, are one."""
     found: dict[tuple[float, ...], list[str]] = {}
     modules = by_module(layers)
     for module, members in modules.items():
@@ -41,81 +42,85 @@ def by_module(layers: Layers) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def mean_variation(layers: Layers) -> float:
-    """Of the norms within a layer, mean over layers."""
-    return sum(layer["rms_variation"] for layer in layers) / len(layers)
+    """Coefficient of variation of the norms within a layer, mean over layers."""
+    return fmean(layer["rms_variation"] for layer in layers)
 
 
-def _of_base(base: Mapping[str, Any]) -> Section:
-    curvatures = [gate["curvature"] for gate in base["layers"][0]["gates"]]
-    rows = [
-        (
-            module,
-            f"{sum(layer['rms_mean'] for layer in layers) / len(layers):.2f}",
-            _range([layer["rms_variation"] for layer in layers], ".2f"),
-            f"{max(layer['rms_largest'] for layer in layers):.1f}",
-            *(
-                f"{sum(layer['gates'][i]['variation'] for layer in layers) / len(layers):.2g}"
-                for i in range(len(curvatures))
-            ),
-            _range([layer["delta"] for layer in layers], ".2f"),
+def _base_table(base: Mapping[str, Any]) -> Table:
+    gates = [gate["curvature"] for gate in base["layers"][0]["gates"]]
+    columns = (
+        Column("rms_mean", "Norm", ".2f"),
+        Column("rms_variation", "Variation", ".2f", show="range"),
+        Column("rms_largest", "Largest", ".1f"),
+        *(Column(f"gate_{K:g}", f"Gate, K={K:g}", ".2g") for K in gates),
+        Column("delta", "Relative delta", ".2f", show="range"),
+    )
+    rows = tuple(
+        Row(
+            (module,),
+            {
+                "rms_mean": Cell(fmean(layer["rms_mean"] for layer in layers)),
+                "rms_variation": _range(layers, "rms_variation"),
+                "rms_largest": Cell(max(layer["rms_largest"] for layer in layers)),
+                "delta": _range(layers, "delta"),
+                **{
+                    f"gate_{K:g}": Cell(fmean(layer["gates"][i]["variation"] for layer in layers))
+                    for i, K in enumerate(gates)
+                },
+            },
         )
         for module, layers in by_input(base["layers"]).items()
-    ]
-    header = (
-        *("Into", "Norm", "Variation", "Largest"),
-        *(f"Gate, K={K:g}" for K in curvatures),
-        "Relative delta",
     )
     tokens = max(layer["tokens"] for layer in base["layers"])
     notes = (
-        f"Norm: |x| / √d of a token of a layer's input, mean over {tokens:,} tokens and over "
-        "layers. Variation: its standard deviation over its mean within a layer; mean over layers, "
-        "and in brackets the least and the most.",
-        "Gate: the same variation of HypLoRA's gate as training finds it (B = 0). Where it is near "
-        "0, HypLoRA starts as LoRA with another alpha.",
+        f"Norm: |x| / √d of a token in a layer's input, mean over {tokens:,} tokens and over "
+        "layers. Variation: standard deviation divided by the mean within a layer; mean over "
+        "layers, smallest and largest in brackets.",
+        "Gate: the same variation of HypLoRA's gate at the start of training (B = 0). If it is "
+        "near 0, HypLoRA starts as LoRA with another alpha.",
         "Relative delta: from the first token, mean over prompts.",
     )
-    return Section("Where the norms vary: inputs of the base's layers", header, tuple(rows), notes)
+    heading = "Norms of the inputs of the base's layers"
+    return Table("layers", heading, columns, rows, ("Input of",), notes)
 
 
-def _of_all(models: Sequence[Mapping[str, Any]]) -> Section:
+def _tuned_table(models: Sequence[Mapping[str, Any]]) -> Table:
     groups = list(by_input(models[0]["layers"]))
     rows = []
     for model in models:
         modules = by_module(model["layers"])
-        first = [modules.get(group.partition(",")[0]) for group in groups]
-        rows.append(
-            (model["model"], *(f"{mean_variation(own):.2f}" if own else EMPTY for own in first))
-        )
+        first = {group: modules.get(group.partition(",")[0]) for group in groups}
+        cells = {group: Cell(mean_variation(own)) for group, own in first.items() if own}
+        rows.append(Row((model["model"],), cells))
+    columns = tuple(Column(group, group, ".2f") for group in groups)
     notes = ("Variation of the norms of a layer's inputs, as above, mean over layers.",)
-    title = "Where the norms vary, after fine-tuning"
-    return Section(title, ("Model", *groups), tuple(rows), notes)
+    heading = "Variation of norms after fine-tuning"
+    return Table("tuned_layers", heading, columns, tuple(rows), ("Model",), notes)
 
 
-def _curvatures(base: Mapping[str, Any], adapted: Sequence[Mapping[str, Any]]) -> Section:
+def _curvature_table(base: Mapping[str, Any], adapted: Sequence[Mapping[str, Any]]) -> Table:
     modules = by_module(base["layers"])
-    rows = [("the data's", *_cells(modules, modules, "data_curvature"))]
-    for model in adapted:
-        own = by_module(model["layers"])
-        rows.append((model["model"], *_cells(modules, own, "adapter_curvature")))
+
+    def row(name: str, layers: Mapping[str, Layers], key: str) -> Row:
+        return Row((name,), {module: _range(layers.get(module, ()), key) for module in modules})
+
+    rows = [row("of the data", modules, "data_curvature")]
+    rows += [row(m["model"], by_module(m["layers"]), "adapter_curvature") for m in adapted]
+    columns = tuple(Column(module, module, ".2f", show="range") for module in modules)
     notes = (
-        "The data's: (δ / 0.144)² of the relative delta of the base's layer inputs, what "
-        "curvature=auto takes. Below it the adapters', as given or as training left them. Mean "
-        "over layers, and in brackets the least and the most.",
+        "Of the data: (δ / 0.144)² of the relative delta of the base's layer inputs, which "
+        "curvature=auto takes. Below: the adapters', as given or as trained. Mean over layers, "
+        "smallest and largest in brackets.",
     )
-    return Section("Curvature K by layer", ("K", *modules), tuple(rows), notes)
+    return Table("layer_curvatures", "Curvature K by layer", columns, tuple(rows), ("K",), notes)
 
 
-def _cells(modules: Mapping[str, Layers], own: Mapping[str, Layers], key: str) -> list[str]:
-    return [_range([layer[key] for layer in own.get(module, ())], ".2f") for module in modules]
-
-
-def _range(values: Sequence[float | None], form: str) -> str:
-    """Mean over layers, with the least and the most where these differ."""
-    known = [value for value in values if value is not None]
+def _range(layers: Layers, key: str) -> Cell:
+    """Mean over layers, with the smallest and the largest if they differ."""
+    known = [layer[key] for layer in layers if layer[key] is not None]
     if not known:
-        return EMPTY
-    mean, least, most = (
-        format(value, form) for value in (sum(known) / len(known), min(known), max(known))
-    )
-    return mean if least == most else f"{mean} [{least}, {most}]"
+        return Cell()
+    least, most = min(known), max(known)
+    if f"{least:.2f}" == f"{most:.2f}":
+        return Cell(fmean(known))
+    return Cell(fmean(known), low=least, high=most)

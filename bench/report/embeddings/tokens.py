@@ -1,14 +1,14 @@
-"""Tables of token types: how often they occur, and how long their embeddings are."""
+"""Tables of token types: how often they occur, and the norms of their embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.layout import EMPTY, Section
 from bench.report.names import key_of
+from bench.report.tables import EMPTY, Cell, Column, Row, Table, number
 
-Report = Mapping[str, Any]
+Study = Mapping[str, Any]
 MATRICES = {
     ("input", False): "input",
     ("input", True): "input, centred",
@@ -16,170 +16,180 @@ MATRICES = {
     ("output", True): "output, centred",
     ("states", False): "last block's output",
 }
-TYPES = {
-    "all": "all",
-    "frequent": "frequent",
-    "content": "content words",
-}
-FIGURES = [f"{kind}_{of}" for kind in ("freq", "norm") for of in ("mean", "min", "max")]
-GROUPS = (
-    *("Group", "", "Frequency, mean", "least", "most"),
-    *("Norm, mean", "smallest", "largest"),
-)
+TYPES = {"all": "all", "frequent": "frequent", "content": "content words"}
 COUNTED = {"texts": "", "pretraining": ", pretraining"}
+ALTERNATIVES = ("lognormal", "exponential")
+GROUP_COLUMNS = (
+    Column("freq_mean", "Frequency, mean", ",.1f"),
+    Column("freq_min", "min", ",.0f"),
+    Column("freq_max", "max", ",.0f"),
+    Column("norm_mean", "Norm, mean", ".3f"),
+    Column("norm_min", "min", ".3f"),
+    Column("norm_max", "max", ".3f"),
+)
 
 
-def frequency_section(report: Report, published: Mapping[str, Any]) -> Section:
+def frequency_table(study: Study, published: Mapping[str, Any]) -> Table:
     """The counts of each set with the power law fitted to them."""
-    papers = {key_of(row["set"]): f"{row['gamma']:.2f}" for row in published["rows"]}
-    replicas, rows = report["settings"]["power_replicas"], []
-    for row in report["frequency"]:
-        cells: tuple[str, ...] = (EMPTY,) * 7
-        if row["gamma"] is not None:
-            cells = (
-                f"{row['gamma']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
-                str(row["xmin"]),
-                f"{row['tail']:,}",
-                f"{row['ks']:.3f}",
-                p_value(row["p"], replicas),
-                *(_ratio(row["against"][name]) for name in ("lognormal", "exponential")),
+    papers = {key_of(row["set"]): row["gamma"] for row in published["rows"]}
+    replicas = study["settings"]["power_replicas"]
+    columns = (
+        Column("tokens", "Tokens", ","),
+        Column("types", "Types", ","),
+        Column("gamma", "γ [95%]", ".2f", show="range"),
+        Column("xmin", "xmin", ","),
+        Column("tail", "In the tail", ","),
+        Column("ks", "KS", ".3f"),
+        Column("p", "p", ".2f"),
+        *(
+            column
+            for name in ALTERNATIVES
+            for column in (
+                Column(f"{name}_ratio", f"vs. {name}", "+.1f"),
+                Column(f"{name}_p", "p", "p"),
             )
-        paper = papers.get(key_of(row["set"]), EMPTY)
-        rows.append((row["label"], f"{row['tokens']:,}", f"{row['types']:,}", *cells, paper))
-    header = (
-        *("Set", "Tokens", "Types", "γ [95%]", "xmin", "In the tail", "KS", "p"),
-        *("Against lognormal", "Against exponential", "Paper's γ"),
+        ),
+        Column("published", "Paper's γ", ".2f"),
     )
+    rows = []
+    for row in study["frequency"]:
+        cells = {key: Cell(row[key]) for key in ("tokens", "types")}
+        cells["published"] = Cell(papers.get(key_of(row["set"])))
+        if row["gamma"] is not None:
+            cells["gamma"] = Cell(row["gamma"], low=row["low"], high=row["high"])
+            cells |= {key: Cell(row[key]) for key in ("xmin", "tail", "ks", "p")}
+            for name in ALTERNATIVES:
+                cells[f"{name}_ratio"] = Cell(row["against"][name]["ratio"])
+                cells[f"{name}_p"] = Cell(row["against"][name]["p"])
+        rows.append(Row((row["label"],), cells, keys={"set": row["set"]}))
     notes = (
-        "Types: different tokens. One occurs k times with probability ~ k^-γ, for k of at least "
-        "xmin: maximum likelihood for whole numbers, xmin where the Kolmogorov-Smirnov distance "
-        "(KS) is least. The interval takes xmin as known.",
+        "Types: distinct tokens. A type occurs k times with probability ~ k^-γ for k of at least "
+        "xmin: maximum likelihood for whole numbers, xmin at the smallest Kolmogorov-Smirnov "
+        "distance (KS). The interval takes xmin as known.",
         f"p: share of {replicas} samples of the fitted law that are further from their own fits; "
         "below 0.1 the power law is rejected.",
-        "Against: log-likelihood of the power law less the other's over the same tail, and in "
-        "brackets the p-value of its sign; positive where the power law is nearer to the data.",
+        "vs.: log-likelihood of the power law minus the other's over the same tail, and the "
+        "p-value of its sign; positive if the power law fits better.",
         f"The paper's: {published['source']}.",
     )
-    return Section("Token frequency", header, tuple(rows), notes)
+    return Table("frequency", "Token frequency", columns, tuple(rows), ("Set",), notes)
 
 
 def p_value(value: float | None, replicas: int) -> str:
-    """A p-value from a bootstrap: what none of the replicas reached is below one of them."""
+    """A bootstrap p-value; one that no replica reached is below 1 / replicas."""
     if value is None:
         return EMPTY
-    return f"{value:.2f}" if value else f"<{1 / replicas:.2g}"
+    return number(value, ".2f") if value else f"<{1 / replicas:.2g}"
 
 
-def _ratio(other: Mapping[str, float]) -> str:
-    p = "<0.001" if other["p"] < 0.001 else f"{other['p']:.3f}"
-    return f"{other['ratio']:+.1f} ({p})"
-
-
-def groups_section(report: Report, published: Mapping[str, Any]) -> Section:
+def groups_table(study: Study, published: Mapping[str, Any]) -> Table:
     """Frequencies and norms of the paper's word groups: its Table 1."""
-    base = report["model"]["published"]
+    base = study["model"]["published"]
     papers = {
         row["group"]: row
         for row in published["rows"]
         if base and key_of(row["base"]) == key_of(base)
     }
     rows, missing = [], []
-    for group in report["norms"]["groups"]:
-        rows.append((group["group"], *_group(group)))
-        if group["group"] in papers:
-            row = papers[group["group"]]
-            rows.append(("", f"paper's {base}", *(_figure(key, row[key]) for key in FIGURES)))
-        missing += _without(group)
+    for group in study["norms"]["groups"]:
+        rows.append(_group_row(group))
+        if paper := papers.get(group["group"]):
+            rows.append(_row(group["group"], f"paper's {base}", paper))
+        missing += _missing(group)
     members = "; ".join(f"{name} {', '.join(words)}" for name, words in published["words"].items())
     notes = [
         f"Words: {members}.",
-        "A word enters where it is one token, of its forms with and without a space and a capital "
-        "that with the most occurrences.",
+        "A word counts if it is a single token; of its forms with and without a space and a "
+        "capital the most frequent one is taken.",
     ]
     if missing:
-        notes.append(f"Without a figure here: {', '.join(missing)}.")
-    if not papers:
+        notes.append(f"Not available here: {', '.join(missing)}.")
+    if papers:
+        notes.append(f"The paper's: {published['source']}; which texts it counts is not stated.")
+    else:
         bases = dict.fromkeys(row["base"] for row in published["rows"])
         notes.append(f"The paper ({published['source']}) has {', '.join(bases)}.")
-    else:
-        notes.append(f"The paper's: {published['source']}; which texts it counts is not said.")
-    return Section("The paper's word groups", GROUPS, tuple(rows), tuple(notes), names=2)
+    return _groups("groups", "The paper's word groups", rows, notes)
 
 
-def state_groups_section(report: Report) -> Section | None:
-    """The same words behind the last block; None in a study of before this was measured."""
-    groups = report["norms"].get("state_groups", ())
-    rows = tuple((group["group"], *_group(group)) for group in groups)
-    missing = [told for group in groups for told in _without(group) if "prompts" in told]
+def state_groups_table(study: Study) -> Table | None:
+    """The same words after the last block."""
+    groups = study["norms"]["state_groups"]
+    missing = [word for group in groups for word in _missing(group) if "prompts" in word]
     notes = [
-        "Norms of what the last block gives out, in front of the norm behind which all states are "
-        "of about one length: mean over a word's places in the prompts, a prompt's first left out. "
-        "Of a model on a hyperboloid: of the space coordinates. HELM (arXiv 2505.24722) looks at "
+        "Norms of the last block's output, before the final norm (after which all states have "
+        "about the same length): mean over a word's positions in the prompts except the first. For "
+        "a model on a hyperboloid: of the space coordinates. HELM (arXiv 2505.24722) measures "
         "specificity this way.",
     ]
     if missing:
-        notes.append(f"Without a figure here alone: {', '.join(missing)}.")
-    if not rows:
+        notes.append(f"Not available here only: {', '.join(missing)}.")
+    if not groups:
         return None
-    return Section("The same words behind the last block", GROUPS, rows, tuple(notes), names=2)
+    rows = [_group_row(group) for group in groups]
+    return _groups("state_groups", "The same words after the last block", rows, notes)
 
 
-def _group(group: Mapping[str, Any]) -> tuple[str, ...]:
+def _groups(key: str, heading: str, rows: list[Row], notes: list[str]) -> Table:
+    names = ("Group", "")
+    return Table(key, heading, GROUP_COLUMNS, tuple(rows), names, tuple(notes), grouped=True)
+
+
+def _group_row(group: Mapping[str, Any]) -> Row:
     total = len(group["words"]) + len(group["missing"])
-    words = f"{len(group['words'])} of {total} words"
-    return (words, *(_figure(key, group[key]) for key in FIGURES))
+    return _row(group["group"], f"{len(group['words'])} of {total} words", group)
 
 
-def _without(group: Mapping[str, Any]) -> list[str]:
+def _row(group: str, name: str, values: Mapping[str, Any]) -> Row:
+    return Row((group, name), {column.key: Cell(values[column.key]) for column in GROUP_COLUMNS})
+
+
+def _missing(group: Mapping[str, Any]) -> list[str]:
     return [f"{word['word']} ({word['why']})" for word in group["missing"]]
 
 
-def _figure(key: str, value: float | None) -> str:
-    if value is None:
-        return EMPTY
-    if key.startswith("norm"):
-        return f"{value:.3f}"
-    return f"{value:,.1f}" if key.endswith("mean") else f"{value:,.0f}"
-
-
-def correlations_section(report: Report) -> Section:
+def correlations_table(study: Study) -> Table:
     """Spearman's rho between count and norm."""
-    found = report["norms"]["correlations"]
+    found = study["norms"]["correlations"]
     by_kind = {
         (row["role"], row["centred"], row["tokens_of"], row["counted"]): row for row in found
     }
-    given = [name for name in COUNTED if any(row["counted"] == name for row in found)]
+    counted = [name for name in COUNTED if any(row["counted"] == name for row in found)]
     rows = []
     for (role, centred), matrix in MATRICES.items():
         for of, types in TYPES.items():
-            beside = [by_kind.get((role, centred, of, name)) for name in given]
-            cells = [cell for row in beside if row for cell in (str(row["n"]), interval(row))]
+            cells = {}
+            for name in counted:
+                if row := by_kind.get((role, centred, of, name)):
+                    cells[f"n_{name}"] = Cell(row["n"])
+                    cells[f"rho_{name}"] = Cell(
+                        row["rho"], low=row["low"], high=row["high"], n=row["n"]
+                    )
             if cells:
-                rows.append((matrix, types, *cells))
-    header = ["Matrix", "Types"]
-    for name in given:
-        header += [f"n{COUNTED[name]}", f"ρ [95%]{COUNTED[name]}"]
-    unseen = report["unseen"]
+                rows.append(Row((matrix, types), cells))
+    columns = tuple(
+        column
+        for name in counted
+        for column in (
+            Column(f"n_{name}", f"n{COUNTED[name]}", ""),
+            Column(f"rho_{name}", f"ρ [95%]{COUNTED[name]}", "+.2f", show="range"),
+        )
+    )
+    unseen = study["unseen"]
     notes = [
-        "Spearman's ρ of a type's count and the norm of its row, with a bootstrap interval over "
-        "types. Below 0, frequent types are nearer to the origin.",
-        "All: the types that occur. Frequent: at least 20 times. Content words: of these, whole "
+        "Spearman's ρ between a type's count and the norm of its row, with a bootstrap interval "
+        "over types. Negative: frequent types are closer to the origin.",
+        "all: the types that occur. frequent: at least 20 times. content words: of these, whole "
         "words of at least three letters that are no function words.",
-        "Centred: less the mean row of the types that occur in the texts.",
+        "centred: minus the mean row of the types that occur in the texts.",
     ]
-    if "pretraining" in given:
-        notes.append("Pretraining: counted in a sample of the text that the base was made with.")
+    if "pretraining" in counted:
+        notes.append("pretraining: counted in a sample of the base's pretraining text.")
     if unseen["tokens"]:
         notes.append(
-            f"{unseen['tokens']:,} types of the tokenizer occur nowhere and enter nothing: their "
-            f"norms ({unseen['norm_mean']:.3f} ± {unseen['norm_sd']:.3f}) may say how they were "
-            "initialised, not what they mean, and alone can make a correlation."
+            f"{unseen['tokens']:,} types of the tokenizer never occur and are excluded: their "
+            f"norms ({unseen['norm_mean']:.3f} ± {unseen['norm_sd']:.3f}) may only reflect the "
+            "initialisation, and could produce a correlation by themselves."
         )
-    return Section("Norm against frequency", tuple(header), tuple(rows), tuple(notes), names=2)
-
-
-def interval(row: Mapping[str, Any]) -> str:
-    """Rho and its interval; `-` where it was not measured."""
-    if row["rho"] is None:
-        return EMPTY
-    return f"{row['rho']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+    names = ("Matrix", "Types")
+    return Table("correlations", "Norm vs. frequency", columns, tuple(rows), names, tuple(notes))

@@ -1,66 +1,75 @@
-"""The page: results/report/index.html, one file for a person to read, and to send to another."""
+"""The page: results/report/index.html, a single file without a server or a request."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.files import write_text
-from bench.report.collected import Collected
-from bench.report.page.parts import bounded, grid_part, parts_of, titles_of
+from bench.report.collect import Collected
+from bench.report.comparison import NOT_COMPARED
+from bench.report.page.parts import GridPart, bounded, parts_of, titles_of
 from bench.report.page.provenance import provenance
 from bench.report.page.shell import render
-from bench.report.page.words import findings, twin_sentence
-from bench.report.pretraining import twin_differences
-
-__all__ = ["write_page"]
+from bench.report.page.words import Sentence, sentence
+from bench.report.result import Result
 
 NAME = "index.html"
 SCRIPTS = ("nav.js", "sort.js", "vega", "charts.js", "cases.js")
-FAMILY = "hyplora"  # what the page's first words are about
-GLANCED = 8  # tables that they are of
+FAMILY = "hyplora"  # methods that the summary is about
+GLANCED = 8  # tables in the summary
 
 
-def write_page(collected: Collected, folder: Path) -> Path:
-    """Write the page of all that was collected.
+def write_page(results: Sequence[Result], collected: Collected, folder: Path) -> Path:
+    """Write the page.
 
     Args:
-        collected: tables, measurements, and what they lack.
-        folder: where index.html is put.
+        results: of the selections of `collected`, in their order.
+        collected: of the report.
+        folder: of index.html; created if it does not exist.
 
     Returns:
-        Its path.
+        The path.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
-    write_text(path, page(collected))
+    write_text(path, page(results, collected))
     return path
 
 
-def page(collected: Collected) -> str:
+def page(results: Sequence[Result], collected: Collected) -> str:
     """The page as text."""
-    parts, others = parts_of(collected)
-    titles = titles_of(collected.tables)
-    found = [(titles[t.name], list(findings(t.table, FAMILY))) for t in collected.tables]
-    found += [
-        (each.spec.title, [twin_sentence(one) for one in twin_differences(each.records, each.spec)])
-        for each in collected.pretrainings
-    ]
+    parts, others = parts_of(results, collected)
+    titles = titles_of([result.selection for result in results])
+    found = [(titles[result.selection.name], _summary(result)) for result in results]
     summary = [(title, sentences) for title, sentences in found if sentences]
+    scored = [result.selection for result in results if result.scores]
+    runs = {record["identity"] for selection in scored for record in selection.records}
+    pretrained = [result.selection for result in results if not result.scores]
     return render(
         "report.html",
-        "HypLoRA, run and compared",
+        "HypLoRA: results",
         SCRIPTS,
         parts=parts,
         others=list(bounded(others)),
         summary=summary[:GLANCED],
         more_found=max(0, len(summary) - GLANCED),
-        # A run may stand in several tables.
-        runs=len({run["identity"] for part in collected.tables for run in part.records}),
-        pretrained=sum(len(found.records) for found in collected.pretrainings),
-        bases=sorted({part.table.model for part in collected.tables}),
+        runs=len(runs),
+        pretrained=sum(len(selection.records) for selection in pretrained),
+        bases=sorted({record["model"] for found in scored for record in found.records}),
         absent=dict(collected.absent),
-        left_out=list(bounded(f"{x.what}: {x.why}" for x in collected.left_out)),
+        left_out=list(bounded(f"{out.what}: {out.why}" for out in collected.left_out)),
         states={state: count for state, count in collected.states.items() if count},
         unfinished=list(bounded(collected.unfinished)),
-        provenance=grid_part(provenance(collected.tables)) if collected.tables else None,
+        provenance=GridPart.of(provenance(scored)) if scored else None,
     )
+
+
+def _summary(result: Result) -> list[Sentence]:
+    """The comparisons on what a table is judged by: of HypLoRA's methods, or of all models."""
+    found = [each for each in result.comparisons if each.verdict != NOT_COMPARED]
+    if result.scores:
+        ours = {row.key for row in result.scores.rows if row.method.startswith(FAMILY)}
+        main = result.scores.main
+        found = [each for each in found if each.column == main and each.row in ours]
+    return list(map(sentence, found))

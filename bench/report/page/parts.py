@@ -1,4 +1,4 @@
-"""The parts of a report's page, made of what was collected and held to a size."""
+"""The parts of the page, kept to a size."""
 
 from __future__ import annotations
 
@@ -9,44 +9,66 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.progress import Progress
-from bench.report.cases import CaseStudies, case_studies
-from bench.report.chart import Chart
-from bench.report.collect import lacking
-from bench.report.collected import Collected, CollectedTable
-from bench.report.figures import charts
-from bench.report.figures.subject import Subject
-from bench.report.layout import Document, Section, document
-from bench.report.page.cells import Grid, grid_of
+from bench.report.cases import CaseStudies, Predictions, case_studies
+from bench.report.collect import Collected, lacking
+from bench.report.efficiency import efficiency_report
+from bench.report.embeddings.report import embeddings_report
+from bench.report.figure import page_spec
+from bench.report.figures import efficiency
+from bench.report.page.grid import Grid, grid_of
+from bench.report.result import Result
+from bench.report.selection import Selection
+from bench.report.tables import Report, Table
 
-# Characters, of a page of 5 MB: vega's scripts are 0.9 MB of it.
+# Characters; the page is at most 5 MB, of which vega's scripts are 0.9 MB.
 FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
-LINES = 40  # of a list that may be of any length
-ROWS, COMMANDS = 12, 4  # of those that a table lacks: so many are named, so many with a command
+LINES = 40  # of a list of any length
+ROWS = 12  # of those that lack runs
 
 
 @dataclass(frozen=True)
 class GridPart:
-    """A section of a document: its heading, its table where it has one, its notes."""
+    """A table: its heading, its grid (None if it has no rows), its notes."""
 
     heading: str
     grid: Grid | None
     notes: tuple[str, ...]
 
+    @classmethod
+    def of(cls, table: Table) -> GridPart:
+        """A table as the page shows it."""
+        return cls(table.heading, grid_of(table), table.notes)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure: title, caption, Vega-Lite specification, height in pixels until it is drawn."""
+
+    title: str
+    caption: str
+    spec: Mapping[str, Any]
+    height: int
+
+    @classmethod
+    def of(cls, figure: Any) -> Chart:
+        """A `bench.report.figure.Figure` as the page shows it."""
+        return cls(figure.title, figure.caption, page_spec(figure), figure.height)
+
 
 @dataclass(frozen=True)
 class Part:
-    """A table, or a measurement, with all that belongs to it.
+    """A report with everything that belongs to it.
 
     Attributes:
-        anchor: what a link to it ends in.
+        anchor: target of links.
         title: its heading.
-        note: what stands below that.
+        note: below the heading.
         facts: what was compared.
-        grids: the sections of its document.
+        grids: its tables.
         charts: its figures.
-        cases: what was written for the same problems; None where that is not known.
-        missing: runs that are not there, and what makes them.
-        omitted: what there was no room for.
+        cases: what was written for the same problems; None if unknown.
+        missing: missing runs and the command that makes them.
+        omitted: what did not fit.
     """
 
     anchor: str
@@ -60,13 +82,14 @@ class Part:
     omitted: tuple[str, ...] = ()
 
 
-class _Room:
-    """What is left of a number of characters. Once something did not fit, nothing does."""
+class Budget:
+    """Characters left; once something did not fit, nothing does."""
 
     def __init__(self, characters: int) -> None:
         self.left = characters
 
     def take(self, size: int) -> bool:
+        """Whether so many characters fit; they are taken."""
         self.left -= size
         return self.left >= 0
 
@@ -74,159 +97,131 @@ class _Room:
         return self.left > 0
 
 
-def parts_of(collected: Collected) -> tuple[list[Part], list[str]]:
-    """The parts in reading order, and the titles of the tables that there was no room for."""
-    figures, cases, tables = _Room(FIGURES), _Room(CASES), _Room(TABLES)
-    share = CASES // max(1, min(4, len(collected.tables)))  # so that the first takes not all
-    titles = titles_of(collected.tables)
+def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part], list[str]]:
+    """The parts in reading order, and the titles of the tables that did not fit.
+
+    Args:
+        results: of the selections of `collected`, in their order.
+        collected: of the report.
+    """
+    figures, cases, tables = Budget(FIGURES), Budget(CASES), Budget(TABLES)
+    share = CASES // max(1, min(4, len(results)))  # so that the first does not take all
+    titles = titles_of([result.selection for result in results])
     parts: list[Part] = []
     others: list[str] = []
-    with Progress("page", len(collected.tables), "table") as progress:
-        for found in collected.tables:
-            text = document(found.table)
-            title = titles[found.name]
-            if tables.take(_size(text)):
-                parts.append(_table_part(found, title, text, collected, figures, cases, share))
+    with Progress("page", len(results), "table") as progress:
+        for result in results:
+            title = titles[result.selection.name]
+            if tables.take(_size(result.report)):
+                predictions = collected.predictions
+                parts.append(_result_part(result, title, predictions, figures, cases, share))
             else:
                 others.append(title)
             progress.update(1)
-    parts += _pretrained(collected)
-    parts += _measured(collected)
-    return parts, others
-
-
-def _pretrained(collected: Collected) -> Iterator[Part]:
-    """A part for each report on pretraining runs."""
-    from bench.report.pretraining import pretraining_charts, pretraining_document
-
-    alike = Counter(found.spec.title for found in collected.pretrainings)
-    for found in collected.pretrainings:
-        text = pretraining_document(found.records, found.spec)
-        title = text.title + (f" ({found.spec.name})" if alike[text.title] > 1 else "")
-        note = f"{len(found.records):,} pretraining run{'s' if len(found.records) > 1 else ''}"
-        drawn = tuple(pretraining_charts(found.records, found.spec))
-        yield _part(found.spec.name, text, title=title, note=note, charts=drawn)
+    return [*parts, *_measured(collected)], others
 
 
 def _measured(collected: Collected) -> Iterator[Part]:
-    """A part for each measurement that is no run."""
-    # The study makes a page, too, with the shell of this one: neither can be imported first.
-    from bench.report.efficiency import efficiency_document
-    from bench.report.embeddings import embeddings_document
-    from bench.report.figures import efficiency
-
+    """A part for each measurement."""
     if "efficiency" in collected.measurements:
-        report = collected.measurements["efficiency"].content
-        drawn = tuple(efficiency.charts(report))
-        yield _part("efficiency", efficiency_document(report), charts=drawn)
+        measured = collected.measurements["efficiency"].content
+        figure = efficiency.figure(measured)
+        drawn = (Chart.of(figure),) if figure else ()
+        yield _part(efficiency_report(measured), charts=drawn)
     if "embeddings" in collected.measurements:
-        report = collected.measurements["embeddings"].content
         note = (
-            "Its pictures are not in this file: figures/embeddings_*.svg, and "
-            "figures/embeddings_disk.html to move about in."
+            "Its figures are not in this file: see figures/embeddings_*.svg, and "
+            "figures/embeddings_disk.html for an interactive one."
         )
-        yield _part("embeddings", embeddings_document(report), note=note)
+        yield _part(embeddings_report(collected.measurements["embeddings"].content), note=note)
 
 
-def titles_of(tables: Sequence[CollectedTable]) -> dict[str, str]:
-    """A title for each table, by its name, which stands behind it where titles are alike."""
-    counts = Counter(found.table.title for found in tables)
+def titles_of(selections: Sequence[Selection]) -> dict[str, str]:
+    """A title for each table by its name, which is added if titles are equal."""
+    counts = Counter(found.spec.title for found in selections)
     return {
-        found.name: found.table.title
-        + (f" ({found.name})" if counts[found.table.title] > 1 else "")
-        for found in tables
+        found.name: found.spec.title + (f" ({found.name})" if counts[found.spec.title] > 1 else "")
+        for found in selections
     }
 
 
-def _table_part(
-    found: CollectedTable,
+def _result_part(
+    result: Result,
     title: str,
-    text: Document,
-    collected: Collected,
-    figures: _Room,
-    cases: _Room,
+    predictions: Predictions,
+    figures: Budget,
+    cases: Budget,
     share: int,
 ) -> Part:
-    drawn: tuple[Chart, ...] = ()
-    studies = None
-    omitted = []
+    selection, drawn, studies, omitted = result.selection, (), None, []
     if figures:
-        drawn = tuple(charts(found.table, found.records, found.spec))
+        drawn = tuple(map(Chart.of, result.figures()))
         if not figures.take(sum(_data_size(chart.spec) for chart in drawn)):
             drawn = ()
-    if found.spec.figures and not figures:
-        omitted.append("figures with values on hover")
-    if cases:
-        subject = Subject.of(found.table, found.records, found.spec)
-        studies = case_studies(subject, collected.predictions, characters=share)
+            omitted.append("interactive figures")
+    else:
+        omitted.append("interactive figures")
+    if result.scores and cases:
+        studies = case_studies(result.scores, predictions, characters=share)
         if studies and not cases.take(_data_size(studies.data)):
             studies = None
-    if not cases:
+    if result.scores and not cases:
         omitted.append("case studies")
     return _part(
-        found.name,
-        text,
+        result.report,
         title=title,
-        note=_note(found),
+        note=_note(selection),
         charts=drawn,
         cases=studies,
-        missing=tuple(_missing(found)),
+        missing=tuple(_missing(selection)),
         omitted=tuple(omitted),
     )
 
 
-def _part(name: str, text: Document, **rest: Any) -> Part:
-    given: dict[str, Any] = {"title": text.title, "note": ""} | rest
+def _part(report: Report, **rest: Any) -> Part:
+    given: dict[str, Any] = {"title": report.title, "note": ""} | rest
     return Part(
-        anchor="table-" + re.sub(r"[^\w-]", "-", name),
-        facts=text.facts,
-        grids=tuple(map(grid_part, text.sections)),
+        anchor="table-" + re.sub(r"[^\w-]", "-", report.name),
+        facts=report.facts,
+        grids=tuple(map(GridPart.of, report.tables)),
         **given,
     )
 
 
-def grid_part(section: Section) -> GridPart:
-    """A section as the page shows it."""
-    grid = grid_of(section) if section.rows else None
-    return GridPart(section.heading, grid, section.notes)
-
-
 def bounded(lines: Iterable[str], most: int = LINES) -> Iterator[str]:
-    """The first lines, and then how many more there are."""
-    all_lines: Sequence[str] = list(lines)
+    """The first lines, and how many more there are."""
+    all_lines = list(lines)
     yield from all_lines[:most]
     if len(all_lines) > most:
         yield f"and {len(all_lines) - most:,} more"
 
 
-def _note(found: CollectedTable) -> str:
-    table = found.table
-    of = f" of {found.total:,}" if found.total > len(found.records) else ""
-    where = f"{table.model}, {table.data} data, protocol {table.protocol}"
-    return f"{len(found.records):,}{of} runs: {where}"
+def _note(selection: Selection) -> str:
+    runs, first = selection.records, selection.records[0]
+    of = f" of {selection.total:,}" if selection.total > len(runs) else ""
+    if "scores" not in first:
+        return f"{len(runs):,}{of} pretraining run{'s' if len(runs) > 1 else ''}"
+    where = f"{first['model']}, {first['data']} data, protocol {first['protocol']}"
+    return f"{len(runs):,}{of} runs: {where}"
 
 
-def _missing(found: CollectedTable) -> Iterator[str]:
-    """The rows that lack runs, each with its command; of many rows one command for all."""
-    each = len(found.missing) <= COMMANDS
-    lines = []
-    for missing in found.missing:
-        line = "; ".join([lacking(missing), *missing.why])
-        lines.append(f"{line}: {missing.command}" if each else line)
+def _missing(selection: Selection) -> Iterator[str]:
+    """The rows that lack runs, and the command that completes them."""
+    lines = ["; ".join([lacking(missing), *missing.why]) for missing in selection.missing]
     yield from bounded(lines, ROWS)
-    if not each:
-        yield f"All of them: {found.command}"
+    if selection.command:
+        yield f"To run them: {selection.command}"
 
 
 def _data_size(data: Mapping[str, Any]) -> int:
-    """How many characters data for a script takes, escaped as the templates do."""
+    """Characters that data for a script takes, escaped as in the templates."""
     from jinja2.utils import htmlsafe_json_dumps
 
     return len(htmlsafe_json_dumps(data))
 
 
-def _size(text: Document) -> int:
-    """About how many characters a document takes on the page."""
-    cells = sum(len(cell) + 30 for s in text.sections for row in s.rows for cell in row)
-    notes = sum(len(note) + 10 for s in text.sections for note in s.notes)
-    return cells + notes + sum(map(len, text.facts.values())) + 2000
+def _size(report: Report) -> int:
+    """About how many characters a report takes on the page."""
+    cells = sum(60 * len(row.cells) for table in report.tables for row in table.rows)
+    notes = sum(len(note) + 10 for table in report.tables for note in table.notes)
+    return cells + notes + sum(map(len, report.facts.values())) + 2000

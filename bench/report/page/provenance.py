@@ -1,61 +1,69 @@
-"""Where the figures of a report come from."""
+"""Where the numbers of a report come from."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.report.collected import CollectedTable
-from bench.report.layout import EMPTY, Section
+from bench.report.selection import Selection
+from bench.report.tables import EMPTY, Cell, Column, Row, Table
 
-NAMED = 4  # values of a cell that are written out
+LISTED = 4  # values of a cell
 PACKAGES = ("python", "torch", "transformers", "peft", "lightning")
 
 
-def provenance(tables: Sequence[CollectedTable]) -> Section:
-    """A row a table: its runs, commits, devices, protocol and the versions they ran with."""
-    rows = []
-    for part in tables:
-        runs = part.records
-        git = [run.get("git") or {} for run in runs]
-        hashes = [run.get("hashes") or {} for run in runs]
-        rows.append(
-            (
-                f"{part.table.title} ({part.name})",
-                str(len(runs)),
-                _counted((state.get("commit") or "unknown")[:10] for state in git),
-                str(sum(bool(state.get("dirty")) for state in git)),
-                _counted(run.get("device") or "unknown" for run in runs),
-                _counted((run.get("train") or {}).get("precision") for run in runs),
-                _counted(run.get("protocol") for run in runs),
-                _counted(str(found.get("base") or "")[:10] for found in hashes),
-                _counted(str(found.get("tests") or "")[:10] for found in hashes),
-                _counted(_versions(run) for run in runs),
+def provenance(selections: Sequence[Selection]) -> Table:
+    """One row per table: its runs, commits, devices, protocol and versions."""
+    columns = (
+        Column("runs", "Runs", ","),
+        Column("commit", "Commit", "text"),
+        Column("dirty", "Uncommitted changes", ","),
+        *(
+            Column(key, label, "text")
+            for key, label in (
+                ("device", "Device"),
+                ("precision", "Precision"),
+                ("protocol", "Protocol"),
+                ("base", "Base (sha256)"),
+                ("tests", "Test rows (sha256)"),
+                ("versions", "Versions"),
             )
-        )
-    header = (
-        "Table", "Runs", "Commit", "Uncommitted changes", "Device", "Precision", "Protocol",
-        "Base (sha256)", "Test rows (sha256)", "Versions",
-    )  # fmt: skip
-    notes = (
-        "Behind a value the number of its runs, where there are several. Every run's full record "
-        "is in the tracking store: make dashboard.",
+        ),
     )
-    return Section("", header, tuple(rows), notes, names=len(header))
+    rows = tuple(_row(selection) for selection in selections)
+    notes = (
+        "In brackets: number of runs, if a table has several values. The tracking store has the "
+        "full record of each run: make dashboard.",
+    )
+    return Table("provenance", "", columns, rows, ("Table",), notes)
 
 
-def _versions(run: Any) -> str:
-    found = run.get("versions") or {}
+def _row(selection: Selection) -> Row:
+    runs = selection.records
+    texts = {
+        "commit": (str(run["git"]["commit"] or "unknown")[:10] for run in runs),
+        "device": (run["device"] for run in runs),
+        "precision": (run["train"].get("precision") for run in runs),
+        "protocol": (run["protocol"] for run in runs),
+        "base": (run["hashes"]["base"][:10] for run in runs),
+        "tests": (run["hashes"]["tests"][:10] for run in runs),
+        "versions": (_versions(run["versions"]) for run in runs),
+    }
+    cells = {key: Cell(_counted(values)) for key, values in texts.items()}
+    cells["runs"] = Cell(len(runs))
+    cells["dirty"] = Cell(sum(bool(run["git"]["dirty"]) for run in runs))
+    return Row((f"{selection.spec.title} ({selection.name})",), cells)
+
+
+def _versions(found: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {found[name]}" for name in PACKAGES if name in found)
 
 
 def _counted(values: Iterable[Any]) -> str:
     counts = Counter(str(value) for value in values if value)
-    if not counts:
-        return EMPTY
-    if len(counts) == 1:
-        return next(iter(counts))
-    told = [f"{value} ({count})" for value, count in counts.most_common(NAMED)]
-    more = len(counts) - NAMED
-    return "; ".join(told) + (f"; {more} more" if more > 0 else "")
+    if len(counts) < 2:
+        return next(iter(counts), EMPTY)
+    listed = [f"{value} ({count})" for value, count in counts.most_common(LISTED)]
+    more = len(counts) - LISTED
+    return "; ".join(listed) + (f"; {more} more" if more > 0 else "")

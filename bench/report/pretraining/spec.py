@@ -6,12 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-LABELS = {
-    "helm_d": "HELM-D",
-    "helm_mice": "HELM-MiCE",
-    "llama_twin": "LLaMA",
-    "deepseek_twin": "DeepSeek-V3",
-}
 TWINS = {"helm_d": "llama_twin", "helm_mice": "deepseek_twin"}
 
 
@@ -37,8 +31,3 @@ class PretrainingSpec:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w.-]*", str(self.name)):
             raise ValueError(f"name is {self.name!r}, but it names files: use letters and digits")
-
-
-def model_label(model: str) -> str:
-    """What a report calls a model; one that it does not know keeps its name."""
-    return LABELS.get(model, model)
