@@ -86,7 +86,8 @@ def _case(case: Mapping[str, Any]) -> Table:
         found = {work: times[method] for work, times in works.items() if method in times}
         cells = {work: _ratio(times) for work, times in found.items()}
         peaks = [times["peak_bytes"] for times in found.values() if times["peak_bytes"]]
-        cells["peak_gib"] = Cell(max(peaks) / 2**30) if peaks else Cell()
+        if peaks:
+            cells["peak_gib"] = Cell(max(peaks) / 2**30)
         cells["trainable"] = Cell(trainable)
         rows.append(Row((method_label(method),), cells, keys={"method": method}))
     notes = [

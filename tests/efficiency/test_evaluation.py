@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bench.report.evaluation_loop import evaluation_sections
 
 from bench.data.problems import DataSettings
 from bench.data.sources import load_problems
@@ -15,7 +16,6 @@ from bench.efficiency.evaluation import (
 )
 from bench.errors import InputError
 from bench.models.loading import context_length
-from bench.report.evaluation_loop import evaluation_sections
 from bench.tracking.record import efficiency_metrics
 
 SETS = ["mawps", "gsm8k", "AQuA"]

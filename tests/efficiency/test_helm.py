@@ -2,10 +2,10 @@ import json
 
 import pytest
 import torch
+from bench.report.helm_speed import helm_section
 
 from bench.efficiency import helm
 from bench.efficiency.helm import CONTROL, PAIRS, measure_helm
-from bench.report.helm_speed import helm_section
 from bench.tracking.record import efficiency_metrics
 
 

@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from bench.report.hyperbolicity_speed import hyperbolicity_section
 
 from bench.efficiency import hyperbolicity
 from bench.efficiency.hyperbolicity import ALL, FIRST, PUBLIC, measure_hyperbolicity
 from bench.geometry.hyperbolicity import relative_delta
-from bench.report.hyperbolicity_speed import hyperbolicity_section
 from bench.tracking.record import efficiency_metrics
 
 

@@ -84,7 +84,7 @@ def test_runs_on_other_text_are_not_compared(change, why):
 
 def test_fewer_than_three_seeds_claim_nothing():
     found = difference(runs(0.5, seeds=(0, 1)))
-    assert found.verdict == "n.s. (too few seeds)" and "2 seeds in common" in found.why
+    assert found.verdict == "n.s. (too few seeds)" and "2 common seeds" in found.why
     assert found.difference == pytest.approx(0.5, abs=0.005)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from bench.files import write_text
 from bench.report.collect import Collected
 from bench.report.comparison import NOT_COMPARED
-from bench.report.page.parts import GridPart, bounded, parts_of, titles_of
+from bench.report.formats.html import html_table
+from bench.report.page.parts import bounded, parts_of, titles_of
 from bench.report.page.provenance import provenance
 from bench.report.page.shell import render
 from bench.report.page.words import Sentence, sentence
@@ -61,7 +62,7 @@ def page(results: Sequence[Result], collected: Collected) -> str:
         left_out=list(bounded(f"{out.what}: {out.why}" for out in collected.left_out)),
         states={state: count for state, count in collected.states.items() if count},
         unfinished=list(bounded(collected.unfinished)),
-        provenance=GridPart.of(provenance(scored)) if scored else None,
+        provenance=html_table(provenance(scored)) if scored else None,
     )
 
 

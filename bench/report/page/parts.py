@@ -10,34 +10,20 @@ from typing import Any
 
 from bench.progress import Progress
 from bench.report.cases import CaseStudies, Predictions, case_studies
-from bench.report.collect import Collected, lacking
+from bench.report.collect import Collected
 from bench.report.efficiency import efficiency_report
 from bench.report.embeddings.report import embeddings_report
 from bench.report.figure import page_spec
 from bench.report.figures import efficiency
-from bench.report.page.grid import Grid, grid_of
+from bench.report.formats.html import HtmlTable, html_table
 from bench.report.result import Result
 from bench.report.selection import Selection
-from bench.report.tables import Report, Table
+from bench.report.tables import Report
 
 # Characters; the page is at most 5 MB, of which vega's scripts are 0.9 MB.
 FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
 LINES = 40  # of a list of any length
 ROWS = 12  # of those that lack runs
-
-
-@dataclass(frozen=True)
-class GridPart:
-    """A table: its heading, its grid (None if it has no rows), its notes."""
-
-    heading: str
-    grid: Grid | None
-    notes: tuple[str, ...]
-
-    @classmethod
-    def of(cls, table: Table) -> GridPart:
-        """A table as the page shows it."""
-        return cls(table.heading, grid_of(table), table.notes)
 
 
 @dataclass(frozen=True)
@@ -64,7 +50,7 @@ class Part:
         title: its heading.
         note: below the heading.
         facts: what was compared.
-        grids: its tables.
+        tables: its tables.
         charts: its figures.
         cases: what was written for the same problems; None if unknown.
         missing: missing runs and the command that makes them.
@@ -75,7 +61,7 @@ class Part:
     title: str
     note: str
     facts: Mapping[str, str]
-    grids: tuple[GridPart, ...]
+    tables: tuple[HtmlTable, ...]
     charts: tuple[Chart, ...] = ()
     cases: CaseStudies | None = None
     missing: tuple[str, ...] = ()
@@ -183,7 +169,7 @@ def _part(report: Report, **rest: Any) -> Part:
     return Part(
         anchor="table-" + re.sub(r"[^\w-]", "-", report.name),
         facts=report.facts,
-        grids=tuple(map(GridPart.of, report.tables)),
+        tables=tuple(map(html_table, report.tables)),
         **given,
     )
 
@@ -207,7 +193,7 @@ def _note(selection: Selection) -> str:
 
 def _missing(selection: Selection) -> Iterator[str]:
     """The rows that lack runs, and the command that completes them."""
-    lines = ["; ".join([lacking(missing), *missing.why]) for missing in selection.missing]
+    lines = ["; ".join([missing.text, *missing.why]) for missing in selection.missing]
     yield from bounded(lines, ROWS)
     if selection.command:
         yield f"To run them: {selection.command}"

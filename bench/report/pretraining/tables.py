@@ -56,18 +56,23 @@ def _main_cells(row: PretrainedRow) -> dict[str, Cell]:
 def twin_table(found: Sequence[Comparison]) -> Table:
     """The differences to the twins, paired by seed."""
     columns = (
-        Column("verdict", "Verdict", "text"),
+        Column("difference", "Verdict", show="verdict"),
         Column("difference", "Difference [95% interval]", "+z.4f", show="range"),
-        Column("p_holm", "p (Holm)", "p"),
+        Column("difference", "p (Holm)", show="p"),
         *(Column(f"seed_{seed}", f"seed {seed}", "+.4f") for seed in _seeds(found)),
     )
     rows = tuple(
         Row(
             (each.label, each.reference_label),
             {
-                "verdict": Cell(each.verdict, verdict=each.verdict),
-                "difference": Cell(each.difference, low=each.low, high=each.high, n=each.n),
-                "p_holm": Cell(each.p_holm),
+                "difference": Cell(
+                    each.difference,
+                    low=each.low,
+                    high=each.high,
+                    n=each.n,
+                    p=each.p_holm,
+                    verdict=each.verdict,
+                ),
                 **{f"seed_{seed}": Cell(value) for seed, value in each.by_seed.items()},
             },
         )

@@ -1,7 +1,7 @@
 import pytest
+from bench.report.page.cells import grid_of, sort_key
 
 from bench.report.layout import Section
-from bench.report.page.cells import grid_of, sort_key
 
 
 @pytest.mark.parametrize(
