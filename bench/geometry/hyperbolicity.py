@@ -1,25 +1,20 @@
-"""Gromov's delta-hyperbolicity of finite metric spaces: how far one is from a tree.
+"""Gromov's delta-hyperbolicity of finite metric spaces: the distance from a tree metric.
 
 With the Gromov product ``(a|b)_w = (d(a,w) + d(b,w) - d(a,b)) / 2``, a space is delta-hyperbolic
-*at the base point w* if ``(a|b)_w >= min((a|c)_w, (c|b)_w) - delta`` for all a, b, c. The least
+*at the base point w* if ``(a|b)_w >= min((a|c)_w, (c|b)_w) - delta`` for all a, b, c. The smallest
 such delta is a max-min matrix product:
 
     delta_w = max over a, b of [ max over c of min((a|c)_w, (c|b)_w) ] - (a|b)_w
 
-and delta is the largest delta_w. A tree has delta 0; the sphere, the flat plane at all scales and
-random graphs are far from it. What is reported is ``2 delta / diameter``, from 0 to 1, which does
-not change with the unit of length.
+and delta is the largest delta_w. A tree has delta 0; spheres and random graphs are far from 0. The
+relative delta ``2 delta / diameter`` is between 0 and 1 and does not depend on the unit of length.
 
-- ``base_point="first"`` is delta_w at the first point, as the HypLoRA paper measures it with the
-  prompt's first token (arXiv 2410.04010, Table 2). It is at least half of delta, so never more
-  than a factor of 2 too small.
+- ``base_point="first"`` is delta_w at the first point, as in the HypLoRA paper, where it is the
+  prompt's first token (arXiv 2410.04010, Table 2). It is at least half of delta.
 - ``base_point="all"`` is the definition: the worst base point, exactly.
 
-Points that coincide do not change either number, nor does the order of points (but for which is
-first): of a prompt's tokens, each need be there only once.
-
-A value says something only beside that of a control, such as random vectors of the same norms: in
-many dimensions all distances are nearly the same, and delta is small.
+Duplicate points change neither number. Compare values with a control, such as random vectors of the
+same norms: in many dimensions all distances are nearly equal, and delta is small.
 """
 
 from __future__ import annotations
@@ -32,7 +27,7 @@ from torch import Tensor
 
 from bench.geometry import maxmin
 from bench.geometry.maxmin_batches import Buffers, chunks
-from bench.geometry.metric import OF_POINTS, as_matrix, check_metric, distances
+from bench.geometry.metric import POINT_METRICS, as_matrix, check_metric, distances
 
 if TYPE_CHECKING:
     from bench.geometry.metric import Array
@@ -41,30 +36,30 @@ __all__ = ["BASE_POINTS", "METRICS", "delta", "distances", "relative_delta", "re
 
 BASE_POINTS = ("first", "all")
 PRECOMPUTED = "precomputed"
-METRICS = (*OF_POINTS, PRECOMPUTED)
+METRICS = (*POINT_METRICS, PRECOMPUTED)
 
-_ALIKE = 1.2  # the largest of the spaces that are computed together to the smallest, in points
+_SIZE_RATIO = 1.2  # of the largest to the smallest space in a batch
 
 
 def delta(distances: Array, base_point: str = "first") -> float:
     """Gromov's delta of one metric space, in the unit of its distances.
 
     Args:
-        distances: ``(n, n)``, a tensor on any device or a numpy array. float64 and whole numbers
-            (steps in a graph) are computed in float64, float32 and half precision in float32.
+        distances: ``(n, n)``, a tensor on any device or a numpy array. float64 and integers (steps
+            in a graph) are computed in float64, float32 and half precision in float32.
         base_point: ``"first"`` or ``"all"``.
 
     Returns:
         delta; 0 for fewer than four points, since three always lie on a tree.
 
     Raises:
-        ValueError: no such base point; no distances, as far as
-            :func:`~bench.geometry.metric.check_metric` can tell.
+        ValueError: unknown base point, or
+            :func:`~bench.geometry.metric.check_metric` rejects the matrix.
     """
-    _known("base_point", base_point, BASE_POINTS)
+    _require("base_point", base_point, BASE_POINTS)
     precision = torch.as_tensor(distances).dtype
-    ((found, _),) = _measured([as_matrix(distances)], base_point, precision, Buffers())
-    return found
+    ((value, _),) = _deltas_and_diameters([as_matrix(distances)], base_point, precision, Buffers())
+    return value
 
 
 def relative_delta(points: Array, base_point: str = "first", metric: str = "euclidean") -> float:
@@ -82,7 +77,7 @@ def relative_deltas(
 ) -> list[float]:
     """``2 delta / diameter`` of many point clouds.
 
-    Clouds of like size are computed together. Which ones changes no result, to the last bit.
+    Clouds of similar size are computed in batches. The batching changes no bit of a result.
 
     Args:
         clouds: each ``(n, d)``, or with the metric ``"precomputed"`` ``(n, n)`` distances; tensors
@@ -90,81 +85,81 @@ def relative_deltas(
         base_point: ``"first"`` or ``"all"``.
         metric: ``"euclidean"`` or ``"cosine"``, see :func:`~bench.geometry.metric.distances`; or
             ``"precomputed"``.
-        device: where to compute; None: where each cloud lies.
-        told: called with the number of clouds that were done since the last call.
+        device: where to compute; None: the device of each cloud.
+        told: progress callback, called with the number of clouds finished since the last call.
 
     Returns:
-        A number for each cloud, in their order. 0 for fewer than four points, and where all points
-        coincide. In float32 it is right to about 1e-6, in float64 to 1e-15.
+        One number per cloud, in order; 0 for fewer than four points and if all points coincide.
+        Accurate to about 1e-6 in float32, 1e-15 in float64.
 
     Raises:
-        ValueError: no such base point or metric; a cloud that is empty, not 2-D or not finite; a
-            zero vector with ``"cosine"``; a matrix that holds no distances.
+        ValueError: unknown base point or metric; a cloud that is empty, not 2-D or not finite; a
+            zero vector with ``"cosine"``; a matrix that is not one of distances.
         TypeError: points that are not floating-point.
     """
-    _known("base_point", base_point, BASE_POINTS)
-    _known("metric", metric, METRICS)
+    _require("base_point", base_point, BASE_POINTS)
+    _require("metric", metric, METRICS)
     given = [torch.as_tensor(cloud) for cloud in clouds]
-    found, buffers = [0.0] * len(given), Buffers()
-    for part in _parts(given):
-        there = [given[i] if device is None else given[i].to(device) for i in part]
+    results, buffers = [0.0] * len(given), Buffers()
+    for batch in _batches(given):
+        batched = [given[i] if device is None else given[i].to(device) for i in batch]
         if metric == PRECOMPUTED:
-            matrices, precision = [as_matrix(matrix) for matrix in there], there[0].dtype
+            matrices, precision = [as_matrix(matrix) for matrix in batched], batched[0].dtype
         else:
-            matrices, precision = [distances(points, metric) for points in there], None
-        measured = _measured(matrices, base_point, precision, buffers)
-        for i, (value, diameter) in zip(part, measured, strict=True):
-            found[i] = 2 * value / diameter if diameter > 0 else 0.0
-        told(len(part))
-    return found
+            matrices, precision = [distances(points, metric) for points in batched], None
+        values = _deltas_and_diameters(matrices, base_point, precision, buffers)
+        for i, (value, diameter) in zip(batch, values, strict=True):
+            results[i] = 2 * value / diameter if diameter > 0 else 0.0
+        told(len(batch))
+    return results
 
 
-def _known(what: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise ValueError(f"{what} must be one of {', '.join(known)}, got {given!r}")
+def _require(name: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {given!r}")
 
 
-def _parts(clouds: list[Tensor]) -> Iterator[list[int]]:
-    """Places of clouds that are computed together: of one kind and of like size."""
+def _batches(clouds: list[Tensor]) -> Iterator[list[int]]:
+    """Indices of clouds of one dtype and device and of similar size."""
     kinds: dict[tuple[torch.dtype, torch.device], int] = {}
     keys = [(kinds.setdefault((c.dtype, c.device), len(kinds)), c.shape[0]) for c in clouds]
-    part: list[int] = []
-    most = 0
+    batch: list[int] = []
+    limit = 0
     for i in sorted(range(len(clouds)), key=keys.__getitem__):
         kind, size = keys[i]
-        first_kind, least = keys[part[0]] if part else (kind, size)
-        if part and (len(part) >= most or kind != first_kind or size > _ALIKE * least):
-            yield part
-            part = []
-        part.append(i)
-        most = maxmin.batch_size(size, clouds[i].device)
-    if part:
-        yield part
+        first_kind, smallest = keys[batch[0]] if batch else (kind, size)
+        if batch and (len(batch) >= limit or kind != first_kind or size > _SIZE_RATIO * smallest):
+            yield batch
+            batch = []
+        batch.append(i)
+        limit = maxmin.batch_size(size, clouds[i].device)
+    if batch:
+        yield batch
 
 
-def _measured(
+def _deltas_and_diameters(
     matrices: list[Tensor],
     base_point: str,
     precision: torch.dtype | None,
     buffers: Buffers,
 ) -> list[tuple[float, float]]:
-    """delta and diameter of distance matrices; given ones are checked, in their precision."""
+    """delta and diameter of distance matrices, which are checked if a precision is given."""
     sizes = [matrix.shape[0] for matrix in matrices]
     n = max(sizes)
     stack = buffers.take("stack", (len(matrices), n, n), matrices[0])
     torch.stack([_padded(matrix, n) for matrix in matrices], out=stack)
     diameters = stack.flatten(1).amax(1)
     if precision is not None:
-        for some in chunks(stack):
-            part = stack[some]
-            room = buffers.take("room", tuple(part.shape), part)
-            check_metric(part, diameters[some], precision, room)
+        for chunk in chunks(stack):
+            part = stack[chunk]
+            workspace = buffers.take("workspace", tuple(part.shape), part)
+            check_metric(part, diameters[chunk], precision, workspace)
     deltas = maxmin.deltas(stack, diameters, sizes, base_point == "all", buffers)
     return list(zip(deltas.tolist(), diameters.tolist(), strict=True))
 
 
 def _padded(matrix: Tensor, n: int) -> Tensor:
-    """A matrix with copies of its first point, up to n points."""
+    """The matrix filled up to n points with copies of its first point."""
     size = matrix.shape[0]
     if size == n:
         return matrix

@@ -1,4 +1,4 @@
-"""What the maps of every model take: tensors of any float dtype, and K as a number or a tensor."""
+"""Arguments of the maps: tensors of any float dtype, and K as a number or a tensor."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from torch import Tensor
 
 
 def floating(x: Tensor) -> Tensor:
-    """The tensor to compute with: half precision as float32.
+    """The tensor in float32 at least.
 
     Raises:
         TypeError: ``x`` is not floating-point.
     """
     if not x.is_floating_point():
-        raise TypeError(f"a floating-point tensor is needed, not {x.dtype}: call .float() first")
+        raise TypeError(f"expected a floating-point tensor, got {x.dtype}: call .float() first")
     return x.float() if x.dtype.itemsize < 4 else x
 
 
 def curvature(K: float | Tensor) -> float | Tensor:
-    """The curvature parameter, a tensor of one element as a scalar.
+    """The curvature parameter; a tensor of one element becomes a scalar.
 
     Raises:
-        ValueError: ``K`` is a number, and not positive and finite. A tensor's values are not
-            checked, since reading them would wait for the device.
+        ValueError: ``K`` is a number that is not positive and finite. A tensor's values are not
+            checked, since reading them would synchronise with the device.
     """
     if isinstance(K, Tensor):
         # a parameter of shape (1,) must not add an axis to a single point
@@ -40,5 +40,5 @@ def root(K: float | Tensor) -> float | Tensor:
 
 
 def column(K: float | Tensor) -> float | Tensor:
-    """K as it broadcasts with coordinates: one K for each point gets an axis for them."""
+    """K with an axis for the coordinates, so that one K per point broadcasts with points."""
     return K.unsqueeze(-1) if isinstance(K, Tensor) and K.ndim else K

@@ -1,24 +1,25 @@
 """The Lorentz (hyperboloid) model of hyperbolic space.
 
-A point of the n-dimensional space is a tensor ``(..., n + 1)``, its time coordinate first, on
+A point of the n-dimensional space is a tensor ``(..., n + 1)``, time coordinate first, with
 
     <p, p> = -K,  p_t > 0,     <p, q> = -p_t q_t + p_s . q_s        (arXiv 2410.04010, eq. 1)
 
-``K`` is the paper's number and what users call ``curvature``: the *sectional* curvature of this
-hyperboloid is ``-1/K``, its radius ``sqrt(K)``, and ``K -> inf`` is flat space. The origin is
-``(sqrt(K), 0, ..., 0)``; a tangent vector there is written by its n space coordinates, its time
-coordinate being 0.
+``K`` is the number that the paper and the configuration call ``curvature``: the *sectional*
+curvature is ``-1/K``, the radius ``sqrt(K)``, and ``K -> inf`` is flat space. The origin is
+``(sqrt(K), 0, ..., 0)``. A tangent vector at the origin has time coordinate 0 and is given by its n
+space coordinates.
 
     >>> p = expmap0(torch.tensor([0.3, 0.4]), K=1.0)    # (3,)
     >>> logmap0(p, K=1.0)                               # tensor([0.3000, 0.4000])
 
-Conventions of every function here:
+Conventions of all functions:
 
 - Tensors may have any leading shape. ``K`` is a positive number, or a tensor that is a scalar or
-  broadcasts with that leading shape.
-- float32 and float64 are computed and returned as such. float16 and bfloat16 are computed *and
-  returned* in float32: a point rounded to 8 bits is not on the hyperboloid.
-- Nothing takes the square root of 0 under autograd, so gradients at the origin exist.
+  broadcasts with the leading shape.
+- float16 and bfloat16 are computed *and returned* in float32: a point rounded to 8 bits is not on
+  the hyperboloid. float32 and float64 keep their dtype.
+- Gradients at the origin are finite: autograd never differentiates the square root of 0.
+- TypeError: a tensor is not floating-point. ValueError: a number K is not positive and finite.
 """
 
 from __future__ import annotations
@@ -31,17 +32,16 @@ from torch import Tensor
 
 from bench.geometry.inputs import column, curvature, floating, root
 
-# Stands in for a norm of 0 in a denominator. Its reciprocal and its square root are finite in
-# float32, so neither a value nor a gradient overflows.
+# Replaces a norm of 0 in denominators. Its reciprocal and its square root are finite in float32, so
+# neither a value nor a gradient overflows.
 _TINY = 1e-30
 
-# Below these squared arguments the derivatives of sinhc and asinhc come from their series, since
-# the closed forms subtract numbers that agree to z^2/3. On either side the relative error stays
-# under 1e-5 in float32 and 1e-12 in float64.
+# Below these squared arguments the derivatives of sinhc and asinhc use their series: the closed
+# forms cancel. The relative error is below 1e-5 in float32 and 1e-12 in float64 on either side.
 _SERIES_BELOW = {torch.float32: 6e-2, torch.float64: 1e-3}
 _TERMS = range(1, 6)
 # sinh(z)/z = sum z^2n / (2n+1)!  and  arcsinh(z)/z = sum (-1)^n C(2n, n) z^2n / (4^n (2n+1)),
-# differentiated with respect to z^2, the highest power first.
+# differentiated with respect to z^2, highest power first.
 _SINHC_SLOPE = [n / math.factorial(2 * n + 1) for n in reversed(_TERMS)]
 _ASINHC_SLOPE = [
     (-1) ** n * n * math.comb(2 * n, n) / (4**n * (2 * n + 1)) for n in reversed(_TERMS)
@@ -56,8 +56,8 @@ def _horner(x: Tensor, coefficients: list[float]) -> Tensor:
 
 
 def sinhc_value(z2: Tensor, limit: float = math.inf) -> Tensor:
-    """:func:`sinhc` without a gradient of its own, for code that writes its own backward."""
-    # The quotient is exact for the smallest z: only the derivative needs a series.
+    """:func:`sinhc` without autograd support, for code with its own backward."""
+    # The quotient is accurate for the smallest z; only the derivative needs a series.
     z = z2.clamp_min(_TINY).sqrt()
     return z.clamp_max(limit).sinh() / z
 
@@ -67,14 +67,14 @@ def sinhc_slope(z2: Tensor, value: Tensor, limit: float = math.inf) -> Tensor:
     threshold = _SERIES_BELOW[z2.dtype]
     inside = z2 <= limit**2
     safe = torch.where(inside, z2.clamp_min(threshold), z2)
-    # beyond the limit the numerator is constant, and the derivative of 1/z is left
+    # beyond the limit the numerator is constant: only 1/z has a derivative
     top = torch.where(inside, safe.sqrt().clamp_max(limit).cosh(), 0.0)
     near = _horner(z2.clamp(0.0, threshold), _SINHC_SLOPE)
     return torch.where((z2 < threshold) & inside, near, (top - value) / (2 * safe))
 
 
 def asinhc_value(z2: Tensor) -> Tensor:
-    """:func:`asinhc` without a gradient of its own, for code that writes its own backward."""
+    """:func:`asinhc` without autograd support, for code with its own backward."""
     z = z2.clamp_min(_TINY).sqrt()
     return z.asinh() / z
 
@@ -118,18 +118,15 @@ class _Asinhc(torch.autograd.Function):
 def sinhc(z2: Tensor, limit: float = math.inf) -> Tensor:
     """``sinh(min(z, limit)) / z`` as a function of ``z**2``.
 
-    Taking the square keeps the gradient at a zero vector finite: ``z`` itself, a norm, has none.
+    A function of the square has a finite gradient at a zero vector, where the norm ``z`` has none.
 
     Args:
-        z2: squared arguments, any shape; a negative one counts as 0.
-        limit: where the argument of sinh stops growing, so that ``v * sinhc(|v|**2, limit)`` has a
+        z2: squared arguments, any shape; negative values count as 0.
+        limit: upper bound of the argument of sinh, so that ``v * sinhc(|v|**2, limit)`` has a
             bounded length. Without it float32 overflows at z = 89.
 
     Returns:
         The same shape; 1 at ``z2 = 0``, where the derivative is 1/6.
-
-    Raises:
-        TypeError: ``z2`` is not floating-point.
     """
     return _Sinhc.apply(floating(z2), limit)
 
@@ -138,13 +135,10 @@ def asinhc(z2: Tensor) -> Tensor:
     """``arcsinh(z) / z`` as a function of ``z**2``.
 
     Args:
-        z2: squared arguments, any shape; a negative one counts as 0.
+        z2: squared arguments, any shape; negative values count as 0.
 
     Returns:
         The same shape; 1 at ``z2 = 0``, where the derivative is -1/6.
-
-    Raises:
-        TypeError: ``z2`` is not floating-point.
     """
     return _Asinhc.apply(floating(z2))
 
@@ -158,27 +152,19 @@ def inner(p: Tensor, q: Tensor) -> Tensor:
 
     Returns:
         ``(...)``.
-
-    Raises:
-        TypeError: a tensor is not floating-point.
     """
     p, q = floating(p), floating(q)
     return (p[..., 1:] * q[..., 1:]).sum(-1) - p[..., 0] * q[..., 0]
 
 
 def project(space: Tensor, K: float | Tensor) -> Tensor:
-    """The point of the hyperboloid with these space coordinates: ``p_t = sqrt(|p_s|^2 + K)``.
+    """The point with the given space coordinates: ``p_t = sqrt(|p_s|^2 + K)``.
 
     Args:
         space: ``(..., n)``.
-        K: curvature parameter.
 
     Returns:
         ``(..., n + 1)``, time first.
-
-    Raises:
-        TypeError: ``space`` is not floating-point.
-        ValueError: ``K`` is a number and not positive.
     """
     space, K = floating(space), column(curvature(K))
     time = (space.square().sum(-1, keepdim=True) + K).sqrt()
@@ -188,22 +174,15 @@ def project(space: Tensor, K: float | Tensor) -> Tensor:
 def expmap0(v: Tensor, K: float | Tensor) -> Tensor:
     """Exponential map at the origin (arXiv 2410.04010, eq. 12).
 
-    ``exp_o(v) = (sqrt(K) cosh(|v|/sqrt(K)), sqrt(K) sinh(|v|/sqrt(K)) v/|v|)``; the time coordinate
-    is recomputed from the space part, which is the same number and exactly on the hyperboloid.
-
-    A vector longer than 39 ``sqrt(K)`` in float32 (350 in float64) is taken as that long: beyond it
-    the square of a coordinate overflows.
+    ``exp_o(v) = (sqrt(K) cosh(|v|/sqrt(K)), sqrt(K) sinh(|v|/sqrt(K)) v/|v|)``, with the time
+    computed from the space part. Lengths are clamped to 39 ``sqrt(K)`` in float32 (350 in float64),
+    beyond which the square of a coordinate overflows.
 
     Args:
         v: ``(..., n)``, the space coordinates of a tangent vector at the origin.
-        K: curvature parameter.
 
     Returns:
         ``(..., n + 1)``, time first.
-
-    Raises:
-        TypeError: ``v`` is not floating-point.
-        ValueError: ``K`` is a number and not positive.
     """
     v, K = floating(v), curvature(K)
     limit = math.log(torch.finfo(v.dtype).max) / 2 - 5
@@ -214,53 +193,43 @@ def expmap0(v: Tensor, K: float | Tensor) -> Tensor:
 def logmap0(p: Tensor, K: float | Tensor) -> Tensor:
     """Logarithmic map at the origin, the inverse of :func:`expmap0`.
 
-    ``log_o(p) = sqrt(K) arcsinh(|p_s|/sqrt(K)) p_s/|p_s|``: equal to the form with
-    ``arccosh(p_t/sqrt(K))`` on the hyperboloid, but exact near the origin, where that one loses all
-    digits, and without a clamp. It reads the space coordinates alone.
+    ``log_o(p) = sqrt(K) arcsinh(|p_s|/sqrt(K)) p_s/|p_s|``. On the hyperboloid this equals the form
+    with ``arccosh(p_t/sqrt(K))``, which loses all digits near the origin. Only the space
+    coordinates are read.
 
     Args:
         p: ``(..., n + 1)``, time first.
-        K: curvature parameter.
 
     Returns:
         ``(..., n)``, the space coordinates of a tangent vector at the origin.
-
-    Raises:
-        TypeError: ``p`` is not floating-point.
-        ValueError: ``K`` is a number and not positive.
     """
     space, K = floating(p)[..., 1:], column(curvature(K))
     return asinhc(space.square().sum(-1, keepdim=True) / K) * space
 
 
 def dist(p: Tensor, q: Tensor, K: float | Tensor) -> Tensor:
-    """Geodesic distance, the number ``sqrt(K) arccosh(-<p, q>/K)``.
+    """Geodesic distance ``sqrt(K) arccosh(-<p, q>/K)``.
 
-    That formula loses every digit between near points, so the hyperbolic law of haversines is used,
-    with ``rho = arcsinh(|p_s|/sqrt(K))`` and ``theta`` the angle between the space parts:
+    That formula loses all digits between near points. The hyperbolic law of haversines does not:
+    with ``rho = arcsinh(|p_s|/sqrt(K))`` and ``theta`` the angle between the space parts,
 
         sinh^2(d / 2 sqrt(K)) = sinh^2((rho_p - rho_q)/2) + sinh(rho_p) sinh(rho_q) sin^2(theta/2)
 
-    Both terms are computed from the difference ``p_s - q_s``, which is exact for near points. The
-    space coordinates alone are read; the points are taken to be on the hyperboloid.
+    Both terms are computed from ``p_s - q_s``, which is exact for near points. Only the space
+    coordinates are read.
 
     Args:
         p: ``(..., n + 1)``, time first.
         q: ``(..., n + 1)``, broadcasts with ``p``.
-        K: curvature parameter.
 
     Returns:
         ``(...)``, not negative; exactly 0, with gradient 0, where ``p_s == q_s``.
-
-    Raises:
-        TypeError: a tensor is not floating-point.
-        ValueError: ``K`` is a number and not positive.
     """
     a, b = floating(p)[..., 1:], floating(q)[..., 1:]
     K = curvature(K)
     step = a - b
-    # vector_norm has gradient 0 at 0. In both terms below that drops the part that is not smooth
-    # there, and the two parts cancel: the gradient at the origin is right, not only finite.
+    # vector_norm has gradient 0 at 0. In both terms below that drops the part that is not smooth at
+    # the origin; the two parts cancel, so the gradient there is right, not only finite.
     norm_a = torch.linalg.vector_norm(a, dim=-1).clamp_min(_TINY)
     norm_b = torch.linalg.vector_norm(b, dim=-1).clamp_min(_TINY)
     difference = (step * (a + b)).sum(-1)  # |a|^2 - |b|^2
@@ -271,7 +240,7 @@ def dist(p: Tensor, q: Tensor, K: float | Tensor) -> Tensor:
     radial = sinh_radial.square() / (2 * (1 + (1 + sinh_radial.square()).sqrt()))
 
     total = norm_a + norm_b
-    # step less its part along the bisector of a and b has the length total * sin(theta/2)
+    # step minus its part along the bisector of a and b has length total * sin(theta/2)
     unit_sum = a / norm_a.unsqueeze(-1) + b / norm_b.unsqueeze(-1)
     across = step - (difference / total / 2).unsqueeze(-1) * unit_sum
     angular = (norm_a / total) * (norm_b / total) * across.square().sum(-1) / K
@@ -283,23 +252,17 @@ def dist(p: Tensor, q: Tensor, K: float | Tensor) -> Tensor:
 
 
 def geodesic(p: Tensor, q: Tensor, t: float | Tensor, K: float | Tensor) -> Tensor:
-    """The point at the share ``t`` of the way from p to q.
+    """The point at fraction ``t`` of the geodesic from p to q.
 
-    With d their distance in ``sqrt(K)``, ``(sinh((1 - t) d) p + sinh(t d) q) / sinh(d)``: the plane
-    through p, q and the origin of the ambient space cuts the hyperboloid in the geodesic.
+    ``(sinh((1 - t) d) p + sinh(t d) q) / sinh(d)`` with d the distance in units of ``sqrt(K)``.
 
     Args:
         p: ``(..., n + 1)``, time first.
         q: ``(..., n + 1)``, broadcasts with ``p``.
-        t: from 0, at p, to 1, at q; a tensor broadcasts with the leading shape.
-        K: curvature parameter.
+        t: 0 (p) to 1 (q); a tensor broadcasts with the leading shape.
 
     Returns:
-        ``(..., n + 1)``, time first; p itself where p equals q.
-
-    Raises:
-        TypeError: a tensor is not floating-point.
-        ValueError: ``K`` is a number and not positive.
+        ``(..., n + 1)``, time first.
     """
     p, q, K = floating(p), floating(q), curvature(K)
     t = torch.as_tensor(t, dtype=p.dtype, device=p.device)

@@ -1,4 +1,4 @@
-"""Distances within a point cloud, and what makes a matrix one of distances."""
+"""Distances within a point cloud, and the checks of given distance matrices."""
 
 from __future__ import annotations
 
@@ -14,25 +14,22 @@ if TYPE_CHECKING:
 
     Array = Tensor | numpy.ndarray
 
-OF_POINTS = ("euclidean", "cosine")
+POINT_METRICS = ("euclidean", "cosine")
 
-# How far rounding may put distances from what they must be, as a share of the largest; of half
-# precision more.
+# Rounding error that distances may have, relative to the largest; half precision may have more.
 _ROUNDING = {torch.float64: 1e-7, torch.float32: 1e-5}
-_IMPROPER = "distances must be finite and not negative"
+_NOT_DISTANCES = "distances must be finite and not negative"
 
 
 def distances(points: Array, metric: str = "euclidean") -> Tensor:
     """All distances within a point cloud.
 
-    ``"cosine"`` is the Euclidean distance of the vectors set to length 1, ``sqrt(2 - 2 cos)``. It
-    orders pairs as the cosine does and leaves out the norms alone, and unlike ``1 - cos`` it is a
-    metric: the triangle inequality holds.
+    ``"cosine"`` is the Euclidean distance of the normalised vectors, ``sqrt(2 - 2 cos)``. It orders
+    pairs as ``1 - cos`` does, and unlike that it is a metric: the triangle inequality holds.
 
-    The sum of squares less twice the product loses half the digits between near points. So float32
-    and half precision are multiplied in float64, less their mean: what is left is right to float32,
-    but that points nearer than 1e-8 of the cloud's radius may count as one. float64 points are
-    subtracted one from the other.
+    ``|a|^2 + |b|^2 - 2 a.b`` loses half the digits between near points. So float32 and half
+    precision are centred and multiplied in float64, which is accurate to float32 except that points
+    nearer than 1e-8 of the cloud's radius may coincide. float64 points are subtracted pairwise.
 
     Args:
         points: ``(n, d)``, floating-point, a tensor on any device or a numpy array.
@@ -42,12 +39,12 @@ def distances(points: Array, metric: str = "euclidean") -> Tensor:
         ``(n, n)``, float64 for float64 points and else float32; exactly 0 on the diagonal.
 
     Raises:
-        ValueError: no such metric; points that are not 2-D, none, or not finite; a zero vector with
-            ``"cosine"``.
+        ValueError: unknown metric; points that are empty, not 2-D or not finite; a zero vector
+            with ``"cosine"``.
         TypeError: ``points`` is not floating-point.
     """
-    if metric not in OF_POINTS:
-        raise ValueError(f"metric must be {' or '.join(OF_POINTS)}, got {metric!r}")
+    if metric not in POINT_METRICS:
+        raise ValueError(f"metric must be {' or '.join(POINT_METRICS)}, got {metric!r}")
     x = torch.as_tensor(points)
     if x.ndim != 2 or not len(x):
         raise ValueError(f"points must be (n, d), n at least 1, got {tuple(x.shape)}")
@@ -59,7 +56,7 @@ def distances(points: Array, metric: str = "euclidean") -> Tensor:
     if metric == "cosine":
         lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         if not lengths.all():
-            raise ValueError("a zero vector has no cosine to others: leave it out")
+            raise ValueError("the cosine of a zero vector is undefined: remove it")
         x = x / lengths
         centre = x.mean(0)
     if dtype == torch.float64:
@@ -72,11 +69,11 @@ def distances(points: Array, metric: str = "euclidean") -> Tensor:
 
 
 def as_matrix(given: Array) -> Tensor:
-    """A square matrix as a tensor to compute with: whole numbers as float64, halves as float32.
+    """A square matrix as a floating-point tensor: integers as float64, half precision as float32.
 
     Raises:
         ValueError: it is not square, or empty.
-        TypeError: it holds complex numbers.
+        TypeError: it is complex.
     """
     matrix = torch.as_tensor(given)
     shape = tuple(matrix.shape)
@@ -87,43 +84,44 @@ def as_matrix(given: Array) -> Tensor:
     return matrix.double()
 
 
-def check_metric(matrices: Tensor, diameters: Tensor, precision: torch.dtype, room: Tensor) -> None:
-    """Check that matrices hold distances, as far as that is quick.
+def check_metric(
+    matrices: Tensor, diameters: Tensor, precision: torch.dtype, workspace: Tensor
+) -> None:
+    """Check that matrices hold distances.
 
-    Of the triangle inequalities those with the first point are looked at; all would take longer
-    than delta does. No number that passes is negative: with the first point, d(a, b) is at least
-    the difference of two distances, and each of these at least half of d(a, a) = 0.
+    Only the triangle inequalities with the first point are checked; all would take longer than
+    delta. They imply that no distance is negative: ``d(a, b) >= |d(a, w) - d(b, w)|``.
 
     Args:
         matrices: ``(batch, n, n)``, float32 or float64.
         diameters: ``(batch,)``, the largest number of each.
         precision: the dtype that the distances were given in.
-        room: to compute in, like matrices.
+        workspace: memory for intermediate results, like ``matrices``; overwritten.
 
     Raises:
-        ValueError: a distance is negative or not finite; a matrix is not symmetric, or not 0 on the
-            diagonal; a triangle inequality does not hold. By more than rounding, each.
+        ValueError: beyond rounding, a distance is negative or not finite, a matrix is not symmetric
+            or not 0 on the diagonal, or a triangle inequality does not hold.
     """
     high = float(diameters.max())
-    # Each comparison is written such that NaN fails it.
+    # Every comparison is false for NaN.
     if not 0 <= high < float("inf"):
-        raise ValueError(_IMPROPER)
+        raise ValueError(_NOT_DISTANCES)
     allowed = _ROUNDING.get(precision, 1e-2) * high
     if not float(matrices.diagonal(dim1=1, dim2=2).abs().max()) <= allowed:
         raise ValueError(
-            "distances must be 0 on the diagonal; those of torch.cdist are where "
-            "compute_mode='donot_use_mm_for_euclid_dist'"
+            "distances must be 0 on the diagonal; torch.cdist needs "
+            "compute_mode='donot_use_mm_for_euclid_dist' for that"
         )
-    if not float(torch.sub(matrices, matrices.mT, out=room).max()) <= allowed:
+    if not float(torch.sub(matrices, matrices.mT, out=workspace).max()) <= allowed:
         raise ValueError("distances must be symmetric: d(a, b) = d(b, a)")
     first = matrices[:, 0]
-    # 2 (a|b)_w, which is from 0 to 2 d(a, w) in a metric space
-    twice = torch.add(first[:, :, None], first[:, None], out=room).sub_(matrices)
+    # 2 (a|b)_w is between 0 and 2 d(a, w) in a metric space
+    twice = torch.add(first[:, :, None], first[:, None], out=workspace).sub_(matrices)
     below, above = -float(twice.min()), float(twice.sub_(2 * first[:, None]).max())
     if not max(below, above) <= 2 * allowed:
         if float(matrices.min()) < -allowed:
-            raise ValueError(_IMPROPER)
+            raise ValueError(_NOT_DISTANCES)
         raise ValueError(
-            "distances must obey the triangle inequality, d(a, b) <= d(a, c) + d(c, b). 1 - cos "
+            "distances must satisfy the triangle inequality, d(a, b) <= d(a, c) + d(c, b). 1 - cos "
             "does not; metric='cosine' is sqrt(2 - 2 cos)"
         )

@@ -1,22 +1,20 @@
-"""Discrete power laws, ``P(k) ~ k^-gamma`` for ``k >= xmin``: fitted, tested and compared.
+"""Discrete power laws, ``P(k) ~ k^-gamma`` for ``k >= xmin``: fit, goodness of fit, alternatives.
 
-The method is that of Clauset, Shalizi and Newman, "Power-law distributions in empirical data",
-SIAM Review 51 (2009), arXiv 0706.1062: gamma by maximum likelihood under
-``P(k) = k^-gamma / zeta(gamma, xmin)`` with Hurwitz' zeta, xmin where the Kolmogorov-Smirnov
-distance is least, a p-value from semi-parametric bootstrap replicas that are fitted anew (xmin
-included), and Vuong's test of the likelihood ratio against other distributions of the same tail.
+The method of Clauset, Shalizi and Newman, "Power-law distributions in empirical data", SIAM Review
+51 (2009), arXiv 0706.1062: gamma by maximum likelihood under
+``P(k) = k^-gamma / zeta(gamma, xmin)`` with the Hurwitz zeta function, xmin by the smallest
+Kolmogorov-Smirnov distance, a p-value from semi-parametric bootstrap replicas that are fitted anew
+(xmin included), and Vuong's likelihood-ratio test against other distributions of the same tail.
 
-Where the `powerlaw` package (2.0, ``discrete=True``) gives other numbers:
+Differences from the `powerlaw` package (2.0, ``discrete=True``):
 
-- For xmin of at least 10 it takes the continuous approximation of gamma unless it is told
-  ``estimate_discrete=False``; and unless it is given other ranges, it takes no gamma above 3.
-- Its Kolmogorov-Smirnov distance looks at the values in the data alone. Ours looks at the numbers
-  between them, too, where the empirical distribution stands still and the fitted one does not; it
-  is never smaller, and another xmin may be chosen.
+- It approximates gamma by the continuous formula for xmin >= 10 (unless
+  ``estimate_discrete=False``) and limits gamma to 3 by default.
+- Its Kolmogorov-Smirnov distance is taken at the values of the data only. Ours is taken at all
+  integers, so it is never smaller, and another xmin may be chosen.
 - Its standard error ``(gamma - 1) / sqrt(n)`` is that of the continuous law; ours is from the
   curvature of the discrete likelihood.
-- Its discrete exponential is the same as ours; so is its lognormal, but for where its optimiser
-  stops.
+- The alternatives are the same up to where its optimiser stops.
 """
 
 from __future__ import annotations
@@ -32,27 +30,27 @@ from bench.geometry.tails import Alternative, compare
 
 Array = numpy.ndarray
 
-GAMMAS = (1.001, 60.0)  # that the likelihood is searched in
-_LARGEST = 2**53  # above it float64 holds not every whole number
+GAMMAS = (1.001, 60.0)  # range of the search
+_LARGEST = 2**53  # above it float64 does not represent every integer
 _TABLE = 4096  # values of a fitted law that are drawn from its exact probabilities
-_GLANCE = 24  # points at which a distance is looked at before all are
+_SAMPLED = 24  # points of the lower bound of a distance
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """A fitted power law, and what speaks for and against it.
+    """A fitted power law.
 
     Attributes:
         gamma: the exponent, above 1.
-        gamma_se: its standard error with xmin taken as known.
-        xmin: the smallest value that the law is about.
-        n: observations.
-        n_tail: those of at least xmin.
-        ks: Kolmogorov-Smirnov distance of the tail from the law.
-        p_value: the share of replicas at least as far from their own fits, so that a small one
-            speaks against a power law (below 0.1, say the authors of the method). Its own standard
-            error is ``sqrt(p (1 - p) / replicas)``. None without replicas.
-        replicas: of the bootstrap.
+        gamma_se: its standard error for known xmin.
+        xmin: start of the tail.
+        n: number of observations.
+        n_tail: number of observations of at least xmin.
+        ks: Kolmogorov-Smirnov distance between the tail and the law.
+        p_value: share of replicas at least as far from their own fits; a power law is rejected
+            below 0.1 (Clauset et al.). Its standard error is ``sqrt(p (1 - p) / replicas)``. None
+            without replicas.
+        replicas: number of bootstrap replicas.
         alternatives: `lognormal` and `exponential`, fitted to the same tail.
     """
 
@@ -75,19 +73,15 @@ def fit_power_law(
     seed: int = 0,
     told: Callable[[int], object] = lambda count: None,
 ) -> PowerLaw:
-    """Fit a discrete power law to positive whole numbers.
+    """Fit a discrete power law to positive integers.
 
     Args:
-        counts: what is counted, such as how often each token occurs: one-dimensional, positive
-            whole numbers of any numeric dtype. What never occurs is left out by the caller.
-        xmin: where the law begins; None: chosen.
-        replicas: of the bootstrap behind the p-value; 0 for none. 100 tell it to 0.05, 2500 to
-            0.01.
+        counts: one-dimensional, positive integers of any numeric dtype, such as the frequency of
+            each token. Remove zeros first.
+        xmin: start of the tail; None: estimated.
+        replicas: bootstrap replicas for the p-value; 0 for none. 100 give it to 0.05, 2500 to 0.01.
         seed: of the replicas.
-        told: called with 1 after each replica.
-
-    Returns:
-        The fit.
+        told: progress callback, called with 1 after each replica.
 
     Raises:
         ValueError: counts of another kind, fewer than two distinct values in the tail, an xmin
@@ -101,21 +95,17 @@ def fit_power_law(
     tail = data.values if xmin is None else data.values[data.values >= xmin]
     if len(tail) < 2:
         which = "the data have" if xmin is None else f"the values of at least xmin={xmin} have"
-        raise ValueError(
-            f"a power law needs two distinct values or more, and {which} {len(tail)}: "
-            "there is no exponent to estimate"
-        )
+        raise ValueError(f"a power law needs at least two distinct values, and {which} {len(tail)}")
     law = _fit(data, xmin)
     above = data.values >= law.xmin
     p_value = None
     if replicas:
-        random = numpy.random.default_rng(seed)
-        draw = _sampler(data, law, random)
-        further = 0
+        draw = _sampler(data, law, numpy.random.default_rng(seed))
+        farther = 0
         for _ in range(replicas):
-            further += _fit(draw(), xmin).ks >= law.ks
+            farther += _fit(draw(), xmin).ks >= law.ks
             told(1)
-        p_value = further / replicas
+        p_value = farther / replicas
     values, weights = data.values[above], data.weights[above]
     own = -law.gamma * numpy.log(values) - numpy.log(zeta(law.gamma, law.xmin))
     return PowerLaw(
@@ -133,7 +123,7 @@ def fit_power_law(
 
 @dataclass(frozen=True)
 class _Histogram:
-    """Distinct values in ascending order, and how often each occurs; both (U,)."""
+    """Distinct values in ascending order and their frequencies, both (U,)."""
 
     values: Array
     weights: Array
@@ -151,7 +141,7 @@ def _histogram(counts: Any) -> _Histogram:
     given = numpy.asarray(counts)
     if given.ndim != 1 or given.dtype.kind not in "iuf" or not len(given):
         raise ValueError(
-            "counts must be a one-dimensional array of whole numbers, at least one, got "
+            "counts must be a non-empty one-dimensional array of whole numbers, got "
             f"{given.dtype} of shape {given.shape}"
         )
     values, weights = numpy.unique(given.astype(numpy.float64), return_counts=True)
@@ -159,32 +149,32 @@ def _histogram(counts: Any) -> _Histogram:
         raise ValueError("counts must be whole numbers, got fractions, NaN or infinity")
     if values[0] < 1 or values[-1] > _LARGEST:
         wrong = values[0] if values[0] < 1 else values[-1]
-        raise ValueError(f"counts must be from 1 to 2^53, got {wrong:g}: leave it out")
+        raise ValueError(f"counts must be from 1 to 2^53, got {wrong:g}: remove it")
     return _Histogram(values, weights)
 
 
 def _fit(data: _Histogram, xmin: int | None) -> _Law:
-    """The law with the least distance over all values as xmin, or that with the xmin given."""
+    """The law with the smallest distance over all xmin, or the one with the given xmin."""
     values, weights = data.values, data.weights
     if xmin is not None:
         kept = values >= xmin
         values, weights = values[kept], weights[kept]
     if len(values) < 2:
-        # A replica of small data: a law that is steep enough has one value only.
+        # a replica of small data may have a single value
         start = int(values[0]) if xmin is None and len(values) else int(xmin or 1)
         return _Law(GAMMAS[1], start, int(weights.sum()), 0.0)
     tail = numpy.cumsum(weights[::-1])[::-1]
     logs = numpy.cumsum((weights * numpy.log(values))[::-1])[::-1]
-    # The largest value alone would be a tail of one value.
+    # the tail needs two values
     count = len(values) - 1 if xmin is None else 1
     starts = values[:count] if xmin is None else numpy.array([float(xmin)])
     gammas = _gammas(starts, logs[:count] / tail[:count])
     norms = zeta(gammas, starts)
     best = (numpy.inf, 0)
-    # Each distance is at least what it is at some of its points: most need no closer look.
-    least = _glance(values, tail, gammas, norms)
-    for i in numpy.argsort(least, kind="stable"):
-        if least[i] > best[0]:
+    # The lower bound spares most candidates the full distance.
+    bounds = _lower_bounds(values, tail, gammas, norms)
+    for i in numpy.argsort(bounds, kind="stable"):
+        if bounds[i] > best[0]:
             break
         best = min(best, (_distance(values[i:], tail[i:], gammas[i], norms[i]), int(i)))
     ks, i = best
@@ -196,36 +186,33 @@ def _gammas(xmin: Array, mean_log: Array) -> Array:
 
     Args:
         xmin: ``(C,)``.
-        mean_log: ``(C,)``, the mean logarithm of the values of at least xmin.
-
-    Returns:
-        ``(C,)``, where the expected logarithm is the mean one.
+        mean_log: ``(C,)``, mean logarithm of the values of at least xmin.
     """
-    # The continuous approximation is where it begins.
+    # start: the continuous approximation
     gamma = 1 + 1 / numpy.maximum(mean_log - numpy.log(xmin - 0.5), 1e-9)
     # zeta(gamma, xmin) is about xmin^-gamma, which must not underflow
-    most = numpy.minimum(GAMMAS[1], 690 / numpy.log(xmin + 1))
-    gamma = gamma.clip(GAMMAS[0], most)
-    left = numpy.arange(len(gamma))
+    highest = numpy.minimum(GAMMAS[1], 690 / numpy.log(xmin + 1))
+    gamma = gamma.clip(GAMMAS[0], highest)
+    active = numpy.arange(len(gamma))
     for _ in range(60):
-        _, slope, bend = _log_zeta(gamma[left], xmin[left])
-        # A step that halves or doubles gamma - 1 at most stays where zeta is defined.
-        excess = gamma[left] - 1
-        step = -(slope + mean_log[left]) / bend
+        _, slope, bend = _log_zeta(gamma[active], xmin[active])
+        # halving or doubling gamma - 1 at most keeps zeta defined
+        excess = gamma[active] - 1
+        step = -(slope + mean_log[active]) / bend
         moved = 1 + (excess + step).clip(excess / 2, excess * 2)
-        moved = moved.clip(GAMMAS[0], most[left])
-        done = numpy.abs(moved - gamma[left]) <= 1e-10 * moved
-        gamma[left] = moved
-        left = left[~done]
-        if not len(left):
+        moved = moved.clip(GAMMAS[0], highest[active])
+        converged = numpy.abs(moved - gamma[active]) <= 1e-10 * moved
+        gamma[active] = moved
+        active = active[~converged]
+        if not len(active):
             break
     return gamma
 
 
 def _log_zeta(gamma: Any, xmin: Any) -> tuple[Array, Array, Array]:
-    """``log zeta(gamma, xmin)`` with its first and second derivative in gamma.
+    """``log zeta(gamma, xmin)`` and its first two derivatives in gamma.
 
-    Differences of fourth order: right to about 1e-10 and 1e-7 of the value.
+    By differences of fourth order, accurate to about 1e-10 and 1e-7.
     """
     h = 1e-3 * numpy.minimum(1, gamma - 1)
     lower2, lower, middle, upper, upper2 = (
@@ -236,29 +223,29 @@ def _log_zeta(gamma: Any, xmin: Any) -> tuple[Array, Array, Array]:
     return middle, slope, bend
 
 
-def _glance(values: Array, tail: Array, gammas: Array, norms: Array) -> Array:
-    """A lower bound of each candidate's distance: what it is at a few of its values."""
+def _lower_bounds(values: Array, tail: Array, gammas: Array, norms: Array) -> Array:
+    """A lower bound of each candidate's distance: its maximum over a few values."""
     starts, last = numpy.arange(len(gammas)), len(values) - 1
-    shares = numpy.linspace(0, 1, _GLANCE) ** 2
-    places = starts[:, None] + numpy.rint((last - starts)[:, None] * shares).astype(int)
-    model = zeta(gammas[:, None], values[places]) / norms[:, None]
-    return numpy.abs(tail[places] / tail[starts, None] - model).max(1)
+    shares = numpy.linspace(0, 1, _SAMPLED) ** 2
+    index = starts[:, None] + numpy.rint((last - starts)[:, None] * shares).astype(int)
+    model = zeta(gammas[:, None], values[index]) / norms[:, None]
+    return numpy.abs(tail[index] / tail[starts, None] - model).max(1)
 
 
 def _distance(values: Array, tail: Array, gamma: float, norm: float) -> float:
-    """The largest difference of ``P(X >= x)`` between the data and the law, over all whole x.
+    """The largest difference of ``P(X >= x)`` between the data and the law, over all integers x.
 
-    Between two values of the data it is largest right behind the first, or at the second.
+    Between two values of the data it is largest right after the first, or at the second.
     """
     at = tail / tail[0] - zeta(gamma, values) / norm
-    behind = numpy.append(tail[1:], 0) / tail[0] - zeta(gamma, values + 1) / norm
-    return float(max(numpy.abs(at).max(), numpy.abs(behind).max()))
+    after = numpy.append(tail[1:], 0) / tail[0] - zeta(gamma, values + 1) / norm
+    return float(max(numpy.abs(at).max(), numpy.abs(after).max()))
 
 
 def _sampler(
     data: _Histogram, law: _Law, random: numpy.random.Generator
 ) -> Callable[[], _Histogram]:
-    """Draws replicas: the law for its share of the observations, the data as they are below it."""
+    """Draws replicas: the law for the tail, resampled data below xmin."""
     below = data.values < law.xmin
     values, weights = data.values[below], data.weights[below]
     n = int(data.weights.sum())
@@ -272,7 +259,7 @@ def _sampler(
         few = random.binomial(n, share_below)
         lower = random.multinomial(few, weights / weights.sum()) if few else weights[:0]
         *upper, beyond = random.multinomial(n - few, shares)
-        # So far out, a whole number is a continuous one rounded, to 1 / x^2.
+        # this far out, rounding a continuous variable is exact to 1 / x^2
         start = table[-1] + 0.5
         power = numpy.minimum(-numpy.log1p(-random.random(beyond)) / (law.gamma - 1), 230.0)
         far = numpy.floor(start * numpy.exp(power) + 0.5)

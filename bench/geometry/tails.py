@@ -1,6 +1,6 @@
-"""Other distributions of a tail of whole numbers, beside one that is given: Vuong's test.
+"""Alternatives to a fitted distribution of a tail of integers, compared by Vuong's test.
 
-Both are discrete and conditional on ``k >= xmin``, fitted by maximum likelihood:
+Discrete, conditional on ``k >= xmin``, fitted by maximum likelihood:
 
 - exponential: ``P(k) = (1 - e^-rate) e^(-rate (k - xmin))``
 - lognormal: the probability that a lognormal variable rounds to k
@@ -17,12 +17,12 @@ from scipy.special import erfc, log_ndtr
 
 Array = numpy.ndarray
 
-# How many standard deviations above mu a lognormal's tail may begin. A lognormal whose mu runs
-# away is a power law: the likelihood goes on rising, by less than can be told.
-_FURTHEST = 100.0
-_WIDEST = 20.0  # |log sigma|, far beyond any data
-_WORST = 1e30  # the cost of such parameters: the optimiser subtracts costs
-_FAR = 1e6  # from here on a step of the distribution is too small a difference, but a density
+# Limit of (log xmin - mu) / sigma. A lognormal with mu -> -inf tends to a power law, and its
+# likelihood keeps rising by less than the precision.
+_MAX_SHIFT = 100.0
+_MAX_LOG_SIGMA = 20.0
+_INFEASIBLE = 1e30  # cost beyond these limits; finite, since the optimiser subtracts costs
+_FAR = 1e6  # from here on the density replaces a difference of the distribution function
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,10 @@ class Alternative:
 
     Attributes:
         parameters: `rate`, or `mu` and `sigma` (of the logarithm).
-        ratio: log-likelihood of the first distribution less this one's, natural, over the tail:
-            positive where the first is nearer to the data.
-        normalized: the ratio in its standard deviations.
-        p_value: of its sign, two-sided (Vuong 1989): a large one means that the data can't tell the
-            two apart.
+        ratio: natural log-likelihood ratio of the given distribution to this one; positive if the
+            given one fits better.
+        normalized: the ratio in units of its standard deviation.
+        p_value: two-sided p-value of the sign of the ratio (Vuong 1989).
     """
 
     parameters: dict[str, float]
@@ -45,14 +44,13 @@ class Alternative:
 
 
 def compare(values: Array, weights: Array, own: Array, xmin: int) -> dict[str, Alternative]:
-    """Set a distribution beside a lognormal and an exponential.
+    """Compare a distribution with a lognormal and an exponential.
 
     Args:
-        values: ``(U,)``, distinct whole numbers of at least xmin, two or more.
-        weights: ``(U,)``, how often each occurs.
-        own: ``(U,)``, the distribution's log-probability of each value, given that it is at least
-            xmin.
-        xmin: where the tail begins, at least 1.
+        values: ``(U,)``, distinct integers of at least xmin, two or more.
+        weights: ``(U,)``, their frequencies.
+        own: ``(U,)``, the distribution's log-probability of each value given ``k >= xmin``.
+        xmin: start of the tail, at least 1.
 
     Returns:
         `lognormal` and `exponential`.
@@ -62,12 +60,11 @@ def compare(values: Array, weights: Array, own: Array, xmin: int) -> dict[str, A
         "exponential": _exponential(values, weights, xmin),
     }
     return {
-        name: _beside(own - logs, weights, parameters)
-        for name, (parameters, logs) in fitted.items()
+        name: _vuong(own - logs, weights, parameters) for name, (parameters, logs) in fitted.items()
     }
 
 
-def _beside(difference: Array, weights: Array, parameters: dict[str, float]) -> Alternative:
+def _vuong(difference: Array, weights: Array, parameters: dict[str, float]) -> Alternative:
     n = weights.sum()
     ratio = float((weights * difference).sum())
     variance = float((weights * (difference - ratio / n) ** 2).sum() / n)
@@ -91,9 +88,9 @@ def _lognormal(values: Array, weights: Array, xmin: int) -> tuple[dict[str, floa
     widths = numpy.log(numpy.log1p(1 / (values - 0.5)))
 
     def logs(mu: float, sigma: float) -> Array:
-        # log(Phi(-a) - Phi(-b)) for a < b, in the tail and in the middle alike
+        # log(Phi(-a) - Phi(-b)) for a < b, accurate in the tail
         lower, upper = log_ndtr((mu - edges) / sigma)
-        with numpy.errstate(divide="ignore"):  # a candidate may give a value no chance
+        with numpy.errstate(divide="ignore"):  # a candidate may give a value probability 0
             steps = lower + numpy.log(-numpy.expm1(upper - lower))
         z = (numpy.log(values) - mu) / sigma
         density = widths - math.log(sigma * math.sqrt(2 * math.pi)) - z**2 / 2
@@ -101,16 +98,16 @@ def _lognormal(values: Array, weights: Array, xmin: int) -> tuple[dict[str, floa
 
     def cost(point: Array) -> float:
         mu, log_sigma = point
-        if abs(log_sigma) > _WIDEST or start - mu > _FURTHEST * math.exp(log_sigma):
-            return _WORST
-        return min(-float(weights @ logs(mu, math.exp(log_sigma))) / n, _WORST)
+        if abs(log_sigma) > _MAX_LOG_SIGMA or start - mu > _MAX_SHIFT * math.exp(log_sigma):
+            return _INFEASIBLE
+        return min(-float(weights @ logs(mu, math.exp(log_sigma))) / n, _INFEASIBLE)
 
-    middle = float(weights @ numpy.log(values) / n)
-    spread = math.sqrt(float(weights @ (numpy.log(values) - middle) ** 2 / n))
-    # From where the data are, and from far below them, where a power law would put it.
-    begun = [(middle, math.log(spread)), (start - 4 * spread, math.log(3 * spread))]
+    mean = float(weights @ numpy.log(values) / n)
+    spread = math.sqrt(float(weights @ (numpy.log(values) - mean) ** 2 / n))
+    # Start at the data, and far below them, where a power law would put mu.
+    starts = [(mean, math.log(spread)), (start - 4 * spread, math.log(3 * spread))]
     options = {"xatol": 1e-5, "fatol": 1e-10, "maxiter": 4000, "maxfev": 4000}
-    tried = [minimize(cost, point, method="Nelder-Mead", options=options) for point in begun]
-    best = min(tried, key=lambda result: result.fun)
+    results = [minimize(cost, point, method="Nelder-Mead", options=options) for point in starts]
+    best = min(results, key=lambda result: result.fun)
     mu, sigma = float(best.x[0]), math.exp(best.x[1])
     return {"mu": mu, "sigma": sigma}, logs(mu, sigma)

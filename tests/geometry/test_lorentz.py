@@ -20,7 +20,7 @@ from bench.geometry.lorentz import (
     sinhc,
 )
 
-few = settings(derandomize=True, deadline=None, max_examples=25)
+few = settings(derandomize=True, deadline=None, max_examples=15)
 seeds = st.integers(0, 2**31)
 curvatures = st.floats(-2, 2).map(lambda e: 10.0**e)
 lengths = st.floats(-6, 1).map(lambda e: 10.0**e)  # in units of sqrt(K)
@@ -35,35 +35,25 @@ def tangent(seed, K, length, dtype=torch.float64, shape=(3, 2, 5)):
 
 
 def close(value, expected, rtol):
-    value, expected = value.double(), torch.as_tensor(expected, dtype=torch.float64)
+    value, expected = value.double(), expected.double()
     return bool(((value - expected).norm() <= rtol * expected.norm()).item())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @few
 @given(seeds, curvatures, lengths)
-def test_the_exponential_map_lands_on_the_hyperboloid(dtype, seed, K, length):
-    p = expmap0(tangent(seed, K, length, dtype), K).double()
-    scale = p[..., 0].square()  # the size of the two terms that cancel
-    assert p.shape == (3, 2, 6)
-    assert (p[..., 0] > 0).all()
-    assert ((inner(p, p) + K).abs() <= DTYPES[dtype] * scale).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@few
-@given(seeds, curvatures, lengths)
-def test_log_undoes_exp(dtype, seed, K, length):
+def test_exp_lands_on_the_hyperboloid_at_the_distance_that_log_gives_back(dtype, seed, K, length):
     v = tangent(seed, K, length, dtype)
-    assert close(logmap0(expmap0(v, K), K), v.double(), DTYPES[dtype])
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@few
-@given(seeds, curvatures, lengths)
-def test_exp_undoes_log(dtype, seed, K, length):
-    p = project(tangent(seed, K, length, dtype), K)
-    assert close(expmap0(logmap0(p, K), K), p.double(), DTYPES[dtype])
+    p = expmap0(v, K)
+    assert p.shape == (3, 2, 6) and p.dtype == dtype and (p[..., 0] > 0).all()
+    scale = p[..., 0].double().square()  # the size of the two terms that cancel
+    assert ((inner(p.double(), p.double()) + K).abs() <= DTYPES[dtype] * scale).all()
+    assert close(logmap0(p, K), v, DTYPES[dtype])
+    assert close(
+        dist(expmap0(torch.zeros_like(v), K), p, K), v.double().norm(dim=-1), DTYPES[dtype]
+    )
+    p = project(v, K)
+    assert close(expmap0(logmap0(p, K), K), p, DTYPES[dtype])
 
 
 @few
@@ -73,15 +63,6 @@ def test_the_exponential_map_is_the_papers_formula(seed, K, length):
     R, norm = math.sqrt(K), v.norm(dim=-1, keepdim=True)
     expected = torch.cat([R * (norm / R).cosh(), R * (norm / R).sinh() * v / norm], dim=-1)
     assert close(expmap0(v, K), expected, 1e-13)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@few
-@given(seeds, curvatures, lengths)
-def test_the_distance_to_the_origin_is_the_length_of_the_tangent(dtype, seed, K, length):
-    v = tangent(seed, K, length, dtype)
-    origin = expmap0(torch.zeros_like(v), K)
-    assert close(dist(origin, expmap0(v, K), K), v.double().norm(dim=-1), DTYPES[dtype])
 
 
 @few
@@ -137,17 +118,13 @@ def test_the_maps_are_the_identity_to_first_order_at_the_origin():
     assert torch.equal(log, torch.eye(4, dtype=torch.float64))
 
 
-def test_the_gradient_of_the_distance_at_the_origin_points_away():
+def test_the_gradient_of_the_distance_points_away_at_the_origin_and_is_zero_at_equal_points():
     v = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     q = expmap0(torch.tensor([0.3, 0.4, 0.0], dtype=torch.float64), 0.5)
     dist(expmap0(v, 0.5), q, 0.5).backward()
     assert torch.allclose(v.grad, torch.tensor([-0.6, -0.8, 0.0], dtype=torch.float64))
-
-
-def test_the_gradient_of_the_distance_between_equal_points_is_zero():
     v = torch.randn(5, 3, requires_grad=True)
-    q = expmap0(v.detach(), 2.0)
-    dist(expmap0(v, 2.0), q, 2.0).sum().backward()
+    dist(expmap0(v, 2.0), expmap0(v.detach(), 2.0), 2.0).sum().backward()
     assert torch.equal(v.grad, torch.zeros_like(v))
 
 
@@ -174,28 +151,19 @@ def test_gradients_agree_with_finite_differences():
 @few
 @given(st.floats(1e-12, 600))
 def test_sinhc_and_asinhc_are_their_formulas(z2):
-    z, x = math.sqrt(z2), torch.tensor(z2, dtype=torch.float64)
-    assert sinhc(x).item() == pytest.approx(math.sinh(z) / z, rel=1e-14)
-    assert asinhc(x).item() == pytest.approx(math.asinh(z) / z, rel=1e-14)
-
-
-def test_sinhc_and_asinhc_and_their_slopes_at_zero():
-    for function, slope in ((sinhc, 1 / 6), (asinhc, -1 / 6)):
-        x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-        value = function(x)
-        value.backward()
-        assert value.item() == 1
-        assert x.grad.item() == pytest.approx(slope, rel=1e-15)
+    z, x = math.sqrt(z2), torch.tensor([z2, 0.0], dtype=torch.float64)
+    assert sinhc(x).tolist() == pytest.approx([math.sinh(z) / z, 1], rel=1e-14)
+    assert asinhc(x).tolist() == pytest.approx([math.asinh(z) / z, 1], rel=1e-14)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-11)])
 @few
-@given(st.floats(-9, math.log10(0.5)))
-def test_the_slopes_near_zero_are_those_of_the_series(dtype, tolerance, exponent):
-    x = torch.tensor(10.0**exponent, dtype=dtype, requires_grad=True)
+@given(st.just(0.0) | st.floats(-9, math.log10(0.5)).map(lambda e: 10.0**e))
+def test_the_slopes_near_zero_are_those_of_the_series(dtype, tolerance, square):
+    x = torch.tensor(square, dtype=dtype, requires_grad=True)
     z2 = x.item()
     terms = range(1, 80)
-    sinhc_slope = sum(n * z2 ** (n - 1) / math.factorial(2 * n + 1) for n in terms)
+    sinhc_slope = sum(n * z2 ** (n - 1) / math.factorial(2 * n + 1) for n in terms)  # 1/6 at 0
     asinhc_slope = sum(
         (-1) ** n * n * z2 ** (n - 1) * math.comb(2 * n, n) / 4**n / (2 * n + 1) for n in terms
     )
@@ -232,26 +200,19 @@ def test_K_may_be_a_number_or_a_tensor_for_each_point():
     K = torch.tensor([[0.5, 2.0], [1.0, 3.0], [0.1, 9.0]], dtype=torch.float64)
     p = expmap0(v, K)
     for i, j in ((0, 0), (2, 1)):
-        number = K[i, j].item()
-        assert torch.allclose(p[i, j], expmap0(v[i, j], number))
-        assert torch.allclose(logmap0(p, K)[i, j], logmap0(p[i, j], number))
-        assert torch.allclose(dist(p, p.flip(-1), K)[i, j], dist(p[i, j], p[i, j].flip(-1), number))
-
-
-def test_a_K_of_one_element_adds_no_axis_to_a_point():
-    K = torch.tensor([0.5])
-    p = expmap0(torch.ones(3), K)
-    assert p.shape == (4,)
-    assert dist(p, p, K).shape == ()
+        number, point = K[i, j].item(), p[i, j]
+        assert torch.allclose(point, expmap0(v[i, j], number))
+        assert torch.allclose(logmap0(p, K)[i, j], logmap0(point, number))
+        assert torch.allclose(dist(p, p.flip(-1), K)[i, j], dist(point, point.flip(-1), number))
+    one = torch.tensor([0.5])  # a parameter of one element adds no axis to a point
+    p = expmap0(torch.ones(3), one)
+    assert p.shape == (4,) and dist(p, p, one).shape == ()
 
 
 @pytest.mark.parametrize("K", [0, -1.0, math.nan, math.inf])
-def test_a_K_that_is_not_positive_is_refused(K):
+def test_a_K_that_is_not_positive_and_integers_are_refused(K):
     with pytest.raises(ValueError, match="positive"):
         expmap0(torch.ones(3), K)
-
-
-def test_integers_are_refused():
     with pytest.raises(TypeError, match="floating-point"):
         project(torch.ones(3, dtype=torch.long), 1.0)
 
