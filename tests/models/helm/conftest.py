@@ -1,4 +1,4 @@
-"""Golden arrays of the public HELM code, which some checkouts have beside them."""
+"""Golden arrays of the public HELM code, literal forms, and models with public weights."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Golden:
     def __getitem__(self, name: str) -> Any:
         return self.arrays[name]
 
-    def below(self, prefix: str, dtype: Any = None) -> dict[str, Any]:
-        """Arrays whose names begin so, by the rest of their names."""
+    def below(self, prefix: str) -> dict[str, Any]:
+        """Arrays whose names begin with a prefix, by the rest of their names."""
         return {
-            name[len(prefix) :]: array if dtype is None else array.to(dtype)
+            name[len(prefix) :]: array
             for name, array in self.arrays.items()
             if name.startswith(prefix)
         }
@@ -58,22 +58,19 @@ def golden() -> Callable[[str], Golden]:
     folders = (parent / "shared" / "fixtures" / "helm" for parent in PROJECT.parents)
     found = next((folder for folder in folders if folder.is_dir()), None)
     if found is None:
-        pytest.skip("the folder of HELM's golden arrays is not beside this checkout")
-    read: dict[str, Golden] = {}
+        pytest.skip("the golden arrays of HELM are not next to this checkout")
 
     def get(name: str) -> Golden:
         from safetensors.torch import load_file
 
-        if name not in read:
-            read[name] = Golden(load_file(found / f"{name}.safetensors"))
-        return read[name]
+        return Golden(load_file(found / f"{name}.safetensors"))
 
     return get
 
 
 @pytest.fixture(scope="session")
 def reference() -> ModuleType:
-    """The literal forms of reference.py, which stands in no package."""
+    """The literal forms of reference.py."""
     spec = importlib.util.spec_from_file_location(
         "helm_reference", Path(__file__).with_name("reference.py")
     )
@@ -111,3 +108,38 @@ def config() -> Callable[..., Any]:
         return HelmConfig(kind=kind, **given)
 
     return make
+
+
+@pytest.fixture
+def imported(golden: Callable[[str], Golden], config: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives a golden model in training mode, its arrays and public weights."""
+    import torch
+
+    from bench.models.helm import HelmForCausalLM
+
+    def load(
+        kind: str, dtype: Any = torch.float64, replaced: Any = None, **options: Any
+    ) -> tuple[Any, Golden, dict[str, Any]]:
+        arrays = golden(f"{kind}_tiny")
+        state = arrays.below("param/") | (replaced or {})
+        cast = {name: tensor.to(dtype) for name, tensor in state.items()}
+        model = HelmForCausalLM.from_public(cast, config(kind, **options))
+        return model.train(), arrays, state
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def own_gradients() -> Callable[..., dict[str, Any]]:
+    """A function that gives public gradients under our names; those that are missing are zero."""
+
+    def translate(model: Any, gradients: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+        from bench.models.helm.importer import own_weights
+
+        public = {name: gradients.get(name, 0 * weight) for name, weight in state.items()}
+        for name, weight in state.items():
+            if name.endswith("expert_manifold.k"):  # we learn log K, and the importer takes a log
+                public[name] = (public[name] * weight).exp()
+        return own_weights(public, model.config, model.state_dict())
+
+    return translate

@@ -57,9 +57,11 @@ def test_each_model_is_built_and_learns(kind):
 
 
 def test_unknown_names_are_told_with_those_that_there_are():
-    with pytest.raises(InputError, match="no model 'helm': take helm_d, helm_mice, llama_twin"):
+    with pytest.raises(
+        InputError, match="no model 'helm': use one of helm_d, helm_mice, llama_twin"
+    ):
         model_config("helm", "tiny", 64)
-    with pytest.raises(InputError, match="no size '7b' of these: take tiny, 120m, 1b"):
+    with pytest.raises(InputError, match="no size '7b': use one of tiny, 120m, 1b"):
         model_config("helm_d", "7b", 64)
-    with pytest.raises(InputError, match="take 120m, 1b"):
+    with pytest.raises(InputError, match="use one of 120m, 1b"):
         model_config("helm_d", "tiny", 64, aligned=False)
