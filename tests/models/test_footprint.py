@@ -36,7 +36,7 @@ def test_a_model_of_eight_billion_is_estimated_without_its_weights():
         num_key_value_heads=8,
     )
     found = footprint.footprint(config, torch.bfloat16, False)
-    assert 16.0e9 < found.weights < 16.2e9 and 2e9 < found.beside < 6e9
+    assert 16.0e9 < found.weights < 16.2e9 and 2e9 < found.training < 6e9
 
 
 def test_a_base_that_does_not_fit_is_refused_with_the_figures(family_base, monkeypatch):
@@ -52,7 +52,7 @@ def test_a_base_that_fits_is_not_refused(family_base, monkeypatch):
     folder = family_base("llama")
     config = AutoConfig.from_pretrained(folder)
     needed = footprint.footprint(config, torch.float32, False)
-    exactly = needed.weights + needed.beside
+    exactly = needed.weights + needed.training
     monkeypatch.setattr(footprint, "free_memory", lambda device: exactly)
     footprint.check_memory(settings(folder), config, torch.float32, CPU)
     monkeypatch.setattr(footprint, "free_memory", lambda device: exactly - 1)

@@ -16,11 +16,11 @@ from bench.models.footprint import footprint
 from bench.models.loading import load_base
 from bench.models.quantization import check_quantization
 from bench.models.settings import ModelSettings
-from bench.models.shared import _bits, over_the_weights_of
+from bench.models.shared import _checksums, over_the_weights_of
 
 CPU = torch.device("cpu")
 HERE = importlib.util.find_spec("bitsandbytes") is not None
-needs_bitsandbytes = pytest.mark.skipif(not HERE, reason="the extra [quant] is not installed")
+needs_checksumsandbytes = pytest.mark.skipif(not HERE, reason="the extra [quant] is not installed")
 METHODS = {
     "lora": {"r": 4, "target_modules": ["q_proj", "down_proj"]},
     "hyplora": {"r": 4, "target_modules": ["q_proj", "down_proj"]},
@@ -52,7 +52,7 @@ def plain_copy(model):
     return plain
 
 
-def test_without_bitsandbytes_the_extra_is_named(monkeypatch):
+def test_without_checksumsandbytes_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for kind in ("int8", "nf4"):
         with pytest.raises(InputError, match=r"needs the extra \[quant\]"):
@@ -92,7 +92,7 @@ def test_the_estimate_knows_what_is_quantised(family_base):
     assert whole - four == pytest.approx((4 - 0.516) * linear, rel=1e-3)
 
 
-@needs_bitsandbytes
+@needs_checksumsandbytes
 def test_the_estimate_of_int8_is_what_it_takes_but_for_its_constants(quantised):
     model, _ = quantised
     taken = sum(p.numel() * p.itemsize for p in model.parameters())
@@ -100,7 +100,7 @@ def test_the_estimate_of_int8_is_what_it_takes_but_for_its_constants(quantised):
     assert footprint(config, torch.float32, False, "int8").weights == taken
 
 
-@needs_bitsandbytes
+@needs_checksumsandbytes
 @pytest.mark.parametrize("method", METHODS)
 def test_values_and_gradients_are_those_of_the_numbers_that_int8_stands_for(quantised, method):
     ids = torch.randint(3, 1400, (2, 20), generator=torch.Generator().manual_seed(0))
@@ -124,26 +124,26 @@ def test_values_and_gradients_are_those_of_the_numbers_that_int8_stands_for(quan
     assert torch.linalg.norm(grads8 - grads) < 1e-3 * torch.linalg.norm(grads)
 
 
-@needs_bitsandbytes
+@needs_checksumsandbytes
 def test_dora_on_int8_is_refused_on_a_processor(quantised):
     with pytest.raises(ValueError, match="needs a GPU"):
         attach(quantised[0], "lora", {**METHODS["lora"], "use_dora": True})
 
 
-@needs_bitsandbytes
+@needs_checksumsandbytes
 def test_runs_share_the_numbers_of_a_quantised_base(quantised):
     kept, _ = quantised
     ids = torch.randint(3, 1400, (1, 12))
-    before = _bits(kept)
+    before = _checksums(kept)
     one, other = over_the_weights_of(kept), over_the_weights_of(kept)
     with torch.no_grad():
         assert torch.equal(one(input_ids=ids).logits, other(input_ids=ids).logits)
         assert torch.equal(over_the_weights_of(kept)(input_ids=ids).logits, one(ids).logits)
     assert [p.data_ptr() for p in one.parameters()] == [p.data_ptr() for p in kept.parameters()]
-    assert _bits(kept) == before
+    assert _checksums(kept) == before
 
 
-@needs_bitsandbytes
+@needs_checksumsandbytes
 @pytest.mark.parametrize("method", ["hyplora", "parallel"])
 def test_a_run_on_int8_goes_from_end_to_end_and_its_adapter_is_taken_up(compose, small, method):
     few = (*small, "model.quantization=int8", "data.test_size=2", "protocol.max_new_tokens=8")
@@ -154,7 +154,7 @@ def test_a_run_on_int8_goes_from_end_to_end_and_its_adapter_is_taken_up(compose,
     assert run(again).record["scores"] == outcome.record["scores"]
 
 
-@needs_bitsandbytes
+@needs_checksumsandbytes
 def test_a_state_saved_on_int8_is_gone_on_from(compose, small):
     experiment = compose(*small, "model.quantization=int8", "method=hyplora", "train.epochs=2")
     whole = run(experiment)
@@ -182,7 +182,7 @@ def test_a_state_saved_on_int8_is_gone_on_from(compose, small):
 
 
 @pytest.mark.gpu
-@needs_bitsandbytes
+@needs_checksumsandbytes
 @pytest.mark.parametrize("kind", ["int8", "nf4"])
 @pytest.mark.parametrize("method", ["hyplora", "lora", "dora", "parallel", "prefix"])
 def test_each_method_trains_on_a_quantised_base_on_a_gpu(compose, small, method, kind):
