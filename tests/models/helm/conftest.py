@@ -1,4 +1,4 @@
-"""Golden arrays of the public HELM code, literal forms, and models with public weights."""
+"""Golden arrays of the public HELM code, and literal forms."""
 
 from __future__ import annotations
 
@@ -34,22 +34,12 @@ SIZES = {
 }
 
 
-class Golden:
+class Golden(dict[str, Any]):
     """One file of arrays: inputs, parameters, outputs, cotangents and gradients."""
-
-    def __init__(self, arrays: dict[str, Any]) -> None:
-        self.arrays = arrays
-
-    def __getitem__(self, name: str) -> Any:
-        return self.arrays[name]
 
     def below(self, prefix: str) -> dict[str, Any]:
         """Arrays whose names begin with a prefix, by the rest of their names."""
-        return {
-            name[len(prefix) :]: array
-            for name, array in self.arrays.items()
-            if name.startswith(prefix)
-        }
+        return {n.removeprefix(prefix): a for n, a in self.items() if n.startswith(prefix)}
 
 
 @pytest.fixture(scope="session")
@@ -108,38 +98,3 @@ def config() -> Callable[..., Any]:
         return HelmConfig(kind=kind, **given)
 
     return make
-
-
-@pytest.fixture
-def imported(golden: Callable[[str], Golden], config: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives a golden model in training mode, its arrays and public weights."""
-    import torch
-
-    from bench.models.helm import HelmForCausalLM
-
-    def load(
-        kind: str, dtype: Any = torch.float64, replaced: Any = None, **options: Any
-    ) -> tuple[Any, Golden, dict[str, Any]]:
-        arrays = golden(f"{kind}_tiny")
-        state = arrays.below("param/") | (replaced or {})
-        cast = {name: tensor.to(dtype) for name, tensor in state.items()}
-        model = HelmForCausalLM.from_public(cast, config(kind, **options))
-        return model.train(), arrays, state
-
-    return load
-
-
-@pytest.fixture(scope="session")
-def own_gradients() -> Callable[..., dict[str, Any]]:
-    """A function that gives public gradients under our names; those that are missing are zero."""
-
-    def translate(model: Any, gradients: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-        from bench.models.helm.importer import own_weights
-
-        public = {name: gradients.get(name, 0 * weight) for name, weight in state.items()}
-        for name, weight in state.items():
-            if name.endswith("expert_manifold.k"):  # we learn log K, and the importer takes a log
-                public[name] = (public[name] * weight).exp()
-        return own_weights(public, model.config, model.state_dict())
-
-    return translate

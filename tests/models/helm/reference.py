@@ -55,32 +55,27 @@ def hope(space, positions, base=10000.0):
     return out
 
 
-def centroid(points, weights, c=1.0):
-    mean = weights @ points
-    return mean * math.sqrt(c) / (-inner(mean, mean)).sqrt().unsqueeze(-1)
-
-
 def attend(q, k, v, tau, beta, forbidden, c):
-    """The heads' centroids, concatenated, and the weights; points (batch, heads, tokens, n + 1)."""
+    """The heads' centroids, concatenated, of points (batch, heads, tokens, n + 1)."""
     products = q[..., 1:] @ k[..., 1:].mT - q[..., :1] @ k[..., :1].mT
     scores = (2 * c + 2 * products) / tau + beta
-    weights = scores.masked_fill(forbidden, -1e18).softmax(-1)
-    return centroid(v, weights, c).transpose(1, 2).flatten(-2), weights
+    mean = scores.masked_fill(forbidden, -1e18).softmax(-1) @ v
+    points = mean * math.sqrt(c) / (-inner(mean, mean)).sqrt().unsqueeze(-1)
+    return points.transpose(1, 2).flatten(-2)
 
 
 def attention(x, p, heads, forbidden, c=1.0):
     """Attention of HELM-D; `forbidden` is (batch, tokens, tokens)."""
-    batch, tokens, _ = x.shape
 
     def split(name):
         space = x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
-        return space.view(batch, tokens, heads, -1)
+        return space.view(*x.shape[:2], heads, -1)
 
-    positions = torch.arange(tokens)
+    positions = torch.arange(x.shape[1])
     q, k = hope(split("Wq"), positions), hope(split("Wk"), positions)
     q, k, v = (lift(each, c).transpose(1, 2) for each in (q, k, split("Wv")))
-    joined, weights = attend(q, k, v, p["scale"], p.get("bias", 0.0), forbidden.unsqueeze(1), c)
-    return lift(joined @ p["final_linear.weight"].T + p["final_linear.bias"], c), weights
+    joined = attend(q, k, v, p["scale"], p.get("bias", 0.0), forbidden.unsqueeze(1), c)
+    return lift(joined @ p["final_linear.weight"].T + p["final_linear.bias"], c)
 
 
 def latent_attention(x, p, heads, rank, nope, forbidden, c=1.0):
@@ -95,7 +90,7 @@ def latent_attention(x, p, heads, rank, nope, forbidden, c=1.0):
     b = linear(z, below(p, "wkv_b."), c)[..., 1:].view(batch, tokens, heads, -1)
     k = torch.cat([b[..., :nope], k_rope], dim=-1)
     q, k, v = (lift(each, c).transpose(1, 2) for each in (q, k, b[..., nope:]))
-    joined, _ = attend(q, k, v, p["softmax_scale"], p.get("bias", 0.0), forbidden, c)
+    joined = attend(q, k, v, p["softmax_scale"], p.get("bias", 0.0), forbidden, c)
     return linear(joined, below(p, "wo."), c)
 
 
@@ -109,17 +104,12 @@ def expert(x, p, c=1.0):
     return rescaled(feed_forward(rescaled(x, c, own), p, own), own, c)
 
 
-def gate(x, p, k):
-    """Scores, chosen experts in ascending order and their weights, of tokens (n, D)."""
-    scores = (x[..., 1:] @ p["weight"].T).softmax(-1)
-    chosen = (scores + p["bias"]).topk(k, dim=-1).indices.sort(dim=-1).values
-    return scores, chosen, scores.gather(1, chosen)
-
-
 def experts_layer(x, p, k=2, merge="helm", c=1.0):
     """MiCE, token by token, on points (..., D)."""
     flat = x.reshape(-1, x.shape[-1])
-    _, chosen, weights = gate(flat, below(p, "gate."), k)
+    scores = (flat[..., 1:] @ p["gate.weight"].T).softmax(-1)
+    chosen = (scores + p["gate.bias"]).topk(k, dim=-1).indices.sort(dim=-1).values
+    weights = scores.gather(1, chosen)
     shared = feed_forward(flat, below(p, "shared_experts."), c)
     w, gain = p["add_experts.w_y"], p["add_experts.scale"].exp()
     rows = []
@@ -153,7 +143,7 @@ def helm_d(tokens, p, config, forbidden):
     for i in range(config.num_hidden_layers):
         b = below(p, f"resblocks.{i}.")
         x = rms_norm(h, b["ln_1.weight"])
-        branch, _ = attention(x, below(b, "attn."), config.num_attention_heads, forbidden)
+        branch = attention(x, below(b, "attn."), config.num_attention_heads, forbidden)
         h = residual(h, branch, b["res1.w_y"], gain)
         x = rms_norm(h, b["ln_2.weight"])
         h = residual(h, feed_forward(x, below(b, "mlp.")), b["res2.w_y"], gain)

@@ -5,65 +5,37 @@ import torch
 from torch import nn
 
 from bench.models.helm.grouped import grouped_linear
+from bench.models.helm.mice import MixtureOfCurvatureExperts
 from bench.models.helm.router import Router
 
-kinds = pytest.mark.parametrize("kind", ["equal", "distinct"])
 
-
-@pytest.fixture
-def layer_of(imported):
-    """A function that gives a layer of experts with golden parameters."""
-
-    def make(parameters, **options):
-        replaced = {f"layers.1.ffn.{name}": tensor for name, tensor in parameters.items()}
-        model, _, state = imported("helm_mice", replaced=replaced, **options)
-        return model.model.layers[1].mlp, model, state
-
-    return make
-
-
-@kinds
-def test_the_router_adds_its_bias_for_the_choice_only(golden, layer_of, near, kind):
+@pytest.mark.parametrize("kind", ["equal", "distinct"])
+def test_the_router_adds_its_bias_for_the_choice_only(golden, config, near, kind):
     a = golden(f"mice_{kind}")
-    layer, _, _ = layer_of(a.below("param/"))
-    assert layer.gate.e_score_correction_bias.any()
-    chosen, weights, _ = layer.gate(a["in/x"][..., 1:].flatten(0, 1))
+    router = Router(config("helm_mice")).double()
+    router.weight.data.copy_(a["param/gate.weight"])
+    router.e_score_correction_bias.copy_(a["param/gate.bias"])
+    assert router.e_score_correction_bias.any()
+    chosen, weights, _ = router(a["in/x"][..., 1:].flatten(0, 1))
     order = a["out/topk_indices"].sort(dim=-1)
     assert torch.equal(chosen, order.values)
     near(weights, a["out/topk_weights"].gather(1, order.indices), 1e-9)
     assert torch.equal(chosen.flatten().bincount(minlength=4), a["out/counts"])
 
 
-@pytest.mark.parametrize("expert", [0, 3])
-@kinds
-def test_one_expert(golden, layer_of, own_gradients, reference, near, kind, expert):
-    a, b = golden(f"mice_{kind}"), golden(f"mice_{kind}_expert{expert}")
-    own = {f"experts.{expert}.{name}": tensor for name, tensor in b.below("param/").items()}
-    layer, model, state = layer_of(a.below("param/") | own)
-    space, time = (
-        part.clone().requires_grad_() for part in (b["in/x"][..., 1:], b["in/x"][..., :1])
-    )
-    out = layer.experts(space, time, torch.full((len(space), 1), expert)).squeeze(1)
-    near(reference.lift(out), b["out/y"], 1e-9)
-    (reference.lift(out) * b["cot/y"]).sum().backward()
-    near(torch.cat([time.grad, space.grad], dim=-1), b["grad/in/x"], 1e-9)
-    prefix = f"layers.1.ffn.experts.{expert}."
-    public = {prefix + name: gradient for name, gradient in b.below("grad/param/").items()}
-    expected = own_gradients(model, public, state)
-    for name, parameter in layer.experts.named_parameters():
-        near(parameter.grad, expected[f"model.layers.1.mlp.experts.{name}"], 1e-9, name)
-
-
-def test_the_centroid_does_not_depend_on_the_order_of_experts(golden, layer_of, near):
+def test_the_centroid_does_not_depend_on_the_order_of_experts(config, near):
     """The merge of the public code does."""
-    a, found = golden("mice_distinct"), {}
+    space, found = torch.randn(2, 5, 24, dtype=torch.float64), {}
+    time = (space.square().sum(-1, keepdim=True) + 1).sqrt()
     for merge in ("helm", "centroid"):
         for order in ([0, 1, 2, 3], [3, 2, 1, 0]):
-            layer, _, _ = layer_of(a.below("param/"), merge=merge)
+            torch.manual_seed(0)
+            layer = MixtureOfCurvatureExperts(config("helm_mice", merge=merge)).double()
+            for module in layer.modules():
+                getattr(module, "initialize", lambda: None)()
             for tensor in [*layer.experts.parameters(), layer.gate.weight]:
                 tensor.data = tensor.data[order]
-            layer.gate.e_score_correction_bias = layer.gate.e_score_correction_bias[order]
-            found[merge, order[0]] = layer(a["in/x"][..., 1:], a["in/x"][..., :1])[0]
+            found[merge, order[0]] = layer(space, time)[0]
     near(found["centroid", 0], found["centroid", 3], 1e-9)
     assert (found["helm", 0] - found["helm", 3]).norm() > 0.01 * found["helm", 0].norm()
 
