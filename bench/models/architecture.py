@@ -1,4 +1,4 @@
-"""Which class of transformers a checkpoint is loaded with, and under which names of its weights."""
+"""The language model of a checkpoint: its class, and the names of its weights."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import transformers
 from transformers import AutoModelForCausalLM
 
-# Checkpoints of text and pictures whose text part is a language model of its own. Loaded whole, the
-# tower for pictures would take memory, and its q_proj, k_proj and v_proj would be adapted as well.
+# Multimodal checkpoints of which only the language model is loaded: the vision tower would take
+# memory, and its q_proj, k_proj and v_proj would be adapted as well.
 WITH_PICTURES = ("gemma3",)
 
-# The names of the text part's weights in such a checkpoint, and in the language model.
+# Weights of the language model: their names in such a checkpoint, and in the model.
 TEXT_WEIGHTS = {
     r"^language_model\.model\.": "model.",
     r"^model\.language_model\.": "model.",
@@ -19,26 +19,20 @@ TEXT_WEIGHTS = {
 }
 
 
-def load_weights(config: Any, where: str, **options: Any) -> tuple[Any, list[str]]:
-    """The causal language model of a checkpoint.
+def load_weights(config: Any, path: str, **options: Any) -> tuple[Any, list[str]]:
+    """The causal language model of a checkpoint, and the names of the weights that it lacks.
 
-    Args:
-        config: of the checkpoint.
-        where: a folder or a hub id.
-        **options: of `from_pretrained`.
-
-    Returns:
-        The model, and the names of the weights that the checkpoint lacks.
+    `path` is a folder or a hub id, and `options` are those of `from_pretrained`.
     """
     verbosity = transformers.utils.logging.get_verbosity()
     if config.model_type in WITH_PICTURES:
         config = text_config(config)
         options["key_mapping"] = TEXT_WEIGHTS
-        # Else it lists every weight of the tower that is left out.
+        # Otherwise every skipped weight of the vision tower is listed.
         transformers.utils.logging.set_verbosity_error()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            where, config=config, output_loading_info=True, **options
+            path, config=config, output_loading_info=True, **options
         )
     finally:
         transformers.utils.logging.set_verbosity(verbosity)
@@ -47,5 +41,5 @@ def load_weights(config: Any, where: str, **options: Any) -> tuple[Any, list[str
 
 
 def text_config(config: Any) -> Any:
-    """The configuration of the language model that is made of a checkpoint."""
+    """The configuration of the language model of a checkpoint."""
     return config.get_text_config() if config.model_type in WITH_PICTURES else config

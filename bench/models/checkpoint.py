@@ -1,4 +1,4 @@
-"""What can be told of a checkpoint's weights from their headers, without reading them."""
+"""Checks of a checkpoint's weights that read only the headers of its files."""
 
 from __future__ import annotations
 
@@ -13,36 +13,33 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def check_weights(folder: Path, config: dict[str, object]) -> None:
-    """Refuse weights that are damaged or can't be a language model's.
+    """Refuse weights that are damaged or can't be those of a language model.
 
-    Args:
-        folder: of the checkpoint.
-        config: its config.json.
+    `config` is the config.json of the folder.
 
     Raises:
-        InputError: a file is not there, is no whole safetensors file, or holds whole numbers in
-            place of weights.
+        InputError: A file is missing or no complete safetensors file, or holds integers although
+            the configuration has no quantization.
     """
     files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else _shards(folder)
     for path in files:
         try:
             with safe_open(path, "numpy") as weights:
-                kinds = {name: weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+                dtypes = {name: weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise InputError(
                 f"{path} can't be loaded, it is damaged or no safetensors file: {error}"
             ) from error
-        # Quantised checkpoints hold whole numbers and say so; buffers may be whole numbers, too.
-        whole = [n for n, k in kinds.items() if n.endswith(".weight") and k[0] in "IU"]
-        if whole and "quantization_config" not in config:
+        # Buffers may be integers, too.
+        integers = [n for n, dtype in dtypes.items() if n.endswith(".weight") and dtype[0] in "IU"]
+        if integers and "quantization_config" not in config:
             raise InputError(
-                f"{path} holds whole numbers ({kinds[whole[0]]}) in place of weights, such as "
-                f"{whole[0]}, and its config.json has no quantization_config"
+                f"{path} holds whole numbers ({dtypes[integers[0]]}) as weights, such as "
+                f"{integers[0]}, but its config.json has no quantization_config"
             )
 
 
 def _shards(folder: Path) -> list[Path]:
-    """The files that an index names; none where there is no index."""
     index = folder / INDEX
     if not index.is_file():
         return []
@@ -50,10 +47,11 @@ def _shards(folder: Path) -> list[Path]:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{index} can't be read: {type(error).__name__}: {error}") from error
-    for name in sorted(map(str, names)):
-        # What lies elsewhere is not hashed with the folder, and is not what was copied here.
-        if Path(name).name != name:
-            raise InputError(f"{index} names {name}, which is outside of its folder")
-        if not (folder / name).is_file():
-            raise InputError(f"{index} names {name}, which is not there: copy it, too")
-    return [folder / str(name) for name in sorted(names)]
+    paths = [folder / str(name) for name in sorted(map(str, names))]
+    for path in paths:
+        # Files outside of the folder would not be part of its hash.
+        if path.parent != folder:
+            raise InputError(f"{index} names {path}, which is outside of its folder")
+        if not path.is_file():
+            raise InputError(f"{index} names {path.name}, which is missing: copy it, too")
+    return paths

@@ -11,114 +11,103 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from bench.errors import InputError
 from bench.models.architecture import load_weights
 from bench.models.footprint import check_memory
-from bench.models.hub import obtainable, unobtainable
+from bench.models.hub import loading_error, resolve_commit
 from bench.models.quantization import check_quantization, loading_options
 from bench.models.settings import ModelSettings
 from bench.progress import has_terminal
 
 
 def pick_device() -> torch.device:
-    """The first GPU, or the processor where there is none."""
+    """The first GPU, or the CPU if there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def check_devices(key: str, count: int, device: torch.device) -> None:
-    """Refuse to train on more GPUs than there are; a processor takes any number of processes.
-
-    Args:
-        key: what the person set, such as `train.devices`.
-        count: to that.
-        device: of the type that is trained on.
-
-    Raises:
-        InputError: there are fewer.
-    """
-    there = torch.cuda.device_count() if device.type == "cuda" else count
-    if count > there:
-        raise InputError(f"{key}={count}, but there are {there} GPUs here: lower it")
+    """Raise InputError if `key=count` asks for more GPUs than there are; a CPU takes any count."""
+    available = torch.cuda.device_count()
+    if device.type == "cuda" and count > available:
+        raise InputError(f"{key}={count}, but there are {available} GPUs here: lower it")
 
 
 def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
-    """The base model in eval mode on the device, and its tokenizer.
+    """Load a base model in eval mode on a device, and its tokenizer.
 
-    The model has an attribute `commit`: what was loaded of a hub model, None for a folder.
-
-    Args:
-        settings: which base.
-        device: where its weights go.
+    Its attribute `commit` is the commit of a hub model that was loaded, None for a folder.
 
     Raises:
-        InputError: the base can't be had or isn't a causal language model.
+        InputError: The base can't be loaded or isn't a causal language model.
     """
-    import bench.models.helm  # noqa: F401  transformers' Auto classes know it from here on
+    import bench.models.helm  # noqa: F401  registers HELM with transformers' Auto classes
 
-    where = str(settings.folder or settings.path)
+    path = str(settings.folder or settings.path)
     if settings.path == "embedded" or not has_terminal():
         transformers.utils.logging.disable_progress_bar()
     check_quantization(settings.quantization, device)
-    # Of what is here already no hub is asked: without a network each question takes half a minute.
-    commit, here = (None, True) if settings.folder else obtainable(settings)
+    # Cached files are not looked up on the hub: without a network each request takes 30 seconds.
+    commit, cached = (None, True) if settings.folder else resolve_commit(settings)
     dtype = weight_dtype(settings.dtype, device)
     options = {
         "revision": commit or settings.revision,
         "trust_remote_code": settings.trust_remote_code,
-        "local_files_only": here,
+        "local_files_only": cached,
     }
-    # Straight to a GPU: the processor's memory need not hold them, too.
-    placed = loading_options(settings, dtype)
-    if placed or device.type == "cuda":
-        placed["device_map"] = {"": device}
+    placement = loading_options(settings, dtype)
+    if placement or device.type == "cuda":
+        placement["device_map"] = {"": device}  # without a copy in the host's memory
     try:
-        config = AutoConfig.from_pretrained(where, **options)
+        config = AutoConfig.from_pretrained(path, **options)
         if settings.check_memory:
             check_memory(settings, config, dtype, device)
-        tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left", **options)
+        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", **options)
         model, missing = load_weights(
-            config, where, dtype=dtype, use_safetensors=True, **placed, **options
+            config, path, dtype=dtype, use_safetensors=True, **placement, **options
         )
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # what is wrong in a folder makes transformers raise anything
-        # Not `from error` for the hub: addresses of requests have no place in a record.
-        raise unobtainable(settings, error) from (error if settings.folder else None)
-    if missing:
-        # transformers would go on with random numbers in their place.
-        raise InputError(
-            f"the base model '{where}' lacks {len(missing)} weights of its architecture, such as "
-            f"{missing[0]}: it is damaged, or no causal language model"
-        )
-    if (damaged := first_not_finite(model)) is not None:
-        raise InputError(
-            f"the base model '{where}' has weights that are no numbers (NaN or infinite), such as "
-            f"{damaged}: it is damaged"
-        )
-    if tokenizer.pad_token_id is None:
-        # Padding is masked and never scored; any token serves, and no row has to be added.
-        tokenizer.pad_token = tokenizer.eos_token
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer of '{where}' has no end-of-sequence token")
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        raise InputError(
-            f"'{where}': the tokenizer has {len(tokenizer)} entries, the model's embedding only "
-            f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
-        )
-    # A protocol says how text is generated; what a base brings along (sampling, penalties, stop
-    # lists) would otherwise be mixed into it.
+    except Exception as error:  # transformers raises anything for a broken folder
+        # Not `from error` for the hub: addresses of requests must not get into a record.
+        raise loading_error(settings, error) from (error if settings.folder else None)
+    _check_model(path, model, missing, tokenizer)
+    # The protocol alone decides on generation, not the sampling, penalties or stop lists of a base.
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     model.context_limit, model.commit = settings.context, commit
-    if not placed:
+    if not placement:
         model.to(device)
     return model.eval(), tokenizer
 
 
+def _check_model(path: str, model: Any, missing: list[str], tokenizer: Any) -> None:
+    if missing:
+        # transformers would only warn and use random numbers.
+        raise InputError(
+            f"the base model '{path}' lacks {len(missing)} weights of its architecture, such as "
+            f"{missing[0]}: it is damaged, or no causal language model"
+        )
+    if (damaged := first_not_finite(model)) is not None:
+        raise InputError(
+            f"the base model '{path}' has weights that are NaN or infinite, such as {damaged}: it "
+            "is damaged"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked and never scored
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer of '{path}' has no end-of-sequence token")
+    entries = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > entries:
+        raise InputError(
+            f"'{path}': the tokenizer has {len(tokenizer)} entries, but the model's embedding only "
+            f"{entries}; they do not belong together"
+        )
+
+
 def first_not_finite(model: Any) -> str | None:
-    """The name of the first parameter that holds a NaN or an infinity."""
+    """The name of the first parameter that contains NaN or infinity."""
     for name, parameter in model.named_parameters():
-        # The extremes tell, and take no memory of the weight's size.
+        # Minimum and maximum are enough, and need no memory of the weight's size.
         if parameter.is_floating_point() and parameter.numel():
             low, high = parameter.detach().aminmax()
             if not (low.isfinite() and high.isfinite()):
@@ -136,7 +125,7 @@ def weight_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def context_length(model: Any) -> int:
-    """The most tokens that the model takes, prompt and answer together; `model.context` at most."""
+    """The maximum number of tokens, prompt and answer together; limited by `model.context`."""
     config = model.config.get_text_config()
     own = int(getattr(config, "max_position_embeddings", None) or 2048)
     return min(own, getattr(model, "context_limit", None) or own)

@@ -1,7 +1,7 @@
-"""A base whose linear layers are held in 8 or 4 bits, by bitsandbytes.
+"""Base models whose linear layers are stored in 8 or 4 bits by bitsandbytes.
 
-`int8` is LLM.int8() (Dettmers et al. 2022), `nf4` QLoRA's normal float with its constants quantised
-again (Dettmers et al. 2023). The output layer and the embeddings stay as they are.
+`int8` is LLM.int8() (Dettmers et al. 2022), `nf4` is QLoRA's 4-bit NormalFloat with double
+quantization (Dettmers et al. 2023). The output layer and the embeddings are not quantised.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import nn
 from bench.errors import InputError
 from bench.models.settings import ModelSettings
 
-# Of a weight: 4 bits, and for each 64 of them a constant of 8 bits, and for each 256 of those one
-# of 32; int8 has a constant of 32 bits for a whole row.
+# Bytes per weight. nf4: 4 bits, an 8-bit constant per 64 weights, a 32-bit one per 256 constants.
+# int8: 8 bits; its 32-bit constant per row is not counted.
 BYTES = {"int8": 1.0, "nf4": 0.5 + (1 + 4 / 256) / 64}
 
 
 def check_quantization(kind: str | None, device: torch.device) -> None:
-    """Refuse what can't be had here, before anything is loaded.
+    """Refuse a quantization that does not work here, before anything is loaded.
 
     Raises:
-        InputError: bitsandbytes is not installed, or the kind needs a GPU that is not there.
+        InputError: bitsandbytes is not installed, or the quantization needs a GPU.
     """
     if kind is None:
         return
@@ -35,21 +35,21 @@ def check_quantization(kind: str | None, device: torch.device) -> None:
             ".venv/bin/pip install -e '.[quant]'"
         )
     if kind == "nf4" and device.type != "cuda":
-        # Tried with bitsandbytes 0.50.2: an evaluation packs the weights anew for some processors,
-        # and from then on no gradient comes back through them, without an error.
+        # bitsandbytes 0.50.2: in eval mode the weights are repacked for some CPUs, after which
+        # gradients through them are lost without an error.
         raise InputError(
-            "model.quantization=nf4 needs a CUDA GPU: on a processor bitsandbytes loses the "
-            "gradients of a base that was evaluated. Take model.quantization=int8 or null"
+            "model.quantization=nf4 needs a CUDA GPU: on a CPU bitsandbytes loses the gradients of "
+            "a base that was evaluated. Use model.quantization=int8 or null"
         )
 
 
 def loading_options(settings: ModelSettings, dtype: torch.dtype) -> dict[str, Any]:
-    """What `from_pretrained` is given, for a dtype to compute in."""
+    """The options of `from_pretrained` for a quantization that computes in `dtype`."""
     if settings.quantization is None:
         return {}
     from transformers import BitsAndBytesConfig
 
-    # In every step and layer it would say that int8 products are made of float16.
+    # Otherwise each int8 layer logs in each step that its products are computed in float16.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     if settings.quantization == "int8":
         return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
@@ -64,15 +64,15 @@ def loading_options(settings: ModelSettings, dtype: torch.dtype) -> dict[str, An
 
 
 def is_quantised(parameter: nn.Parameter) -> bool:
-    """Whether a weight is one of bitsandbytes', which holds more than its numbers."""
+    """Whether a parameter is one of bitsandbytes, which has attributes in addition to its data."""
     return type(parameter).__module__.startswith("bitsandbytes")
 
 
-def over_the_same_numbers(parameter: nn.Parameter) -> nn.Parameter:
-    """A quantised weight of its own over the numbers and the constants of another.
+def with_shared_data(parameter: nn.Parameter) -> nn.Parameter:
+    """A new quantised parameter over the data and constants of another.
 
-    Not the same object: at its first use a layer of int8 takes the constants out of its weight.
+    It must be a new object: an int8 layer removes the constants from its weight at its first use.
     """
-    own = torch.Tensor._make_subclass(type(parameter), parameter.data, False)
-    vars(own).update(vars(parameter))
-    return own
+    new = torch.Tensor._make_subclass(type(parameter), parameter.data, False)
+    vars(new).update(vars(parameter))
+    return new

@@ -1,4 +1,4 @@
-"""Which base model a run takes, as plain data, and the hash of what it is."""
+"""The settings of a base model, and hashes of its files."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class ModelSettings:
     """A base model.
 
     Attributes:
-        name: what tables call it, and what a method's learning rates are looked up by.
-        path: a local folder or a hub id; `embedded` is the base shipped with the package.
-        revision: a hub revision; pin it, the default branch moves.
-        dtype: of the weights; `auto` is bfloat16 on a GPU that has it, else float32.
-        published: the name that the published tables have for it, where they have one.
-        trust_remote_code: run code that comes with the model. Off unless you turn it on.
-        context: the most tokens, prompt and answer together; None for what its configuration says.
-        prompt_style: one of PROMPT_STYLES: how a protocol that knows several asks this base.
-        quantization: `int8` or `nf4`, what linear layers are held in; None for `dtype`.
-        check_memory: refuse a base that by an estimate does not fit.
+        name: Its name in tables, by which the learning rates of a method are looked up.
+        path: A local folder or a hub id; `embedded` is the base shipped with the package.
+        revision: A hub revision; pin it, since the default branch moves.
+        dtype: Of the weights; `auto` is bfloat16 on a GPU that supports it, else float32.
+        published: Its name in published tables, if any.
+        trust_remote_code: Run code that comes with the model.
+        context: Maximum number of tokens, prompt and answer together; None: as in its config.
+        prompt_style: One of PROMPT_STYLES, for protocols with several styles.
+        quantization: `int8` or `nf4`, the storage of linear layers; None for `dtype`.
+        check_memory: Refuse a base that does not fit by an estimate.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ModelSettings:
 
     @property
     def folder(self) -> Path | None:
-        """The local folder of the model; None for a hub id."""
+        """The local folder; None for a hub id."""
         if self.path == "embedded":
             return TINY_BASE
         folder = Path(self.path).expanduser()
@@ -67,11 +67,7 @@ class ModelSettings:
 
 
 def check_folder(settings: ModelSettings) -> None:
-    """Refuse a base that can't be loaded, before anything heavy is imported.
-
-    Raises:
-        InputError: the path looks local and is not there, or lacks its config or its weights.
-    """
+    """Raise InputError if there is no base at a path, before anything heavy is imported."""
     folder = settings.folder
     if folder is None:
         if settings.path.startswith((".", "/", "~")) or settings.path.count("/") != 1:
@@ -98,12 +94,12 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
-    """sha256 over a local base's files; `id@revision` for a hub model.
+    """sha256 over the files of a local base; `id@revision` for a hub model.
 
     Args:
-        settings: the base.
-        cache: a JSON file that keeps the hash of large files by path, size and time of change, so
-            that fourteen gigabytes are read once and not at each start.
+        settings: The base.
+        cache: A JSON file with the hashes of files by path, size and modification time, so that
+            large files are read only once.
     """
     folder = settings.folder
     if folder is None:
@@ -112,16 +108,21 @@ def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
 
 
 def folder_hash(folder: Path, cache: Path | None = None) -> str:
-    """sha256 over the files of a model's or an adapter's folder that can change what it does."""
+    """sha256 over the files of a model or adapter that can change its results."""
     patterns = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py")
-    # Not pretraining.json: a report of how long it took, no part of the model.
     files = {p.name: p for pattern in patterns for p in folder.glob(pattern)}
-    return files_hash({n: p for n, p in files.items() if n != "pretraining.json"}, cache)
+    files.pop("pretraining.json", None)  # a report on the training, no part of the model
+    return files_hash(files, cache)
 
 
 def files_hash(files: Mapping[str, Path], cache: Path | None = None) -> str:
-    """sha256 over files and the names that they go by; `cache` as for `content_hash`."""
-    known = _read_cache(cache)
+    """sha256 over files by name; `cache` as in `content_hash`."""
+    try:
+        known = json.loads(cache.read_text()) if cache else {}
+    except (OSError, ValueError):
+        known = {}
+    if not isinstance(known, dict):
+        known = {}  # an unreadable cache is rebuilt
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):
         digest.update(f"{name}:{_file_hash(path, known)}\n".encode())
@@ -131,17 +132,9 @@ def files_hash(files: Mapping[str, Path], cache: Path | None = None) -> str:
     return digest.hexdigest()
 
 
-def _read_cache(cache: Path | None) -> dict[str, str]:
-    try:
-        known = json.loads(cache.read_text()) if cache else {}
-    except (OSError, ValueError):
-        known = {}  # a cache that can't be read is one that has to be made again
-    return known if isinstance(known, dict) else {}
-
-
 def _file_hash(path: Path, known: dict[str, str]) -> str:
-    facts = path.stat()
-    key = f"{path.resolve()}:{facts.st_size}:{facts.st_mtime_ns}"
+    stat = path.stat()
+    key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
     if key not in known:
         with path.open("rb") as stream:
             known[key] = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The base that the runs of a process share: its weights are loaded once and held once."""
+"""The base model that the runs of a process share: its weights are loaded and stored once."""
 
 from __future__ import annotations
 
@@ -11,71 +11,63 @@ import torch
 from torch import nn
 
 from bench.models.loading import load_base
-from bench.models.quantization import is_quantised, over_the_same_numbers
+from bench.models.quantization import is_quantised, with_shared_data
 from bench.models.settings import ModelSettings
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A base as it was loaded, which no run ever gets in its hands."""
+class _Cached:
+    """A base as it was loaded; runs get copies of its modules."""
 
-    what: Hashable
+    key: Hashable
     model: Any
     tokenizer: Any
-    bits: list[int]
+    checksums: list[int]
 
 
-_kept: list[_Kept] = []  # one at most: memory may not hold a second
+_kept: list[_Cached] = []  # at most one: there may be no memory for a second
 
 
 def shared_base(settings: ModelSettings, content: str, device: torch.device) -> tuple[Any, Any]:
-    """A base as `load_base` gives it, over weights that runs of this process have in common.
+    """Load a base as `load_base`, over weights that all runs of this process share.
 
-    The base asked for last is kept. Another one takes its place, and so does the same one where a
-    run has written into its weights, as some of peft's initialisations do (`olora`).
-
-    Args:
-        settings: which base.
-        content: the hash of what it is.
-        device: where its weights are.
+    The last base is cached. It is loaded again if a run has changed its weights in place, as some
+    of peft's initialisations do (`olora`). `content` is the hash of its content.
 
     Returns:
-        The model, all but its weights the caller's own, and the tokenizer, which is shared.
-
-    Raises:
-        InputError: as `load_base`.
+        The model, of which only the weights are shared, and the tokenizer, which is shared.
     """
-    # What it is called, and how it is asked, does not make another base.
-    same = {"name": "", "published": None, "prompt_style": None, "check_memory": True}
-    what = (replace(settings, **same), content, device)
-    if not (_kept and _kept[0].what == what and _kept[0].bits == _bits(_kept[0].model)):
+    # These do not change what is loaded.
+    ignored = {"name": "", "published": None, "prompt_style": None, "check_memory": True}
+    key = (replace(settings, **ignored), content, device)
+    if not (_kept and _kept[0].key == key and _kept[0].checksums == _checksums(_kept[0].model)):
         _kept.clear()  # before another is loaded
         model, tokenizer = load_base(settings, device)
-        _kept.append(_Kept(what, model, tokenizer, _bits(model)))
+        _kept.append(_Cached(key, model, tokenizer, _checksums(model)))
     return over_the_weights_of(_kept[0].model), _kept[0].tokenizer
 
 
 def over_the_weights_of(base: Model) -> Model:
     """A copy of a model's modules, hooks, settings and buffers over the same weights.
 
-    Its parameters are its own, too, and share nothing but their storage: what requires a gradient,
-    a gradient, or another dtype stays with the copy. Only a change in place is seen by both.
+    The parameters are new objects that share only their storage: requires_grad, gradients and a
+    change of dtype are local to the copy. Changes in place affect both.
     """
     shared: dict[int, Any] = {}
     for p in base.parameters():
         if is_quantised(p):
-            shared[id(p)] = over_the_same_numbers(p)
-            constants = getattr(p, "quant_state", None)  # nf4's, which the layer has as well
+            shared[id(p)] = with_shared_data(p)
+            constants = getattr(p, "quant_state", None)  # of nf4, also an attribute of the layer
             shared[id(constants)] = constants
         else:
             shared[id(p)] = nn.Parameter(p.detach(), p.requires_grad)
     return copy.deepcopy(base, shared)
 
 
-def _bits(model: nn.Module) -> list[int]:
-    """The sum of each weight's bits, read as whole numbers."""
-    kinds = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    sums = [p.data.view(kinds[p.dtype.itemsize]).sum() for p in model.parameters()]
+def _checksums(model: nn.Module) -> list[int]:
+    """For each weight the sum of its bits, read as integers."""
+    integers = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    sums = [p.data.view(integers[p.dtype.itemsize]).sum() for p in model.parameters()]
     return torch.stack(sums).tolist() if sums else []

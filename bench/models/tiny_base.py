@@ -1,4 +1,4 @@
-"""The embedded base `model=tiny`: the shape of its LLaMA architecture, and where it is kept."""
+"""The embedded base `model=tiny`: its folder and its LLaMA configuration."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ TINY_BASE = Path(__file__).parent / "tiny"
 
 
 def llama_config(tokenizer: Any) -> Any:
-    """A LlamaConfig of under 1.9 M parameters for a tokenizer of at most 1,536 entries.
-
-    Grouped-query attention and tied embeddings keep the weights, stored as bf16, under 4 MB.
-    """
+    """A LlamaConfig with fewer than 1.9 M parameters (4 MB as bf16) for at most 1,536 tokens."""
     from transformers import LlamaConfig
 
     return LlamaConfig(

@@ -1,4 +1,4 @@
-"""The embedded base's tokenizer: byte-level BPE with single digits, trained on its own corpus."""
+"""The tokenizer of the embedded base: byte-level BPE with single digits."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 def train_tokenizer(texts: list[str], vocab_size: int, min_frequency: int = 8) -> Any:
     """Train the tokenizer and drop the merges that its corpus never uses.
 
-    All 256 bytes stay, so any text can be encoded. Digits are single tokens, as in LLaMA:
-    arithmetic is then a matter of columns and not of thousands of number words.
+    All 256 bytes are tokens, so that any text can be encoded. Digits are single tokens, as in
+    LLaMA.
 
     Args:
-        texts: the corpus.
-        vocab_size: the most entries, special tokens included; unused merges are taken off it.
-        min_frequency: how often a pair must occur to be merged.
+        texts: The corpus.
+        vocab_size: Maximum number of entries, special tokens included, before merges are dropped.
+        min_frequency: Minimum count of a pair to be merged.
 
     Returns:
-        A `transformers.PreTrainedTokenizerFast` that puts BOS in front and pads on the left.
+        A `transformers.PreTrainedTokenizerFast` that prepends BOS and pads on the left.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -57,27 +57,23 @@ def train_tokenizer(texts: list[str], vocab_size: int, min_frequency: int = 8) -
 
 
 def drop_unused_merges(tokenizer: Any, texts: Iterable[str]) -> Any:
-    """The same tokenizer without the merges that no text's encoding contains or builds on.
+    """The tokenizer without the merges that occur in no text and in no merge that does.
 
-    BPE training keeps the steps on the way to a longer token ("stick" on the way to "stickers").
-    Where only the long one ever occurs, its steps stay, as ingredients; a merge that is neither
-    would have an embedding row that training never touches.
+    BPE training keeps intermediate merges ("stickers" needs "stick"). Those that are no part of a
+    used token would have embedding rows that are never trained.
     """
     used = {token for text in texts for token in tokenizer.encode(text).tokens}
     state = json.loads(tokenizer.to_str())
-    ingredients = {left + right: (left, right) for left, right in state["model"]["merges"]}
-    needed, waiting = set(), [token for token in used if token in ingredients]
-    while waiting:
-        token = waiting.pop()
+    model = state["model"]
+    parts = {left + right: (left, right) for left, right in model["merges"]}
+    needed, queue = set(), [token for token in used if token in parts]
+    while queue:
+        token = queue.pop()
         if token not in needed:
             needed.add(token)
-            waiting += [part for part in ingredients[token] if part in ingredients]
-    state["model"]["merges"] = [
-        pair for pair in state["model"]["merges"] if "".join(pair) in needed
-    ]
-    kept = [
-        token for token in state["model"]["vocab"] if token not in ingredients or token in needed
-    ]
-    kept.sort(key=state["model"]["vocab"].get)
-    state["model"]["vocab"] = {token: index for index, token in enumerate(kept)}
+            queue += [part for part in parts[token] if part in parts]
+    model["merges"] = [pair for pair in model["merges"] if "".join(pair) in needed]
+    kept = [token for token in model["vocab"] if token not in parts or token in needed]
+    kept.sort(key=model["vocab"].get)
+    model["vocab"] = {token: index for index, token in enumerate(kept)}
     return type(tokenizer).from_str(json.dumps(state))

@@ -8,19 +8,14 @@ from typing import Any
 
 import pytest
 
-FAMILIES = (
-    "llama",
-    "gemma",
-    "gemma3_text",
-    "gemma3",
-    "qwen2",
-    "gpt_neox",
-    "helm_d",
-    "helm_mice",
-    "deepseek_v3",
-)
-
-# Of the families with latent attention and experts; the dense HELM reads none of it.
+WIDTHS = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+}
+# For latent attention and experts; the dense HELM ignores it.
 LATENT = {
     "kv_lora_rank": 12,
     "qk_nope_head_dim": 8,
@@ -32,61 +27,51 @@ LATENT = {
     "num_experts_per_tok": 2,
     "first_k_dense_replace": 1,
 }
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
 
 
 def small_model(family: str, entries: int) -> Any:
     """A random two-layer model of transformers' own class."""
     import transformers as t
 
-    shape = {
-        "vocab_size": entries + 8,  # transformers adds a token of Qwen's own to any tokenizer
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 64,
-        "max_position_embeddings": 256,
-    }
-    if family == "llama":
-        return t.LlamaForCausalLM(t.LlamaConfig(**shape))
-    if family == "gemma":
-        return t.GemmaForCausalLM(t.GemmaConfig(**shape, head_dim=8))
-    if family in ("helm_d", "helm_mice"):
-        from bench.models.helm import HelmConfig, HelmForCausalLM
+    from bench.models.helm import HelmConfig, HelmForCausalLM
 
-        shape.pop("num_key_value_heads")  # it has a key for each head, or none
-        return HelmForCausalLM(HelmConfig(kind=family, **shape, **LATENT))
+    # Eight spare rows: transformers adds a token of Qwen's to any tokenizer.
+    widths: dict[str, Any] = {"vocab_size": entries + 8, **WIDTHS}
+    grouped = {**widths, "num_key_value_heads": 2}
+    if family in ("helm_d", "helm_mice"):
+        return HelmForCausalLM(HelmConfig(kind=family, **widths, **LATENT))
     if family == "deepseek_v3":
-        shape["num_key_value_heads"] = 4
-        return t.DeepseekV3ForCausalLM(
-            t.DeepseekV3Config(**shape, **LATENT, q_lora_rank=None, n_group=1, topk_group=1)
-        )
+        options = {"num_key_value_heads": 4, "q_lora_rank": None, "n_group": 1, "topk_group": 1}
+        return t.DeepseekV3ForCausalLM(t.DeepseekV3Config(**widths, **LATENT, **options))
     if family == "gpt_neox":
-        shape.pop("num_key_value_heads")  # it has a key for each head
-        return t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**shape))
+        return t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**widths))
+    if family == "llama":
+        return t.LlamaForCausalLM(t.LlamaConfig(**grouped))
+    if family == "gemma":
+        return t.GemmaForCausalLM(t.GemmaConfig(**grouped, head_dim=8))
     if family == "qwen2":
-        return t.Qwen2ForCausalLM(t.Qwen2Config(**shape))
-    text = t.Gemma3TextConfig(**shape, head_dim=8, sliding_window=16)
+        return t.Qwen2ForCausalLM(t.Qwen2Config(**grouped))
+    text = t.Gemma3TextConfig(**grouped, head_dim=8, sliding_window=16)
     if family == "gemma3_text":
         return t.Gemma3ForCausalLM(text)
-    pictures = t.SiglipVisionConfig(
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=28,
-        patch_size=14,
-    )
-    return t.Gemma3ForConditionalGeneration(
-        t.Gemma3Config(text_config=text, vision_config=pictures, mm_tokens_per_image=4)
-    )
+    vision = t.SiglipVisionConfig(**VISION)
+    config = t.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    return t.Gemma3ForConditionalGeneration(config)
 
 
 @pytest.fixture(scope="session")
 def family_base(
     tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]
 ) -> Callable[[str], Path]:
-    """A function that gives the folder of a checkpoint of one of FAMILIES."""
+    """A function that gives the folder of a family's checkpoint."""
     import torch
 
     made: dict[str, Path] = {}
@@ -100,3 +85,26 @@ def family_base(
         return made[family]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def family(family_base: Callable[[str], Path]) -> Callable[[str], tuple[Any, Any]]:
+    """A function that gives a family's base, over weights that tests share, and its tokenizer."""
+    import torch
+
+    from bench.models.loading import load_base
+    from bench.models.settings import ModelSettings
+    from bench.models.shared import over_the_weights_of
+
+    made: dict[str, tuple[Any, Any]] = {}
+
+    def load(name: str) -> tuple[Any, Any]:
+        if name not in made:
+            settings = ModelSettings("m", str(family_base(name)), None, "float32", None, False)
+            made[name] = load_base(settings, torch.device("cpu"))
+        base, tokenizer = made[name]
+        copy = over_the_weights_of(base)
+        copy.context_limit, copy.commit = base.context_limit, base.commit
+        return copy, tokenizer
+
+    return load

@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 import torch
 from transformers import AutoConfig, LlamaConfig
@@ -17,50 +15,36 @@ def settings(path, dtype="float32", check=True):
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma", "gemma3", "qwen2"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_weights_are_estimated_to_the_byte(family_base, family, dtype):
-    folder = family_base(family)
-    config = AutoConfig.from_pretrained(folder)
-    found = footprint.footprint(config, getattr(torch, dtype), False)
-    model, _ = load_base(settings(folder, dtype), CPU)
-    assert found.weights == sum(p.numel() * p.itemsize for p in model.parameters())
+def test_the_weights_are_estimated_to_the_byte(family_base, family):
+    config = AutoConfig.from_pretrained(family_base(family))
+    for dtype in ("float32", "bfloat16"):
+        found = footprint.footprint(config, getattr(torch, dtype), False)
+        model, _ = load_base(settings(family_base(family), dtype), CPU)
+        assert found.weights == sum(p.numel() * p.itemsize for p in model.parameters())
 
 
 def test_a_model_of_eight_billion_is_estimated_without_its_weights():
     config = LlamaConfig(
-        vocab_size=128256,
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
+        vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_key_value_heads=8
     )
     found = footprint.footprint(config, torch.bfloat16, False)
-    assert 16.0e9 < found.weights < 16.2e9 and 2e9 < found.beside < 6e9
+    assert 16.0e9 < found.weights < 16.2e9 and 2e9 < found.training < 6e9
 
 
 def test_a_base_that_does_not_fit_is_refused_with_the_figures(family_base, monkeypatch):
     folder = family_base("llama")
-    monkeypatch.setattr(footprint, "free_memory", lambda device: 100_000)
-    with pytest.raises(InputError, match=r"0\.\d MB for its weights in float32.*0\.1 MB of memory"):
-        load_base(settings(folder), CPU)
-    model, _ = load_base(settings(folder, check=False), CPU)
-    assert model is not None
-
-
-def test_a_base_that_fits_is_not_refused(family_base, monkeypatch):
-    folder = family_base("llama")
-    config = AutoConfig.from_pretrained(folder)
-    needed = footprint.footprint(config, torch.float32, False)
-    exactly = needed.weights + needed.beside
+    needed = footprint.footprint(AutoConfig.from_pretrained(folder), torch.float32, False)
+    exactly = needed.weights + needed.training
     monkeypatch.setattr(footprint, "free_memory", lambda device: exactly)
-    footprint.check_memory(settings(folder), config, torch.float32, CPU)
+    load_base(settings(folder), CPU)
     monkeypatch.setattr(footprint, "free_memory", lambda device: exactly - 1)
-    with pytest.raises(InputError, match=r"model\.check_memory=false"):
-        footprint.check_memory(settings(folder), config, torch.float32, CPU)
+    figures = r"0\.\d MB for its weights in float32.* MB of memory.*model\.check_memory=false"
+    with pytest.raises(InputError, match=figures):
+        load_base(settings(folder), CPU)
+    load_base(settings(folder, check=False), CPU)
 
 
-def test_a_group_of_a_scheduler_counts_with_all_above_it(tmp_path):
+def test_memory_is_limited_by_all_cgroups_of_a_process(tmp_path):
     job = tmp_path / "slurm/job_1"
     job.mkdir(parents=True)
     own = tmp_path / "own"
@@ -71,19 +55,4 @@ def test_a_group_of_a_scheduler_counts_with_all_above_it(tmp_path):
         (group / "memory.current").write_text("700\n")
         (group / "memory.stat").write_text("anon 500\ninactive_file 150\n")
     assert min(footprint.cgroup_room(own, tmp_path)) == 1000 - 700 + 150
-
-
-def test_the_free_memory_of_a_processor_is_some():
     assert 0 < footprint.free_memory(CPU) < 2**60
-
-
-def test_whether_memory_is_checked_makes_no_other_base(local_base):
-    from bench.models.shared import _kept, shared_base
-
-    _kept.clear()
-    one = settings(local_base)
-    shared_base(one, "hash", CPU)
-    kept = _kept[0]
-    shared_base(dataclasses.replace(one, check_memory=False, prompt_style="gemma"), "hash", CPU)
-    assert _kept[0] is kept
-    _kept.clear()

@@ -42,12 +42,6 @@ def test_a_folder_that_is_not_there_is_refused(path):
         check_folder(settings(path))
 
 
-def test_damaged_weights_are_refused_with_the_folder_name(copy):
-    (copy / "model.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(InputError, match="can't be loaded"):
-        load_base(settings(copy), CPU)
-
-
 def test_a_tokenizer_larger_than_the_model_is_refused(copy, tiny):
     tokenizer = tiny[1].from_pretrained(copy)
     tokenizer.add_tokens(["another"])
@@ -56,19 +50,7 @@ def test_a_tokenizer_larger_than_the_model_is_refused(copy, tiny):
         load_base(settings(copy), CPU)
 
 
-def test_code_that_comes_with_a_model_is_not_run(copy):
-    (copy / "evil.py").write_text("raise SystemExit('ran')")
-    config = (copy / "config.json").read_text()
-    (copy / "config.json").write_text(
-        config.replace('"llama"', '"evil"').replace(
-            "{", '{"auto_map": {"AutoConfig": "evil.X", "AutoModelForCausalLM": "evil.Y"},', 1
-        )
-    )
-    with pytest.raises(InputError, match="trust_remote_code"):
-        load_base(settings(copy), CPU)
-
-
-def test_the_hash_follows_the_content_and_not_the_place(local_base, copy, tmp_path):
+def test_the_hash_depends_on_the_content_and_not_on_the_path(local_base, copy, tmp_path):
     cache = tmp_path / "hashes.json"
     one = content_hash(settings(local_base), cache)
     assert content_hash(settings(copy), cache) == one == content_hash(settings(copy))
@@ -76,7 +58,7 @@ def test_the_hash_follows_the_content_and_not_the_place(local_base, copy, tmp_pa
     assert content_hash(settings(copy), cache) != one
 
 
-def test_a_hub_model_is_named_by_its_revision():
+def test_the_hash_of_a_hub_model_is_its_revision():
     hub = dataclasses.replace(settings("owner/model"), revision="abc")
     assert content_hash(hub) == "owner/model@abc"
 
@@ -87,10 +69,7 @@ def test_more_gpus_than_there_are_are_refused():
     check_devices("train.devices", 1000, CPU)  # processes
 
 
-def test_auto_means_float32_on_a_processor():
+def test_dtypes():
     assert weight_dtype("auto", CPU) == torch.float32
-
-
-def test_an_unknown_dtype_is_refused_with_the_nearest():
     with pytest.raises(InputError, match="Did you mean float32"):
         ModelSettings("m", "p", None, "float31", None, False)

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -27,9 +28,10 @@ def storages(model):
     return [p.data_ptr() for p in model.parameters()]
 
 
-def test_the_same_base_is_loaded_once(local_base):
+def test_a_base_is_loaded_once_whatever_its_name_and_checks(local_base):
     one, tokenizer = shared_base(settings(local_base), "hash", CPU)
-    other, again = shared_base(settings(local_base), "hash", CPU)
+    same = dataclasses.replace(settings(local_base), check_memory=False, prompt_style="gemma")
+    other, again = shared_base(same, "hash", CPU)
     assert storages(one) == storages(other) and tokenizer is again
 
 
@@ -45,7 +47,7 @@ def test_another_base_takes_its_place(local_base, tmp_path, change):
     assert storages(one) != storages(other) and len(shared._kept) == 1
 
 
-def test_nothing_of_a_run_is_left_for_the_next(local_base):
+def test_changes_by_a_run_do_not_affect_the_next(local_base):
     one, _ = shared_base(settings(local_base), "hash", CPU)
     untouched = {name: value.clone() for name, value in one.state_dict().items()}
     shape = repr(one)
@@ -64,14 +66,11 @@ def test_nothing_of_a_run_is_left_for_the_next(local_base):
     assert all(buffer.any() for buffer in other.buffers())
 
 
-def test_weights_that_a_run_has_written_into_are_not_handed_on(local_base):
+def test_weights_that_a_run_has_changed_in_place_are_loaded_again(local_base):
     one, _ = shared_base(settings(local_base), "hash", CPU)
-    untouched = copy.deepcopy(one.state_dict())
+    untouched, name = copy.deepcopy(one.state_dict()), "model.layers.0.self_attn.q_proj.weight"
     attach(one, "lora", OLORA)
-    assert not torch.equal(
-        shared._kept[0].model.state_dict()["model.layers.0.self_attn.q_proj.weight"],
-        untouched["model.layers.0.self_attn.q_proj.weight"],
-    )
+    assert not torch.equal(shared._kept[0].model.state_dict()[name], untouched[name])
     other, _ = shared_base(settings(local_base), "hash", CPU)
     assert all(torch.equal(value, untouched[n]) for n, value in other.state_dict().items())
 

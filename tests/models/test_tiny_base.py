@@ -5,32 +5,30 @@ import pytest
 import torch
 import yaml
 from safetensors import safe_open
+from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers.pre_tokenizers import ByteLevel
 
 from bench.models.tiny_base import TINY_BASE, llama_config
-from bench.models.tokenizer import train_tokenizer
+from bench.models.tokenizer import drop_unused_merges, train_tokenizer
 from bench.training.probes import probe
 from bench.training.tiny_base import below_gates, tokenizer_texts
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def test_weights_and_tokenizer_are_at_most_4_megabytes():
+def test_the_base_is_as_small_as_documented(tiny):
     assert sum(path.stat().st_size for path in TINY_BASE.iterdir()) <= 4_000_000
-
-
-def test_the_base_is_a_llama_of_the_documented_size(tiny):
-    model = tiny[0]
+    model, shape = tiny[0], llama_config(tiny[1]).to_dict()
     assert type(model).__name__ == "LlamaForCausalLM"
     assert 1_000_000 <= sum(p.numel() for p in model.parameters()) <= 1_900_000
-
-
-def test_weights_are_stored_as_bf16():
+    for key in ("hidden_size", "num_hidden_layers", "vocab_size", "max_position_embeddings"):
+        assert model.config.to_dict()[key] == shape[key]
     with safe_open(TINY_BASE / "model.safetensors", "pt") as weights:
-        names = list(weights.keys())
-        assert {weights.get_tensor(name).dtype for name in names} == {torch.bfloat16}
+        dtypes = {weights.get_tensor(name).dtype for name in list(weights.keys())}
+    assert dtypes == {torch.bfloat16}
 
 
-def test_the_record_of_its_making_is_of_the_recipe_in_the_configuration():
+def test_its_record_has_the_settings_of_the_configuration():
     record = json.loads((TINY_BASE / "pretraining.json").read_text())
     recipe = yaml.safe_load((PROJECT / "conf/action/tiny_base.yaml").read_text())
     for key in ("name", "output", "checkpoint_minutes"):
@@ -42,26 +40,14 @@ def test_the_record_of_its_making_is_of_the_recipe_in_the_configuration():
     assert record["validation_loss"] < 1.5
 
 
-def test_the_shape_in_the_code_is_the_shape_that_is_shipped(tiny):
-    shape = llama_config(tiny[1]).to_dict()
-    shipped = tiny[0].config.to_dict()
-    for key in ("hidden_size", "num_hidden_layers", "vocab_size", "max_position_embeddings"):
-        assert shipped[key] == shape[key]
-
-
 @pytest.mark.parametrize("text", ["Mary has 3 books.", "naïve Ω 数学 \t\n", "\x00\x7f😀 {x}"])
-def test_the_tokenizer_gives_back_any_text(tiny, text):
+def test_the_tokenizer_decodes_what_it_encodes(tiny, text):
     tokenizer = tiny[1]
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
 
 
-def test_all_256_bytes_are_in_the_vocabulary(tiny):
-    from tokenizers.pre_tokenizers import ByteLevel
-
+def test_bytes_and_digits_are_tokens(tiny):
     assert set(ByteLevel.alphabet()) <= set(tiny[1].get_vocab())
-
-
-def test_digits_are_tokens_of_their_own(tiny):
     assert tiny[1].tokenize("1234+56") == ["1", "2", "3", "4", "+", "5", "6"]
 
 
@@ -79,10 +65,6 @@ def test_its_own_texts_use_every_merge(tiny):
 
 
 def test_merges_that_no_text_uses_are_dropped_and_nothing_else_changes():
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    from bench.models.tokenizer import drop_unused_merges
-
     letters = list("abcdx")
     vocabulary = {t: i for i, t in enumerate([*letters, "ab", "abc", "cd", "dx"])}
     merges = [("a", "b"), ("ab", "c"), ("c", "d"), ("d", "x")]
@@ -90,7 +72,7 @@ def test_merges_that_no_text_uses_are_dropped_and_nothing_else_changes():
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     texts = ["abc abc", "cd", "x"]
     smaller = drop_unused_merges(tokenizer, texts)
-    # "ab" never stands alone, but "abc" is made of it; nothing is made of "dx".
+    # "ab" is a part of "abc"; "dx" is a part of nothing.
     assert set(smaller.get_vocab()) == {*letters, "ab", "abc", "cd"}
     assert sorted(smaller.get_vocab().values()) == list(range(8))
     for text in texts:

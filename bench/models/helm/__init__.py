@@ -2,7 +2,7 @@
 
     model = HelmForCausalLM(HelmConfig(kind="helm_mice", vocab_size=1536))
 
-Importing this package registers them with transformers' Auto classes.
+Importing this package registers them with the Auto classes of transformers.
 """
 
 from transformers import AutoConfig, AutoModelForCausalLM

@@ -11,20 +11,15 @@ from transformers import initialization as init
 
 from bench.models.helm.attend import attend
 from bench.models.helm.config import HelmConfig
-from bench.models.helm.initial import start, start_column
-from bench.models.helm.linear import on_point
+from bench.models.helm.linear import init_column, init_linear, on_point
 from bench.models.helm.rotary import rotate
 
 
 class LorentzAttention(nn.Module):
-    """Every head has points of its own for query, key and value.
+    """Multi-head attention in which queries, keys and values of each head are points.
 
-    The cache holds keys and values by their space coordinates, `2 heads * head_dim` numbers for
-    each token. Heads are joined with their times; the joined numbers are no point.
-
-    Args:
-        config: of the model.
-        layer_idx: where the layer's keys and values are in a cache.
+    The cache holds the space coordinates of keys and values, `2 heads * head_dim` numbers per
+    token. Heads are concatenated with their times; the result is no point.
     """
 
     def __init__(self, config: HelmConfig, layer_idx: int) -> None:
@@ -32,27 +27,26 @@ class LorentzAttention(nn.Module):
         self.config, self.layer_idx = config, layer_idx
         assert config.head_dim is not None
         self.head_dim = config.head_dim
-        joined = config.num_attention_heads * self.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, joined)
-        self.k_proj = nn.Linear(config.hidden_size, joined)
-        self.v_proj = nn.Linear(config.hidden_size, joined)
-        self.q_time = nn.Parameter(torch.empty(joined))
-        self.k_time = nn.Parameter(torch.empty(joined))
-        self.v_time = nn.Parameter(torch.empty(joined))
-        self.o_proj = nn.Linear(joined + config.num_attention_heads, config.hidden_size)
+        width = config.num_attention_heads * self.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, width)
+        self.k_proj = nn.Linear(config.hidden_size, width)
+        self.v_proj = nn.Linear(config.hidden_size, width)
+        self.q_time = nn.Parameter(torch.empty(width))
+        self.k_time = nn.Parameter(torch.empty(width))
+        self.v_time = nn.Parameter(torch.empty(width))
+        self.o_proj = nn.Linear(width + config.num_attention_heads, config.hidden_size)
         self.temperature = nn.Parameter(torch.empty(1))
 
     def initialize(self) -> None:
         """Draw the weights."""
-        config = self.config
-        balanced = config.initialization == "balanced"
-        bound = 1 / math.sqrt(config.hidden_size + 1)
+        balanced = self.config.initialization == "balanced"
+        bound = 1 / math.sqrt(self.config.hidden_size + 1)
         for name in ("q", "k", "v"):
             linear, column = getattr(self, f"{name}_proj"), getattr(self, f"{name}_time")
-            start(linear, column, bound, bound, balanced)
-        start_output(self.o_proj, self.head_dim, 1 / math.sqrt(self.o_proj.in_features), balanced)
+            init_linear(linear, column, bound, bound, balanced)
+        width = self.o_proj.in_features
+        init_output(self.o_proj, self.head_dim, 1 / math.sqrt(width), balanced)
         init.uniform_(self.o_proj.bias, -bound, bound)
-        width = config.num_attention_heads * (self.head_dim + 1)
         init.constant_(self.temperature, math.sqrt(width))
 
     def forward(
@@ -63,14 +57,14 @@ class LorentzAttention(nn.Module):
         mask: Tensor | None = None,
         past_key_values: Cache | None = None,
     ) -> Tensor:
-        """The branch's space coordinates.
+        """The branch's space coordinates, `(batch, tokens, hidden_size)`.
 
         Args:
             space: `(batch, tokens, hidden_size)`, the normed stream.
             time: `(batch, tokens, 1)`, its time.
-            table: rotations of the tokens' positions.
-            mask: as of `attend`.
-            past_key_values: keys and values of earlier tokens, to be added to.
+            table: Rotations of the positions, from `HopeTable`.
+            mask: As in `attend`.
+            past_key_values: Keys and values of earlier tokens; updated in place.
         """
         shape = (*space.shape[:-1], -1, self.head_dim)
         q = rotate(on_point(self.q_proj, space, time, self.q_time).view(shape), table)
@@ -84,17 +78,10 @@ class LorentzAttention(nn.Module):
         return self.o_proj(heads)
 
 
-def start_output(linear: nn.Linear, width: int, bound: float, balanced: bool) -> None:
-    """Draw the weights on joined heads; of each head's `width + 1` columns the first is the time's.
-
-    Args:
-        linear: the layer behind the heads.
-        width: space coordinates of a head.
-        bound: of the weights.
-        balanced: whether the heads' time columns start at 0.
-    """
+def init_output(linear: nn.Linear, head_dim: int, bound: float, balanced: bool) -> None:
+    """Draw the weights on concatenated heads; the first column of each head is its time's."""
     if getattr(linear.weight, "_is_hf_initialized", False):
-        return  # a slice does not carry the mark of a weight that a checkpoint has filled
+        return  # loaded from a checkpoint, of which a slice has no mark
     init.uniform_(linear.weight, -bound, bound)
     if balanced:
-        start_column(linear.weight.data.unflatten(1, (-1, width + 1))[:, :, 0], bound, balanced)
+        init_column(linear.weight.data.unflatten(1, (-1, head_dim + 1))[:, :, 0], bound, balanced)

@@ -1,10 +1,10 @@
-"""A block of a HELM: attention and feed-forward layer or experts, each behind a norm."""
+"""A transformer block of a HELM."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -13,18 +13,12 @@ from bench.models.helm.config import HelmConfig
 from bench.models.helm.feed_forward import LorentzFeedForward
 from bench.models.helm.latent_attention import LorentzLatentAttention
 from bench.models.helm.mice import MixtureOfCurvatureExperts
-from bench.models.helm.norm import SpaceRMSNorm
-from bench.models.helm.points import time_of
+from bench.models.helm.points import SpaceRMSNorm, time_of
 from bench.models.helm.residual import LorentzResidual
 
 
 class HelmBlock(GradientCheckpointingLayer):
-    """One block.
-
-    Args:
-        config: of the model.
-        layer_idx: the block's number.
-    """
+    """Attention, and a feed-forward layer or experts, each with a norm before it."""
 
     def __init__(self, config: HelmConfig, layer_idx: int) -> None:
         super().__init__()
@@ -35,11 +29,10 @@ class HelmBlock(GradientCheckpointingLayer):
         self.has_experts = latent and layer_idx >= config.first_k_dense_replace
         attention = LorentzLatentAttention if latent else LorentzAttention
         self.self_attn = attention(config, layer_idx)
-        self.mlp = (
-            MixtureOfCurvatureExperts(config)
-            if self.has_experts
-            else LorentzFeedForward(config, config.intermediate_size)
-        )
+        if self.has_experts:
+            self.mlp: nn.Module = MixtureOfCurvatureExperts(config)
+        else:
+            self.mlp = LorentzFeedForward(config, config.intermediate_size)
         self.input_layernorm = SpaceRMSNorm(width, eps)
         self.post_attention_layernorm = SpaceRMSNorm(width, eps)
         self.attention_residual = LorentzResidual(gain, self.K)
@@ -54,15 +47,10 @@ class HelmBlock(GradientCheckpointingLayer):
         valid: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """The stream behind the block, and the balance loss of a block with experts.
+        """The stream `(batch, tokens, hidden_size)` after the block, and its balance loss, if any.
 
-        Args:
-            stream: `(batch, tokens, hidden_size)`, space coordinates.
-            table: rotations of the positions.
-            mask: as of `attend`.
-            past_key_values: what is cached of earlier tokens.
-            valid: `(batch, tokens)`, 0 for padding.
-            **kwargs: of transformers, not used.
+        Arguments as in `LorentzAttention`, and `valid` as in `MixtureOfCurvatureExperts`;
+        transformers may pass others, which are ignored.
         """
         normed = self.input_layernorm(stream)
         branch = self.self_attn(normed, time_of(normed, self.K), table, mask, past_key_values)

@@ -1,4 +1,4 @@
-"""Embedding and head of a HELM."""
+"""An embedding of points."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from transformers import initialization as init
 
 
 class LorentzEmbedding(nn.Embedding):
-    """A table of points, `(entries, width + 1)`, time first; a token is its space coordinates.
+    """A table of points, `(entries, width + 1)`, time first.
 
-    An ordinary optimiser takes the points off the hyperboloid: they are moved by
-    :class:`bench.training.riemannian_adam.RiemannianAdam`.
-
-    Args:
-        entries: of the vocabulary.
-        width: space coordinates.
-        K: curvature parameter.
+    An ordinary optimiser would move the points off the hyperboloid, with the curvature parameter K:
+    use :class:`bench.training.riemannian_adam.RiemannianAdam`.
     """
 
     def __init__(self, entries: int, width: int, K: float) -> None:
@@ -26,11 +21,11 @@ class LorentzEmbedding(nn.Embedding):
 
     @property
     def space(self) -> Tensor:
-        """The points' space coordinates, `(entries, width)`."""
+        """The points' space coordinates, `(entries, width)`, for studies of embeddings."""
         return self.weight[:, 1:]
 
     def initialize(self) -> None:
-        """Points in random directions at the distance 1 from the origin, for K = 1."""
+        """Draw points in random directions; for K = 1 at distance 1 from the origin."""
         if getattr(self.weight, "_is_hf_initialized", False):
             return
         with torch.no_grad():

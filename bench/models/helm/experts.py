@@ -9,18 +9,15 @@ from transformers import initialization as init
 
 from bench.models.helm.config import HelmConfig
 from bench.models.helm.grouped import grouped_linear
-from bench.models.helm.initial import start_column, xavier
-from bench.models.helm.points import accurate, time_of
+from bench.models.helm.linear import init_column, xavier
+from bench.models.helm.points import at_least_float32, time_of
 
 
 class CurvatureExperts(nn.Module):
-    """SwiGLU experts; expert e works with `K_e = exp(log_curvature[e])`.
+    """SwiGLU experts; expert e has the curvature parameter `K_e = exp(log_curvature[e])`.
 
-    A point comes to an expert by the factor `sqrt(K_e / K)` and goes back by its inverse, so that a
-    curvature is a number for each row, and all experts share two grouped products.
-
-    Args:
-        config: of the model.
+    Points are scaled by `sqrt(K_e / K)` for an expert, and back after it: the curvature is a factor
+    of each row, so that all experts share two grouped matrix products.
     """
 
     def __init__(self, config: HelmConfig) -> None:
@@ -39,7 +36,7 @@ class CurvatureExperts(nn.Module):
         )
 
     def initialize(self) -> None:
-        """Draw the weights, and spread the curvatures."""
+        """Draw the weights; the curvatures are evenly spaced."""
         config = self.config
         balanced = config.initialization == "balanced"
         width, inner = config.hidden_size, config.moe_intermediate_size
@@ -48,25 +45,20 @@ class CurvatureExperts(nn.Module):
             ("down", xavier(inner + 1, width)),
         ):
             init.uniform_(getattr(self, f"{name}_proj"), -bound, bound)
-            start_column(getattr(self, f"{name}_time"), bound, balanced)
+            init_column(getattr(self, f"{name}_time"), bound, balanced)
             init.zeros_(getattr(self, f"{name}_bias"))
-        spread = torch.linspace(*config.expert_curvatures, config.n_routed_experts)
-        init.copy_(self.log_curvature, spread.log())
+        curvatures = torch.linspace(*config.expert_curvatures, config.n_routed_experts)
+        init.copy_(self.log_curvature, curvatures.log())
 
     def curvatures(self) -> Tensor:
         """K of each expert, `(experts,)`, in float32 at least."""
-        return self.log_curvature.to(accurate(self.log_curvature.dtype)).exp()
+        return self.log_curvature.to(at_least_float32(self.log_curvature.dtype)).exp()
 
     def forward(self, space: Tensor, time: Tensor, chosen: Tensor) -> Tensor:
-        """What the chosen experts make of each token.
+        """Apply the chosen experts to each token.
 
-        Args:
-            space: `(tokens, hidden_size)`, the normed stream.
-            time: `(tokens, 1)`, its time.
-            chosen: `(tokens, k)`, the experts of each token.
-
-        Returns:
-            `(tokens, k, hidden_size)`, space coordinates, on the stream's hyperboloid.
+        The normed stream `(tokens, hidden_size)`, its time `(tokens, 1)` and the indices of the
+        experts `(tokens, k)` give `(tokens, k, hidden_size)`, on the stream's hyperboloid.
         """
         k = chosen.shape[-1]
         expert, order = chosen.flatten().sort(stable=True)
@@ -86,12 +78,12 @@ class CurvatureExperts(nn.Module):
         out = grouped_linear(inner, self.down_proj, offsets)
         out = _add(out, member, time_of(inner, curvature), self.down_time, self.down_bias)
         out = out / scale.to(out.dtype)
-        places = torch.arange(len(order), device=order.device)
-        back = torch.empty_like(order).scatter_(0, order, places)
-        return out.index_select(0, back).view(*chosen.shape, -1)
+        positions = torch.arange(len(order), device=order.device)
+        inverse = torch.empty_like(order).scatter_(0, order, positions)
+        return out.index_select(0, inverse).view(*chosen.shape, -1)
 
 
 def _add(out: Tensor, member: Tensor, time: Tensor, columns: Tensor, biases: Tensor) -> Tensor:
-    """The time columns and biases of all experts: one thin product, in place of rows gathered."""
+    """Add time columns and biases by one thin product instead of gathering them for each row."""
     left = torch.cat([member * time, member], dim=-1).to(out.dtype)
     return torch.addmm(out, left, torch.cat([columns, biases]).to(out.dtype))

@@ -7,18 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.models.helm.config import HelmConfig
-from bench.models.helm.initial import start, xavier
-from bench.models.helm.linear import on_point
+from bench.models.helm.linear import init_linear, on_point, xavier
 from bench.models.helm.points import time_of
 
 
 class LorentzFeedForward(nn.Module):
-    """`down(silu(gate x) * up x)`, the inner product of the two lifted to a point.
-
-    Args:
-        config: of the model.
-        inner: space coordinates of the inner point.
-    """
+    """`down(silu(gate(x)) * up(x))`; the product is a point with `inner` space coordinates."""
 
     def __init__(self, config: HelmConfig, inner: int) -> None:
         super().__init__()
@@ -37,17 +31,11 @@ class LorentzFeedForward(nn.Module):
         for name in ("gate", "up", "down"):
             linear, column = getattr(self, f"{name}_proj"), getattr(self, f"{name}_time")
             bound = xavier(linear.in_features + 1, linear.out_features)
-            start(linear, column, bound, 0.0, balanced)
+            init_linear(linear, column, bound, 0.0, balanced)
 
     def forward(self, space: Tensor, time: Tensor) -> Tensor:
-        """The branch's space coordinates.
-
-        Args:
-            space: `(..., hidden_size)`, the normed stream.
-            time: `(..., 1)`, its time.
-        """
+        """Space coordinates `(..., hidden_size)`, of the normed stream and its time `(..., 1)`."""
         gate = on_point(self.gate_proj, space, time, self.gate_time)
         inner = F.silu(gate) * on_point(self.up_proj, space, time, self.up_time)
-        return on_point(
-            self.down_proj, inner, time_of(inner, self.config.curvature), self.down_time
-        )
+        inner_time = time_of(inner, self.config.curvature)
+        return on_point(self.down_proj, inner, inner_time, self.down_time)

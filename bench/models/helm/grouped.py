@@ -1,4 +1,4 @@
-"""One product for all experts: rows that are sorted by expert, each with its expert's weights."""
+"""One matrix product for all experts, over rows that are sorted by expert."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class _BySlices(torch.autograd.Function):
-    """A product for each expert, written into one result; reads the offsets on the host."""
+class _PerExpert(torch.autograd.Function):
+    """One product per expert; reads the offsets on the host."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
@@ -25,30 +25,25 @@ class _BySlices(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         rows, weight = ctx.saved_tensors
         grad = grad.contiguous()
-        need_rows, need_weight, _ = ctx.needs_input_grad
-        for_rows = torch.empty_like(rows) if need_rows else None
-        for_weight = torch.empty_like(weight) if need_weight else None
+        needs_rows, needs_weight, _ = ctx.needs_input_grad
+        grad_rows = torch.empty_like(rows) if needs_rows else None
+        grad_weight = torch.empty_like(weight) if needs_weight else None
         for e, (begin, end) in enumerate(zip([0, *ctx.ends], ctx.ends, strict=False)):
-            if for_rows is not None:
-                torch.mm(grad[begin:end], weight[e], out=for_rows[begin:end])
-            if for_weight is not None:
-                torch.mm(grad[begin:end].t(), rows[begin:end], out=for_weight[e])
-        return for_rows, for_weight, None
+            if grad_rows is not None:
+                torch.mm(grad[begin:end], weight[e], out=grad_rows[begin:end])
+            if grad_weight is not None:
+                torch.mm(grad[begin:end].t(), rows[begin:end], out=grad_weight[e])
+        return grad_rows, grad_weight, None
 
 
 def grouped_linear(rows: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
-    """`rows @ weight[e].T`, e the expert of a row.
+    """`rows @ weight[e].T` with the expert e of each row.
 
-    On a GPU it is one kernel, and nothing waits for the host; where its strides are no multiples of
-    16 bytes, as there, and on a processor, a product for each expert.
+    One kernel without a host sync on a GPU, if strides are multiples of 16 bytes; otherwise, and on
+    a CPU, one product per expert.
 
-    Args:
-        rows: `(rows, inputs)`, sorted by expert.
-        weight: `(experts, outputs, inputs)`.
-        offsets: `(experts,)`, int32, where each expert's rows end.
-
-    Returns:
-        `(rows, outputs)`, in the dtype of the weights, or autocast's.
+    `rows` are `(rows, inputs)`, sorted by expert; `weight` is `(experts, outputs, inputs)`;
+    `offsets` are the ends of each expert's rows, int32. The dtype is that of weights or autocast.
     """
     device = rows.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
@@ -56,4 +51,4 @@ def grouped_linear(rows: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     aligned = all(size * dtype.itemsize % 16 == 0 for size in weight.shape[1:])
     if device == "cuda" and aligned and dtype.itemsize < 8:
         return F.grouped_mm(rows, weight.transpose(1, 2), offs=offsets)
-    return _BySlices.apply(rows, weight, offsets)
+    return _PerExpert.apply(rows, weight, offsets)

@@ -1,4 +1,4 @@
-"""Attention of HELM-MiCE: keys and values are made of a latent, and only the latent is cached."""
+"""Attention of HELM-MiCE: keys and values are projections of a latent, and the latent is cached."""
 
 from __future__ import annotations
 
@@ -10,26 +10,19 @@ from transformers import Cache
 from transformers import initialization as init
 
 from bench.models.helm.attend import attend, centroid_of_mean, masked_softmax
-from bench.models.helm.attention import start_output
+from bench.models.helm.attention import init_output
 from bench.models.helm.config import HelmConfig
-from bench.models.helm.initial import start, xavier
-from bench.models.helm.linear import on_point
-from bench.models.helm.norm import SpaceRMSNorm
-from bench.models.helm.points import accurate, time_of
+from bench.models.helm.linear import init_linear, on_point, xavier
+from bench.models.helm.points import SpaceRMSNorm, at_least_float32, time_of
 from bench.models.helm.rotary import rotate
 
 
 class LorentzLatentAttention(nn.Module):
-    """HMLA. Names of layers are DeepSeek-V3's.
+    """HMLA, with DeepSeek-V3's names of layers.
 
-    For each token the cache holds the latent, the rotated part of the key, and the times of every
-    head's key and value: `kv_lora_rank + qk_rope_head_dim + 2 heads` numbers. The times are not
-    linear in the latent; all else is, so that a cached token is scored by its latent, without
-    making its keys and values again.
-
-    Args:
-        config: of the model.
-        layer_idx: where the layer's latents are in a cache.
+    Per token the cache holds the latent, the rotated part of the key, and the times of each head's
+    key and value: `kv_lora_rank + qk_rope_head_dim + 2 heads` numbers. All but the times is linear
+    in the latent, so that cached tokens are scored without computing their keys and values again.
     """
 
     def __init__(self, config: HelmConfig, layer_idx: int) -> None:
@@ -53,16 +46,15 @@ class LorentzLatentAttention(nn.Module):
         """Draw the weights."""
         config = self.config
         balanced = config.initialization == "balanced"
-        layers = (
+        for linear, column in (
             (self.q_proj, self.q_time),
             (self.kv_a_proj_with_mqa, self.kv_a_time),
             (self.kv_b_proj, self.kv_b_time),
-        )
-        for linear, column in layers:
+        ):
             bound = xavier(linear.in_features + 1, linear.out_features)
-            start(linear, column, bound, 0.0, balanced)
+            init_linear(linear, column, bound, 0.0, balanced)
         bound = xavier(self.o_proj.in_features, self.o_proj.out_features)
-        start_output(self.o_proj, config.v_head_dim, bound, balanced)
+        init_output(self.o_proj, config.v_head_dim, bound, balanced)
         init.zeros_(self.o_proj.bias)
         width = config.num_attention_heads * (config.qk_head_dim + 1)
         init.constant_(self.temperature, math.sqrt(width))
@@ -75,45 +67,40 @@ class LorentzLatentAttention(nn.Module):
         mask: Tensor | None = None,
         past_key_values: Cache | None = None,
     ) -> Tensor:
-        """The branch's space coordinates; arguments as of `LorentzAttention`."""
+        """The branch's space coordinates; arguments as in `LorentzAttention`."""
         config = self.config
-        shape = (*space.shape[:-1], -1, config.qk_head_dim)
-        q = on_point(self.q_proj, space, time, self.q_time).view(shape)
+        parts = [config.kv_lora_rank, config.qk_rope_head_dim]
+        q = on_point(self.q_proj, space, time, self.q_time)
+        q = q.view(*space.shape[:-1], -1, config.qk_head_dim)
         q_nope, q_rope = q.split([config.qk_nope_head_dim, config.qk_rope_head_dim], dim=-1)
         q = torch.cat([q_nope, rotate(q_rope, table)], dim=-1).transpose(1, 2)
         compressed = on_point(self.kv_a_proj_with_mqa, space, time, self.kv_a_time)
-        latent, k_rope = compressed.split([config.kv_lora_rank, config.qk_rope_head_dim], dim=-1)
+        latent, k_rope = compressed.split(parts, dim=-1)
         latent, k_rope = self.kv_a_layernorm(latent), rotate(k_rope.unsqueeze(2), table).squeeze(2)
-        if past_key_values is None:
-            return self._attend(q, *self._expanded(latent, k_rope), mask)
-        earlier = past_key_values.get_seq_length(self.layer_idx)
         k, v = self._expanded(latent, k_rope)
+        if past_key_values is None:
+            return self._attend(q, k, v, mask)
+        earlier, K = past_key_values.get_seq_length(self.layer_idx), config.curvature
+        times = torch.cat([time_of(k, K), time_of(v, K)], dim=1).permute(0, 3, 2, 1)
         cached, times = past_key_values.update(
-            torch.cat([latent, k_rope], dim=-1).unsqueeze(1), self._times(k, v), self.layer_idx
+            torch.cat([latent, k_rope], dim=-1).unsqueeze(1), times, self.layer_idx
         )
         if not earlier:
             return self._attend(q, k, v, mask)
         if type(self.kv_b_proj) is nn.Linear:
             return self._absorbed(q, cached.squeeze(1), times.squeeze(1), mask)
-        # An adapter stands around the layer, whose weights are not all of it any more.
-        parts = [config.kv_lora_rank, config.qk_rope_head_dim]
+        # The layer is wrapped by an adapter, which its weights do not include.
         return self._attend(q, *self._expanded(*cached.squeeze(1).split(parts, dim=-1)), mask)
 
     def _expanded(self, latent: Tensor, k_rope: Tensor) -> tuple[Tensor, Tensor]:
-        """Every head's keys and values, `(batch, heads, tokens, ...)`, of latents."""
+        """Keys and values of latents, `(batch, heads, tokens, ...)`."""
         config = self.config
-        made = on_point(
+        expanded = on_point(
             self.kv_b_proj, latent, time_of(latent, config.curvature), self.kv_b_time
         ).view(*latent.shape[:-1], config.num_attention_heads, -1)
-        k_nope, v = made.split([config.qk_nope_head_dim, config.v_head_dim], dim=-1)
+        k_nope, v = expanded.split([config.qk_nope_head_dim, config.v_head_dim], dim=-1)
         shared = k_rope.unsqueeze(2).expand(-1, -1, config.num_attention_heads, -1)
         return torch.cat([k_nope, shared], dim=-1).transpose(1, 2), v.transpose(1, 2)
-
-    def _times(self, k: Tensor, v: Tensor) -> Tensor:
-        """Times of keys and values, `(batch, 1, tokens, 2 heads)`, as a cache holds them."""
-        K = self.config.curvature
-        times = torch.cat([time_of(k, K), time_of(v, K)], dim=1)
-        return times.permute(0, 3, 2, 1)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         config = self.config
@@ -121,43 +108,33 @@ class LorentzLatentAttention(nn.Module):
         return self.o_proj(heads)
 
     def _absorbed(self, q: Tensor, cached: Tensor, times: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention over cached latents: the layer that expands them is applied to the query, and
-        to the mean, in their place. In float32 at least, since products are written out and nearly
-        cancel.
+        """Attention over cached latents, with `kv_b_proj` applied to the query and to the mean.
 
-        Args:
-            q: `(batch, heads, queries, qk_head_dim)`.
-            cached: `(batch, keys, kv_lora_rank + qk_rope_head_dim)`.
-            times: `(batch, keys, 2 heads)`.
-            mask: as of `attend`.
+        Computed in float32 at least, since products nearly cancel.
+
+        The query is `(batch, heads, queries, qk_head_dim)`; latents with rotated keys are
+        `(batch, keys, kv_lora_rank + qk_rope_head_dim)`, times of keys and values
+        `(batch, keys, 2 heads)`.
         """
-        dtype, wide = q.dtype, accurate(q.dtype)
-        q, cached, times = q.to(wide), cached.to(wide), times.to(wide)
-        with torch.autocast(q.device.type, enabled=False):
-            points = self._absorbed_points(q, cached, times, mask)
-        return self.o_proj(points.transpose(1, 2).flatten(-2).to(dtype))
-
-    def _absorbed_points(
-        self, q: Tensor, cached: Tensor, times: Tensor, mask: Tensor | None
-    ) -> Tensor:
-        """The heads' centroids, `(batch, heads, queries, v_head_dim + 1)`; all in one dtype."""
         config, heads, queries = self.config, q.shape[1], q.shape[2]
         K, rank, nope = config.curvature, config.kv_lora_rank, config.qk_nope_head_dim
-        latent = cached[..., :rank]
+        dtype, wide = q.dtype, at_least_float32(q.dtype)
+        q, cached, times = q.to(wide), cached.to(wide), times.to(wide)
+        weight = self.kv_b_proj.weight.to(wide).view(heads, -1, rank)
+        column = self.kv_b_time.to(wide).view(heads, -1, 1)
+        bias = self.kv_b_proj.bias.to(wide).view(heads, 1, -1)
+        latent, q_nope, q_rope = cached[..., :rank], q[..., :nope], q[..., nope:]
         latent_time = time_of(latent, K).transpose(1, 2).unsqueeze(1)  # (batch, 1, 1, keys)
         # (batch, heads, 1, keys) each
         k_time, v_time = times.transpose(1, 2).unsqueeze(2).chunk(2, dim=1)
-        weight = self.kv_b_proj.weight.to(q.dtype).view(heads, -1, rank)
-        column = self.kv_b_time.to(q.dtype).view(heads, -1, 1)
-        bias = self.kv_b_proj.bias.to(q.dtype).view(heads, 1, -1)
-
-        # The layer's bias adds the same to all scores of a query, which the softmax leaves out.
-        onto = q[..., :nope] @ weight[:, :nope]
-        query = torch.cat([onto, q[..., nope:]], dim=-1).flatten(1, 2)
-        scores = (query @ cached.transpose(1, 2)).unflatten(1, (heads, queries))
-        scores = scores + (q[..., :nope] @ column[:, :nope]) * latent_time - time_of(q, K) * k_time
-        weights = masked_softmax(scores * (2 / self.temperature), mask)
-        mean = (weights.flatten(1, 2) @ latent).unflatten(1, (heads, queries))
-        mean_time = (weights * latent_time).sum(-1, keepdim=True)
-        space = mean @ weight[:, nope:].mT + mean_time * column[:, nope:].mT + bias[..., nope:]
-        return centroid_of_mean(space, (weights * v_time).sum(-1, keepdim=True), K)
+        with torch.autocast(q.device.type, enabled=False):
+            # The bias of keys is constant over the keys and cancels in the softmax.
+            query = torch.cat([q_nope @ weight[:, :nope], q_rope], dim=-1).flatten(1, 2)
+            scores = (query @ cached.transpose(1, 2)).unflatten(1, (heads, queries))
+            scores = scores + (q_nope @ column[:, :nope]) * latent_time - time_of(q, K) * k_time
+            weights = masked_softmax(scores * (2 / self.temperature), mask)
+            mean = (weights.flatten(1, 2) @ latent).unflatten(1, (heads, queries))
+            mean_time = (weights * latent_time).sum(-1, keepdim=True)
+            space = mean @ weight[:, nope:].mT + mean_time * column[:, nope:].mT + bias[..., nope:]
+            points = centroid_of_mean(space, (weights * v_time).sum(-1, keepdim=True), K)
+        return self.o_proj(points.transpose(1, 2).flatten(-2).to(dtype))

@@ -1,4 +1,4 @@
-"""The layer of experts: a router, experts of several curvatures, a shared one, and their merge."""
+"""The layer of experts: a router, experts of different curvature, a shared one, and their merge."""
 
 from __future__ import annotations
 
@@ -11,22 +11,19 @@ from transformers import initialization as init
 from bench.models.helm.config import HelmConfig
 from bench.models.helm.experts import CurvatureExperts
 from bench.models.helm.feed_forward import LorentzFeedForward
-from bench.models.helm.points import accurate, row_dot, time_of
+from bench.models.helm.points import at_least_float32, row_dot, time_of
 from bench.models.helm.residual import residual
 from bench.models.helm.router import Router
 
 
 class Merge(nn.Module):
-    """Routed experts and the shared one become one point.
+    """Merges the points of routed experts and of the shared expert into one.
 
-    With `helm`, the chosen experts are added to the origin one after the other, in the order of
-    their numbers, each by a residual of gain 2 whose weight is the router's; the sum is added to
-    the shared expert by a residual with a learned weight and gain. This is what the public code
-    does, and it depends on the order. With `centroid`, it is one weighted Lorentz centroid, the
-    router's weights adding up to 1, as the paper writes.
-
-    Args:
-        config: of the model.
+    `helm`, as in the public code: starting from the origin, the chosen experts are added in the
+    order of their indices by residuals with gain 2 and the router's weights; the result is added to
+    the shared expert by a residual with learned weight and gain. It depends on the order.
+    `centroid`, as in the paper: one weighted Lorentz centroid, with the router's weights
+    normalised.
     """
 
     def __init__(self, config: HelmConfig) -> None:
@@ -41,18 +38,13 @@ class Merge(nn.Module):
         init.constant_(self.log_gain, math.log(2) if self.config.merge == "helm" else 0.0)
 
     def forward(self, shared: Tensor, routed: Tensor, weights: Tensor) -> Tensor:
-        """Merge, all by space coordinates.
+        """Merge points given by their space coordinates.
 
-        Args:
-            shared: `(tokens, n)`.
-            routed: `(tokens, k, n)`, experts in ascending order.
-            weights: `(tokens, k)`, of the router.
-
-        Returns:
-            `(tokens, n)`.
+        Those of the shared expert `(tokens, n)` and of the routed ones `(tokens, k, n)`, in
+        ascending order, with the router's weights `(tokens, k)`.
         """
         K = self.config.curvature
-        gain = self.log_gain.to(accurate(shared.dtype)).exp()
+        gain = self.log_gain.to(at_least_float32(shared.dtype)).exp()
         if self.config.merge == "helm":
             merged, two = torch.zeros_like(shared), torch.full_like(gain, 2.0).detach()
             for j in range(routed.shape[1]):
@@ -68,11 +60,7 @@ class Merge(nn.Module):
 
 
 class MixtureOfCurvatureExperts(nn.Module):
-    """MiCE: each token goes to some routed experts and to the shared one.
-
-    Args:
-        config: of the model.
-    """
+    """MiCE: each token is processed by some routed experts and by the shared one."""
 
     def __init__(self, config: HelmConfig) -> None:
         super().__init__()
@@ -87,10 +75,8 @@ class MixtureOfCurvatureExperts(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """The branch's space coordinates, and in training the balance loss.
 
-        Args:
-            space: `(batch, tokens, hidden_size)`, the normed stream.
-            time: `(batch, tokens, 1)`, its time.
-            valid: `(batch, tokens)`, 0 for padding.
+        The normed stream is `(batch, tokens, hidden_size)`, its time `(batch, tokens, 1)`, `valid`
+        `(batch, tokens)`, 0 for padding.
         """
         flat, flat_time = space.flatten(0, -2), time.flatten(0, -2)
         chosen, weights, balance = self.gate(flat, None if valid is None else valid.flatten())

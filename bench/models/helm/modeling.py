@@ -1,4 +1,4 @@
-"""HELM as a model of transformers: saved, loaded, generated with and adapted as any other."""
+"""HELM-D and HELM-MiCE as models of transformers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
@@ -17,31 +18,28 @@ from transformers.utils import ModelOutput, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from bench.errors import InputError
 from bench.models.helm.block import HelmBlock
 from bench.models.helm.config import HelmConfig
 from bench.models.helm.embedding import LorentzEmbedding
 from bench.models.helm.experts import CurvatureExperts
 from bench.models.helm.importer import own_weights, read_weights
-from bench.models.helm.initial import start, start_column, xavier
-from bench.models.helm.linear import on_point
+from bench.models.helm.linear import init_column, init_linear, on_point, xavier
 from bench.models.helm.masks import attention_mask as make_mask
-from bench.models.helm.mice import MixtureOfCurvatureExperts
-from bench.models.helm.norm import SpaceRMSNorm
-from bench.models.helm.points import time_of
+from bench.models.helm.points import SpaceRMSNorm, time_of
+from bench.models.helm.residual import LorentzResidual
 from bench.models.helm.rotary import HopeTable
-from bench.models.helm.router import Routing
+from bench.models.helm.router import Router
 
 
 @dataclass
 class HelmModelOutput(ModelOutput):
-    """What :class:`HelmModel` gives.
+    """The output of :class:`HelmModel`.
 
     Attributes:
         last_hidden_state: `(batch, tokens, hidden_size)`, space coordinates, normed for the head.
-        past_key_values: what is cached.
-        hidden_states: the stream before each block, and the last hidden state, if asked for.
-        balance_loss: of all layers of experts together, in training; None without.
+        past_key_values: The cache.
+        hidden_states: The stream before each block and the last hidden state, if requested.
+        balance_loss: The sum over all layers of experts, in training; None without experts.
     """
 
     last_hidden_state: Tensor | None = None
@@ -51,7 +49,7 @@ class HelmModelOutput(ModelOutput):
 
 
 class HelmPreTrainedModel(PreTrainedModel):
-    """What transformers has to know of a HELM."""
+    """Settings and initialization of HELM models."""
 
     config: HelmConfig
     config_class = HelmConfig
@@ -64,14 +62,11 @@ class HelmPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, SpaceRMSNorm):
+        if isinstance(module, SpaceRMSNorm | LorentzResidual):
             init.ones_(module.weight)
         elif isinstance(module, nn.Embedding) and not isinstance(module, LorentzEmbedding):
             assert self.config.initializer_range is not None
             init.normal_(module.weight, std=self.config.initializer_range)
-        elif isinstance(module, HelmBlock):
-            init.ones_(module.attention_residual.weight)
-            init.ones_(module.mlp_residual.weight)
         elif (initialize := getattr(module, "initialize", None)) is not None:
             initialize()
 
@@ -99,10 +94,10 @@ class HelmModel(HelmPreTrainedModel):
         self.post_init()
 
     def initialize(self) -> None:
-        """Draw the weights of the last projection."""
+        """Draw the weights of the final projection."""
         width = self.config.hidden_size
         balanced = self.config.initialization == "balanced"
-        start(self.final_proj, self.final_time, xavier(width + 1, width), 0.0, balanced)
+        init_linear(self.final_proj, self.final_time, xavier(width + 1, width), 0.0, balanced)
 
     @merge_with_config_defaults
     @capture_outputs
@@ -121,17 +116,17 @@ class HelmModel(HelmPreTrainedModel):
 
         Args:
             input_ids: `(batch, tokens)`.
-            attention_mask: `(batch, tokens so far)`, 0 for padding; or one of four axes.
-            position_ids: `(batch, tokens)`; counted from the cache's length where not given.
-            past_key_values: what is cached of earlier tokens, to be added to.
-            inputs_embeds: `(batch, tokens, hidden_size)`, space coordinates, in place of ids.
-            use_cache: whether to make a cache.
-            sequence_ids: `(batch, tokens)`, the document that each token of a packed row belongs
-                to; a token sees no other document.
-            **kwargs: of transformers, such as `output_hidden_states`.
+            attention_mask: `(batch, tokens so far)`, 0 for padding; or a 4D mask.
+            position_ids: `(batch, tokens)`; by default they continue those of the cache.
+            past_key_values: The cache of earlier tokens; updated in place.
+            inputs_embeds: `(batch, tokens, hidden_size)`, space coordinates, instead of ids.
+            use_cache: Whether to create a cache.
+            sequence_ids: `(batch, tokens)`, the document of each token of a packed row; tokens
+                attend only within their document.
+            **kwargs: Options of transformers, such as `output_hidden_states`.
 
         Raises:
-            ValueError: ids and embeddings, or neither; as of `masks.attention_mask`.
+            ValueError: Both ids and embeddings, or neither; or an invalid combination of masks.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
@@ -141,12 +136,7 @@ class HelmModel(HelmPreTrainedModel):
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
         mask = make_mask(
-            self.config,
-            inputs_embeds,
-            attention_mask,
-            sequence_ids,
-            past_key_values,
-            position_ids,
+            self.config, inputs_embeds, attention_mask, sequence_ids, past_key_values, position_ids
         )
         if position_ids is None:
             seen = past_key_values.get_seq_length() if past_key_values is not None else 0
@@ -170,7 +160,7 @@ class HelmModel(HelmPreTrainedModel):
 
 
 class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
-    """A HELM with its head: an ordinary product with the point, its time included."""
+    """A HELM with its head: a dot product with the whole point, its time included."""
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
 
@@ -182,11 +172,11 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
         self.post_init()
 
     def initialize(self) -> None:
-        """Draw the head's weights."""
+        """Draw the weights of the head."""
         bound = 1 / math.sqrt(self.config.hidden_size + 1)
         if not self.config.tie_word_embeddings:
             init.uniform_(self.lm_head.weight, -bound, bound)
-        start_column(self.lm_head_time, bound, self.config.initialization == "balanced")
+        init_column(self.lm_head_time, bound, self.config.initialization == "balanced")
 
     @can_return_tuple
     def forward(
@@ -202,17 +192,16 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
         sequence_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> MoeCausalLMOutputWithPast:
-        """Logits, and a loss where there are labels.
+        """Logits, and a loss if there are labels; further arguments as in `HelmModel.forward`.
 
         Args:
-            input_ids: as of :meth:`HelmModel.forward`, and so are those not named here.
-            labels: `(batch, tokens)`, -100 where there is nothing to predict; shifted in here.
-            logits_to_keep: how many last positions to give logits for, or which; 0 for all.
+            labels: `(batch, tokens)`, not shifted; -100 is ignored.
+            logits_to_keep: Number of last positions with logits, or their indices; 0 for all.
 
         Returns:
-            `loss`: the mean cross-entropy, in training with the balance loss; `logits`,
-            `(batch, tokens, vocab_size)`; `aux_loss`: the balance loss alone, of a model with
-            experts in training; `past_key_values`, `hidden_states`.
+            `loss`: the mean cross-entropy, in training plus the balance loss; `logits`,
+            `(batch, tokens, vocab_size)`; `aux_loss`: the balance loss of a model with experts in
+            training; `past_key_values`, `hidden_states`.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -225,8 +214,8 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
             **kwargs,
         )
         kept: Any = logits_to_keep
-        if isinstance(logits_to_keep, int):
-            kept = slice(-logits_to_keep if logits_to_keep else None, None)
+        if isinstance(kept, int):
+            kept = slice(-kept or None, None)
         last = outputs.last_hidden_state[:, kept]
         time = time_of(last, self.config.curvature)
         logits = on_point(self.lm_head, last, time, self.lm_head_time)
@@ -249,70 +238,31 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
     def from_public(
         cls, state: Mapping[str, Tensor] | str | Path, config: HelmConfig
     ) -> HelmForCausalLM:
-        """A model with the weights of the public HELM code.
+        """A model in eval mode with the weights of the public HELM code, in their dtype.
 
-        Args:
-            state: a public state dict, or the path of a file with one.
-            config: of the model; its `residual_gain` is the public one where not given.
-
-        Returns:
-            The model in eval mode, its weights in the dtype of the checkpoint.
-
-        Raises:
-            InputError: they do not fit; as of `importer`.
+        `state` is a public state dict or the path of its file; InputError if it does not fit.
         """
         if isinstance(state, str | Path):
             state = read_weights(state)
-        weights = own_weights(state, config)
         with torch.device("meta"):
             model = cls(config)
-        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        for name, shape in shapes.items():
-            if weights[name].shape != shape:
-                raise InputError(
-                    f"the checkpoint's {name} has the shape {tuple(weights[name].shape)}, and the "
-                    f"configuration asks for {tuple(shape)}"
-                )
-        model.load_state_dict(weights, assign=True)
+        model.load_state_dict(own_weights(state, config, model.state_dict()), assign=True)
         return model.eval()
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kw: Any):  # type: ignore[override]
-        """As of transformers; the head's time column grows with zeros."""
-        found = super().resize_token_embeddings(new_num_tokens, *args, **kw)
+        """As in transformers; new entries of the head's time column are zero."""
+        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kw)
         old, size = self.lm_head_time, self.lm_head.weight.shape[0]
         if len(old) != size:
-            column = old.new_zeros(size)
-            kept = min(size, len(old))
-            column[:kept] = old.detach()[:kept]
+            column = F.pad(old.detach(), (0, size - len(old)))
             self.lm_head_time = nn.Parameter(column, old.requires_grad)
-        return found
-
-    def layers_of_experts(self) -> dict[str, MixtureOfCurvatureExperts]:
-        """Layers with experts by name; none in `helm_d`."""
-        return {
-            name: module
-            for name, module in self.named_modules()
-            if isinstance(module, MixtureOfCurvatureExperts)
-        }
-
-    def routing(self) -> dict[str, Routing]:
-        """What each router did in the last forward pass, by the name of its layer.
-
-        Raises:
-            RuntimeError: there was none.
-        """
-        found = {}
-        for name, layer in self.layers_of_experts().items():
-            routing = layer.gate.routing()
-            if routing is None:
-                raise RuntimeError("no forward pass has been made yet, so there is no routing")
-            found[name] = routing
-        return found
+        return embeddings
 
     def update_balance(self) -> None:
-        """Move the routers' biases towards an even load: once behind each optimiser step."""
-        for layer in self.layers_of_experts().values():
-            layer.gate.move_bias()
+        """Move the routers' biases towards an even load: once after each optimiser step."""
+        for module in self.modules():
+            if isinstance(module, Router):
+                module.move_bias()
 
     @torch.no_grad()
     def curvatures(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""HELM's sizes, and those of the Euclidean twins beside them."""
+"""Sizes of HELM models and of their Euclidean twins."""
 
 from __future__ import annotations
 
@@ -12,96 +12,49 @@ from bench.models.helm.twins import deepseek_twin, llama_twin
 
 MODELS = ("helm_d", "helm_mice", "llama_twin", "deepseek_twin")
 
-# Space coordinates: a published width of 390 is 389 here, a head of 65 is 64.
-_PUBLISHED: dict[str, dict[str, Any]] = {
-    "120m": {
-        "hidden_size": 389,
-        "intermediate_size": 1559,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 6,
-        "head_dim": 64,
-        "moe_intermediate_size": 779,
-        "n_routed_experts": 4,
-        "kv_lora_rank": 65,
-        "qk_nope_head_dim": 33,
-        "qk_rope_head_dim": 16,
-        "v_head_dim": 32,
-    },
-    "1b": {
-        "hidden_size": 909,
-        "intermediate_size": 3639,
-        "num_hidden_layers": 16,
-        "num_attention_heads": 14,
-        "head_dim": 64,
-        "moe_intermediate_size": 1819,
-        "n_routed_experts": 8,
-        "kv_lora_rank": 257,
-        "qk_nope_head_dim": 65,
-        "qk_rope_head_dim": 64,
-        "v_head_dim": 64,
-    },
+# Numbers of space coordinates: a published width of 390 is 389 here, a head of 65 is 64. Aligned
+# sizes are multiples of 64, and heads with their time multiples of 16, for faster kernels.
+_PUBLISHED, _ALIGNED = ("120m", "1b"), ("tiny", "120m", "1b")
+_WIDTHS = {  # published 120m and 1b, aligned tiny, 120m and 1b
+    "hidden_size": (389, 909, 128, 384, 896),
+    "intermediate_size": (1559, 3639, 512, 1536, 3584),
+    "num_hidden_layers": (6, 16, 4, 6, 16),
+    "num_attention_heads": (6, 14, 4, 6, 14),
+    "head_dim": (64, 64, 31, 63, 63),
+    "moe_intermediate_size": (779, 1819, 256, 768, 1792),
+    "n_routed_experts": (4, 8, 4, 4, 8),
+    "kv_lora_rank": (65, 257, 32, 64, 256),
+    "qk_nope_head_dim": (33, 65, 15, 31, 63),
+    "qk_rope_head_dim": (16, 64, 16, 16, 64),
+    "v_head_dim": (32, 64, 31, 31, 63),
+    "max_position_embeddings": (2048, 2048, 1024, 2048, 2048),
 }
-# The same in numbers that matrix units like: products over multiples of 64, and heads that are
-# multiples of 16 with their time.
-_ALIGNED: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "hidden_size": 128,
-        "intermediate_size": 512,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "head_dim": 31,
-        "moe_intermediate_size": 256,
-        "n_routed_experts": 4,
-        "kv_lora_rank": 32,
-        "qk_nope_head_dim": 15,
-        "qk_rope_head_dim": 16,
-        "v_head_dim": 31,
-        "max_position_embeddings": 1024,
-    },
-    "120m": _PUBLISHED["120m"]
-    | {
-        "hidden_size": 384,
-        "intermediate_size": 1536,
-        "head_dim": 63,
-        "moe_intermediate_size": 768,
-        "kv_lora_rank": 64,
-        "qk_nope_head_dim": 31,
-        "v_head_dim": 31,
-    },
-    "1b": _PUBLISHED["1b"]
-    | {
-        "hidden_size": 896,
-        "intermediate_size": 3584,
-        "head_dim": 63,
-        "moe_intermediate_size": 1792,
-        "kv_lora_rank": 256,
-        "qk_nope_head_dim": 63,
-        "v_head_dim": 63,
-    },
-}
-SIZES = tuple(_ALIGNED)
+SIZES = _ALIGNED
 
 
 def model_config(kind: str, size: str, vocab_size: int, **choices: Any) -> PreTrainedConfig:
-    """The configuration of a model of a size; `AutoModelForCausalLM.from_config` builds it.
+    """The configuration of a model, for `AutoModelForCausalLM.from_config`.
 
     Args:
-        kind: one of MODELS. A twin has the parameters of the HELM of its size, within a percent.
-        size: one of SIZES.
-        vocab_size: entries of embedding and head.
-        **choices: `aligned=False` for the published widths, which are no multiples of 64; any other
-            option of HelmConfig, in a twin's case of the HELM beside it.
+        kind: One of MODELS. A twin has as many parameters as the HELM of its size, within 1%.
+        size: One of SIZES.
+        vocab_size: Number of tokens.
+        **choices: `aligned=False` for the published widths; options of HelmConfig, for a twin those
+            of its HELM.
 
     Raises:
-        InputError: an unknown kind or size, or no published widths of that size.
+        InputError: An unknown kind or size, or no published widths of that size.
     """
     if kind not in MODELS:
-        raise InputError(f"there is no model '{kind}': take {', '.join(MODELS)}")
-    sizes = _ALIGNED if choices.pop("aligned", True) else _PUBLISHED
+        raise InputError(f"there is no model '{kind}': use one of {', '.join(MODELS)}")
+    aligned = choices.pop("aligned", True)
+    sizes = _ALIGNED if aligned else _PUBLISHED
     if size not in sizes:
-        raise InputError(f"there is no size '{size}' of these: take {', '.join(sizes)}")
-    own = {"llama_twin": "helm_d", "deepseek_twin": "helm_mice"}.get(kind, kind)
-    config = HelmConfig(kind=own, vocab_size=vocab_size, **(sizes[size] | choices))
+        raise InputError(f"there is no size '{size}': use one of {', '.join(sizes)}")
+    column = sizes.index(size) + (len(_PUBLISHED) if aligned else 0)
+    widths = {name: row[column] for name, row in _WIDTHS.items()}
+    helm = {"llama_twin": "helm_d", "deepseek_twin": "helm_mice"}.get(kind, kind)
+    config = HelmConfig(kind=helm, vocab_size=vocab_size, **(widths | choices))
     if kind == "llama_twin":
         return llama_twin(config)
     return deepseek_twin(config) if kind == "deepseek_twin" else config

@@ -1,4 +1,4 @@
-"""Golden arrays of the public HELM code, which some checkouts have beside them."""
+"""Golden arrays of the public HELM code, and literal forms."""
 
 from __future__ import annotations
 
@@ -34,22 +34,12 @@ SIZES = {
 }
 
 
-class Golden:
+class Golden(dict[str, Any]):
     """One file of arrays: inputs, parameters, outputs, cotangents and gradients."""
 
-    def __init__(self, arrays: dict[str, Any]) -> None:
-        self.arrays = arrays
-
-    def __getitem__(self, name: str) -> Any:
-        return self.arrays[name]
-
-    def below(self, prefix: str, dtype: Any = None) -> dict[str, Any]:
-        """Arrays whose names begin so, by the rest of their names."""
-        return {
-            name[len(prefix) :]: array if dtype is None else array.to(dtype)
-            for name, array in self.arrays.items()
-            if name.startswith(prefix)
-        }
+    def below(self, prefix: str) -> dict[str, Any]:
+        """Arrays whose names begin with a prefix, by the rest of their names."""
+        return {n.removeprefix(prefix): a for n, a in self.items() if n.startswith(prefix)}
 
 
 @pytest.fixture(scope="session")
@@ -58,22 +48,19 @@ def golden() -> Callable[[str], Golden]:
     folders = (parent / "shared" / "fixtures" / "helm" for parent in PROJECT.parents)
     found = next((folder for folder in folders if folder.is_dir()), None)
     if found is None:
-        pytest.skip("the folder of HELM's golden arrays is not beside this checkout")
-    read: dict[str, Golden] = {}
+        pytest.skip("the golden arrays of HELM are not next to this checkout")
 
     def get(name: str) -> Golden:
         from safetensors.torch import load_file
 
-        if name not in read:
-            read[name] = Golden(load_file(found / f"{name}.safetensors"))
-        return read[name]
+        return Golden(load_file(found / f"{name}.safetensors"))
 
     return get
 
 
 @pytest.fixture(scope="session")
 def reference() -> ModuleType:
-    """The literal forms of reference.py, which stands in no package."""
+    """The literal forms of reference.py."""
     spec = importlib.util.spec_from_file_location(
         "helm_reference", Path(__file__).with_name("reference.py")
     )

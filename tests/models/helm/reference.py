@@ -1,7 +1,7 @@
-"""HELM on whole points, as its formulas are written: the literal form of every layer.
+"""HELM on whole points, literally as its formulas.
 
-Points are `[time, space]` with `<x, x> = -c`; parameters have the names of the public code and are
-given as a mapping. Nothing here is fast, and nothing of bench is used.
+Points are `[time, space]` with `<x, x> = -c`; parameters have their public names. Nothing of bench
+is used, and nothing is fast.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ def lift(space, c=1.0):
 
 
 def below(state, prefix):
-    """The entries of a mapping below a name."""
     return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
 
 def linear(x, p, c=1.0):
-    """HTC without a change of curvature, on whole points."""
     return lift(x @ p["linear.weight"].T + p["linear.bias"], c)
 
 
@@ -39,14 +37,13 @@ def rms_norm(x, gain, eps=1e-8, c=1.0):
 
 
 def residual(x, y, w, gain=None, c=1.0):
-    """LResNet."""
     a = x + w * y
     z = math.sqrt(c) * a / (-inner(a, a)).sqrt().unsqueeze(-1)
     return z if gain is None else lift(gain * z[..., 1:], c)
 
 
 def hope(space, positions, base=10000.0):
-    """Pairs of neighbours turned: `space` is (batch, tokens, heads, n)."""
+    """Rotate adjacent pairs; `space` is (batch, tokens, heads, n)."""
     width = space.shape[-1] // 2 * 2
     i = torch.arange(0, width, 2, dtype=space.dtype)
     angle = positions.to(space.dtype)[:, None] * base ** (-i / width)
@@ -58,36 +55,31 @@ def hope(space, positions, base=10000.0):
     return out
 
 
-def centroid(points, weights, c=1.0):
-    mean = weights @ points
-    return mean * math.sqrt(c) / (-inner(mean, mean)).sqrt().unsqueeze(-1)
-
-
 def attend(q, k, v, tau, beta, forbidden, c):
-    """Points (batch, heads, tokens, n + 1); gives the heads' centroids joined, and the weights."""
+    """The heads' centroids, concatenated, of points (batch, heads, tokens, n + 1)."""
     products = q[..., 1:] @ k[..., 1:].mT - q[..., :1] @ k[..., :1].mT
     scores = (2 * c + 2 * products) / tau + beta
-    weights = scores.masked_fill(forbidden, -1e18).softmax(-1)
-    return centroid(v, weights, c).transpose(1, 2).flatten(-2), weights
+    mean = scores.masked_fill(forbidden, -1e18).softmax(-1) @ v
+    points = mean * math.sqrt(c) / (-inner(mean, mean)).sqrt().unsqueeze(-1)
+    return points.transpose(1, 2).flatten(-2)
 
 
 def attention(x, p, heads, forbidden, c=1.0):
-    """Of HELM-D; `forbidden` is (batch, tokens, tokens)."""
-    batch, tokens, _ = x.shape
+    """Attention of HELM-D; `forbidden` is (batch, tokens, tokens)."""
 
     def split(name):
         space = x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
-        return space.view(batch, tokens, heads, -1)
+        return space.view(*x.shape[:2], heads, -1)
 
-    positions = torch.arange(tokens)
+    positions = torch.arange(x.shape[1])
     q, k = hope(split("Wq"), positions), hope(split("Wk"), positions)
     q, k, v = (lift(each, c).transpose(1, 2) for each in (q, k, split("Wv")))
-    joined, weights = attend(q, k, v, p["scale"], p["bias"], forbidden.unsqueeze(1), c)
-    return lift(joined @ p["final_linear.weight"].T + p["final_linear.bias"], c), weights
+    joined = attend(q, k, v, p["scale"], p.get("bias", 0.0), forbidden.unsqueeze(1), c)
+    return lift(joined @ p["final_linear.weight"].T + p["final_linear.bias"], c)
 
 
-def latent_attention(x, p, heads, rank, nope, rope, forbidden, c=1.0):
-    """HMLA; `nope` and `rope` count space coordinates."""
+def latent_attention(x, p, heads, rank, nope, forbidden, c=1.0):
+    """HMLA; `nope` counts space coordinates."""
     batch, tokens, _ = x.shape
     positions = torch.arange(tokens)
     q = linear(x, below(p, "wq."), c)[..., 1:].view(batch, tokens, heads, -1)
@@ -98,7 +90,7 @@ def latent_attention(x, p, heads, rank, nope, rope, forbidden, c=1.0):
     b = linear(z, below(p, "wkv_b."), c)[..., 1:].view(batch, tokens, heads, -1)
     k = torch.cat([b[..., :nope], k_rope], dim=-1)
     q, k, v = (lift(each, c).transpose(1, 2) for each in (q, k, b[..., nope:]))
-    joined, _ = attend(q, k, v, p["softmax_scale"], p["bias"], forbidden, c)
+    joined = attend(q, k, v, p["softmax_scale"], p.get("bias", 0.0), forbidden, c)
     return linear(joined, below(p, "wo."), c)
 
 
@@ -112,35 +104,32 @@ def expert(x, p, c=1.0):
     return rescaled(feed_forward(rescaled(x, c, own), p, own), own, c)
 
 
-def gate(x, p, k):
-    """Scores, and the chosen experts in ascending order with their weights, of tokens (n, D)."""
-    scores = (x[..., 1:] @ p["weight"].T).softmax(-1)
-    chosen = (scores + p["bias"]).topk(k, dim=-1).indices.sort(dim=-1).values
-    return scores, chosen, scores.gather(1, chosen)
-
-
-def experts_layer(x, p, experts, k=2, merge="helm", c=1.0):
-    """MiCE, a token at a time, on points (..., D)."""
+def experts_layer(x, p, k=2, merge="helm", c=1.0):
+    """MiCE, token by token, on points (..., D)."""
     flat = x.reshape(-1, x.shape[-1])
-    _, chosen, weights = gate(flat, below(p, "gate."), k)
+    scores = (flat[..., 1:] @ p["gate.weight"].T).softmax(-1)
+    chosen = (scores + p["gate.bias"]).topk(k, dim=-1).indices.sort(dim=-1).values
+    weights = scores.gather(1, chosen)
     shared = feed_forward(flat, below(p, "shared_experts."), c)
-    assert experts > chosen.max()
+    w, gain = p["add_experts.w_y"], p["add_experts.scale"].exp()
     rows = []
     for token in range(len(flat)):
         out = [expert(flat[token], below(p, f"experts.{e}."), c) for e in chosen[token].tolist()]
-        w, gain = p["add_experts.w_y"], p["add_experts.scale"].exp()
         if merge == "centroid":
             share = weights[token] / weights[token].sum()
-            mean = shared[token] + w * sum(s * o for s, o in zip(share, out, strict=True))
-            z = math.sqrt(c) * mean / (-inner(mean, mean)).sqrt()
-            rows.append(lift(gain * z[1:], c))
-            continue
-        y = torch.zeros_like(flat[token])
-        y[0] = math.sqrt(c)
-        for weight, o in zip(weights[token], out, strict=True):
-            y = residual(y, o, weight, 2.0, c)
+            y = sum(s * o for s, o in zip(share, out, strict=True))
+        else:
+            y = torch.zeros_like(flat[token])
+            y[0] = math.sqrt(c)
+            for weight, o in zip(weights[token], out, strict=True):
+                y = residual(y, o, weight, 2.0, c)
         rows.append(residual(shared[token], y, w, gain, c))
     return torch.stack(rows).view(x.shape)
+
+
+def embedded(tokens, p, name):
+    points = p.get(f"{name}.embedding")
+    return lift(p[f"{name}.weight"][tokens]) if points is None else points[tokens]
 
 
 def head(h, p, norm, table):
@@ -148,40 +137,32 @@ def head(h, p, norm, table):
     return rms_norm(out, p[f"{norm}.weight"]) @ p[f"{table}.weight"].T
 
 
-def helm_d(tokens, p, layers, heads, forbidden):
-    h = p["token_embed.embedding"][tokens]
+def helm_d(tokens, p, config, forbidden):
+    h = embedded(tokens, p, "token_embed")
     gain = 4 * math.sqrt(h.shape[-1])
-    for i in range(layers):
+    for i in range(config.num_hidden_layers):
         b = below(p, f"resblocks.{i}.")
         x = rms_norm(h, b["ln_1.weight"])
-        branch = attention(x, below(b, "attn."), heads, forbidden)[0]
+        branch = attention(x, below(b, "attn."), config.num_attention_heads, forbidden)
         h = residual(h, branch, b["res1.w_y"], gain)
         x = rms_norm(h, b["ln_2.weight"])
         h = residual(h, feed_forward(x, below(b, "mlp.")), b["res2.w_y"], gain)
     return head(h, p, "ln_final", "mapping")
 
 
-def helm_mice(tokens, p, sizes, forbidden, merge="helm", k=2):
-    h = p["embed.embedding"][tokens]
+def helm_mice(tokens, p, config, forbidden):
+    h = embedded(tokens, p, "embed")
     gain = math.sqrt(h.shape[-1])
-    for i in range(sizes["layers"]):
+    sizes = (config.num_attention_heads, config.kv_lora_rank, config.qk_nope_head_dim)
+    for i in range(config.num_hidden_layers):
         b = below(p, f"layers.{i}.")
         x = rms_norm(h, b["attn_norm.weight"])
-        branch = latent_attention(
-            x,
-            below(b, "attn."),
-            sizes["heads"],
-            sizes["rank"],
-            sizes["nope"],
-            sizes["rope"],
-            forbidden.unsqueeze(1),
-        )
+        branch = latent_attention(x, below(b, "attn."), *sizes, forbidden.unsqueeze(1))
         h = residual(h, branch, b["attn_res.w_y"], gain)
         x, f = rms_norm(h, b["ffn_norm.weight"]), below(b, "ffn.")
-        branch = (
-            experts_layer(x, f, sizes["experts"], k, merge)
-            if "gate.weight" in f
-            else feed_forward(x, f)
-        )
+        if "gate.weight" in f:
+            branch = experts_layer(x, f, config.num_experts_per_tok, config.merge)
+        else:
+            branch = feed_forward(x, f)
         h = residual(h, branch, b["ffn_res.w_y"], gain)
     return head(h, p, "norm", "head")

@@ -1,4 +1,4 @@
-"""A HELM on disk: saved, loaded, resized, imported."""
+"""HELM models on disk, their initialization, and weights of the public code."""
 
 import math
 from pathlib import Path
@@ -11,10 +11,17 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from bench.errors import InputError
 from bench.models.helm import HelmConfig, HelmForCausalLM
 from bench.models.helm.embedding import LorentzEmbedding
+from bench.models.helm.router import Router
 from bench.models.helm.sizes import model_config
 
 KINDS = ("helm_d", "helm_mice")
 IDS = torch.arange(24).view(2, 12) % 31
+
+
+def random_model(kind, entries=31, **choices):
+    torch.manual_seed(0)
+    config = model_config(kind, "tiny", entries, **{"num_hidden_layers": 2, **choices})
+    return HelmForCausalLM(config).eval()
 
 
 @pytest.mark.parametrize(
@@ -27,12 +34,15 @@ IDS = torch.arange(24).view(2, 12) % 31
     ],
 )
 def test_what_is_saved_is_loaded(tmp_path, kind, choices):
-    model = HelmForCausalLM(model_config(kind, "tiny", 31, **choices)).eval()
-    for layer in model.layers_of_experts().values():
-        layer.gate.e_score_correction_bias.uniform_(-0.1, 0.1)
+    model = random_model(kind, **choices)
+    tied = choices.get("tie_word_embeddings", False)
+    assert (model.lm_head.weight is model.get_input_embeddings().weight) == tied
+    for module in model.modules():
+        if isinstance(module, Router):
+            module.e_score_correction_bias.uniform_(-0.1, 0.1)
     model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    assert ("lm_head.weight" in weights) != choices.get("tie_word_embeddings", False)
+    assert ("lm_head.weight" in weights) != tied
     found, loading = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert type(found) is HelmForCausalLM and not any(loading.values())
     for name, tensor in model.state_dict().items():
@@ -41,67 +51,56 @@ def test_what_is_saved_is_loaded(tmp_path, kind, choices):
     assert AutoConfig.from_pretrained(tmp_path).to_dict() == found.config.to_dict()
 
 
-def test_in_a_tied_model_embedding_and_head_are_one(tmp_path):
-    model = HelmForCausalLM(model_config("helm_d", "tiny", 31, tie_word_embeddings=True))
-    assert model.lm_head.weight is model.get_input_embeddings().weight
-    untied = HelmForCausalLM(model_config("helm_d", "tiny", 31))
-    assert untied.lm_head.weight is not untied.get_input_embeddings().weight
-
-
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_starts_near_the_loss_of_guessing(kind, tied):
-    torch.manual_seed(0)
-    model = HelmForCausalLM(model_config(kind, "tiny", 500, tie_word_embeddings=tied)).eval()
+    model = random_model(kind, 500, tie_word_embeddings=tied)
     ids = torch.randint(0, 500, (2, 100))
     assert model(input_ids=ids, labels=ids).loss.item() == pytest.approx(math.log(500), abs=0.8)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_more_tokens(kind):
-    model = HelmForCausalLM(model_config(kind, "tiny", 31)).eval()
+def test_an_embedding_can_be_resized(kind):
+    model = random_model(kind, initialization="public")
     before = model(input_ids=IDS).logits
-    model.resize_token_embeddings(40)
-    after = model(input_ids=IDS).logits
-    assert after.shape[-1] == 40 and model.config.vocab_size == 40
-    torch.testing.assert_close(after[..., :31], before)
+    for size in (40, 31):
+        model.resize_token_embeddings(size)
+        after = model(input_ids=IDS).logits
+        assert after.shape[-1] == size == model.config.vocab_size
+        torch.testing.assert_close(after[..., :31], before)
 
 
-def test_a_balanced_start_has_time_columns_of_zeros_and_the_public_one_does_not():
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("start", ["balanced", "public"])
+def test_time_columns_of_a_balanced_start_are_zero(start, kind):
+    model = random_model(kind, initialization=start)
+    columns = {n: p for n, p in model.named_parameters() if n.endswith("_time")}
+    heads = model.model.layers[0].self_attn.o_proj.weight.unflatten(1, (4, -1))
+    assert len(columns) > 10 and heads[..., 1:].all()
+    for name, column in (columns | {"heads": heads[..., 0]}).items():
+        assert column.any() == (start == "public"), name
+
+
+def test_tokens_become_similar_with_the_public_start_only():
+    """Mean cosine of pairs of tokens after the last block."""
+    similarity = {}
     for start in ("balanced", "public"):
-        for kind in KINDS:
-            model = HelmForCausalLM(model_config(kind, "tiny", 31, initialization=start))
-            columns = {n: p for n, p in model.named_parameters() if n.endswith("_time")}
-            assert len(columns) > 20
-            for name, column in columns.items():
-                assert column.any() == (start == "public"), name
-            layer = model.model.layers[0].self_attn.o_proj.weight
-            heads = layer.unflatten(1, (4, -1))
-            assert heads[..., 0].any() == (start == "public") and heads[..., 1:].all()
-
-
-def test_tokens_become_alike_with_the_public_start_alone():
-    """Mean cosine of pairs of tokens behind the last block."""
-    found = {}
-    for start in ("balanced", "public"):
-        torch.manual_seed(0)
-        config = model_config("helm_d", "tiny", 500, initialization=start, embedding="lorentz")
-        model = HelmForCausalLM(config).eval()
+        choices = {"initialization": start, "embedding": "lorentz", "num_hidden_layers": 4}
+        model = random_model("helm_d", 500, **choices)
         with torch.no_grad():
             stream = model(input_ids=torch.randperm(500)[None, :200], output_hidden_states=True)
         rows = torch.nn.functional.normalize(stream.hidden_states[-2][0], dim=-1)
-        found[start] = ((rows @ rows.T).sum() - 200) / (200 * 199)
-    assert found["balanced"] < 0.35 and found["public"] > 0.7
+        similarity[start] = ((rows @ rows.T).sum() - 200) / (200 * 199)
+    assert similarity["balanced"] < 0.35 and similarity["public"] > 0.7
 
 
-def test_curvatures_start_apart_and_can_be_fixed():
-    model = HelmForCausalLM(model_config("helm_mice", "tiny", 31, expert_curvatures=[0.1, 2.0]))
+def test_curvatures_are_evenly_spaced_and_can_be_fixed():
+    model = random_model("helm_mice", expert_curvatures=[0.1, 2.0])
     K = [v for name, v in model.curvatures().items() if "layers.1" in name]
     assert pytest.approx(torch.linspace(0.1, 2.0, 4).tolist()) == K
-    fixed = HelmForCausalLM(model_config("helm_mice", "tiny", 31, train_expert_curvatures=False))
-    assert [n for n, p in fixed.named_parameters() if not p.requires_grad] == [
-        f"model.layers.{i}.mlp.experts.log_curvature" for i in (1, 2, 3)
-    ]
+    fixed = random_model("helm_mice", train_expert_curvatures=False)
+    frozen = [n for n, p in fixed.named_parameters() if not p.requires_grad]
+    assert frozen == ["model.layers.1.mlp.experts.log_curvature"]
 
 
 def test_a_table_of_points_starts_on_the_hyperboloid():
@@ -119,34 +118,34 @@ def test_a_table_of_points_starts_on_the_hyperboloid():
         ({"expert_curvatures": [0.0, 1.0]}, "must be positive"),
         ({"embedding": "lorentz", "tie_word_embeddings": True}, "set embedding='lifted'"),
         ({"kind": "helm_mice", "qk_rope_head_dim": 7}, "must be even"),
-        ({"kind": "helm_mice", "num_experts_per_tok": 9}, "from 1 to n_routed_experts=4"),
+        ({"kind": "helm_mice", "num_experts_per_tok": 9}, "in 1 to n_routed_experts=4"),
         ({"kind": "helm_mice", "n_shared_experts": 0}, "must be 1 or more"),
         ({"kind": "helm_mice", "n_group": 3}, "must divide"),
         ({"rope_parameters": {"rope_type": "llama3"}}, "rope_type must be default or yarn"),
     ],
 )
-def test_what_no_model_can_be_made_with_is_refused(options, message):
+def test_an_invalid_configuration_is_refused(options, message):
     with pytest.raises(Exception, match=message):
         HelmConfig(**options)
 
 
-def test_of_public_weights_nothing_may_be_missing_unknown_or_of_another_shape(golden, config):
-    for kind, needed in (
-        ("helm_d", "resblocks.1.mlp.w3.linear.bias"),
-        ("helm_mice", "head.weight"),
-    ):
-        state = golden(f"{kind}_tiny").below("param/")
-        lacking = {name: tensor for name, tensor in state.items() if name != needed}
-        with pytest.raises(InputError, match=f"lacks 1 weights, such as {needed}"):
-            HelmForCausalLM.from_public(lacking, config(kind))
-        with pytest.raises(InputError, match=r"has unknown 1 weights, such as layers\.9\.q"):
-            HelmForCausalLM.from_public({**state, "layers.9.q": torch.ones(1)}, config(kind))
-        with pytest.raises(InputError, match="asks for"):
-            HelmForCausalLM.from_public(state, config(kind, vocab_size=54))
-        with pytest.raises(InputError, match=r"take HelmConfig\(embedding='lorentz'\)"):
-            HelmForCausalLM.from_public(state, config(kind, embedding="lifted"))
-        with pytest.raises(InputError, match=r"(lacks|has unknown) \d+ weights"):
-            HelmForCausalLM.from_public(state, config(kind, num_hidden_layers=1))
+@pytest.mark.parametrize(
+    ("kind", "needed"),
+    [("helm_d", "resblocks.1.mlp.w3.linear.bias"), ("helm_mice", "head.weight")],
+)
+def test_public_weights_must_be_complete_known_and_of_the_right_shape(golden, config, kind, needed):
+    state = golden(f"{kind}_tiny").below("param/")
+    lacking = {name: tensor for name, tensor in state.items() if name != needed}
+    with pytest.raises(InputError, match=f"lacks 1 weights, such as {needed}"):
+        HelmForCausalLM.from_public(lacking, config(kind))
+    with pytest.raises(InputError, match=r"has unknown 1 weights, such as layers\.9\.q"):
+        HelmForCausalLM.from_public({**state, "layers.9.q": torch.ones(1)}, config(kind))
+    with pytest.raises(InputError, match="asks for"):
+        HelmForCausalLM.from_public(state, config(kind, vocab_size=54))
+    with pytest.raises(InputError, match=r"use HelmConfig\(embedding='lorentz'\)"):
+        HelmForCausalLM.from_public(state, config(kind, embedding="lifted"))
+    with pytest.raises(InputError, match=r"(lacks|has unknown) \d+ weights"):
+        HelmForCausalLM.from_public(state, config(kind, num_hidden_layers=1))
 
 
 def test_curvatures_that_layers_store_must_agree(golden, config):

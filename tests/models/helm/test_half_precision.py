@@ -1,4 +1,4 @@
-"""Attention in bfloat16: how far it may be from the exact one, on points of several sizes."""
+"""Errors of attention in bfloat16, by the size of the points."""
 
 import copy
 
@@ -9,7 +9,7 @@ from bench.models.helm import HelmForCausalLM
 from bench.models.helm.attend import _factors, attend
 from bench.models.helm.sizes import model_config
 
-TAU = 19.7  # what a width of 390 starts with
+TAU = 19.7  # initial temperature for the width 390
 
 
 def exact_points(space):
@@ -27,8 +27,17 @@ def drawn(seed, std):
     return (std * torch.randn(1, 6, 256, 64, generator=generator)).to(torch.bfloat16)
 
 
-# Mean and largest relative error of a head's centroid. In float32 the error is that of rounding the
-# result alone; in bfloat16 a mean of large points that attends to one of them loses most.
+def centroid_errors(found, weights, v):
+    """Relative errors of the heads' centroids."""
+    a = weights @ exact_points(v)
+    length = (a[..., :1].square() - a[..., 1:].square().sum(-1, keepdim=True)).sqrt()
+    expected = (a / length).transpose(1, 2)
+    found = found.double().unflatten(-1, (6, 65))
+    return (found - expected).norm(dim=-1) / expected.norm(dim=-1)
+
+
+# Bounds of mean and largest error. In float32 only the result is rounded; in bfloat16 the error is
+# largest if the mean of large points is nearly one of them.
 @pytest.mark.parametrize(
     ("std", "in_float32", "mean", "largest"),
     [
@@ -44,23 +53,19 @@ def test_the_centroid(std, in_float32, mean, largest):
     q, k, v = drawn(0, 1), drawn(1, 1), drawn(2, std)
     forbidden = torch.ones(256, 256, dtype=torch.bool).triu(1)
     weights = exact_scores(q, k).masked_fill(forbidden, -1e18).softmax(-1)
-    a = weights @ exact_points(v)
-    length = (a[..., :1].square() - a[..., 1:].square().sum(-1, keepdim=True)).sqrt()
-    expected = (a / length).transpose(1, 2)
     found = attend(q, k, v, torch.tensor([TAU]), 1.0, None, in_float32)
-    found = found.double().unflatten(-1, (6, 65))
-    error = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
+    error = centroid_errors(found, weights, v)
     assert error.mean() < mean and error.max() < largest
 
 
 @pytest.mark.parametrize("std", [1, 3, 10])
-def test_the_scores_are_a_few_times_nearer_than_those_of_rounded_times(std):
+def test_split_times_have_a_third_of_the_error_of_rounded_ones(std):
     q, k = drawn(0, std), drawn(1, std)
     expected = exact_scores(q, k)
-    expected = expected - expected.mean(-1, keepdim=True)  # what the softmax leaves out
+    expected = expected - expected.mean(-1, keepdim=True)  # cancels in the softmax
 
     def error(query, key):
-        scores = query.double() @ key.double().mT  # as kernels do: products of rounded numbers
+        scores = query.double() @ key.double().mT  # as in kernels
         return (scores - scores.mean(-1, keepdim=True) - expected).abs().max().item()
 
     rounded = [exact_points(x).to(torch.bfloat16).double() for x in (q, k)]
@@ -71,8 +76,8 @@ def test_the_scores_are_a_few_times_nearer_than_those_of_rounded_times(std):
 
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("kind", ["helm_d", "helm_mice"])
-def test_decoding_is_as_near_as_the_whole_text(kind, autocast):
-    """Against the same model in float64: the last token behind a cache, and all tokens at once."""
+def test_decoding_is_as_accurate_as_the_whole_text(kind, autocast):
+    """Logits of the last token, with and without a cache, against those in float64."""
     torch.manual_seed(0)
     model = HelmForCausalLM(model_config(kind, "tiny", 97, num_hidden_layers=2)).eval()
     model.to(torch.bfloat16)
@@ -89,10 +94,7 @@ def test_decoding_is_as_near_as_the_whole_text(kind, autocast):
     assert errors[0] < 0.03 and errors[1] < 0.03
 
 
-def test_one_query_is_attended_in_float32():
+def test_a_single_query_is_attended_in_float32():
     q, k, v = drawn(0, 1)[:, :, -1:], drawn(1, 1), drawn(2, 10)
-    a = exact_scores(q, k).softmax(-1) @ exact_points(v)
-    expected = a / (a[..., :1].square() - a[..., 1:].square().sum(-1, keepdim=True)).sqrt()
-    found = attend(q, k, v, torch.tensor([TAU]), 1.0, None).double().view(1, 6, 1, 65)
-    error = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
-    assert error.max() < 0.005
+    found = attend(q, k, v, torch.tensor([TAU]), 1.0, None)
+    assert centroid_errors(found, exact_scores(q, k).softmax(-1), v).max() < 0.005

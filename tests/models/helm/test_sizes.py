@@ -8,8 +8,8 @@ from bench.errors import InputError
 from bench.models.helm.sizes import MODELS, SIZES, model_config
 from bench.models.helm.twins import parameters_of
 
-# The public models count beside that a curvature of three hyperboloids, a bias of each attention
-# that has no effect, two numbers for positions of a table of points, and the routers' biases.
+# The last number: parameters of the public models without a counterpart, namely the curvatures of
+# three hyperboloids, a bias of each attention, positions, and biases of routers.
 PUBLISHED = [
     ("helm_d", "120m", "lorentz", 114_770_253, 3 + 6 + 2),
     ("helm_mice", "120m", "lorentz", 126_357_123, 3 + 6 + 2 + 5 * 4),
@@ -17,12 +17,10 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "size", "embedding", "published", "beside"), PUBLISHED)
-def test_the_published_models_have_the_published_parameters(
-    kind, size, embedding, published, beside
-):
+@pytest.mark.parametrize(("kind", "size", "embedding", "published", "extra"), PUBLISHED)
+def test_the_published_numbers_of_parameters(kind, size, embedding, published, extra):
     config = model_config(kind, size, 128_256, aligned=False, embedding=embedding)
-    assert parameters_of(config) + beside == published
+    assert parameters_of(config) + extra == published
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -56,10 +54,12 @@ def test_each_model_is_built_and_learns(kind):
     assert losses[-1] < losses[0] - 1
 
 
-def test_unknown_names_are_told_with_those_that_there_are():
-    with pytest.raises(InputError, match="no model 'helm': take helm_d, helm_mice, llama_twin"):
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(
+        InputError, match="no model 'helm': use one of helm_d, helm_mice, llama_twin"
+    ):
         model_config("helm", "tiny", 64)
-    with pytest.raises(InputError, match="no size '7b' of these: take tiny, 120m, 1b"):
+    with pytest.raises(InputError, match="no size '7b': use one of tiny, 120m, 1b"):
         model_config("helm_d", "7b", 64)
-    with pytest.raises(InputError, match="take 120m, 1b"):
+    with pytest.raises(InputError, match="use one of 120m, 1b"):
         model_config("helm_d", "tiny", 64, aligned=False)
