@@ -1,16 +1,10 @@
-"""ARC, the hard part: questions that look-up and word statistics fail on (Clark et al. 2018).
+"""ARC-Challenge: science questions that retrieval and co-occurrence fail on (Clark et al. 2018).
 
-Test: the 1,172 rows of LLM-Adapters' dataset/ARC-Challenge/test.json. Nearly all have four answers.
+Test: the 1,172 rows of LLM-Adapters' dataset/ARC-Challenge/test.json, nearly all with four answers.
 
-Guessing gets about 25%; always giving the most frequent gold answer gets 26.5%.
+Chance: about 25%; majority class: 26.5%.
 """
 
-from bench.tasks.task import Task
+from bench.tasks.task import ANSWERS, Task
 
-TASK = Task(
-    key="ARC-Challenge",
-    label="ARC-c",
-    answer="choice",
-    choices=("answer1", "answer2", "answer3", "answer4", "answer5"),
-    chance=25.0,
-)
+TASK = Task("ARC-Challenge", "ARC-c", answer="choice", choices=ANSWERS, chance=25.0)

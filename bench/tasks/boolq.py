@@ -1,17 +1,11 @@
-"""BoolQ: yes-no questions that people typed into a search engine (Clark et al. 2019).
+"""BoolQ: yes-no questions from search queries (Clark et al. 2019).
 
-Test: the 3,270 rows of LLM-Adapters' dataset/boolq/test.json. The passage that answers a question
-is no part of its instruction there, so that the model answers from what it knows.
+Test: the 3,270 rows of LLM-Adapters' dataset/boolq/test.json. Its instructions do not include the
+passage, so the model must answer from memory.
 
-Guessing gets 50.0%; always saying true, the more frequent gold answer, gets 62.2%.
+Chance: 50.0%; majority class (true): 62.2%.
 """
 
 from bench.tasks.task import Task
 
-TASK = Task(
-    key="boolq",
-    label="BoolQ",
-    answer="choice",
-    choices=("true", "false"),
-    chance=50.0,
-)
+TASK = Task("boolq", "BoolQ", answer="choice", choices=("true", "false"), chance=50.0)

@@ -12,21 +12,21 @@ from typing import Any
 
 from bench.tasks.task import Row, Task, training_row
 
-_CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
+_ANNOTATION = re.compile(r"<<[^<>]*>>")
 
 
 def train_row(raw: Mapping[str, Any]) -> Row:
-    """The rationale without its calculator marks; `#### N` becomes the answer's sentence."""
+    """The rationale without calculator annotations; `#### N` becomes the answer sentence."""
     if "instruction" in raw:
         return training_row(raw)
     rationale, mark, answer = str(raw["answer"]).rpartition("####")
     if not mark:
-        raise KeyError("#### (the line that gives the answer)")
+        raise KeyError("#### (the line with the answer)")
     answer = answer.strip()
     return {
         "instruction": str(raw["question"]).strip(),
         "input": "",
-        "output": f"{_CALCULATOR_MARK.sub('', rationale).strip()}\nThe answer is {answer}.",
+        "output": f"{_ANNOTATION.sub('', rationale).strip()}\nThe answer is {answer}.",
         "answer": answer.replace(",", ""),
     }
 

@@ -1,14 +1,8 @@
-"""HellaSwag: which of four endings goes on with a scene (Zellers et al. 2019).
+"""HellaSwag: choose the most plausible of four endings (Zellers et al. 2019).
 
-Test: LLM-Adapters' dataset/hellaswag/test.json, with the endings in the instruction.
+Test: LLM-Adapters' dataset/hellaswag/test.json; the endings are part of the instruction.
 """
 
-from bench.tasks.task import Task
+from bench.tasks.task import CHOICES, Task
 
-TASK = Task(
-    key="hellaswag",
-    label="HellaSwag",
-    answer="choice",
-    choices=("ending1", "ending2", "ending3", "ending4"),
-    chance=25.0,
-)
+TASK = Task("hellaswag", "HellaSwag", answer="choice", choices=CHOICES[3], chance=25.0)

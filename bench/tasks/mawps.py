@@ -1,7 +1,7 @@
-"""MAWPS: one-step and two-step word problems (Koncel-Kedziorski et al. 2016).
+"""MAWPS: word problems of one or two steps (Koncel-Kedziorski et al. 2016).
 
-Test: 238 rows of LLM-Adapters' dataset/mawps/test.json; 38 gold answers are not whole.
-Training: dataset/mawps/trainset.json has an equation in place of a rationale,
+Test: the 238 rows of LLM-Adapters' dataset/mawps/test.json; 38 gold answers are not integers.
+Training: dataset/mawps/trainset.json, whose rows have an equation instead of a rationale:
 `{"original_text": "...", "equation": "X=((22.0-14.0)/4.0)", "ans": 2.0}`.
 """
 
@@ -14,7 +14,7 @@ from bench.tasks.task import Row, Task, training_row
 
 
 def train_row(raw: Mapping[str, Any]) -> Row:
-    """The equation as the rationale, then the sentence that names the answer."""
+    """The equation as the rationale, followed by the answer sentence."""
     if "instruction" in raw:
         return training_row(raw)
     answer = float(raw["ans"])

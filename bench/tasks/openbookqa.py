@@ -1,17 +1,12 @@
-"""OpenBookQA: elementary science facts put to use (Mihaylov et al. 2018).
+"""OpenBookQA: elementary science questions (Mihaylov et al. 2018).
 
-Test: the 500 rows of LLM-Adapters' dataset/openbookqa/test.json, four answers each; the facts that
-a question is made from are no part of its instruction. Training: dataset/openbookqa/train.json.
+Test: the 500 rows of LLM-Adapters' dataset/openbookqa/test.json, four answers each; the
+instructions do not include the facts that the questions are about. Training:
+dataset/openbookqa/train.json.
 
-Guessing gets 25.0%; always saying answer1 gets 27.6%.
+Chance: 25.0%; majority class (answer1): 27.6%.
 """
 
-from bench.tasks.task import Task
+from bench.tasks.task import ANSWERS, Task
 
-TASK = Task(
-    key="openbookqa",
-    label="OBQA",
-    answer="choice",
-    choices=("answer1", "answer2", "answer3", "answer4"),
-    chance=25.0,
-)
+TASK = Task("openbookqa", "OBQA", answer="choice", choices=ANSWERS[:4], chance=25.0)

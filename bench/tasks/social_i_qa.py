@@ -1,16 +1,10 @@
-"""Social IQa: why people do what they do, and what comes of it (Sap et al. 2019).
+"""Social IQa: motives and consequences of everyday actions (Sap et al. 2019).
 
 Test: the 1,954 rows of LLM-Adapters' dataset/social_i_qa/test.json, three answers each.
 
-Guessing gets 33.3%; always saying answer3 gets 33.6%.
+Chance: 33.3%; majority class (answer3): 33.6%.
 """
 
-from bench.tasks.task import Task
+from bench.tasks.task import ANSWERS, Task
 
-TASK = Task(
-    key="social_i_qa",
-    label="SIQA",
-    answer="choice",
-    choices=("answer1", "answer2", "answer3"),
-    chance=100 / 3,
-)
+TASK = Task("social_i_qa", "SIQA", answer="choice", choices=ANSWERS[:3], chance=100 / 3)

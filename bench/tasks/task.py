@@ -1,4 +1,4 @@
-"""What a benchmark is to the rest of the suite."""
+"""The definition of a benchmark, and of the rows and gold answers that it may have."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ AnswerKind = Literal["number", "letter", "choice"]
 
 LETTERS = ("A", "B", "C", "D", "E")
 
-# The words that LLM-Adapters' commonsense sets answer with. Its evaluation seeks all words of a
-# line, also where a set has only the first of them as choices.
+# The answer words of LLM-Adapters' commonsense sets. Its evaluation matches all words of a line,
+# also for a set whose choices are only the first of them.
 CHOICES = (
     ("true", "false"),
     ("solution1", "solution2"),
@@ -21,21 +21,22 @@ CHOICES = (
     ("ending1", "ending2", "ending3", "ending4"),
     ("option1", "option2"),
 )
+ANSWERS = CHOICES[2]
 
-# The sentence of a kind of answer, where a protocol's own is not the one that is trained on: the
-# outputs of the commonsense sets read "the correct answer is answer2".
+# Answer sentences of kinds whose training outputs do not use the protocol's own sentence.
 ANSWER_FORMS: dict[AnswerKind, str] = {"choice": "[Tt]he correct answer is"}
 
 
 def choices_with(*words: str) -> tuple[str, ...]:
-    """The line of CHOICES that has all these words; empty where none has."""
+    """The line of CHOICES that contains all these words; empty if there is none."""
     return next((line for line in CHOICES if words and set(words) <= set(line)), ())
 
 
 def answer_kind(answer: str) -> AnswerKind | None:
-    """What a gold answer is: a finite number (commas allowed), a letter A to E, or one of CHOICES.
+    """Classify a gold answer: a finite number (commas allowed), a letter A to E, one of CHOICES.
 
-    None where it is nothing of these.
+    Returns:
+        The kind, or None for any other text.
     """
     if answer in LETTERS:
         return "letter"
@@ -48,11 +49,11 @@ def answer_kind(answer: str) -> AnswerKind | None:
 
 
 def same_row(raw: Mapping[str, Any]) -> Row:
-    """A raw row that already has LLM-Adapters' form: `instruction, input, output, answer`.
+    """Read a raw row in LLM-Adapters' format: `instruction, input, output, answer`.
 
     Raises:
-        KeyError: there is no instruction or no answer; the others may be left out, or be null.
-        ValueError: a value is null, or no text.
+        KeyError: instruction or answer is missing; input and output may be missing or null.
+        ValueError: a value is null or not text.
     """
     return {
         "instruction": _text("instruction", raw["instruction"]),
@@ -63,7 +64,7 @@ def same_row(raw: Mapping[str, Any]) -> Row:
 
 
 def _text(key: str, value: Any) -> str:
-    """A value as text; str() of a null or a list would be a word in the prompt."""
+    # str() of a null or a list would put a word into the prompt.
     if value is None:
         raise ValueError(f"{key} is null")
     if not isinstance(value, str | int | float):
@@ -71,18 +72,18 @@ def _text(key: str, value: Any) -> str:
     try:
         str(value).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{key} is no text that can be written down: {error}") from error
+        raise ValueError(f"{key} is not valid text: {error}") from error
     return str(value)
 
 
 def training_row(raw: Mapping[str, Any]) -> Row:
-    """`same_row` of a row to train on, which needs an output; public files have empty ones.
+    """`same_row` for training, which needs an output.
 
     Raises:
-        KeyError: it has none.
+        KeyError: the output is missing or null.
     """
     if raw.get("output") is None:
-        raise KeyError("output (what the model is to write)")
+        raise KeyError("output (the text to train on)")
     return same_row(raw)
 
 
@@ -91,14 +92,14 @@ class Task:
     """One benchmark.
 
     Attributes:
-        key: LLM-Adapters' folder name, matched ignoring case; also its column's key in
+        key: LLM-Adapters' folder name, matched ignoring case; also the key of its column in
             results/published/*.yaml.
-        label: the head of its column.
-        answer: the kind of its gold answer: a `number` is compared within a tolerance, a `letter`
-            (A to E) and a `choice` must be the same.
-        choices: the words that the answers of a set of choices are.
-        chance: accuracy in percent of guessing, where guessing can succeed.
-        train_row: turns one raw row of its training file into a row of LLM-Adapters' form.
+        label: heading of its column.
+        answer: kind of its gold answers. A `number` is compared within a tolerance; a `letter`
+            (A to E) and a `choice` must be equal.
+        chance: accuracy of random guessing in percent, if guessing can succeed.
+        choices: the possible answers of a set of choices.
+        train_row: converts a raw row of its training file to LLM-Adapters' format.
     """
 
     key: str
@@ -110,17 +111,17 @@ class Task:
 
     @property
     def sought(self) -> tuple[str, ...]:
-        """The words among which a choice is read: as published where they are published ones."""
+        """The words that are matched in a text: the published line of CHOICES, or `choices`."""
         return choices_with(*self.choices) or self.choices
 
     @property
     def answers(self) -> str:
-        """What its gold answers are, in words."""
+        """A description of its gold answers for messages."""
         words = {"number": "a number", "letter": "a letter A to E"}
         return words.get(self.answer) or f"one of {', '.join(self.choices)}"
 
     def accepts(self, answer: str) -> bool:
-        """Whether this can be a gold answer of it."""
+        """Whether this is a valid gold answer."""
         if self.answer == "choice":
             return answer in self.choices
         return answer_kind(answer) == self.answer

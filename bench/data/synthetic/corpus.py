@@ -1,9 +1,8 @@
-"""The text that the embedded base is pretrained on: plain statements about small numbers.
+"""The pretraining text of the embedded base: plain statements about small numbers.
 
-Nothing here has a benchmark's form: no question is asked and no answer announced in the words
-that fine-tuning teaches. Stories use only wordings and numbers of the training split, so the
-base has never read a validation or test problem; bare equations ("13+24=37.") are arithmetic
-that every language model has read, and are drawn from all numbers.
+No text has a benchmark's format: there are no questions, and answers are not given in the sentence
+that fine-tuning trains. Stories use only wordings and numbers of the training split, so the base
+has never seen a validation or test problem. Bare equations ("13+24=37.") use all numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from bench.data.synthetic.stories import (
     compute,
     draw_numbers,
     draw_wording,
+    equation,
     next_step,
     numbers,
     people_and_things,
@@ -28,7 +28,7 @@ LARGEST = 99
 
 
 def documents(seed: int) -> Iterator[str]:
-    """An endless stream of documents of one to five lines, fixed by the seed."""
+    """An infinite stream of documents of one to five lines, determined by the seed."""
     draw = Draw("corpus", seed)
     makers, weights = zip(*LINES, strict=True)
     while True:
@@ -42,35 +42,43 @@ def fact(draw: Draw) -> str:
 
 
 def announced_facts(draw: Draw) -> str:
-    """Bare equations between the words that stand around a story's equations.
+    """Bare equations between the phrases that surround a story's equations.
 
-    Without these lines the base knows the facts of the held-out numbers only where they are
-    listed, and not where it has to use them.
+    Without these lines the base knows the equations of held-out numbers only in lists, and fails
+    to use them in stories.
     """
-    equations = [_any_equation(draw) for _ in range(draw.integer(1, 3))]
-    return _told(draw, equations)
+    return _announced(draw, [_any_equation(draw) for _ in range(draw.integer(1, 3))])
 
 
 def chained_equations(draw: Draw) -> str:
-    """Equations that each go on from the result before: "22-14=8. 8*3=24."."""
+    """Equations that each continue from the previous result: "22-14=8. 8*3=24."."""
     value, equations = draw.integer(2, 60), []
     for _ in range(draw.integer(2, 5)):
         operation, operand = next_step(draw, value, LARGEST, split=None)
-        equations.append(_equation(value, operation, operand))
+        equations.append(equation(value, operation, operand))
         value = compute(value, operation, operand)
     return " ".join(equations)
 
 
 def recap(draw: Draw) -> str:
-    """A story without equations, then all its equations together."""
+    """A story without equations, followed by all its equations."""
     events, equations = _story(draw)
-    return f"{' '.join(events)} {_told(draw, equations)}"
+    return f"{' '.join(events)} {_announced(draw, equations)}"
 
 
 def inline_story(draw: Draw) -> str:
-    """A one-step story with its equation and its result told as a statement."""
-    events, equations, closing = told_step(draw)
-    return f"{' '.join(events)} {equations[0]} {closing}"
+    """A one-step story with its equation, and its result as a statement."""
+    events, step, closing = one_step_story(draw)
+    return f"{' '.join(events)} {step} {closing}"
+
+
+FILLERS = (
+    "{n} {v} the {a} {o}.",
+    "{n} {v} {a} {o} at the {l}.",
+    "The {o} in the {l} are {a}.",
+    "At the {l} {n} {v} {o} and {n2} {v2} the {c}.",
+    "The {p} of {n} have {a} {o}.",
+)
 
 
 def filler(draw: Draw) -> str:
@@ -78,17 +86,8 @@ def filler(draw: Draw) -> str:
     sentences = []
     for _ in range(draw.integer(2, 4)):
         name, thing = draw.zipf(NAMES), draw.zipf(OBJECTS)
-        form = draw.choice(
-            (
-                "{n} {v} the {a} {o}.",
-                "{n} {v} {a} {o} at the {l}.",
-                "The {o} in the {l} are {a}.",
-                "At the {l} {n} {v} {o} and {n2} {v2} the {c}.",
-                "The {p} of {n} have {a} {o}.",
-            )
-        )
         sentences.append(
-            form.format(
+            draw.choice(FILLERS).format(
                 n=name,
                 n2=draw.zipf(NAMES),
                 v=draw.zipf(words.VERBS),
@@ -103,48 +102,45 @@ def filler(draw: Draw) -> str:
     return " ".join(sentences)
 
 
+COMPARISONS = (
+    "{large} is more than {small}.",
+    "{small} is less than {large}.",
+    "{large} is {by} more than {small}.",
+    "{small} is {by} fewer than {large}.",
+)
+
+
 def comparison(draw: Draw) -> str:
-    """Which of two numbers is larger, and by how much."""
+    """Statements about which of two numbers is larger, and by how much."""
     sentences = []
     for _ in range(draw.integer(2, 4)):
         x, y = draw.integer(2, LARGEST), draw.integer(2, LARGEST)
-        if x == y:
-            sentences.append(f"{x} is as much as {y}.")
-            continue
-        large, small = max(x, y), min(x, y)
-        sentences.append(
-            draw.choice(
-                (
-                    f"{large} is more than {small}.",
-                    f"{small} is less than {large}.",
-                    f"{large} is {large - small} more than {small}.",
-                    f"{small} is {large - small} fewer than {large}.",
-                )
-            )
-        )
+        form = f"{x} is as much as {y}." if x == y else draw.choice(COMPARISONS)
+        sentences.append(form.format(large=max(x, y), small=min(x, y), by=abs(x - y)))
     return " ".join(sentences)
 
 
 def counting(draw: Draw) -> str:
-    """A run of numbers with a fixed step, up or down."""
+    """Numbers with a fixed step, up or down."""
     step, start = draw.choice((1, 1, 1, 2, 3, 5, 10)), draw.integer(1, 60)
     run = [start + step * i for i in range(draw.integer(4, 8))]
     return " ".join(map(str, run if draw.chance(0.7) else reversed(run))) + "."
 
 
+UNITS = (
+    ("weeks", 7, "days"),
+    ("dozens", 12, "pieces"),
+    ("years", 12, "months"),
+    ("hours", 60, "minutes"),
+    ("dollars", 100, "cents"),
+)
+
+
 def units(draw: Draw) -> str:
     """A conversion between units."""
     count = draw.integer(2, 12)
-    big, size, small = draw.choice(
-        (
-            ("weeks", 7, "days"),
-            ("dozens", 12, "pieces"),
-            ("years", 12, "months"),
-            ("hours", 60, "minutes"),
-            ("dollars", 100, "cents"),
-        )
-    )
-    return f"{count} {big} are {count * size} {small}. {count}*{size}={count * size}."
+    big, size, small = draw.choice(UNITS)
+    return f"{count} {big} are {count * size} {small}. {equation(count, '*', size)}"
 
 
 LINES: tuple[tuple[Callable[[Draw], str], float], ...] = (
@@ -159,36 +155,25 @@ LINES: tuple[tuple[Callable[[Draw], str], float], ...] = (
     (units, 0.01),
 )
 
-
-INTROS = (
-    ("", 5),
-    ("Step by step: ", 4),
-    ("In numbers: ", 3),
-    ("Now count. ", 2),
-    ("Written out: ", 2),
-)
-TAILS = (("", 5), (" So it is {z}.", 3), (" That makes {z}.", 2), (" It comes to {z}.", 2))
+INTROS = {"": 5, "Step by step: ": 4, "In numbers: ": 3, "Now count. ": 2, "Written out: ": 2}
+TAILS = {"": 5, " So it is {z}.": 3, " That makes {z}.": 2, " It comes to {z}.": 2}
 
 
-def _told(draw: Draw, equations: list[str]) -> str:
-    """Equations with an announcement before them and the last result after them, or without."""
+def _announced(draw: Draw, equations: list[str]) -> str:
+    """Equations after an announcement and before a sentence with the last result; both optional."""
     result = equations[-1].rstrip(".").split("=")[1]
-    intro, tail = (draw.weighted(*zip(*options, strict=True)) for options in (INTROS, TAILS))
+    intro, tail = (draw.weighted([*forms], [*forms.values()]) for forms in (INTROS, TAILS))
     return f"{intro}{' '.join(equations)}{tail.format(z=result)}"
-
-
-def _equation(x: int, operation: str, y: int) -> str:
-    return f"{x}{operation}{y}={compute(x, operation, y)}."
 
 
 def _any_equation(draw: Draw) -> str:
     operation = draw.weighted("+-*/", (4, 5, 4, 4))
     x, y = numbers(draw, operation, LARGEST)
-    return _equation(x, operation, y)
+    return equation(x, operation, y)
 
 
-def told_step(draw: Draw) -> tuple[list[str], list[str], str]:
-    """A one-step story: its sentences, its one equation, and its result as a sentence."""
+def one_step_story(draw: Draw) -> tuple[list[str], str, str]:
+    """A story's sentences, its one equation, and its result as a sentence."""
     scenario = draw.choice(SCENARIOS)
     opening, event, _ = draw_wording(draw, scenario, "train")
     x, y, irrelevant = draw_numbers(draw, scenario.operation, LARGEST, "train")
@@ -198,22 +183,23 @@ def told_step(draw: Draw) -> tuple[list[str], list[str], str]:
     if draw.chance(0.5):
         parts.insert(draw.integer(0, 2), draw.choice(DISTRACTORS))
     closing = draw.choice(scenario.closings).format(**slots)
-    return [part.format(**slots) for part in parts], [_equation(x, scenario.operation, y)], closing
+    return [part.format(**slots) for part in parts], equation(x, scenario.operation, y), closing
 
 
 def _story(draw: Draw) -> tuple[list[str], list[str]]:
-    """Sentences and their equations: one step in 40%, else a chain."""
+    """Sentences and their equations: one step with probability 0.4, else a chain."""
     if draw.chance(0.4):
-        return told_step(draw)[:2]
+        events, step, _ = one_step_story(draw)
+        return events, [step]
     slots = people_and_things(draw)
     value = draw.integer(2, 60)
     events = [draw.choice(HAS).format(**slots, x=value)]
     equations = []
     for _ in range(draw.integer(1, 4)):
         operation, operand = next_step(draw, value, LARGEST, split="train")
-        form = draw.choice(TOLD_EVENTS[operation])
-        events.append(form.format(**people_and_things(draw) | _same_person(slots), y=operand))
-        equations.append(_equation(value, operation, operand))
+        form = draw.choice(STATED_EVENTS[operation])
+        events.append(form.format(**people_and_things(draw, slots), y=operand))
+        equations.append(equation(value, operation, operand))
         value = compute(value, operation, operand)
     if draw.chance(0.25):
         distractor = draw.choice(DISTRACTORS).format(**slots, d=draw.integer(2, 30))
@@ -221,15 +207,8 @@ def _story(draw: Draw) -> tuple[list[str], list[str]]:
     return events, equations
 
 
-# The corpus also tells what a problem must not ask about: whose things are counted is then unclear.
-TOLD_EVENTS = CHAIN_EVENTS | {
+# The corpus also has events after which a question would be ambiguous about whose things it counts.
+STATED_EVENTS = CHAIN_EVENTS | {
     "*": (*CHAIN_EVENTS["*"], "{m} has {y} times as many."),
-    "/": (
-        "{n} shares them equally among {y} {p} and looks at one share.",
-        CHAIN_EVENTS["/"][0],
-    ),
+    "/": ("{n} shares them equally among {y} {p} and looks at one share.", CHAIN_EVENTS["/"][0]),
 }
-
-
-def _same_person(slots: dict[str, str]) -> dict[str, str]:
-    return {key: slots[key] for key in ("n", "he", "He", "his", "o")}

@@ -1,8 +1,7 @@
-"""Seeded choices that come out the same on every platform and Python version.
+"""Seeded choices that are identical on every platform and Python version.
 
-Only `random.Random.random()` is used: of the standard generator's methods it is the one whose
-sequence Python promises to keep for a given seed. Sets and `hash()` are avoided for the same
-reason; buckets come from sha256.
+Only `random.Random.random()` is used: it is the only method of the standard generator whose
+sequence Python guarantees for a given seed. Sets and `hash()` are avoided for the same reason.
 """
 
 from __future__ import annotations
@@ -18,6 +17,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def _hash(*key: object) -> int:
+    """64 bits of the key's sha256."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, key)).encode()).digest()[:8], "big")
+
+
 @cache
 def _zipf_weights(size: int) -> tuple[float, ...]:
     """Cumulative weights of ranks 1..size under P(rank) ~ 1 / (rank + 2)."""
@@ -25,26 +29,25 @@ def _zipf_weights(size: int) -> tuple[float, ...]:
 
 
 class Draw:
-    """A stream of choices, fixed by its seed words."""
+    """A stream of choices, determined by its seed words."""
 
     def __init__(self, *seed: object) -> None:
-        digest = hashlib.sha256("/".join(map(str, seed)).encode()).digest()
-        self._random = random.Random(int.from_bytes(digest[:8], "big")).random
+        self._random = random.Random(_hash(*seed)).random
 
     def chance(self, probability: float) -> bool:
         """True with the given probability."""
         return self._random() < probability
 
     def integer(self, low: int, high: int) -> int:
-        """A whole number in low..high, both included, each equally likely."""
+        """A uniform integer in low..high, both included."""
         return low + int(self._random() * (high - low + 1))
 
     def choice(self, options: Sequence[T]) -> T:
-        """One of the options, each equally likely."""
+        """One of the options, uniformly."""
         return options[int(self._random() * len(options))]
 
     def weighted(self, options: Sequence[T], weights: Sequence[float]) -> T:
-        """One of the options with probability in proportion to its weight."""
+        """One of the options with probability proportional to its weight."""
         return self._pick(options, tuple(accumulate(weights)))
 
     def zipf(self, options: Sequence[T]) -> T:
@@ -56,7 +59,7 @@ class Draw:
         return options[min(place, len(options) - 1)]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
-        """A copy of the items in random order (Fisher-Yates)."""
+        """A shuffled copy of the items (Fisher-Yates)."""
         items = list(items)
         for last in range(len(items) - 1, 0, -1):
             other = int(self._random() * (last + 1))
@@ -70,11 +73,9 @@ _SPLIT_EDGES = (0.70, 0.80, 1.0)
 
 @lru_cache(maxsize=200_000)
 def split_of(*key: object) -> str:
-    """The split that a key belongs to, for good: 70% train, 10% validation, 20% test.
+    """The split of a wording or a set of numbers: 70% train, 10% validation, 20% test.
 
-    A function of the key alone, so that whoever draws a wording or a pair of numbers, for a
-    problem or for the pretraining corpus, agrees on where it may be used.
+    A function of the key alone, so that problems and the pretraining corpus agree on it.
     """
-    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
-    point = int.from_bytes(digest[:8], "big") / 2**64
+    point = _hash(*key) / 2**64
     return next(name for name, edge in zip(SPLITS, _SPLIT_EDGES, strict=True) if point < edge)

@@ -1,7 +1,7 @@
-"""Labelled lists and questions to them, told as statements: what multiple choice asks of a base.
+"""Labelled lists with statements about them: the skill that multiple choice needs from a base.
 
-"A) 12 B) 15 C) 9. 15 is B. 9 is C." To write the B, a model has to find the 15 in the list and
-the label beside it. Text alone hardly teaches that: `bench.data.tiny_base` says what does.
+"A) 12 B) 15 C) 9. 15 is B. 9 is C." To predict B, a model must find 15 in the list and copy the
+label next to it. Text alone hardly trains this: see `bench.data.tiny_base`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.data.synthetic.corpus import LARGEST, told_step
+from bench.data.synthetic.corpus import LARGEST, one_step_story
 from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.stories import OBJECTS, compute, numbers
+from bench.data.synthetic.stories import OBJECTS, equation, numbers
 from bench.tasks.task import LETTERS
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """A text, and where in it stand the answers that only looking them up gives.
+    """A text with answers that can only be found by looking them up in its list.
 
     Attributes:
         text: a list and statements about it.
@@ -32,15 +32,15 @@ def lookup(draw: Draw, options: int | None = None, queries: int | None = None) -
     """A labelled list and statements that each name one of its entries.
 
     Args:
-        draw: where the choices come from.
-        options: how many entries, 2 to 5; None to draw it.
-        queries: how many statements; None to draw it.
+        draw: source of the choices.
+        options: number of entries, 2 to 5; None to draw it.
+        queries: number of statements; None to draw it.
     """
     options = options or draw.weighted((2, 3, 4, 5), (1, 2, 3, 4))
     queries = queries or draw.integer(4, 9)
     make = draw.weighted(ENTRIES, (3, 2, 2, 3, 2))
     story, values, equations = make(draw, options)
-    # A story's result is in a random place of the list, and asked for first.
+    # A story's result is at a random position of the list, and is queried first.
     order = draw.shuffled(range(options))
     labels = LETTERS[:options] if draw.chance(0.7) else draw.shuffled(LETTERS)[:options]
     label = dict(zip(order, labels, strict=True))
@@ -63,7 +63,7 @@ def lookup(draw: Draw, options: int | None = None, queries: int | None = None) -
 INTROS = ("List: ", "Options: ", "Here: ", "One of these: ", "")
 FORMS = (("{a}) {v}", " "), ("({a}) {v}", " "), ("{a} {v}", ", "), ("{v} {a}", ", "))
 
-# What a list has: a story before it, its values, and equations that lead to some of them.
+# An optional story before the list, its values, and equations that lead to some of them.
 Entries = tuple[str, list[str], dict[int, str]]
 
 
@@ -84,25 +84,24 @@ def _results(draw: Draw, count: int) -> Entries:
     while len(equations) < count:
         operation = draw.choice("+-*/")
         x, y = numbers(draw, operation, LARGEST)
-        z = compute(x, operation, y)
-        equations.setdefault(str(z), f"{x}{operation}{y}={z}.")
+        step = equation(x, operation, y)
+        equations.setdefault(_result(step), step)
     return "", list(equations), dict(enumerate(equations.values()))
 
 
 def _story(draw: Draw, count: int) -> Entries:
-    events, (equation,), _ = told_step(draw)
-    result = equation.rstrip(".").split("=")[1]
+    events, step, _ = one_step_story(draw)
+    result = _result(step)
     values = [result, *(v for v in _around(draw, int(result), count + 1) if v != result)]
-    return f"{' '.join(events)} ", values[:count], {0: equation}
+    return f"{' '.join(events)} ", values[:count], {0: step}
 
 
-ENTRIES: tuple[Callable[[Draw, int], Entries], ...] = (
-    _numbers,
-    _near_numbers,
-    _words,
-    _results,
-    _story,
-)
+Maker = Callable[[Draw, int], Entries]
+ENTRIES: tuple[Maker, ...] = (_numbers, _near_numbers, _words, _results, _story)
+
+
+def _result(step: str) -> str:
+    return step.rstrip(".").split("=")[1]
 
 
 def _around(draw: Draw, middle: int, count: int) -> list[str]:

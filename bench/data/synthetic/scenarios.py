@@ -1,21 +1,22 @@
-"""The situations that a one-step word problem can describe, and the ways to word each.
+"""The scenarios of one-step word problems and their wordings.
 
-A scenario is a relation between two numbers {x} and {y} of the text and the answer {z}. Its
-wordings are an opening, an event and a question; `closing` says the answer as a statement, for
-the pretraining corpus, which must not ask questions in the benchmark's own form.
+A scenario is a relation between two numbers {x} and {y} of the text and the answer {z}. A wording
+is an opening, an event and a question. A closing states the answer, for the pretraining corpus,
+which must not contain questions.
 
-Slots: {n} {m} two names, {he} {He} {his} the first one's pronouns, {o} an object in the plural,
+Slots: {n} {m} two names, {he} {He} {his} the first person's pronouns, {o} an object in the plural,
 {c} containers, {p} people, {place}, {day}, {adj}.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One relation, `x operation y = z`, with its wordings."""
+    """A relation `x operation y = z` and its wordings."""
 
     name: str
     operation: str
@@ -26,13 +27,9 @@ class Scenario:
 
     @property
     def wordings(self) -> list[tuple[int, int, int]]:
-        """Every combination of an opening, an event and a question, by their positions."""
-        return [
-            (opening, event, question)
-            for opening in range(len(self.openings))
-            for event in range(len(self.events))
-            for question in range(len(self.questions))
-        ]
+        """All combinations of an opening, an event and a question, by their positions."""
+        openings, events = range(len(self.openings)), range(len(self.events))
+        return list(itertools.product(openings, events, range(len(self.questions))))
 
 
 HAS_NOW = (
@@ -76,6 +73,14 @@ TWO_HAVE = (
     "On {day} {n} counts {x} {o}.",
 )
 
+OTHER_HAS = (
+    "How many {o} does {m} have?",
+    "What is the number of {o} that {m} has?",
+    "How many {o} belong to {m}?",
+    "Find out how many {o} {m} has. How many are there?",
+)
+OTHER_HAS_NOW = ("{m} has {z} {o}.", "So {z} {o} belong to {m}.")
+
 SCENARIOS = (
     Scenario("gain", "+", HAS, GAINS, HAS_NOW, NOW),
     Scenario(
@@ -107,13 +112,8 @@ SCENARIOS = (
             "The number of {o} that {m} has is larger by {y}.",
             "{n} has {y} fewer {o} than {m}.",
         ),
-        (
-            "How many {o} does {m} have?",
-            "What is the number of {o} that {m} has?",
-            "How many {o} belong to {m}?",
-            "Find out how many {o} {m} has. How many are there?",
-        ),
-        ("{m} has {z} {o}.", "So {z} {o} belong to {m}."),
+        OTHER_HAS,
+        OTHER_HAS_NOW,
     ),
     Scenario(
         "start_before_loss",
@@ -167,12 +167,8 @@ SCENARIOS = (
             "The number of {o} that {m} has is smaller by {y}.",
             "{n} has {y} more {o} than {m}.",
         ),
-        (
-            "How many {o} does {m} have?",
-            "What is the number of {o} that {m} has?",
-            "How many {o} belong to {m}?",
-        ),
-        ("{m} has {z} {o}.", "So {z} {o} belong to {m}."),
+        OTHER_HAS[:3],
+        OTHER_HAS_NOW,
     ),
     Scenario(
         "change_by_gain",
@@ -289,13 +285,8 @@ SCENARIOS = (
             "{m} has {y} times as many as {n}.",
             "The number of {o} that {m} has is {y} times as large.",
         ),
-        (
-            "How many {o} does {m} have?",
-            "What is the number of {o} that {m} has?",
-            "How many {o} belong to {m}?",
-            "Find out how many {o} {m} has. How many are there?",
-        ),
-        ("{m} has {z} {o}.", "So {z} {o} belong to {m}."),
+        OTHER_HAS,
+        OTHER_HAS_NOW,
     ),
     Scenario(
         "rate",
@@ -384,7 +375,7 @@ SCENARIOS = (
     ),
 )
 
-# Sentences with a number {d} that no question asks about.
+# Sentences with an irrelevant number {d}.
 DISTRACTORS = (
     "{m} also has {d} {o2}.",
     "There are {d} {p} at the {place}.",
@@ -396,7 +387,7 @@ DISTRACTORS = (
     "It is {d} days until {day}.",
 )
 
-# A quantity that changes step by step: {x} at first, then one event a step.
+# A quantity that is {x} at first and changes with each event.
 CHAIN_OPENINGS = HAS
 CHAIN_EVENTS = {
     "+": GAINS,

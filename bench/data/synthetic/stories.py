@@ -1,28 +1,33 @@
-"""Words and numbers for a scenario: what problems and the pretraining corpus have in common."""
+"""Words and numbers of a scenario, shared by the problems and the pretraining corpus."""
 
 from __future__ import annotations
 
 from bench.data.synthetic import words
 from bench.data.synthetic.draw import Draw, split_of
 from bench.data.synthetic.scenarios import Scenario
+from bench.errors import InputError
 
-# A bound on redraws, so that an impossible request ends in an error and never in a hang.
-MAX_TRIES = 10_000
+MAX_TRIES = 10_000  # an impossible request must end in an error, not in an endless loop
 
-OBJECTS = [
-    word.replace("_", " ") for pair in zip(words.THINGS, words.FOODS, strict=False) for word in pair
-] + [word.replace("_", " ") for word in words.THINGS[len(words.FOODS) :]]
+_THINGS, _FOODS = ([w.replace("_", " ") for w in given] for given in (words.THINGS, words.FOODS))
+OBJECTS = [word for pair in zip(_THINGS, _FOODS, strict=False) for word in pair]
+OBJECTS += _THINGS[len(_FOODS) :]
 NAMES = [name for pair in zip(words.GIRLS, words.BOYS, strict=False) for name in pair]
 _GIRLS = frozenset(words.GIRLS)
 
 
-def people_and_things(draw: Draw) -> dict[str, str]:
-    """Words for every slot of a scenario but its numbers."""
+def people_and_things(draw: Draw, person: dict[str, str] | None = None) -> dict[str, str]:
+    """Words for all slots of a scenario except its numbers.
+
+    Args:
+        draw: source of the choices.
+        person: slots whose first person and objects are kept.
+    """
     first = draw.zipf(NAMES)
     second = _other(draw, NAMES, first)
     things = draw.zipf(OBJECTS)
     girl = first in _GIRLS
-    return {
+    slots = {
         "n": first,
         "m": second,
         "he": "she" if girl else "he",
@@ -37,6 +42,7 @@ def people_and_things(draw: Draw) -> dict[str, str]:
         "day": draw.choice(words.DAYS),
         "adj": draw.zipf(words.ADJECTIVES),
     }
+    return slots | {key: person[key] for key in ("n", "he", "He", "his", "o") if person}
 
 
 def _other(draw: Draw, options: list[str], taken: str) -> str:
@@ -46,16 +52,21 @@ def _other(draw: Draw, options: list[str], taken: str) -> str:
 
 
 def compute(x: int, operation: str, y: int) -> int:
-    """x operation y, for the four operations `+ - * /` on whole numbers.
+    """x operation y, for `+ - * /` on integers.
 
     Raises:
-        ValueError: a division that leaves a remainder; no story asks for one.
+        ValueError: a division has a remainder.
     """
     if operation == "/":
         if x % y:
             raise ValueError(f"{x} / {y} leaves a remainder")
         return x // y
     return {"+": x + y, "-": x - y, "*": x * y}[operation]
+
+
+def equation(x: int, operation: str, y: int) -> str:
+    """An equation as text: `13+24=37.`."""
+    return f"{x}{operation}{y}={compute(x, operation, y)}."
 
 
 def numbers(draw: Draw, operation: str, largest: int) -> tuple[int, int]:
@@ -71,7 +82,7 @@ def numbers(draw: Draw, operation: str, largest: int) -> tuple[int, int]:
 
 
 def number_split(*values: int) -> str:
-    """The split that may use these numbers together, whatever their order and the operation."""
+    """The split that may use these numbers together, in any order and with any operation."""
     return split_of("numbers", *sorted(values))
 
 
@@ -83,27 +94,27 @@ def wording_split(scenario: Scenario, wording: tuple[int, int, int]) -> str:
 def draw_numbers(
     draw: Draw, operation: str, largest: int, split: str, irrelevant: int = 1
 ) -> tuple[int, ...]:
-    """Two numbers for an operation and further ones that do not matter, from one split's numbers.
+    """Two operands and `irrelevant` further numbers that belong to one split.
 
-    Both the pair and all of them together belong to the split, so that a story may leave the
-    irrelevant ones out.
+    Both the pair and all numbers together belong to the split, so that a story may leave out the
+    irrelevant ones.
 
     Raises:
-        ValueError: no such numbers were found; `largest` leaves the split too few.
+        InputError: no such numbers were found; `largest` leaves too few for the split.
     """
     for _ in range(MAX_TRIES):
         x, y = numbers(draw, operation, largest)
         drawn = (x, y, *(draw.integer(2, 30) for _ in range(irrelevant)))
         if number_split(x, y) == split and number_split(*drawn) == split:
             return drawn
-    raise ValueError(
+    raise InputError(
         f"no numbers up to {largest} for '{operation}' belong to the {split} split: raise "
         "data.largest"
     )
 
 
 def draw_wording(draw: Draw, scenario: Scenario, split: str) -> tuple[int, int, int]:
-    """A combination of wordings from those of one split, each equally likely."""
+    """A combination of wordings of one split, uniformly drawn."""
     return draw.choice([w for w in scenario.wordings if wording_split(scenario, w) == split])
 
 
@@ -111,13 +122,13 @@ LARGEST_PRODUCT = 180
 
 
 def next_step(draw: Draw, value: int, largest: int, split: str | None) -> tuple[str, int]:
-    """An operation and an operand that carry a chain of equations on from a value.
+    """An operation and an operand that continue a chain of equations.
 
     Args:
-        draw: where the choice comes from.
+        draw: source of the choices.
         value: the result so far.
-        largest: the largest sum; products may reach `LARGEST_PRODUCT`.
-        split: whose numbers value and operand have to be; None for any.
+        largest: largest sum; products may reach `LARGEST_PRODUCT`.
+        split: the split that value and operand must belong to; None for any.
 
     Raises:
         ValueError: no step was found.
@@ -132,4 +143,4 @@ def next_step(draw: Draw, value: int, largest: int, split: str | None) -> tuple[
             continue
         if split is None or number_split(value, operand) == split:
             return operation, operand
-    raise ValueError(f"no step goes on from {value} within {largest}")
+    raise ValueError(f"no step continues from {value} within {largest}")

@@ -1,8 +1,7 @@
-"""The words that synthetic problems and the pretraining corpus are made of, most frequent first.
+"""Vocabulary of the synthetic problems and the pretraining corpus, most frequent words first.
 
-Draws follow a Zipf law over these lists, so that the text has the long tail of real text:
-a few words that are everywhere, many that are rare. Order therefore matters, and appending a
-word is not free: it changes every text that is generated afterwards.
+Draws follow a Zipf law over these lists, as word frequencies of real text do. The order therefore
+matters, and appending a word changes every generated text.
 """
 
 from __future__ import annotations
