@@ -1,30 +1,29 @@
-"""The adapter at the lowest validation loss of a training."""
+"""The adapter weights at the lowest validation loss of a training."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 
 @dataclass
-class Best:
-    """The best adapter so far; a part of the state for a resume, so saved with it or not at all.
+class BestWeights:
+    """The best weights so far; saved with the state from which a training resumes.
 
     Attributes:
-        step: after which it was taken; 0 for none yet.
+        step: after which they were taken; 0 if none were.
         loss: the validation loss there.
-        weights: what was trained, by name, in main memory.
+        weights: trained weights by name, on the CPU.
     """
 
     step: int = 0
     loss: float = math.inf
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
-    def offer(self, step: int, loss: float, module: torch.nn.Module) -> None:
-        """Take a module's trained weights if their loss is below the best; NaN never is."""
+    def update(self, step: int, loss: float, module: torch.nn.Module) -> None:
+        """Take a module's trained weights if the loss is lower than the best; NaN never is."""
         if loss < self.loss:
             self.step, self.loss = step, loss
             self.weights = {
@@ -33,10 +32,6 @@ class Best:
                 if parameter.requires_grad
             }
 
-    def put_back(self, module: torch.nn.Module) -> None:
-        """Give a module the weights that were taken, if there are any."""
+    def restore(self, module: torch.nn.Module) -> None:
+        """Load the best weights into a module, if there are any."""
         module.load_state_dict(self.weights, strict=False)
-
-    def state(self) -> dict[str, Any]:
-        """What it is made from again."""
-        return {"step": self.step, "loss": self.loss, "weights": self.weights}

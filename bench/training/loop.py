@@ -7,30 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.strategies import Strategy
 
 from bench.data.batches import Example, Steps, step_order
 from bench.training.activations import checkpointing
 from bench.training.callbacks import ShowProgress, Validate
-from bench.training.console import quiet_lightning
 from bench.training.module import FineTuning
-from bench.training.resume import SaveState, StepLoader, finished_steps, fit
+from bench.training.resume import SaveState, finished_steps
 from bench.training.settings import TrainSettings
+from bench.training.trainer import fit
 
 
 @dataclass(frozen=True)
-class Work:
-    """What an adapter is trained on and how: plain data, that another process can be given.
+class Job:
+    """What an adapter is trained on and how, as plain data that another process can be sent.
 
-    Attributes:
-        examples: encoded training rows.
-        validation: encoded validation rows; may be empty.
-        settings: see TrainSettings.
-        seed: fixes the order of the problems and the randomness of each step.
-        pad_id: token id to pad with.
-        title: what the progress is told under.
+    The attributes are arguments of :func:`bench.training.finetune.finetune`.
     """
 
     examples: list[Example]
@@ -50,9 +43,9 @@ class Work:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """What `train.precision=auto` means on a device: bf16-mixed on a GPU that has it.
+    """The precision that `train.precision=auto` selects: bf16-mixed on a GPU that supports it.
 
-    On a processor float32: many laptops emulate bf16, and small models gain little from it.
+    On a CPU float32: many emulate bf16, and small models gain little from it.
     """
     if name != "auto":
         return name
@@ -62,63 +55,48 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 def train(
     model: Any,
-    work: Work,
+    job: Job,
     state: Path | None,
     watch: Callable[[int, float], None] | None = None,
     strategy: str | Strategy = "auto",
 ) -> FineTuning:
-    """Train what requires a gradient in a model, from a saved state on where there is one.
+    """Train the parameters of a model that require a gradient, resuming from a saved state.
 
     Args:
         model: a causal language model with an adapter, on its device.
-        work: what to train it on.
-        state: where the state for a resume is saved; None to save none.
-        watch: called with (step, validation loss) whenever one is taken.
+        job: what to train it on.
+        state: where the state is saved; None to save none.
+        watch: called with (step, validation loss) after each validation.
         strategy: Lightning's.
 
     Returns:
-        What Lightning trained, with its losses; the model is left in eval mode.
+        The Lightning module, with its losses; the model is left in eval mode.
     """
-    settings, steps = work.settings, work.steps
-    module = FineTuning(model, settings, steps, work.seed, work.title)
+    settings, steps = job.settings, job.steps
+    module = FineTuning(model, settings, steps, job.seed, job.title)
     first = finished_steps(state)
-    if first == len(steps):  # killed before the adapter was saved, or trained by ranks
+    if state and first == len(steps):  # killed before the adapter was saved, or trained by ranks
         module.load_finished(state)
-        module.best.put_back(module)
-        model.eval()
-        return module
-    device = next(model.parameters()).device
-    quiet_lightning()
-    trainer = L.Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=settings.devices,
-        strategy=strategy,
-        precision=resolve_precision(settings.precision, device),
-        max_steps=len(steps),
-        max_epochs=-1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        callbacks=[
-            ShowProgress(work.title),
-            # The order matters: a saved state has the validation that was due at its step.
-            *(
-                [Validate(work.validation, settings, watch)]
-                if work.validation and settings.validated
-                else []
-            ),
-            *(
-                [SaveState(state, settings.checkpoint_minutes, settings.devices > 1)]
-                if state
-                else []
-            ),
-        ],
-    )
-    model.train()
-    later = StepLoader(range(first, len(steps)), len(steps))
-    with checkpointing(model, settings.gradient_checkpointing):
-        fit(trainer, module, later, state if first else None)
-    module.best.put_back(module)
+    else:
+        callbacks: list[Any] = [ShowProgress(job.title)]
+        # Before SaveState, so that a saved state includes the validation at its step.
+        if job.validation and settings.validated:
+            callbacks.append(Validate(job.validation, settings, watch))
+        if state:
+            callbacks.append(SaveState(state, settings.checkpoint_minutes, settings.devices > 1))
+        device = next(model.parameters()).device
+        model.train()
+        with checkpointing(model, settings.gradient_checkpointing):
+            fit(
+                module,
+                range(first, len(steps)),
+                callbacks,
+                state if first else None,
+                device,
+                resolve_precision(settings.precision, device),
+                devices=settings.devices,
+                strategy=strategy,
+            )
+    module.best.restore(module)
     model.eval()
     return module
