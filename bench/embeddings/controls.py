@@ -1,7 +1,7 @@
-"""Delta of point clouds beside that of clouds which have their norms, or their points, and no more.
+"""Delta of point clouds and of controls that share their norms, or their points, alone.
 
-In many dimensions the distances between random points are nearly equal, and then delta is small
-whatever the points mean. So a value says something by what it differs from its controls alone.
+In many dimensions random points have nearly equal distances, and therefore a small delta. So a
+value is meaningful only relative to its controls.
 """
 
 from __future__ import annotations
@@ -19,42 +19,44 @@ MEASURES = (("euclidean", "first"), ("euclidean", "all"), ("cosine", "first"), (
 
 
 def gaussian_like(vectors: Tensor, generator: torch.Generator) -> Tensor:
-    """Vectors in random directions, each as long as the one in its place.
+    """Vectors with random directions and the given norms.
 
     Args:
-        vectors: (n, d), floating-point, on the processor.
-        generator: of the processor.
+        vectors: (n, d), floating-point, on the CPU.
+        generator: of the CPU.
     """
     drawn = torch.randn(vectors.shape, generator=generator, dtype=vectors.dtype)
     lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return drawn * (lengths / torch.linalg.vector_norm(drawn, dim=1, keepdim=True))
 
 
-def deltas_beside(
-    own: str,
+def control_deltas(
     clouds: Mapping[str, Sequence[Tensor]],
     measures: Sequence[tuple[str, str]] = MEASURES,
-    told: Callable[[int], Any] = lambda count: None,
+    progress: Callable[[int], Any] = lambda count: None,
     device: torch.device | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Relative delta of each cloud, of its Gaussian control and of its shuffled one.
+    """Relative delta of clouds and of their controls.
 
     Args:
-        own: what the clouds themselves are called in the result.
-        clouds: under `own`, GAUSSIAN and SHUFFLED as many clouds each, (n, d).
+        clouds: lists of equal length, (n, d) each, by name: the clouds, GAUSSIAN and SHUFFLED.
         measures: pairs of metric and base point.
-        told: called with the number of clouds done.
-        device: to compute on; None: where the clouds are.
+        progress: called with the number of finished clouds.
+        device: to compute on; None for that of the clouds.
 
     Yields:
         For each measure `metric`, `base_point` and, under the names of `clouds`, lists of values.
     """
-    assert set(clouds) == {own, GAUSSIAN, SHUFFLED}
     for metric, base_point in measures:
         found: dict[str, Any] = {"metric": metric, "base_point": base_point}
         for name, members in clouds.items():
             given = members
-            if metric == "cosine":  # a padding token's row is zero in some bases, without an angle
+            if metric == "cosine":  # a padding token's row may be zero
                 given = [cloud[cloud.any(dim=1)] for cloud in members]
-            found[name] = relative_deltas(given, base_point, metric, told=told, device=device)
+            found[name] = relative_deltas(given, base_point, metric, told=progress, device=device)
         yield found
+
+
+def cloud_count(prompts: int, measures: Sequence[tuple[str, str]] = MEASURES) -> int:
+    """Number of clouds that are measured for a number of prompts, including controls."""
+    return prompts * 3 * len(measures)

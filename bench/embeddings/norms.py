@@ -1,4 +1,4 @@
-"""Norm against frequency: are the embeddings of frequent tokens nearer to the origin?"""
+"""Norm and frequency: are the embeddings of frequent tokens closer to the origin?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GROUPS = {
         *("purple", "red", "medium", "small", "large"),
     ),
 }
-FREQUENT = 20  # occurrences from which a count says something of how frequent a type is
+FREQUENT = 20  # occurrences from which a count is a useful estimate of the frequency
 BINS_PER_DECADE = 4
 
 Floats = NDArray[np.float64]
@@ -32,13 +32,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Norms:
-    """The norms of one matrix's rows, of all types of the vocabulary.
+    """Norms by token type.
 
     Attributes:
-        role: `input`, or `output` for the matrix that the logits are made with; `states` for what
-            the last block gives out.
-        centred: whether the mean row of the types that occur was taken off.
-        values: float64, (vocabulary,); NaN where there is none.
+        role: `input` or `output` for the rows of that embedding; `states` for the last block's
+            output.
+        centred: whether they are relative to the mean row of the types that occur.
+        values: float64, (vocabulary,); NaN for none.
     """
 
     role: str
@@ -47,10 +47,10 @@ class Norms:
 
 
 def all_norms(matrices: Matrices, seen: Sequence[int]) -> list[Norms]:
-    """The norms of each matrix as it is, and less the mean row of the types that occur.
+    """The norms of each matrix, relative to 0 and to the mean row of the types that occur.
 
-    Which types are nearer to the origin depends on where that is: a direction that all rows have in
-    common adds to every norm, and more to some.
+    The order of norms depends on the origin, since a direction common to all rows adds to some
+    norms more than to others.
 
     Args:
         matrices: of the model.
@@ -59,19 +59,18 @@ def all_norms(matrices: Matrices, seen: Sequence[int]) -> list[Norms]:
     found = []
     for role, matrix in matrices.roles.items():
         mean = matrix[list(seen)].float().mean(dim=0)
-        for centred, less in ((False, None), (True, mean)):
-            values = row_norms(matrix, less).double().numpy()
+        for centred, centre in ((False, None), (True, mean)):
+            values = row_norms(matrix, centre).double().numpy()
             found.append(Norms(role, centred, values))
     return found
 
 
 def word_groups(tokenizer: Any, counts: Counts, norms: Floats) -> list[dict[str, Any]]:
-    """The paper's groups with frequencies and norms of their words.
+    """The paper's word groups with frequencies and norms.
 
-    A word enters where it is one token: with the space before it or without, in small letters or
-    with a capital; of these the one that the texts have most of. A word of several tokens has no
-    norm of its own, and one that does not occur has no frequency: both are named, as is one whose
-    norm is NaN.
+    A word is represented by the most frequent of its forms that are a single token: with and
+    without a space before it, capitalised or not. Words without one, that never occur or have no
+    norm are listed as missing.
 
     Args:
         tokenizer: a transformers tokenizer.
@@ -85,19 +84,17 @@ def word_groups(tokenizer: Any, counts: Counts, norms: Floats) -> list[dict[str,
             forms = [space + form for form in (word, word.capitalize()) for space in (" ", "")]
             encoded = tokenizer(forms, add_special_tokens=False)["input_ids"]
             single = [ids[0] for ids in encoded if len(ids) == 1]
-            if not single:
+            token = max(single, key=lambda one: counts.total[one], default=None)
+            if token is None:
                 missing.append({"word": word, "why": f"{len(encoded[0])} tokens"})
-                continue
-            token = max(single, key=lambda one: counts.total[one])
-            count = int(counts.total[token])
-            if not count:
+            elif not counts.total[token]:
                 missing.append({"word": word, "why": "not in the texts"})
-                continue
-            if np.isnan(norms[token]):
+            elif np.isnan(norms[token]):
                 missing.append({"word": word, "why": "not in the prompts"})
-                continue
-            text = token_texts(tokenizer, [token])[0]
-            words.append({"word": word, "text": text, "count": count, "norm": float(norms[token])})
+            else:
+                (text,), count = token_texts(tokenizer, [token]), int(counts.total[token])
+                norm = float(norms[token])
+                words.append({"word": word, "text": text, "count": count, "norm": norm})
         found.append({"group": name, "words": words, "missing": missing, **_summary(words)})
     return found
 
@@ -114,18 +111,19 @@ def _summary(words: Sequence[dict[str, Any]]) -> dict[str, float | None]:
 def correlations(
     norms: Sequence[Norms], counted: Mapping[str, Counts], tokenizer: Any, replicas: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Spearman's rho between count and norm over the types that occur, and over some of them.
+    """Spearman's rho between count and norm over the types that occur and over subsets.
 
     Args:
-        norms: of `all_norms`; types without one enter nothing.
-        counted: counts by what was counted.
+        norms: of `all_norms`; types without one are left out.
+        counted: counts by their source.
         tokenizer: of the types.
         replicas: of the bootstrap.
-        seed: of it.
+        seed: of the bootstrap.
 
     Yields:
-        For each a row with `role`, `centred`, `counted`, `tokens_of`, `n`, `rho`, `low`, `high`.
-        `tokens_of` is all types, those seen FREQUENT times, or of these the content words.
+        Rows with `role`, `centred`, `counted`, `tokens_of`, `n`, `rho`, `low`, `high`.
+        `tokens_of` is `all`; `frequent`, from FREQUENT occurrences on; or `content`, of these the
+        content words.
     """
     for name, counts in counted.items():
         seen, times = counts.seen, counts.total[counts.seen]
@@ -136,32 +134,29 @@ def correlations(
             for of, chosen in subsets.items():
                 inside = chosen & np.isfinite(each.values[seen])
                 found = spearman(times[inside], each.values[seen][inside], replicas, seed)
-                figures = asdict(found) if found else {"rho": None, "low": None, "high": None}
                 yield {
                     "role": each.role,
                     "centred": each.centred,
                     "counted": name,
                     "tokens_of": of,
                     "n": int(inside.sum()),
-                    **figures,
+                    **(asdict(found) if found else {"rho": None, "low": None, "high": None}),
                 }
 
 
 def binned(counts: NDArray[np.int64], norms: Floats) -> list[dict[str, Any]]:
-    """Mean and quartiles of the norm in bins of like ratio over the count; empty ones are left out.
+    """Mean and quartiles of the norm in the non-empty logarithmic bins of the count.
 
     Args:
-        counts: of the types that enter, each at least 1.
-        norms: theirs.
+        counts: of types, each at least 1.
+        norms: of the same types.
     """
     steps = np.arange(0, BINS_PER_DECADE * (np.log10(counts.max()) + 1) + 1)
-    # Counts are whole: bins that hold the same ones are one.
     edges = np.unique(np.ceil(10 ** (steps / BINS_PER_DECADE)).astype(int))
     found = []
     for low, high in itertools.pairwise(edges):
         inside = (low <= counts) & (counts < high)
         if inside.any():
-            quartiles = np.quantile(norms[inside], (0.25, 0.5, 0.75))
             found.append(
                 {
                     "low": int(low),
@@ -169,7 +164,7 @@ def binned(counts: NDArray[np.int64], norms: Floats) -> list[dict[str, Any]]:
                     "count": float(np.exp(np.log(counts[inside]).mean())),
                     "n": int(inside.sum()),
                     "mean": float(norms[inside].mean()),
-                    "quartiles": quartiles.tolist(),
+                    "quartiles": np.quantile(norms[inside], (0.25, 0.5, 0.75)).tolist(),
                 }
             )
     return found

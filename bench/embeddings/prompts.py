@@ -1,4 +1,4 @@
-"""Delta of the input embeddings of each prompt: the camera-ready's Table 2, beside its controls."""
+"""Delta of the input embeddings of each prompt with controls: the camera-ready's Table 2."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.embeddings.controls import GAUSSIAN, MEASURES, SHUFFLED, deltas_beside, gaussian_like
+from bench.embeddings.controls import GAUSSIAN, SHUFFLED, control_deltas, gaussian_like
 
 EMBEDDINGS = "embeddings"
 
@@ -18,24 +18,23 @@ def prompt_deltas(
     prompts: Mapping[str, Sequence[Sequence[int]]],
     special: Sequence[int],
     seed: int,
-    told: Callable[[int], Any] = lambda count: None,
+    progress: Callable[[int], Any] = lambda count: None,
 ) -> Iterator[dict[str, Any]]:
     """Relative delta of the prompts of each set.
 
-    The controls put other vectors in the places of the embeddings: Gaussian ones as long, and those
-    of other types of the prompts, where what the tokenizer puts in front keeps its own. A token
-    that stands twice in a prompt does so in the controls, too. They are drawn anew for each prompt,
-    so that what a draw does is in the spread over prompts.
+    Controls replace the embeddings by Gaussian vectors of the same norms, and by those of other
+    types of the prompts, except for special tokens. Repeated tokens stay repeated. Controls are
+    drawn for each prompt, so that the spread over prompts includes that of the draws.
 
     Args:
-        embedding: (vocabulary, dimension), in any dtype; its device is computed on.
-        prompts: token ids by set, with what the tokenizer puts around a text.
+        embedding: (vocabulary, dimension), in any dtype; deltas are computed on its device.
+        prompts: token ids by set, including special tokens.
         special: types that are no part of a text.
         seed: of the controls.
-        told: called with the number of clouds done; `clouds_of` says how many there are.
+        progress: called with the number of finished clouds, of `controls.cloud_count`.
 
     Yields:
-        For each set and measure `set`, `tokens`, and what `deltas_beside` gives.
+        For each set and measure `set`, `tokens`, and the values of `control_deltas`.
     """
     used = sorted({i for rows in prompts.values() for ids in rows for i in ids})
     table = embedding[used].float().cpu()
@@ -53,10 +52,5 @@ def prompt_deltas(
             clouds[EMBEDDINGS].append(table[types][where])
             clouds[GAUSSIAN].append(gaussian_like(table[types], generator)[where])
             clouds[SHUFFLED].append(table[others][where])
-        for found in deltas_beside(EMBEDDINGS, clouds, told=told, device=embedding.device):
+        for found in control_deltas(clouds, progress=progress, device=embedding.device):
             yield {"set": key, "tokens": [len(ids) for ids in rows], **found}
-
-
-def clouds_of(prompts: int) -> int:
-    """How many clouds are measured for so many prompts."""
-    return prompts * 3 * len(MEASURES)

@@ -1,4 +1,4 @@
-"""Every token type that occurs, with its count and its norms; and what is left of the others."""
+"""Rows of the token types that occur, and a summary of the others."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from bench.embeddings.frequency import Counts, content_words, is_word, token_tex
 from bench.embeddings.matrices import INPUT, OUTPUT
 from bench.embeddings.norms import Norms
 
+COLUMNS = {
+    "norm": (INPUT, False),
+    "norm_centred": (INPUT, True),
+    "output_norm": (OUTPUT, False),
+    "output_norm_centred": (OUTPUT, True),
+}
+
 
 def token_rows(
     tokenizer: Any, counts: Counts, pretraining: Counts | None, norms: Sequence[Norms]
@@ -18,19 +25,13 @@ def token_rows(
     Args:
         tokenizer: of the types.
         counts: in the texts.
-        pretraining: in the pretraining text, None where that is not known.
+        pretraining: in the pretraining text; None if unknown.
         norms: of `all_norms`.
     """
     seen = counts.seen
     texts = token_texts(tokenizer, seen.tolist())
     words, content = is_word(counts, seen), content_words(counts, texts)
     values = {(each.role, each.centred): each.values for each in norms}
-    columns = {
-        "norm": (INPUT, False),
-        "norm_centred": (INPUT, True),
-        "output_norm": (OUTPUT, False),
-        "output_norm_centred": (OUTPUT, True),
-    }
     return [
         {
             "id": int(token),
@@ -39,7 +40,7 @@ def token_rows(
             "pretraining": None if pretraining is None else int(pretraining.total[token]),
             **{
                 name: float(values[key][token]) if key in values else None
-                for name, key in columns.items()
+                for name, key in COLUMNS.items()
             },
             "word": bool(words[place]),
             "content": bool(content[place]),
@@ -49,11 +50,11 @@ def token_rows(
 
 
 def unseen(counts: Counts, entries: int, norms: Norms) -> dict[str, float | int | None]:
-    """How many types of the tokenizer occur nowhere, and mean and deviation of their norms.
+    """The number of types that never occur, with mean and standard deviation of their norms.
 
     Args:
-        counts: of all that was counted.
-        entries: of the tokenizer; a model's embedding may have rows more, which are padding.
+        counts: of all texts.
+        entries: of the tokenizer; further rows of the embedding are padding.
         norms: of the input embedding.
     """
     values = norms.values[:entries][counts.total[:entries] == 0]
