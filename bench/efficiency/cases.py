@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +31,6 @@ class Case:
     """A base and the sizes of its workloads.
 
     Attributes:
-        name: of the case.
         layer: width of a single linear layer, in place of a language model.
         config: of a LLaMA with random weights; empty for the embedded base.
         rank: of the low-rank methods; alpha is twice it.
@@ -78,25 +78,8 @@ CASES = {
 }
 
 
-class OneLayer(nn.Module):
-    """A linear layer with a name that peft can target."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The layer's output."""
-        return self.linear(x)
-
-
 def options_of(method: str, rank: int) -> tuple[str, dict[str, Any]]:
-    """A method's module and options from conf/method/, with this rank and K = 1.
-
-    Args:
-        method: name of a file there, or `CONTROL`.
-        rank: of the low-rank methods.
-    """
+    """Module and options of a method in conf/method/, or of `CONTROL`, with a rank and K = 1."""
     name = REFERENCE if method == CONTROL else method
     section = yaml.safe_load((CONF / "method" / f"{name}.yaml").read_text(encoding="utf-8"))
     sizes = yaml.safe_load((CONF / "train" / "default.yaml").read_text(encoding="utf-8"))["adapter"]
@@ -150,7 +133,8 @@ def _base(case: Case, dtype: torch.dtype, device: torch.device) -> nn.Module:
 
     torch.manual_seed(0)
     if case.layer:
-        return OneLayer(case.layer).to(device, dtype)
+        linear = nn.Linear(case.layer, case.layer, bias=False)
+        return nn.Sequential(OrderedDict(linear=linear)).to(device, dtype)
     if not case.config:
         embedded: Any = LlamaForCausalLM.from_pretrained(TINY_BASE, dtype=dtype)
         return embedded.to(device)
@@ -182,7 +166,7 @@ def workloads_of(
         length = case.lengths[0]
         return {
             f"step {length}": partial(_layer_step, model, _states(case, length, dtype, device)),
-            "token": partial(_layer_forward, model, _states(case, 1, dtype, device)),
+            "token": partial(_inference, model, _states(case, 1, dtype, device)),
         }
     made: dict[str, Callable[[], Workload]] = {}
     trained = any(p.requires_grad for p in model.parameters())
@@ -191,7 +175,10 @@ def workloads_of(
             made[f"step {length}"] = partial(
                 training_step, model, random_ids(case, case.batch, length, device)
             )
-        made[f"prefill {length}"] = partial(_prefill, model, random_ids(case, 1, length, device))
+        ids = random_ids(case, 1, length, device)
+        made[f"prefill {length}"] = partial(
+            _inference, model, input_ids=ids, use_cache=True, logits_to_keep=1
+        )
     for rows in case.decode:
         prompt = random_ids(case, rows, case.lengths[0], device)
         made[f"decode {rows}"] = partial(decode_step, model, prompt)
@@ -222,9 +209,9 @@ def _layer_step(model: nn.Module, x: Tensor) -> Workload:
     return workload
 
 
-def _layer_forward(model: nn.Module, x: Tensor) -> Workload:
+def _inference(model: nn.Module, *args: Any, **options: Any) -> Workload:
     model.eval()
-    return torch.no_grad()(partial(model, x))
+    return torch.no_grad()(partial(model, *args, **options))
 
 
 def training_step(model: nn.Module, ids: Tensor) -> Workload:
@@ -241,11 +228,6 @@ def training_step(model: nn.Module, ids: Tensor) -> Workload:
         optimizer.zero_grad()
 
     return workload
-
-
-def _prefill(model: nn.Module, ids: Tensor) -> Workload:
-    model.eval()
-    return torch.no_grad()(partial(model, input_ids=ids, use_cache=True, logits_to_keep=1))
 
 
 def decode_step(model: nn.Module, ids: Tensor) -> Workload:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import tempfile
 import time
@@ -68,15 +67,7 @@ def taught(
     """The base with one LoRA adapter, trained on every problem under each protocol's prompt.
 
     An untrained model generates up to the limit under either prompt; a fine-tuned one ends after
-    its answer.
-
-    Args:
-        base: is changed.
-        tokenizer: its tokenizer.
-        problems: training rows.
-        protocols: with their training prompts.
-        settings: of the training, except for its length.
-        epochs: over the problems, under each prompt.
+    its answer. The base is changed; of the settings all but the length are used.
     """
     context = context_length(base)
     examples = [
@@ -106,25 +97,25 @@ def measure_evaluation(
     """Evaluate the same problems with the published loop and with ours, in turn.
 
     Each chunk of a test set is evaluated by all loops in a random order before the next one, so
-    that other load on the machine is spread over all of them.
+    that other load on the machine is spread over all of them. Choices such as `answer2`, for which
+    there is another published loop, are left out.
 
     Args:
         model: a causal language model in eval mode.
         tokenizer: its tokenizer.
-        tests: test rows by benchmark. Choices such as `answer2` are left out: the published loop
-            for them is another one.
+        tests: test rows by benchmark.
         protocols: of our evaluation, `llm_adapters` among them, whose limit of new tokens also
             applies to the published loop.
-        count: number of problems, spread evenly over the sets; those whose prompt leaves no room
-            for the answer are then left out.
+        count: number of problems, spread evenly over the sets; those that do not fit are then left
+            out.
         batch_size: of ours; at most a chunk.
         context: maximum number of tokens of the model.
         chunk: maximum number of problems.
 
     Returns:
-        Plain data: for each loop problems per second, the ratio to the published loop's (median and
-        quartiles over chunks), tokens per problem and accuracy; and how many predictions and texts
-        of `llm_adapters` equal the published loop's, with those that differ.
+        Plain data: for each loop speed, the ratio to the published loop's (median and quartiles
+        over chunks), tokens per problem and accuracy; and how many predictions and texts of
+        `llm_adapters` equal the published loop's, with those that differ.
 
     Raises:
         InputError: there is no such problem.
@@ -241,12 +232,11 @@ def _published(
     found = []
     for problem in rows:
         kind = tasks.describe(key, problem.answer).answer
-        made = published_loop.answer(
-            model, tokenizer, problem, kind == "letter", protocol.max_new_tokens
-        )
-        prediction = None if made.prediction in (math.inf, "") else made.prediction
+        text, tokens = published_loop.generate(model, tokenizer, problem, protocol.max_new_tokens)
+        read = published_loop.letter_in if kind == "letter" else published_loop.number_in
+        prediction = read(text)
         correct = agrees(prediction, problem.answer, kind, protocol)
-        found.append(Answered(made.text, prediction, correct, made.tokens))
+        found.append(Answered(text, prediction, correct, tokens))
     return found
 
 

@@ -27,13 +27,8 @@ def measure_helm(
     """Time both HELMs and their twins in turn, with random weights of the same seed.
 
     On a GPU in bfloat16 with the published vocabulary; on a CPU in float32 with a small one, since
-    the head's product, equal in both, would dominate the step.
-
-    Args:
-        tokens: of a row.
-        rounds: repetitions of each model and workload.
-        batch: rows of a step.
-        device: default: the first GPU, or the CPU.
+    the head's product, equal in both, would dominate the step. Rows have `tokens` tokens, and a
+    step `batch` rows.
 
     Returns:
         Plain data: for each pair, by workload and model, seconds and the ratio to the twin (median

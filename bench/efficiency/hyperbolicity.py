@@ -40,10 +40,8 @@ def public_relative_delta(matrix: np.ndarray) -> float:
 def measure_hyperbolicity(prompts: int, rounds: int) -> dict[str, Any]:
     """Time both routines on the same float32 distances of Gaussian points, in turn.
 
-    Args:
-        prompts: number of prompts of TOKENS tokens; the delta of all base points of each is timed
-            once, including its distances.
-        rounds: repetitions of each routine and size.
+    For `prompts` prompts of TOKENS tokens the delta of all base points is timed once, including the
+    distances.
 
     Returns:
         Plain data: for each size and routine seconds per space, the ratio of its speed to the

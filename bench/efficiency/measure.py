@@ -35,17 +35,7 @@ TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 @dataclass(frozen=True)
 class EfficiencySettings:
-    """What is measured, and how often.
-
-    Attributes:
-        cases: keys of `bench.efficiency.cases.CASES`.
-        dtypes: of base and adapter: float32, bfloat16.
-        methods: of `ALL`; empty for all.
-        compiled: whether the models are also measured with torch.compile.
-        rounds: repetitions of each workload.
-        seconds: approximate time of a repetition.
-        threads: of the CPU; 0 for torch's default.
-    """
+    """What is measured, and how often; conf/action/efficiency.yaml describes each setting."""
 
     cases: list[str]
     dtypes: list[str]

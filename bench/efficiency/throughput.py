@@ -35,14 +35,8 @@ def measure_throughput(
     """Train LoRA on the same rows in the same steps with both loops, in turn.
 
     Both take the same optimiser steps at the same constant learning rate, so that their losses must
-    agree. The Trainer takes the problems of a step in one batch, its default.
-
-    Args:
-        base: a causal language model; it is copied for every run.
-        examples: encoded training rows.
-        settings: batch size, micro-batch size, learning rate and precision are used.
-        pad_id: token id to pad with.
-        rounds: runs of each loop.
+    agree. The Trainer takes the problems of a step in one batch, its default. Of the settings,
+    batch sizes, learning rate, clipping and precision are used; the base is copied for every run.
 
     Returns:
         Plain data: tokens per second of each loop and their ratio, the model's own arithmetic as a

@@ -15,16 +15,11 @@ Workload = Callable[[], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """Time of a workload in seconds, and relative to the reference.
+    """Time of a workload: median and quartiles over `rounds`.
 
     Attributes:
-        median: of one call, over rounds.
-        low: lower quartile.
-        high: upper quartile.
-        ratio: median over rounds of its time divided by the reference's in the same round.
-        ratio_low: lower quartile of these ratios.
-        ratio_high: upper quartile.
-        rounds: their number.
+        median, low, high: seconds per call.
+        ratio, ratio_low, ratio_high: its time divided by the reference's in the same round.
     """
 
     median: float
@@ -55,16 +50,13 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Seconds per call of each workload in each round.
 
-    Every round runs all workloads in an order of its own, so that other load on the machine and
-    the effect of a predecessor are spread over all of them.
+    Every round runs all workloads in an order of its own, so that other load on the machine and the
+    effect of a predecessor are spread over all of them. Each is called twice before it is timed. A
+    GPU is synchronised before the clock is read.
 
     Args:
-        workloads: by name; each is called twice before it is timed.
-        rounds: their number.
         calls: how many calls are timed together, by workload, for those that are shorter than the
             clock's resolution; 1 by default.
-        device: synchronised before the clock is read, if it is a GPU.
-        seed: of the orders.
         progress: called after each workload of each round.
     """
     for workload in workloads.values():
@@ -87,12 +79,7 @@ def interleave(
 
 
 def compare(seconds: Mapping[str, list[float]], reference: str) -> dict[str, Timing]:
-    """Medians with quartiles, and ratios to a reference.
-
-    Args:
-        seconds: as returned by `interleave`: in the order of the rounds.
-        reference: the workload that the ratios refer to.
-    """
+    """Medians with quartiles and ratios to a reference, of the result of `interleave`."""
     base = seconds[reference]
     found = {}
     for name, own in seconds.items():

@@ -108,15 +108,10 @@ def layout(
 
 
 def most_frequent(texts: Sequence[str], counts: Sequence[int], limit: int) -> list[int]:
-    """The indices of the most frequent words, the most frequent first.
+    """The indices of the most frequent words that occur, the most frequent first.
 
     Of a word's tokens, with and without a space before it, the most frequent one represents it.
     Words that differ in case are different.
-
-    Args:
-        texts: whole-word tokens, as in a text.
-        counts: how often each occurs; those that do not are left out.
-        limit: maximum number of words.
     """
     chosen: dict[str, int] = {}
     for i in sorted(range(len(texts)), key=lambda i: (-counts[i], i)):

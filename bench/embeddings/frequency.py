@@ -33,12 +33,7 @@ FUNCTION_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Counts:
-    """Occurrences of each type of a vocabulary.
-
-    Attributes:
-        total: int64, (vocabulary,).
-        whole: those as a whole word of letters; int64, (vocabulary,).
-    """
+    """Occurrences of each type, in total and as a whole word of letters: int64, (vocabulary,)."""
 
     total: NDArray[np.int64]
     whole: NDArray[np.int64]
@@ -58,10 +53,7 @@ def text_of(problem: Problem) -> str:
 def count_tokens(tokenizer: Any, texts: Sequence[str], vocabulary: int) -> Counts:
     """Count the token types of texts, without special tokens.
 
-    Args:
-        tokenizer: a transformers tokenizer.
-        texts: tokenised separately.
-        vocabulary: number of rows of the model's embedding.
+    `vocabulary` is the number of rows of the model's embedding.
     """
     rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
     ends = -1  # separates texts
@@ -81,12 +73,7 @@ def count_tokens(tokenizer: Any, texts: Sequence[str], vocabulary: int) -> Count
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """Token types as text, with the space before a word.
-
-    Args:
-        tokenizer: a transformers tokenizer.
-        ids: token types.
-    """
+    """Token types as text, with the space before a word."""
     found = []
     for number, raw in zip(ids, tokenizer.convert_ids_to_tokens(list(ids)), strict=True):
         text = tokenizer.decode([number], clean_up_tokenization_spaces=False)
@@ -107,10 +94,7 @@ def sum_of(counts: Sequence[Counts]) -> Counts:
 def power_law(counts: Counts, replicas: int, seed: int) -> dict[str, Any]:
     """The power law of type frequencies: P(a type occurs k times) ~ k^-gamma for k >= xmin.
 
-    Args:
-        counts: of the types; those that never occur are left out.
-        replicas: of the bootstrap for the p-value.
-        seed: of the bootstrap.
+    Types that never occur are left out. The bootstrap with `replicas` is for the p-value.
 
     Returns:
         `gamma` with its 95% interval `low`, `high` at the fitted xmin, `xmin`, `tail` (number of
@@ -145,9 +129,7 @@ def is_word(counts: Counts, types: NDArray[np.int64]) -> NDArray[np.bool_]:
 def content_words(counts: Counts, texts: Sequence[str]) -> NDArray[np.bool_]:
     """Which of the types seen are words of at least three letters that are no function words.
 
-    Args:
-        counts: of the types.
-        texts: of `counts.seen`.
+    `texts` are those of `counts.seen`.
     """
     words = [text.strip() for text in texts]
     able = [len(word) >= 3 and word.casefold() not in FUNCTION_WORDS for word in words]

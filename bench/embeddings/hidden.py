@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.embeddings.controls import GAUSSIAN, SHUFFLED, control_deltas, gaussian_like
+from bench.embeddings.deltas import GAUSSIAN, SHUFFLED, control_deltas, gaussian_like
 
 STATES = "states"
 MEASURES = (("euclidean", "first"), ("euclidean", "all"))
@@ -23,7 +23,7 @@ class Tuned:
         model: its label.
         method: the method's key, `none` for the base; None if unknown.
         curvature: its K, or `auto`; None for a method without one.
-        run: the beginning of the run's identity; None for the base and for other adapters.
+        run: the beginning of the run's identity, if there is one.
         load: returns the model in eval mode; called when needed, so that one is in memory.
     """
 
@@ -45,16 +45,10 @@ def hidden_deltas(
     seed: int,
     progress: Callable[[int], Any] = lambda count: None,
 ) -> Iterator[dict[str, Any]]:
-    """Relative delta of the head's inputs, for the prompts of each set.
+    """Relative delta of the head's inputs, for the prompts of each set; `prompts` are token ids.
 
     Controls: Gaussian vectors with the states' norms, and the states of a set shuffled over its
     prompts, except for those of first positions, which attention makes unlike all others.
-
-    Args:
-        model: a causal language model, with or without an adapter, in eval mode.
-        prompts: token ids by set.
-        seed: of the controls.
-        progress: called with the number of finished clouds, of `controls.cloud_count`.
 
     Yields:
         For each set and measure `set` and the values of `control_deltas`.

@@ -27,13 +27,7 @@ CURVATURES = (0.1, 0.5, 1.0, 2.0)  # the paper's
 
 @dataclass(frozen=True)
 class NewGate:
-    """HypLoRA's gate before training, with B = 0 and the norm scale sqrt(d).
-
-    Attributes:
-        curvature: K.
-        mean: over tokens, without the factor alpha/r.
-        variation: coefficient of variation.
-    """
+    """HypLoRA's gate before training (B = 0, norm scale sqrt(d)) over tokens, without alpha/r."""
 
     curvature: float
     mean: float
@@ -118,8 +112,7 @@ def layer_inputs(
     found = []
     for name in (name for name, seen in norms.items() if seen):
         of_tokens, root, delta = torch.cat(norms[name]), math.sqrt(widths[name]), meter.mean(name)
-        rms, layer = of_tokens / root, layers[name]
-        own = isinstance(layer, HypLoraLinear)
+        rms = of_tokens / root
         found.append(
             LayerInputs(
                 layer=name,
@@ -134,7 +127,7 @@ def layer_inputs(
                 gates=tuple(_new_gate(of_tokens, K, root, max_radius) for K in curvatures),
                 delta=delta,
                 data_curvature=None if delta is None else data_driven_curvature(delta),
-                adapter_curvature=layer.known_curvature(layer.active_adapters[0]) if own else None,
+                adapter_curvature=_adapter_curvature(layers[name]),
             )
         )
     return found
@@ -170,3 +163,9 @@ def _new_gate(norms: Tensor, K: float, s: float, max_radius: float) -> NewGate:
 def _variation(values: Tensor) -> float:
     mean = values.mean().item()
     return values.std(correction=0).item() / mean if mean else 0.0
+
+
+def _adapter_curvature(layer: nn.Module) -> float | None:
+    if not isinstance(layer, HypLoraLinear):
+        return None
+    return layer.known_curvature(layer.active_adapters[0])

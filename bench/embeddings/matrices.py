@@ -15,11 +15,9 @@ PARALLEL = 1e-2  # maximum relative deviation of parallel vectors in half precis
 
 @dataclass(frozen=True)
 class Matrices:
-    """A model's embeddings as stored, without the factor that some models apply.
+    """A model's embeddings (vocabulary, dimension) as stored, in its dtype and on its device.
 
-    Attributes:
-        input: (vocabulary, dimension), in the model's dtype and on its device.
-        output: likewise, of the logits; None if tied.
+    Without the factor that some models apply. The output is None if tied.
     """
 
     input: Tensor
@@ -45,12 +43,7 @@ def _table(layer: Any) -> Tensor:
 
 
 def row_norms(matrix: Tensor, centre: Tensor | None = None) -> Tensor:
-    """The norms of a matrix's rows, optionally relative to a centre; float32 on the CPU.
-
-    Args:
-        matrix: (rows, dimension), in any dtype.
-        centre: (dimension,).
-    """
+    """Norms of a matrix's rows in any dtype, relative to a centre (d,); float32 on the CPU."""
     found = []
     for part in matrix.split(max(1, CHUNK // matrix.shape[1])):
         rows = part.float() if centre is None else part.float() - centre
@@ -62,14 +55,8 @@ def row_norms(matrix: Tensor, centre: Tensor | None = None) -> Tensor:
 def input_scale(model: Any, token: int) -> float | None:
     """The factor that the model applies to its input embedding: sqrt(dimension) in Gemma.
 
-    Measured, since no configuration has it.
-
-    Args:
-        model: a causal language model.
-        token: to measure it with.
-
-    Returns:
-        None if the first layer's input is no multiple of the embedding, as with added positions.
+    Measured with a token, since no configuration has it. None if the first layer's input is no
+    multiple of the embedding, as with added positions.
     """
     row = _table(model.get_input_embeddings())[token].float()
     given = torch.tensor([[token]], device=row.device)

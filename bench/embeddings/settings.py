@@ -46,13 +46,9 @@ class StudySettings:
 
 @dataclass(frozen=True)
 class Sources:
-    """The texts of a study.
+    """The texts of a study: rows whose tokens are counted, by set, and rows that serve as prompts.
 
-    Attributes:
-        name: of the data, for the report.
-        counted: rows whose tokens are counted, by set.
-        tests: rows that serve as prompts, by test set.
-        pretraining: documents that the base was pretrained on; None if unknown.
+    `pretraining` has documents that the base was pretrained on, if known.
     """
 
     name: str

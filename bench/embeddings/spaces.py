@@ -23,14 +23,7 @@ Draw = Callable[[int, np.random.Generator], Distances]
 
 @dataclass(frozen=True)
 class Space:
-    """A kind of space.
-
-    Attributes:
-        name: of the kind.
-        note: how it is drawn.
-        draw: returns the distances between a number of points of a new space.
-        dimension: of a cloud of random points; None for other kinds.
-    """
+    """A kind of space; `draw` returns the distances between a number of points of a new one."""
 
     name: str
     note: str
@@ -39,11 +32,7 @@ class Space:
 
 
 def reference_spaces(dimension: int) -> tuple[Space, ...]:
-    """The paper's reference spaces, and clouds of random points.
-
-    Args:
-        dimension: of the base's embedding and of one of the clouds.
-    """
+    """The paper's reference spaces, and clouds of random points, one of this dimension."""
     clouds = [
         Space(f"Gaussian cloud, {d} dimensions", note, _cloud(d), d)
         for d, note in (
@@ -73,19 +62,12 @@ def space_deltas(
     seed: int,
     progress: Callable[[int], Any] = lambda count: None,
 ) -> Iterator[dict[str, Any]]:
-    """2 delta / diameter of reference spaces.
-
-    Args:
-        spaces: of `reference_spaces`.
-        points: of each space.
-        samples: spaces drawn of each kind.
-        seed: of the draws.
-        progress: called with the number of finished spaces.
+    """2 delta / diameter of `samples` drawn spaces of each kind.
 
     Yields:
-        For each kind `space`, `note`, `dimension`, `points`, and a value for each drawn space:
-        the largest of QUADRUPLES sampled quadruples (`sampled`, as in the paper), of all with the
-        first point (`first`, as for prompts), and of all (`exact`).
+        For each kind `space`, `note`, `dimension`, `points`, and a value for each drawn space: the
+        largest of QUADRUPLES sampled quadruples (`sampled`, as in the paper), of all with the first
+        point (`first`, as for prompts), and of all (`exact`).
     """
     for space in spaces:
         generator = np.random.default_rng(seed)
@@ -102,15 +84,10 @@ def space_deltas(
 
 
 def sampled_delta(distances: Distances, quadruples: int, generator: np.random.Generator) -> float:
-    """2 delta / diameter of sampled quadruples by the four-point condition.
+    """2 delta / diameter of sampled quadruples of different points, given distances (n, n), n >= 4.
 
-    Of the sums of distances of the three pairings of four points, delta is half the difference
-    between the two largest.
-
-    Args:
-        distances: (n, n), n at least 4.
-        quadruples: number of samples, each of four different points.
-        generator: of the samples.
+    By the four-point condition: of the sums of distances of the three pairings of four points,
+    delta is half the difference between the two largest.
     """
     drawn = generator.random((quadruples, len(distances))).argpartition(3, axis=1)[:, :4]
     a, b, c, d = drawn.T

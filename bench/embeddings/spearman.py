@@ -26,16 +26,9 @@ class Correlation:
 def spearman(
     x: NDArray[Any], y: NDArray[Any], replicas: int = 1000, seed: int = 0
 ) -> Correlation | None:
-    """Spearman's rho of points, with an interval over resampled points.
+    """Spearman's rho of points x and y, (n,) each, with an interval over resampled points.
 
-    Args:
-        x: (n,).
-        y: (n,).
-        replicas: of the bootstrap.
-        seed: of the bootstrap.
-
-    Returns:
-        None for fewer than FEWEST points, or if all x or all y are equal.
+    None for fewer than FEWEST points, or if all x or all y are equal.
     """
     if len(x) < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
@@ -56,8 +49,7 @@ def spearman(
     return Correlation(float(_rho(x, y)), float(low), float(high))
 
 
-def _rho(x: NDArray[Any], y: NDArray[Any], axis: int = -1) -> NDArray[Any]:
+def _rho(x: Any, y: Any, axis: int = -1) -> Any:
     middle = (x.shape[axis] + 1) / 2
     a, b = (stats.rankdata(values, axis=axis) - middle for values in (x, y))
-    squares = np.vecdot(a, a, axis=axis) * np.vecdot(b, b, axis=axis)
-    return np.vecdot(a, b, axis=axis) / np.sqrt(squares)
+    return np.vecdot(a, b) / np.sqrt(np.vecdot(a, a) * np.vecdot(b, b))

@@ -48,18 +48,23 @@ import numpy as np
 from bench import tasks
 from bench.data.problems import Problem
 from bench.embeddings import hidden
-from bench.embeddings.controls import cloud_count
+from bench.embeddings.deltas import cloud_count, prompt_deltas
 from bench.embeddings.disk import layout, most_frequent
 from bench.embeddings.frequency import Counts, count_tokens, power_law, sum_of, text_of
 from bench.embeddings.hidden import Tuned, hidden_deltas
 from bench.embeddings.layers import layer_inputs
 from bench.embeddings.matrices import in_front, input_scale, matrices_of
-from bench.embeddings.norms import all_norms, binned, correlations, word_groups
-from bench.embeddings.prompts import prompt_deltas
+from bench.embeddings.norms import (
+    all_norms,
+    binned,
+    correlations,
+    state_norms,
+    token_rows,
+    unseen,
+    word_groups,
+)
 from bench.embeddings.settings import Sources, StudySettings
 from bench.embeddings.spaces import reference_spaces, space_deltas
-from bench.embeddings.states import state_norms
-from bench.embeddings.tokens import token_rows, unseen
 from bench.errors import InputError
 from bench.models.loading import context_length
 from bench.progress import Progress
@@ -72,14 +77,7 @@ LAYER_PROMPTS = 64  # for the inputs of every layer, in all
 def study(
     base: Any, tokenizer: Any, sources: Sources, tuned: Sequence[Tuned], settings: StudySettings
 ) -> dict[str, Any]:
-    """Measure a base and fine-tuned models.
-
-    Args:
-        base: a causal language model in eval mode.
-        tokenizer: its tokenizer.
-        sources: texts and prompts.
-        tuned: fine-tuned models on the same base, loaded one after another.
-        settings: how much is measured.
+    """Measure a base and fine-tuned models on it, which are loaded one after another.
 
     Returns:
         Plain data, see the module's docstring, without `model.name` and `model.published`.

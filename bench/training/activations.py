@@ -17,11 +17,8 @@ def check_checkpointing(config: PeftConfig | None) -> None:
     Transformers drops the virtual tokens' keys and values from a checkpointed layer, with a mere
     warning, so that nothing is trained.
 
-    Args:
-        config: of the method; None for the base model.
-
     Raises:
-        InputError: the method is a prompt-learning method.
+        InputError: the configuration is that of a prompt-learning method.
     """
     if config is not None and config.is_prompt_learning:
         kind = str(config.peft_type).removeprefix("PeftType.").lower()
@@ -33,11 +30,7 @@ def check_checkpointing(config: PeftConfig | None) -> None:
 
 @contextmanager
 def checkpointing(model: Any, enabled: bool) -> Iterator[None]:
-    """Enable gradient checkpointing of a model in training mode.
-
-    Args:
-        model: a transformers model, with an adapter or without.
-        enabled: False does nothing.
+    """Enable gradient checkpointing of a transformers model, with or without an adapter.
 
     Raises:
         InputError: the method or the architecture does not support it.

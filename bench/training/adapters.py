@@ -30,12 +30,7 @@ def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
 
 
 def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's options with the values that an adapter was saved with.
-
-    Args:
-        folder: of the saved adapter.
-        module: of the method.
-        options: of the method; those in the adapter's configuration are replaced.
+    """The options of a method with the values that an adapter in a folder was saved with.
 
     Raises:
         InputError: the folder holds no adapter, or one of another method.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,13 +12,16 @@ import torch
 from lightning.pytorch.strategies import Strategy
 from peft import PeftConfig, get_peft_model
 
-from bench.data.batches import Example
+from bench.data.batches import Example, Steps, step_order
 from bench.methods import quiet_peft
 from bench.models.loading import load_base
 from bench.models.settings import ModelSettings
-from bench.training.loop import Job, train
-from bench.training.module import without_frozen
+from bench.training.activations import checkpointing
+from bench.training.callbacks import ShowProgress, Validate
+from bench.training.loop import train_module
+from bench.training.module import FineTuning, without_frozen
 from bench.training.ranks import Watch, train_in_ranks
+from bench.training.resume import SaveState
 from bench.training.settings import TrainSettings
 
 
@@ -51,6 +53,26 @@ class FineTuned:
     peak_bytes: int | None = None
 
 
+@dataclass(frozen=True)
+class _Job:
+    """Arguments of `finetune` as plain data that another process can be sent."""
+
+    examples: list[Example]
+    validation: list[Example]
+    settings: TrainSettings
+    seed: int
+    pad_id: int
+    title: str
+
+    @property
+    def steps(self) -> Steps:
+        """The optimiser steps."""
+        s = self.settings
+        order = step_order(len(self.examples), s.batch_size, s.epochs, self.seed)
+        rows = min(s.micro_batch_size, s.batch_size)
+        return Steps(self.examples, order, rows, self.pad_id, s.devices)
+
+
 def finetune(
     model: Any,
     examples: list[Example],
@@ -60,7 +82,7 @@ def finetune(
     pad_id: int,
     checkpoints: Path | None = None,
     title: str = "fine-tuning",
-    watch: Callable[[int, float], None] | None = None,
+    watch: Watch | None = None,
     base: ModelSettings | None = None,
 ) -> FineTuned:
     """Train the parameters of a model that require a gradient.
@@ -92,7 +114,7 @@ def finetune(
         raise ValueError("there is no training row that fits the model's context")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("the model has no parameter that requires a gradient")
-    job = Job(examples, validation, settings, seed, pad_id, title)
+    job = _Job(examples, validation, settings, seed, pad_id, title)
     gpu = model.device if model.device.type == "cuda" and settings.devices == 1 else None
     if gpu is not None:
         torch.cuda.reset_peak_memory_stats(gpu)
@@ -106,7 +128,7 @@ def finetune(
             rank = partial(_train_rank, base, model.peft_config[model.active_adapter], weights, job)
             device = model.device.type
             train_in_ranks(rank, settings.devices, len(job.steps), device, state, watch)
-        module = train(model, job, state, watch)
+        module = _train(model, job, state, watch)
     steps = module.steps
     return FineTuned(
         steps=len(steps),
@@ -125,7 +147,7 @@ def _train_rank(
     base: ModelSettings,
     adapter: PeftConfig,
     weights: dict[str, torch.Tensor],
-    job: Job,
+    job: _Job,
     device: torch.device,
     state: Path,
     watch: Watch | None,
@@ -135,4 +157,34 @@ def _train_rank(
     with quiet_peft():
         model = get_peft_model(model, adapter)
     model.load_state_dict(weights, strict=False)
-    train(model, job, state, watch, strategy)
+    _train(model, job, state, watch, strategy)
+
+
+def _train(
+    model: Any,
+    job: _Job,
+    state: Path | None,
+    watch: Watch | None,
+    strategy: str | Strategy = "auto",
+) -> FineTuning:
+    """Train in one process: alone, or as one rank of several."""
+    settings = job.settings
+    module = FineTuning(model, settings, job.steps, job.seed, job.title)
+    callbacks: list[Any] = [ShowProgress(job.title)]
+    if job.validation and settings.validated:
+        callbacks.append(Validate(job.validation, settings, watch))
+    several, minutes = settings.devices > 1, settings.checkpoint_minutes
+    model.train()
+    with checkpointing(model, settings.gradient_checkpointing):
+        train_module(
+            module,
+            callbacks,
+            SaveState(state, minutes, at_end=several) if state else None,
+            next(model.parameters()).device,
+            settings.precision,
+            devices=settings.devices,
+            strategy=strategy,
+        )
+    module.best.restore(module)
+    model.eval()
+    return module

@@ -21,13 +21,9 @@ BLOCKS = 1000  # maximum number of blocks of documents in a record
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The documents to measure on.
+    """The documents to measure on, in rows of `row_tokens`, the longest context of a prediction.
 
-    Attributes:
-        tokens: of all documents.
-        row_tokens: of a row, the longest context of a prediction.
-        pad_id: the token of an empty place.
-        at_once: rows in a forward pass.
+    Empty places are filled with `pad_id`; a forward pass takes `at_once` rows.
     """
 
     tokens: Tokens
@@ -48,18 +44,10 @@ class HeldOut:
 def document_bits(
     model: Any, held_out: HeldOut, documents: NDArray[np.int64], title: str
 ) -> NDArray[np.float64]:
-    """The bits of each document's text under a model, without the end token.
+    """The bits of each document's text under a model, without the end token, (documents,).
 
-    A document longer than a row is predicted in parts, each without the context before it.
-
-    Args:
-        model: a causal language model; its training mode is restored.
-        held_out: how to pack the documents.
-        documents: indices of those to measure.
-        title: of the progress lines.
-
-    Returns:
-        Bits, (documents,).
+    A document longer than a row is predicted in parts, each without the context before it. The
+    model's training mode is restored.
     """
     device = next(model.parameters()).device
     training = model.training
@@ -82,12 +70,7 @@ def document_bits(
 
 
 def blocks(bits: NDArray[np.float64], sizes: NDArray[np.int64]) -> dict[str, list[float]]:
-    """Sums of bits and bytes over at most BLOCKS blocks of consecutive documents.
-
-    Args:
-        bits: of each document.
-        sizes: bytes of each.
-    """
+    """Sums of bits and bytes over at most BLOCKS blocks of consecutive documents."""
     parts = min(BLOCKS, len(bits))
     starts = np.arange(parts) * len(bits) // parts
     added = {"bits": np.add.reduceat(bits, starts), "bytes": np.add.reduceat(sizes, starts)}

@@ -1,49 +1,80 @@
-"""The training of an adapter in one process: alone, or as one rank of several."""
+"""The training loop of this project: Lightning's Trainer, silent, with a state of our own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import logging
+import math
+import signal
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import lightning as L
 import torch
-from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from bench.data.batches import Example, Steps, step_order
-from bench.training.activations import checkpointing
-from bench.training.callbacks import ShowProgress, Validate
-from bench.training.module import FineTuning
+from bench.errors import Terminated
 from bench.training.resume import SaveState, finished_steps
-from bench.training.settings import TrainSettings
-from bench.training.trainer import fit
+
+SILENCED = (
+    ".*does not have many workers.*",
+    ".*treespec.*",
+    ".*Checkpoint directory .* exists.*",
+    ".*your dataloader is not resumable.*",  # ours starts at the right step
+    ".*max_epochs. was not set.*",
+    ".*in eval mode at the start of training.*",
+)
 
 
-@dataclass(frozen=True)
-class Job:
-    """What an adapter is trained on and how, as plain data that another process can be sent.
+class StepModule(L.LightningModule):
+    """A module for which each batch is a whole optimiser step.
 
-    The attributes are arguments of :func:`bench.training.finetune.finetune`.
+    Attributes:
+        total_steps: optimiser steps of the whole training.
+        last_loss: loss of the last step, ().
+        losses: (step, loss) at up to `recorded_losses` steps.
     """
 
-    examples: list[Example]
-    validation: list[Example]
-    settings: TrainSettings
-    seed: int
-    pad_id: int
-    title: str
+    recorded_losses = 100
+    lr_key = "train.lr"
 
-    @property
-    def steps(self) -> Steps:
-        """The optimiser steps."""
-        s = self.settings
-        order = step_order(len(self.examples), s.batch_size, s.epochs, self.seed)
-        rows = min(s.micro_batch_size, s.batch_size)
-        return Steps(self.examples, order, rows, self.pad_id, s.devices)
+    def __init__(self, total_steps: int) -> None:
+        super().__init__()
+        self.total_steps = total_steps
+        self.last_loss = torch.zeros(())
+        self.losses: list[tuple[int, float]] = []
+
+    def record_loss(self, step: int, loss: torch.Tensor) -> None:
+        """Record the loss of a step if its turn has come.
+
+        Raises:
+            FloatingPointError: it is NaN or infinite.
+        """
+        self.last_loss = loss
+        if step % math.ceil(self.total_steps / self.recorded_losses) == 0:
+            self.losses.append((step, float(loss)))
+            if not math.isfinite(self.losses[-1][1]):
+                raise FloatingPointError(
+                    f"the loss is {self.losses[-1][1]} at step {step}: lower {self.lr_key}"
+                )
+
+
+class _Batches:
+    """The remaining batches with the length of all: Lightning needs both to resume."""
+
+    def __init__(self, remaining: Iterable[Any], total: int) -> None:
+        self.remaining, self.total = remaining, total
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.remaining)
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """The precision that `train.precision=auto` selects: bf16-mixed on a GPU that supports it.
+    """The precision that `auto` selects: bf16-mixed on a GPU that supports it.
 
     On a CPU float32: many emulate bf16, and small models gain little from it.
     """
@@ -53,50 +84,63 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return "bf16-mixed" if bf16 else "32-true"
 
 
-def train(
-    model: Any,
-    job: Job,
-    state: Path | None,
-    watch: Callable[[int, float], None] | None = None,
-    strategy: str | Strategy = "auto",
-) -> FineTuning:
-    """Train the parameters of a model that require a gradient, resuming from a saved state.
+def train_module(
+    module: StepModule,
+    callbacks: list[Callback],
+    save: SaveState | None,
+    device: torch.device,
+    precision: str,
+    batches: Callable[[int], Iterable[Any]] | None = None,
+    **options: Any,
+) -> None:
+    """Train a module to its last step, resuming from a saved state.
+
+    A KeyboardInterrupt is raised as such and a SIGTERM as an error. Lightning turns both into
+    SystemExit, the second with code 0, and disables further Ctrl-C.
 
     Args:
-        model: a causal language model with an adapter, on its device.
-        job: what to train it on.
-        state: where the state is saved; None to save none.
-        watch: called with (step, validation loss) after each validation.
-        strategy: Lightning's.
+        module: in training mode, on `device`.
+        callbacks: Lightning's.
+        save: saves the state; None to save none. Called last, so that a state includes what the
+            callbacks did at its step.
+        device: its type selects Lightning's accelerator.
+        precision: Lightning's, or `auto`.
+        batches: of the steps from a given one on; default: their numbers.
+        options: more arguments of Lightning's Trainer.
 
-    Returns:
-        The Lightning module, with its losses; the model is left in eval mode.
+    Raises:
+        Terminated: the process received SIGTERM; the last saved state is kept.
     """
-    settings, steps = job.settings, job.steps
-    module = FineTuning(model, settings, steps, job.seed, job.title)
+    total, state = module.total_steps, save.path if save else None
     first = finished_steps(state)
-    if state and first == len(steps):  # killed before the adapter was saved, or trained by ranks
-        module.load_finished(state)
-    else:
-        callbacks: list[Any] = [ShowProgress(job.title)]
-        # Before SaveState, so that a saved state includes the validation at its step.
-        if job.validation and settings.validated:
-            callbacks.append(Validate(job.validation, settings, watch))
-        if state:
-            callbacks.append(SaveState(state, settings.checkpoint_minutes, settings.devices > 1))
-        device = next(model.parameters()).device
-        model.train()
-        with checkpointing(model, settings.gradient_checkpointing):
-            fit(
-                module,
-                range(first, len(steps)),
-                callbacks,
-                state if first else None,
-                device,
-                resolve_precision(settings.precision, device),
-                devices=settings.devices,
-                strategy=strategy,
-            )
-    module.best.restore(module)
-    model.eval()
-    return module
+    if state and first == total:  # killed before the result was saved, or trained by ranks
+        checkpoint = torch.load(state, weights_only=True, map_location=device)
+        module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
+        module.on_load_checkpoint(checkpoint)
+        return
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for message in SILENCED:
+        warnings.filterwarnings("ignore", message=message)
+    trainer = L.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        precision=resolve_precision(precision, device),
+        max_steps=total,
+        max_epochs=-1,
+        logger=False,
+        callbacks=[*callbacks, *([save] if save else [])],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        **options,
+    )
+    remaining = _Batches(batches(first) if batches else range(first, total), total)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, remaining, ckpt_path=state if first else None, weights_only=True)
+    except SIGTERMException as error:
+        raise Terminated("ended by SIGTERM") from error
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from error
+        raise

@@ -19,14 +19,10 @@ LESS_MEMORY = (
 
 
 def target_loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
-    """The sum of the cross-entropy over a micro-batch's target tokens, float32.
+    """The sum of the cross-entropy over the target tokens of a micro-batch of `collate`, float32.
 
     Logits are computed from the first target on if the model's forward supports it: with a
     vocabulary of 128,256 they take more memory than everything else.
-
-    Args:
-        model: a causal language model, with an adapter or without.
-        batch: as `bench.data.batches.collate` makes it.
     """
     width = batch["labels"].shape[1]
     kept = width - batch["first_target"] + 1  # the position before predicts the first target

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from bench.data.batches import Steps
 from bench.memory import halving
-from bench.training.best import BestWeights
+from bench.training.loop import StepModule
 from bench.training.loss import LESS_MEMORY, target_loss
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.ranks import reduce_gradients
 from bench.training.settings import TrainSettings
-from bench.training.trainer import StepModule
+
+
+@dataclass
+class BestWeights:
+    """The best weights so far; saved with the state from which a training resumes.
+
+    Attributes:
+        step: after which they were taken; 0 if none were.
+        loss: the validation loss there.
+        weights: trained weights by name, on the CPU.
+    """
+
+    step: int = 0
+    loss: float = math.inf
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def update(self, step: int, loss: float, module: torch.nn.Module) -> None:
+        """Take a module's trained weights if the loss is lower than the best; NaN never is."""
+        if loss < self.loss:
+            self.step, self.loss = step, loss
+            self.weights = {
+                name: parameter.detach().cpu().clone()
+                for name, parameter in module.named_parameters()
+                if parameter.requires_grad
+            }
+
+    def restore(self, module: torch.nn.Module) -> None:
+        """Load the best weights into a module, if there are any."""
+        module.load_state_dict(self.weights, strict=False)
 
 
 class FineTuning(StepModule):

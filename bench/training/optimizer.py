@@ -19,15 +19,10 @@ def learning_rate_factor(
     flat: float = 0.0,
     floor: float = 0.0,
 ) -> float:
-    """The factor of the learning rate at a step.
+    """The factor of the learning rate at a step, from 0, of `total`.
 
-    Args:
-        step: the optimiser step, from 0.
-        total: number of steps; the factor reaches `floor` there.
-        warmup: steps of linear rise from 0 (the first step already has 1/warmup).
-        decay: after the warm-up.
-        flat: the share of `total` up to which the factor stays at 1 before it falls.
-        floor: final value.
+    It rises linearly over the warm-up (the first step already has 1/warmup), stays at 1 up to the
+    share `flat` of all steps, and decays to `floor` at `total`.
     """
     if step < warmup:
         return (step + 1) / warmup
@@ -49,7 +44,7 @@ def adamw(
     """AdamW over the trainable parameters, with weight decay on matrices alone.
 
     Args:
-        parameters: names and parameters; frozen ones are ignored.
+        parameters: names and parameters.
         lr: learning rate.
         weight_decay: of matrices.
         factors: of the learning rate, by a part of a parameter's name.

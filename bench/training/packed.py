@@ -15,10 +15,8 @@ from bench.data.packing import NO_DOCUMENT, Rows
 def forward(model: Any, rows: Rows, **options: Any) -> Any:
     """The output of a causal language model for packed rows, with positions per document.
 
-    Args:
-        model: of transformers; its forward gets `sequence_ids` if it takes them, else a mask.
-        rows: on the model's device.
-        options: of its forward, such as `labels`.
+    Its forward gets `sequence_ids` if it takes them, else a mask; and the options, such as
+    `labels`.
     """
     if "sequence_ids" in inspect.signature(model.forward).parameters:
         options["sequence_ids"] = rows.sequence_ids
@@ -33,12 +31,9 @@ def forward(model: Any, rows: Rows, **options: Any) -> Any:
 
 @torch.no_grad()
 def document_nats(model: Any, rows: Rows, documents: torch.Tensor) -> None:
-    """Add -log p of each document's tokens, without the end token, which has no bytes.
+    """Add -log p of each document's tokens to `documents`, float64, in place.
 
-    Args:
-        model: of transformers, in eval mode.
-        rows: on the model's device, by `bench.data.packing.whole_rows`.
-        documents: float64, (documents,); added to in place, on the model's device.
+    Without the end token, which has no bytes. The rows are of `bench.data.packing.whole_rows`.
     """
     logits = forward(model, rows).logits[:, :-1].float()
     labels, counted = rows.labels[:, 1:], rows.documents[:, 1:]

@@ -24,16 +24,15 @@ from bench.models.helm.embedding import LorentzEmbedding
 from bench.models.untrained import build
 from bench.training.callbacks import ShowProgress
 from bench.training.held_out import HeldOut, document_bits
-from bench.training.loop import resolve_precision
+from bench.training.loop import StepModule, train_module
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.packed import forward
 from bench.training.pretrain_settings import PretrainSettings
 from bench.training.ranks import ManualDDP, Watch, reduce_gradients, train_in_ranks
-from bench.training.resume import SaveState, finished_steps
+from bench.training.resume import SaveState
 from bench.training.riemannian_adam import RiemannianAdam
 from bench.training.routing import Routing
 from bench.training.sharded import Sharded, gathered, shard
-from bench.training.trainer import StepModule, fit
 
 PART = 0.2  # share of the held-out documents that is measured during training
 VECTORS = ("_time", "_bias")  # of experts, stacked to what looks like a matrix
@@ -134,14 +133,10 @@ class Pretraining(StepModule):
         return optimizers, [torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["progress"] = {
+        own = ("targets", "losses", "held_out", "curvatures", "seconds")
+        checkpoint["progress"] = {name: getattr(self, name) for name in own} | {
             "place": self.packer.state(),
             "order": self.order.hex(),
-            "targets": self.targets,
-            "losses": self.losses,
-            "held_out": self.held_out,
-            "curvatures": self.curvatures,
-            "seconds": self.seconds,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -274,26 +269,16 @@ def _train(
 ) -> Pretraining:
     """Train in one process: alone, or as one rank of several."""
     module = Pretraining(model, text, settings, seed, title)
-    first = finished_steps(state)
-    if state and first == settings.steps:  # killed before the model was saved, or trained by ranks
-        module.load_finished(state)
-    else:
-        held_out = HeldOut(text.tokens, settings.row_tokens, text.pad_id, settings.micro_rows)
-        # SaveState comes last, so that a saved state includes the measurement at its step.
-        callbacks: list[Any] = [_StepTimer(), ShowProgress(title), _Measure(held_out)]
-        if state:
-            callbacks.append(SaveState(state, settings.checkpoint_minutes, at_end=True))
-        device = next(model.parameters()).device
-        model.train()
-        fit(
-            module,
-            range(first, settings.steps),
-            callbacks,
-            state if first else None,
-            device,
-            resolve_precision(settings.precision, device),
-            devices=settings.devices,
-            strategy=strategy,
-        )
+    held_out = HeldOut(text.tokens, settings.row_tokens, text.pad_id, settings.micro_rows)
+    model.train()
+    train_module(
+        module,
+        [_StepTimer(), ShowProgress(title), _Measure(held_out)],
+        SaveState(state, settings.checkpoint_minutes, at_end=True) if state else None,
+        next(model.parameters()).device,
+        settings.precision,
+        devices=settings.devices,
+        strategy=strategy,
+    )
     model.eval()
     return module

@@ -11,26 +11,7 @@ from bench.training.settings import check_settings
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """How a base is pretrained; conf/action/pretrain.yaml has the values.
-
-    Attributes:
-        steps: optimiser steps.
-        step_tokens: tokens in each, a multiple of `row_tokens`.
-        row_tokens: tokens in a packed row.
-        micro_rows: rows in a forward pass, halved if memory is short. In float32 it affects
-            HELM-MiCE's balance loss alone, by a ten-thousandth, which is computed per pass.
-        devices: number of GPUs, or processes on a CPU, that share the rows of each step.
-        sharded: whether weights and optimiser state are sharded over them (FSDP2).
-        lr: peak learning rate of AdamW.
-        lr_floor: share of it at which the cosine ends.
-        warmup: share of the steps during which it rises.
-        weight_decay: AdamW's, on matrices.
-        gradient_clip: maximum norm of the whole gradient; 0 for none.
-        precision: `auto`, `32-true` or `bf16-mixed`.
-        held_out: share of the documents that is never trained on.
-        evaluations: number of measurements of bits per byte during training, the last at the end.
-        checkpoint_minutes: interval at which the state for a resume is saved.
-    """
+    """How a base is pretrained; conf/action/pretrain.yaml describes each setting."""
 
     steps: int
     step_tokens: int

@@ -15,14 +15,10 @@ ITEMS = 200
 
 
 def probe(model: Any, tokenizer: Any) -> dict[str, float]:
-    """The shares of `ITEMS` statements each that the model completes correctly, 0 to 1.
+    """The shares of `ITEMS` statements each that a model completes correctly, 0 to 1.
 
     `lookup` is a list of five entries and the first statement about it, up to the label; chance is
     0.2. `+`, `-`, `*` and `/` are equations up to the equals sign, with numbers as in the corpus.
-
-    Args:
-        model: a causal language model, in eval mode.
-        tokenizer: its tokenizer.
     """
     probes = {"lookup": _lookups(), **{operation: _equations(operation) for operation in "+-*/"}}
     return {name: _share(model, tokenizer, items) for name, items in probes.items()}

@@ -47,14 +47,9 @@ class ManualDDP(DDPStrategy):
 def reduce_gradients(
     strategy: Strategy, parameters: Iterable[torch.Tensor], loss: torch.Tensor
 ) -> None:
-    """Replace gradients and loss of a step by their sums over all ranks.
+    """Replace gradients and loss of a step, (), by their sums over all ranks.
 
     Once per step, so that ranks may differ in their number of passes.
-
-    Args:
-        strategy: of the ranks.
-        parameters: the same in each rank.
-        loss: (); summed in place.
     """
     trained = [p for p in parameters if p.requires_grad]
     for parameter in trained:
@@ -93,16 +88,13 @@ class _Job:
     process: str
 
     def error(self, rank: int) -> Path:
-        """File of the exception that ended a rank."""
         return self.folder / f"error {rank}"
 
     def report_validation(self, step: int, loss: float) -> None:
-        """Send a validation loss to the parent process."""
         with (self.folder / "validation").open("a") as file:
             file.write(f"{step} {loss!r}\n")
 
     def validations(self) -> list[tuple[int, float]]:
-        """The validation losses of all complete lines so far."""
         path = self.folder / "validation"
         lines = path.read_text().split("\n")[:-1] if path.exists() else []
         return [(int(step), float(loss)) for step, loss in map(str.split, lines)]
@@ -124,7 +116,7 @@ def train_in_ranks(
         devices: number of ranks.
         steps: optimiser steps of the whole training.
         device: type of the ranks' devices.
-        state: where the state is saved; an existing one is resumed. The last one stays there.
+        state: where the state is saved; an existing one is resumed.
         watch: called in this process after each validation; an exception that it raises ends all
             ranks.
         strategy: of Lightning.
@@ -185,12 +177,7 @@ def _run(job: _Job, steps: int, watch: Watch) -> None:
 
 
 def rank(folder: str, number: str) -> None:
-    """Run one rank in its own process.
-
-    Args:
-        folder: of the job.
-        number: of the rank, from 0.
-    """
+    """Run one rank, given the folder of its job and its number from 0, in its own process."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job: _Job = pickle.loads((Path(folder) / "job").read_bytes())
     own, count = int(number), job.devices

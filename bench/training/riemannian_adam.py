@@ -17,8 +17,7 @@ class RiemannianAdam(torch.optim.Optimizer):
 
     The first moment averages Riemannian gradients and is parallel-transported to the new point; the
     second averages their squared Lorentz norms, one number per point. Rows without gradient and
-    momentum do not move. There is no weight decay: the origin of the ambient space is not on the
-    hyperboloid.
+    momentum do not move. There is no weight decay, which would leave the hyperboloid.
 
     Args:
         params: tensors `(..., n + 1)` of points, time first, or groups of them.
@@ -26,9 +25,6 @@ class RiemannianAdam(torch.optim.Optimizer):
         betas: decay of the first and the second moment.
         eps: added to the root of the second moment.
         K: curvature parameter.
-
-    Raises:
-        ValueError: a setting is out of range.
     """
 
     def __init__(
@@ -48,14 +44,7 @@ class RiemannianAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Update every tensor that has a gradient.
-
-        Args:
-            closure: recomputes the loss and its gradients.
-
-        Returns:
-            The closure's loss, if there is one.
-        """
+        """Update every tensor that has a gradient; the closure recomputes loss and gradients."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -18,30 +18,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How an adapter is fine-tuned.
-
-    Attributes:
-        lr: peak learning rate of AdamW.
-        epochs: passes over the training rows; may be fractional.
-        batch_size: problems in an optimiser step.
-        micro_batch_size: problems in a forward pass, halved if memory is short; no effect on
-            results in float32.
-        devices: number of GPUs, or processes on a CPU, that share the rows of each step, with
-            `micro_batch_size` on each; no effect on results in float32.
-        curvature_lr_factor: multiplies `lr` for a learnable curvature.
-        weight_decay: AdamW's, on matrices.
-        warmup: during which the learning rate rises: below 1 a share of the steps, else their
-            number.
-        decay: `linear`, `cosine` or `constant`.
-        gradient_clip: maximum norm of the whole gradient; 0 for none.
-        train_on_inputs: whether the loss counts the prompt too.
-        precision: `auto` (bf16-mixed on a GPU that supports it, else 32-true), or one of the two.
-        validations: number of validations, evenly spaced, the last at the end.
-        checkpoint_minutes: interval at which the state for a resume is saved.
-        validate_every: steps between validations (at most all steps), in place of `validations`.
-        keep: `last`, or `best`: the adapter at the lowest validation loss, the first of equals.
-        gradient_checkpointing: recompute activations; less memory, a third more time, same result.
-    """
+    """How an adapter is fine-tuned; conf/train/default.yaml describes each setting."""
 
     lr: float
     epochs: float

@@ -20,12 +20,7 @@ from bench.training.ranks import ManualDDP
 
 
 def shard(model: Any, device: torch.device) -> None:
-    """Shard a model over all ranks, block by block, and move it to their devices.
-
-    Args:
-        model: a causal language model of transformers, the same in each rank.
-        device: of this rank.
-    """
+    """Shard a transformers model over all ranks, block by block, and move it to their devices."""
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     for block in model.get_decoder().layers:
         fully_shard(block, mesh=mesh)

@@ -15,10 +15,6 @@ from bench.training.routing import Routing
 def layer_similarity(model: Any, rows: Rows) -> dict[str, Any]:
     """Mean cosine similarity of token states: near 1 a model can't tell its tokens apart.
 
-    Args:
-        model: a causal language model; its training mode is restored.
-        rows: on any device.
-
     Returns:
         `similarity`: mean cosine over all pairs of tokens, before each block and, last, at the
         head's input; `routing`: of `Routing.load`; `tokens`: their number.

@@ -25,10 +25,10 @@ from bench.files import write_json
 from bench.models.tiny_base import llama_config
 from bench.models.tokenizer import train_tokenizer
 from bench.training.callbacks import ShowProgress
+from bench.training.loop import StepModule, train_module
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.probes import probe
-from bench.training.resume import SaveState, finished_steps
-from bench.training.trainer import StepModule, fit
+from bench.training.resume import SaveState
 
 TOKENIZER_DOCUMENTS = 20_000
 TOKENIZER_LOOKUPS = 4_000
@@ -37,23 +37,7 @@ VALIDATION_ROWS = 512
 
 @dataclass(frozen=True)
 class TinyBaseSettings:
-    """How the embedded base is made; conf/action/tiny_base.yaml has the values.
-
-    Attributes:
-        output: folder of the base, overwritten if the new one passes the gates.
-        seed: of weights, corpus and order.
-        phases: in order; each has `steps` and the share of each kind of row (`KINDS` of
-            bench.data.tiny_base).
-        step_tokens: tokens in a step.
-        vocab_size: maximum size of the tokenizer's vocabulary.
-        lr: peak learning rate of AdamW, reached after `warmup` steps, kept for the share `flat`
-            of all steps, then lowered to 0 by a cosine.
-        weight_decay: AdamW's, on matrices.
-        precision: Lightning's.
-        gates: minimum shares for `bench.training.probes`: `lookup`, and `arithmetic` for each
-            operation.
-        checkpoint_minutes: interval at which the state for a resume is saved.
-    """
+    """How the embedded base is made; conf/action/tiny_base.yaml describes each setting."""
 
     output: str
     seed: int
@@ -161,7 +145,20 @@ def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict
     state = states / f"{hashlib.sha256(recipe).hexdigest()[:12]}.ckpt"
     states.mkdir(parents=True, exist_ok=True)
     module = TinyBasePretraining(LlamaForCausalLM(llama_config(tokenizer)), settings)
-    _train(module, tokenizer, settings, state)
+    module.train()
+    train_module(
+        module,
+        [ShowProgress("pretraining")],
+        SaveState(state, settings.checkpoint_minutes),
+        torch.device("cpu"),
+        settings.precision,
+        lambda first: itertools.islice(
+            schedule_batches(settings.schedule, settings.step_tokens, tokenizer, settings.seed),
+            first,
+            None,
+        ),
+        gradient_clip_val=1.0,
+    )
     model = module.model.to(torch.bfloat16).float().eval()  # as it is saved
     probes = probe(model, tokenizer)
     record = {
@@ -212,20 +209,3 @@ def validation_loss(
     ids = torch.tensor([row for row, _ in itertools.islice(rows, VALIDATION_ROWS)])
     losses = [float(model(input_ids=part, labels=part).loss) for part in ids.split(64)]
     return sum(losses) / len(losses)
-
-
-def _train(
-    module: TinyBasePretraining, tokenizer: Any, settings: TinyBaseSettings, state: Path
-) -> None:
-    first = finished_steps(state)
-    batches = schedule_batches(settings.schedule, settings.step_tokens, tokenizer, settings.seed)
-    module.train()
-    fit(
-        module,
-        itertools.islice(batches, first, None),
-        [ShowProgress("pretraining"), SaveState(state, settings.checkpoint_minutes)],
-        state if first else None,
-        torch.device("cpu"),
-        settings.precision,
-        gradient_clip_val=1.0,
-    )
