@@ -1,4 +1,4 @@
-"""The errors that the command line tells in one line, without a traceback."""
+"""Errors that the command line reports in one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -11,50 +11,47 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]
 
 
 def printable(text: str) -> str:
-    """A text whose control characters are written out: what a file says can't steer a terminal."""
+    """A text with escaped control characters, so that file contents can't control a terminal."""
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class InputError(ValueError):
-    """Bad input, told in one message: what was given, what is allowed, what to type instead.
-
-    The command line prints the message without a traceback and ends with exit code 2.
-    """
+    """Bad input: the message says what was given, what is allowed and what to type; exit code 2."""
 
     def __init__(self, message: object) -> None:
         super().__init__(printable(str(message)))
 
 
 class Failure(RuntimeError):
-    """Work that was done and did not succeed, told in one message; exit code 1."""
+    """Work that failed for the reason in the message; exit code 1."""
 
     def __init__(self, message: object) -> None:
         super().__init__(printable(str(message)))
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was told to end by SIGTERM, as schedulers do; the run can go on later.
+    """The process received SIGTERM, as schedulers send it; the run can be resumed.
 
-    Like Ctrl-C it is no Exception: a sweep ends with it and does not begin its next run.
+    Like Ctrl-C it is not an Exception: it ends a sweep too.
     """
 
 
 class Pruned(RuntimeError):
-    """A run of a search that was given up early: its validation loss is worse than the others'."""
+    """A run of a search that was stopped early, since its validation loss is worse than others'."""
 
 
 def disk_is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what it was raised from, is that of a full disk."""
+    """Whether an error, or one in its chain, is due to a full disk."""
     while error is not None:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        if full or "database or disk is full" in str(error):  # sqlite's words
+        if full or "database or disk is full" in str(error):  # sqlite's message
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> InputError:
-    """An InputError for a name that is not known, with the nearest ones that are."""
+    """An InputError for an unknown name, with the nearest known ones."""
     allowed = sorted(allowed)
     folded = {name.casefold(): name for name in allowed}
     near = difflib.get_close_matches(given.casefold(), folded, n=3, cutoff=0.5)

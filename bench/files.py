@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of a text in UTF-8, its lines as they are."""
+    """`write_bytes` of a text in UTF-8, without newline translation."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place and move it there.
+    """Write a temporary file in the same folder and rename it.
 
-    A reader never finds half of it, a kill or a full disk leaves the old file, and two processes
-    that write the same one do not meet in the middle.
+    Readers never see a partial file, a kill or a full disk leaves the old one, and concurrent
+    writers do not mix.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -42,9 +42,9 @@ def as_json(value: Any) -> str:
 
 
 def empty_run(folder: Path) -> None:
-    """Empty the folder of a recorded run that is forced to run again; its lock is held.
+    """Empty the folder of a run before it is repeated; the caller holds its lock.
 
-    The record goes last: while it is there, a forced run knows that the rest is of the old one.
+    The record goes last: as long as it exists, the other files belong to it.
     """
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "record.json"):
         if entry.is_dir():

@@ -1,4 +1,4 @@
-"""Work on rows that goes on with half as many at once when memory does not hold them."""
+"""Repeat work with smaller batches when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Result = TypeVar("Result")
 
 
 def halving(work: Callable[[int], Result], rows: int, what: str, advice: str) -> Result:
-    """Do work with so many rows at once, or with half as many, again and again.
+    """Call `work(rows)`, halving `rows` after each out-of-memory error.
 
     Args:
-        work: takes the most rows to hold at once. It is called anew from its beginning after an
-            out-of-memory error, so it must undo what a call before it left half done.
-        rows: the most that are tried.
-        what: the work, for the line that tells of it.
-        advice: what a person can do where not even one row fits.
+        work: takes the maximum number of rows at once. After an error it is called again from its
+            beginning, so it must undo what the failed call left.
+        rows: the first maximum.
+        what: the work, for messages.
+        advice: what to do if a single row does not fit.
 
     Raises:
-        Failure: one row alone does not fit.
+        Failure: a single row does not fit.
     """
     while True:
         try:
@@ -34,9 +34,9 @@ def halving(work: Callable[[int], Result], rows: int, what: str, advice: str) ->
                 raise Failure(
                     f"{what}: not even one row fits in memory: {advice} ({error})"
                 ) from error
-        # Not in the except block: the error's traceback holds all that was computed until then.
+        # Outside of the except block: the error's traceback refers to the failed call's tensors.
         gc.collect()
         torch.cuda.empty_cache()
         half = (rows + 1) // 2
-        print(f"{what}: out of memory with {rows} rows at once; goes on with {half}", flush=True)
+        print(f"{what}: out of memory with {rows} rows at once; continuing with {half}", flush=True)
         rows = half

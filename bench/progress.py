@@ -1,4 +1,4 @@
-"""Progress with remaining time: a bar at a terminal, a line now and then everywhere else."""
+"""Progress with the remaining time: a bar on a terminal, otherwise a line at intervals."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import multiprocessing
 import os
 import sys
 import time
-from types import TracebackType
 from typing import Any
 
 
 def has_terminal() -> bool:
-    """Whether a bar can be drawn: a terminal that no sibling process draws on too."""
+    """Whether a bar can be drawn: on a terminal, and not from a worker process."""
     return sys.stderr.isatty() and multiprocessing.current_process().name == "MainProcess"
 
 
 class Progress:
-    """A bar, or a line every `seconds` where there is no terminal for one.
+    """A bar, or a line every `seconds` without a terminal.
 
         with Progress("lora seed 0: fine-tuning", total=250, unit="step") as progress:
             progress.update(1, loss=0.8)
 
-    Two workers of a sweep share one screen; a line each keeps what they say apart. Of the ranks
-    that share a training the first alone tells: the others are as far.
+    The workers of a sweep print lines, since they share a terminal. Of the ranks of a training the
+    first alone reports.
     """
 
     def __init__(
@@ -30,54 +29,47 @@ class Progress:
     ) -> None:
         self.title, self.total, self.unit, self.seconds = title, total, unit, seconds
         self.done = self.first = start
-        self.began = self.told = time.monotonic()
+        self.start = self.printed = time.monotonic()
         self.bar: Any = None
-        self.tells = os.environ.get("LOCAL_RANK", "0") == "0"
-        if self.tells and has_terminal():
+        self.silent = os.environ.get("LOCAL_RANK", "0") != "0"
+        if not self.silent and has_terminal():
             from tqdm import tqdm
 
             self.bar = tqdm(total=total, initial=start, desc=title, unit=unit, leave=False)
 
-    def update(self, amount: int, **facts: Any) -> None:
-        """Say that `amount` more is done; facts (a loss) are read only when they are shown.
+    def update(self, amount: int, **values: Any) -> None:
+        """Add `amount` to what is done; values such as a loss are read only when they are shown.
 
-        Reading a number that is still being computed on a GPU would make the step wait for it.
+        Reading one that a GPU is still computing would block the step.
         """
         self.done += amount
         if self.bar is not None:
             if self.bar.update(amount):
-                self.bar.set_postfix({k: f"{float(v):.3f}" for k, v in facts.items()})
+                self.bar.set_postfix({k: f"{float(v):.3f}" for k, v in values.items()})
             return
         now = time.monotonic()
-        if self.tells and now - self.told >= self.seconds and self.done < self.total:
-            self.told = now
-            pace = (now - self.began) / max(1, self.done - self.first)
-            left = pace * (self.total - self.done)
-            told = "".join(f", {name} {float(value):.3f}" for name, value in facts.items())
-            print(
-                f"{self.title}: {self.done}/{self.total} {self.unit}{told}, {duration(left)} left",
-                flush=True,
-            )
+        if self.silent or now - self.printed < self.seconds or self.done >= self.total:
+            return
+        self.printed = now
+        pace = (now - self.start) / max(1, self.done - self.first)
+        eta = duration(pace * (self.total - self.done))
+        shown = "".join(f", {name} {float(value):.3f}" for name, value in values.items())
+        print(f"{self.title}: {self.unit} {self.done}/{self.total}{shown}, ETA {eta}", flush=True)
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
 
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    """A readable duration: `8 s`, `3 min 20 s`, `2 h 5 min`."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"

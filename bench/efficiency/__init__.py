@@ -1,5 +1,5 @@
-"""What the methods cost beside peft's LoRA: time, memory, parameters.
+"""The cost of the methods relative to peft's LoRA: time, memory, parameters.
 
-Needs torch, transformers and peft alone: `python -m bench.efficiency --help` runs where nothing
-else of this project's dependencies is installed, and leaves a file that the runner imports.
+`python -m bench.efficiency --help` needs torch, transformers and peft alone, and writes a file that
+`action=efficiency action.file=FILE` reports on.
 """

@@ -17,28 +17,21 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", choices=list(CASES), default=["llama3-8b"])
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["bfloat16"])
     parser.add_argument("--methods", nargs="+", choices=ALL, default=[], help="default: all")
-    parser.add_argument("--compiled", action="store_true", help="through torch.compile, too")
-    parser.add_argument("--rounds", type=int, default=11, help="figures for each piece of work")
-    parser.add_argument("--seconds", type=float, default=0.05, help="about, behind one figure")
-    parser.add_argument("--threads", type=int, default=0, help="0: as they are")
-    parser.add_argument("--helm-tokens", type=int, default=0, help="512: HELM beside its twins")
+    parser.add_argument("--compiled", action="store_true", help="also with torch.compile")
+    parser.add_argument("--rounds", type=int, default=11, help="repetitions of each workload")
+    parser.add_argument("--seconds", type=float, default=0.05, help="approximate, of a repetition")
+    parser.add_argument("--threads", type=int, default=0, help="0: torch's default")
+    parser.add_argument("--helm-tokens", type=int, default=0, help="512: HELM vs. its twins")
     parser.add_argument("--helm-batch", type=int, default=1, help="rows of a step there")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    given = parser.parse_args()
-    settings = EfficiencySettings(
-        cases=given.cases,
-        dtypes=given.dtypes,
-        methods=given.methods,
-        compiled=given.compiled,
-        rounds=given.rounds,
-        seconds=given.seconds,
-        threads=given.threads,
-    )
+    given = vars(parser.parse_args())
+    out, tokens, batch = (given.pop(key) for key in ("out", "helm_tokens", "helm_batch"))
+    settings = EfficiencySettings(**given)
     report = measure(settings)
-    if given.helm_tokens:
-        report["helm"] = measure_helm(given.helm_tokens, given.rounds, given.helm_batch)
-    write_json(given.out, report)
-    print(given.out)
+    if tokens:
+        report["helm"] = measure_helm(tokens, settings.rounds, batch)
+    write_json(out, report)
+    print(out)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""How fast our evaluation is beside the published loop, and whether it reads the same."""
+"""Speed of our evaluation compared with the published loop, and agreement of their predictions."""
 
 from __future__ import annotations
 
-import math
 import random
 import tempfile
 import time
@@ -32,12 +31,12 @@ from bench.training.finetune import finetune
 from bench.training.settings import TrainSettings
 
 PUBLISHED, SAME = "published loop", "llm_adapters"
-CHUNK = 25  # problems between two changes of the loop: a batch of ours, some seconds of theirs
+CHUNK = 25  # problems between changes of the loop: a batch of ours, seconds of theirs
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What a loop made of one problem; None for a prediction where it read none."""
+    """A loop's result for one problem; the prediction is None if it extracted none."""
 
     text: str
     prediction: float | str | None
@@ -45,8 +44,11 @@ class Answered:
     tokens: int
 
 
+Loop = Callable[[str, list[Problem]], list[Answered]]
+
+
 def protocols_beside(max_new_tokens: int) -> dict[str, Protocol]:
-    """The protocols that ours is timed under, both with this limit of new tokens."""
+    """The protocols under which ours is timed, with this limit of new tokens."""
     found = {}
     for name in (SAME, "fast"):
         text = (CONF / "protocol" / f"{name}.yaml").read_text(encoding="utf-8")
@@ -62,25 +64,17 @@ def taught(
     settings: TrainSettings,
     epochs: float,
 ) -> Any:
-    """The base with LoRA trained on every problem under each protocol's prompt.
+    """The base with one LoRA adapter, trained on every problem under each protocol's prompt.
 
-    A model that knows neither prompt writes on until the limit; a fine-tuned one, which is what an
-    evaluation is for, ends when it has answered. One model answers under both, so that all loops
-    ask the same.
-
-    Args:
-        base: is changed.
-        tokenizer: its tokenizer.
-        problems: training rows.
-        protocols: their training prompts.
-        settings: of the training, but for its length.
-        epochs: over the problems, under each prompt.
+    An untrained model generates up to the limit under either prompt; a fine-tuned one ends after
+    its answer. The base is changed; of the settings all but the length are used.
     """
+    context = context_length(base)
     examples = [
         example
         for protocol in protocols.values()
         for example in encode_training(
-            problems, tokenizer, protocol, context_length(base), train_on_inputs=False
+            problems, tokenizer, protocol, context, train_on_inputs=False
         )[0]
     ]
     torch.manual_seed(0)
@@ -88,9 +82,6 @@ def taught(
     brief = replace(settings, epochs=epochs, validations=0, validate_every=None, devices=1)
     finetune(model, examples, [], brief, 0, tokenizer.pad_token_id, title="LoRA to be evaluated")
     return model
-
-
-Loop = Callable[[str, list[Problem]], list[Answered]]
 
 
 def measure_evaluation(
@@ -103,45 +94,45 @@ def measure_evaluation(
     context: int,
     chunk: int = CHUNK,
 ) -> dict[str, Any]:
-    """Ask a model the same problems with the published loop and with ours, in turn.
+    """Evaluate the same problems with the published loop and with ours, in turn.
 
-    Each set is cut into chunks; every chunk is asked by all loops in a new random order before the
-    next one, so that what else the machine does falls on all of them.
+    Each chunk of a test set is evaluated by all loops in a random order before the next one, so
+    that other load on the machine is spread over all of them. Choices such as `answer2`, for which
+    there is another published loop, are left out.
 
     Args:
         model: a causal language model in eval mode.
         tokenizer: its tokenizer.
-        tests: test rows by benchmark. Choices such as `answer2` are left out, for which there is
-            another published loop.
-        protocols: what ours runs under; `llm_adapters` is among them. Its limit of new tokens is
-            the published loop's, too.
-        count: problems in all, as evenly from the sets as they come; those whose prompt leaves
-            no room for the answer are then left out.
-        batch_size: of ours; a batch is at most a chunk.
-        context: the most tokens that the model takes.
-        chunk: problems.
+        tests: test rows by benchmark.
+        protocols: of our evaluation, `llm_adapters` among them, whose limit of new tokens also
+            applies to the published loop.
+        count: number of problems, spread evenly over the sets; those that do not fit are then left
+            out.
+        batch_size: of ours; at most a chunk.
+        context: maximum number of tokens of the model.
+        chunk: maximum number of problems.
 
     Returns:
-        Plain data: for each loop problems a second, the ratio to the published loop's (median and
-        quartiles over chunks), tokens a problem and accuracy; and how many predictions and texts
-        of `llm_adapters` are the published loop's, with those that differ.
+        Plain data: for each loop speed, the ratio to the published loop's (median and quartiles
+        over chunks), tokens per problem and accuracy; and how many predictions and texts of
+        `llm_adapters` equal the published loop's, with those that differ.
 
     Raises:
-        InputError: there is no problem to ask.
+        InputError: there is no such problem.
     """
-    asked = _first(tests, count)
+    selected = _first(tests, count)
     fitting = {
         key: [p for p in rows if _fits(p, tokenizer, protocols, context)]
-        for key, rows in asked.items()
+        for key, rows in selected.items()
     }
     chunks = [(key, part) for key, rows in fitting.items() for part in _parts(rows, chunk)]
+    limit = protocols[SAME].max_new_tokens
     if not chunks:
         raise InputError(
             "action.evaluation_problems: no test row has a number or a letter for an answer and "
-            f"fits the base's context of {context} tokens; the published prompts and "
-            f"{protocols[SAME].max_new_tokens} new tokens must"
+            f"fits the base's context of {context} tokens with the published prompts and {limit} "
+            "new tokens"
         )
-    limit = protocols[SAME].max_new_tokens
     loops: dict[str, Loop] = {
         PUBLISHED: lambda key, rows: _published(model, tokenizer, key, rows, protocols[SAME])
     }
@@ -156,14 +147,13 @@ def measure_evaluation(
         if a.prediction != b.prediction
     ]
     total, largest = len(problems), max(len(rows) for _, rows in chunks)
-    each = {
+    per_problem = {
         name: [s / len(rows) for s, (_, rows) in zip(own, chunks, strict=True)]
         for name, own in seconds.items()
     }
-    timings = compare(each, PUBLISHED)
     return {
         "problems": total,
-        "asked": sum(map(len, asked.values())),
+        "asked": sum(map(len, selected.values())),
         "sets": {key: len(rows) for key, rows in fitting.items() if rows},
         "chunk": largest,
         "batch_size": min(batch_size, largest),
@@ -171,14 +161,12 @@ def measure_evaluation(
         "loops": {
             name: {
                 "problems_per_second": total / sum(seconds[name]),
-                "ratio": 1 / timing.ratio,
-                "ratio_low": 1 / timing.ratio_high,
-                "ratio_high": 1 / timing.ratio_low,
+                **timing.speed,
                 "tokens": sum(a.tokens for a in answers[name]) / total,
                 "at_limit": sum(a.tokens >= limit for a in answers[name]),
                 "accuracy": 100.0 * sum(a.correct for a in answers[name]) / total,
             }
-            for name, timing in timings.items()
+            for name, timing in compare(per_problem, PUBLISHED).items()
         },
         "same_predictions": total - len(differing),
         "same_texts": sum(a.text == b.text for a, b in pairs),
@@ -187,7 +175,7 @@ def measure_evaluation(
 
 
 def _first(tests: Mapping[str, list[Problem]], count: int) -> dict[str, list[Problem]]:
-    """So many problems from the sets' starts, one of each in turn."""
+    """The first problems of the sets, one of each in turn."""
     able = {
         key: rows
         for key, rows in tests.items()
@@ -199,7 +187,7 @@ def _first(tests: Mapping[str, list[Problem]], count: int) -> dict[str, list[Pro
 
 
 def _parts(rows: list[Problem], most: int) -> list[list[Problem]]:
-    """Rows in parts of about the same size: a small one left over would favour the slow loop."""
+    """Rows in parts of nearly equal size: a small last one would favour the published loop."""
     count = -(-len(rows) // most)
     return [rows[i * len(rows) // count : (i + 1) * len(rows) // count] for i in range(count)]
 
@@ -207,7 +195,7 @@ def _parts(rows: list[Problem], most: int) -> list[list[Problem]]:
 def _fits(
     problem: Problem, tokenizer: Any, protocols: Mapping[str, Protocol], context: int
 ) -> bool:
-    """Whether every loop can ask a problem: ours would count it as wrong, theirs would fail."""
+    """Whether a problem fits the context in every loop; the published one would raise."""
     return all(
         len(tokenizer(evaluation_text(problem, protocol))["input_ids"])
         <= context - new_tokens(problem, protocol)
@@ -218,22 +206,22 @@ def _fits(
 def _in_turn(
     loops: Mapping[str, Loop], chunks: list[tuple[str, list[Problem]]]
 ) -> tuple[dict[str, list[Answered]], dict[str, list[float]]]:
-    """What each loop makes of the chunks, and the seconds it takes for each of them."""
+    """Each loop's answers to the chunks, and its seconds for each of them."""
     key, rows = chunks[0]
     for loop in loops.values():
-        loop(key, rows[:1])  # whatever is slow once only
+        loop(key, rows[:1])  # warm-up
     names, order = list(loops), random.Random(0)
     answers: dict[str, list[Answered]] = {name: [] for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     total = sum(len(rows) for _, rows in chunks)
-    with Progress("evaluation beside the published loop", total, "problem") as progress:
+    with Progress("evaluation vs. the published loop", total, "problem") as progress:
         for key, rows in chunks:
             order.shuffle(names)
             for name in names:
-                # Both end with texts on the processor, so no device is waited for.
-                began = time.perf_counter()
+                # All loops end with texts on the CPU, so the device needs no synchronisation.
+                start = time.perf_counter()
                 answers[name] += loops[name](key, rows)
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(time.perf_counter() - start)
             progress.update(len(rows))
     return answers, seconds
 
@@ -244,17 +232,16 @@ def _published(
     found = []
     for problem in rows:
         kind = tasks.describe(key, problem.answer).answer
-        made = published_loop.answer(
-            model, tokenizer, problem, kind == "letter", protocol.max_new_tokens
-        )
-        read = None if made.prediction in (math.inf, "") else made.prediction
-        correct = agrees(read, problem.answer, kind, protocol)
-        found.append(Answered(made.text, read, correct, made.tokens))
+        text, tokens = published_loop.generate(model, tokenizer, problem, protocol.max_new_tokens)
+        read = published_loop.letter_in if kind == "letter" else published_loop.number_in
+        prediction = read(text)
+        correct = agrees(prediction, problem.answer, kind, protocol)
+        found.append(Answered(text, prediction, correct, tokens))
     return found
 
 
 def _ours(model: Any, tokenizer: Any, protocol: Protocol, batch_size: int, context: int) -> Loop:
-    """The whole of an evaluation as a run makes it, its file of predictions included."""
+    """A whole evaluation as in a run, including its file of predictions."""
 
     def loop(key: str, rows: list[Problem]) -> list[Answered]:
         with tempfile.TemporaryDirectory() as folder:

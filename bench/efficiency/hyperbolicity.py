@@ -1,7 +1,7 @@
-"""How fast delta-hyperbolicity is beside the public routine, in what memory, and how near to it.
+"""Speed, memory and agreement of delta-hyperbolicity compared with the public routine.
 
-The public routine is HypLoRA's, written out plainly: one space at a time, the first point as the
-base point, and the max-min product of numpy broadcasts, which holds n^3 numbers.
+The public routine is HypLoRA's: one space at a time, the first point as the base point, and the
+max-min product by numpy broadcasting, which holds n^3 numbers.
 """
 
 from __future__ import annotations
@@ -13,28 +13,24 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 
 from bench.efficiency.timing import compare, interleave
 from bench.geometry.hyperbolicity import distances, relative_deltas
 from bench.progress import Progress
 
-if TYPE_CHECKING:
-    import numpy
-
 PUBLIC, FIRST, ALL = "public routine, first point", "ours, first point", "ours, every point"
-SIZES = {64: 512, 512: 1}  # points of a space: how many spaces, as a test set has prompts
+SIZES = {64: 512, 512: 1}  # points of a space: number of spaces, as a test set has prompts
 DIMENSION = 192  # of the embedded base's embeddings
 TOKENS = 64  # of a prompt
-CLOCKED = 100  # prompts between two words of progress
+CHUNK = 100  # prompts between updates of the progress
 
 
-def public_relative_delta(matrix: numpy.ndarray) -> float:
+def public_relative_delta(matrix: np.ndarray) -> float:
     """``2 delta / diameter`` of distances ``(n, n)``, with the first point as the base point."""
-    import numpy as np
-
     row = matrix[0]
     products = (row[:, None] + row[None, :] - matrix) / 2
     through = np.minimum(products[:, :, None], products[None, :, :]).max(axis=1)
@@ -44,20 +40,19 @@ def public_relative_delta(matrix: numpy.ndarray) -> float:
 def measure_hyperbolicity(prompts: int, rounds: int) -> dict[str, Any]:
     """Time both routines on the same float32 distances of Gaussian points, in turn.
 
-    Args:
-        prompts: of TOKENS tokens, whose delta of every base point is taken once, distances
-            included.
-        rounds: figures for each routine and size.
+    For `prompts` prompts of TOKENS tokens the delta of all base points is timed once, including the
+    distances.
 
     Returns:
-        Plain data: for each size and routine seconds a space, the ratio to the public one's (median
-        and quartiles), the memory that it needs at most, and the largest difference from it; and
-        the seconds for all prompts.
+        Plain data: for each size and routine seconds per space, the ratio of its speed to the
+        public one's (median and quartiles), its peak memory, and the largest difference from it;
+        and the seconds for all prompts.
     """
-    sizes = []
-    with Progress("delta beside the public routine", len(SIZES) * rounds * 3, "figure") as progress:
-        for points, count in SIZES.items():
-            sizes.append(_size(points, count, rounds, lambda: progress.update(1)))
+    total = len(SIZES) * rounds * 3
+    with Progress("delta vs. the public routine", total, "repetition") as bar:
+        sizes = [
+            _size(points, count, rounds, lambda: bar.update(1)) for points, count in SIZES.items()
+        ]
     return {
         "sizes": sizes,
         "prompts": prompts,
@@ -67,29 +62,26 @@ def measure_hyperbolicity(prompts: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _size(points: int, count: int, rounds: int, told: Callable[[], object]) -> dict[str, Any]:
-    spaces = [distances(cloud) for cloud in _clouds(count, points)]
-    works = _works(spaces)
-    found = {name: work() for name, work in works.items()}
-    timings = compare(interleave(works, rounds, {}, torch.device("cpu"), told=told), PUBLIC)
+def _size(points: int, count: int, rounds: int, progress: Callable[[], object]) -> dict[str, Any]:
+    routines = _routines([distances(cloud) for cloud in _clouds(count, points)])
+    found = {name: routine() for name, routine in routines.items()}
+    seconds = interleave(routines, rounds, {}, torch.device("cpu"), progress=progress)
     return {
         "points": points,
         "spaces": count,
         "routines": {
             name: {
                 "seconds": timing.median / count,
-                "ratio": 1 / timing.ratio,
-                "ratio_low": 1 / timing.ratio_high,
-                "ratio_high": 1 / timing.ratio_low,
+                **timing.speed,
                 "peak_bytes": _peak(name, points),
             }
-            for name, timing in timings.items()
+            for name, timing in compare(seconds, PUBLIC).items()
         },
         "difference": max(abs(a - b) for a, b in zip(found[PUBLIC], found[FIRST], strict=True)),
     }
 
 
-def _works(spaces: list[torch.Tensor]) -> Mapping[str, Callable[[], list[float]]]:
+def _routines(spaces: list[torch.Tensor]) -> Mapping[str, Callable[[], list[float]]]:
     arrays = [space.numpy() for space in spaces]
     return {
         PUBLIC: lambda: [public_relative_delta(array) for array in arrays],
@@ -104,37 +96,37 @@ def _clouds(count: int, points: int) -> list[torch.Tensor]:
 
 
 def _all_prompts(prompts: int) -> float:
-    """Seconds for the delta of every base point of so many prompts."""
+    """Seconds for the delta of all base points of all prompts."""
     clouds = _clouds(prompts, TOKENS)
-    with Progress("delta of every base point", prompts, "prompt") as progress:
-        began = time.perf_counter()
-        for start in range(0, prompts, CLOCKED):
-            part = clouds[start : start + CLOCKED]
+    with Progress("delta of every base point", prompts, "prompt") as bar:
+        start = time.perf_counter()
+        for first in range(0, prompts, CHUNK):
+            part = clouds[first : first + CHUNK]
             relative_deltas(part, "all")
-            progress.update(len(part))
-        return time.perf_counter() - began
+            bar.update(len(part))
+        return time.perf_counter() - start
 
 
 def _peak(name: str, points: int) -> int:
-    """Bytes that a routine takes beside one space, in a process of its own."""
+    """Bytes that a routine allocates for one space, measured in a new process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_grown, name, points).result()
+        return pool.submit(_growth, name, points).result()
 
 
-def _grown(name: str, points: int) -> int:
-    """By how much this process grows for one space."""
+def _growth(name: str, points: int) -> int:
+    """By how much the peak memory of this process grows for one space."""
     torch.set_num_threads(1)
-    small, large = (_works([distances(cloud) for cloud in _clouds(1, n)]) for n in (8, points))
-    small[name]()  # what is loaded at the first call only
-    before = _most()
+    small, large = (_routines([distances(cloud) for cloud in _clouds(1, n)]) for n in (8, points))
+    small[name]()  # loads what the first call needs
+    before = _peak_memory()
     large[name]()
-    return _most() - before
+    return _peak_memory() - before
 
 
-def _most() -> int:
-    """The most memory that this process has held, in bytes.
+def _peak_memory() -> int:
+    """Peak memory of this process in bytes.
 
-    Linux lets a process begin with its parent's in `getrusage`, and has its own in /proc.
+    On Linux from /proc: `getrusage` starts with the parent's there.
     """
     status = Path("/proc/self/status")
     if status.is_file():

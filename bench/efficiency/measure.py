@@ -1,4 +1,4 @@
-"""The measurement: every method on the same base, checked first, then timed beside LoRA."""
+"""The measurement: every method on the same base, verified first, then timed relative to LoRA."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.efficiency.cases import CASES, CONTROL, REFERENCE, Case, build, works_of
-from bench.efficiency.timing import Work, compare, interleave
+from bench.efficiency.cases import CASES, CONTROL, REFERENCE, Case, build, workloads_of
+from bench.efficiency.timing import Workload, compare, interleave
 from bench.errors import InputError, unknown
 from bench.methods.hyplora import HypLoraLinear, reference
 from bench.progress import Progress
 
-ALL = (
+ON_A_LAYER = (
     REFERENCE,
     CONTROL,
     "dora",
@@ -26,30 +26,16 @@ ALL = (
     "hyplora_boost",
     "hyplora_tangent",
     "hyplora_authors",
-    "series",
-    "parallel",
-    "prefix",
-    "none",
 )
-ON_A_LAYER = tuple(m for m in ALL if m not in ("series", "parallel", "prefix", "none"))
+ALL = (*ON_A_LAYER, "series", "parallel", "prefix", "none")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-# How far a layer under the clock may be from its literal definition, ||y - ref|| / ||ref||.
+# Maximum relative error of a timed layer to its literal definition, ||y - ref|| / ||ref||.
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
 @dataclass(frozen=True)
 class EfficiencySettings:
-    """What is measured, and how often.
-
-    Attributes:
-        cases: keys of `bench.efficiency.cases.CASES`.
-        dtypes: of base and adapter: float32, bfloat16.
-        methods: of `ALL`; empty for all.
-        compiled: whether the models are measured through torch.compile, too.
-        rounds: figures for each piece of work.
-        seconds: about how long the calls behind one figure take.
-        threads: of the processor; 0 leaves them as they are.
-    """
+    """What is measured, and how often; conf/action/efficiency.yaml describes each setting."""
 
     cases: list[str]
     dtypes: list[str]
@@ -73,7 +59,14 @@ class EfficiencySettings:
 
 
 def measure(settings: EfficiencySettings) -> dict[str, Any]:
-    """Measure all cases and return the report as plain data, seconds and bytes."""
+    """Measure all cases.
+
+    Returns:
+        The report as plain data, in seconds and bytes.
+    """
+    import peft
+    import transformers
+
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -88,16 +81,9 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if gpu else f"cpu ({platform.machine()})",
         "threads": torch.get_num_threads(),
         "settings": asdict(settings),
-        "versions": _versions(),
+        "versions": {m.__name__: str(m.__version__) for m in (torch, transformers, peft)},
         "cases": found,
     }
-
-
-def _versions() -> dict[str, str]:
-    import peft
-    import transformers
-
-    return {m.__name__: str(m.__version__) for m in (torch, transformers, peft)}
 
 
 def _measure_case(
@@ -108,73 +94,74 @@ def _measure_case(
     compiled: bool,
 ) -> dict[str, Any]:
     chosen = settings.methods or ALL
-    methods = (REFERENCE, *(m for m in chosen if m != REFERENCE))  # ratios need it
+    methods = (REFERENCE, *(m for m in chosen if m != REFERENCE))
     if case.layer:
         methods = tuple(m for m in methods if m in ON_A_LAYER)
     models = build(case, methods, dtype, device)
     errors = {name: check(name, model) for name, model in models.items()}
-    parameters = {
-        name: sum(p.numel() for p in model.parameters() if p.requires_grad)
-        for name, model in models.items()
-    }
     if compiled:
         for model in models.values():
             model.compile(dynamic=False)
-    made = {name: works_of(case, model, dtype, device) for name, model in models.items()}
+    makers = {name: workloads_of(case, model, dtype, device) for name, model in models.items()}
+    dtype_name = str(dtype).removeprefix("torch.")
     works: dict[str, Any] = {}
-    for work in made[REFERENCE]:
-        able = {name: makers[work] for name, makers in made.items() if work in makers}
-        title = f"{case.name} {str(dtype).removeprefix('torch.')}{' compiled' * compiled}: {work}"
-        works[work] = _measure_work(title, able, device, settings)
+    for work in makers[REFERENCE]:
+        title = f"{case.name} {dtype_name}{' compiled' * compiled}: {work}"
+        able = {name: own[work] for name, own in makers.items() if work in own}
+        works[work] = _measure_workload(title, able, device, settings)
         gc.collect()
     return {
         "case": case.name,
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": dtype_name,
         "compiled": compiled,
         "batch": case.batch,
         "rank": case.rank,
-        "parameters": parameters,
+        "parameters": {
+            name: sum(p.numel() for p in model.parameters() if p.requires_grad)
+            for name, model in models.items()
+        },
         "errors": errors,
         "works": works,
     }
 
 
-def _measure_work(
+def _measure_workload(
     title: str,
-    makers: dict[str, Callable[[], Work]],
+    makers: dict[str, Callable[[], Workload]],
     device: torch.device,
     settings: EfficiencySettings,
 ) -> dict[str, dict[str, float | None]]:
     peaks = {name: _peak_memory(maker, device) for name, maker in makers.items()}
-    works = {name: maker() for name, maker in makers.items()}
-    tried = interleave(works, 1, {}, device)
+    workloads = {name: maker() for name, maker in makers.items()}
+    tried = interleave(workloads, 1, {}, device)
     calls = {name: max(1, round(settings.seconds / one)) for name, (one,) in tried.items()}
-    with Progress(title, settings.rounds * len(works), "figure") as progress:
-        told = partial(progress.update, 1)
-        seconds = interleave(works, settings.rounds, calls, device, told=told)
+    with Progress(title, settings.rounds * len(workloads), "repetition") as bar:
+        seconds = interleave(
+            workloads, settings.rounds, calls, device, progress=partial(bar.update, 1)
+        )
     timings = compare(seconds, REFERENCE)
-    return {name: {**asdict(timings[name]), "peak_bytes": peaks[name]} for name in works}
+    return {name: {**asdict(timings[name]), "peak_bytes": peaks[name]} for name in workloads}
 
 
-def _peak_memory(maker: Callable[[], Work], device: torch.device) -> int | None:
-    """The most memory that was allocated during one call; None where the device does not tell."""
+def _peak_memory(maker: Callable[[], Workload], device: torch.device) -> int | None:
+    """Peak GPU memory during one call; None on a CPU."""
     if device.type != "cuda":
         return None
-    work = maker()
-    work()
+    workload = maker()
+    workload()
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
-    work()
+    workload()
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device)
 
 
 @torch.no_grad()
 def check(name: str, model: nn.Module) -> float | None:
-    """How far a model's first HypLoRA layer is from its literal definition; None without one.
+    """The relative error of a model's first HypLoRA layer to its definition; None without one.
 
     Raises:
-        RuntimeError: further than its dtype allows: what is timed would not be the method.
+        RuntimeError: it is larger than the dtype allows, so that another method would be timed.
     """
     layer = next((m for m in model.modules() if isinstance(m, HypLoraLinear)), None)
     if layer is None:

@@ -1,4 +1,4 @@
-"""How fast the fine-tuning loop is beside a plain transformers Trainer on the same work."""
+"""Speed of the fine-tuning loop compared with a plain transformers Trainer."""
 
 from __future__ import annotations
 
@@ -34,21 +34,14 @@ def measure_throughput(
 ) -> dict[str, Any]:
     """Train LoRA on the same rows in the same steps with both loops, in turn.
 
-    Both take the same optimiser steps on the same problems at the same constant learning rate, so
-    their losses must agree; what differs is the loop around them. The Trainer takes a step's
-    problems in one batch, as it does unless told otherwise.
-
-    Args:
-        base: a causal language model; it is copied for every run.
-        examples: encoded training rows.
-        settings: batch size, micro-batch size, learning rate and precision are used.
-        pad_id: token id to pad with.
-        rounds: runs of each loop.
+    Both take the same optimiser steps at the same constant learning rate, so that their losses must
+    agree. The Trainer takes the problems of a step in one batch, its default. Of the settings,
+    batch sizes, learning rate, clipping and precision are used; the base is copied for every run.
 
     Returns:
-        Plain data: tokens a second of each loop and their ratio, the share of the device's measured
-        matrix product rate that the model's own arithmetic makes up, and the largest difference
-        between the two loss curves, relative to the loss.
+        Plain data: tokens per second of each loop and their ratio, the model's own arithmetic as a
+        share of the device's measured matrix product rate, and the largest relative difference
+        between the two loss curves.
     """
     constant = replace(settings, epochs=1.0, warmup=0.0, decay="constant", weight_decay=0.0)
     constant = replace(constant, validations=0, devices=1)
@@ -57,22 +50,21 @@ def measure_throughput(
     curves: dict[str, list[float]] = {}
 
     def ours() -> None:
-        model = _lora(base)
-        done = finetune(
-            model, examples, [], constant, 0, pad_id, title="this loop against a Trainer"
-        )
+        title = "fine-tuning loop vs. Trainer"
+        done = finetune(_lora(base), examples, [], constant, 0, pad_id, title=title)
         curves[OURS] = [loss for _, loss in done.losses]
 
     def theirs() -> None:
         curves[THEIRS] = _train_with_trainer(_lora(base), examples, order, constant, pad_id)
 
-    works: dict[str, Callable[[], None]] = {OURS: ours, THEIRS: theirs}
-    seconds = interleave(works, rounds, {}, device)
-    timings = compare(seconds, THEIRS)
+    loops: dict[str, Callable[[], None]] = {OURS: ours, THEIRS: theirs}
+    timings = compare(interleave(loops, rounds, {}, device), THEIRS)
     tokens = sum(len(example.ids) for example in examples)
     rate = matmul_rate(device, resolve_precision(settings.precision, device))
     flops = tokens * _flops_a_token(_lora(base))
-    compared = _same_steps(curves[OURS], curves[THEIRS])
+    # Our losses are those of evenly spaced steps, the Trainer's of all.
+    stride = -(-len(curves[THEIRS]) // len(curves[OURS])) if curves[OURS] else 1
+    pairs = zip(curves[OURS], curves[THEIRS][::stride], strict=True)
     return {
         "rows": len(examples),
         "tokens": tokens,
@@ -82,15 +74,13 @@ def measure_throughput(
         "loops": {
             name: {
                 "tokens_per_second": tokens / timing.median,
-                "ratio": 1 / timing.ratio,
-                "ratio_low": 1 / timing.ratio_high,
-                "ratio_high": 1 / timing.ratio_low,
+                **timing.speed,
                 "utilisation": flops / timing.median / rate,
             }
             for name, timing in timings.items()
         },
         "matmul_flops_per_second": rate,
-        "loss_difference": max(abs(a - b) / abs(b) for a, b in compared),
+        "loss_difference": max(abs(a - b) / abs(b) for a, b in pairs),
     }
 
 
@@ -106,7 +96,7 @@ def _train_with_trainer(
     settings: TrainSettings,
     pad_id: int,
 ) -> list[float]:
-    """Train with a Trainer whose only changes are the order of the rows and the logging."""
+    """Train with a Trainer that differs in the order of the rows and in logging alone."""
     import transformers
     from torch.utils.data import SequentialSampler
 
@@ -115,7 +105,6 @@ def _train_with_trainer(
             return SequentialSampler(rows)
 
     rows: list[Any] = [examples[i] for step in order for i in step]
-    bf16 = resolve_precision(settings.precision, model.device) == "bf16-mixed"
 
     def batch(members: list[Example]) -> dict[str, Any]:
         made = collate(members, pad_id)
@@ -136,7 +125,7 @@ def _train_with_trainer(
             report_to=[],
             disable_tqdm=True,
             remove_unused_columns=False,
-            bf16=bf16,
+            bf16=resolve_precision(settings.precision, model.device) == "bf16-mixed",
             use_cpu=model.device.type == "cpu",
         )
         trainer = InOrder(model=model, args=arguments, train_dataset=rows, data_collator=batch)
@@ -145,15 +134,10 @@ def _train_with_trainer(
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def _same_steps(ours: list[float], theirs: list[float]) -> list[tuple[float, float]]:
-    """Our losses are of evenly spaced steps where there are many; theirs of every step."""
-    stride = -(-len(theirs) // len(ours)) if ours else 1
-    return list(zip(ours, theirs[::stride], strict=True))
-
-
 def _flops_a_token(model: Any) -> float:
-    """The model's own arithmetic in a training step: 2 a weight forward, 2 backward to the
-    activations, and 2 more for a weight that is trained. Attention's products are left out.
+    """Floating-point operations of a training step per token, without attention's products.
+
+    Per weight 2 forward and 2 backward to the activations, and 2 more if it is trained.
     """
     weights = [(p.numel(), p.requires_grad) for p in model.parameters() if p.ndim == 2]
     embedding = model.get_input_embeddings().weight.numel()
@@ -163,7 +147,7 @@ def _flops_a_token(model: Any) -> float:
 
 
 def matmul_rate(device: torch.device, precision: str) -> float:
-    """Floating-point operations a second of a large matrix product here."""
+    """Floating-point operations per second of a large matrix product on a device."""
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     size = 8192 if device.type == "cuda" else 1024
     a = torch.randn(size, size, device=device, dtype=dtype)

@@ -1,30 +1,25 @@
-"""Times that can be compared: interleaved, in a new random order every round, as ratios."""
+"""Comparable times: workloads interleaved in a new random order each round, compared by ratios."""
 
 from __future__ import annotations
 
 import random
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-Work = Callable[[], object]
+Workload = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What a piece of work took, in seconds, and beside the reference of the same rounds.
+    """Time of a workload: median and quartiles over `rounds`.
 
     Attributes:
-        median: of one call.
-        low: lower quartile.
-        high: upper quartile.
-        ratio: median over rounds of this work's time over the reference's in that round.
-        ratio_low: lower quartile of these ratios.
-        ratio_high: upper quartile.
-        rounds: how many there were.
+        median, low, high: seconds per call.
+        ratio, ratio_low, ratio_high: its time divided by the reference's in the same round.
     """
 
     median: float
@@ -35,55 +30,56 @@ class Timing:
     ratio_high: float
     rounds: int
 
+    @property
+    def speed(self) -> dict[str, float]:
+        """The ratios of speeds instead of times."""
+        return {
+            "ratio": 1 / self.ratio,
+            "ratio_low": 1 / self.ratio_high,
+            "ratio_high": 1 / self.ratio_low,
+        }
+
 
 def interleave(
-    works: Mapping[str, Work],
+    workloads: Mapping[str, Workload],
     rounds: int,
     calls: Mapping[str, int],
     device: torch.device,
     seed: int = 0,
-    told: Callable[[], object] = lambda: None,
+    progress: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Seconds a call of each work, one figure a round.
+    """Seconds per call of each workload in each round.
 
-    Every round runs all works, in an order of its own: what else the machine does falls on all of
-    them alike, and none always comes behind the same other.
+    Every round runs all workloads in an order of its own, so that other load on the machine and the
+    effect of a predecessor are spread over all of them. Each is called twice before it is timed. A
+    GPU is synchronised before the clock is read.
 
     Args:
-        works: by name. Each is called twice before the clock starts.
-        rounds: how many figures for each.
-        calls: how many calls stand behind a figure, by work; 1 where none is given. For works that
-            are shorter than the clock is good.
-        device: on CUDA the clock waits for the device.
-        seed: of the orders.
-        told: called after each work of each round, for a progress bar.
+        calls: how many calls are timed together, by workload, for those that are shorter than the
+            clock's resolution; 1 by default.
+        progress: called after each workload of each round.
     """
-    for work in works.values():
-        work()
-        work()
-    names, order = list(works), random.Random(seed)
+    for workload in workloads.values():
+        workload()
+        workload()
+    names, order = list(workloads), random.Random(seed)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         order.shuffle(names)
         for name in names:
-            _wait(device)
-            began = time.perf_counter()
+            _synchronize(device)
+            start = time.perf_counter()
             count = calls.get(name, 1)
             for _ in range(count):
-                works[name]()
-            _wait(device)
-            seconds[name].append((time.perf_counter() - began) / count)
-            told()
+                workloads[name]()
+            _synchronize(device)
+            seconds[name].append((time.perf_counter() - start) / count)
+            progress()
     return seconds
 
 
 def compare(seconds: Mapping[str, list[float]], reference: str) -> dict[str, Timing]:
-    """Medians with quartiles, and ratios to one of the works.
-
-    Args:
-        seconds: as `interleave` gives; figures of one place are of one round.
-        reference: the work that the ratios are to.
-    """
+    """Medians with quartiles and ratios to a reference, of the result of `interleave`."""
     base = seconds[reference]
     found = {}
     for name, own in seconds.items():
@@ -94,13 +90,10 @@ def compare(seconds: Mapping[str, list[float]], reference: str) -> dict[str, Tim
     return found
 
 
-def _quartiles(values: list[float]) -> tuple[float, float, float]:
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, median, high
+def _quartiles(values: list[float]) -> list[float]:
+    return np.quantile(values, (0.25, 0.5, 0.75)).tolist()
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,1 +1,1 @@
-"""The embedding study: why the space of a model's tokens might be hyperbolic at all."""
+"""The embedding study: is the space of a model's tokens hyperbolic?"""

@@ -1,16 +1,13 @@
-"""A picture of the hierarchy: words in the Poincare disk.
+"""Words in the Poincare disk, laid out by norm and similarity of their embeddings.
 
-What of a place is data, and what is layout:
-
-- **Radius**: data. A word's hyperbolic distance from the origin grows linearly with the norm of
-  its embedding: ``scale * (norm - centre)``. Both numbers are chosen so that the disk is used,
-  since the norms of a real model differ by a factor of two or so, and come with the picture.
-- **Angle**: layout. Words are joined from relative to relative (average linkage over cosine
-  distances), and the leaves of that tree are spread around the circle in its order, with the wider
-  gap the less related two neighbours are. Which of two branches comes first, and where the circle
-  begins, means nothing. A circle has one dimension: ``kept`` says how many relatives it keeps.
-- **Edges**: from each word to its parent, the most related one of the words with a smaller norm.
-  Any set of vectors has such a tree; that it can be drawn is no evidence of a hierarchy.
+- **Radius**: data. A word's hyperbolic distance from the origin is ``scale * (norm - centre)``,
+  with both numbers chosen to use the whole disk and reported with the picture.
+- **Angle**: layout. The leaves of a dendrogram (average linkage, cosine distance) are spread around
+  the circle in order, with wider gaps between less similar neighbours. The orientation of branches
+  and the start of the circle mean nothing. ``kept`` is the share of near neighbours that a circle,
+  which has one dimension, preserves.
+- **Edges**: from each word to its parent, the most similar word of a smaller norm. Every set of
+  vectors has such a tree; it is no evidence of a hierarchy.
 """
 
 from __future__ import annotations
@@ -20,19 +17,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from bench.geometry.lorentz import dist, expmap0, geodesic
+from bench.geometry.stereographic import from_lorentz, radius
 
 Floats = NDArray[np.float64]
 
 K = 1.0  # the disk is the stereographic chart of the plane with curvature -1/K
 NEAREST, FARTHEST = 0.5, 3.2  # distances from the origin of the smallest norm and of a large one
-LARGE = 0.98  # that large one, a quantile: a few outliers go on towards the boundary
-ALIKE = 0.01  # spread of the norms, as a share, under which they are taken as one norm
-EVEN = 0.5  # share of the circle that is spread evenly, whatever the relation of two neighbours
-# Beyond it scipy's best order of the leaves, which takes n^3 steps, costs more than seconds.
-MOST_ORDERED = 1000
+LARGE = 0.98  # quantile of the large norm; outliers lie nearer to the boundary
+ALIKE = 0.01  # relative spread below which all norms count as equal
+EVEN = 0.5  # share of the circle that is distributed evenly
+MOST_ORDERED = 1000  # words up to which scipy's optimal leaf order, O(n^3), takes seconds
 PATH = 17  # points of an edge
-AMONG = 10  # nearest words in the disk, of which relatives are sought
+AMONG = 10  # nearest words in the disk, among which the nearest by cosine are counted
 
 _DIGITS = 5  # of a coordinate in a disk of radius 1: a hundredth of a pixel
 
@@ -40,25 +43,25 @@ _DIGITS = 5  # of a coordinate in a disk of radius 1: a hundredth of a pixel
 def layout(
     words: Sequence[str], counts: Sequence[int], vectors: NDArray[Any], relatives: int = 5
 ) -> dict[str, Any]:
-    """Where each word lies in the unit disk.
+    """The position of each word in the unit disk.
 
     Args:
         words: n texts.
         counts: how often each occurs.
         vectors: their embeddings, (n, d), finite.
-        relatives: how many of each word's nearest are named.
+        relatives: number of nearest neighbours by cosine to name for each word.
 
     Returns:
         Plain data:
 
-        - `words`: in the order given, for each `text`, `count`, `norm`, its place `x`, `y`, the
+        - `words`: in the given order; each has `text`, `count`, `norm`, its position `x`, `y`, the
           indices of its `relatives`, the largest cosine first, with their `cosines`, the index of
           its `parent` with the `cosine` to it (both None for the smallest norm), and `edge`, points
           [x, y] of the geodesic to it.
-        - `centre`, `scale`: the norm at the origin, and hyperbolic length for a norm of one.
+        - `centre`, `scale`: the norm at the origin, and hyperbolic length per unit of norm.
         - `rings`: `norm` and `radius` in the disk of a few round norms.
         - `kept`, `kept_by_chance`: share of the relatives that are among the AMONG nearest words in
-          the disk, and what a random placement would keep; None for a single word.
+          the disk, and its expectation for random positions; None for a single word.
 
     Raises:
         ValueError: the lengths differ, or a vector is not finite.
@@ -75,7 +78,8 @@ def layout(
         return {"words": [], "centre": 0.0, "scale": 1.0, "rings": [], **_kept(None, None, 0)}
     norms = np.linalg.norm(vectors, axis=1)
     centre, scale = _radial(norms)
-    cosines = _cosines(vectors, norms)
+    units = vectors / np.where(norms > 0, norms, 1.0)[:, None]
+    cosines = np.clip(units @ units.T, -1.0, 1.0)
     points = _on_hyperboloid(scale * (norms - centre), _angles(1 - cosines))
     parents = _parents(cosines, norms)
     near = _nearest(-cosines, relatives)
@@ -90,11 +94,11 @@ def layout(
                 "y": places[i][1],
                 "relatives": near[i].tolist(),
                 "cosines": np.round(cosines[i, near[i]], 3).tolist(),
-                "parent": parents[i],
-                "cosine": _cosine(cosines, i, parents[i]),
+                "parent": parent,
+                "cosine": None if parent is None else round(float(cosines[i, parent]), 3),
                 "edge": edges[i],
             }
-            for i in range(n)
+            for i, parent in enumerate(parents)
         ],
         "centre": centre,
         "scale": scale,
@@ -104,15 +108,10 @@ def layout(
 
 
 def most_frequent(texts: Sequence[str], counts: Sequence[int], limit: int) -> list[int]:
-    """The indices of the most frequent words, the most frequent first.
+    """The indices of the most frequent words that occur, the most frequent first.
 
-    A word may have several tokens, with and without the space before it: the one that occurs most
-    stands for it. Capitals tell words apart, since their tokens have embeddings of their own.
-
-    Args:
-        texts: tokens that are whole words, as they stand in a text.
-        counts: how often each occurs.
-        limit: the most words; those that do not occur are left out.
+    Of a word's tokens, with and without a space before it, the most frequent one represents it.
+    Words that differ in case are different.
     """
     chosen: dict[str, int] = {}
     for i in sorted(range(len(texts)), key=lambda i: (-counts[i], i)):
@@ -122,7 +121,7 @@ def most_frequent(texts: Sequence[str], counts: Sequence[int], limit: int) -> li
 
 
 def _radial(norms: Floats) -> tuple[float, float]:
-    """The norm at the origin, and the length of a norm of one."""
+    """The norm at the origin, and hyperbolic length per unit of norm."""
     small, large = float(norms.min()), float(np.quantile(norms, LARGE))
     if large - small <= ALIKE * large:
         return 0.0, FARTHEST / large if large else 1.0
@@ -131,65 +130,34 @@ def _radial(norms: Floats) -> tuple[float, float]:
     return (centre, scale) if centre > 0 else (0.0, FARTHEST / large)
 
 
-def _cosines(vectors: Floats, norms: Floats) -> NDArray[Any]:
-    """Cosines of all pairs, (n, n); a vector of zeros is related to none."""
-    units = vectors / np.where(norms > 0, norms, 1.0)[:, None]
-    return np.clip(units @ units.T, -1.0, 1.0)
-
-
 def _angles(distances: Floats) -> Floats:
-    """An angle for each word: near ones for near relatives, (n,)."""
-    from scipy.cluster.hierarchy import linkage
-    from scipy.spatial.distance import squareform
-
+    """An angle for each word, similar for similar words, (n,)."""
     n = len(distances)
     if n < 3:
         return np.linspace(0, math.pi, n)
-    tree = linkage(
-        squareform(distances, checks=False), "average", optimal_ordering=n <= MOST_ORDERED
-    )
-    order, heights = _leaves(tree)
-    heights = np.append(heights, tree[-1, 2])  # the gap between the last leaf and the first
+    condensed = squareform(distances, checks=False)
+    tree = hierarchy.linkage(condensed, "average", optimal_ordering=n <= MOST_ORDERED)
+    order = hierarchy.leaves_list(tree)
+    # The heights at which successive leaves meet, and the root's between the last and the first.
+    heights = squareform(hierarchy.cophenet(tree))[order[:-1], order[1:]]
+    heights = np.append(heights, tree[-1, 2])
     lowest, highest = heights.min(), heights.max()
     unlike = (heights - lowest) / (highest - lowest) if highest > lowest else np.ones(n)
     gaps = EVEN / n + (1 - EVEN) * unlike / unlike.sum()
     angles = np.empty(n)
-    # From straight down, counterclockwise, half of the closing gap on either side.
+    # Counterclockwise from the bottom, with half of the last gap on either side.
     angles[order] = 2 * math.pi * (np.cumsum(gaps) - gaps + gaps[-1] / 2) - math.pi / 2
     return angles
 
 
-def _leaves(tree: Floats) -> tuple[list[int], Floats]:
-    """The leaves of a linkage in order, and the heights at which successive ones meet."""
-    n = len(tree) + 1
-    leaves, heights = [], []
-    waiting: list[tuple[int, bool]] = [(2 * n - 2, False)]
-    while waiting:
-        node, half_done = waiting.pop()
-        if node < n:
-            leaves.append(node)
-            continue
-        left, right, height = int(tree[node - n, 0]), int(tree[node - n, 1]), tree[node - n, 2]
-        if half_done:
-            heights.append(height)
-            waiting.append((right, False))
-        else:
-            waiting += [(node, True), (left, False)]
-    return leaves, np.array(heights)
-
-
 def _parents(cosines: Floats, norms: Floats) -> list[int | None]:
-    """For each word the most related one of a smaller norm; equal norms go by their place."""
+    """For each word the most similar one of a smaller norm; equal norms count by position."""
     order = np.argsort(norms, kind="stable")
     parents: list[int | None] = [None] * len(norms)
     for place, i in enumerate(order[1:], 1):
         inner = order[:place]
         parents[i] = int(inner[np.argmax(cosines[i, inner])])
     return parents
-
-
-def _cosine(cosines: Floats, i: int, parent: int | None) -> float | None:
-    return None if parent is None else round(float(cosines[i, parent]), 3)
 
 
 def _nearest(distances: Floats, count: int) -> NDArray[np.int64]:
@@ -199,31 +167,21 @@ def _nearest(distances: Floats, count: int) -> NDArray[np.int64]:
     return np.argsort(others, axis=1, kind="stable")[:, : min(count, len(others) - 1)]
 
 
-def _on_hyperboloid(distances: Floats, angles: Floats) -> Any:
-    """Points of the hyperbolic plane in polar coordinates, a float64 tensor (n, 3)."""
-    import torch
-
-    from bench.geometry.lorentz import expmap0
-
+def _on_hyperboloid(distances: Floats, angles: Floats) -> torch.Tensor:
+    """Points of the hyperbolic plane in polar coordinates, float64 (n, 3)."""
     tangents = distances[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return expmap0(torch.from_numpy(tangents), K)
 
 
-def _in_disk(points: Any) -> list[Any]:
+def _in_disk(points: torch.Tensor) -> list[Any]:
     """Points of the hyperboloid (..., 3) as nested lists [x, y] in the unit disk."""
-    from bench.geometry.stereographic import from_lorentz, radius
-
     return np.round((from_lorentz(points, K) / radius(K)).numpy(), _DIGITS).tolist()
 
 
-def _edges(points: Any, parents: list[int | None]) -> list[list[list[float]]]:
+def _edges(points: torch.Tensor, parents: list[int | None]) -> list[list[list[float]]]:
     """The geodesic from each word to its parent in the disk; empty for the root."""
-    import torch
-
-    from bench.geometry.lorentz import geodesic
-
     targets = [i if parent is None else parent for i, parent in enumerate(parents)]
-    # Closer together in the middle: there the disk shows a step longest.
+    # Denser in the middle, which the disk enlarges.
     even = torch.linspace(-1, 1, PATH, dtype=points.dtype)
     shares = (2 + even + even**3) / 4
     paths = _in_disk(geodesic(points[:, None], points[targets][:, None], shares, K))
@@ -232,8 +190,6 @@ def _edges(points: Any, parents: list[int | None]) -> list[list[list[float]]]:
 
 def _rings(norms: Floats, centre: float, scale: float) -> list[dict[str, float]]:
     """Round norms between the smallest and the largest, and their radius in the disk."""
-    from matplotlib.ticker import MaxNLocator
-
     locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
     ticks = np.asarray(locator.tick_values(norms.min(), norms.max()))
     inside = ticks[(ticks > centre) & (norms.min() <= ticks) & (ticks <= norms.max())]
@@ -244,12 +200,12 @@ def _rings(norms: Floats, centre: float, scale: float) -> list[dict[str, float]]
     ]
 
 
-def _kept(points: Any, near: NDArray[np.int64] | None, n: int) -> dict[str, float | None]:
-    """How many relatives the disk keeps near."""
-    if n < 2 or near is None:
+def _kept(
+    points: torch.Tensor | None, near: NDArray[np.int64] | None, n: int
+) -> dict[str, float | None]:
+    """The share of relatives that the disk keeps near."""
+    if n < 2 or near is None or points is None:
         return {"kept": None, "kept_by_chance": None}
-    from bench.geometry.lorentz import dist
-
     shown = _nearest(dist(points[:, None], points[None], K).numpy(), AMONG)
     kept = [len(set(a) & set(b)) for a, b in zip(near.tolist(), shown.tolist(), strict=True)]
     return {"kept": sum(kept) / near.size, "kept_by_chance": min(1.0, AMONG / (n - 1))}

@@ -1,8 +1,8 @@
-"""How often each token type occurs in texts, and whether the counts follow a power law."""
+"""Frequencies of token types in texts, and their fit to a power law."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from bench.data.problems import Problem
 from bench.geometry.powerlaw import fit_power_law
 
-SPACES = ("Ġ", "▁")  # how byte-level BPE and SentencePiece write the space before a word
+SPACES = ("Ġ", "▁")  # the space before a word in byte-level BPE and SentencePiece
 
-# English words of closed classes: what is left of the words of a text is about something.
+# English words of closed classes, which are no content words.
 FUNCTION_WORDS = frozenset(
     """
     a about above after again against all also am an and another any are as at away be because been
@@ -33,45 +33,37 @@ FUNCTION_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each type of a vocabulary occurs.
-
-    Attributes:
-        total: int64, (vocabulary,).
-        whole: of these, the places where the type is a whole word of letters; int64, (vocabulary,).
-    """
+    """Occurrences of each type, in total and as a whole word of letters: int64, (vocabulary,)."""
 
     total: NDArray[np.int64]
     whole: NDArray[np.int64]
 
     @property
     def seen(self) -> NDArray[np.int64]:
-        """The types that occur, the most frequent first and among equals by their number."""
+        """The types that occur, the most frequent first, ties by type."""
         order = np.argsort(-self.total, kind="stable")
         return order[: int((self.total > 0).sum())]
 
 
 def text_of(problem: Problem) -> str:
-    """What a problem says: its instruction and, below it, its input. No prompt is put around it."""
+    """A problem's instruction and, on a new line, its input, without a prompt."""
     return "\n".join(part for part in (problem.instruction.strip(), problem.input.strip()) if part)
 
 
 def count_tokens(tokenizer: Any, texts: Sequence[str], vocabulary: int) -> Counts:
-    """Count the token types of texts; what the tokenizer puts around a text is not counted.
+    """Count the token types of texts, without special tokens.
 
-    Args:
-        tokenizer: a transformers tokenizer.
-        texts: each read on its own.
-        vocabulary: how many rows the model's embedding has.
+    `vocabulary` is the number of rows of the model's embedding.
     """
     rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
-    ends = -1  # between two texts there is no letter
+    ends = -1  # separates texts
     ids = np.array([i for row in rows for i in (ends, *row)] + [ends], dtype=np.int64)
     used = np.unique(ids[ids >= 0])
     starts, stops, letters = (np.zeros(vocabulary + 1, dtype=bool) for _ in range(3))
     for number, text in zip(used.tolist(), token_texts(tokenizer, used.tolist()), strict=True):
         starts[number], stops[number] = text[:1].isalpha(), text[-1:].isalpha()
         letters[number] = text.strip().isalpha()
-    # A word ends where the next token begins with anything but a letter, a space above all.
+    # A word ends before a token that starts with anything but a letter, such as a space.
     middle = ids[1:-1]
     alone = letters[middle] & ~starts[ids[2:]] & ~(starts[middle] & stops[ids[:-2]])
     return Counts(
@@ -81,50 +73,38 @@ def count_tokens(tokenizer: Any, texts: Sequence[str], vocabulary: int) -> Count
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """The types as they stand in a text, with the space before a word.
-
-    Args:
-        tokenizer: a transformers tokenizer.
-        ids: token types.
-    """
+    """Token types as text, with the space before a word."""
     found = []
     for number, raw in zip(ids, tokenizer.convert_ids_to_tokens(list(ids)), strict=True):
         text = tokenizer.decode([number], clean_up_tokenization_spaces=False)
-        # SentencePiece drops the space before what it takes for the first word of a text.
+        # SentencePiece drops the space before the first word of a text.
         spaced = raw.startswith(SPACES) and not text.startswith(" ")
         found.append(f" {text}" if spaced else text)
     return found
 
 
 def sum_of(counts: Sequence[Counts]) -> Counts:
-    """The counts of several texts together; at least one."""
+    """The sum of one or more counts."""
     return Counts(
         np.sum([each.total for each in counts], axis=0),
         np.sum([each.whole for each in counts], axis=0),
     )
 
 
-def power_law(
-    counts: Counts, replicas: int, seed: int, told: Callable[[int], object] = lambda count: None
-) -> dict[str, Any]:
-    """The power law of how often types occur: P(a type occurs k times) ~ k^-gamma for k >= xmin.
+def power_law(counts: Counts, replicas: int, seed: int) -> dict[str, Any]:
+    """The power law of type frequencies: P(a type occurs k times) ~ k^-gamma for k >= xmin.
 
-    Args:
-        counts: of the types; those that never occur are left out.
-        replicas: of the bootstrap behind the p-value.
-        seed: of it.
-        told: called with 1 after each replica.
+    Types that never occur are left out. The bootstrap with `replicas` is for the p-value.
 
     Returns:
-        `gamma` with the ends `low` and `high` of its 95% interval at the xmin found, `xmin`, `tail`
-        (how many types occur so often), `ks`, `p` (a small one speaks against a power law) and
-        `against`: for `lognormal` and `exponential` the log-likelihood `ratio`, positive where the
-        power law is nearer to the data, and the `p` of its sign. All None where too few counts
-        differ for a fit.
+        `gamma` with its 95% interval `low`, `high` at the fitted xmin, `xmin`, `tail` (number of
+        types from there on), `ks`, `p` (a small one rejects the power law) and `against`: for
+        `lognormal` and `exponential` the log-likelihood `ratio`, positive in favour of the power
+        law, and the `p` of its sign. All None with fewer than two different counts.
     """
     try:
-        law = fit_power_law(counts.total[counts.total > 0], replicas=replicas, seed=seed, told=told)
-    except ValueError:  # fewer than two different counts
+        law = fit_power_law(counts.total[counts.total > 0], replicas=replicas, seed=seed)
+    except ValueError:
         return dict.fromkeys(("gamma", "low", "high", "xmin", "tail", "ks", "p", "against"))
     return {
         "gamma": law.gamma,
@@ -142,16 +122,14 @@ def power_law(
 
 
 def is_word(counts: Counts, types: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each of these types is a whole word in most of its places."""
+    """Whether each of these types is a whole word in most of its occurrences."""
     return 2 * counts.whole[types] > counts.total[types]
 
 
 def content_words(counts: Counts, texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Which of the types seen are words of at least three letters, and no function words.
+    """Which of the types seen are words of at least three letters that are no function words.
 
-    Args:
-        counts: of the types.
-        texts: of `counts.seen`.
+    `texts` are those of `counts.seen`.
     """
     words = [text.strip() for text in texts]
     able = [len(word) >= 3 and word.casefold() not in FUNCTION_WORDS for word in words]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.embeddings.controls import GAUSSIAN, SHUFFLED, deltas_beside, gaussian_like
+from bench.embeddings.deltas import GAUSSIAN, SHUFFLED, control_deltas, gaussian_like
 
 STATES = "states"
 MEASURES = (("euclidean", "first"), ("euclidean", "all"))
@@ -20,11 +20,11 @@ class Tuned:
     """A model whose last hidden layer is measured.
 
     Attributes:
-        model: what tables call it.
-        method: the method's key, `none` for the base; None where it is not known.
+        model: its label.
+        method: the method's key, `none` for the base; None if unknown.
         curvature: its K, or `auto`; None for a method without one.
-        run: the beginning of the run's identity; None for the base, or an adapter from elsewhere.
-        load: gives the model, in eval mode; called when its turn comes, so that one is in memory.
+        run: the beginning of the run's identity, if there is one.
+        load: returns the model in eval mode; called when needed, so that one is in memory.
     """
 
     model: str
@@ -35,7 +35,7 @@ class Tuned:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All but the model itself."""
+        """All attributes but `load`."""
         return {key: getattr(self, key) for key in ("model", "method", "curvature", "run")}
 
 
@@ -43,49 +43,35 @@ def hidden_deltas(
     model: Any,
     prompts: Mapping[str, Sequence[Sequence[int]]],
     seed: int,
-    told: Callable[[int], Any] = lambda count: None,
+    progress: Callable[[int], Any] = lambda count: None,
 ) -> Iterator[dict[str, Any]]:
-    """Relative delta of what the model's head reads, for the prompts of each set.
+    """Relative delta of the head's inputs, for the prompts of each set; `prompts` are token ids.
 
-    Controls: Gaussian vectors as long as each state, and the set's states dealt out anew among its
-    prompts. The first position keeps its state in the second: attention makes it unlike all others.
-
-    Args:
-        model: a causal language model, with or without an adapter, in eval mode.
-        prompts: token ids by set.
-        seed: of the controls.
-        told: called with the number of clouds done; `clouds_of` says how many there are.
+    Controls: Gaussian vectors with the states' norms, and the states of a set shuffled over its
+    prompts, except for those of first positions, which attention makes unlike all others.
 
     Yields:
-        For each set and measure `set` and what `deltas_beside` gives.
+        For each set and measure `set` and the values of `control_deltas`.
     """
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
     for key, rows in prompts.items():
         states = [last_hidden(model, ids) for ids in rows]
         gaussian = [gaussian_like(cloud, generator) for cloud in states]
-        clouds = {STATES: states, GAUSSIAN: gaussian, SHUFFLED: _dealt_anew(states, generator)}
-        for found in deltas_beside(STATES, clouds, MEASURES, told, device):
+        clouds = {STATES: states, GAUSSIAN: gaussian, SHUFFLED: _shuffled(states, generator)}
+        for found in control_deltas(clouds, MEASURES, progress, device):
             yield {"set": key, **found}
-
-
-def clouds_of(prompts: int) -> int:
-    """How many clouds are measured for so many prompts."""
-    return prompts * 3 * len(MEASURES)
 
 
 @torch.inference_mode()
 def last_hidden(model: Any, ids: Sequence[int]) -> Tensor:
-    """The states behind the last layer and its norm, (tokens, dimension) in float32.
-
-    Each prompt is run on its own, so that no padding is measured.
-    """
+    """The states after the last layer and its norm, (tokens, dimension) in float32 on the CPU."""
     given = torch.tensor([list(ids)], device=next(model.parameters()).device)
     made = model(input_ids=given, use_cache=False, output_hidden_states=True, logits_to_keep=1)
     return made.hidden_states[-1][0].float().cpu()
 
 
-def _dealt_anew(clouds: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
+def _shuffled(clouds: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
     rest = torch.cat([cloud[1:] for cloud in clouds])
     parts = rest[torch.randperm(len(rest), generator=generator)].split([len(c) - 1 for c in clouds])
     return [torch.cat([cloud[:1], part]) for cloud, part in zip(clouds, parts, strict=True)]

@@ -1,14 +1,14 @@
-"""What every linear layer of a model is given: where the norms vary, and how tree-like it is.
+"""Inputs of every linear layer of a model: the variation of their norms, and their delta.
 
-HypLoRA's gate depends on a token by its norm alone, until training moves B. Behind a norm all
-tokens are about as long, and the gate is a constant, which is another alpha of LoRA. It can do more
-where norms vary, as in front of the layer that leads out of an MLP, which no norm precedes.
+Before training moves B, HypLoRA's gate depends on a token's norm alone. After a norm layer all
+tokens have nearly one norm, and the gate is a constant factor, which LoRA's alpha is too. It varies
+only where norms do, as at `down_proj`, which no norm layer precedes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,7 @@ CURVATURES = (0.1, 0.5, 1.0, 2.0)  # the paper's
 
 @dataclass(frozen=True)
 class NewGate:
-    """HypLoRA's gate as training finds it, at B = 0 and with the norm scale sqrt(d).
-
-    Attributes:
-        curvature: K.
-        mean: over tokens, without the factor alpha/r.
-        variation: coefficient of variation, standard deviation over mean.
-    """
+    """HypLoRA's gate before training (B = 0, norm scale sqrt(d)) over tokens, without alpha/r."""
 
     curvature: float
     mean: float
@@ -47,18 +41,15 @@ class LayerInputs:
     Attributes:
         layer: its name in the base model.
         module: its type, the last part of that name.
-        block: the number of the block that it stands in, from 0.
-        tokens: how many there were.
-        rms_mean: of the tokens' RMS, ``|x| / sqrt(d)``.
-        rms_median: likewise.
-        rms_sd: their standard deviation.
-        rms_variation: coefficient of variation, ``rms_sd / rms_mean``.
-        rms_largest: the largest RMS.
-        gates: a new HypLoRA adapter's, for each curvature.
-        delta: relative delta-hyperbolicity at the first token, mean over prompts; None where no
-            prompt brought four tokens.
-        data_curvature: K that goes with it, ``curvature=auto``.
-        adapter_curvature: K of the layer's HypLoRA adapter; None where it has none.
+        block: index of its block.
+        tokens: their number.
+        rms_mean: of the tokens' RMS, ``|x| / sqrt(d)``; also `rms_median`, `rms_sd`,
+            `rms_variation` (coefficient of variation) and `rms_largest`.
+        gates: of a new HypLoRA adapter, for each curvature.
+        delta: relative delta-hyperbolicity at the first token, mean over prompts; None if no
+            prompt has four tokens.
+        data_curvature: the K of ``curvature=auto`` for it.
+        adapter_curvature: K of the layer's HypLoRA adapter; None without one.
     """
 
     layer: str
@@ -81,24 +72,23 @@ def layer_inputs(
     prompts: Sequence[Sequence[int]],
     curvatures: Sequence[float] = CURVATURES,
     max_radius: float = 12.0,
-    told: Callable[[int], object] = lambda count: None,
+    progress: Callable[[int], object] = lambda count: None,
 ) -> list[LayerInputs]:
-    """Measure what the linear layers of a model's blocks are given.
+    """Measure the inputs of the linear layers of a model's blocks.
 
-    Of a layer one number a token is kept, and one a prompt, so that the size of the model does not
-    matter.
+    Memory does not depend on the model's width: one number per token and layer is kept.
 
     Args:
-        model: a causal language model, the base as it is or with an adapter of any kind. It runs in
-            eval mode, and is left as it was.
-        prompts: token ids, each prompt run on its own.
-        curvatures: K's to give the gate for.
-        max_radius: where the gate's radius is clamped.
-        told: called with 1 after each prompt.
+        model: a causal language model, with an adapter of any kind or without. It runs in eval
+            mode, and its training mode is restored.
+        prompts: token ids, run one prompt at a time.
+        curvatures: K's of the gates.
+        max_radius: the gate's maximum radius.
+        progress: called with 1 after each prompt.
 
     Returns:
-        One for each layer, in the model's order; adapted ones under their name in the base. A layer
-        that text does not reach, as in a tower for pictures, is left out.
+        One for each layer, in the model's order, by its name in the base. Layers that text does
+        not reach, as in a vision tower, are left out.
 
     Raises:
         ValueError: a layer's input is not finite; the message names it.
@@ -113,10 +103,10 @@ def layer_inputs(
         norms[name].append(token_norm(x).flatten().double().cpu())
         meter.see(name, x)
 
-    def counted() -> Any:
+    def counted() -> Iterator[Sequence[int]]:
         for prompt in prompts:
             yield prompt
-            told(1)
+            progress(1)
 
     see_inputs(model, layers, counted(), see)
     found = []
@@ -150,7 +140,7 @@ def linear_layers(model: Any) -> dict[str, nn.Module]:
     wrapped = None
     for name, module in base.named_modules():
         if wrapped is not None and name.startswith(f"{wrapped}."):
-            continue  # the adapter's own layers, and the one that it wraps
+            continue  # inside of an adapted layer
         if isinstance(module, BaseTunerLayer):
             wrapped = name
         elif not isinstance(module, nn.Linear):
@@ -161,7 +151,7 @@ def linear_layers(model: Any) -> dict[str, nn.Module]:
 
 
 def _block(name: str) -> int | None:
-    """The first number in a module's name; None outside of the blocks, as of the output layer."""
+    """The first number in a module's name; None outside of the blocks."""
     return next((int(part) for part in name.split(".") if part.isdigit()), None)
 
 

@@ -1,4 +1,4 @@
-"""The matrices that a model reads tokens with, and writes them with."""
+"""The input and output embeddings of a model."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import torch
 from torch import Tensor
 
 INPUT, OUTPUT = "input", "output"
-CHUNK = 2**24  # numbers that are turned into float32 at once, 64 MiB
-PARALLEL = 1e-2  # the most that half precision turns a vector by, as a share of its length
+CHUNK = 2**24  # numbers that are converted to float32 at once, 64 MiB
+PARALLEL = 1e-2  # maximum relative deviation of parallel vectors in half precision
 
 
 @dataclass(frozen=True)
 class Matrices:
-    """A model's embeddings, as they are stored: no factor that the model has for them is applied.
+    """A model's embeddings (vocabulary, dimension) as stored, in its dtype and on its device.
 
-    Attributes:
-        input: (vocabulary, dimension), in the model's dtype and on its device.
-        output: the same, of the logits; None where it is the input's (tied).
+    Without the factor that some models apply. The output is None if tied.
     """
 
     input: Tensor
@@ -40,34 +38,25 @@ def matrices_of(model: Any) -> Matrices:
 
 
 def _table(layer: Any) -> Tensor:
-    """A layer's rows; of a table of points their space coordinates, which are what goes on."""
+    """A layer's rows; for points on a hyperboloid their space coordinates."""
     return getattr(layer, "space", layer.weight).detach()
 
 
-def row_norms(matrix: Tensor, less: Tensor | None = None) -> Tensor:
-    """The norm of each row, less a row where one is given; float32, on the processor.
-
-    Args:
-        matrix: (rows, dimension), in any dtype.
-        less: (dimension,).
-    """
+def row_norms(matrix: Tensor, centre: Tensor | None = None) -> Tensor:
+    """Norms of a matrix's rows in any dtype, relative to a centre (d,); float32 on the CPU."""
     found = []
     for part in matrix.split(max(1, CHUNK // matrix.shape[1])):
-        rows = part.float() if less is None else part.float() - less
+        rows = part.float() if centre is None else part.float() - centre
         found.append(torch.linalg.vector_norm(rows, dim=1).cpu())
     return torch.cat(found)
 
 
 @torch.inference_mode()
 def input_scale(model: Any, token: int) -> float | None:
-    """What the model multiplies its input embedding by: sqrt(dimension) in Gemma, 1 in LLaMA.
+    """The factor that the model applies to its input embedding: sqrt(dimension) in Gemma.
 
-    Found by trying, since no configuration says it. None where what enters the first layer is no
-    multiple of the embedding, as where positions are added to it.
-
-    Args:
-        model: a causal language model.
-        token: to try it with.
+    Measured with a token, since no configuration has it. None if the first layer's input is no
+    multiple of the embedding, as with added positions.
     """
     row = _table(model.get_input_embeddings())[token].float()
     given = torch.tensor([[token]], device=row.device)
@@ -78,7 +67,7 @@ def input_scale(model: Any, token: int) -> float | None:
 
 
 def in_front(tokenizer: Any) -> int | None:
-    """The type that a tokenizer puts before a text, None where it puts none there."""
+    """The token that a tokenizer puts before a text; None if there is none."""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     ids = tokenizer("a")["input_ids"]
     return ids[0] if ids[0] != bare[0] else None

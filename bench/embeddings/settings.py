@@ -1,4 +1,4 @@
-"""What an embedding study reads, and how much of it it measures."""
+"""Settings and inputs of an embedding study."""
 
 from __future__ import annotations
 
@@ -23,20 +23,7 @@ LEAST = {
 
 @dataclass(frozen=True)
 class StudySettings:
-    """How much is measured.
-
-    Attributes:
-        rows: one of ROWS: whose texts are counted.
-        prompts: at most so many of each test set, from its start.
-        longest: prompts of more tokens are left out: delta of all base points takes n^4 steps.
-        points: of each reference space.
-        samples: reference spaces drawn of each kind.
-        replicas: of each bootstrap interval.
-        power_replicas: of the bootstrap behind the p-value of a power law.
-        words: in the disk, at most.
-        seed: of all that is drawn.
-        adapters: folders of saved adapters, in place of those that the tracking store has.
-    """
+    """How much is measured; conf/action/embeddings.yaml describes each setting."""
 
     rows: str = "tests"
     prompts: int = 50
@@ -53,21 +40,15 @@ class StudySettings:
         if self.rows not in ROWS:
             raise unknown("action.rows", self.rows, ROWS)
         for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"action.{name} must be at least {least}, got {getattr(self, name)}"
-                )
+            if (value := getattr(self, name)) < least:
+                raise InputError(f"action.{name} must be at least {least}, got {value}")
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What is read.
+    """The texts of a study: rows whose tokens are counted, by set, and rows that serve as prompts.
 
-    Attributes:
-        name: of the data, for the report.
-        counted: rows whose texts are counted, by set.
-        tests: rows that are prompts, by test set.
-        pretraining: documents of the text that the base was pretrained on; None where unknown.
+    `pretraining` has documents that the base was pretrained on, if known.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Delta of spaces whose shape is known: what a value of an embedding is to be read against."""
+"""Delta of reference spaces of known shape."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import networkx
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,35 +14,25 @@ from numpy.typing import NDArray
 from bench.geometry.hyperbolicity import distances as distances_between
 from bench.geometry.hyperbolicity import relative_deltas
 
-QUADRUPLES = 1000  # that the paper samples of a space, and takes the largest delta of
+QUADRUPLES = 1000  # sampled from a space in the paper, which takes the largest delta of them
 LARGE = 4096  # dimensions of LLaMA-7B's and LLaMA3-8B's embedding
 
 Distances = NDArray[np.float64]
+Draw = Callable[[int, np.random.Generator], Distances]
 
 
 @dataclass(frozen=True)
 class Space:
-    """A kind of space.
-
-    Attributes:
-        name: of the kind.
-        note: how it is drawn.
-        draw: gives the distances between so many points of one.
-        dimension: of a cloud of random points; None for the others.
-    """
+    """A kind of space; `draw` returns the distances between a number of points of a new one."""
 
     name: str
     note: str
-    draw: Callable[[int, np.random.Generator], Distances]
+    draw: Draw
     dimension: int | None = None
 
 
 def reference_spaces(dimension: int) -> tuple[Space, ...]:
-    """The paper's reference spaces, and clouds of random points, which its table has not.
-
-    Args:
-        dimension: of the base's embedding; one of the clouds has as many.
-    """
+    """The paper's reference spaces, and clouds of random points, one of this dimension."""
     clouds = [
         Space(f"Gaussian cloud, {d} dimensions", note, _cloud(d), d)
         for d, note in (
@@ -51,11 +42,13 @@ def reference_spaces(dimension: int) -> tuple[Space, ...]:
         )
     ]
     return (
-        Space("tree", "uniform, distance in edges", _tree),
+        Space("tree", "uniform, distance in edges", _graph(networkx.random_labeled_tree)),
         Space("scale-free graph, a tree", "Barabási and Albert's, one edge a node", _scale_free(1)),
         Space("scale-free graph", "Barabási and Albert's, two edges a node", _scale_free(2)),
         Space(
-            "random graph", "Erdős and Rényi's, six neighbours a node, largest part", _random_graph
+            "random graph",
+            "Erdős and Rényi's, six neighbours a node, largest part",
+            _graph(lambda points, seed: networkx.gnp_random_graph(points, 6 / (points - 1), seed)),
         ),
         Space("sphere", "uniform on the 2-sphere, great-circle distance", _sphere),
         *{space.name: space for space in clouds}.values(),
@@ -67,21 +60,14 @@ def space_deltas(
     points: int,
     samples: int,
     seed: int,
-    told: Callable[[int], Any] = lambda count: None,
+    progress: Callable[[int], Any] = lambda count: None,
 ) -> Iterator[dict[str, Any]]:
-    """2 delta / diameter of reference spaces.
-
-    Args:
-        spaces: of `reference_spaces`.
-        points: of each space.
-        samples: spaces drawn of each kind.
-        seed: of the draws.
-        told: called with the number of spaces done.
+    """2 delta / diameter of `samples` drawn spaces of each kind.
 
     Yields:
-        For each kind `space`, `note`, `dimension`, `points`, and a value for each drawn space: of
-        the worst of QUADRUPLES drawn four-tuples (`sampled`, as the paper says), of all that its
-        first point is in (`first`, as of prompts), and of all (`exact`).
+        For each kind `space`, `note`, `dimension`, `points`, and a value for each drawn space: the
+        largest of QUADRUPLES sampled quadruples (`sampled`, as in the paper), of all with the first
+        point (`first`, as for prompts), and of all (`exact`).
     """
     for space in spaces:
         generator = np.random.default_rng(seed)
@@ -93,20 +79,15 @@ def space_deltas(
             "points": points,
             "sampled": [sampled_delta(each, QUADRUPLES, generator) for each in drawn],
             "first": relative_deltas(drawn, "first", "precomputed"),
-            "exact": relative_deltas(drawn, "all", "precomputed", told=told),
+            "exact": relative_deltas(drawn, "all", "precomputed", told=progress),
         }
 
 
 def sampled_delta(distances: Distances, quadruples: int, generator: np.random.Generator) -> float:
-    """2 delta / diameter, delta being the largest of so many drawn four-tuples.
+    """2 delta / diameter of sampled quadruples of different points, given distances (n, n), n >= 4.
 
-    Of the three ways to pair four points off, delta is half of what the sum of the two distances
-    is larger in the worst than in the next: the four-point condition.
-
-    Args:
-        distances: (n, n), n at least 4.
-        quadruples: each of four different points.
-        generator: of the draws.
+    By the four-point condition: of the sums of distances of the three pairings of four points,
+    delta is half the difference between the two largest.
     """
     drawn = generator.random((quadruples, len(distances))).argpartition(3, axis=1)[:, :4]
     a, b, c, d = drawn.T
@@ -115,50 +96,33 @@ def sampled_delta(distances: Distances, quadruples: int, generator: np.random.Ge
     return float((sums[2] - sums[1]).max() / distances.max())
 
 
-def _tree(points: int, generator: np.random.Generator) -> Distances:
-    import networkx
+def _graph(make: Callable[..., Any]) -> Draw:
+    """Distances in edges in the largest component of a graph."""
 
-    return _hops(networkx.random_labeled_tree(points, seed=_seed(generator)))
-
-
-def _scale_free(edges: int) -> Callable[[int, np.random.Generator], Distances]:
     def draw(points: int, generator: np.random.Generator) -> Distances:
-        import networkx
-
-        return _hops(networkx.barabasi_albert_graph(points, edges, seed=_seed(generator)))
+        graph = make(points, seed=int(generator.integers(2**31)))
+        largest = max(networkx.connected_components(graph), key=len)
+        hops = networkx.floyd_warshall_numpy(graph.subgraph(largest))
+        return np.asarray(hops, dtype=np.float64)
 
     return draw
 
 
-def _random_graph(points: int, generator: np.random.Generator) -> Distances:
-    import networkx
-
-    graph = networkx.gnp_random_graph(points, 6 / (points - 1), seed=_seed(generator))
-    largest = max(networkx.connected_components(graph), key=len)
-    return _hops(graph.subgraph(largest))
+def _scale_free(edges: int) -> Draw:
+    return _graph(lambda points, seed: networkx.barabasi_albert_graph(points, edges, seed))
 
 
 def _sphere(points: int, generator: np.random.Generator) -> Distances:
     vectors = generator.standard_normal((points, 3))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    # Of half the chord: arccos of the product has lost half its digits where points are near.
+    # From half the chord: arccos of the inner product is inaccurate for near points.
     chords = distances_between(torch.as_tensor(vectors)).numpy()
     return 2 * np.arcsin(np.clip(chords / 2, 0, 1))
 
 
-def _cloud(dimension: int) -> Callable[[int, np.random.Generator], Distances]:
+def _cloud(dimension: int) -> Draw:
     def draw(points: int, generator: np.random.Generator) -> Distances:
         vectors = torch.as_tensor(generator.standard_normal((points, dimension)))
         return distances_between(vectors).numpy()
 
     return draw
-
-
-def _hops(graph: Any) -> Distances:
-    import networkx
-
-    return np.asarray(networkx.floyd_warshall_numpy(graph), dtype=np.float64)
-
-
-def _seed(generator: np.random.Generator) -> int:
-    return int(generator.integers(2**31))

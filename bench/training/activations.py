@@ -1,4 +1,4 @@
-"""Less memory for more time: activations that the way back needs are computed a second time."""
+"""Gradient checkpointing: recompute activations in the backward pass to save memory."""
 
 from __future__ import annotations
 
@@ -12,44 +12,37 @@ from bench.errors import InputError
 
 
 def check_checkpointing(config: PeftConfig | None) -> None:
-    """Refuse gradient checkpointing where it would change what is trained.
+    """Refuse gradient checkpointing for prompt learning.
 
-    Args:
-        config: of the method; None for the base as it is.
+    Transformers drops the virtual tokens' keys and values from a checkpointed layer, with a mere
+    warning, so that nothing is trained.
 
     Raises:
-        InputError: the method works by keys and values before the text. Transformers takes those
-            away where a layer is computed twice, with a mere warning, and trains nothing.
+        InputError: the configuration is that of a prompt-learning method.
     """
     if config is not None and config.is_prompt_learning:
         kind = str(config.peft_type).removeprefix("PeftType.").lower()
         raise InputError(
             f"train.gradient_checkpointing=true does not go with {kind}, whose virtual tokens it "
-            "would take away: leave it out, or lower train.micro_batch_size where memory is short"
+            "would drop: leave it out, or lower train.micro_batch_size to save memory"
         )
 
 
 @contextmanager
-def checkpointing(model: Any, wanted: bool) -> Iterator[None]:
-    """Let a model in training mode keep its layers' inputs alone, if that is wanted.
-
-    In eval mode nothing changes, nor when the block has ended.
-
-    Args:
-        model: a transformers model, with an adapter or without.
-        wanted: else nothing is done.
+def checkpointing(model: Any, enabled: bool) -> Iterator[None]:
+    """Enable gradient checkpointing of a transformers model, with or without an adapter.
 
     Raises:
-        InputError: the method or the architecture does not go with it.
+        InputError: the method or the architecture does not support it.
     """
-    if not wanted:
+    if not enabled:
         yield
         return
     adapted = hasattr(model, "peft_config")
     check_checkpointing(model.peft_config[model.active_adapter] if adapted else None)
     base = model.get_base_model() if adapted else model
     try:
-        # The other kind needs inputs that require a gradient, and the base's do not.
+        # The reentrant kind needs inputs that require a gradient; a frozen base's do not.
         base.activation_checkpointing_enable({"use_reentrant": False})
     except ValueError as error:
         raise InputError(f"train.gradient_checkpointing=true: {error}") from error

@@ -1,4 +1,4 @@
-"""Saving and loading of trained adapters, whole or not at all."""
+"""Saving and loading of trained adapters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.models.loading import first_not_finite
 
 
 def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
-    """A method's peft configuration, made before a base is loaded for it.
+    """The peft configuration of a method, which needs no base model.
 
     Raises:
         InputError: an option is unknown or out of range.
@@ -30,12 +30,7 @@ def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
 
 
 def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's options as an adapter was saved with them.
-
-    Args:
-        folder: of the saved adapter.
-        module: of the method that the command names.
-        options: that method's options; those that the adapter's configuration has are replaced.
+    """The options of a method with the values that an adapter in a folder was saved with.
 
     Raises:
         InputError: the folder holds no adapter, or one of another method.
@@ -65,7 +60,7 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
             )
     found = {key: saved.get(key, value) for key, value in options.items()}
     if "curvature" in options and "curvature_pattern" not in options:
-        # Curvatures of single layers that no option gave are those that were measured.
+        # A pattern that no option gave was measured.
         found |= {"curvature": AUTO} if saved.get("curvature_pattern") else {}
     return found
 
@@ -74,7 +69,7 @@ def save_adapter(model: Any, folder: Path) -> None:
     """Save a peft model's adapter; the folder appears only when it is complete."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    # Embeddings are never resized here, and looking them up would ask the hub for the base.
+    # Embeddings are never resized here, and checking them would ask the hub for the base.
     model.save_pretrained(partial, save_embedding_layers=False)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
@@ -93,14 +88,14 @@ def load_adapter(base: Any, folder: Path) -> Any:
             saved = set(weights.keys())
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # what is wrong in a folder makes peft raise anything
+    except Exception as error:  # peft raises anything for a damaged folder
         raise InputError(f"the adapter {folder} can't be put on this base: {error}") from error
-    # peft passes over what one of the two lacks.
-    there = set(get_peft_model_state_dict(model, save_embedding_layers=False))
-    if saved != there:
+    # peft ignores missing and unexpected tensors.
+    loaded = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    if saved != loaded:
         raise InputError(
-            f"the adapter {folder} does not fit this base: it has {len(saved - there)} tensors "
-            f"that the base has no layer for, and lacks {len(there - saved)}"
+            f"the adapter {folder} does not fit this base: the base has no layer for "
+            f"{len(saved - loaded)} of its tensors, and {len(loaded - saved)} are missing"
         )
     if (damaged := first_not_finite(model)) is not None:
         raise InputError(f"the adapter {folder} has weights that are no numbers, such as {damaged}")

@@ -1,4 +1,4 @@
-"""What happens around the steps of a training: progress and validation."""
+"""Progress and validation of a training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.training.settings import TrainSettings
 
 
 class ShowProgress(Callback):
-    """Tells step, loss and remaining time; the module has `total_steps` and `last_loss`."""
+    """Shows step, loss and remaining time of a `bench.training.trainer.StepModule`."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -28,9 +28,7 @@ class ShowProgress(Callback):
             first = module.global_step
             self.progress = Progress(self.title, module.total_steps, "step", start=first)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
         if self.progress is not None:
             self.progress.update(1, loss=module.last_loss)
 
@@ -40,7 +38,7 @@ class ShowProgress(Callback):
 
 
 class Validate(Callback):
-    """Takes the validation loss when the settings say so, and keeps the best adapter if they do.
+    """Computes the validation loss when it is due, and keeps the best adapter if asked to.
 
     Not Lightning's validation loop: its counters do not survive a resume within an epoch.
     """
@@ -70,12 +68,12 @@ class Validate(Callback):
 
         module.eval()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            total_loss = halving(loss, self.batch_size, f"{module.title}, validation", LESS_MEMORY)
+            own_loss = halving(loss, self.batch_size, f"{module.title}, validation", LESS_MEMORY)
         module.train()
-        whole = torch.tensor(total_loss, dtype=torch.float64, device=module.device)
-        whole = trainer.strategy.reduce(whole, reduce_op="sum")
-        module.validation.append((step, float(whole) / self.targets))
+        total = torch.tensor(own_loss, dtype=torch.float64, device=module.device)
+        total = trainer.strategy.reduce(total, reduce_op="sum")
+        module.validation.append((step, float(total) / self.targets))
         if self.settings.keep == "best":
-            module.best.offer(*module.validation[-1], module)
+            module.best.update(*module.validation[-1], module)
         if self.watch is not None:
             self.watch(*module.validation[-1])

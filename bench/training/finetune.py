@@ -1,45 +1,45 @@
-"""Fine-tuning an adapter with Lightning, on CPU or GPU; a killed run goes on where it was."""
+"""Fine-tuning of an adapter with Lightning on CPU or GPU; a killed run resumes exactly."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from lightning.pytorch.strategies import Strategy
 from peft import PeftConfig, get_peft_model
 
-from bench.data.batches import Example
+from bench.data.batches import Example, Steps, step_order
 from bench.methods import quiet_peft
 from bench.models.loading import load_base
 from bench.models.settings import ModelSettings
-from bench.training.loop import Work, train
-from bench.training.module import without_frozen
-from bench.training.ranks import AddsUpOnce, Watch, train_in_ranks
+from bench.training.activations import checkpointing
+from bench.training.callbacks import ShowProgress, Validate
+from bench.training.loop import train_module
+from bench.training.module import FineTuning, without_frozen
+from bench.training.ranks import Watch, train_in_ranks
+from bench.training.resume import SaveState
 from bench.training.settings import TrainSettings
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass
 class FineTuned:
-    """What fine-tuning did, for the record.
+    """Result of a fine-tuning, for the record.
 
     Attributes:
         steps: optimiser steps.
-        seconds: wall time of all of them, the parts before a resume included.
-        padding: share of the positions that was padding, 0 to 1.
+        seconds: wall time of all of them, including those before a resume.
+        padding: share of the positions that is padding, 0 to 1.
+        target_tokens: tokens that the loss counts, over all steps.
+        micro_batch_size: rows in a forward pass at the end; fewer than asked for if memory was
+            short.
         losses: (step, training loss of the step) at up to 100 steps.
         validation: (step, validation loss), both per target token.
-        kept_step: after which the adapter was as it is kept: the last one, or the best.
-        target_tokens: tokens that the loss counted, over all steps.
-        micro_batch_size: rows in a forward pass at the end; less than asked for where memory did
-            not hold so many.
-        peak_bytes: the most that the GPU held at once since the training was last taken up; None
-            on a processor, and where several devices shared the work.
+        kept_step: the step whose adapter is kept: the last one, or the best.
+        peak_bytes: peak GPU memory since the last resume; None on a CPU and on several devices.
     """
 
     steps: int
@@ -54,41 +54,23 @@ class FineTuned:
 
 
 @dataclass(frozen=True)
-class _Shared:
-    """An adapter's training as ranks share it: see `bench.training.ranks.Shared`.
+class _Job:
+    """Arguments of `finetune` as plain data that another process can be sent."""
 
-    Attributes:
-        base: the model's base, which every rank loads on its device.
-        adapter: its configuration.
-        weights: what it starts with.
-        work: what to train on.
-    """
-
-    base: ModelSettings
-    adapter: PeftConfig
-    weights: dict[str, torch.Tensor]
-    work: Work
+    examples: list[Example]
+    validation: list[Example]
+    settings: TrainSettings
+    seed: int
+    pad_id: int
+    title: str
 
     @property
-    def devices(self) -> int:
-        return self.work.settings.devices
-
-    @property
-    def steps(self) -> int:
-        return len(self.work.steps)
-
-    @property
-    def strategy(self) -> type[AddsUpOnce]:
-        return AddsUpOnce
-
-    def train(
-        self, device: torch.device, state: Path, watch: Watch | None, strategy: Strategy
-    ) -> None:
-        base, _ = load_base(self.base, device)
-        with quiet_peft():
-            model = get_peft_model(base, self.adapter)
-        model.load_state_dict(self.weights, strict=False)
-        train(model, self.work, state, watch, strategy)
+    def steps(self) -> Steps:
+        """The optimiser steps."""
+        s = self.settings
+        order = step_order(len(self.examples), s.batch_size, s.epochs, self.seed)
+        rows = min(s.micro_batch_size, s.batch_size)
+        return Steps(self.examples, order, rows, self.pad_id, s.devices)
 
 
 def finetune(
@@ -100,7 +82,7 @@ def finetune(
     pad_id: int,
     checkpoints: Path | None = None,
     title: str = "fine-tuning",
-    watch: Callable[[int, float], None] | None = None,
+    watch: Watch | None = None,
     base: ModelSettings | None = None,
 ) -> FineTuned:
     """Train the parameters of a model that require a gradient.
@@ -112,38 +94,41 @@ def finetune(
         settings: see TrainSettings; the precision may be `auto`.
         seed: fixes the order of the problems and the randomness of each step.
         pad_id: token id to pad with.
-        checkpoints: folder of the state for a resume; a state found there is gone on from.
-        title: what the progress is told under.
-        watch: called with (step, validation loss) whenever one is taken; what it raises ends the
-            training.
-        base: the model's base, as the processes that share the work on several devices load it.
+        checkpoints: folder of the saved state; a state found there is resumed.
+        title: of the progress lines.
+        watch: called with (step, validation loss) after each validation; an exception that it
+            raises ends the training.
+        base: the model's base, which each process loads if several devices share the training.
 
     Returns:
-        What was done; the model is trained in place and left in eval mode.
+        The result; the model is trained in place and left in eval mode.
 
     Raises:
-        ValueError: there is nothing to train on, or nothing to train; for several devices `base`
-            is not given.
-        FloatingPointError: the loss is no longer a number.
-        Failure: a forward and backward pass of one row alone does not fit in memory.
-        Terminated: the process was told to end; the last saved state stays.
+        ValueError: there is no training row or no trainable parameter, or `base` is missing for
+            several devices.
+        FloatingPointError: the loss is NaN or infinite.
+        Failure: a forward and backward pass of a single row does not fit in memory.
+        Terminated: the process received SIGTERM; the last saved state is kept.
     """
-    import torch
-
     if not examples:
         raise ValueError("there is no training row that fits the model's context")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("the model has no parameter that requires a gradient")
-    work = Work(examples, validation, settings, seed, pad_id, title)
+    job = _Job(examples, validation, settings, seed, pad_id, title)
     gpu = model.device if model.device.type == "cuda" and settings.devices == 1 else None
     if gpu is not None:
         torch.cuda.reset_peak_memory_stats(gpu)
     with tempfile.TemporaryDirectory() as folder:
         state = checkpoints / "last.ckpt" if checkpoints else None
         if settings.devices > 1:
+            if base is None:
+                raise ValueError("on several devices each rank loads the base: give base=")
             state = state or Path(folder) / "last.ckpt"
-            train_in_ranks(_shared(model, base, work), model.device.type, state, watch)
-        module = train(model, work, state, watch)
+            weights = {n: w.cpu() for n, w in without_frozen(model, model.state_dict()).items()}
+            rank = partial(_train_rank, base, model.peft_config[model.active_adapter], weights, job)
+            device = model.device.type
+            train_in_ranks(rank, settings.devices, len(job.steps), device, state, watch)
+        module = _train(model, job, state, watch)
     steps = module.steps
     return FineTuned(
         steps=len(steps),
@@ -158,8 +143,48 @@ def finetune(
     )
 
 
-def _shared(model: Any, base: ModelSettings | None, work: Work) -> _Shared:
-    if base is None:
-        raise ValueError("on several devices the ranks load the base themselves: give base=")
-    weights = {n: w.cpu() for n, w in without_frozen(model, model.state_dict()).items()}
-    return _Shared(base, model.peft_config[model.active_adapter], weights, work)
+def _train_rank(
+    base: ModelSettings,
+    adapter: PeftConfig,
+    weights: dict[str, torch.Tensor],
+    job: _Job,
+    device: torch.device,
+    state: Path,
+    watch: Watch | None,
+    strategy: Strategy,
+) -> None:
+    model, _ = load_base(base, device)
+    with quiet_peft():
+        model = get_peft_model(model, adapter)
+    model.load_state_dict(weights, strict=False)
+    _train(model, job, state, watch, strategy)
+
+
+def _train(
+    model: Any,
+    job: _Job,
+    state: Path | None,
+    watch: Watch | None,
+    strategy: str | Strategy = "auto",
+) -> FineTuning:
+    """Train in one process: alone, or as one rank of several."""
+    settings = job.settings
+    module = FineTuning(model, settings, job.steps, job.seed, job.title)
+    callbacks: list[Any] = [ShowProgress(job.title)]
+    if job.validation and settings.validated:
+        callbacks.append(Validate(job.validation, settings, watch))
+    several, minutes = settings.devices > 1, settings.checkpoint_minutes
+    model.train()
+    with checkpointing(model, settings.gradient_checkpointing):
+        train_module(
+            module,
+            callbacks,
+            SaveState(state, minutes, at_end=several) if state else None,
+            next(model.parameters()).device,
+            settings.precision,
+            devices=settings.devices,
+            strategy=strategy,
+        )
+    module.best.restore(module)
+    model.eval()
+    return module

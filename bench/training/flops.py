@@ -1,4 +1,4 @@
-"""How large a model is, and how much arithmetic it does for a token."""
+"""Parameters of a model, and its floating-point operations per token."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def parameter_counts(model: Any) -> dict[str, int]:
 
 
 def flops_a_token(model: Any, row_tokens: int) -> float:
-    """Floating-point operations of a training step for one token; `FORMULA` says which."""
+    """Floating-point operations of a training step per token, by `FORMULA`."""
     config = model.config
     attention = config.num_hidden_layers * _attention_width(config) * row_tokens
     return 6.0 * (_matrix_weights(model) + attention)
 
 
 def _matrix_weights(model: Any) -> float:
-    """Weights of matrices that the passage of one token multiplies with."""
+    """Weights of the matrices that multiply one token."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = head.weight is embedding.weight
     total = 0.0
@@ -45,7 +45,7 @@ def _matrix_weights(model: Any) -> float:
 
 
 def _attention_width(config: Any) -> int:
-    """Query and value widths of all heads, a HELM's times included."""
+    """Query and value widths of all heads, including the time coordinates of a HELM."""
     times = 1 if config.model_type == "helm" else 0
     latent = config.model_type == "deepseek_v3" or getattr(config, "kind", "") == "helm_mice"
     if latent:

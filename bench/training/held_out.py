@@ -1,4 +1,4 @@
-"""Bits per byte of held-out text: a loss that does not depend on how a tokenizer cuts the text."""
+"""Bits per byte of held-out text: a loss that does not depend on the tokenizer."""
 
 from __future__ import annotations
 
@@ -16,18 +16,14 @@ from bench.memory import halving
 from bench.progress import Progress
 from bench.training.packed import document_nats
 
-BLOCKS = 1000  # of documents, that a record keeps figures of at most
+BLOCKS = 1000  # maximum number of blocks of documents in a record
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The documents that are measured on.
+    """The documents to measure on, in rows of `row_tokens`, the longest context of a prediction.
 
-    Attributes:
-        tokens: of all documents.
-        row_tokens: of a row: no token is predicted from more.
-        pad_id: the token of an empty place.
-        at_once: rows in a forward pass.
+    Empty places are filled with `pad_id`; a forward pass takes `at_once` rows.
     """
 
     tokens: Tokens
@@ -37,32 +33,21 @@ class HeldOut:
 
     @property
     def documents(self) -> NDArray[np.int64]:
-        """Their numbers, in the order of the text."""
+        """Their indices, in the order of the text."""
         return np.flatnonzero(self.tokens.held_out)
 
     def some(self, share: float) -> NDArray[np.int64]:
-        """The first of them, a share but one at least."""
+        """The first of them: a share, at least one."""
         return self.documents[: math.ceil(share * len(self.documents))]
 
 
 def document_bits(
-    model: Any,
-    held_out: HeldOut,
-    documents: NDArray[np.int64],
-    title: str,
+    model: Any, held_out: HeldOut, documents: NDArray[np.int64], title: str
 ) -> NDArray[np.float64]:
-    """The bits that a model takes for each document's text, its end not counted.
+    """The bits of each document's text under a model, without the end token, (documents,).
 
-    A document longer than a row is predicted in parts, each from its own beginning.
-
-    Args:
-        model: a causal language model; it is left in the mode it is in.
-        held_out: how to pack them.
-        documents: which to measure.
-        title: what progress is told under.
-
-    Returns:
-        Bits of each of `documents`.
+    A document longer than a row is predicted in parts, each without the context before it. The
+    model's training mode is restored.
     """
     device = next(model.parameters()).device
     training = model.training
@@ -85,12 +70,7 @@ def document_bits(
 
 
 def blocks(bits: NDArray[np.float64], sizes: NDArray[np.int64]) -> dict[str, list[float]]:
-    """Bits and bytes of documents, added up in at most BLOCKS parts of neighbours.
-
-    Args:
-        bits: of each document.
-        sizes: bytes of each.
-    """
+    """Sums of bits and bytes over at most BLOCKS blocks of consecutive documents."""
     parts = min(BLOCKS, len(bits))
     starts = np.arange(parts) * len(bits) // parts
     added = {"bits": np.add.reduceat(bits, starts), "bytes": np.add.reduceat(sizes, starts)}

@@ -1,58 +1,82 @@
-"""The training of an adapter in one process: alone, or as one rank of several."""
+"""The training loop of this project: Lightning's Trainer, silent, with a state of our own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import logging
+import math
+import signal
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from bench.data.batches import Example, Steps, step_order
-from bench.training.activations import checkpointing
-from bench.training.callbacks import ShowProgress, Validate
-from bench.training.console import quiet_lightning
-from bench.training.module import FineTuning
-from bench.training.resume import SaveState, StepLoader, finished_steps, fit
-from bench.training.settings import TrainSettings
+from bench.errors import Terminated
+from bench.training.resume import SaveState, finished_steps
+
+SILENCED = (
+    ".*does not have many workers.*",
+    ".*treespec.*",
+    ".*Checkpoint directory .* exists.*",
+    ".*your dataloader is not resumable.*",  # ours starts at the right step
+    ".*max_epochs. was not set.*",
+    ".*in eval mode at the start of training.*",
+)
 
 
-@dataclass(frozen=True)
-class Work:
-    """What an adapter is trained on and how: plain data, that another process can be given.
+class StepModule(L.LightningModule):
+    """A module for which each batch is a whole optimiser step.
 
     Attributes:
-        examples: encoded training rows.
-        validation: encoded validation rows; may be empty.
-        settings: see TrainSettings.
-        seed: fixes the order of the problems and the randomness of each step.
-        pad_id: token id to pad with.
-        title: what the progress is told under.
+        total_steps: optimiser steps of the whole training.
+        last_loss: loss of the last step, ().
+        losses: (step, loss) at up to `recorded_losses` steps.
     """
 
-    examples: list[Example]
-    validation: list[Example]
-    settings: TrainSettings
-    seed: int
-    pad_id: int
-    title: str
+    recorded_losses = 100
+    lr_key = "train.lr"
 
-    @property
-    def steps(self) -> Steps:
-        """The optimiser steps."""
-        s = self.settings
-        order = step_order(len(self.examples), s.batch_size, s.epochs, self.seed)
-        rows = min(s.micro_batch_size, s.batch_size)
-        return Steps(self.examples, order, rows, self.pad_id, s.devices)
+    def __init__(self, total_steps: int) -> None:
+        super().__init__()
+        self.total_steps = total_steps
+        self.last_loss = torch.zeros(())
+        self.losses: list[tuple[int, float]] = []
+
+    def record_loss(self, step: int, loss: torch.Tensor) -> None:
+        """Record the loss of a step if its turn has come.
+
+        Raises:
+            FloatingPointError: it is NaN or infinite.
+        """
+        self.last_loss = loss
+        if step % math.ceil(self.total_steps / self.recorded_losses) == 0:
+            self.losses.append((step, float(loss)))
+            if not math.isfinite(self.losses[-1][1]):
+                raise FloatingPointError(
+                    f"the loss is {self.losses[-1][1]} at step {step}: lower {self.lr_key}"
+                )
+
+
+class _Batches:
+    """The remaining batches with the length of all: Lightning needs both to resume."""
+
+    def __init__(self, remaining: Iterable[Any], total: int) -> None:
+        self.remaining, self.total = remaining, total
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.remaining)
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """What `train.precision=auto` means on a device: bf16-mixed on a GPU that has it.
+    """The precision that `auto` selects: bf16-mixed on a GPU that supports it.
 
-    On a processor float32: many laptops emulate bf16, and small models gain little from it.
+    On a CPU float32: many emulate bf16, and small models gain little from it.
     """
     if name != "auto":
         return name
@@ -60,65 +84,63 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return "bf16-mixed" if bf16 else "32-true"
 
 
-def train(
-    model: Any,
-    work: Work,
-    state: Path | None,
-    watch: Callable[[int, float], None] | None = None,
-    strategy: str | Strategy = "auto",
-) -> FineTuning:
-    """Train what requires a gradient in a model, from a saved state on where there is one.
+def train_module(
+    module: StepModule,
+    callbacks: list[Callback],
+    save: SaveState | None,
+    device: torch.device,
+    precision: str,
+    batches: Callable[[int], Iterable[Any]] | None = None,
+    **options: Any,
+) -> None:
+    """Train a module to its last step, resuming from a saved state.
+
+    A KeyboardInterrupt is raised as such and a SIGTERM as an error. Lightning turns both into
+    SystemExit, the second with code 0, and disables further Ctrl-C.
 
     Args:
-        model: a causal language model with an adapter, on its device.
-        work: what to train it on.
-        state: where the state for a resume is saved; None to save none.
-        watch: called with (step, validation loss) whenever one is taken.
-        strategy: Lightning's.
+        module: in training mode, on `device`.
+        callbacks: Lightning's.
+        save: saves the state; None to save none. Called last, so that a state includes what the
+            callbacks did at its step.
+        device: its type selects Lightning's accelerator.
+        precision: Lightning's, or `auto`.
+        batches: of the steps from a given one on; default: their numbers.
+        options: more arguments of Lightning's Trainer.
 
-    Returns:
-        What Lightning trained, with its losses; the model is left in eval mode.
+    Raises:
+        Terminated: the process received SIGTERM; the last saved state is kept.
     """
-    settings, steps = work.settings, work.steps
-    module = FineTuning(model, settings, steps, work.seed, work.title)
+    total, state = module.total_steps, save.path if save else None
     first = finished_steps(state)
-    if first == len(steps):  # killed before the adapter was saved, or trained by ranks
-        module.load_finished(state)
-        module.best.put_back(module)
-        model.eval()
-        return module
-    device = next(model.parameters()).device
-    quiet_lightning()
+    if state and first == total:  # killed before the result was saved, or trained by ranks
+        checkpoint = torch.load(state, weights_only=True, map_location=device)
+        module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
+        module.on_load_checkpoint(checkpoint)
+        return
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for message in SILENCED:
+        warnings.filterwarnings("ignore", message=message)
     trainer = L.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=settings.devices,
-        strategy=strategy,
-        precision=resolve_precision(settings.precision, device),
-        max_steps=len(steps),
+        precision=resolve_precision(precision, device),
+        max_steps=total,
         max_epochs=-1,
         logger=False,
+        callbacks=[*callbacks, *([save] if save else [])],
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
-        callbacks=[
-            ShowProgress(work.title),
-            # The order matters: a saved state has the validation that was due at its step.
-            *(
-                [Validate(work.validation, settings, watch)]
-                if work.validation and settings.validated
-                else []
-            ),
-            *(
-                [SaveState(state, settings.checkpoint_minutes, settings.devices > 1)]
-                if state
-                else []
-            ),
-        ],
+        **options,
     )
-    model.train()
-    later = StepLoader(range(first, len(steps)), len(steps))
-    with checkpointing(model, settings.gradient_checkpointing):
-        fit(trainer, module, later, state if first else None)
-    module.best.put_back(module)
-    model.eval()
-    return module
+    remaining = _Batches(batches(first) if batches else range(first, total), total)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, remaining, ckpt_path=state if first else None, weights_only=True)
+    except SIGTERMException as error:
+        raise Terminated("ended by SIGTERM") from error
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from error
+        raise

@@ -1,43 +1,67 @@
-"""Fine-tuning as Lightning sees it: what a step is, and what a resume needs."""
+"""Fine-tuning of an adapter as a Lightning module."""
 
 from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-import lightning as L
 import torch
 
 from bench.data.batches import Steps
 from bench.memory import halving
-from bench.training.best import Best
+from bench.training.loop import StepModule
 from bench.training.loss import LESS_MEMORY, target_loss
 from bench.training.optimizer import adamw, learning_rate_factor
-from bench.training.ranks import add_up
+from bench.training.ranks import reduce_gradients
 from bench.training.settings import TrainSettings
 
-LOSSES = 100  # how many training losses are recorded at most
+
+@dataclass
+class BestWeights:
+    """The best weights so far; saved with the state from which a training resumes.
+
+    Attributes:
+        step: after which they were taken; 0 if none were.
+        loss: the validation loss there.
+        weights: trained weights by name, on the CPU.
+    """
+
+    step: int = 0
+    loss: float = math.inf
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def update(self, step: int, loss: float, module: torch.nn.Module) -> None:
+        """Take a module's trained weights if the loss is lower than the best; NaN never is."""
+        if loss < self.loss:
+            self.step, self.loss = step, loss
+            self.weights = {
+                name: parameter.detach().cpu().clone()
+                for name, parameter in module.named_parameters()
+                if parameter.requires_grad
+            }
+
+    def restore(self, module: torch.nn.Module) -> None:
+        """Load the best weights into a module, if there are any."""
+        module.load_state_dict(self.weights, strict=False)
 
 
-class FineTuning(L.LightningModule):
-    """One optimiser step a batch: its loss is the mean over the target tokens of the whole step."""
+class FineTuning(StepModule):
+    """The loss of a step is the mean over the target tokens of the whole step."""
 
     strict_loading = False  # a checkpoint holds the adapter alone
 
     def __init__(
         self, model: Any, settings: TrainSettings, steps: Steps, seed: int, title: str
     ) -> None:
-        super().__init__()
+        super().__init__(len(steps))
         self.automatic_optimization = False
         self.model, self.settings, self.steps = model, settings, steps
-        self.total_steps, self.seed, self.title = len(steps), seed, title
+        self.seed, self.title = seed, title
         self.asked = steps.micro_batch_size
-        self.losses: list[tuple[int, float]] = []
         self.validation: list[tuple[int, float]] = []
-        self.best = Best()
-        self.last_loss = torch.zeros(())
+        self.best = BestWeights()
         self.earlier_seconds = 0.0
         self.started = time.perf_counter()
 
@@ -45,31 +69,24 @@ class FineTuning(L.LightningModule):
         optimizer = self.optimizers()
 
         def gradients(rows: int) -> torch.Tensor:
-            optimizer.zero_grad()  # those of a part of the step, where memory was short
+            optimizer.zero_grad()  # of an attempt that ran out of memory
             self.steps.micro_batch_size = rows
             return self._gradients(step)
 
-        step_loss = halving(gradients, self.steps.micro_batch_size, self.title, LESS_MEMORY)
+        loss = halving(gradients, self.steps.micro_batch_size, self.title, LESS_MEMORY)
         if self.steps.ranks > 1:
-            add_up(self.trainer.strategy, self.parameters(), step_loss)
+            reduce_gradients(self.trainer.strategy, self.parameters(), loss)
         if self.settings.gradient_clip:
             self.clip_gradients(optimizer, self.settings.gradient_clip, "norm")
         optimizer.step()
         optimizer.zero_grad()
         self.lr_schedulers().step()
-        self.last_loss = step_loss
-        if step % math.ceil(self.total_steps / LOSSES) == 0:
-            self.losses.append((step, float(step_loss)))
-            if not math.isfinite(self.losses[-1][1]):
-                raise FloatingPointError(
-                    f"the loss is {self.losses[-1][1]} at step {step}: lower train.lr"
-                )
-        return step_loss
+        self.record_loss(step, loss)
+        return loss
 
     def _gradients(self, step: int) -> torch.Tensor:
-        """Add the gradients of a step up; its loss."""
-        # The randomness of a step (dropout) is a function of seed and step alone, so that a
-        # resume needs no generator's state.
+        """Accumulate the gradients of a step; its loss."""
+        # Dropout depends on seed and step alone, so that a resume needs no generator state.
         torch.manual_seed(self.seed * 1_000_003 + step + self.global_rank * 2**40)
         step_loss = torch.zeros((), device=self.device)
         targets = self.steps.targets(step)
@@ -98,8 +115,8 @@ class FineTuning(L.LightningModule):
             "losses": self.losses,
             "validation": self.validation,
             "seconds": self.seconds,
-            "best": self.best.state(),
-            # Only where memory has set it: what was merely chosen may be chosen anew.
+            "best": dict(vars(self.best)),
+            # Only if memory has lowered it: the setting itself may change before a resume.
             "fits": used if used < self.asked else None,
         }
 
@@ -108,33 +125,23 @@ class FineTuning(L.LightningModule):
         self.losses = [tuple(entry) for entry in progress["losses"]]
         self.validation = [tuple(entry) for entry in progress["validation"]]
         self.earlier_seconds = progress["seconds"]
-        self.best = Best(**progress.get("best") or {})
-        fits = progress.get("fits") or self.asked
-        self.steps.micro_batch_size = min(fits, self.asked)
-
-    def load_finished(self, state: Path) -> None:
-        """Take over the adapter and the progress of a saved state, without training on."""
-        checkpoint = torch.load(state, weights_only=True, map_location=self.device)
-        self.load_state_dict(checkpoint["state_dict"], strict=False)
-        self.on_load_checkpoint(checkpoint)
+        self.best = BestWeights(**progress["best"])
+        self.steps.micro_batch_size = min(progress["fits"] or self.asked, self.asked)
 
     def cpu(self) -> FineTuning:
-        # Lightning sends the module to the processor at the end. Weights that other runs share
-        # would come back as a copy of their own.
+        # Lightning moves the module to the CPU at the end, which would copy weights that
+        # other runs share.
         return self
 
     @property
     def seconds(self) -> float:
-        """Wall time of the training so far, in this process and before a resume."""
+        """Wall time of the training so far, including the time before a resume."""
         return self.earlier_seconds + time.perf_counter() - self.started
 
 
 def without_frozen(module: torch.nn.Module, state: dict[str, Any]) -> dict[str, Any]:
-    """A module's state less its frozen weights: the base has those already.
-
-    Buffers stay; they are small. What else a state has are the constants of quantised weights.
-    """
-    # Tied weights stand in the state under each of their names.
+    """A module's state dict without frozen weights and the constants of quantised ones."""
+    # A state dict has tied weights under each of their names.
     own = {n for n, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
     own |= {n for n, _ in module.named_buffers(remove_duplicate=False)}
     return {name: value for name, value in state.items() if name in own}

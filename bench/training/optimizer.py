@@ -1,4 +1,4 @@
-"""AdamW and the learning-rate schedules that fine-tuning and pretraining share."""
+"""AdamW and the learning-rate schedules of fine-tuning and pretraining."""
 
 from __future__ import annotations
 
@@ -19,15 +19,10 @@ def learning_rate_factor(
     flat: float = 0.0,
     floor: float = 0.0,
 ) -> float:
-    """What the learning rate is multiplied by at a step.
+    """The factor of the learning rate at a step, from 0, of `total`.
 
-    Args:
-        step: the optimiser step, from 0.
-        total: how many steps there are; the factor reaches `floor` there.
-        warmup: steps of linear rise from 0 (the first step already has 1/warmup).
-        decay: how it falls after that.
-        flat: the share of `total` up to which it stays at 1 before it falls.
-        floor: what it falls to.
+    It rises linearly over the warm-up (the first step already has 1/warmup), stays at 1 up to the
+    share `flat` of all steps, and decays to `floor` at `total`.
     """
     if step < warmup:
         return (step + 1) / warmup
@@ -46,17 +41,14 @@ def adamw(
     factors: Mapping[str, float] | None = None,
     vectors: tuple[str, ...] = (),
 ) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; weight decay on matrices alone.
-
-    Vectors and scalars (norm weights, a curvature, a norm scale) have no direction that
-    shrinking would regularise.
+    """AdamW over the trainable parameters, with weight decay on matrices alone.
 
     Args:
-        parameters: names and parameters; frozen ones are passed over.
+        parameters: names and parameters.
         lr: learning rate.
         weight_decay: of matrices.
-        factors: what the learning rate of a parameter is multiplied by, by a part of its name.
-        vectors: ends of the names of parameters that are vectors, although they have more axes.
+        factors: of the learning rate, by a part of a parameter's name.
+        vectors: name endings of parameters with several axes that are stacked vectors.
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in parameters:

@@ -1,4 +1,4 @@
-"""Packed rows through a model: no token attends to another document's."""
+"""Forward passes over packed rows: no token attends to another document's."""
 
 from __future__ import annotations
 
@@ -13,46 +13,27 @@ from bench.data.packing import NO_DOCUMENT, Rows
 
 
 def forward(model: Any, rows: Rows, **options: Any) -> Any:
-    """A causal language model's output for packed rows, positions counted in each document.
+    """The output of a causal language model for packed rows, with positions per document.
 
-    Args:
-        model: of transformers. One whose forward takes `sequence_ids` gets those; another gets
-            the mask that they mean.
-        rows: on the model's device.
-        options: of its forward, such as `labels`.
+    Its forward gets `sequence_ids` if it takes them, else a mask; and the options, such as
+    `labels`.
     """
     if "sequence_ids" in inspect.signature(model.forward).parameters:
         options["sequence_ids"] = rows.sequence_ids
     else:
-        options["attention_mask"] = document_mask(rows.sequence_ids)
+        # bool, (batch, 1, n, n): queries attend to keys of their own document, up to themselves.
+        ids = rows.sequence_ids
+        options["attention_mask"] = (ids[:, :, None] == ids[:, None, :]).tril()[:, None]
     return model(
         input_ids=rows.input_ids, position_ids=rows.position_ids, use_cache=False, **options
     )
 
 
-def document_mask(sequence_ids: torch.Tensor) -> torch.Tensor:
-    """Which token attends to which: those before it in its own sequence, and itself.
-
-    Args:
-        sequence_ids: (batch, n).
-
-    Returns:
-        bool, (batch, 1, n, n), True where a query (third axis) attends to a key (fourth).
-    """
-    same = sequence_ids[:, :, None] == sequence_ids[:, None, :]
-    return same.tril()[:, None]
-
-
 @torch.no_grad()
 def document_nats(model: Any, rows: Rows, documents: torch.Tensor) -> None:
-    """Add what the model gives for each document's text, -log p of its tokens.
+    """Add -log p of each document's tokens to `documents`, float64, in place.
 
-    A document's end is not counted: its bytes have no share in that.
-
-    Args:
-        model: of transformers, in eval mode.
-        rows: on the model's device, by `bench.data.packing.whole_rows`.
-        documents: float64, (documents,); added to in place, on the model's device.
+    Without the end token, which has no bytes. The rows are of `bench.data.packing.whole_rows`.
     """
     logits = forward(model, rows).logits[:, :-1].float()
     labels, counted = rows.labels[:, 1:], rows.documents[:, 1:]

@@ -1,4 +1,4 @@
-"""What the embedded base must be able to do before it is shipped: sums, and looking up a label."""
+"""What the embedded base must be able to do: arithmetic, and looking up a label in a list."""
 
 from __future__ import annotations
 
@@ -15,29 +15,24 @@ ITEMS = 200
 
 
 def probe(model: Any, tokenizer: Any) -> dict[str, float]:
-    """The shares of `ITEMS` statements each that the model ends as it should, 0 to 1.
+    """The shares of `ITEMS` statements each that a model completes correctly, 0 to 1.
 
     `lookup` is a list of five entries and the first statement about it, up to the label; chance is
-    0.2. `+`, `-`, `*` and `/` are equations up to the equals sign, with numbers as the corpus
-    draws them.
-
-    Args:
-        model: a causal language model, in eval mode.
-        tokenizer: its tokenizer.
+    0.2. `+`, `-`, `*` and `/` are equations up to the equals sign, with numbers as in the corpus.
     """
-    asked = {"lookup": _lookups(), **{operation: _equations(operation) for operation in "+-*/"}}
-    return {name: _share(model, tokenizer, items) for name, items in asked.items()}
+    probes = {"lookup": _lookups(), **{operation: _equations(operation) for operation in "+-*/"}}
+    return {name: _share(model, tokenizer, items) for name, items in probes.items()}
 
 
 def _lookups() -> list[tuple[str, str]]:
     draw = Draw("probe", "lookup")
     items: list[tuple[str, str]] = []
     while len(items) < ITEMS:
-        made = lookup(draw, options=len(LETTERS), queries=1)
-        start, end = made.answers[0]
-        if made.text[start:end] in LETTERS:
-            # The full stop behind it is no answer, and was not trained.
-            items.append((made.text[: start - 1], made.text[start - 1 : end]))
+        drawn = lookup(draw, options=len(LETTERS), queries=1)
+        start, end = drawn.answers[0]
+        if drawn.text[start:end] in LETTERS:
+            # Without the full stop, which is no answer and was not trained.
+            items.append((drawn.text[: start - 1], drawn.text[start - 1 : end]))
     return items
 
 
@@ -52,6 +47,6 @@ def _equations(operation: str) -> list[tuple[str, str]]:
 def _share(model: Any, tokenizer: Any, items: list[tuple[str, str]]) -> float:
     prompts = {i: tokenizer(prompt)["input_ids"] for i, (prompt, _) in enumerate(items)}
     longest = max(len(tokenizer(end, add_special_tokens=False)["input_ids"]) for _, end in items)
-    written = generate(model, tokenizer, prompts, longest, batch_size=50)
-    right = sum(w.text.startswith(items[w.index][1]) for batch in written for w in batch)
+    generated = generate(model, tokenizer, prompts, longest, batch_size=50)
+    right = sum(g.text.startswith(items[g.index][1]) for batch in generated for g in batch)
     return right / len(items)

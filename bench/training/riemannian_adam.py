@@ -15,20 +15,16 @@ from bench.geometry.tangent import expmap, time_flipped, to_tangent, transport
 class RiemannianAdam(torch.optim.Optimizer):
     """Adam whose steps are geodesics of the Lorentz model (Becigneul and Ganea 2019).
 
-    A gradient becomes the tangent vector of steepest ascent; its squared Lorentz length, one number
-    for each point, has the second moment; the first is carried to the new point by parallel
-    transport. A row without a gradient and without momentum stays where it is. There is no weight
-    decay: it would pull towards no point of the hyperboloid.
+    The first moment averages Riemannian gradients and is parallel-transported to the new point; the
+    second averages their squared Lorentz norms, one number per point. Rows without gradient and
+    momentum do not move. There is no weight decay, which would leave the hyperboloid.
 
     Args:
         params: tensors `(..., n + 1)` of points, time first, or groups of them.
-        lr: a step's length, about, in units in which curvature is measured.
+        lr: approximate geodesic length of a step.
         betas: decay of the first and the second moment.
-        eps: beside the root of the second moment.
+        eps: added to the root of the second moment.
         K: curvature parameter.
-
-    Raises:
-        ValueError: a setting is out of its range.
     """
 
     def __init__(
@@ -48,14 +44,7 @@ class RiemannianAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Move every point that has a gradient.
-
-        Args:
-            closure: makes the loss again, and its gradients.
-
-        Returns:
-            What the closure gave.
-        """
+        """Update every tensor that has a gradient; the closure recomputes loss and gradients."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -70,7 +59,7 @@ class RiemannianAdam(torch.optim.Optimizer):
         state, K, (beta1, beta2) = self.state[points], group["K"], group["betas"]
         if not state:
             state["step"] = 0
-            # In float32 at least, as the maps compute and points need.
+            # At least float32, in which the maps compute.
             wide = torch.promote_types(points.dtype, torch.float32)
             state["exp_avg"] = torch.zeros_like(points, dtype=wide)
             state["exp_avg_sq"] = torch.zeros_like(points[..., 0], dtype=wide)
@@ -78,7 +67,7 @@ class RiemannianAdam(torch.optim.Optimizer):
         step, first, second = state["step"], state["exp_avg"], state["exp_avg_sq"]
         ascent = to_tangent(points, time_flipped(grad), K)
         first.lerp_(ascent, 1 - beta1)
-        # the form is positive on tangent vectors; rounding alone makes it negative
+        # The form is positive on tangent vectors up to rounding.
         second.lerp_(inner(ascent, ascent).clamp_min(0), 1 - beta2)
         scale = (second / (1 - beta2**step)).sqrt() + group["eps"]
         direction = first / (1 - beta1**step) / scale.unsqueeze(-1)

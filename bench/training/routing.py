@@ -1,4 +1,4 @@
-"""Which experts the tokens go to, in HELM's mixture and in its Euclidean twin's."""
+"""Load of the experts in HELM's mixture and in its Euclidean twin's."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3TopkR
 
 from bench.models.helm.router import Router
 
-# Where the chosen experts stand among what a router gives out.
+# Index of the chosen experts in a router's output.
 ROUTERS: dict[type[nn.Module], int] = {Router: 0, DeepseekV3TopkRouter: 2}
-RATE = 0.005  # of the twin's biases; HELM's own is its `balance_bias`, the same unless chosen
+RATE = 0.005  # of the twin's biases, as the default of HELM's `balance_bias`
 
 
 class Routing:
-    """Counts the tokens of each expert in each layer with experts; of a model without, nothing."""
+    """Counts the tokens of each expert in each layer with experts, if a model has any."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.gates: dict[int, Any] = {
-            _block(name): module
+            next(int(part) for part in name.split(".") if part.isdigit()): module
             for name, module in model.named_modules()
             if type(module) in ROUTERS
         }
@@ -32,7 +32,7 @@ class Routing:
 
     @contextmanager
     def counting(self) -> Iterator[Routing]:
-        """Count, from nothing, what forward passes inside do."""
+        """Reset the counts, and count in all forward passes inside."""
         self.reset()
         handles = [
             gate.register_forward_hook(self._counter(block)) for block, gate in self.gates.items()
@@ -44,7 +44,7 @@ class Routing:
                 handle.remove()
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Reset the counts."""
         self.counts = {}
 
     def _counter(self, block: int) -> Any:
@@ -57,22 +57,22 @@ class Routing:
 
     @torch.no_grad()
     def balance(self) -> None:
-        """Move the biases that experts are chosen by towards those with fewer tokens.
+        """Move the selection biases towards experts with fewer tokens.
 
-        HELM's rule, for its twin as well: bias += rate * (1 / experts - share of the tokens).
+        HELM's rule, also for its twin: bias += rate * (1 / experts - share of the tokens).
         """
         if hasattr(self.model, "update_balance"):
             self.model.update_balance()
             return
         for block, counts in self.counts.items():
             if torch.distributed.is_available() and torch.distributed.is_initialized():
-                torch.distributed.all_reduce(counts)  # the loads of all processes
+                torch.distributed.all_reduce(counts)  # over the ranks
             step = RATE * (1 / len(counts) - counts / counts.sum())
             bias = self.gates[block].e_score_correction_bias
             bias += step.to(bias)
 
     def load(self) -> list[dict[str, Any]]:
-        """The share of each expert, and its entropy (1: even, 0: one expert), by block."""
+        """The share of each expert and its evenness, by block."""
         found = []
         for block, counts in sorted(self.counts.items()):
             shares = (counts.double() / counts.sum()).tolist()
@@ -80,10 +80,6 @@ class Routing:
         return found
 
 
-def _block(name: str) -> int:
-    return next(int(part) for part in name.split(".") if part.isdigit())
-
-
 def evenness(shares: Sequence[float]) -> float:
-    """The entropy of shares over that of equal ones: 1 where all are equal, 0 for one alone."""
+    """Normalised entropy: 1 for equal shares, 0 if one has all."""
     return -sum(p * math.log(p) for p in shares if p > 0) / math.log(len(shares))

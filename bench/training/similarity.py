@@ -1,4 +1,4 @@
-"""How alike the tokens of a text are in each layer of a model, and how evenly they are routed."""
+"""Similarity of the tokens of a text in each layer of a model, and how evenly they are routed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,11 @@ from bench.training.routing import Routing
 
 @torch.no_grad()
 def layer_similarity(model: Any, rows: Rows) -> dict[str, Any]:
-    """What each block gives out for tokens of a text; a model whose tokens are all alike is blind.
-
-    Args:
-        model: a causal language model, left in the mode it is in.
-        rows: on any device.
+    """Mean cosine similarity of token states: near 1 a model can't tell its tokens apart.
 
     Returns:
-        `similarity`: the mean cosine of two different tokens' states over all pairs of tokens,
-        before each block and, last, as the head reads them; `routing`: as `Routing.load` has it;
-        `tokens`: how many.
+        `similarity`: mean cosine over all pairs of tokens, before each block and, last, at the
+        head's input; `routing`: of `Routing.load`; `tokens`: their number.
     """
     training = model.training
     model.eval()
@@ -40,7 +35,7 @@ def layer_similarity(model: Any, rows: Rows) -> dict[str, Any]:
 
 
 def mean_cosine(states: torch.Tensor) -> float:
-    """The mean cosine of two different ones of (tokens, width) states, over all pairs."""
+    """The mean cosine over all pairs of different rows of (tokens, width)."""
     units = torch.nn.functional.normalize(states.double(), dim=-1)
     count = len(units)
     return float((units.sum(0).square().sum() - count) / (count * (count - 1)))

@@ -19,23 +19,16 @@ from bench.data.batches import IGNORED
 from bench.data.synthetic.corpus import documents
 from bench.data.synthetic.draw import Draw
 from bench.data.synthetic.lookup import lookup
-from bench.data.tiny_base import (
-    KINDS,
-    ROW_TOKENS,
-    Part,
-    Phase,
-    corpus_rows,
-    schedule_batches,
-)
+from bench.data.tiny_base import KINDS, ROW_TOKENS, Part, Phase, corpus_rows, schedule_batches
 from bench.errors import Failure, InputError, unknown
 from bench.files import write_json
 from bench.models.tiny_base import llama_config
 from bench.models.tokenizer import train_tokenizer
 from bench.training.callbacks import ShowProgress
-from bench.training.console import quiet_lightning
+from bench.training.loop import StepModule, train_module
 from bench.training.optimizer import adamw, learning_rate_factor
 from bench.training.probes import probe
-from bench.training.resume import SaveState, StepLoader, finished_steps, fit
+from bench.training.resume import SaveState
 
 TOKENIZER_DOCUMENTS = 20_000
 TOKENIZER_LOOKUPS = 4_000
@@ -44,23 +37,7 @@ VALIDATION_ROWS = 512
 
 @dataclass(frozen=True)
 class TinyBaseSettings:
-    """How the embedded base is made; the values stand in conf/action/tiny_base.yaml.
-
-    Attributes:
-        output: folder of the base, written over when the new one passes the gates.
-        seed: of weights, corpus and order.
-        phases: one after another, each `steps` and the share of each kind of row (`KINDS` in
-            bench.data.tiny_base).
-        step_tokens: tokens in a step.
-        vocab_size: the most entries of the tokenizer.
-        lr: peak learning rate of AdamW, reached after `warmup` steps, kept for the share `flat`
-            of all steps, then lowered to 0 by a cosine.
-        weight_decay: AdamW's, on matrices.
-        precision: Lightning's.
-        gates: the least share that each of `bench.training.probes` must reach: `lookup`, and
-            `arithmetic` for each operation.
-        checkpoint_minutes: how often the state for a resume is saved.
-    """
+    """How the embedded base is made; conf/action/tiny_base.yaml describes each setting."""
 
     output: str
     seed: int
@@ -98,23 +75,21 @@ class TinyBaseSettings:
     @property
     def steps(self) -> int:
         """Optimiser steps of all phases."""
-        return sum(int(phase["steps"]) for phase in self.phases)
+        return sum(phase.steps for phase in self.schedule)
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What the weights depend on."""
-        places = ("output", "checkpoint_minutes")
-        return {key: value for key, value in asdict(self).items() if key not in places}
+        """The settings that affect the weights."""
+        others = ("output", "checkpoint_minutes")
+        return {key: value for key, value in asdict(self).items() if key not in others}
 
 
-class TinyBasePretraining(L.LightningModule):
-    """Next-token prediction: the mean loss over the tokens of a batch that count."""
+class TinyBasePretraining(StepModule):
+    """Next-token prediction: the mean loss over the target tokens of a batch."""
 
     def __init__(self, model: LlamaForCausalLM, settings: TinyBaseSettings) -> None:
-        super().__init__()
+        super().__init__(settings.steps)
         self.model, self.settings = model, settings
-        self.total_steps = settings.steps
-        self.last_loss = torch.zeros(())
         self.earlier = {"seconds": 0.0, "cpu_seconds": 0.0}
         self.started = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
 
@@ -144,24 +119,24 @@ class TinyBasePretraining(L.LightningModule):
 
     @property
     def cost(self) -> dict[str, float]:
-        """Wall and processor seconds so far, those before a resume included."""
+        """Wall and CPU seconds so far, including those before a resume."""
         now = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
         return {key: self.earlier[key] + now[key] - self.started[key] for key in now}
 
 
 def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict[str, Any]]:
-    """Make the embedded base: tokenizer, rows, weights, probes, and a record of how.
+    """Make the embedded base: tokenizer, rows, weights, probes and a record.
 
     Args:
         settings: the recipe.
-        states: folder for the state that a killed pretraining goes on from.
+        states: folder of the state from which a killed pretraining resumes.
 
     Returns:
-        The folder, with config, tokenizer, bf16 safetensors weights and pretraining.json, and what
-        stands in the last.
+        The folder, with config, tokenizer, bf16 safetensors weights and pretraining.json, and the
+        content of the latter.
 
     Raises:
-        Failure: the base is below its gates; it is then written beside `output`.
+        Failure: the base does not pass its gates; it is then saved in `output`-below-gates.
     """
     L.seed_everything(settings.seed, verbose=False)
     print("tokenizer ...", flush=True)
@@ -170,8 +145,21 @@ def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict
     state = states / f"{hashlib.sha256(recipe).hexdigest()[:12]}.ckpt"
     states.mkdir(parents=True, exist_ok=True)
     module = TinyBasePretraining(LlamaForCausalLM(llama_config(tokenizer)), settings)
-    _train(module, tokenizer, settings, state)
-    model = module.model.to(torch.bfloat16).float().eval()  # as it is stored
+    module.train()
+    train_module(
+        module,
+        [ShowProgress("pretraining")],
+        SaveState(state, settings.checkpoint_minutes),
+        torch.device("cpu"),
+        settings.precision,
+        lambda first: itertools.islice(
+            schedule_batches(settings.schedule, settings.step_tokens, tokenizer, settings.seed),
+            first,
+            None,
+        ),
+        gradient_clip_val=1.0,
+    )
+    model = module.model.to(torch.bfloat16).float().eval()  # as it is saved
     probes = probe(model, tokenizer)
     record = {
         "settings": settings.recipe,
@@ -200,14 +188,14 @@ def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict
 
 
 def tokenizer_texts(seed: int) -> list[str]:
-    """What the tokenizer is trained on: documents of the corpus, and lists with questions."""
+    """The texts that the tokenizer is trained on: corpus documents, and lists with questions."""
     draw = Draw("lookup", seed)
     lists = [lookup(draw).text for _ in range(TOKENIZER_LOOKUPS)]
     return [*itertools.islice(documents(seed), TOKENIZER_DOCUMENTS), *lists]
 
 
 def below_gates(probes: dict[str, float], gates: dict[str, float]) -> list[str]:
-    """The probes that stay below their gate, in words."""
+    """The probes below their gates, as text."""
     least = {name: gates["lookup" if name == "lookup" else "arithmetic"] for name in probes}
     return [f"{n} {share:.2f} < {least[n]:g}" for n, share in probes.items() if share < least[n]]
 
@@ -216,31 +204,8 @@ def below_gates(probes: dict[str, float], gates: dict[str, float]) -> list[str]:
 def validation_loss(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, seed: int
 ) -> float:
-    """Mean loss a token on corpus rows of a seed that was not trained on."""
+    """Mean loss per token on corpus rows of another seed than the training's."""
     rows = corpus_rows(tokenizer, ROW_TOKENS["corpus"], seed)
     ids = torch.tensor([row for row, _ in itertools.islice(rows, VALIDATION_ROWS)])
     losses = [float(model(input_ids=part, labels=part).loss) for part in ids.split(64)]
     return sum(losses) / len(losses)
-
-
-def _train(
-    module: TinyBasePretraining, tokenizer: Any, settings: TinyBaseSettings, state: Path
-) -> None:
-    quiet_lightning()
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_steps=settings.steps,
-        max_epochs=-1,
-        precision=settings.precision,
-        gradient_clip_val=1.0,
-        logger=False,
-        callbacks=[ShowProgress("pretraining"), SaveState(state, settings.checkpoint_minutes)],
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
-    first = finished_steps(state)
-    batches = schedule_batches(settings.schedule, settings.step_tokens, tokenizer, settings.seed)
-    left = StepLoader(itertools.islice(batches, first, None), settings.steps)
-    module.train()
-    fit(trainer, module, left, state if first else None)

@@ -119,7 +119,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(tiny, monkeypatch, capsys
     monkeypatch.setattr(model, "generate", full)
     assert all_texts(model, tokenizer, prompts, batch_size=10) == alone
     assert asked == [10, 5, 3, 3, 3, 1]
-    assert "out of memory with 10 rows at once; goes on with 5" in capsys.readouterr().out
+    assert "out of memory with 10 rows at once; continuing with 5" in capsys.readouterr().out
 
 
 def test_a_prompt_that_does_not_fit_alone_ends_the_evaluation(tiny, monkeypatch):

@@ -95,7 +95,7 @@ def test_the_person_is_told_once(train, capsys):
     train(fits=2, micro_batch_size=4, validations=0)
     said = capsys.readouterr().out
     assert said.count("out of memory") == 1
-    assert "lora: out of memory with 4 rows at once; goes on with 2" in said
+    assert "lora: out of memory with 4 rows at once; continuing with 2" in said
 
 
 def test_a_row_that_does_not_fit_alone_ends_the_training(train):
