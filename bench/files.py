@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +38,3 @@ def write_json(path: Path, value: Any) -> None:
 def as_json(value: Any) -> str:
     """A value as indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-
-
-def empty_run(folder: Path) -> None:
-    """Empty the folder of a recorded run that is forced to run again; its lock is held.
-
-    The record goes last: while it is there, a forced run knows that the rest is of the old one.
-    """
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "record.json"):
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != "lock":
-            entry.unlink()

@@ -9,14 +9,14 @@ from bench.pretraining.settings import Pretraining
 if TYPE_CHECKING:
     from bench.training.pretrain import Text
 
-INITIALISATIONS = ("public", "balanced")  # of HELM's, that are compared before anything is trained
-ROWS = 8  # of held-out text, that tokens are compared on
+INITIALISATIONS = ("public", "balanced")  # of HELM's, compared before training
+ROWS = 8  # of held-out text, for the similarity of tokens
 
 
 def initialisations(
     run: Pretraining, architecture: Any, tokenizer: Any, text: Text
 ) -> dict[str, Any]:
-    """How alike tokens are in each layer before anything is trained, by the initialisation."""
+    """How similar tokens are in each layer before training, by initialisation."""
     from bench.models.loading import pick_device
     from bench.models.untrained import build
     from bench.training.similarity import layer_similarity
@@ -38,12 +38,11 @@ def _sample(run: Pretraining, text: Text) -> Any:
     from bench.data.packing import Packer
 
     held_out = text.tokens.held_out.nonzero()[0]
-    packer = Packer(text.tokens, held_out, run.train.row_tokens, text.pad_id, seed=0)
-    return packer.rows(ROWS)
+    return Packer(text.tokens, held_out, run.train.row_tokens, text.pad_id, seed=0).rows(ROWS)
 
 
-def measured(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
-    """What the finished model gives on the held-out text."""
+def evaluate(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
+    """Bits per byte, similarity of tokens and curvatures of the trained model."""
     from bench.training.held_out import HeldOut, blocks, document_bits
     from bench.training.pretrain import curvatures
     from bench.training.similarity import layer_similarity
