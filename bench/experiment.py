@@ -89,10 +89,10 @@ def run(
         tasks = auxiliary.load_tasks(experiment.evaluation, prepared.folder)
         model, tokenizer, training = train(*of_run, base_hash, watch)
         evaluation = evaluate(*of_run, model, tokenizer)
-        record = _record(prepared, training, evaluation, model)
-        return record | auxiliary.evaluate(
+        evaluation |= auxiliary.evaluate(
             experiment, base_hash, prepared.folder, model, tokenizer, tasks
         )
+        return _record(prepared, model, training, evaluation)
 
     return run_once(prepared.recorded, work, lambda: _check(prepared.experiment), began)
 
@@ -170,7 +170,7 @@ def _check(experiment: Experiment) -> None:
 
 
 def _record(
-    prepared: Prepared, training: dict[str, Any], evaluation: dict[str, Any], model: Any
+    prepared: Prepared, model: Any, training: dict[str, Any], evaluation: dict[str, Any]
 ) -> dict[str, Any]:
     """What the record says of fine-tuning; `bench.runs.lifecycle` adds what all runs record."""
     run, problems = prepared.experiment, prepared.problems
@@ -202,4 +202,5 @@ def _record(
         "files": problems.files,
         "data_files": compare(problems.files),
         "base_commit": getattr(model, "commit", None),
+        **{key: evaluation[key] for key in auxiliary.KEYS if key in evaluation},
     }

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -13,8 +14,9 @@ from bench.identity import identity, identity_of_record, pretraining_identity
 from bench.pretraining.settings import read_pretraining
 
 HASHES = {"base": "b", "tests": "t", "train": "r"}
-FLOAT32, MIXED = ("32-true", "torch.float32"), ("bf16-mixed", "torch.float32")
-BFLOAT16 = ("32-true", "torch.bfloat16")
+FLOAT32 = {"precision": "32-true", "dtype": "torch.float32"}
+MIXED = FLOAT32 | {"precision": "bf16-mixed"}
+BFLOAT16 = FLOAT32 | {"dtype": "torch.bfloat16"}
 
 
 def composed(*overrides):
@@ -31,20 +33,26 @@ def base():
         if (method, curvature) not in made:
             words = (f"method={method}", f"curvature={curvature}")
             made[method, curvature] = asdict(read_experiment(composed(*words)))
-        return copy.deepcopy(made[method, curvature])
+        return made[method, curvature]
 
     return settings
 
 
-def name(settings, precision="32-true", dtype="torch.float32", hashes=HASHES, **changes):
-    """The identity after changes, each `section__key=value`."""
-    for path, value in changes.items():
+def changed(settings, *changes):
+    """Plain settings after changes, each `section.key=VALUE` in YAML."""
+    settings = copy.deepcopy(settings)
+    for change in changes:
+        path, _, value = change.partition("=")
+        *above, key = path.split(".")
         section = settings
-        *above, key = path.split("__")
         for part in above:
             section = section[part]
-        section[key] = value
-    return identity(settings, hashes, precision, dtype)
+        section[key] = yaml.safe_load(value)
+    return settings
+
+
+def name(settings, *changes, precision="32-true", dtype="torch.float32", hashes=HASHES):
+    return identity(changed(settings, *changes), hashes, precision, dtype)
 
 
 @pytest.mark.parametrize(
@@ -68,108 +76,76 @@ def test_the_default_runs_keep_their_identities(base, method, curvature, expecte
     assert name(base(method, curvature)) == expected
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"train__micro_batch_size": 4},
-        {"train__devices": 2},
-        {"train__gradient_checkpointing": True},
-        {"train__checkpoint_minutes": 9.0},
-        {"train__validations": 1},
-        {"train__validate_every": 7},
-        {"evaluation__batch_size": 3},
-        {"data__root": "/elsewhere"},
-        {"data__keep_overlap": True},
-        {"force": True},
-        {"tracking__experiment": "other"},
-        {"model__trust_remote_code": True},
-        {"model__published": "LLaMA3-8B"},
-        {"model__name": "other"},
-        {"method__lr": {}},
-        {"method__options__lora_alpha": 32.0},  # 32
-        {"protocol__keep_overlap": True},
-        {"protocol__style": "a"},
-    ],
-)
-def test_what_can_not_change_a_result_is_no_part_of_it(base, changes):
-    assert name(base(), **changes) == name(base())
+IN_NO_IDENTITY = """
+    train.micro_batch_size=4 train.devices=2 train.gradient_checkpointing=true
+    train.checkpoint_minutes=9 train.validations=1 train.validate_every=7
+    evaluation.batch_size=3 data.root=/elsewhere data.keep_overlap=true force=true
+    tracking.experiment=other model.trust_remote_code=true model.published=LLaMA3-8B
+    model.name=other method.lr={} method.options.lora_alpha=32.0
+    protocol.keep_overlap=true protocol.style=a
+"""
+IN_EACH_IDENTITY = """
+    seed=1 method.name=other method.module=hyplora method.options.r=8
+    model.context=512 model.quantization=int8
+    train.lr=0.1 train.epochs=1.0 train.batch_size=8 train.train_on_inputs=true train.keep=best
+    protocol.max_new_tokens=9 protocol.choice_rule=lower protocol.target='{output}'
+    protocol.strip=false protocol.num_beams=4 protocol.choice_max_new_tokens=9
+    evaluation.split=validation evaluation.lm_eval=[arc_easy]
+"""
+OF_TRAINING = """
+    seed=1 train.lr=0.3 data.train=[SVAMP] method.options.r=2 protocol.target='{output}'
+    protocol.cut_long_rows=true
+"""
+
+
+@pytest.mark.parametrize("change", IN_NO_IDENTITY.split())
+def test_what_can_not_change_a_result_is_no_part_of_it(base, change):
+    assert name(base(), change) == name(base())
+
+
+@pytest.mark.parametrize("change", IN_EACH_IDENTITY.split())
+def test_what_can_change_a_result_is_part_of_it(base, change):
+    assert name(base(), change) != name(base())
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "resolved",
     [
-        {"seed": 1},
-        {"method__name": "other"},
-        {"method__module": "hyplora"},
-        {"method__options__r": 8},
-        {"model__context": 512},
-        {"model__quantization": "int8"},
-        {"train__lr": 0.1},
-        {"train__epochs": 1.0},
-        {"train__batch_size": 8},
-        {"train__train_on_inputs": True},
-        {"train__keep": "best"},
-        {"protocol__max_new_tokens": 9},
-        {"protocol__choice_rule": "lower"},
-        {"protocol__target": "{output}"},
-        {"protocol__strip": False},
-        {"protocol__num_beams": 4},
-        {"protocol__choice_max_new_tokens": 9},
-        {"evaluation__split": "validation"},
-        {"evaluation__lm_eval": ["arc_easy"]},
         {"precision": "bf16-mixed"},
         {"dtype": "torch.bfloat16"},
         {"hashes": HASHES | {"train": "x"}},
     ],
 )
-def test_what_can_change_a_result_is_part_of_it(base, changes):
-    assert name(base(), **changes) != name(base())
+def test_precision_dtype_and_contents_are_part_of_it(base, resolved):
+    assert name(base(), **resolved) != name(base())
+
+
+@pytest.mark.parametrize("change", OF_TRAINING.split())
+@pytest.mark.parametrize("untrained", ["method.trained=false", "adapter=/saved"])
+def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
+    assert name(base(), untrained, change) == name(base(), untrained)
 
 
 @pytest.mark.parametrize(
-    ("key", "numbers", "counts"),
+    ("change", "numbers", "counts"),
     [
-        ("evaluation__batch_size", BFLOAT16, True),
-        ("evaluation__batch_size", MIXED, False),
-        ("train__micro_batch_size", MIXED, True),
-        ("train__devices", MIXED, True),
-        ("train__devices", FLOAT32, False),
+        ("evaluation.batch_size=3", BFLOAT16, True),
+        ("evaluation.batch_size=3", MIXED, False),
+        ("train.micro_batch_size=3", MIXED, True),
+        ("train.devices=3", MIXED, True),
     ],
 )
-def test_how_work_is_split_counts_where_rounding_depends_on_it(base, key, numbers, counts):
-    assert (name(base(), *numbers, **{key: 3}) != name(base(), *numbers)) is counts
+def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, numbers, counts):
+    assert (name(base(), change, **numbers) != name(base(), **numbers)) is counts
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ({"validations": 5}, {"validations": 2}, False),
-        ({"validations": 5}, {"validations": 5, "validate_every": 2}, False),
-        ({"validations": 5, "validate_every": 2}, {"validations": 2, "validate_every": 2}, True),
-    ],
-)
-def test_validations_count_where_the_best_adapter_is_kept(base, one, other, same):
-    first, second = (
-        name(base(), train__keep="best", **{f"train__{k}": v for k, v in changes.items()})
-        for changes in (one, other)
-    )
-    assert (first == second) is same
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"seed": 1},
-        {"train__lr": 0.3},
-        {"data__train": ["SVAMP"]},
-        {"method__options__r": 2},
-        {"protocol__target": "{output}"},
-        {"protocol__cut_long_rows": True},
-    ],
-)
-@pytest.mark.parametrize("untrained", [{"method__trained": False}, {"adapter": "/saved"}])
-def test_an_untrained_run_does_not_depend_on_training(base, untrained, changes):
-    assert name(base(), **untrained, **changes) == name(base(), **untrained)
+def test_validations_count_where_the_best_adapter_is_kept(base):
+    best = "train.keep=best"
+    by_share = {name(base(), best, f"train.validations={n}") for n in (2, 5)}
+    by_steps = {
+        name(base(), best, "train.validate_every=2", f"train.validations={n}") for n in (2, 5)
+    }
+    assert len(by_share) == 2 and len(by_steps) == 1 and not by_share & by_steps
 
 
 def test_a_curvature_counts_for_the_methods_that_have_one(base):
@@ -178,7 +154,7 @@ def test_a_curvature_counts_for_the_methods_that_have_one(base):
     assert name(base("hyplora", 1)) == name(base("hyplora", 1.0))
 
 
-def record_of(settings, precision, **more):
+def record_of(settings, precision="32-true", **more):
     train = settings["train"] | {"precision": precision}
     record = {"config": settings, "hashes": HASHES, "train": train, **more}
     return json.loads(json.dumps(record))
@@ -186,8 +162,8 @@ def record_of(settings, precision, **more):
 
 @pytest.mark.parametrize("numbers", [FLOAT32, MIXED, BFLOAT16])
 def test_the_identity_of_a_record_is_that_of_its_run(base, numbers):
-    record = record_of(base("hyplora", "auto"), numbers[0], dtype=numbers[1])
-    assert identity_of_record(record) == name(base("hyplora", "auto"), *numbers)
+    record = record_of(base("hyplora", "auto"), numbers["precision"], dtype=numbers["dtype"])
+    assert identity_of_record(record) == name(base("hyplora", "auto"), **numbers)
 
 
 @pytest.fixture(scope="module")
@@ -198,37 +174,24 @@ def pretraining():
 ARCHITECTURE = {"hidden_size": 64, "transformers_version": "5"}
 
 
-def pretrained(settings, precision="32-true", architecture=ARCHITECTURE, **train):
-    settings = settings | {"train": settings["train"] | train}
-    return pretraining_identity(settings, architecture, HASHES, precision)
+def pretrained(settings, *changes, precision="32-true", architecture=ARCHITECTURE):
+    return pretraining_identity(changed(settings, *changes), architecture, HASHES, precision)
 
 
-@pytest.mark.parametrize(
-    ("changes", "same"),
-    [
-        ({"checkpoint_minutes": 9.0}, True),
-        ({"evaluations": 1}, True),
-        ({"micro_rows": 1}, True),
-        ({"devices": 2, "sharded": True}, True),
-        ({"architecture": ARCHITECTURE | {"transformers_version": "6"}}, True),
-        ({"architecture": ARCHITECTURE | {"hidden_size": 65}}, False),
-        ({"steps": 7}, False),
-        ({"held_out": 0.1}, False),
-        ({"precision": "bf16-mixed"}, False),
-    ],
-)
-def test_the_identity_of_a_pretraining(pretraining, changes, same):
-    assert (pretrained(pretraining, **changes) == pretrained(pretraining)) is same
-    assert pretrained(pretraining | {"seed": 1}) != pretrained(pretraining)
-
-
-def test_rounding_counts_in_a_mixed_pretraining(pretraining):
-    mixed = pretrained(pretraining, "bf16-mixed")
-    assert pretrained(pretraining, "bf16-mixed", micro_rows=1) != mixed
-    assert pretrained(pretraining, "bf16-mixed", devices=2) != mixed
-    assert pretrained(pretraining, "bf16-mixed", sharded=True) == mixed
+def test_what_is_part_of_the_identity_of_a_pretraining(pretraining):
+    same = ("train.checkpoint_minutes=9", "train.evaluations=1", "model.name=other", "force=true")
+    split = ("train.micro_rows=1", "train.devices=2")
+    other = ("train.steps=7", "train.held_out=0.1", "seed=1", *split)
+    plain, mixed = pretrained(pretraining), pretrained(pretraining, precision="bf16-mixed")
+    assert pretrained(pretraining, *same, *split, "train.sharded=true") == plain != mixed
+    assert pretrained(pretraining, "train.sharded=true", precision="bf16-mixed") == mixed
+    for change in other:
+        assert pretrained(pretraining, change, precision="bf16-mixed") != mixed
+    newer, wider = (ARCHITECTURE | {key: "9"} for key in ("transformers_version", "hidden_size"))
+    assert pretrained(pretraining, architecture=newer) == plain
+    assert pretrained(pretraining, architecture=wider) != plain
 
 
 def test_the_identity_of_a_pretraining_record_is_that_of_its_run(pretraining):
-    record = record_of(pretraining, "32-true", kind="pretrain", model_config=ARCHITECTURE)
+    record = record_of(pretraining, kind="pretrain", model_config=ARCHITECTURE)
     assert identity_of_record(record) == pretrained(pretraining)

@@ -35,6 +35,7 @@ class Prepared:
         run: its settings.
         tokenizer: of the model.
         architecture: the model's configuration.
+        model_config: the same as plain data; training adds to the configuration.
         hashes: content hashes of text and tokenizer.
         precision: of the training, resolved for the device.
         identity: of the run.
@@ -44,6 +45,7 @@ class Prepared:
     run: Pretraining
     tokenizer: Any
     architecture: Any
+    model_config: dict[str, Any]
     hashes: dict[str, str]
     precision: str
     identity: str
@@ -85,7 +87,8 @@ def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
         text = _read_text(prepared)
         model, training = train(prepared, text)
         training |= measures.evaluate(run, model, text)
-        return _record(prepared, training) | _on_tasks(prepared, loaded, model)
+        found = _on_tasks(prepared, loaded, model)
+        return _record(prepared, training) | found
 
     check = partial(auxiliary.check_tasks, run.evaluation)
     return run_once(prepared.recorded, work, check, began, partial(_evaluate_further, prepared))
@@ -125,9 +128,10 @@ def prepare(run: Pretraining) -> Prepared:
             f"model={run.model.name} size={run.model.size}"
         )
     precision = resolve_precision(run.train.precision, device)
-    name = pretraining_identity(asdict(run), architecture.to_dict(), hashes, precision)
+    plain = architecture.to_dict()
+    name = pretraining_identity(asdict(run), plain, hashes, precision)
     folder = run.results / "runs" / name[:12]
-    return Prepared(run, tokenizer, architecture, hashes, precision, name, folder)
+    return Prepared(run, tokenizer, architecture, plain, hashes, precision, name, folder)
 
 
 def _read_text(prepared: Prepared) -> Text:
@@ -244,7 +248,7 @@ def _record(prepared: Prepared, training: dict[str, Any]) -> dict[str, Any]:
         "vocabulary": len(prepared.tokenizer),
         "train": asdict(run.train) | {"precision": prepared.precision},
         "choices": dict(run.model.choices),
-        "model_config": prepared.architecture.to_dict(),
+        "model_config": prepared.model_config,
         "training": training,
         "tokens_per_second": tokens_per_second,
         "utilisation": tokens_per_second * training["flops_a_token"] / rate,

@@ -7,6 +7,8 @@ from typing import Any
 
 from bench.config import EvaluationSettings, Experiment
 
+KEYS = ("lm_eval", "forgetting")  # of the record; absent if not asked for
+
 
 def check_tasks(settings: EvaluationSettings) -> None:
     """Refuse, before a model is loaded, tasks that lm-eval does not know.
@@ -77,7 +79,7 @@ def evaluate(
     tokenizer: Any,
     tasks: dict[str, Any],
 ) -> dict[str, Any]:
-    """All that is asked for, by key of the record: `lm_eval` and `forgetting`.
+    """All that is asked for, by KEYS.
 
     Args:
         experiment: the run.

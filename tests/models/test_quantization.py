@@ -74,7 +74,7 @@ def test_an_unknown_quantization_is_refused(compose):
 
 def test_a_quantization_is_part_of_the_identity_and_batches_then_are(compose):
     def name(*overrides):
-        return identity(compose(*overrides), {}, "32-true", "torch.float32")
+        return identity(dataclasses.asdict(compose(*overrides)), {}, "32-true", "torch.float32")
 
     kind = "model.quantization=int8"
     names = {name(), name(kind), name("model.quantization=nf4")}
