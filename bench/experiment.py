@@ -19,48 +19,57 @@ from bench.data.sources import load_problems
 from bench.errors import InputError
 from bench.identity import RESULT_VERSION, identity
 from bench.models.settings import check_folder, content_hash, folder_hash
-from bench.runs import auxiliary
-from bench.runs.lifecycle import Outcome, RecordedRun, cached, recorded_settings, run_once
+from bench.runs import lifecycle
+from bench.runs.lifecycle import Outcome, PreparedRun, run_once
 from bench.tracking.store import Attempt, Store
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A run before it is trained: its rows, and what its identity is computed from.
+class Prepared(PreparedRun):
+    """A fine-tuning run before it is trained.
 
     Attributes:
-        experiment: with the options that a saved adapter was trained with.
+        settings: the experiment, with the options that a saved adapter was trained with.
+        dtype: of the base's weights, resolved for the device.
         problems: all rows; training rows without those that overlap, unless they are kept.
         overlap: of training and test rows; None if nothing is trained.
-        hashes: content hashes by name.
-        precision: of the training, resolved for the device.
-        dtype: of the base's weights, likewise.
-        identity: of the run.
-        folder: results/runs/<id>/.
+        watch: called with (step, validation loss) after each validation; may raise `Pruned`.
     """
 
-    experiment: Experiment
+    settings: Experiment
+    dtype: str
     problems: ProblemSets
     overlap: Overlap | None
-    hashes: dict[str, str]
-    precision: str
-    dtype: str
-    identity: str
-    folder: Path
+    watch: Callable[[int, float], None] | None = None
 
     @property
-    def recorded(self) -> RecordedRun:
-        """The run as it is looked up and recorded."""
-        run, model = self.experiment, self.experiment.model
-        return RecordedRun(
-            name=run.name,
-            identity=self.identity,
-            hashes=self.hashes,
-            settings=recorded_settings(run),
-            tracking=run.tracking,
-            force=run.force,
-            names={"model": model.name, "published_base": model.published},
-        )
+    def names(self) -> dict[str, Any]:
+        """What the base is called."""
+        return {"model": self.settings.model.name, "published_base": self.settings.model.published}
+
+    def check(self) -> None:
+        """Refuse what the method or lm-eval would refuse later."""
+        from bench.evaluation.lm_eval_bridge import check_tasks
+        from bench.training.activations import check_checkpointing
+        from bench.training.adapters import check_options
+
+        run = self.settings
+        config = check_options(run.method.module, run.method.options)
+        if run.trained and run.train.gradient_checkpointing:
+            check_checkpointing(config)
+        check_tasks(run.evaluation.lm_eval, run.evaluation.lm_eval_include)
+
+    def work(self) -> dict[str, Any]:
+        """Train, evaluate, and return what the record says of both."""
+        from bench.runs import auxiliary
+        from bench.runs.finetuning import evaluate, train
+
+        run, base_hash = self.settings, self.hashes["base"]
+        tasks = auxiliary.load_tasks(run.evaluation, self.folder)
+        model, tokenizer, training = train(run, self.problems, self.folder, base_hash, self.watch)
+        evaluation = evaluate(run, self.problems, self.folder, model, tokenizer)
+        others = auxiliary.evaluate(run, tasks, self.folder, base_hash, model, tokenizer)
+        return _results(self, model, training, evaluation) | others
 
 
 def run(
@@ -68,52 +77,15 @@ def run(
     began: float | None = None,
     watch: Callable[[int, float], None] | None = None,
 ) -> Outcome:
-    """Run an experiment, unless the same run is cached.
-
-    Args:
-        experiment: what to run.
-        began: as for `bench.runs.lifecycle.cached`.
-        watch: called with (step, validation loss) after each validation; may raise `Pruned`.
-
-    Raises:
-        InputError: it can't be run as asked.
-        Exception: any other failure; the run is recorded as failed, with the reason.
-    """
-    prepared = prepare(experiment)
-
-    def work() -> dict[str, Any]:
-        from bench.runs.finetuning import evaluate, train
-
-        of_run = (prepared.experiment, prepared.problems, prepared.folder)
-        base_hash = prepared.hashes["base"]
-        tasks = auxiliary.load_tasks(experiment.evaluation, prepared.folder)
-        model, tokenizer, training = train(*of_run, base_hash, watch)
-        evaluation = evaluate(*of_run, model, tokenizer)
-        evaluation |= auxiliary.evaluate(
-            experiment, base_hash, prepared.folder, model, tokenizer, tasks
-        )
-        return _record(prepared, model, training, evaluation)
-
-    return run_once(prepared.recorded, work, lambda: _check(prepared.experiment), began)
+    """Run an experiment, unless it is cached: see `bench.runs.lifecycle.run_once`."""
+    return run_once(replace(prepare(experiment), watch=watch), began)
 
 
 def look_up(
     experiment: Experiment, store: Store, began: float | None = None
 ) -> tuple[Prepared, Outcome | None, Attempt | None]:
-    """A run before it is started; nothing is trained or written.
-
-    Returns:
-        The prepared run; its outcome if it is cached; else its last attempt, if there was one.
-
-    Raises:
-        InputError: it can't be run as asked.
-    """
-    prepared = prepare(experiment)
-    outcome = cached(prepared.recorded, store, began)
-    if outcome:
-        return prepared, outcome, None
-    _check(prepared.experiment)
-    return prepared, None, store.attempt(prepared.identity)
+    """An experiment before it is started: see `bench.runs.lifecycle.look_up`."""
+    return lifecycle.look_up(prepare(experiment), store, began)
 
 
 def prepare(experiment: Experiment) -> Prepared:
@@ -143,37 +115,26 @@ def prepare(experiment: Experiment) -> Prepared:
         hashes["train"] = problems.train_hash
     if adapter:
         hashes["adapter"] = folder_hash(adapter)
-    hashes |= auxiliary.content_hashes(experiment)
 
+    # What was refused so far was refused at once; these imports take seconds.
     from bench.models.loading import check_devices, pick_device, weight_dtype
+    from bench.runs.auxiliary import content_hashes
     from bench.training.loop import resolve_precision
 
+    hashes |= content_hashes(experiment)
     device = pick_device()
     if experiment.trained:
         check_devices("train.devices", experiment.train.devices, device)
     precision = resolve_precision(experiment.train.precision, device)
     dtype = str(weight_dtype(experiment.model.dtype, device))
     name = identity(asdict(experiment), hashes, precision, dtype)
-    folder = experiment.results / "runs" / name[:12]
-    return Prepared(experiment, problems, overlap, hashes, precision, dtype, name, folder)
+    return Prepared(experiment, name, hashes, precision, dtype, problems, overlap)
 
 
-def _check(experiment: Experiment) -> None:
-    """Refuse, before a model is loaded, what the method or lm-eval would refuse later."""
-    from bench.training.activations import check_checkpointing
-    from bench.training.adapters import check_options
-
-    config = check_options(experiment.method.module, experiment.method.options)
-    if experiment.trained and experiment.train.gradient_checkpointing:
-        check_checkpointing(config)
-    auxiliary.check_tasks(experiment.evaluation)
-
-
-def _record(
+def _results(
     prepared: Prepared, model: Any, training: dict[str, Any], evaluation: dict[str, Any]
 ) -> dict[str, Any]:
-    """What the record says of fine-tuning; `bench.runs.lifecycle` adds what all runs record."""
-    run, problems = prepared.experiment, prepared.problems
+    run = prepared.settings
     return {
         "result_version": RESULT_VERSION,
         "method": run.method.name,
@@ -183,7 +144,6 @@ def _record(
         "data": run.data.source,
         "split": run.evaluation.split,
         "protocol": run.protocol.name,
-        "train": asdict(run.train) | {"precision": prepared.precision},
         "dtype": prepared.dtype,
         "scores": evaluation["scores"],
         "averages": evaluation["averages"],
@@ -193,14 +153,13 @@ def _record(
             "train": training.get("rows", 0),
             "train_too_long": training.get("too_long", 0),
             "train_cut": training.get("cut", 0),
-            "train_without_output": problems.without_output,
+            "train_without_output": prepared.problems.without_output,
             "validation": training.get("validation_rows", 0),
             "validation_too_long": training.get("validation_too_long", 0),
         },
         "training": training,
         "overlap": asdict(prepared.overlap) if prepared.overlap else None,
-        "files": problems.files,
-        "data_files": compare(problems.files),
+        "files": prepared.problems.files,
+        "data_files": compare(prepared.problems.files),
         "base_commit": getattr(model, "commit", None),
-        **{key: evaluation[key] for key in auxiliary.KEYS if key in evaluation},
     }

@@ -76,7 +76,7 @@ def test_an_adapter_is_recorded_with_the_options_it_was_trained_with(small, tmp_
 
     trained = run(small("method=hyplora", "curvature=0.5", "method.r=4"))
     adapter = trained.folder / "adapter"
-    options = prepare(small("method=hyplora", f"adapter={adapter}")).experiment.method.options
+    options = prepare(small("method=hyplora", f"adapter={adapter}")).settings.method.options
     assert options["curvature"] == 0.5 and options["r"] == 4
     with pytest.raises(InputError, match="name the method that it was trained with"):
         run(small("method=lora", f"adapter={adapter}"))

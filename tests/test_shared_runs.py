@@ -26,7 +26,7 @@ def outcome(compose, small, tmp_path):
         prepared = prepare(compose(*small, *few, "train.batch_size=8", *RUNS[name]))
         folder = tmp_path / place / name
         folder.mkdir(parents=True)
-        of_run = (prepared.experiment, prepared.problems, folder)
+        of_run = (prepared.settings, prepared.problems, folder)
         model, tokenizer, training = train(*of_run, prepared.hashes["base"])
         scores = evaluate(*of_run, model, tokenizer)["scores"]
         accuracies = {key: score["accuracy"] for key, score in scores.items()}

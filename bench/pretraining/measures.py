@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bench.data.packing import Packer
+from bench.models.loading import pick_device
+from bench.models.untrained import build
 from bench.pretraining.settings import Pretraining
-
-if TYPE_CHECKING:
-    from bench.training.pretrain import Text
+from bench.training.held_out import HeldOut, blocks, document_bits
+from bench.training.pretrain import Text, curvatures
+from bench.training.similarity import layer_similarity
 
 INITIALISATIONS = ("public", "balanced")  # of HELM's, compared before training
 ROWS = 8  # of held-out text, for the similarity of tokens
@@ -17,10 +20,6 @@ def initialisations(
     run: Pretraining, architecture: Any, tokenizer: Any, text: Text
 ) -> dict[str, Any]:
     """How similar tokens are in each layer before training, by initialisation."""
-    from bench.models.loading import pick_device
-    from bench.models.untrained import build
-    from bench.training.similarity import layer_similarity
-
     configs = {"own": architecture}
     if hasattr(architecture, "initialization"):
         configs = {
@@ -35,18 +34,12 @@ def initialisations(
 
 def _sample(run: Pretraining, text: Text) -> Any:
     """Rows of held-out text, the same for all models."""
-    from bench.data.packing import Packer
-
     held_out = text.tokens.held_out.nonzero()[0]
     return Packer(text.tokens, held_out, run.train.row_tokens, text.pad_id, seed=0).rows(ROWS)
 
 
 def evaluate(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
     """Bits per byte, similarity of tokens and curvatures of the trained model."""
-    from bench.training.held_out import HeldOut, blocks, document_bits
-    from bench.training.pretrain import curvatures
-    from bench.training.similarity import layer_similarity
-
     held_out = HeldOut(text.tokens, run.train.row_tokens, text.pad_id, run.train.micro_rows)
     documents = held_out.documents
     bits = document_bits(model, held_out, documents, f"{run.name}: held-out text")

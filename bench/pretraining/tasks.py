@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import EvaluationSettings
+from bench.evaluation.lm_eval_bridge import include_hash
 from bench.runs import auxiliary
 
 KEY = "lm_eval"  # of a record: results by task
 
 
 def complete(settings: EvaluationSettings, record: Mapping[str, Any]) -> bool:
-    """Whether a record has every task under the settings given."""
-    if not settings.lm_eval:
-        return True
-    there, conditions = record.get(KEY, {}), _conditions(settings)
-    return all(there.get(name, {}).get("asked") == conditions for name in settings.lm_eval)
+    """Whether a record has every task under these settings."""
+    found, conditions = record.get(KEY, {}), _conditions(settings)
+    return all(found.get(name, {}).get("asked") == conditions for name in settings.lm_eval)
 
 
 def load(settings: EvaluationSettings, run: Path) -> dict[str, Any]:
@@ -32,15 +31,15 @@ def load(settings: EvaluationSettings, run: Path) -> dict[str, Any]:
     Raises:
         InputError: a task's rows can't be loaded.
     """
-    return auxiliary.load_tasks(settings, _folder(settings, run)) if settings.lm_eval else {}
+    return auxiliary.load_tasks(settings, _folder(settings, run))
 
 
 def evaluate(
     settings: EvaluationSettings,
     tasks: dict[str, Any],
+    run: Path,
     model: Any,
     tokenizer: Any,
-    run: Path,
     title: str,
 ) -> dict[str, Any]:
     """Evaluate what is missing; each task's results are written before the next begins.
@@ -48,9 +47,9 @@ def evaluate(
     Args:
         settings: the tasks and their numbers of examples and rows.
         tasks: of `load`.
+        run: the run's folder.
         model: a causal language model in eval mode.
         tokenizer: its tokenizer.
-        run: the run's folder.
         title: of the progress.
 
     Returns:
@@ -59,10 +58,9 @@ def evaluate(
     """
     if not settings.lm_eval:
         return {}
-    folder = _folder(settings, run)
+    folder, conditions = _folder(settings, run), _conditions(settings)
     folder.mkdir(exist_ok=True)
-    found = auxiliary.evaluate_tasks(settings, tasks, model, tokenizer, folder, title)
-    conditions = _conditions(settings)
+    found = auxiliary.evaluate_tasks(settings, tasks, folder, model, tokenizer, title)
     return {name: found[name] | {"asked": conditions} for name in settings.lm_eval}
 
 
@@ -78,8 +76,6 @@ def summary(settings: EvaluationSettings, record: Mapping[str, Any]) -> str:
 
 def _conditions(settings: EvaluationSettings) -> dict[str, Any]:
     """What a task's results depend on besides its name and the model."""
-    from bench.evaluation.lm_eval_bridge import include_hash
-
     include = settings.lm_eval_include
     return {
         "fewshot": settings.lm_eval_fewshot,

@@ -13,7 +13,7 @@ from bench.sweep.pruning import pruner
 
 def finetune(config: dict[str, Any]) -> dict[str, Any]:
     """Fine-tune, evaluate and record."""
-    experiment = read_experiment(config)
+    experiment = read_experiment(config)  # refuses at once; the imports take seconds
     from bench.experiment import look_up, run
 
     if config["plan"]:
@@ -27,12 +27,13 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
 
 def pretrain(config: dict[str, Any]) -> dict[str, Any]:
     """Pretrain a base from random weights, evaluate and record it."""
-    from bench.pretraining import tasks
-    from bench.pretraining.run import look_up
-    from bench.pretraining.run import pretrain as run
     from bench.pretraining.settings import read_pretraining
 
     pretraining = read_pretraining(config)
+    from bench.pretraining import tasks
+    from bench.pretraining.run import look_up
+    from bench.pretraining.run import pretrain as run
+
     if config["plan"]:
         return _plan(pretraining, look_up)
     outcome = run(pretraining, began())

@@ -1,4 +1,4 @@
-"""The two long steps of a fine-tuning run: training its adapter, and evaluating it."""
+"""The two long steps of a fine-tuning run: training the adapter, and evaluating it."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from filelock import FileLock
 
@@ -15,42 +16,59 @@ from bench.runs.attempt import attempt, empty_folder
 from bench.tracking.backend import without_password
 from bench.tracking.note import run_note
 from bench.tracking.record import PRETRAIN, params
-from bench.tracking.store import Store
+from bench.tracking.store import Attempt, Store
 
 Record = dict[str, Any]
+Run = TypeVar("Run", bound="PreparedRun")
 
 
 @dataclass(frozen=True)
-class RecordedRun:
-    """A run as its record identifies it.
+class PreparedRun(ABC):
+    """A run of known identity. Each kind of run says what its work is.
 
     Attributes:
-        name: in progress, messages and the tracking store.
-        identity: hash of everything that can change its result.
+        settings: typed; `name`, `tracking`, `force` and `results` are used here.
+        identity: hash of everything that can change the result.
         hashes: content hashes that the identity depends on.
-        settings: as recorded, plain data without passwords.
-        tracking: where it is recorded.
-        force: run it although it is cached.
-        names: keys of the record that name things and are no part of the identity; a cached record
-            takes today's.
+        precision: of the training, resolved for the device.
         kind: of the run in the store; None for fine-tuning.
-        complete: whether a finished run's record has everything that is asked for.
     """
 
-    name: str
+    settings: Any
     identity: str
     hashes: dict[str, str]
-    settings: dict[str, Any]
-    tracking: TrackingSettings
-    force: bool
-    names: dict[str, Any] = field(default_factory=dict)
-    kind: str | None = None
-    complete: Callable[[Mapping[str, Any]], bool] = lambda record: True
+    precision: str
+    kind: ClassVar[str | None] = None
 
     @property
     def folder(self) -> Path:
         """results/runs/<id>/."""
-        return self.tracking.results / "runs" / self.identity[:12]
+        return self.settings.results / "runs" / self.identity[:12]
+
+    @property
+    @abstractmethod
+    def names(self) -> Record:
+        """Keys of the record that are in no identity; a cached record takes today's values."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse what can't be run, before a model is loaded.
+
+        Raises:
+            InputError: there is something.
+        """
+
+    @abstractmethod
+    def work(self) -> Record:
+        """Do the run, from what an earlier attempt left in its locked folder; returns results."""
+
+    def is_complete(self, record: Mapping[str, Any]) -> bool:
+        """Whether the record of a finished run has all that is asked for."""
+        return True
+
+    def extend(self, store: Store, run_id: str) -> Record:
+        """Complete the record of a finished run; returns it."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -68,8 +86,8 @@ def open_store(tracking: TrackingSettings) -> Store:
     return Store(tracking.results, tracking.uri, tracking.experiment)
 
 
-def cached(run: RecordedRun, store: Store, began: float | None = None) -> Outcome | None:
-    """The finished run with the same identity, if it is complete.
+def cached(run: PreparedRun, store: Store, began: float | None = None) -> Outcome | None:
+    """The finished run with the same identity, if its record is complete.
 
     Args:
         run: the run.
@@ -82,61 +100,66 @@ def cached(run: RecordedRun, store: Store, began: float | None = None) -> Outcom
     if run_id is None:
         return None
     record = store.record(run_id) | run.names
-    return Outcome(run.name, True, record, run.folder) if run.complete(record) else None
+    return Outcome(run.settings.name, True, record, run.folder) if run.is_complete(record) else None
 
 
-def _finished(run: RecordedRun, store: Store, began: float | None) -> str | None:
-    since = began if run.force else 0.0
+def _finished(run: PreparedRun, store: Store, began: float | None) -> str | None:
+    since = began if run.settings.force else 0.0
     return None if since is None else store.finished(run.identity, since)
 
 
-def run_once(
-    run: RecordedRun,
-    work: Callable[[], Record],
-    check: Callable[[], None],
-    began: float | None = None,
-    extend: Callable[[Store, str], Record] | None = None,
-) -> Outcome:
+def look_up(
+    run: Run, store: Store, began: float | None
+) -> tuple[Run, Outcome | None, Attempt | None]:
+    """The run; its outcome if it is cached; else its last attempt, if there was one.
+
+    Raises:
+        InputError: it can't be run.
+    """
+    outcome = cached(run, store, began)
+    if outcome:
+        return run, outcome, None
+    run.check()
+    return run, None, store.attempt(run.identity)
+
+
+def run_once(run: PreparedRun, began: float | None = None) -> Outcome:
     """Do a run's work and record it, unless it is cached.
 
     Args:
         run: the run.
-        work: does everything; returns what its kind of run records. Called with the folder locked,
-            it resumes from the files that an earlier attempt left there.
-        check: refuses what can't be run, before the folder is made.
         began: as for `cached`.
-        extend: completes the record of a finished run, by its id in the store; returns the record.
 
     Raises:
-        InputError: the run can't be done as asked.
-        Exception: from `work`; the run is recorded as failed, with the reason.
+        InputError: it can't be run as asked.
+        Exception: any other failure; the run is recorded as failed, with the reason.
     """
-    store = open_store(run.tracking)
+    settings, store = run.settings, open_store(run.settings.tracking)
     if outcome := cached(run, store, began):
         return outcome
-    check()
+    run.check()
     run.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(run.folder / "lock"):
         # Another process may have finished it while this one waited for the lock.
         if outcome := cached(run, store, began):
             return outcome
-        if extend and (run_id := _finished(run, store, began)):
-            return Outcome(run.name, True, extend(store, run_id) | run.names, run.folder)
-        if run.force and (run.folder / "record.json").exists():
+        if run_id := _finished(run, store, began):
+            record = run.extend(store, run_id) | run.names
+            return Outcome(settings.name, True, record, run.folder)
+        if settings.force and (run.folder / "record.json").exists():
             empty_folder(run.folder)
-        name = f"{run.name} {run.identity[:6]}"  # runs that differ in an option share a name
-        run_id = store.start(
-            run.identity, name, params(run.settings), run.tracking.parent, run.kind
-        )
+        name = f"{settings.name} {run.identity[:6]}"  # runs that differ in an option share a name
+        shown, parent = params(_plain(settings)), settings.tracking.parent
+        run_id = store.start(run.identity, name, shown, parent, run.kind)
         with attempt(store, run_id, run.folder):
-            record = _record(run, run_id, work())
+            record = _record(run, run_id, run.work())
             write_json(run.folder / "record.json", record)
             note = "" if run.kind == PRETRAIN else run_note(record, run.folder)
             store.finish(run_id, record, run.folder, note)
-    return Outcome(run.name, False, record, run.folder)
+    return Outcome(settings.name, False, record, run.folder)
 
 
-def _record(run: RecordedRun, run_id: str, found: Record) -> Record:
+def _record(run: PreparedRun, run_id: str, results: Record) -> Record:
     from bench.models.loading import pick_device
     from bench.tracking.provenance import device_name, git_state, package_versions
 
@@ -144,18 +167,19 @@ def _record(run: RecordedRun, run_id: str, found: Record) -> Record:
         **({"kind": run.kind} if run.kind else {}),
         "identity": run.identity,
         "run_id": run_id,
-        **run.names,
-        **found,
-        "config": run.settings,
         "hashes": run.hashes,
+        **run.names,
+        **results,
+        "config": _plain(run.settings),
+        "train": asdict(run.settings.train) | {"precision": run.precision},
         "versions": package_versions(),
         "git": git_state(PROJECT),
         "device": device_name(pick_device()),
     }
 
 
-def recorded_settings(run: Any) -> dict[str, Any]:
-    """A run's settings as they are recorded: plain data, without the store's password."""
-    settings = asdict(run)
-    settings["tracking"]["uri"] = without_password(run.tracking.uri)
-    return settings
+def _plain(settings: Any) -> Record:
+    """Settings as nested dictionaries, without the store's password."""
+    plain = asdict(settings)
+    plain["tracking"]["uri"] = without_password(settings.tracking.uri)
+    return plain
