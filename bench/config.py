@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
 from bench.errors import InputError, printable, unknown
+from bench.fields import OTHER, chosen, is_number, read_section, read_seed, typed
 from bench.models.settings import ModelSettings
 from bench.training.settings import TrainSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-OTHER = "other"  # key of a value by name: for names not listed
 AUTO = "auto"  # a curvature measured for each layer
-SEEDS = 2**63  # of torch's generators
 SPLITS = ("test", "validation")
 
 
@@ -213,8 +211,8 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     experiment = Experiment(
         method=method,
         seed=read_seed(config["seed"]),
-        force=read_switch("force", config["force"]),
-        adapter=_typed("adapter", config["adapter"], "str | None"),
+        force=typed("force", config["force"], "bool"),
+        adapter=typed("adapter", config["adapter"], "str | None"),
         **{name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()},
     )
     _check_validation(experiment)
@@ -256,26 +254,6 @@ def _check_validation(experiment: Experiment) -> None:
         )
 
 
-def read_seed(seed: Any) -> int:
-    """A valid seed.
-
-    Raises:
-        InputError: it isn't one.
-    """
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
-        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
-    return seed
-
-
-def read_switch(name: str, value: Any) -> bool:
-    """A boolean.
-
-    Raises:
-        InputError: it isn't one.
-    """
-    return bool(_typed(name, value, "bool"))
-
-
 def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
     """A method from the keys of its file in conf/method/.
 
@@ -293,7 +271,7 @@ def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
             f"method.lr has a rate for each base, got {rates!r}: give train.lr=RATE for this run"
         )
     return MethodSettings(
-        **{key: _typed(f"method.{key}", section[key], kind) for key, kind in own.items()},
+        **{key: typed(f"method.{key}", section[key], kind) for key, kind in own.items()},
         lr=rates,
         options={k: chosen(v, base) for k, v in section.items() if k not in own and k != "lr"},
     )
@@ -308,55 +286,3 @@ def read_action(kind: type, config: dict[str, Any]) -> Any:
     """The `action` section of a resolved configuration as a settings dataclass."""
     given = {key: value for key, value in config["action"].items() if key != "name"}
     return read_section(kind, "action", given)
-
-
-def chosen(value: Any, name: str) -> Any:
-    """A value given by name, with `other` for names not listed; any other value as it is."""
-    if isinstance(value, dict) and OTHER in value:
-        return value.get(name, value[OTHER])
-    return value
-
-
-def read_section(kind: type, name: str, values: dict[str, Any]) -> Any:
-    """A settings dataclass from plain values, each checked against its declared type.
-
-    Args:
-        kind: the dataclass.
-        name: of the section, for messages.
-        values: by field.
-
-    Raises:
-        InputError: a value has another type, or the dataclass has no such field.
-    """
-    types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
-    for key in values:
-        if key not in types:
-            raise unknown(f"key in {name}", key, types)
-    return kind(**{key: _typed(f"{name}.{key}", v, types[key]) for key, v in values.items()})
-
-
-def _typed(name: str, value: Any, declared: str) -> Any:
-    """The value if it has the declared type; a whole number is accepted as a float."""
-    kinds = declared.split(" | ")
-    if value is None and "None" in kinds:
-        return None
-    switch = isinstance(value, bool)
-    if "float" in kinds and is_number(value) and math.isfinite(value):
-        return float(value)
-    if "int" in kinds and isinstance(value, int) and not switch:
-        return value
-    if "bool" in kinds and switch:
-        return value
-    if "str" in kinds and isinstance(value, str | int | float) and not switch:
-        return str(value)
-    if "list[str]" in kinds:
-        if not isinstance(value, list):
-            raise InputError(f"{name} must be a list, got {value!r}: write '{name}=[{value}]'")
-        return [_typed(f"each entry of {name}", item, "str") for item in value]
-    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
-    raise InputError(f"{name} must be {wanted[kinds[0]]}, got {value!r}")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is an int or a float, not a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool)

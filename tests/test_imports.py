@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 # A module may import its own layer and those below it.
 LAYERS = [
-    {"errors", "files", "memory", "names", "progress"},
+    {"errors", "fields", "files", "memory", "names", "progress"},
     {"tasks", "geometry", "tracking"},
     {"data", "models", "methods", "report"},
     {"config", "identity", "runs", "training", "evaluation", "efficiency", "embeddings"},

@@ -1,4 +1,4 @@
-"""action=pretrain from the command line: recorded, not repeated, resumed, and used as a base."""
+"""action=pretrain from the command line: recorded, cached, resumed, and used as a base."""
 
 import importlib.util
 import json
@@ -81,10 +81,10 @@ def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, 
     for number in range(30):
         (folder / f"{number}.txt").write_text(f"Page {number} tells of {number} apples. " * 3)
     words = (*QUICK, "data=text", f"data.path={folder}", "seed=0,1", "model=llama_twin,helm_d")
-    told = inline("-m", *words, "hydra/launcher=basic", results=results)
-    assert told.code == 0, told.stderr
-    assert "4 different runs: 4 done now, 0 on record already, 0 failed" in told.stdout
-    assert "HELM-D beside LLaMA: not separated (seeds): 2 seeds in common" in told.stdout
+    result = inline("-m", *words, "hydra/launcher=basic", results=results)
+    assert result.code == 0, result.stderr
+    assert "4 different runs: 4 done now, 0 on record already, 0 failed" in result.stdout
+    assert "HELM-D beside LLaMA: not separated (seeds): 2 seeds in common" in result.stdout
     plan = inline("-m", *words, "plan=true", results=results)
     assert "4 of 4 runs on record, 0 to do." in plan.stdout
     report = inline("action=report", results=results)
@@ -113,10 +113,10 @@ def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, 
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_message(inline, tmp_path, arguments, message):
-    told = inline(*arguments)
-    assert told.code == 2, told.stdout
-    assert re.search(message, told.stderr), told.stderr
-    assert "Traceback" not in told.stderr
+    result = inline(*arguments)
+    assert result.code == 2, result.stdout
+    assert re.search(message, result.stderr), result.stderr
+    assert "Traceback" not in result.stderr
     assert not (tmp_path / "results" / "runs").exists()
 
 
@@ -124,8 +124,8 @@ def test_a_text_too_short_is_refused_and_leaves_no_run(inline, results, tmp_path
     path = tmp_path / "one.txt"
     path.write_text("A single document.")
     before = set(results.glob("runs/*"))
-    told = inline(*QUICK, "model=helm_d", "data=text", f"data.path={path}", results=results)
-    assert told.code == 2 and "the text is too short" in told.stderr
+    result = inline(*QUICK, "model=helm_d", "data=text", f"data.path={path}", results=results)
+    assert result.code == 2 and "the text is too short" in result.stderr
     assert set(results.glob("runs/*")) == before
 
 
@@ -157,9 +157,9 @@ def test_a_finished_model_is_asked_further_tasks_without_being_pretrained_again(
         raise AssertionError("it was pretrained again")
 
     monkeypatch.setattr("bench.training.pretrain.Pretraining.training_step", trained)
-    told = inline(*run, *asked, results=results)
-    assert told.code == 0, told.stderr
-    assert re.search(r"\(cached\), own_choice acc [01]\.\d{3} -> ", told.stdout)
+    result = inline(*run, *asked, results=results)
+    assert result.code == 0, result.stderr
+    assert re.search(r"\(cached\), own_choice acc [01]\.\d{3} -> ", result.stdout)
     (record,) = (r for r in records(results, "helm_d") if r["seed"] == 3)
     found = record["lm_eval"]["own_choice"]["tasks"]["own_choice"]
     assert found["n"] == 4 and 0 <= found["metrics"]["acc"]["value"] <= 1

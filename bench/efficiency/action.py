@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config import Experiment, read_experiment, read_section, read_tracking
+from bench.config import Experiment, read_experiment, read_tracking
 from bench.data.batches import encode_training
 from bench.data.sources import load_problems
 from bench.efficiency.evaluation import measure_evaluation, protocols_beside, taught
@@ -16,6 +16,7 @@ from bench.efficiency.hyperbolicity import measure_hyperbolicity
 from bench.efficiency.measure import EfficiencySettings, measure
 from bench.efficiency.throughput import measure_throughput
 from bench.errors import InputError
+from bench.fields import read_section
 from bench.models.loading import context_length, load_base, pick_device
 from bench.report.efficiency import efficiency_document, write_efficiency
 from bench.report.render import show

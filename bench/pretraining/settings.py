@@ -6,17 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config import (
-    EvaluationSettings,
-    TrackingSettings,
-    chosen,
-    read_section,
-    read_seed,
-    read_switch,
-    read_tracking,
-)
+from bench.config import EvaluationSettings, TrackingSettings, read_tracking
 from bench.data.text import TextSettings
 from bench.errors import InputError
+from bench.fields import chosen, read_section, read_seed, typed
 from bench.models.untrained import UntrainedSettings
 from bench.training.pretrain_settings import PretrainSettings
 
@@ -78,5 +71,5 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
         evaluation=read_section(EvaluationSettings, "evaluation", config["evaluation"]),
         tracking=read_tracking(config),
         seed=read_seed(config["seed"]),
-        force=read_switch("force", config["force"]),
+        force=typed("force", config["force"], "bool"),
     )
