@@ -142,7 +142,8 @@ def test_one_failing_run_leaves_the_others_their_results(inline, tmp_path, small
     result = inline("-m", "method=none,lora", "+method.target_modules=[nonsense]", *small)
     assert result.code == 1
     assert "1 failed" in result.stdout and "base model" in result.stdout
-    assert "nonsense" in result.stderr and "Traceback" not in result.stderr
+    assert "nonsense" in result.stderr and result.stderr.count("error: ") == 1
+    assert "Traceback" not in result.stderr and "Error executing job" not in result.stderr
     assert len(list((tmp_path / "results" / "runs").glob("*/record.json"))) == 1
 
 
