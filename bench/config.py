@@ -1,8 +1,7 @@
-"""The typed experiment: what the configuration says, checked."""
+"""Configuration into typed, checked settings."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +10,18 @@ from typing import Any
 from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
 from bench.errors import InputError, printable, unknown
+from bench.fields import OTHER, chosen, is_number, read_section, read_seed, typed
 from bench.models.settings import ModelSettings
 from bench.training.settings import TrainSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-OTHER = "other"  # in a value by names: for those that are not named
-AUTO = "auto"  # a curvature that is measured, one for each layer
-SEEDS = 2**63  # what torch's generators take
+AUTO = "auto"  # a curvature measured for each layer
 SPLITS = ("test", "validation")
 
 
 def results_folder(folder: str) -> Path:
-    """Where runs and tables are written; a relative path is taken from the project."""
+    """The results folder; a relative path is relative to the project."""
     return PROJECT / Path(folder).expanduser()
 
 
@@ -32,13 +30,13 @@ class MethodSettings:
     """A PEFT method with its options.
 
     Attributes:
-        name: the file in conf/method/, and the row in a table.
-        module: the module in bench/methods/ that turns the options into a peft configuration.
-        trained: False for the base model as it is.
-        options: what the method's configuration takes (r, lora_alpha, target_modules, ...);
-            `curvature` is among them for the methods that have one, and only for those: a number,
-            or `auto` for one of each layer's own, measured on validation rows.
-        lr: the peak learning rate by the base model's name; `other` for bases not named.
+        name: of the file in conf/method/.
+        module: in bench/methods/, turns the options into a peft configuration.
+        trained: False for the base model itself.
+        options: of the method's configuration (r, lora_alpha, target_modules, ...), with
+            `curvature` if the method has one: a number, or `auto`, measured for each layer on
+            validation rows.
+        lr: peak learning rate by name of the base model; `other` for bases not named.
     """
 
     name: str
@@ -48,20 +46,17 @@ class MethodSettings:
     lr: dict[str, float]
 
     def __post_init__(self) -> None:
-        curvature: Any = self.curvature
-        known = curvature is None or curvature == AUTO
-        if not known and not (is_number(curvature) and 0 < curvature < math.inf):
+        K: Any = self.curvature
+        if K not in (None, AUTO) and not (is_number(K) and 0 < K < math.inf):
             raise InputError(
-                f"curvature must be a positive number, got {curvature!r}: it is the paper's K, "
-                "the sectional curvature is -1/K; or 'auto', which measures one for each layer"
+                f"curvature must be a positive number, got {K!r}: it is the paper's K, the "
+                "sectional curvature is -1/K; or 'auto', which measures one for each layer"
             )
         if not all(is_number(rate) for rate in self.lr.values()):
             raise InputError(f"method.lr must be a number for each base, got {self.lr!r}")
         targets = self.options.get("target_modules")
-        named = targets is None or isinstance(targets, str)
-        if not named and not (
-            isinstance(targets, list) and targets and all(isinstance(t, str) for t in targets)
-        ):
+        listed = isinstance(targets, list) and targets and all(isinstance(t, str) for t in targets)
+        if not (targets is None or isinstance(targets, str) or listed):
             raise InputError(
                 f"method.target_modules must name layers, got {targets!r}: "
                 "write 'method.target_modules=[q_proj,v_proj]'"
@@ -72,23 +67,23 @@ class MethodSettings:
 
     @property
     def curvature(self) -> float | str | None:
-        """The curvature parameter K, or `auto`; None for a method that has none."""
+        """The curvature parameter K, or `auto`; None for a method without one."""
         return self.options.get("curvature")
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is asked, and how.
+    """What a model is evaluated on.
 
     Attributes:
-        batch_size: prompts at once; in float32 it changes no answer.
-        split: `test`, or `validation` for the choice of settings: no test row is asked then.
-        lm_eval: names of lm-eval tasks, groups or tags to ask, too.
+        batch_size: prompts in a batch; in float32 it changes no prediction.
+        split: `test`, or `validation` to choose settings without seeing a test row.
+        lm_eval: additional lm-eval tasks, groups or tags.
         lm_eval_fewshot: examples in their prompts; None: each task's own number.
         lm_eval_limit: at most so many rows of each task; None for all.
-        lm_eval_include: a folder with task files of one's own.
-        forgetting: a general text to take the loss on, before and after fine-tuning: `embedded`, or
-            a text file; None for none.
+        lm_eval_include: folder with further task files.
+        forgetting: general text whose loss is taken before and after fine-tuning: `embedded`, or a
+            text file; None for none.
     """
 
     batch_size: int
@@ -113,10 +108,10 @@ class TrackingSettings:
     """Where runs are recorded.
 
     Attributes:
-        folder: that runs and tables are written to.
+        folder: the results folder.
         uri: of an MLflow server or database; None for sqlite in the folder.
         experiment: its name in the store.
-        parent: the store's id of the sweep that a run belongs to.
+        parent: id of the sweep's own run in the store, for a run of a sweep.
     """
 
     folder: str
@@ -124,10 +119,15 @@ class TrackingSettings:
     experiment: str
     parent: str | None = None
 
+    @property
+    def results(self) -> Path:
+        """The results folder as a path."""
+        return results_folder(self.folder)
+
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run, typed and checked: nothing below this knows of configuration files."""
+    """One fine-tuning run."""
 
     method: MethodSettings
     model: ModelSettings
@@ -142,15 +142,14 @@ class Experiment:
 
     @property
     def trained(self) -> bool:
-        """Whether this run trains; not so for the base as it is, nor for a saved adapter."""
+        """Whether the run trains: False for the base itself and for a saved adapter."""
         return self.method.trained and self.adapter is None
 
     @property
     def name(self) -> str:
-        """What progress and the tracking store call the run."""
-        parts = [self.method.name]
-        if self.method.curvature is not None:
-            K = self.method.curvature
+        """The run's name in progress and in the tracking store."""
+        parts, K = [self.method.name], self.method.curvature
+        if K is not None:
             parts.append(f"K={K}" if isinstance(K, str) else f"K={K:g}")
         if self.adapter is not None:
             adapter = Path(self.adapter)
@@ -161,15 +160,14 @@ class Experiment:
 
     @property
     def keeps_overlap(self) -> bool:
-        """Whether training rows that stand in a test set stay: the protocol's say, or `data`'s."""
-        if self.data.keep_overlap is None:
-            return self.protocol.keep_overlap
-        return self.data.keep_overlap
+        """Whether training rows that are also test rows stay: `data` overrides the protocol."""
+        kept = self.data.keep_overlap
+        return self.protocol.keep_overlap if kept is None else kept
 
     @property
     def results(self) -> Path:
-        """The folder that runs are written to."""
-        return results_folder(self.tracking.folder)
+        """The results folder."""
+        return self.tracking.results
 
 
 SECTIONS = {
@@ -189,54 +187,39 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
         config: plain containers, as `OmegaConf.to_container(cfg, resolve=True)` gives.
 
     Raises:
-        InputError: a value of the wrong type or out of its range.
+        InputError: a value has the wrong type, is out of range, or contradicts another one.
     """
-    _refuse_what_is_pretrained(config)
+    _refuse_pretraining(config)
     model = dict(config["model"])
     if model["name"] is None:
         folder = Path(str(model["path"])).expanduser()
         model["name"] = folder.name if folder.is_dir() else str(model["path"])
     method = read_method(config["method"], model["name"])
     train = {key: chosen(value, method.name) for key, value in config["train"].items()}
-    train.pop("adapter", None)  # what conf/method/ takes from there
-    if train["lr"] is None and method.trained:
-        train["lr"] = method.lr.get(model["name"], method.lr.get("other"))
+    train.pop("adapter", None)  # conf/method/ refers to it
+    if train["lr"] is None:
+        # An untrained method has no use for its rate.
+        rate = method.lr.get(model["name"], method.lr.get(OTHER))
+        train["lr"] = rate if method.trained else 1.0
         if train["lr"] is None:
             raise InputError(
                 f"method {method.name} has no learning rate for base {model['name']}: "
                 "give train.lr=RATE"
             )
-    elif train["lr"] is None:
-        train["lr"] = 1.0  # never used where nothing is trained
     protocol = in_style(config["protocol"], model.get("prompt_style"))
     given = config | {"train": train, "model": model, "protocol": protocol}
-    sections = {name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()}
     experiment = Experiment(
         method=method,
         seed=read_seed(config["seed"]),
-        force=read_switch("force", config["force"]),
-        adapter=_typed("adapter", config["adapter"], "str | None"),
-        **sections,
+        force=typed("force", config["force"], "bool"),
+        adapter=typed("adapter", config["adapter"], "str | None"),
+        **{name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()},
     )
-    if experiment.evaluation.split == "validation":
-        if not experiment.trained:
-            raise InputError(
-                "evaluation.split=validation asks the validation rows of what a run trains on, "
-                "and this run trains nothing: leave it out"
-            )
-        if experiment.data.validation == 0:
-            raise InputError("evaluation.split=validation needs rows: give data.validation=60")
-    if experiment.trained and experiment.train.keep == "best" and experiment.data.validation == 0:
-        raise InputError("train.keep=best needs validation rows: give data.validation=120")
-    if experiment.trained and method.curvature == AUTO and experiment.data.validation == 0:
-        raise InputError(
-            "curvature=auto is measured on validation rows: give data.validation=60, or a number "
-            "for curvature"
-        )
+    _check_validation(experiment)
     return experiment
 
 
-def _refuse_what_is_pretrained(config: dict[str, Any]) -> None:
+def _refuse_pretraining(config: dict[str, Any]) -> None:
     if "kind" in config["model"]:
         name = config["model"]["name"]
         raise InputError(
@@ -245,40 +228,41 @@ def _refuse_what_is_pretrained(config: dict[str, Any]) -> None:
         )
     if config["data"]["source"] == "text":
         raise InputError(
-            "data=text is text to pretrain on, action=pretrain; what a base is fine-tuned and "
-            "tested on are problems: data=synthetic, llm_adapters, math10k or commonsense170k"
+            "data=text is text to pretrain on, action=pretrain; to fine-tune and test give "
+            "problems: data=synthetic, llm_adapters, math10k or commonsense170k"
         )
 
 
-def read_seed(seed: Any) -> int:
-    """A seed, if it is one.
-
-    Raises:
-        InputError: it is not.
-    """
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
-        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
-    return seed
-
-
-def read_switch(name: str, value: Any) -> bool:
-    """A value that is true or false.
-
-    Raises:
-        InputError: it is neither.
-    """
-    return bool(_typed(name, value, "bool"))
+def _check_validation(experiment: Experiment) -> None:
+    """Refuse settings that need validation rows if there are none."""
+    validates = experiment.evaluation.split == "validation"
+    if validates and not experiment.trained:
+        raise InputError(
+            "evaluation.split=validation needs the validation rows of a training, and this run "
+            "trains nothing: leave it out"
+        )
+    if experiment.data.validation > 0 or not experiment.trained:
+        return
+    if validates:
+        raise InputError("evaluation.split=validation needs rows: give data.validation=60")
+    if experiment.train.keep == "best":
+        raise InputError("train.keep=best needs validation rows: give data.validation=120")
+    if experiment.method.curvature == AUTO:
+        raise InputError(
+            "curvature=auto is measured on validation rows: give data.validation=60, or a number "
+            "for curvature"
+        )
 
 
 def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
     """A method from the keys of its file in conf/method/.
 
     Args:
-        section: those keys.
-        base: its name chooses of an option that differs by base.
+        section: these keys.
+        base: name of the base model, for options that are given by base.
 
     Raises:
-        InputError: a curvature or a rank out of its range.
+        InputError: a value has the wrong type or is out of range.
     """
     own = {"name": "str", "module": "str", "trained": "bool"}
     rates = section["lr"]
@@ -287,59 +271,18 @@ def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
             f"method.lr has a rate for each base, got {rates!r}: give train.lr=RATE for this run"
         )
     return MethodSettings(
-        **{key: _typed(f"method.{key}", section[key], kind) for key, kind in own.items()},
+        **{key: typed(f"method.{key}", section[key], kind) for key, kind in own.items()},
         lr=rates,
         options={k: chosen(v, base) for k, v in section.items() if k not in own and k != "lr"},
     )
 
 
-def chosen(value: Any, name: str) -> Any:
-    """The value for a name, of one that is given by names and for all `other` ones."""
-    if isinstance(value, dict) and OTHER in value:
-        return value.get(name, value[OTHER])
-    return value
+def read_tracking(config: dict[str, Any]) -> TrackingSettings:
+    """The `tracking` section of a resolved configuration."""
+    return read_section(TrackingSettings, "tracking", config["tracking"])
 
 
-def read_section(kind: type, name: str, values: dict[str, Any]) -> Any:
-    """A settings dataclass from plain values, each checked against the type it is declared with.
-
-    Args:
-        kind: the dataclass.
-        name: of the section, for messages.
-        values: by the names of its fields.
-
-    Raises:
-        InputError: a value of another type, or a key that the dataclass does not have.
-    """
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key, value in values.items():
-        if key not in fields:
-            raise unknown(f"key in {name}", key, fields)
-        values = values | {key: _typed(f"{name}.{key}", value, str(fields[key].type))}
-    return kind(**values)
-
-
-def _typed(name: str, value: Any, declared: str) -> Any:
-    """The value, if it has the declared type; a whole number will do for a float."""
-    kinds = declared.split(" | ")
-    if value is None and "None" in kinds:
-        return None
-    if "float" in kinds and is_number(value) and math.isfinite(value):
-        return float(value)
-    if "int" in kinds and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if "bool" in kinds and isinstance(value, bool):
-        return value
-    if "str" in kinds and isinstance(value, str | int | float) and not isinstance(value, bool):
-        return str(value)
-    if "list[str]" in kinds and isinstance(value, list):
-        return [_typed(f"each entry of {name}", item, "str") for item in value]
-    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
-    if "list[str]" in kinds:
-        raise InputError(f"{name} must be a list, got {value!r}: write '{name}=[{value}]'")
-    raise InputError(f"{name} must be {wanted[kinds[0]]}, got {value!r}")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number; a switch is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def read_action(kind: type, config: dict[str, Any]) -> Any:
+    """The `action` section of a resolved configuration as a settings dataclass."""
+    given = {key: value for key, value in config["action"].items() if key != "name"}
+    return read_section(kind, "action", given)

@@ -20,11 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.config import PROJECT, read_action, read_tracking
 from bench.errors import Failure, InputError
 from bench.files import write_json, write_text
 from bench.report.method_comparison import method_comparison
 from bench.report.model_card import model_card
 from bench.report.shared_record import base_of, shared_record
+from bench.runs.lifecycle import open_store
 from bench.tracking.record import PRETRAIN
 from bench.tracking.store import Store
 
@@ -58,6 +60,21 @@ class Run:
     def id(self) -> str:
         """The name of its folder in results/runs."""
         return str(self.record["identity"])[:12]
+
+
+def action(config: dict[str, Any]) -> dict[str, Any]:
+    """action=export."""
+    settings, tracking = read_action(ExportSettings, config), read_tracking(config)
+    if not settings.run:
+        raise InputError(
+            "action.run is missing: give a run's id or folder, action.run=results/runs/ID"
+        )
+    results = tracking.results
+    exists = tracking.uri is not None or (results / "mlflow.db").is_file()
+    store = open_store(tracking) if exists else None
+    folder = PROJECT / Path(settings.folder).expanduser() if settings.folder else None
+    folder = export(settings.run, results, store, folder)
+    return {"summary": f"{', '.join(sorted(p.name for p in folder.iterdir()))} -> {folder}"}
 
 
 def export(given: str, results: Path, store: Store | None, folder: Path | None) -> Path:

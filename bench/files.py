@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +38,3 @@ def write_json(path: Path, value: Any) -> None:
 def as_json(value: Any) -> str:
     """A value as indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-
-
-def empty_run(folder: Path) -> None:
-    """Empty the folder of a run before it is repeated; the caller holds its lock.
-
-    The record goes last: as long as it exists, the other files belong to it.
-    """
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "record.json"):
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != "lock":
-            entry.unlink()

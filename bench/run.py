@@ -1,10 +1,10 @@
-"""The command: one experiment, or a sweep.
+"""The command line: one run, or a sweep.
 
     python bench/run.py method=hyplora curvature=0.5 seed=1
     python bench/run.py -m method=hyplora,lora curvature=0.1,1.0
     python bench/run.py +sweep=table2
 
-Only Hydra is imported here, so that --help answers at once.
+Imports nothing heavy, so that --help answers at once.
 """
 
 from __future__ import annotations
@@ -21,85 +21,101 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from bench.actions import run_action
 from bench.errors import Failure, InputError, Terminated, disk_is_full, printable, unknown
-from bench.launchers import EXTRAS, missing_extra, portable
+from bench.runs.clock import BEGAN
 from bench.sweep.launch import place_in_sweep
+from bench.sweep.launchers import EXTRAS, missing_extra, portable
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-
-
-def run_one(config: DictConfig) -> dict[str, Any]:
-    """Run the action of one composed configuration; its outcome as plain data, for a sweep."""
-    from bench.actions import ACTIONS
-
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    outcome = ACTIONS[plain["action"]["name"]](plain)
-    print(place_in_sweep() + printable(outcome["summary"]), flush=True)
-    return outcome
+AGAIN = "the same command resumes it"
 
 
 def main() -> int:
     """Run the command line.
 
     Returns:
-        0 when all went well, 1 when a run failed, 2 for bad input, 130 after Ctrl-C, 143 after
-        SIGTERM.
+        0 on success, 1 if a run failed, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    from bench.actions import BEGAN
+    os.environ[BEGAN] = str(time.time())
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process with code 1 itself
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+    errors: list[Exception] = []
+    command = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+    try:
+        command(_task(errors))()
+        if errors:
+            raise errors[0]
+    except Terminated:
+        print(f"ended by SIGTERM; {AGAIN}", file=sys.stderr)
+        return 143
+    except KeyboardInterrupt:
+        print(f"interrupted; {AGAIN}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        code, message = explained(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return code
+    return 0
 
-    began = os.environ[BEGAN] = str(time.time())
 
-    # The time goes with the function: a worker on another machine has not this environment.
+def _task(errors: list[Exception]) -> Any:
+    """The function that Hydra calls with a composed configuration.
+
+    Args:
+        errors: takes the error of a single run. Raised there, Hydra would print a line of its own;
+            the error of a job in a sweep is the sweeper's to report.
+    """
+    began = os.environ[BEGAN]  # of this process; a worker on another machine has another one
+
     @functools.wraps(run_one)
-    def run(config: DictConfig) -> dict[str, Any]:
+    def task(config: DictConfig) -> dict[str, Any]:
         os.environ[BEGAN] = began
         try:
             return run_one(config)
         except Exception as error:
-            told = portable(error)
-            if told is error:
+            if HydraConfig.get().mode == RunMode.RUN:
+                errors.append(error)
+                return {}
+            if (sent := portable(error)) is error:
                 raise
-            raise told from error
+            raise sent from error
 
-    # Hydra then hands its errors on instead of ending the process with code 1 itself.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    # Ray reports its own use to its makers unless told not to.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    command = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(run)
-    try:
-        command()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Failure as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except Terminated:
-        print("ended by SIGTERM; the same command goes on from here", file=sys.stderr)
-        return 143
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except Exception as error:
-        message = configuration_error(error)
-        if message is not None:
-            print(f"error: {message}", file=sys.stderr)
-            return 2
-        first = printable(str(error).partition("\n")[0])
-        if disk_is_full(error):
-            print(f"error: {first}: free some; the same command goes on from here", file=sys.stderr)
-            return 1
-        if isinstance(error, OSError) and error.filename is not None:
-            print(f"error: {first}", file=sys.stderr)
-            return 1
-        raise
-    return 0
+    return task
+
+
+def run_one(config: DictConfig) -> dict[str, Any]:
+    """Run the action of one composed configuration; returns plain data, for a sweep."""
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    outcome = run_action(plain)  # type: ignore[arg-type]
+    print(place_in_sweep() + printable(outcome["summary"]), flush=True)
+    return outcome
+
+
+def explained(error: Exception) -> tuple[int, str | None]:
+    """The exit code for an error, and its message; None for one that needs a traceback."""
+    if isinstance(error, InputError):
+        return 2, str(error)
+    if isinstance(error, Failure):
+        return 1, str(error)
+    if message := configuration_error(error):
+        return 2, message
+    first = printable(str(error).partition("\n")[0])
+    if disk_is_full(error):
+        return 1, f"{first}: free some space; {AGAIN}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return 1, first
+    return 1, None
 
 
 def configuration_error(error: Exception) -> str | None:
-    """What to tell a person of an error in the configuration; None for any other error."""
+    """The message for an error in the configuration; None for any other error."""
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
 

@@ -1,4 +1,4 @@
-"""What several tests share: the embedded base, a small base of their own, and the command line."""
+"""Fixtures of several tests: bases, the command line, composed experiments, a database."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-# A worker gathers millions of objects that stay; with Python's own thresholds the search among them
-# for garbage is an eighth of its time.
+# A worker holds millions of objects; with the default thresholds garbage collection takes an eighth
+# of its time.
 gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """New sqlite stores of the tests' own process begin as copies of an empty one.
+    """New sqlite stores of this process are copies of an empty one.
 
     MLflow makes its tables by all migrations since its first version, which takes three seconds.
-    The commands that tests start in other processes still do so.
     """
     from bench.tracking.backend import Backend
 
@@ -61,16 +60,16 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Public data files that some checkouts have beside them."""
+    """A folder of public data files next to the checkout."""
     folder = PROJECT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("the folder of public data files is not beside this checkout")
+        pytest.skip("there is no folder of public data files next to this checkout")
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny() -> tuple[Any, Any]:
-    """The embedded base and its tokenizer; tests that change it load their own."""
+    """The embedded base and its tokenizer, not to be changed; `fresh_tiny` may be."""
     return load_tiny()
 
 
@@ -118,7 +117,7 @@ def local_base(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]) 
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python bench/run.py ARGUMENTS`, its results in a folder of the test's own."""
+    """Run `python bench/run.py ARGUMENTS` with its results in the test's folder."""
 
     def call(*arguments: str, results: Path | None = None) -> subprocess.CompletedProcess[str]:
         folder = results or tmp_path / "results"
@@ -133,7 +132,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return call
 
 
-class Told(NamedTuple):
+class Result(NamedTuple):
     code: int
     stdout: str
     stderr: str
@@ -142,29 +141,27 @@ class Told(NamedTuple):
 @pytest.fixture
 def inline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Told]:
-    """Run `python bench/run.py ARGUMENTS` in the test's own process, which has imported everything
-    already; its results in a folder of the test's own.
-    """
+) -> Callable[..., Result]:
+    """The same in this process, which has imported everything already."""
 
-    def call(*arguments: str, results: Path | None = None) -> Told:
+    def call(*arguments: str, results: Path | None = None) -> Result:
         from bench.run import main
 
         folder = results or tmp_path / "results"
         command = ["bench/run.py", *arguments, f"tracking.folder={folder}"]
         monkeypatch.setattr(sys, "argv", command)
         for name in ("HYPLORA_BENCH_BEGAN", "HYPLORA_BENCH_JOBS", "HYDRA_FULL_ERROR"):
-            monkeypatch.setenv(name, "")  # main sets them; they end with the test
+            monkeypatch.setenv(name, "")  # main sets them, monkeypatch restores them
         capfd.readouterr()
         code = main()
-        return Told(code, *capfd.readouterr())
+        return Result(code, *capfd.readouterr())
 
     return call
 
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, str]], Path]:
-    """A function that copies the checkout and adds files: {path: text}, none of them there yet."""
+    """A function that copies the checkout and adds files that it does not have: {path: text}."""
 
     def copy(added: dict[str, str]) -> Path:
         project = tmp_path_factory.mktemp("checkout")
@@ -186,10 +183,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, st
 
 @pytest.fixture
 def few_objects() -> Iterator[None]:
-    """Leave what earlier tests have gathered out of garbage collections.
-
-    With millions of objects each takes a second, and there is one for every batch that is halved.
-    """
+    """Exclude existing objects from garbage collection: halving a batch collects, a second each."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -211,7 +205,7 @@ def small() -> tuple[str, ...]:
 
 @pytest.fixture
 def compose(tmp_path: Path) -> Callable[..., Any]:
-    """The typed experiment for command-line overrides, its results in the test's own folder."""
+    """The typed experiment for command-line overrides, with its results in the test's folder."""
 
     def build(*overrides: str) -> Any:
         from hydra import compose, initialize_config_dir
@@ -227,56 +221,35 @@ def compose(tmp_path: Path) -> Callable[..., Any]:
 
 
 def timing(ratio: float) -> dict[str, Any]:
-    return {
-        "median": 0.02 * ratio,
-        "low": 0.019 * ratio,
-        "high": 0.021 * ratio,
-        "ratio": ratio,
-        "ratio_low": ratio - 0.01,
-        "ratio_high": ratio + 0.01,
-        "rounds": 5,
-        "peak_bytes": None,
-    }
+    medians = {"median": 0.02 * ratio, "low": 0.019 * ratio, "high": 0.021 * ratio}
+    ratios = {"ratio": ratio, "ratio_low": ratio - 0.01, "ratio_high": ratio + 0.01}
+    return {**medians, **ratios, "rounds": 5, "peak_bytes": None}
 
 
 @pytest.fixture
 def efficiency_report() -> dict[str, Any]:
     """A small measurement, as bench.efficiency makes them."""
+    steps = {"lora": 1.0, "lora again": 1.01, "hyplora": 1.05}
+    tokens = {"lora": 1.0, "lora again": 0.99, "hyplora": 1.3, "none": 0.6}
+    works = {"step 96": steps, "decode 1": tokens}
+    case = {
+        **{"case": "tiny", "dtype": "float32", "compiled": False, "batch": 16, "rank": 16},
+        "parameters": {"lora": 1000, "lora again": 1000, "hyplora": 1001, "none": 0},
+        "errors": {"lora": None, "hyplora": 3e-7},
+        "works": {w: {m: timing(r) for m, r in ratios.items()} for w, ratios in works.items()},
+    }
     return {
         "device": "cpu (x86_64)",
         "threads": 1,
         "settings": {"rounds": 5},
         "versions": {"torch": "2.13"},
-        "cases": [
-            {
-                "case": "tiny",
-                "dtype": "float32",
-                "compiled": False,
-                "batch": 16,
-                "rank": 16,
-                "parameters": {"lora": 1000, "lora again": 1000, "hyplora": 1001, "none": 0},
-                "errors": {"lora": None, "hyplora": 3e-7},
-                "works": {
-                    "step 96": {
-                        "lora": timing(1.0),
-                        "lora again": timing(1.01),
-                        "hyplora": timing(1.05),
-                    },
-                    "decode 1": {
-                        "lora": timing(1.0),
-                        "lora again": timing(0.99),
-                        "hyplora": timing(1.3),
-                        "none": timing(0.6),
-                    },
-                },
-            }
-        ],
+        "cases": [case],
     }
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A PostgreSQL of the tests' own, on a free port of this machine, gone when they end."""
+    """The address of a PostgreSQL server of these tests."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     found = shutil.which("initdb") or next((str(f / "initdb") for f in reversed(folders)), None)
     if found is None or not Path(found).exists():

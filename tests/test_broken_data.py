@@ -223,7 +223,7 @@ def test_a_record_that_is_broken_is_told_and_force_makes_it_anew(inline, tmp_pat
     record.write_text("{")
     told_plainly(inline(*SYNTHETIC), "force=true", 1)
     assert inline(*SYNTHETIC, "force=true").code == 0
-    assert "on record already" in inline(*SYNTHETIC).stdout
+    assert "(cached)" in inline(*SYNTHETIC).stdout
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # eight processes, two minutes
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # thirteen processes, minutes
 
 PROJECT = Path(__file__).resolve().parent.parent
-LIMIT = 120.0  # seconds that a process may take to come to the moment of its kill, or to its end
-ARGUMENTS = (
+LIMIT = 240.0  # seconds until the moment of a kill, or until the end
+FINETUNING = (
     "method=hyplora",
     "method.lora_dropout=0.1",  # so that the randomness of each step matters
     "data.train=[mawps,SVAMP]",
@@ -29,19 +29,30 @@ ARGUMENTS = (
     "evaluation.batch_size=4",
     "protocol.max_new_tokens=40",
 )
+PRETRAINING = (
+    "action=pretrain",
+    "model=helm_mice",
+    "action.steps=60",
+    "action.step_tokens=256",
+    "action.row_tokens=64",
+    "action.documents=200",
+    "action.evaluations=3",
+    "action.checkpoint_minutes=0.005",
+)
 
 
 class Run:
     """A run in a results folder of its own, and what is seen of it from outside.
 
     Attributes:
-        steps: of the states for a resume, in the order in which they were seen.
+        steps: of the saved states, in the order in which they were seen.
         lines: of predictions.jsonl at each kill.
-        trained: the file training.json, and when it was written, at each kill after training.
+        trained: training.json, and when it was written, at each kill after training.
     """
 
-    def __init__(self, results):
-        self.results, self.log = results, results.with_suffix(".log")
+    def __init__(self, results, arguments):
+        self.results, self.arguments = results, arguments
+        self.log = results.with_suffix(".log")
         self.steps, self.lines, self.trained = [], [], []
         self.state_written = 0
 
@@ -53,7 +64,7 @@ class Run:
         return json.loads(self.file("record.json").read_text())
 
     def predictions(self):
-        """The whole lines that have been written so far."""
+        """The complete lines that have been written so far."""
         path = self.file("predictions.jsonl")
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         return [line for line in lines if line.endswith(b"\n")]
@@ -63,7 +74,7 @@ class Run:
         return path.stat().st_mtime_ns, path.read_text()
 
     def step(self):
-        """The step of the saved state, 0 where there is none."""
+        """The step of the saved state, 0 without one."""
         path = self.file("checkpoint/last.ckpt")
         if not path.exists():
             return 0
@@ -75,14 +86,15 @@ class Run:
     def finish(self):
         with self.process() as process:
             assert process.wait(timeout=LIMIT) == 0, self.log.read_text()
+        return self
 
-    def kill_when(self, come):
-        """Start or go on, and kill the process and its children as soon as `come()` is true."""
+    def kill_when(self, condition):
+        """Start or resume, and kill the process and its children once `condition()` is true."""
         with self.process() as process:
             deadline = time.monotonic() + LIMIT
-            while not come():
+            while not condition():
                 assert process.poll() is None, f"it ended before its kill: {self.log.read_text()}"
-                assert time.monotonic() < deadline, f"nothing came: {self.log.read_text()}"
+                assert time.monotonic() < deadline, f"timed out: {self.log.read_text()}"
                 time.sleep(0.0005)
             os.killpg(process.pid, signal.SIGKILL)
             assert process.wait(timeout=LIMIT) == -signal.SIGKILL, "it ended before its kill"
@@ -92,11 +104,12 @@ class Run:
 
     @contextmanager
     def process(self):
-        # A processor's float32 repeats to the bit; a GPU's bf16 need not.
+        # float32 on a processor is reproducible to the bit; bf16 on a GPU need not be.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, "bench/run.py", *self.arguments]
         with self.log.open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, "bench/run.py", *ARGUMENTS, f"tracking.folder={self.results}"],
+                [*command, f"tracking.folder={self.results}"],
                 cwd=PROJECT,
                 env=environment,
                 stdout=log,
@@ -113,22 +126,20 @@ class Run:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    run = Run(tmp_path_factory.mktemp("undisturbed") / "results")
-    run.finish()
-    return run
+    return Run(tmp_path_factory.mktemp("undisturbed") / "results", FINETUNING).finish()
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """A run that was killed three times in training and three times in evaluation, then ended."""
-    run = Run(tmp_path_factory.mktemp("killed") / "results")
+    run = Run(tmp_path_factory.mktemp("killed") / "results", FINETUNING)
 
     def between_two_saves():
         path = run.file("checkpoint/last.ckpt")
         return run.step() >= 16 and time.time() - path.stat().st_mtime >= 0.4
 
     def while_a_state_is_written():
-        # That takes milliseconds; where none of ten is met, one just written has to do.
+        # Writing takes milliseconds; if none of ten is caught, one just written has to do.
         partial = run.file("checkpoint/last.partial").exists()
         return (run.step() >= 26 and partial) or run.step() >= 40
 
@@ -137,8 +148,7 @@ def killed(tmp_path_factory):
     run.kill_when(while_a_state_is_written)
     for count in (16, 52, 96):  # of 120
         run.kill_when(lambda count=count: run.step() and len(run.predictions()) >= count)
-    run.finish()
-    return run
+    return run.finish()
 
 
 def test_a_killed_run_ends_with_the_same_result(undisturbed, killed):
@@ -157,7 +167,7 @@ def test_a_killed_run_writes_the_same_texts_each_once(undisturbed, killed):
     assert len(texts(killed)) == 120 and texts(killed) == texts(undisturbed)
 
 
-def test_training_goes_on_from_its_last_state(killed):
+def test_training_resumes_at_its_last_state(killed):
     assert len(killed.steps) > 3
     assert all(earlier < later for earlier, later in pairwise(killed.steps))
 
@@ -166,8 +176,22 @@ def test_a_finished_training_is_not_repeated(killed):
     assert killed.trained == [killed.training()] * 3
 
 
-def test_predictions_made_before_a_kill_stay_the_first(killed):
+def test_predictions_made_before_a_kill_are_kept(killed):
     counts = [len(lines) for lines in killed.lines]
     assert counts[:3] == [0, 0, 0] and 16 <= counts[3] < counts[4] < counts[5] < 120
     for lines in killed.lines:
         assert killed.predictions()[: len(lines)] == lines
+
+
+def test_a_killed_pretraining_ends_with_the_same_weights(tmp_path):
+    killed = Run(tmp_path / "killed", PRETRAINING)
+    for step in (5, 25, 45):  # of 60
+        killed.kill_when(lambda step=step: killed.step() >= step)
+    assert killed.steps == sorted(killed.steps) and killed.steps[-1] < 60
+    killed.finish()
+    whole = Run(tmp_path / "whole", PRETRAINING).finish()
+    assert killed.record()["identity"] == whole.record()["identity"]
+    one, other = (run.file("model/model.safetensors").read_bytes() for run in (killed, whole))
+    assert one == other
+    for name in ("order", "losses", "held_out", "curvatures", "bits_per_byte", "layers"):
+        assert killed.record()["training"][name] == whole.record()["training"][name], name

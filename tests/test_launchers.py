@@ -8,8 +8,8 @@ import pytest
 from hydra.errors import MissingConfigException
 
 from bench.errors import Failure, InputError
-from bench.launchers import portable
 from bench.run import configuration_error
+from bench.sweep.launchers import portable
 
 
 def installed(package: str) -> bool:

@@ -1,4 +1,4 @@
-"""action=pretrain from the command line: recorded, not repeated, resumed, and used as a base."""
+"""action=pretrain from the command line: recorded, cached, resumed, and used as a base."""
 
 import importlib.util
 import json
@@ -6,6 +6,8 @@ import re
 import shutil
 
 import pytest
+
+from bench.identity import identity_of_record
 
 QUICK = (
     "action=pretrain",
@@ -20,7 +22,7 @@ QUICK = (
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """One folder for all: a store of its own takes each test seconds."""
+    """One folder for all: making a store takes seconds."""
     return tmp_path_factory.mktemp("results")
 
 
@@ -40,10 +42,11 @@ def test_a_pretrained_base_is_recorded_once_and_fine_tuned_as_any_other(inline, 
     assert "helm_d tiny seed 0:" in first.stdout and "took" in first.stdout
     (record,) = records(results, "helm_d")
     assert record["kind"] == "pretrain" and record["training"]["tokens"] == 768
+    assert record["identity"] == identity_of_record(record)
     assert set(record["training"]["initialisations"]) == {"public", "balanced"}
     same = ("action.checkpoint_minutes=3", "action.micro_rows=1")  # these change no result
     again = inline(*arguments, *same, results=results)
-    assert again.code == 0 and "on record already" in again.stdout
+    assert again.code == 0 and "(cached)" in again.stdout
     folder = model_folder(results, record)
     assert folder.is_dir() and not (folder.parent / "checkpoint").exists()
     base = ("model=local", f"model.path={folder}")
@@ -53,19 +56,17 @@ def test_a_pretrained_base_is_recorded_once_and_fine_tuned_as_any_other(inline, 
     assert refused.code == 2 and "needs no export" in refused.stderr
     shutil.rmtree(folder)
     gone = inline(*arguments, results=results)
-    assert "its folder is gone: force=true" in gone.stdout
+    assert "its folder no longer exists: force=true" in gone.stdout
 
 
-def test_a_run_killed_behind_its_training_is_measured_without_training_again(
+def test_a_run_killed_after_its_training_is_evaluated_without_training_again(
     inline, results, monkeypatch
 ):
-    from bench.pretraining import run
-
     def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "measured", killed)
+        patch.setattr("bench.pretraining.measures.evaluate", killed)
         assert inline(*QUICK, "model=llama_twin", results=results).code == 130
     assert not records(results, "llama_twin")
     monkeypatch.setattr("bench.training.pretrain.Pretraining.training_step", killed)
@@ -80,10 +81,10 @@ def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, 
     for number in range(30):
         (folder / f"{number}.txt").write_text(f"Page {number} tells of {number} apples. " * 3)
     words = (*QUICK, "data=text", f"data.path={folder}", "seed=0,1", "model=llama_twin,helm_d")
-    told = inline("-m", *words, "hydra/launcher=basic", results=results)
-    assert told.code == 0, told.stderr
-    assert "4 different runs: 4 done now, 0 on record already, 0 failed" in told.stdout
-    assert "HELM-D beside LLaMA: not separated (seeds): 2 seeds in common" in told.stdout
+    result = inline("-m", *words, "hydra/launcher=basic", results=results)
+    assert result.code == 0, result.stderr
+    assert "4 different runs: 4 done now, 0 on record already, 0 failed" in result.stdout
+    assert "HELM-D beside LLaMA: not separated (seeds): 2 seeds in common" in result.stdout
     plan = inline("-m", *words, "plan=true", results=results)
     assert "4 of 4 runs on record, 0 to do." in plan.stdout
     report = inline("action=report", results=results)
@@ -112,10 +113,10 @@ def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, 
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_message(inline, tmp_path, arguments, message):
-    told = inline(*arguments)
-    assert told.code == 2, told.stdout
-    assert re.search(message, told.stderr), told.stderr
-    assert "Traceback" not in told.stderr
+    result = inline(*arguments)
+    assert result.code == 2, result.stdout
+    assert re.search(message, result.stderr), result.stderr
+    assert "Traceback" not in result.stderr
     assert not (tmp_path / "results" / "runs").exists()
 
 
@@ -123,8 +124,8 @@ def test_a_text_too_short_is_refused_and_leaves_no_run(inline, results, tmp_path
     path = tmp_path / "one.txt"
     path.write_text("A single document.")
     before = set(results.glob("runs/*"))
-    told = inline(*QUICK, "model=helm_d", "data=text", f"data.path={path}", results=results)
-    assert told.code == 2 and "the text is too short" in told.stderr
+    result = inline(*QUICK, "model=helm_d", "data=text", f"data.path={path}", results=results)
+    assert result.code == 2 and "the text is too short" in result.stderr
     assert set(results.glob("runs/*")) == before
 
 
@@ -156,14 +157,14 @@ def test_a_finished_model_is_asked_further_tasks_without_being_pretrained_again(
         raise AssertionError("it was pretrained again")
 
     monkeypatch.setattr("bench.training.pretrain.Pretraining.training_step", trained)
-    told = inline(*run, *asked, results=results)
-    assert told.code == 0, told.stderr
-    assert re.search(r"\(on record already\), own_choice acc [01]\.\d{3} -> ", told.stdout)
+    result = inline(*run, *asked, results=results)
+    assert result.code == 0, result.stderr
+    assert re.search(r"\(cached\), own_choice acc [01]\.\d{3} -> ", result.stdout)
     (record,) = (r for r in records(results, "helm_d") if r["seed"] == 3)
     found = record["lm_eval"]["own_choice"]["tasks"]["own_choice"]
     assert found["n"] == 4 and 0 <= found["metrics"]["acc"]["value"] <= 1
     again = inline(*run, *asked, results=results)
-    assert "on record already" in again.stdout
+    assert "(cached)" in again.stdout
     assert inline(*run, *asked, "evaluation.lm_eval_limit=2", results=results).code == 0
     (record,) = (r for r in records(results, "helm_d") if r["seed"] == 3)
     assert record["lm_eval"]["own_choice"]["tasks"]["own_choice"]["n"] == 2
@@ -171,4 +172,4 @@ def test_a_finished_model_is_asked_further_tasks_without_being_pretrained_again(
     assert "## Tasks of lm-eval" in (results / "tables/helm.md").read_text()
     shutil.rmtree(model_folder(results, record))
     gone = inline(*run, *asked, results=results)
-    assert gone.code == 2 and "can't be asked tasks" in gone.stderr
+    assert gone.code == 2 and "can't be evaluated on further tasks" in gone.stderr

@@ -1,18 +1,15 @@
-"""Runs of one process share a base, and nothing else: their order makes no difference."""
+"""Runs of one process share a base and nothing else: their order makes no difference."""
 
-import dataclasses
 import json
 
 import pytest
 import torch
 
 from bench.data import batches
-from bench.experiment import evaluate, finetune, prepare
+from bench.experiment import prepare
 from bench.models import shared
-from bench.models.loading import load_base, pick_device
-from bench.models.settings import ModelSettings
+from bench.runs.finetuning import evaluate, train
 
-TINY = ModelSettings("tiny", "embedded", None, "float32", None, False)
 RUNS = {
     "hyplora": ("method=hyplora", "method.lora_dropout=0.1"),
     "series": ("method=series", "seed=1"),
@@ -22,24 +19,23 @@ RUNS = {
 
 @pytest.fixture
 def outcome(compose, small, tmp_path):
-    """A run's losses and texts; `place` keeps one from finding what another has done."""
+    """A run's losses, texts and adapter; `place` keeps it from resuming another one's."""
 
     def run(name, place):
         few = ("data.train_size=8", "data.test_size=3", "protocol.max_new_tokens=12")
-        experiment = compose(*small, *few, "train.batch_size=8", *RUNS[name])
-        prepared = prepare(experiment)
+        prepared = prepare(compose(*small, *few, "train.batch_size=8", *RUNS[name]))
         folder = tmp_path / place / name
         folder.mkdir(parents=True)
-        prepared = dataclasses.replace(prepared, folder=folder)
-        model, tokenizer, training = finetune(experiment, prepared)
-        by_set = evaluate(experiment, prepared, model, tokenizer)["scores"]
-        scores = {key: score["accuracy"] for key, score in by_set.items()}
+        of_run = (prepared.settings, prepared.problems, folder)
+        model, tokenizer, training = train(*of_run, prepared.hashes["base"])
+        scores = evaluate(*of_run, model, tokenizer)["scores"]
+        accuracies = {key: score["accuracy"] for key, score in scores.items()}
         lines = (folder / "predictions.jsonl").read_text().splitlines()
         texts = [json.loads(line)["text"] for line in lines]
         saved = folder / "adapter" / "adapter_model.safetensors"
         adapter = saved.read_bytes() if saved.exists() else None
         losses = training.get("losses"), training.get("validation")
-        return json.dumps([scores, texts, losses]), adapter
+        return json.dumps([accuracies, texts, losses]), adapter
 
     return run
 
@@ -49,7 +45,7 @@ def forget():
     batches._encoded.cache_clear()
 
 
-def test_runs_that_share_a_base_do_not_see_each_other(outcome):
+def test_runs_that_share_a_base_do_not_see_each_other(outcome, fresh_tiny):
     alone = {}
     for name in RUNS:
         forget()
@@ -58,9 +54,9 @@ def test_runs_that_share_a_base_do_not_see_each_other(outcome):
         forget()
         assert {name: outcome(name, place) for name in order} == alone
     (kept,) = shared._kept
-    fresh, _ = load_base(TINY, pick_device())
     state = kept.model.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in fresh.state_dict().items())
+    fresh = fresh_tiny[0].state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in fresh.items())
 
 
 def test_rows_are_tokenised_once(outcome):

@@ -1,1 +1,1 @@
-"""Pretraining runs: what one is (`run.py`), and how it is asked for (`settings.py`)."""
+"""Pretraining runs: one run in `run.py`, its settings in `settings.py`."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bench.data.packing import Packer
+from bench.models.loading import pick_device
+from bench.models.untrained import build
 from bench.pretraining.settings import Pretraining
+from bench.training.held_out import HeldOut, blocks, document_bits
+from bench.training.pretrain import Text, curvatures
+from bench.training.similarity import layer_similarity
 
-if TYPE_CHECKING:
-    from bench.training.pretrain import Text
-
-INITIALISATIONS = ("public", "balanced")  # of HELM's, that are compared before anything is trained
-ROWS = 8  # of held-out text, that tokens are compared on
+INITIALISATIONS = ("public", "balanced")  # of HELM's, compared before training
+ROWS = 8  # of held-out text, for the similarity of tokens
 
 
 def initialisations(
     run: Pretraining, architecture: Any, tokenizer: Any, text: Text
 ) -> dict[str, Any]:
-    """How alike tokens are in each layer before anything is trained, by the initialisation."""
-    from bench.models.loading import pick_device
-    from bench.models.untrained import build
-    from bench.training.similarity import layer_similarity
-
+    """How similar tokens are in each layer before training, by initialisation."""
     configs = {"own": architecture}
     if hasattr(architecture, "initialization"):
         configs = {
@@ -35,19 +34,12 @@ def initialisations(
 
 def _sample(run: Pretraining, text: Text) -> Any:
     """Rows of held-out text, the same for all models."""
-    from bench.data.packing import Packer
-
     held_out = text.tokens.held_out.nonzero()[0]
-    packer = Packer(text.tokens, held_out, run.train.row_tokens, text.pad_id, seed=0)
-    return packer.rows(ROWS)
+    return Packer(text.tokens, held_out, run.train.row_tokens, text.pad_id, seed=0).rows(ROWS)
 
 
-def measured(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
-    """What the finished model gives on the held-out text."""
-    from bench.training.held_out import HeldOut, blocks, document_bits
-    from bench.training.pretrain import curvatures
-    from bench.training.similarity import layer_similarity
-
+def evaluate(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
+    """Bits per byte, similarity of tokens and curvatures of the trained model."""
     held_out = HeldOut(text.tokens, run.train.row_tokens, text.pad_id, run.train.micro_rows)
     documents = held_out.documents
     bits = document_bits(model, held_out, documents, f"{run.name}: held-out text")

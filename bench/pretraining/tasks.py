@@ -1,7 +1,7 @@
-"""Tasks of lm-eval, asked of a pretrained model: behind its pretraining, or at any time later.
+"""Tasks of lm-eval for a pretrained model, evaluated after its pretraining or any time later.
 
-They are no part of a run's identity: a model that is there is asked further tasks, or the same with
-other numbers of examples, and is not pretrained again for them.
+They are no part of a run's identity: a finished model is evaluated on further tasks, or on the same
+with other numbers of examples, without being pretrained again.
 """
 
 from __future__ import annotations
@@ -12,80 +12,70 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import extras
 from bench.config import EvaluationSettings
+from bench.evaluation.lm_eval_bridge import include_hash
+from bench.runs import auxiliary
 
-KEY = "lm_eval"  # of a record: what came of each task, by name
-
-
-def left_to_ask(settings: EvaluationSettings, record: Mapping[str, Any]) -> bool:
-    """Whether a record lacks a task, or has it asked in another manner."""
-    if not settings.lm_eval:
-        return False
-    there, manner = record.get(KEY, {}), _manner(settings)
-    return any(there.get(name, {}).get("asked") != manner for name in settings.lm_eval)
+KEY = "lm_eval"  # of a record: results by task
 
 
-def loaded(settings: EvaluationSettings, run: Path) -> dict[str, Any]:
-    """The tasks that are still to be asked, with their rows.
+def complete(settings: EvaluationSettings, record: Mapping[str, Any]) -> bool:
+    """Whether a record has every task under these settings."""
+    found, conditions = record.get(KEY, {}), _conditions(settings)
+    return all(found.get(name, {}).get("asked") == conditions for name in settings.lm_eval)
 
-    Args:
-        settings: what to ask.
-        run: the run's folder.
+
+def load(settings: EvaluationSettings, run: Path) -> dict[str, Any]:
+    """The tasks that a run's folder has no results of, with their rows.
 
     Raises:
-        InputError: a task's rows can't be had.
+        InputError: a task's rows can't be loaded.
     """
-    return extras.load(settings, _folder(settings, run)) if settings.lm_eval else {}
+    return auxiliary.load_tasks(settings, _folder(settings, run))
 
 
-def ask(
+def evaluate(
     settings: EvaluationSettings,
-    tasks: Mapping[str, Any],
+    tasks: dict[str, Any],
+    run: Path,
     model: Any,
     tokenizer: Any,
-    run: Path,
     title: str,
 ) -> dict[str, Any]:
-    """Ask what is left; what came of each task is written down before the next begins.
+    """Evaluate what is missing; each task's results are written before the next begins.
 
     Args:
-        settings: what to ask.
-        tasks: of `loaded`.
+        settings: the tasks and their numbers of examples and rows.
+        tasks: of `load`.
+        run: the run's folder.
         model: a causal language model in eval mode.
         tokenizer: its tokenizer.
-        run: the run's folder.
-        title: what progress is told under.
+        title: of the progress.
 
     Returns:
-        For a record: by name what :func:`bench.evaluation.lm_eval_bridge.ask` gives, and `asked`,
-        in which manner.
+        By task the results of :func:`bench.evaluation.lm_eval_bridge.ask`, with `asked`: the
+        settings that they depend on. Empty without tasks.
     """
-    from bench.evaluation import lm_eval_bridge
-    from bench.models.loading import context_length
-
-    folder, limit = _folder(settings, run), settings.lm_eval_limit
+    if not settings.lm_eval:
+        return {}
+    folder, conditions = _folder(settings, run), _conditions(settings)
     folder.mkdir(exist_ok=True)
-    found = lm_eval_bridge.ask(
-        *(model, tokenizer, tasks, settings.batch_size, limit, context_length(model), folder), title
+    found = auxiliary.evaluate_tasks(settings, tasks, folder, model, tokenizer, title)
+    return {name: found[name] | {"asked": conditions} for name in settings.lm_eval}
+
+
+def summary(settings: EvaluationSettings, record: Mapping[str, Any]) -> str:
+    """The results in a line, e.g. `, hellaswag acc 0.257`; empty without tasks."""
+    return "".join(
+        f", {task} {metric} {figure['value']:.3f}"
+        for name in settings.lm_eval
+        for task, found in record[KEY][name]["tasks"].items()
+        for metric, figure in found["metrics"].items()
     )
-    manner = _manner(settings)
-    return {name: found[name] | {"asked": manner} for name in settings.lm_eval}
 
 
-def told(settings: EvaluationSettings, record: Mapping[str, Any]) -> str:
-    """What came of the tasks, for a line: `, hellaswag acc 0.257`; empty where none was asked."""
-    parts = []
-    for name in settings.lm_eval:
-        for task, found in record[KEY][name]["tasks"].items():
-            parts += [f", {task} {m} {v['value']:.3f}" for m, v in found["metrics"].items()]
-    return "".join(parts)
-
-
-def _manner(settings: EvaluationSettings) -> dict[str, Any]:
-    """What a task's figures depend on beside its name and the model."""
-    from bench.evaluation.lm_eval_bridge import include_hash
-
+def _conditions(settings: EvaluationSettings) -> dict[str, Any]:
+    """What a task's results depend on besides its name and the model."""
     include = settings.lm_eval_include
     return {
         "fewshot": settings.lm_eval_fewshot,
@@ -95,5 +85,5 @@ def _manner(settings: EvaluationSettings) -> dict[str, Any]:
 
 
 def _folder(settings: EvaluationSettings, run: Path) -> Path:
-    manner = json.dumps(_manner(settings), sort_keys=True)
-    return run / f"lm_eval-{hashlib.sha256(manner.encode()).hexdigest()[:8]}"
+    conditions = json.dumps(_conditions(settings), sort_keys=True)
+    return run / f"lm_eval-{hashlib.sha256(conditions.encode()).hexdigest()[:8]}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.report.names import key_of, method_label
+from bench.names import key_of, method_label
 from bench.report.published import PARAMS, Footnote, Published, PublishedRow
 from bench.report.rows import Column, Row
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from bench.report.names import curvature_label
+from bench.names import curvature_label
 from bench.report.records import training_settings
 from bench.report.scores import ScoreRow, ScoreTable
 

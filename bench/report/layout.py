@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.report.compare import BesideCell, Comparison
 from bench.report.guesses import Guess
-from bench.report.names import curvature_label
+from bench.names import curvature_label
 from bench.report.overlap import MARK
 from bench.report.published import PARAMS
 from bench.report.rows import Cell, Column, Row

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.report.names import plain_curvature
+from bench.names import plain_curvature
 from bench.report.records import Record
 from bench.report.shared_record import base_of
 

@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import printable
 from bench.report.formats.escape import in_markdown, markdown_line
 from bench.report.intervals import run_intervals
-from bench.report.names import method_label
+from bench.names import method_label
 from bench.report.records import Record, training_settings
 from bench.report.shared_record import Base, base_of
 

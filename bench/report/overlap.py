@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.report.names import key_of
+from bench.names import key_of
 from bench.report.records import Record
 
 MARK = "†"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bench.report.names import key_of, method_label
+from bench.names import key_of, method_label
 from bench.report.published import PARAMS, Footnote, Published, PublishedRow
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.tables import Cell, Column, Row, Table

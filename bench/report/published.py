@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from bench.report.names import key_of
+from bench.names import key_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "results" / "published"
 PARAMS = "params_percent"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.report.names import curvature_rank, method_label, method_rank
+from bench.names import curvature_rank, method_label, method_rank
 from bench.tracking.record import TRAINING_PROTOCOL_KEYS
 
 Record = Mapping[str, Any]

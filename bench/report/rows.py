@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from bench.report.names import key_of
+from bench.names import key_of
 from bench.report.overlap import marked_columns
 from bench.report.records import Record, training_settings
 from bench.report.spec import AVERAGES, TableSpec

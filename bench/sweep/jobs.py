@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.config import Experiment, read_experiment
 from bench.errors import InputError
-from bench.experiment import look_up, open_store
+from bench.experiment import look_up
+from bench.runs.lifecycle import open_store
 from bench.tracking.store import Attempt, Store
 
 
@@ -134,7 +135,7 @@ class Planner:
         """The tracking store of an experiment, opened once."""
         key = (experiment.results, experiment.tracking.uri, experiment.tracking.experiment)
         if key not in self.stores:
-            self.stores[key] = open_store(experiment)
+            self.stores[key] = open_store(experiment.tracking)
         return self.stores[key]
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from bench.actions import BEGAN
 from bench.config import Experiment
 from bench.progress import duration
 from bench.report.layout import Document, Section
 from bench.report.render import show
+from bench.runs.clock import BEGAN
 from bench.sweep.jobs import Job
 from bench.sweep.launch import at_once
 from bench.tracking.store import Store

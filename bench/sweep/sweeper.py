@@ -87,7 +87,7 @@ class RunSweeper(Sweeper):
             Failure: some runs failed, after the others have been shown; or their table can't
                 be made.
         """
-        from bench.actions import BEGAN
+        from bench.runs.clock import BEGAN
 
         overrides = self._overrides(arguments)
         table: Shown = wanted_table(self.config)

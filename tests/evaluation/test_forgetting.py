@@ -135,7 +135,7 @@ def test_a_base_without_an_adapter_has_forgotten_nothing(experiment, tmp_path):
 def test_a_run_has_both_losses_in_its_record_and_in_the_store(experiment, monkeypatch):
     words = ("method=lora", "evaluation.forgetting=embedded")
     with monkeypatch.context() as patch:  # killed after the losses, before the record
-        patch.setattr(bench.experiment, "_record", None)
+        patch.setattr(bench.experiment, "_results", None)
         with pytest.raises(TypeError):
             run(experiment(*words))
     monkeypatch.setattr("bench.evaluation.forgetting.cross_entropy", None)  # not computed again

@@ -291,7 +291,7 @@ def test_a_run_killed_between_two_tasks_asks_the_first_no_second_time(
             run(compose(*overrides))
     with monkeypatch.context() as patch:
         patch.setattr("lm_eval.models.huggingface.HFLM.loglikelihood", killed)
-        patch.setattr("bench.training.finetune.finetune", killed)
+        patch.setattr("bench.runs.finetuning.finetune", killed)
         record = run(compose(*overrides)).record
     assert set(record["lm_eval"]) == {"own_pick", "own_write"}
 

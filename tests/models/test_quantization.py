@@ -69,7 +69,7 @@ def test_nf4_without_a_gpu_is_refused_before_anything_is_loaded(monkeypatch):
 
 def test_a_quantization_and_then_batches_are_part_of_the_identity(compose):
     def name(*overrides):
-        return identity(compose(*overrides), {}, "32-true", "torch.float32")
+        return identity(dataclasses.asdict(compose(*overrides)), {}, "32-true", "torch.float32")
 
     kind = "model.quantization=int8"
     names = {name(), name(kind), name("model.quantization=nf4")}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.names import curvature_rank, method_label, method_rank
+from bench.names import curvature_rank, method_label, method_rank
 from bench.report.selection import Group, Selection
 from bench.report.spec import TableSpec
 from bench.tracking.sweeps import Contrast

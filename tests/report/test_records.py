@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.report.names import method_label
+from bench.names import method_label
 from bench.report.records import asked, setting, training_settings
 from tests.report.score_runs import finished
 

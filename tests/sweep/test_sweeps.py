@@ -3,8 +3,8 @@
 import optuna
 import pytest
 
-from bench.actions import _watch
 from bench.errors import Pruned
+from bench.sweep.pruning import pruner
 from bench.tracking.store import Store
 
 HERE = "hydra/launcher=basic"  # in this process
@@ -118,6 +118,6 @@ def test_a_run_above_the_median_of_its_search_is_given_up(tmp_path):
         trial.report(1.0, 10)
         study.tell(trial, 1.0)
     good, bad = study.ask(), study.ask()
-    _watch(storage, "mine", good._trial_id)(10, 0.9)
+    pruner(storage, "mine", good._trial_id)(10, 0.9)
     with pytest.raises(Pruned, match="given up at step 10"):
-        _watch(storage, "mine", bad._trial_id)(10, 2.0)
+        pruner(storage, "mine", bad._trial_id)(10, 2.0)

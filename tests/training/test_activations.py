@@ -94,7 +94,7 @@ def test_prefix_is_refused_before_a_base_is_loaded(compose):
 
 def test_in_float32_it_is_no_part_of_the_identity(compose):
     def name(*overrides, precision="32-true"):
-        return identity(compose(*overrides), {}, precision, "torch.float32")
+        return identity(dataclasses.asdict(compose(*overrides)), {}, precision, "torch.float32")
 
     twice = "train.gradient_checkpointing=true"
     assert name(twice) == name()

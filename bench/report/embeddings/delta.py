@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from bench.report.names import key_of
+from bench.names import key_of
 from bench.report.tables import Cell, Column, Row, Table
 
 Study = Mapping[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.names import key_of
+from bench.names import key_of
 from bench.report.tables import EMPTY, Cell, Column, Row, Table, number
 
 Study = Mapping[str, Any]

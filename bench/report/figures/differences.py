@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.report.chart import ROW, Chart, chart_of, choice, values
 from bench.report.figures.subject import INTERVAL, Subject
-from bench.report.names import method_label
+from bench.names import method_label
 from bench.report.statistics.differences import (
     BETTER,
     VERDICTS,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report.names import method_label
+from bench.names import method_label
 from bench.report.records import Record, group, select
 from bench.report.rows import Cell, Row
 from bench.report.spec import TableSpec

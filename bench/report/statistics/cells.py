@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from bench.report.names import key_of
+from bench.names import key_of
 from bench.report.rows import Cell, Column, Row
 from bench.report.spec import AVERAGES
 from bench.report.statistics.draws import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.report.names import key_of
+from bench.names import key_of
 from bench.report.records import Record
 from bench.report.statistics.variance import Array
 

@@ -1,7 +1,4 @@
-"""What a sweep needs of Hydra's launchers: the extras that bring them, and a place for their files.
-
-The launchers themselves are Hydra's own plugins: joblib, submitit (local and SLURM), Ray.
-"""
+"""What Hydra's launchers need: the extras that install them, job files, portable errors."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ EXTRAS = {"ray": "ray", "ray_aws": "ray", "submitit_local": "slurm", "submitit_s
 
 
 def missing_extra(launcher: str) -> InputError:
-    """What to install for a launcher of `EXTRAS` that Hydra does not find."""
+    """How to install a launcher of `EXTRAS` that Hydra does not find."""
     extra = EXTRAS[launcher]
     return InputError(
         f"hydra/launcher={launcher} needs the extra [{extra}]: "
@@ -26,10 +23,10 @@ def missing_extra(launcher: str) -> InputError:
 
 
 def portable(error: Exception) -> Exception:
-    """The error itself, or where it does not outlive pickling one that tells the same.
+    """The error, or a `Failure` with its message if it can't be pickled and read back.
 
-    A worker hands its errors to the sweep pickled. One that can't be read back would end the sweep,
-    whose other runs may be well.
+    Workers hand their errors to the sweep pickled. One that can't be read back would end the whole
+    sweep.
     """
     try:
         pickle.loads(pickle.dumps(error))
@@ -39,15 +36,13 @@ def portable(error: Exception) -> Exception:
 
 
 class JobFiles(Callback):
-    """Puts submitit's job files under the results folder.
+    """Puts submitit's job files into the results folder instead of the current one.
 
-    By itself it takes the sweep's folder, which is where one stands, and a project is littered
-    with pickles. Hydra's launchers bring their own configuration, so a value of ours can't stand in
-    conf/ for a launcher that need not be installed.
+    conf/ can't set this: it has no file for a launcher that may not be installed.
     """
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Name the folder, unless the command line or a preset names another."""
+        """Set the folder, unless the command line or a preset does."""
         from bench.config import results_folder
 
         stock = "${hydra.sweep.dir}/.submitit/%j"

@@ -1,4 +1,4 @@
-"""The adapters of finished runs, as models that are loaded when their turn comes."""
+"""Saved adapters as models that are loaded when they are measured."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.config import Experiment
+from bench.embeddings.hidden import Tuned
 from bench.errors import InputError
-from bench.report.names import curvature_rank, method_label, method_rank
+from bench.names import curvature_rank, method_label, method_rank
 from bench.tracking.reader import Reader
 from bench.tracking.store import Store
-
-if TYPE_CHECKING:
-    from bench.embeddings.hidden import Tuned
 
 Record = Mapping[str, Any]
 Loader = Callable[[Path], Any]
@@ -33,31 +31,28 @@ def tuned_models(
 
     Args:
         experiment: names the base.
-        hashes: content hashes of base, test rows and, where they were read, training rows.
-        folders: of saved adapters, or of the runs that have them; None for those on record.
+        hashes: content hashes of base, test rows and, if they were read, training rows.
+        folders: of saved adapters, or of the runs that have them; None for the recorded runs'.
         store: holds the finished runs.
-        copies: a folder for adapters that are only in the store; as long as the models are used.
+        copies: a folder for adapters that are only in the store; needed as long as the models are.
 
     Raises:
         InputError: a folder holds no adapter.
-        Failure: the adapter of a run is gone.
+        Failure: the adapter of a run no longer exists.
     """
     load = partial(_load, experiment, hashes["base"])
     if folders is not None:
-        return [_named(Path(folder).expanduser(), load) for folder in folders]
-    found = one_of_each(Reader(store).holdings().records, hashes)
-    found.sort(key=lambda r: (method_rank(r["method"]), curvature_rank(r["curvature"])))
-    return [
-        _tuned(record, _adapter(record, experiment.results, store, copies), load)
-        for record in found
-    ]
+        return [_from_folder(Path(folder).expanduser(), load) for folder in folders]
+    chosen = one_of_each(Reader(store).holdings().records, hashes)
+    chosen.sort(key=lambda r: (method_rank(r["method"]), curvature_rank(r["curvature"])))
+    return [_tuned(r, _adapter(r, experiment.results, store, copies), load) for r in chosen]
 
 
 def one_of_each(records: Iterable[Record], hashes: Mapping[str, str]) -> list[Record]:
-    """One run for each method and curvature, of those with an adapter on the same base and rows.
+    """One trained run for each method and curvature.
 
-    Of several the one that adapts the most weights, so that all layers stand before a few; then
-    the one with the lowest seed; then the newest.
+    Of several the one with the most trainable weights (all layers before a few), then the one with
+    the lowest seed, then the newest.
 
     Args:
         records: of finished runs, the newest first.
@@ -79,7 +74,7 @@ def _rank(record: Record) -> tuple[int, int]:
 
 
 def _adapter(record: Record, results: Path, store: Store, copies: Path) -> Path:
-    """Where a run's adapter is: in its folder, or copied from the store."""
+    """The folder of a run's adapter: the run's own, or a copy from the store."""
     folder = results / "runs" / record["identity"][:12] / "adapter"
     if all((folder / name).is_file() for name in FILES):
         return folder
@@ -88,12 +83,10 @@ def _adapter(record: Record, results: Path, store: Store, copies: Path) -> Path:
     return store.download(record["run_id"], "adapter", copy)
 
 
-def _named(folder: Path, load: Loader) -> Tuned:
-    """An adapter that the command names; a record beside it says what it is."""
-    from bench.embeddings.hidden import Tuned
-
+def _from_folder(folder: Path, load: Loader) -> Tuned:
+    """An adapter given by its folder or its run's; the run's record, if there is one, names it."""
     if not (folder / FILES[0]).is_file() and (folder / "adapter").is_dir():
-        folder = folder / "adapter"  # a run was named
+        folder = folder / "adapter"
     for name in FILES:
         if not (folder / name).is_file():
             raise InputError(
@@ -105,22 +98,20 @@ def _named(folder: Path, load: Loader) -> Tuned:
         try:
             return _tuned(json.loads(record.read_text(encoding="utf-8")), folder, load)
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # what it is called is all that is lost
+            pass  # a damaged record costs the label only
     return Tuned(str(folder), None, None, None, partial(load, folder))
 
 
 def _tuned(record: Record, folder: Path, load: Loader) -> Tuned:
-    from bench.embeddings.hidden import Tuned
-
     method, curvature = record["method"], record["curvature"]
     label, run = method_label(method, curvature), record["identity"][:12]
     return Tuned(label, method, curvature, run, partial(load, folder))
 
 
-def _load(experiment: Experiment, content: str, folder: Path) -> Any:
+def _load(experiment: Experiment, base_hash: str, folder: Path) -> Any:
     from bench.models.loading import pick_device
     from bench.models.shared import shared_base
     from bench.training.adapters import load_adapter
 
-    base, _ = shared_base(experiment.model, content, pick_device())
+    base, _ = shared_base(experiment.model, base_hash, pick_device())
     return load_adapter(base, folder)

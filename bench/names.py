@@ -1,4 +1,6 @@
-"""How tables call and order the methods."""
+"""Labels and order of the methods."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence

@@ -1,0 +1,109 @@
+"""action=efficiency: measure the methods' costs, or import a measurement, and report it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.config import Experiment, read_experiment, read_tracking
+from bench.data.batches import encode_training
+from bench.data.sources import load_problems
+from bench.efficiency.evaluation import measure_evaluation, protocols_beside, taught
+from bench.efficiency.helm import measure_helm
+from bench.efficiency.hyperbolicity import measure_hyperbolicity
+from bench.efficiency.measure import EfficiencySettings, measure
+from bench.efficiency.throughput import measure_throughput
+from bench.errors import InputError
+from bench.fields import read_section
+from bench.models.loading import context_length, load_base, pick_device
+from bench.report.efficiency import efficiency_document, write_efficiency
+from bench.report.render import show
+from bench.runs.lifecycle import open_store
+from bench.tracking.record import efficiency_metrics
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Further measurements, none for 0; or the file of a measurement made elsewhere."""
+
+    throughput_rounds: int
+    evaluation_problems: int
+    evaluation_epochs: float
+    hyperbolicity_prompts: int
+    helm_tokens: int
+    helm_batch: int
+    file: str | None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name != "file" and value < 0:
+                raise InputError(f"action.{name} must not be negative, got {value}")
+
+
+def efficiency(config: dict[str, Any]) -> dict[str, Any]:
+    """Measure, show, write and record."""
+    given = {key: value for key, value in config["action"].items() if key != "name"}
+    own = {key: given.pop(key) for key in Parts.__annotations__}
+    settings = read_section(EfficiencySettings, "action", given)
+    parts = read_section(Parts, "action", own)
+    report = _read(parts.file) if parts.file else _measure(config, settings, parts)
+    show(efficiency_document(report))
+    tracking = read_tracking(config)
+    paths = write_efficiency(report, tracking.results)
+    tags = {"device": report["device"]}
+    open_store(tracking).keep("efficiency", efficiency_metrics(report), tags, paths)
+    return {"summary": "efficiency -> " + ", ".join(map(str, paths))}
+
+
+def _measure(config: dict[str, Any], settings: EfficiencySettings, parts: Parts) -> dict[str, Any]:
+    report = measure(settings)
+    if parts.throughput_rounds:
+        report["throughput"] = _throughput(read_experiment(config), parts.throughput_rounds)
+    if parts.evaluation_problems:
+        report["evaluation"] = _evaluation(read_experiment(config), parts)
+    if parts.hyperbolicity_prompts:
+        report["hyperbolicity"] = measure_hyperbolicity(
+            parts.hyperbolicity_prompts, settings.rounds
+        )
+    if parts.helm_tokens:
+        batch = max(parts.helm_batch, 1)
+        report["helm"] = measure_helm(parts.helm_tokens, settings.rounds, batch)
+    return report
+
+
+def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
+    base, tokenizer = load_base(experiment.model, pick_device())
+    problems = load_problems(experiment.data, trained=True).train
+    examples, _ = encode_training(
+        problems, tokenizer, experiment.protocol, context_length(base), train_on_inputs=False
+    )
+    pad_id = tokenizer.pad_token_id
+    found = measure_throughput(base, examples, experiment.train, pad_id, rounds)
+    return {"model": experiment.model.name, "data": experiment.data.train, **found}
+
+
+def _evaluation(experiment: Experiment, parts: Parts) -> dict[str, Any]:
+    model, tokenizer = load_base(experiment.model, pick_device())
+    context, epochs = context_length(model), parts.evaluation_epochs
+    problems = load_problems(experiment.data, trained=epochs > 0)
+    protocols = protocols_beside(experiment.protocol.max_new_tokens)
+    if epochs > 0:
+        model = taught(model, tokenizer, problems.train, protocols, experiment.train, epochs)
+    count, batch_size = parts.evaluation_problems, experiment.evaluation.batch_size
+    found = measure_evaluation(
+        model, tokenizer, problems.tests, protocols, count, batch_size, context
+    )
+    training = {"epochs": epochs, "rows": len(problems.train), "data": experiment.data.train}
+    return {"model": experiment.model.name, "taught": training if epochs > 0 else None, **found}
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        report = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"action.file={file} can't be read: {error}") from error
+    if not isinstance(report, dict) or "cases" not in report:
+        raise InputError(f"action.file={file} was not written by python -m bench.efficiency")
+    return report

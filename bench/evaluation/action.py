@@ -1,0 +1,19 @@
+"""action=lm_eval_tasks: the test sets as task files for lm-eval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.config import PROJECT, read_experiment
+from bench.data.sources import load_problems
+from bench.evaluation.lm_eval_tasks import write_tasks
+
+
+def lm_eval_tasks(config: dict[str, Any]) -> dict[str, Any]:
+    """Write the task files."""
+    experiment = read_experiment(config)
+    tests = load_problems(experiment.data, trained=False).tests
+    folder = PROJECT / Path(config["action"]["folder"]).expanduser()
+    names = write_tasks(tests, experiment.protocol, folder)
+    return {"summary": f"{', '.join(names)} -> {folder}"}

@@ -1,0 +1,84 @@
+"""Plain values into the typed fields of settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from bench.errors import InputError, unknown
+
+OTHER = "other"  # key of a value by name: for names not listed
+SEEDS = 2**63  # of torch's generators
+
+
+def chosen(value: Any, name: str) -> Any:
+    """A value given by name, with `other` for names not listed; any other value as it is."""
+    if isinstance(value, dict) and OTHER in value:
+        return value.get(name, value[OTHER])
+    return value
+
+
+def read_section(kind: type, name: str, values: dict[str, Any]) -> Any:
+    """A settings dataclass from plain values, each checked against its declared type.
+
+    Args:
+        kind: the dataclass.
+        name: of the section, for messages.
+        values: by field.
+
+    Raises:
+        InputError: a value has another type, or the dataclass has no such field.
+    """
+    types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
+    for key in values:
+        if key not in types:
+            raise unknown(f"key in {name}", key, types)
+    return kind(**{key: typed(f"{name}.{key}", v, types[key]) for key, v in values.items()})
+
+
+def typed(name: str, value: Any, declared: str) -> Any:
+    """The value if it has the declared type; a whole number is accepted as a float.
+
+    Args:
+        name: for messages.
+        value: plain.
+        declared: `int`, `float`, `bool`, `str` or `list[str]`, perhaps with ` | None`.
+
+    Raises:
+        InputError: it has another type.
+    """
+    kinds = declared.split(" | ")
+    if value is None and "None" in kinds:
+        return None
+    switch = isinstance(value, bool)
+    if "float" in kinds and is_number(value) and math.isfinite(value):
+        return float(value)
+    if "int" in kinds and isinstance(value, int) and not switch:
+        return value
+    if "bool" in kinds and switch:
+        return value
+    if "str" in kinds and isinstance(value, str | int | float) and not switch:
+        return str(value)
+    if "list[str]" in kinds:
+        if not isinstance(value, list):
+            raise InputError(f"{name} must be a list, got {value!r}: write '{name}=[{value}]'")
+        return [typed(f"each entry of {name}", item, "str") for item in value]
+    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+    raise InputError(f"{name} must be {wanted[kinds[0]]}, got {value!r}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is an int or a float, not a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def read_seed(seed: Any) -> int:
+    """A valid seed.
+
+    Raises:
+        InputError: it isn't one.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
+    return seed

@@ -1,0 +1,59 @@
+"""action=finetune and action=pretrain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.config import read_experiment
+from bench.progress import duration
+from bench.runs.clock import began
+from bench.runs.lifecycle import Outcome, open_store
+from bench.sweep.pruning import pruner
+
+
+def finetune(config: dict[str, Any]) -> dict[str, Any]:
+    """Fine-tune, evaluate and record."""
+    experiment = read_experiment(config)  # refuses at once; the imports take seconds
+    from bench.experiment import look_up, run
+
+    if config["plan"]:
+        return _plan(experiment, look_up)
+    outcome = run(experiment, began(), pruner(**config["trial"]))
+    record = outcome.record
+    scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
+    seconds = sum(filter(None, (record["seconds"][part] for part in ("finetune", "evaluate"))))
+    return _result(outcome, f"{scores} ({_took(outcome, seconds)}) -> {outcome.folder}")
+
+
+def pretrain(config: dict[str, Any]) -> dict[str, Any]:
+    """Pretrain a base from random weights, evaluate and record it."""
+    from bench.pretraining.settings import read_pretraining
+
+    pretraining = read_pretraining(config)
+    from bench.pretraining import tasks
+    from bench.pretraining.run import look_up
+    from bench.pretraining.run import pretrain as run
+
+    if config["plan"]:
+        return _plan(pretraining, look_up)
+    outcome = run(pretraining, began())
+    training, model = outcome.record["training"], outcome.folder / "model"
+    where = model if model.is_dir() else "its folder no longer exists: force=true makes it again"
+    bits = f"{training['bits_per_byte']:.4f} bits per byte"
+    on_tasks = tasks.summary(pretraining.evaluation, outcome.record)
+    return _result(outcome, f"{bits} ({_took(outcome, training['seconds'])}){on_tasks} -> {where}")
+
+
+def _plan(run: Any, look_up: Any) -> dict[str, Any]:
+    prepared, outcome, last = look_up(run, open_store(run.tracking), began())
+    state = "cached" if outcome else last.status.lower() if last else "pending"
+    return {"summary": f"{run.name}: {state} -> {prepared.folder}"}
+
+
+def _took(outcome: Outcome, seconds: float) -> str:
+    return "cached" if outcome.found else f"took {duration(seconds)}"
+
+
+def _result(outcome: Outcome, results: str) -> dict[str, Any]:
+    summary = f"{outcome.name}: {results}"
+    return {"summary": summary, "found": outcome.found, "record": outcome.record}

@@ -1,0 +1,140 @@
+"""The two long steps of a fine-tuning run: training the adapter, and evaluating it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.config import Experiment
+from bench.data.batches import encode_training
+from bench.data.problems import ProblemSets
+from bench.data.prompts import training_text
+from bench.errors import InputError
+from bench.evaluation.evaluate import evaluate as predict
+from bench.evaluation.scoring import averages, scores
+from bench.files import write_json
+from bench.methods import attach, count_parameters, gate_statistics
+from bench.models.loading import context_length, pick_device
+from bench.models.shared import shared_base
+from bench.runs.attempt import finished_training
+from bench.training.adapters import load_adapter, save_adapter
+from bench.training.finetune import finetune
+
+Watch = Callable[[int, float], None]
+
+SAMPLE = 64  # validation prompts that gates are measured on
+
+
+def train(
+    experiment: Experiment,
+    problems: ProblemSets,
+    folder: Path,
+    base_hash: str,
+    watch: Watch | None = None,
+) -> tuple[Any, Any, dict[str, Any]]:
+    """The model to evaluate: trained, resumed, with a saved adapter, or the base itself.
+
+    Args:
+        experiment: the run.
+        problems: its rows.
+        folder: of the run; holds checkpoints, and at the end adapter/ and training.json.
+        base_hash: of the base's files.
+        watch: called with (step, validation loss).
+
+    Returns:
+        The model, its tokenizer, and what the record says of the training.
+    """
+    base, tokenizer = shared_base(experiment.model, base_hash, pick_device())
+    if experiment.adapter:
+        model = load_adapter(base, Path(experiment.adapter).expanduser())
+        return model, tokenizer, {"parameters": count_parameters(model)}
+    adapter = folder / "adapter"
+    if training := finished_training(folder, adapter / "adapter_config.json"):
+        return load_adapter(base, adapter), tokenizer, training
+    texts = [training_text(p, experiment.protocol)[0] for p in problems.validation[:SAMPLE]]
+    sample = [tokenizer(text)["input_ids"] for text in texts]
+    torch.manual_seed(experiment.seed)
+    method = experiment.method
+    try:
+        model = attach(base, method.module, method.options, sample)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"method {method.name}: {error}") from error
+    training = {"parameters": count_parameters(model)}
+    if not experiment.trained:
+        return model, tokenizer, training
+    gates = {"start": gate_statistics(model, sample)}
+    # The ranks load the commit that is loaded here, even if a branch moves meanwhile.
+    commit = base.commit or experiment.model.revision
+    experiment = replace(experiment, model=replace(experiment.model, revision=commit))
+    training |= _finetune(experiment, problems, model, tokenizer, folder / "checkpoint", watch)
+    save_adapter(model, adapter)
+    gates["end"] = gate_statistics(model, sample)
+    training["gates"] = {when: list(map(asdict, found)) for when, found in gates.items() if found}
+    write_json(folder / "training.json", training)
+    return model, tokenizer, training
+
+
+def _finetune(
+    experiment: Experiment,
+    problems: ProblemSets,
+    model: Any,
+    tokenizer: Any,
+    checkpoints: Path,
+    watch: Watch | None,
+) -> dict[str, Any]:
+    settings, encoded = experiment.train, []
+    for rows in (problems.train, problems.validation):
+        context, on_inputs = context_length(model), settings.train_on_inputs
+        encoded.append(encode_training(rows, tokenizer, experiment.protocol, context, on_inputs))
+    (examples, too_long), (validation, validation_too_long) = encoded
+    done = finetune(
+        model,
+        examples,
+        validation,
+        settings,
+        experiment.seed,
+        tokenizer.pad_token_id,
+        checkpoints=checkpoints,
+        title=f"{experiment.name}: fine-tuning",
+        watch=watch,
+        base=experiment.model,
+    )
+    return asdict(done) | {
+        "rows": len(examples),
+        "too_long": too_long,
+        "cut": sum(example.cut for example in examples),
+        "validation_rows": len(validation),
+        "validation_too_long": validation_too_long,
+    }
+
+
+def evaluate(
+    experiment: Experiment, problems: ProblemSets, folder: Path, model: Any, tokenizer: Any
+) -> dict[str, Any]:
+    """Scores by test set, averages and seconds of generation; resumes predictions.jsonl.
+
+    Args:
+        experiment: the run.
+        problems: its rows, of which those of its split are asked.
+        folder: of the run.
+        model: of `train`.
+        tokenizer: its tokenizer.
+    """
+    asked, protocol = problems.split(experiment.evaluation.split), experiment.protocol
+    predictions = predict(
+        model,
+        tokenizer,
+        asked,
+        protocol,
+        experiment.evaluation.batch_size,
+        context_length(model),
+        folder / "predictions.jsonl",
+        title=f"{experiment.name}: evaluation",
+    )
+    by_set = scores(predictions, asked, protocol)
+    seconds = sum(prediction.seconds for prediction in predictions)
+    return {"scores": by_set, "averages": averages(by_set), "seconds": seconds}

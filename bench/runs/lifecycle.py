@@ -1,0 +1,185 @@
+"""A run is looked up, locked, attempted and recorded; fine-tuning and pretraining alike."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from filelock import FileLock
+
+from bench.config import PROJECT, TrackingSettings
+from bench.files import write_json
+from bench.runs.attempt import attempt, empty_folder
+from bench.tracking.backend import without_password
+from bench.tracking.note import run_note
+from bench.tracking.record import PRETRAIN, params
+from bench.tracking.store import Attempt, Store
+
+Record = dict[str, Any]
+Run = TypeVar("Run", bound="PreparedRun")
+
+
+@dataclass(frozen=True)
+class PreparedRun(ABC):
+    """A run of known identity. Each kind of run says what its work is.
+
+    Attributes:
+        settings: typed; `name`, `tracking`, `force` and `results` are used here.
+        identity: hash of everything that can change the result.
+        hashes: content hashes that the identity depends on.
+        precision: of the training, resolved for the device.
+        kind: of the run in the store; None for fine-tuning.
+    """
+
+    settings: Any
+    identity: str
+    hashes: dict[str, str]
+    precision: str
+    kind: ClassVar[str | None] = None
+
+    @property
+    def folder(self) -> Path:
+        """results/runs/<id>/."""
+        return self.settings.results / "runs" / self.identity[:12]
+
+    @property
+    @abstractmethod
+    def names(self) -> Record:
+        """Keys of the record that are in no identity; a cached record takes today's values."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse what can't be run, before a model is loaded.
+
+        Raises:
+            InputError: there is something.
+        """
+
+    @abstractmethod
+    def work(self) -> Record:
+        """Do the run, from what an earlier attempt left in its locked folder; returns results."""
+
+    def is_complete(self, record: Mapping[str, Any]) -> bool:
+        """Whether the record of a finished run has all that is asked for."""
+        return True
+
+    def extend(self, store: Store, run_id: str) -> Record:
+        """Complete the record of a finished run; returns it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; `found`: it was cached and nothing was run."""
+
+    name: str
+    found: bool
+    record: Record
+    folder: Path
+
+
+def open_store(tracking: TrackingSettings) -> Store:
+    """The tracking store that runs are recorded in."""
+    return Store(tracking.results, tracking.uri, tracking.experiment)
+
+
+def cached(run: PreparedRun, store: Store, began: float | None = None) -> Outcome | None:
+    """The finished run with the same identity, if its record is complete.
+
+    Args:
+        run: the run.
+        store: where it is recorded.
+        began: when the command began, in seconds since the epoch. Under `force` only a run that
+            finished later counts, so that a command runs each different run once; with None none
+            counts.
+    """
+    run_id = _finished(run, store, began)
+    if run_id is None:
+        return None
+    record = store.record(run_id) | run.names
+    return Outcome(run.settings.name, True, record, run.folder) if run.is_complete(record) else None
+
+
+def _finished(run: PreparedRun, store: Store, began: float | None) -> str | None:
+    since = began if run.settings.force else 0.0
+    return None if since is None else store.finished(run.identity, since)
+
+
+def look_up(
+    run: Run, store: Store, began: float | None
+) -> tuple[Run, Outcome | None, Attempt | None]:
+    """The run; its outcome if it is cached; else its last attempt, if there was one.
+
+    Raises:
+        InputError: it can't be run.
+    """
+    outcome = cached(run, store, began)
+    if outcome:
+        return run, outcome, None
+    run.check()
+    return run, None, store.attempt(run.identity)
+
+
+def run_once(run: PreparedRun, began: float | None = None) -> Outcome:
+    """Do a run's work and record it, unless it is cached.
+
+    Args:
+        run: the run.
+        began: as for `cached`.
+
+    Raises:
+        InputError: it can't be run as asked.
+        Exception: any other failure; the run is recorded as failed, with the reason.
+    """
+    settings, store = run.settings, open_store(run.settings.tracking)
+    if outcome := cached(run, store, began):
+        return outcome
+    run.check()
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(run.folder / "lock"):
+        # Another process may have finished it while this one waited for the lock.
+        if outcome := cached(run, store, began):
+            return outcome
+        if run_id := _finished(run, store, began):
+            record = run.extend(store, run_id) | run.names
+            return Outcome(settings.name, True, record, run.folder)
+        if settings.force and (run.folder / "record.json").exists():
+            empty_folder(run.folder)
+        name = f"{settings.name} {run.identity[:6]}"  # runs that differ in an option share a name
+        shown, parent = params(_plain(settings)), settings.tracking.parent
+        run_id = store.start(run.identity, name, shown, parent, run.kind)
+        with attempt(store, run_id, run.folder):
+            record = _record(run, run_id, run.work())
+            write_json(run.folder / "record.json", record)
+            note = "" if run.kind == PRETRAIN else run_note(record, run.folder)
+            store.finish(run_id, record, run.folder, note)
+    return Outcome(settings.name, False, record, run.folder)
+
+
+def _record(run: PreparedRun, run_id: str, results: Record) -> Record:
+    from bench.models.loading import pick_device
+    from bench.tracking.provenance import device_name, git_state, package_versions
+
+    return {
+        **({"kind": run.kind} if run.kind else {}),
+        "identity": run.identity,
+        "run_id": run_id,
+        "hashes": run.hashes,
+        **run.names,
+        **results,
+        "config": _plain(run.settings),
+        "train": asdict(run.settings.train) | {"precision": run.precision},
+        "versions": package_versions(),
+        "git": git_state(PROJECT),
+        "device": device_name(pick_device()),
+    }
+
+
+def _plain(settings: Any) -> Record:
+    """Settings as nested dictionaries, without the store's password."""
+    plain = asdict(settings)
+    plain["tracking"]["uri"] = without_password(settings.tracking.uri)
+    return plain
