@@ -33,14 +33,15 @@ class Comparison:
         high: upper end.
         p: two-sided p-value of this comparison alone.
         p_holm: corrected over the family by Holm's method; decides the verdict.
-        by_seed: the difference of each seed that both rows have.
+        seeds: that both rows have.
+        by_seed: the difference of each of them.
         n: items that each run answered.
         degrees: degrees of freedom of the test.
         sd_runs: standard deviation of the difference between runs beyond item noise.
         paired_runs: whether runs of one seed were paired in the test (items always are).
-        seeds_needed: number of seeds that would make this difference significant with 80% power,
-            if the variances are as estimated; too low if that between runs is 0 by chance.
-        items_needed: likewise, number of items.
+        would_separate: how many seeds or items would make this difference significant with 80%
+            power, in words, if the variances are as estimated: too few if that between runs was
+            estimated as 0.
         why: why there is no test or no comparison.
     """
 
@@ -56,19 +57,14 @@ class Comparison:
     high: float | None = None
     p: float | None = None
     p_holm: float | None = None
+    seeds: tuple[int, ...] = ()
     by_seed: Mapping[int, float] = field(default_factory=dict)
     n: int | None = None
     degrees: float | None = None
     sd_runs: float | None = None
     paired_runs: bool = False
-    seeds_needed: int | None = None
-    items_needed: int | None = None
+    would_separate: str = ""
     why: str = ""
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """That both rows have."""
-        return tuple(self.by_seed)
 
 
 def compare(
@@ -102,6 +98,7 @@ def compare(
         asked,
         verdict=NOT_SIGNIFICANT,
         difference=unit * sum(w * float(a.mean() - b.mean()) for w, a, b in pairs),
+        seeds=tuple(seeds),
         by_seed={seed: unit * float(value) for seed, value in zip(seeds, by_run, strict=True)},
         n=sum(values.shape[1] for values in ours),
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
 from bench.report.formats.escape import one_line
-from bench.report.latex_text import in_latex
+from bench.report.formats.latex import in_latex
 from bench.report.layout import EMPTY, Document, Section, tail
 
 WIDTH = 96  # characters that a line of a full page holds in LaTeX's \footnotesize

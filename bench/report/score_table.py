@@ -16,7 +16,7 @@ from bench.report.selection import Group, Record, Selection
 from bench.report.spec import AVERAGES, TableSpec
 from bench.report.statistics.bootstrap import intervals
 from bench.report.statistics.crossed import LEVEL, CrossedTest
-from bench.report.statistics.planning import Design
+from bench.report.statistics.planning import Design, would_separate
 from bench.report.statistics.variance import Array
 from bench.report.tables import Cell, RunValue
 
@@ -207,11 +207,7 @@ def _comparisons(
         for found, (_, test) in zip(judged, pairs, strict=True):
             if test and found.verdict == NOT_SIGNIFICANT:
                 design = Design.of(test, len(found.seeds), found.n or 0, LEVEL / left)
-                needed = {
-                    "seeds_needed": design.seeds_needed(),
-                    "items_needed": design.items_needed(),
-                }
-                found = replace(found, **needed)
+                found = replace(found, would_separate=would_separate(design))
             yield found
 
 

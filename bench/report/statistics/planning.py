@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 
 from bench.report.statistics.crossed import LEAST_SEEDS, LEVEL, CrossedTest
 
@@ -78,6 +78,16 @@ class Design:
     def items_needed(self) -> int | None:
         """The least number of items with 80% power, for these seeds; None if none is enough."""
         return _least(lambda size: self.power(self.seeds, size), self.size, MOST_ITEMS)
+
+
+def would_separate(design: Design) -> str:
+    """What would make the difference significant, in words."""
+    seeds, items = design.seeds_needed(), design.items_needed()
+    numbers = [f"about {seeds:,} seeds"] if seeds else []
+    if items:
+        digits = max(len(str(items)) - 2, 0)  # two figures, rounded up
+        numbers.append(f"about {ceil(items / 10**digits) * 10**digits:,} items")
+    return ", or ".join(numbers) or "more seeds and more items"
 
 
 def _least(power: Callable[[int], float], low: int, high: int) -> int | None:

@@ -7,7 +7,7 @@ import pytest
 from statsmodels.stats.power import TTestPower
 
 from bench.report.statistics.crossed import crossed_test
-from bench.report.statistics.planning import Design
+from bench.report.statistics.planning import Design, would_separate
 from tests.report.statistics.simulate import World
 
 # Items alone: a standard deviation of 50 points between items, no runs that differ.
@@ -24,12 +24,15 @@ def test_the_items_needed_are_those_of_the_t_test():
     expected = TTestPower().solve_power(effect_size=0.1, power=0.8, alpha=0.05)
     assert ITEMS.items_needed() == pytest.approx(expected, abs=1)
     assert ITEMS.seeds_needed() is None
+    assert would_separate(ITEMS) == "about 790 items"
     assert replace(ITEMS, level=0.01).items_needed() > ITEMS.items_needed()
 
 
 def test_only_seeds_help_if_the_runs_differ():
     runs = replace(ITEMS, runs=0.06**2, items=0.0)
     assert runs.items_needed() is None and runs.seeds_needed() > 3
+    assert would_separate(runs) == f"about {runs.seeds_needed()} seeds"
+    assert would_separate(replace(ITEMS, difference=0.0)) == "more seeds and more items"
 
 
 def test_the_seeds_needed_have_the_power_that_is_promised():
