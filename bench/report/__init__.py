@@ -6,10 +6,10 @@ A record is a plain dictionary, so a table can be rebuilt wherever the records c
 here knows models, training or the tracking store.
 """
 
+from bench.names import method_label
 from bench.report.compare import Comparison
 from bench.report.figures import draw
 from bench.report.made import make_table, write_table
-from bench.names import method_label
 from bench.report.published import Published, load_published
 from bench.report.render import print_table, to_csv, to_json, to_latex, to_markdown, write
 from bench.report.spec import TableSpec

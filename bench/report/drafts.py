@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.report.grid import Grid
 from bench.names import key_of
+from bench.report.grid import Grid
 from bench.report.records import Record, asked, setting, settings_of, taught, training_settings
 from bench.report.spec import TableSpec
 from bench.tracking.holdings import SweepRun

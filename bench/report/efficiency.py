@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from bench.report import formats
 from bench.names import method_label, model_label
+from bench.report import formats
 from bench.report.published import FOLDER
 from bench.report.tables import Cell, Column, Report, Row, Table, number
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.names import curvature_label
 from bench.report.compare import BesideCell, Comparison
 from bench.report.guesses import Guess
-from bench.names import curvature_label
 from bench.report.overlap import MARK
 from bench.report.published import PARAMS
 from bench.report.rows import Cell, Column, Row

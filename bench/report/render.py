@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from bench.errors import printable
 from bench.files import write_text
+from bench.names import key_of
 from bench.report.formats.escape import CsvWriter, in_markdown, markdown_line
 from bench.report.latex import latex
 from bench.report.layout import Document, Section, document, tail
-from bench.names import key_of
 from bench.report.rows import Row
 from bench.report.statistics import BesideReference, PairedDifference
 from bench.report.table import Table

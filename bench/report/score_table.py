@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from bench.report.comparison import NOT_SIGNIFICANT, Comparison, compare, judge
 from bench.names import key_of
+from bench.report.comparison import NOT_SIGNIFICANT, Comparison, compare, judge
 from bench.report.records import check_comparable
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.selection import Group, Record, Selection

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bench.names import method_label
 from bench.report.compare import Comparison, compare
 from bench.report.curvatures import curvature_notes
 from bench.report.data_files import data_file_notes
 from bench.report.forgetting import forgetting_notes
 from bench.report.guesses import Guess, guess_notes, guesses
-from bench.names import method_label
 from bench.report.overlap import overlap_notes
 from bench.report.published import Published
 from bench.report.records import Record, group, select, setting

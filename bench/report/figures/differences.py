@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from bench.names import method_label
 from bench.report.chart import ROW, Chart, chart_of, choice, values
 from bench.report.figures.subject import INTERVAL, Subject
-from bench.names import method_label
 from bench.report.statistics.differences import (
     BETTER,
     VERDICTS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.chart import ROW, Chart, chart_of, choice, values
 from bench.names import method_label
+from bench.report.chart import ROW, Chart, chart_of, choice, values
 from bench.report.style import STYLES, WIDE, new_figure, style_of, tidy
 
 TITLE = "Time as a multiple of LoRA's"
