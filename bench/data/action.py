@@ -9,8 +9,8 @@ from bench.config import read_experiment
 from bench.data.overlap import count_overlap
 from bench.data.problems import Problem, by_task
 from bench.data.sources import load_problems
-from bench.report.overlap_matrix import overlap_document
-from bench.report.render import show
+from bench.report.formats import show
+from bench.report.overlap_matrix import overlap_report
 
 
 def overlap(config: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def overlap(config: dict[str, Any]) -> dict[str, Any]:
         counts = {name: count(rows) for name, rows in by_set.items()}
     else:
         counts = dict.fromkeys(by_set, together)
-    show(overlap_document(counts, together, experiment.keeps_overlap))
+    show(overlap_report(counts, together, experiment.keeps_overlap))
     masked, near = together["train"]["masked"], together["train"]["near"]
     fate = "kept" if experiment.keeps_overlap else "dropped"
     return {

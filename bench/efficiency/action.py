@@ -18,8 +18,8 @@ from bench.efficiency.throughput import measure_throughput
 from bench.errors import InputError
 from bench.fields import read_section
 from bench.models.loading import context_length, load_base, pick_device
-from bench.report.efficiency import efficiency_document, write_efficiency
-from bench.report.render import show
+from bench.report.efficiency import efficiency_report, write_efficiency
+from bench.report.formats import show
 from bench.runs.lifecycle import open_store
 from bench.tracking.record import efficiency_metrics
 
@@ -49,7 +49,7 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     settings = read_section(EfficiencySettings, "action", given)
     parts = read_section(Parts, "action", own)
     report = _read(parts.file) if parts.file else _measure(config, settings, parts)
-    show(efficiency_document(report))
+    show(efficiency_report(report))
     tracking = read_tracking(config)
     paths = write_efficiency(report, tracking.results)
     tags = {"device": report["device"]}

@@ -18,8 +18,8 @@ from bench.errors import InputError
 from bench.models.loading import pick_device
 from bench.models.settings import check_folder, content_hash
 from bench.models.shared import shared_base
-from bench.report.embeddings import embeddings_document, write_embeddings
-from bench.report.render import show
+from bench.report.embeddings.report import embeddings_report, write_embeddings
+from bench.report.formats import show
 from bench.runs.lifecycle import open_store
 from bench.tracking.provenance import device_name
 from bench.tracking.record import embeddings_metrics
@@ -42,7 +42,7 @@ def embeddings(config: dict[str, Any]) -> dict[str, Any]:
         report = study(base, tokenizer, sources, tuned, settings)
     report["model"] |= {"name": model.name, "published": model.published}
     report["device"] = device_name(device)
-    show(embeddings_document(report))
+    show(embeddings_report(report))
     paths = write_embeddings(report, experiment.results)
     tags = {"model": model.name, "data": experiment.data.source}
     store.keep("embeddings", embeddings_metrics(report), tags, paths)

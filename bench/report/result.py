@@ -65,11 +65,8 @@ def result_of(selection: Selection) -> Result:
 
 
 def _pretraining_result(selection: Selection) -> Result:
-    from bench.report.pretraining import (
-        pretraining_comparisons,
-        pretraining_figures,
-        pretraining_report,
-    )
+    from bench.report.pretraining.figures import pretraining_figures
+    from bench.report.pretraining.report import pretraining_comparisons, pretraining_report
 
     return Result(
         selection=selection,
