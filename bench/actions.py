@@ -232,12 +232,23 @@ def lm_eval_tasks(config: dict[str, Any]) -> dict[str, Any]:
 
 def report(config: dict[str, Any]) -> dict[str, Any]:
     """Make every table and figure again from the tracking store."""
-    from bench.config import TrackingSettings, read_section
-    from bench.make_report import ReportSettings, make_report
+    from bench.report.action import report as make
 
-    given = {key: value for key, value in config["action"].items() if key != "name"}
-    tracking = read_section(TrackingSettings, "tracking", config["tracking"])
-    return {"summary": make_report(tracking, read_section(ReportSettings, "action", given))}
+    return make(config)
+
+
+def publish(config: dict[str, Any]) -> dict[str, Any]:
+    """Write the records behind a table, or a measurement, as files."""
+    from bench.records.publish import publish as write
+
+    return write(config)
+
+
+def import_(config: dict[str, Any]) -> dict[str, Any]:
+    """Put records that were published into the tracking store."""
+    from bench.records.importing import import_ as read
+
+    return read(config)
 
 
 def dashboard(config: dict[str, Any]) -> dict[str, Any]:
@@ -353,9 +364,11 @@ ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "embeddings": embeddings,
     "export": export,
     "finetune": finetune,
+    "import": import_,
     "lm_eval_tasks": lm_eval_tasks,
     "overlap": overlap,
     "pretrain": pretrain,
+    "publish": publish,
     "report": report,
     "tiny_base": tiny_base,
 }

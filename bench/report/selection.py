@@ -35,6 +35,12 @@ class Missing:
     seeds: tuple[int, ...]
     why: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """E.g. `DoRA (seeds 0, 2)`."""
+        seeds = ", ".join(map(str, self.seeds))
+        return self.label + (f" (seed{'s' * (len(self.seeds) > 1)} {seeds})" if seeds else "")
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -11,8 +11,7 @@ from typing import Any
 from bench.progress import Progress
 from bench.report.cases import CaseStudies, case_studies
 from bench.report.chart import Chart
-from bench.report.collect import lacking
-from bench.report.collected import Collected, CollectedTable
+from bench.report.collected import Collected, CollectedTable, lacking
 from bench.report.figures import charts
 from bench.report.figures.subject import Subject
 from bench.report.layout import Document, Section, document
