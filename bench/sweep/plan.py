@@ -66,30 +66,56 @@ def show_plan(
         torch.set_num_threads(int(threads))
     numbers = list(counts) or [int(job.record is None) for job in jobs]
     speeds = measured_speeds([j for j, n in zip(jobs, numbers, strict=True) if n], store)
-    rows, seconds = [], 0.0
-    for job, number in zip(jobs, numbers, strict=True):
-        estimate = number * speeds[kind_of(job.experiment)].seconds(job) if number else 0.0
-        seconds += estimate
-        cells = {
-            "state": Cell(f"{number} pending" if counts else state_of(job)),
-            "estimate": Cell(duration(estimate) if number else None),
-            "further": Cell(further(job, NAMED)),
-        }
-        rows.append(Row((job.experiment.name,), cells))
+    estimates = [
+        n * speeds[kind_of(job.experiment)].seconds(job) if n else 0.0
+        for job, n in zip(jobs, numbers, strict=True)
+    ]
     missing = sum(numbers)
     cached = "" if counts else f"{len(jobs) - missing} of {len(jobs)} runs cached, "
     notes = [f"{cached}{missing} pending."]
     if missing:
         workers = at_once(config)
-        left = start + seconds / min(workers, missing)
+        left = start + sum(estimates) / min(workers, missing)
         notes.append(f"About {duration(left)} with {workers} at once.")
         notes += sorted({f"Estimates: {speed.source}." for speed in speeds.values()})
+    states = [f"{n} pending" for n in counts] or list(map(state_of, jobs))
+    shown = [duration(one) if n else None for one, n in zip(estimates, numbers, strict=True)]
+    print_plan(jobs, states, Column("estimate", "Estimate", "text"), shown, NAMED, notes)
+
+
+def print_plan(
+    jobs: Sequence[Job],
+    states: Sequence[str],
+    column: Column,
+    values: Sequence[Any],
+    named: Collection[str],
+    notes: Sequence[str],
+) -> None:
+    """Print a plan: for each job its state, a value, and what else was set for it.
+
+    Args:
+        jobs: of the plan.
+        states: of each.
+        column: of the values.
+        values: one per job.
+        named: keys whose values the name of a run contains.
+        notes: printed below.
+    """
     # A narrow terminal cuts off what comes last.
     columns = (
-        Column("state", "State", "text"),
-        Column("estimate", "Estimate", "text"),
-        Column("further", "Further overrides", "text"),
-    )
+        Column("state", "State", "text"), column, Column("further", "Further overrides", "text"),
+    )  # fmt: skip
+    rows = [
+        Row(
+            (job.experiment.name,),
+            {
+                "state": Cell(state),
+                column.key: Cell(value),
+                "further": Cell(further(job, named)),
+            },
+        )
+        for job, state, value in zip(jobs, states, values, strict=True)
+    ]
     table = Table("plan", "", columns, tuple(rows), ("Run",), tuple(notes))
     show(Report("plan", "Plan", {}, (table,)))
 

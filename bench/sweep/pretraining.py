@@ -7,10 +7,9 @@ from dataclasses import asdict
 
 from bench.pretraining.run import look_up
 from bench.pretraining.settings import read_pretraining
-from bench.report.formats import show
-from bench.report.tables import Cell, Column, Report, Row, Table
+from bench.report.tables import Column
 from bench.sweep.jobs import Job, Planner
-from bench.sweep.plan import further, state_of
+from bench.sweep.plan import print_plan, state_of
 from bench.tracking.record import PRETRAIN
 from bench.tracking.store import Store
 
@@ -46,22 +45,10 @@ class PretrainPlanner(Planner):
 
     def show_plan(self, jobs: Sequence[Job], store: Store) -> None:
         """Print the state of each job."""
-        columns = (
-            Column("state", "State", "text"),
-            Column("tokens", "Tokens", ","),
-            Column("further", "Further overrides", "text"),
-        )
-        rows = tuple(
-            Row(
-                (job.experiment.name,),
-                {
-                    "state": Cell(state_of(job)),
-                    "tokens": Cell(job.experiment.train.steps * job.experiment.train.step_tokens),
-                    "further": Cell(further(job, NAMED)),
-                },
-            )
-            for job in jobs
-        )
         left = sum(job.record is None for job in jobs)
-        notes = (f"{len(jobs) - left} of {len(jobs)} runs cached, {left} pending.",)
-        show(Report("plan", "Plan", {}, (Table("plan", "", columns, rows, ("Run",), notes),)))
+        note = f"{len(jobs) - left} of {len(jobs)} runs cached, {left} pending."
+        trains = [job.experiment.train for job in jobs]
+        tokens = [train.steps * train.step_tokens for train in trains]
+        print_plan(
+            jobs, [*map(state_of, jobs)], Column("tokens", "Tokens", ","), tokens, NAMED, [note]
+        )
