@@ -18,9 +18,11 @@ ACTIONS = {
     "embeddings": "bench.embeddings.action:embeddings",
     "export": "bench.export:action",
     "finetune": "bench.runs.action:finetune",
+    "import": "bench.records.importing:import_",
     "lm_eval_tasks": "bench.evaluation.action:lm_eval_tasks",
     "overlap": "bench.data.action:overlap",
     "pretrain": "bench.runs.action:pretrain",
+    "publish": "bench.records.publish:publish",
     "report": "bench.report.action:report",
     "tiny_base": "bench.training.action:tiny_base",
 }

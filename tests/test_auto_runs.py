@@ -54,4 +54,4 @@ def test_auto_and_numbers_are_rows_of_one_grid(inline, small):
     assert "K=auto: each layer's own K" in first.stdout
     assert "as measured: q_proj " in first.stdout
     again = inline(*grid)
-    assert "4 different runs: 0 done now, 4 on record already" in again.stdout
+    assert "4 different runs: 0 done now, 4 cached" in again.stdout

@@ -90,7 +90,7 @@ def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
     assert "3 different runs: 3 done now" in first.stdout
     assert "HypLoRA (K=0.1)" in first.stdout and "LoRA" in first.stdout
     again = inline(*grid)
-    assert "3 different runs: 0 done now, 3 on record already" in again.stdout
+    assert "3 different runs: 0 done now, 3 cached" in again.stdout
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 3
 
 
@@ -156,7 +156,7 @@ def test_force_runs_each_different_run_of_a_grid_once(inline, small):
     grid = ("-m", "method=none", "seed=0,1,2", *small)
     inline(*grid)
     forced = inline(*grid, "force=true")
-    assert "1 different runs: 1 done now, 0 on record already" in forced.stdout
+    assert "1 different runs: 1 done now, 0 cached" in forced.stdout
 
 
 def test_the_overlap_of_each_training_set_with_each_test_set_is_shown(inline):

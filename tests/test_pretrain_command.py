@@ -83,10 +83,10 @@ def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, 
     words = (*QUICK, "data=text", f"data.path={folder}", "seed=0,1", "model=llama_twin,helm_d")
     result = inline("-m", *words, "hydra/launcher=basic", results=results)
     assert result.code == 0, result.stderr
-    assert "4 different runs: 4 done now, 0 on record already, 0 failed" in result.stdout
-    assert "HELM-D beside LLaMA: not separated (seeds): 2 seeds in common" in result.stdout
+    assert "4 different runs: 4 done now, 0 cached, 0 failed" in result.stdout
+    assert "HELM-D vs. LLaMA: n.s. (too few seeds), 2 common seeds" in result.stdout
     plan = inline("-m", *words, "plan=true", results=results)
-    assert "4 of 4 runs on record, 0 to do." in plan.stdout
+    assert "4 of 4 runs cached, 0 pending." in plan.stdout
     report = inline("action=report", results=results)
     assert report.code == 0 and "twins, 4 pretraining runs" in report.stdout
     assert "text of one's own" in (results / "tables/helm.md").read_text()

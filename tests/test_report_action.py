@@ -1,8 +1,6 @@
 """`action=report` from the command line: a store in, tables and a summary out."""
 
-import csv
 import json
-import re
 import resource
 import shutil
 import subprocess
@@ -10,6 +8,8 @@ import sys
 
 import pytest
 
+from bench.report.action import sweep_files
+from bench.report.asked import sweep_records
 from bench.tracking.store import Store
 from tests.report.many_runs import EXPERIMENT, made_up, run_of, write_runs
 
@@ -27,11 +27,15 @@ def kept(tmp_path_factory):
     """A store with the arithmetic table's runs on a base that the paper has, and some others."""
     folder = tmp_path_factory.mktemp("kept") / "results"
     paper = {"published_base": "LLaMA3-8B"}
-    records = [*table2_runs(**paper), *table2_runs(seeds=(0,), protocol="paper", **paper)]
-    records += [run_of("toy", seed, **paper) for seed in (0, 1)]
+    on_paper = table2_runs(protocol="paper", **paper)
+    records = [*table2_runs(**paper), *on_paper[:7], *(run_of("toy", s, **paper) for s in (0, 1))]
     write_runs(folder, records)
     store = Store(folder, None, EXPERIMENT)
-    store.fail(store.start("f", "hyplora K=1 seed 9", {}), "FAILED", "MemoryError: 2 GiB")
+    for words, runs in (((), records[:19]), (("protocol=paper", "seed=0,1,2"), on_paper)):
+        sweeps = sweep_records(runs, sweep_files()["table2"], ("+sweep=table2", *words), len(words))
+        store.keep_sweeps(store.sweep(f"sweep-{len(words)}", "table2", {}), sweeps)
+    failed = store.start(on_paper[7]["identity"], "prefix seed 1", {})
+    store.fail(failed, "FAILED", "MemoryError: 2 GiB")
     return folder
 
 
@@ -62,19 +66,20 @@ def test_a_report_says_what_it_made_what_is_missing_and_what_failed(inline, resu
     told = inline("action=report", results=results)
     assert told.code == 0, told.stderr
     lines = without_progress(told.stdout)
-    assert lines[0] == "runs on record: 28 finished, 1 failed"
+    assert lines[0] == "runs: 28 finished, 1 failed"
     assert "table2: Arithmetic reasoning, 19 of 19 runs in 7 rows, tiny, synthetic, fast" in lines
     assert (
         "table2-paper: Arithmetic reasoning, 7 of 19 runs in 7 rows, tiny, synthetic, paper"
         in lines
     )
     assert "  missing: LoRA (seeds 1, 2)" in lines
+    failed = "  missing: Prefix (seeds 1, 2); prefix seed 1: failed, MemoryError: 2 GiB"
+    assert failed in lines
     place = f"tracking.folder={results}"
-    assert f"    python bench/run.py +sweep=table2 protocol=paper {place}" in lines
+    assert f"    python bench/run.py +sweep=table2 protocol=paper seed=0,1,2 {place}" in lines
     assert "other: Other runs, 2 of 2 runs in 1 row, tiny, synthetic, fast" in lines
-    there = "6 of its 54 runs are there, in other tables"
-    assert f"no table ablation: {there}; make reproduce-ablation ARGS={place}" in lines
-    assert "unfinished: 1 failed: hyplora K=1 seed 9 (MemoryError: 2 GiB)" in lines
+    assert f"no table ablation: not begun; make reproduce-ablation ARGS={place}" in lines
+    assert "unfinished: 1 failed: prefix seed 1 (MemoryError: 2 GiB)" in lines
     names = {path.name for path in (results / "tables").iterdir()}
     assert names == {
         f"{table}.{end}"
@@ -88,54 +93,6 @@ def test_a_report_says_what_it_made_what_is_missing_and_what_failed(inline, resu
     assert lines[-1] == f"{count} files -> {', '.join(map(str, folders))}"
     page = (results / "report" / "index.html").read_text()
     assert all(f'<section id="table-{name}">' in page for name in ("table2", "other"))
-    incomplete = (results / "tables" / "table2-paper.md").read_text()
-    assert "- Not complete: 7 of 19 runs are there. Missing: " in incomplete
-
-
-def test_all_formats_of_a_table_agree_to_the_digit(inline, results, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "250")
-    shown = inline("action=report", "action.show=true", "action.figures=0", results=results).stdout
-    tables = results / "tables"
-    table = json.loads((tables / "table2.json").read_text())
-    rows = [*table["rows"], *table["guesses"]]
-    wanted = {
-        row["label"]: {
-            key: "-" if cell["mean"] is None else f"{cell['mean']:.1f}"
-            + ("" if cell["sd"] is None else f" ± {cell['sd']:.1f}")
-            for key, cell in row["cells"].items()
-        }
-        for row in rows
-    }  # fmt: skip
-    keys = list(rows[0]["cells"])
-    assert len(wanted) == 8 and keys == ["mawps", "SVAMP", "gsm8k", "AQuA", "micro", "macro"]
-
-    lines = (tables / "table2.md").read_text().splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("| Method"))
-    cells = [line.strip("| ").split(" | ") for line in lines[start + 2 : start + 2 + len(rows)]]
-    assert {name: dict(zip(keys, texts, strict=True)) for name, *texts in cells} == wanted
-
-    with (tables / "table2.csv").open() as stream:
-        read = {}
-        for line in csv.DictReader(stream):
-            mean = f"{float(line['mean']):.1f}" if line["mean"] else "-"
-            sd = f" ± {float(line['sd']):.1f}" if line["sd"] else ""
-            read.setdefault(line["row"], {})[line["set"]] = mean + sd
-    assert read == wanted
-
-    part = shown[re.search(r"Table +table2 \(", shown).start() :]
-    start = part.index("\n  Method")
-    printed = [re.split(r"  +", line.strip()) for line in part[start:].splitlines()[3:]][
-        : len(rows)
-    ]
-    assert {name: dict(zip(keys, texts, strict=True)) for name, *texts in printed} == wanted
-
-    beside = {row["label"]: row["cells"]["gsm8k"] for row in table["comparison"]["rows"]}
-    text = (tables / "table2.md").read_text()
-    for label in ("LoRA", "HypLoRA"):
-        cell = beside[label]
-        line = next(x for x in text.splitlines() if x.startswith(f"| {label}") and "| paper" in x)
-        assert f"| {cell['paper']:.1f}" in line
-        assert cell["difference"] == pytest.approx(cell["ours"] - cell["paper"])
 
 
 def test_a_report_makes_the_files_of_a_sweep_again_from_the_store_alone(inline, small, tmp_path):
@@ -154,8 +111,7 @@ def test_a_report_makes_the_files_of_a_sweep_again_from_the_store_alone(inline, 
     after = {p: p.read_bytes() for folder in folders for p in (results / folder).iterdir()}
     assert after.keys() == before.keys()
     assert [path.name for path in after if after[path] != before[path]] == []
-    assert "curvature: HypLoRA over the curvature parameter, 2 of 12 runs in 2 rows" in told.stdout
-    assert "missing: HypLoRA (K=0.1) (seeds 0, 1, 2)" in told.stdout
+    assert "curvature: HypLoRA over the curvature parameter, 2 of 2 runs in 2 rows" in told.stdout
 
 
 @pytest.mark.slow
@@ -204,9 +160,9 @@ def test_a_report_on_what_is_not_there_is_refused(inline, results, arguments, me
 def test_figures_of_more_tables_than_asked_for_are_named(inline, tmp_path):
     write_runs(tmp_path / "results", made_up(36, seeds=1))
     told = inline("action=report", "action.figures=1")
-    assert "no figures of 7 tables: action.figures=8" in told.stdout
+    assert "no figures of 3 tables: action.figures=4" in told.stdout
     drawn = {path.name for path in (tmp_path / "results" / "figures").iterdir()}
-    assert drawn and all(name.startswith("curvature_") for name in drawn)
+    assert drawn and all(name.startswith("other_") for name in drawn)
 
 
 @pytest.mark.slow

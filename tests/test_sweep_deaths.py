@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
+DIED = "worker process died without an error message"
+
 POISON = '''\
 """LoRA, but a run comes to a bad end when the base is measured."""
 
@@ -60,12 +62,15 @@ def test_runs_that_die_are_named_and_the_others_finish(checkout, small, launcher
         cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert result.returncode == 1, result.stderr
-    assert "2 done now, 0 on record already, 4 failed" in result.stdout
+    assert "2 done now, 0 cached, 4 failed" in result.stdout
     for end, reason in (
         ("raise", "FloatingPointError: a poisoned run"),
         ("allocate", "MemoryError"),
-        ("exit", "its process ended without a word"),
-        ("kill", "SIGKILL" if launcher == "joblib" else "its process ended without a word"),
+        ("exit", "worker process died without an error message"),
+        (
+            "kill",
+            "SIGKILL" if launcher == "joblib" else "worker process died without an error message",
+        ),
     ):
         (line,) = [line for line in result.stderr.splitlines() if f"=poison_{end}:" in line]
         assert reason in line

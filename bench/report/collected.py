@@ -36,6 +36,12 @@ class Missing:
     why: tuple[str, ...] = ()
 
 
+def lacking(missing: Missing) -> str:
+    """A row that lacks runs, and the seeds that it lacks, in words."""
+    seeds = ", ".join(map(str, missing.seeds))
+    return missing.label + (f" (seed{'s' * (len(missing.seeds) > 1)} {seeds})" if seeds else "")
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """Runs that are in no table, and why; `what` says in words which they are."""

@@ -57,14 +57,15 @@ def base_of(record: Record) -> Base:
 def shared_record(record: Record) -> dict[str, Any]:
     """A record without what is of one machine alone: where runs are kept, the folders of paths."""
     config = {key: value for key, value in record["config"].items() if key != "tracking"}
-    return _without_folders({**record, "config": config})
+    return without_folders({**record, "config": config})
 
 
-def _without_folders(value: Any) -> Any:
+def without_folders(value: Any) -> Any:
+    """Plain data in which each path is replaced by its last part."""
     if isinstance(value, Mapping):
-        return {key: _without_folders(inner) for key, inner in value.items()}
+        return {key: without_folders(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_folders(inner) for inner in value]
+        return [without_folders(inner) for inner in value]
     if isinstance(value, str) and re.match(r"(/|~|\.\.?/|[A-Za-z]:[\\/])[^\n]*$", value):
         return _last(value)
     return value

@@ -1,4 +1,4 @@
-"""Sweeps: many runs behind one command, planned, launched, survived, and laid out as a table.
+"""Sweeps: many runs with one command, planned, launched, and shown as a table.
 
     params -> jobs (composed, looked up) -> launch -> records -> table, figures, the sweep's own run
 

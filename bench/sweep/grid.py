@@ -1,4 +1,4 @@
-"""The grid behind `-m` and `+sweep=NAME`: every combination, each different run once."""
+"""The grid of `-m` and `+sweep=NAME`: all combinations, each different run once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobStatus
 
 from bench.errors import Failure, InputError
-from bench.sweep.show import Shown
 from bench.sweep.sweeper import Ending, RunSweeper, swept
 
 if TYPE_CHECKING:
     from bench.sweep.jobs import Planner
+    from bench.sweep.show import Wanted
 
 
 class GridSweeper(RunSweeper):
@@ -23,9 +23,9 @@ class GridSweeper(RunSweeper):
     actions = ("finetune", "pretrain")
 
     def carry_out(
-        self, overrides: Sequence[Override], planner: Planner, table: Shown
+        self, overrides: Sequence[Override], planner: Planner, table: Wanted
     ) -> list[dict[str, Any]]:
-        """Plan every combination, and run those that are not on record."""
+        """Plan all combinations, and run those that are not cached."""
         from bench.sweep.jobs import different
 
         combined = planner.jobs(combinations(overrides))
@@ -33,22 +33,23 @@ class GridSweeper(RunSweeper):
         over = f" over {', '.join(swept(overrides))}" if swept(overrides) else ""
         print(
             f"{len(combined)} combinations{over}, {len(jobs)} different runs, "
-            f"{sum(job.found for job in jobs)} on record already",
+            f"{sum(job.found for job in jobs)} cached",
             flush=True,
         )
         store = planner.store(jobs[0].experiment)
         if self.config.plan:
-            planner.tell_plan(jobs, store)
+            planner.show_plan(jobs, store)
             return []
         missing = [job for job in jobs if job.record is None]
         name = table.name if table.folder else "grid"
-        launch = self.begin(store, (job.identity for job in jobs), name, len(missing))
+        identities = [job.identity for job in jobs]
+        launch = self.begin(store, name, identities, len(missing), table, jobs)
         began = time.perf_counter()
         launch.run(missing, tries=1 + self.max_retries)
         return self.end(launch, jobs, began, table, Ending())
 
     def run_action(self, overrides: Sequence[Override]) -> list[dict[str, Any]]:
-        """Run an action that leaves no records with every combination."""
+        """Run an action that leaves no records with all combinations."""
         jobs = combinations(overrides)
         returns = self.launcher.launch(jobs, initial_job_idx=0)
         failed = [
@@ -57,7 +58,7 @@ class GridSweeper(RunSweeper):
             if result.status != JobStatus.COMPLETED
         ]
         if failed:
-            lines = [f"  {told}: {type(error).__name__}: {error}" for told, error in failed]
+            lines = [f"  {job}: {type(error).__name__}: {error}" for job, error in failed]
             refused = all(isinstance(error, InputError) for _, error in failed)
             kind = InputError if refused and len(failed) == len(jobs) else Failure
             raise kind("\n".join([f"{len(failed)} of {len(jobs)} failed:", *lines]))
@@ -65,13 +66,13 @@ class GridSweeper(RunSweeper):
 
 
 def combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """The overrides of every combination.
+    """The overrides of all combinations.
 
     Raises:
-        HydraException: something is swept over that can't be counted up, an interval.
+        HydraException: a key is swept over an interval, which can't be enumerated.
     """
-    # Not a base class: Hydra executes its own plugins' modules anew when it looks for plugins,
-    # and a class of the first execution is no subclass of the second's.
+    # Not a base class: Hydra executes its plugins' modules again when it looks for plugins, and a
+    # class of the first execution is no subclass of the second's.
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     (found,) = BasicSweeper.split_arguments(list(overrides), max_batch_size=None)

@@ -1,4 +1,4 @@
-"""Launching jobs so that one which dies takes none of the others with it."""
+"""Launches jobs so that one whose process dies takes no other with it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from bench.sweep.jobs import Job
     from bench.tracking.store import Store
 
-JOBS = "HYPLORA_BENCH_JOBS"  # how many runs the sweep at work has; its workers inherit it
-DIED = (
-    "its process ended without a word: killed, out of memory (the system's log tells), out of "
-    "time, or ended by the code it ran."
-)
+JOBS = "HYPLORA_BENCH_JOBS"  # how many runs the sweep has; its workers inherit it
+DIED = "worker process died without an error message (killed?)"
 
 
 def place_in_sweep() -> str:
@@ -36,21 +33,21 @@ def place_in_sweep() -> str:
 
 
 class Launch:
-    """A launcher of Hydra's, and what is known of the jobs that are given to it.
+    """One of Hydra's launchers, and what is known of the jobs that it is given.
 
-    Hydra's launchers return what each job returned or raised. Where the process of a job dies they
-    raise instead, and what became of the other jobs is lost with it. It stands in the tracking
-    store: the jobs that had begun are then run again one at a time, which names the one that dies.
+    Hydra's launchers return what each job returned or raised. If the process of a job dies they
+    raise instead, and the results of the other jobs are lost, except in the tracking store. The
+    jobs that had begun are then run again one at a time, which identifies the one that dies.
     """
 
     def __init__(self, launcher: Any, store: Store, parent: str, total: int) -> None:
         """Prepare.
 
         Args:
-            launcher: of Hydra's.
+            launcher: Hydra's.
             store: that the runs are recorded in.
             parent: the store's id of the sweep's own run.
-            total: of the jobs that are going to be given, for `place_in_sweep`.
+            total: number of jobs that will be given, for `place_in_sweep`.
         """
         self.launcher, self.store, self.parent, self.given = launcher, store, parent, 0
         os.environ[JOBS] = str(total)
@@ -59,8 +56,8 @@ class Launch:
         """Run jobs. Each has a record or a failure afterwards.
 
         Args:
-            jobs: different runs that are not on record.
-            tries: how often a job is tried that fails for another reason than what it was given.
+            jobs: different runs that are not cached.
+            tries: how often a job is tried that fails for another reason than its input.
 
         Raises:
             Failure: the launcher failed before any job had begun.
@@ -86,7 +83,7 @@ class Launch:
             waiting = [job for job in waiting if job.record is None and job.failure is None]
 
     def _launch(self, jobs: Sequence[Job]) -> BaseException | None:
-        """Launch jobs and note what came of each; what the launcher raised, if it did."""
+        """Launch jobs and note their results; returns what the launcher raised, if it did."""
         for job in jobs:
             job.failure = None
         overrides = [[*job.overrides, f"tracking.parent={self.parent}"] for job in jobs]
@@ -108,7 +105,7 @@ class Launch:
         return None
 
     def _salvage(self, job: Job) -> bool:
-        """Whether the store knows how a job ended that was launched; the job takes it over."""
+        """Take over how a launched job ended from the store, if it is known there."""
         attempt = self.store.attempt(job.identity)
         if attempt is None or (job.last is not None and attempt.began == job.last.began):
             return False
@@ -124,12 +121,12 @@ class Launch:
         return attempt is not None and attempt.status == "RUNNING"
 
     def _untouched(self, jobs: Sequence[Job]) -> bool:
-        """Whether no job has begun since it was planned, so that the launcher is to blame."""
+        """Whether no job has begun since it was planned: then the launcher itself failed."""
         return all(self.store.attempt(job.identity) == job.last for job in jobs)
 
     def _bury(self, job: Job, error: BaseException) -> None:
         codes = [line.strip() for line in str(error).splitlines() if "exit codes" in line]
-        job.failure = " ".join([DIED, *codes])
+        job.failure = ": ".join([DIED, *codes])
         job.folder.mkdir(parents=True, exist_ok=True)
         write_text(job.folder / "failure.txt", f"{job.failure}\n\n{error}\n")
         attempt = self.store.attempt(job.identity)
@@ -137,7 +134,7 @@ class Launch:
             self.store.fail(attempt.run_id, "FAILED", job.failure)
 
     def _interrupted(self, jobs: Sequence[Job]) -> None:
-        """After Ctrl-C: end joblib's workers; mark what they were at as killed, and the sweep."""
+        """After Ctrl-C: end joblib's workers; mark their runs and the sweep as killed."""
         if "joblib" in type(self.launcher).__module__:
             from joblib.externals.loky import get_reusable_executor
 
@@ -150,7 +147,7 @@ class Launch:
 
 
 def at_once(config: DictConfig) -> int:
-    """How many jobs the launcher runs at a time; 1 where it does not say."""
+    """How many jobs the launcher runs at a time; 1 if it does not say."""
     launcher = config.hydra.launcher
     for key in ("n_jobs", "array_parallelism", "ray.init.num_cpus"):
         value = OmegaConf.select(launcher, key)
@@ -161,10 +158,10 @@ def at_once(config: DictConfig) -> int:
 
 @contextmanager
 def ended_by_sigterm(*others: int) -> Iterator[None]:
-    """A SIGTERM ends what runs in the block as Ctrl-C does: workers are ended, their runs marked.
+    """Make SIGTERM end the block as Ctrl-C does: workers are ended, their runs marked.
 
     Args:
-        others: signals that do the same.
+        others: further signals that do.
     """
 
     def end(*_: Any) -> None:

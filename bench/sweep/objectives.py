@@ -1,4 +1,4 @@
-"""What a search may optimise: what is measured on validation rows, and time. No test score."""
+"""What a search may optimise: scores on validation rows, and time; no test score."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DIRECTIONS = ("minimize", "maximize")
 
 @dataclass(frozen=True)
 class Objective:
-    """A figure of a record.
+    """A number of a record.
 
     Attributes:
-        name: of the figure.
+        name: a key of `FIGURES`.
         direction: `minimize` or `maximize`.
     """
 
@@ -26,10 +26,10 @@ class Objective:
     direction: str
 
     def value(self, record: Mapping[str, Any]) -> float:
-        """The figure of a finished run.
+        """The value of a finished run.
 
         Raises:
-            ValueError: it is no number.
+            ValueError: it is not finite.
         """
         value = float(FIGURES[self.name](record))
         if not math.isfinite(value):
@@ -39,9 +39,7 @@ class Objective:
 
 def _validation_loss(record: Mapping[str, Any]) -> float:
     training = record["training"]
-    losses = dict(training["validation"])
-    # Of the adapter that was kept; records of before there was a choice have the last.
-    return losses.get(training.get("kept_step"), training["validation"][-1][1])
+    return dict(training["validation"])[training["kept_step"]]
 
 
 def _validation_accuracy(record: Mapping[str, Any]) -> float:
@@ -65,23 +63,22 @@ def read_objectives(names: str | Sequence[str], directions: Any) -> list[Objecti
 
     Args:
         names: one or several, of `FIGURES`.
-        directions: as many, `minimize` or `maximize`; None for what each asks for by nature.
+        directions: as many, `minimize` or `maximize`; None for the natural ones.
 
     Raises:
-        InputError: an unknown name, one of a test score, or directions that do not go with them.
+        InputError: an unknown name, a test score, or another number of directions.
     """
     names = [names] if isinstance(names, str) else [str(name) for name in names]
     if not names:
-        raise InputError("hydra.sweeper.objective is empty: name validation_loss, for one")
+        raise InputError("hydra.sweeper.objective is empty: give validation_loss, for example")
     for name in names:
         if name in FIGURES:
             continue
         if name.startswith("validation"):
             raise unknown("objective", name, FIGURES)
         raise InputError(
-            f"objective '{name}': what a search optimises is taken from the validation rows, never "
-            f"from a test set, or the test scores would be those of the luckiest run. Allowed: "
-            f"{', '.join(FIGURES)}"
+            f"objective '{name}': a search optimises on validation rows, never on a test set, "
+            f"which would select the luckiest run. Allowed: {', '.join(FIGURES)}"
         )
     if directions is None:
         directions = [NATURAL[name] for name in names]
@@ -98,15 +95,15 @@ def check_objectives(objectives: Sequence[Objective], experiment: Experiment) ->
     """Refuse objectives that a run would not have.
 
     Raises:
-        InputError: which, and what to give for it.
+        InputError: which, and what to give instead.
     """
     for objective in objectives:
         if objective.name == "validation_loss" and not (
             experiment.trained and experiment.train.validated and experiment.data.validation
         ):
             raise InputError(
-                "objective validation_loss: no validation loss is taken where nothing is trained, "
-                "or with train.validations=0 or data.validation=0"
+                "objective validation_loss: there is none if nothing is trained, or with "
+                "train.validations=0 or data.validation=0"
             )
         if objective.name == "validation_accuracy" and experiment.evaluation.split == "test":
             raise InputError(

@@ -1,4 +1,4 @@
-"""`plan=true`: what would run, what is done, and how long the rest will take."""
+"""`plan=true`: what would run, what is cached, and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.config import Experiment
 from bench.progress import duration
-from bench.report.layout import Document, Section
-from bench.report.render import show
+from bench.report.formats import show
+from bench.report.tables import Cell, Column, Report, Row, Table
 from bench.runs.clock import BEGAN
 from bench.sweep.jobs import Job
 from bench.sweep.launch import at_once
 from bench.tracking.store import Store
 
 NAMED = ("method", "curvature", "seed")  # by a run's name
-RECENT = 9  # runs on record that an estimate is the median of
+RECENT = 9  # finished runs that an estimate is the median of
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a kind of run takes.
+    """How long a kind of run takes.
 
     Attributes:
-        training: seconds for one training row, once.
-        evaluation: seconds for one row that is asked.
+        training: seconds per training row and epoch.
+        evaluation: seconds per evaluated row.
         rest: seconds of a run outside both: loading, saving, recording.
-        source: what it was taken from, for the person.
+        source: what it was estimated from.
     """
 
     training: float
@@ -42,61 +42,95 @@ class Speed:
     source: str
 
     def seconds(self, job: Job) -> float:
-        """What a job would take."""
+        """How long a job would take."""
         rows, asked = job.rows
         epochs = job.experiment.train.epochs if job.experiment.trained else 0.0
         return self.training * rows * epochs + self.evaluation * asked + self.rest
 
 
-def tell_plan(
+def show_plan(
     jobs: Sequence[Job], store: Store, config: DictConfig, counts: Sequence[int] = ()
 ) -> None:
-    """Print the state of each job, and how long those that are left will take.
+    """Print the state of each job, and how long those that are pending will take.
 
     Args:
         jobs: different runs.
-        store: where the runs on record are that estimates are made from.
+        store: with the finished runs that estimates are made from.
         config: the sweep's, with its launcher.
-        counts: for each job how many like it are to do, where jobs stand for the trials of a
-            search, whose settings are not known yet.
+        counts: how many runs like each job are pending, if jobs represent the trials of a search,
+            whose settings are not known yet.
     """
-    start = time.time() - float(os.environ[BEGAN])  # imports, which each worker has to do too
+    start = time.time() - float(os.environ[BEGAN])  # imports, which each worker does too
     threads = OmegaConf.select(config, "hydra.job.env_set.OMP_NUM_THREADS")
-    if threads:  # as the workers will have them, whose runs on record say so
+    if threads:  # the workers' number, which the device of a record names
         torch.set_num_threads(int(threads))
     numbers = list(counts) or [int(job.record is None) for job in jobs]
     speeds = measured_speeds([j for j, n in zip(jobs, numbers, strict=True) if n], store)
-    rows, seconds = [], 0.0
-    for job, number in zip(jobs, numbers, strict=True):
-        estimate = number * speeds[kind_of(job.experiment)].seconds(job) if number else 0.0
-        seconds += estimate
-        state = f"{number} to do" if counts else state_of(job)
-        told = duration(estimate) if number else "-"
-        rows.append((job.experiment.name, state, told, beyond(job, NAMED)))
+    estimates = [
+        n * speeds[kind_of(job.experiment)].seconds(job) if n else 0.0
+        for job, n in zip(jobs, numbers, strict=True)
+    ]
     missing = sum(numbers)
-    done = "" if counts else f"{len(jobs) - missing} of {len(jobs)} runs on record, "
-    notes = [f"{done}{missing} to do."]
+    cached = "" if counts else f"{len(jobs) - missing} of {len(jobs)} runs cached, "
+    notes = [f"{cached}{missing} pending."]
     if missing:
         workers = at_once(config)
-        left = start + seconds / min(workers, missing)
+        left = start + sum(estimates) / min(workers, missing)
         notes.append(f"About {duration(left)} with {workers} at once.")
         notes += sorted({f"Estimates: {speed.source}." for speed in speeds.values()})
-    # The overrides last: in a narrow terminal they are what is cut off.
-    header = ("Run", "State", "Estimate", "Further overrides")
-    show(Document("Plan", {}, (Section("", header, tuple(rows), tuple(notes), names=4),)))
+    states = [f"{n} pending" for n in counts] or list(map(state_of, jobs))
+    shown = [duration(one) if n else None for one, n in zip(estimates, numbers, strict=True)]
+    print_plan(jobs, states, Column("estimate", "Estimate", "text"), shown, NAMED, notes)
 
 
-def beyond(job: Job, named: Collection[str]) -> str:
-    """What was set for a job, beyond the keys whose values its name has; `-` for nothing."""
-    words = job.told.split(" ")
+def print_plan(
+    jobs: Sequence[Job],
+    states: Sequence[str],
+    column: Column,
+    values: Sequence[Any],
+    named: Collection[str],
+    notes: Sequence[str],
+) -> None:
+    """Print a plan: for each job its state, a value, and what else was set for it.
+
+    Args:
+        jobs: of the plan.
+        states: of each.
+        column: of the values.
+        values: one per job.
+        named: keys whose values the name of a run contains.
+        notes: printed below.
+    """
+    # A narrow terminal cuts off what comes last.
+    columns = (
+        Column("state", "State", "text"), column, Column("further", "Further overrides", "text"),
+    )  # fmt: skip
+    rows = [
+        Row(
+            (job.experiment.name,),
+            {
+                "state": Cell(state),
+                column.key: Cell(value),
+                "further": Cell(further(job, named)),
+            },
+        )
+        for job, state, value in zip(jobs, states, values, strict=True)
+    ]
+    table = Table("plan", "", columns, tuple(rows), ("Run",), tuple(notes))
+    show(Report("plan", "Plan", {}, (table,)))
+
+
+def further(job: Job, named: Collection[str]) -> str:
+    """What was set for a job, beyond the keys whose values its name contains; `-` for nothing."""
+    words = job.differs.split(" ")
     return " ".join(word for word in words if word.partition("=")[0] not in named) or "-"
 
 
 def measured_speeds(jobs: Sequence[Job], store: Store) -> dict[tuple[Any, ...], Speed]:
     """The speed of each kind of run among the jobs.
 
-    From runs on record with the same method on the same base and kind of device; where there are
-    none, from a few steps and tokens of one that is begun here and thrown away.
+    From finished runs of the same method on the same base and kind of device; if there are none,
+    from a few steps and tokens of a run that is started here and discarded.
     """
     from bench.models.loading import pick_device
     from bench.sweep.trial_run import try_out
@@ -112,7 +146,7 @@ def measured_speeds(jobs: Sequence[Job], store: Store) -> dict[tuple[Any, ...], 
 
 
 def kind_of(experiment: Experiment) -> tuple[Any, ...]:
-    """What the time of a row depends on, beside the machine."""
+    """What the time of a row depends on, apart from the machine."""
     return (experiment.method.name, experiment.model.name, experiment.data.source)
 
 
@@ -133,15 +167,15 @@ def _from_record(job: Job, store: Store, device: str) -> Speed | None:
         training=median(per_row),
         evaluation=median(f["evaluate"] / f["asked"] for f in found),
         rest=median(max(0.0, f["total"] - f["finetune"] - f["evaluate"]) for f in found),
-        source="medians of runs on record with the same method, base and device",
+        source="medians of finished runs with the same method, base and device",
     )
 
 
 def state_of(job: Job) -> str:
-    """How a job stands, in words."""
+    """Whether a job is cached, pending, or how its last attempt ended."""
     if job.record is not None:
-        return "on record"
+        return "cached"
     if job.last is None:
-        return "to do"
-    states = {"FAILED": "failed, to be tried again", "KILLED": "cut short, goes on"}
-    return states.get(job.last.status, "at work, or cut short: goes on")
+        return "pending"
+    states = {"FAILED": "failed, will retry", "KILLED": "interrupted, will resume"}
+    return states.get(job.last.status, "running or interrupted, will resume")

@@ -1,4 +1,4 @@
-"""The search behind `hydra/sweeper=optuna`: Optuna chooses, the runs are this project's."""
+"""The search of `hydra/sweeper=optuna`: Optuna chooses, this project runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import InputError, unknown
 from bench.sweep.objectives import Objective, check_objectives, read_objectives
-from bench.sweep.show import Wanted
 from bench.sweep.space import Space, make_sampler, quoted, read_space
 from bench.sweep.sweeper import Ending, RunSweeper
 
@@ -25,11 +24,12 @@ if TYPE_CHECKING:
 
     from bench.sweep.jobs import Job, Planner
     from bench.sweep.launch import Launch
+    from bench.sweep.show import Wanted
 
-# What changes no trial: the same search under other words of these goes on.
-APART = ("hydra", "tracking", "table", "force", "plan", "trial")
+# What changes no trial: a search resumes under other values of these.
+UNFIXED = ("hydra", "tracking", "table", "force", "plan", "trial")
 PRUNERS = ("median",)
-POLL = 2.0  # seconds between two looks at what other processes do
+POLL = 2.0  # seconds between two checks of other processes
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Settings:
 
     Attributes:
         objectives: what is optimised.
-        sampler: Optuna's as configured; a grid counts all points up.
-        trials: how many; of a grid all.
-        at_once: trials that are launched together; None for as many as the launcher runs.
+        sampler: Optuna's as configured; a grid enumerates all points.
+        trials: how many; a grid runs all points.
+        at_once: trials launched together; None for as many as the launcher runs.
         max_retries: how often a failed trial is tried again.
-        storage: of the study; None for sqlite in the results folder.
+        storage: of the study; None: sqlite in the results folder.
         pruner: `median`, or None.
     """
 
@@ -63,13 +63,13 @@ class Settings:
         names = [objective.name for objective in self.objectives]
         if self.pruner and names != ["validation_loss"]:
             raise InputError(
-                "a pruner compares validation losses as they come: it goes with "
-                "hydra.sweeper.objective=validation_loss alone"
+                "a pruner compares validation losses during training: give "
+                "hydra.sweeper.objective=validation_loss"
             )
 
     @property
     def sampler_name(self) -> str:
-        """What a person calls the sampler."""
+        """The sampler's short name."""
         configured = self.sampler if isinstance(self.sampler, str) else self.sampler["_target_"]
         return str(configured).rpartition(".")[2].removesuffix("Sampler")
 
@@ -79,12 +79,12 @@ class Search:
     """One search: a study, and the runs of its trials.
 
     Attributes:
-        title: what its study's name begins with.
+        title: beginning of its study's name.
         space: that is searched in.
         settings: how.
         planner: composes trials and looks them up.
         folder: the results folder.
-        name: of its study; empty for one that the settings make.
+        name: of its study; empty: derived from the settings.
         jobs: of the finished and the failed trials, by number, once `run` has ended.
         fresh: identities of the runs that this process made.
     """
@@ -113,11 +113,11 @@ class Search:
 
     @property
     def count(self) -> int:
-        """The trials in all."""
+        """Number of trials."""
         return self.settings.trials if self.points is None else len(self.points)
 
     def check(self) -> list[Job]:
-        """The jobs that can be told before anything runs: of a grid all, else one of the space.
+        """The jobs that are known before anything runs: of a grid all, else one of the space.
 
         Raises:
             InputError: a point can't be run.
@@ -134,7 +134,7 @@ class Search:
         """The study.
 
         Raises:
-            InputError: its storage can't be used, or it is of another search.
+            InputError: its storage can't be used, or it belongs to another search.
         """
         from optuna.pruners import MedianPruner, NopPruner
 
@@ -149,7 +149,7 @@ class Search:
         )  # fmt: skip
 
     def run(self, study: Study, launch: Launch) -> None:
-        """Run the trials that are missing, beside any other process that does so."""
+        """Run the trials that are missing, together with other processes that do so."""
         from bench.sweep.launch import at_once
         from bench.sweep.study import Trials, Worker
 
@@ -159,7 +159,7 @@ class Search:
                 self.settings.max_retries, worker, self.lock,
                 lambda turn: make_sampler(self.settings.sampler, turn),
             )  # fmt: skip
-            told = False
+            waited = False
             size = self.settings.at_once or at_once(self.planner.config)
             while True:
                 taken: list[Trial] = []
@@ -168,9 +168,9 @@ class Search:
                 if taken:
                     self._round(trials, taken, launch)
                 elif trials.others_at_work():
-                    if not told:
-                        print("the trials that are left are at work in other processes", flush=True)
-                    told = True
+                    if not waited:
+                        print("the remaining trials run in other processes", flush=True)
+                    waited = True
                     time.sleep(POLL)
                 else:
                     break
@@ -189,7 +189,7 @@ class Search:
             missing = different(job for job in jobs.values() if job.record is None)
             launch.run(missing)
         except BaseException:
-            for trial in taken:  # nothing to hold against them: they are taken up again
+            for trial in taken:  # no failures of their own: they are run again
                 trials.give_back(trial)
             raise
         done = {job.identity: job for job in missing}
@@ -197,7 +197,7 @@ class Search:
         for trial in taken:
             if trial.number in jobs:
                 job = jobs[trial.number]
-                self._tell(trials, trial, done.get(job.identity, job))
+                self._report(trials, trial, done.get(job.identity, job))
 
     def _job(self, trial: Trial | FrozenTrial, prunes: bool = False) -> Job:
         overrides = self.space.overrides(trial.params)
@@ -207,9 +207,9 @@ class Search:
                 f"trial.study={quoted(self.name)}",
                 f"trial.id={trial._trial_id}",
             ]
-        return self.planner.job(overrides, self.space.told(trial.params))
+        return self.planner.job(overrides, self.space.chosen(trial.params))
 
-    def _tell(self, trials: Any, trial: Trial, job: Job) -> None:
+    def _report(self, trials: Any, trial: Trial, job: Job) -> None:
         if job.pruned:
             trials.prune(trial)
         elif job.record is None:
@@ -223,7 +223,7 @@ class Search:
                 trials.complete(trial, values, job.identity)
 
     def _collect(self, study: Study, launch: Launch) -> None:
-        """Look up the runs of all trials, those of other processes and earlier days included."""
+        """Look up the runs of all trials, including those of other processes and commands."""
         from bench.sweep.jobs import different
 
         for trial, state in states(study):
@@ -239,12 +239,12 @@ class Search:
             job.pruned = state == "PRUNED"
             job.found = job.found and job.identity not in self.fresh
             self.jobs[trial.number] = job
-        # A run that is gone from the record since is made again.
+        # A run that the store has lost since is run again.
         launch.run(different(j for j in self.jobs.values() if j.unfinished and j.failure is None))
 
 
 def states(study: Study) -> list[tuple[Any, str]]:
-    """The trials that count, with their states: of a point that only failed, the last one."""
+    """The trials that count, with their states; of a point that only failed, the last."""
     trials = study.get_trials(deepcopy=False)
     counted = [trial for trial in trials if trial.state.name != "FAIL"]
     points = {trial.user_attrs.get("point") for trial in counted}
@@ -254,18 +254,18 @@ def states(study: Study) -> list[tuple[Any, str]]:
 
 
 def finished(study: Study) -> int:
-    """The points of a study that need not be run again."""
+    """Number of points that need not be run again."""
     return sum(state in ("COMPLETE", "PRUNED") for _, state in states(study))
 
 
 def fixed_settings(config: DictConfig, space: Space) -> str:
-    """A hash of all settings that trials share and that can change their results."""
+    """Hash of all settings that trials share and that can change their results."""
     from bench.sweep.jobs import without_hydra
 
     plain = OmegaConf.to_container(without_hydra(config), resolve=True)
     assert isinstance(plain, dict)
-    settings = {str(key): value for key, value in plain.items() if key not in APART}
-    settings["overrides"] = [o for o in space.fixed if not o.startswith(APART)]
+    settings = {str(key): value for key, value in plain.items() if key not in UNFIXED}
+    settings["overrides"] = [o for o in space.fixed if not o.startswith(UNFIXED)]
     settings["evaluation"] = settings["evaluation"]["split"]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -298,18 +298,19 @@ class SearchSweeper(RunSweeper):
     ) -> list[dict[str, Any]]:
         """Plan the search, and run the trials that are missing."""
         from bench.config import results_folder
-        from bench.sweep.plan import tell_plan
+        from bench.sweep.jobs import different
+        from bench.sweep.plan import show_plan
 
         sampler = make_sampler(self.settings.sampler)
         space = read_space(overrides, grid=sampler is None)
         folder = results_folder(self.config.tracking.folder)
-        title = table.spec.name if table.folder else "search"
+        title = table.name if table.folder else "search"
         search = Search(title, space, self.settings, planner, folder, self.study_name or "")
         jobs = search.check()
         store = planner.store(jobs[0].experiment)
         if self.config.plan:
             left = [] if search.points is not None else [search.count - finished(search.open())]
-            tell_plan(jobs, store, self.config, left)
+            show_plan(jobs, store, self.config, left)
             return []
         study = search.open()
         over = ", ".join(space.distributions)
@@ -318,17 +319,18 @@ class SearchSweeper(RunSweeper):
             f"{finished(study)} finished already",
             flush=True,
         )
-        launch = self.begin(store, [search.name], title, search.count - finished(study))
+        pending = search.count - finished(study)
+        known = different(jobs) if search.points is not None else []
+        launch = self.begin(store, title, [search.name], pending, table, known)
         began = time.perf_counter()
         search.run(study, launch)
         ending = conclude(search, study, table)
         wanted = table if table.folder or search.points is not None else None
-        different_jobs = list({job.identity: job for job in search.jobs.values()}.values())
-        return self.end(launch, different_jobs, began, wanted, ending)
+        return self.end(launch, different(search.jobs.values()), began, wanted, ending)
 
 
 def conclude(search: Search, study: Study, table: Wanted) -> Ending:
-    """What came of a search: its best trial and what mattered, in words and in a figure."""
+    """The results of a search: its best trials and the importance of its keys, and a figure."""
     from bench.report.search import draw_search
 
     objectives = search.settings.objectives
@@ -343,7 +345,7 @@ def conclude(search: Search, study: Study, table: Wanted) -> Ending:
             f"{o.name} {value:.4g}" for o, value in zip(objectives, trial.values, strict=True)
         )
         chosen = " ".join(f"{key}={value}" for key, value in trial.params.items())
-        what = "Best" if len(objectives) == 1 else "On the front"
+        what = "Best" if len(objectives) == 1 else "On the Pareto front"
         ending.remarks.append(f"{what} of {len(trials)} trials: {chosen} ({figures}).")
     importances: dict[str, float] = {}
     if len(objectives) == 1:
@@ -351,8 +353,8 @@ def conclude(search: Search, study: Study, table: Wanted) -> Ending:
         importances = _importances(study)
         if importances:
             shares = ", ".join(f"{key} {share:.0%}" for key, share in importances.items())
-            ending.remarks.append(f"What {objectives[0].name} depends on (fANOVA): {shares}.")
-    name = f"{table.spec.name}_search"
+            ending.remarks.append(f"Importance for {objectives[0].name} (fANOVA): {shares}.")
+    name = f"{table.name}_search"
     ending.files = draw_search(
         points, [(o.name, o.direction) for o in objectives], importances,
         [t.number for t in best], search.folder / "figures", name,
@@ -363,7 +365,7 @@ def conclude(search: Search, study: Study, table: Wanted) -> Ending:
 
 
 def _importances(study: Study) -> dict[str, float]:
-    """How much of the objective's variance goes with each key; empty where that can't be told."""
+    """Share of the objective's variance by key; empty if it can't be computed."""
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     try:

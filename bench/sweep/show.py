@@ -2,114 +2,162 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
+from bench.config import results_folder
 from bench.errors import InputError, printable
+from bench.files import write_json
+from bench.report.asked import asked_for, select, sweep_records
+from bench.report.design import Spec
+from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.published import load_published
+from bench.report.spec import TableSpec
+from bench.tracking.holdings import SweepRun
+from bench.tracking.sweeps import SweepRecord
 
 if TYPE_CHECKING:
-    from bench.report import Published, TableSpec
     from bench.sweep.jobs import Job
-
-
-class Shown(Protocol):
-    """What the runs of a sweep become; without a folder it is shown and not written."""
-
-    @property
-    def name(self) -> str:
-        """What its files are called by, and the sweep's own run."""
-
-    @property
-    def folder(self) -> Path | None:
-        """Where it is written to."""
-
-    def show(
-        self, records: list[dict[str, Any]], remarks: Sequence[str]
-    ) -> tuple[list[Path], str | None]:
-        """Print it, and write it where there is a folder to write it to.
-
-        Args:
-            records: of finished runs.
-            remarks: lines to set under it.
-
-        Returns:
-            What was written, and why what was to be written can't be made.
-        """
+    from bench.tracking.store import Store
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The table of a sweep."""
+    """The table of a sweep.
 
-    spec: TableSpec
-    published: Published | None
+    Attributes:
+        spec: of the table.
+        folder: the results folder that it is written to; None if it is printed only.
+    """
+
+    spec: Spec
     folder: Path | None
 
     @property
     def name(self) -> str:
-        """As `Shown` has it."""
+        """Stem of its files, and the name of the sweep's own run."""
         return self.spec.name
 
-    def show(
-        self, records: list[dict[str, Any]], remarks: Sequence[str]
-    ) -> tuple[list[Path], str | None]:
-        """As `Shown` has it."""
-        from bench.report import make_table, print_table, write_table
-        from bench.report.drafts import apart_of
+    def sweeps(
+        self,
+        jobs: Sequence[Job],
+        arguments: Sequence[str],
+        created: float,
+        remarks: Sequence[str] = (),
+    ) -> list[SweepRecord]:
+        """What the sweep asks for, one record per question.
 
-        spec = self.spec
-        if self.folder is None:  # a grid of one's own: whatever it runs over makes rows
-            spec = replace(spec, apart=apart_of(records))
-        try:
-            table = make_table(records, spec, self.published, remarks)
-        except ValueError as error:
-            print(printable(f"no table: {error}"))
-            problem = f"the table {spec.name} can't be made of these runs: {error}"
-            return [], problem if self.folder else None
-        print_table(table)
-        if self.folder is None:
-            return [], None
-        paths = write_table(table, records, spec, self.folder.parent)
-        for path in paths:
-            print(path)
-        return paths, None
+        Args:
+            jobs: its runs.
+            arguments: of the command line, passwords masked.
+            created: seconds since the epoch.
+            remarks: notes below the table.
+        """
+        found = sweep_records((job.planned for job in jobs), self.spec, arguments, created)
+        return [replace(sweep, remarks=tuple(remarks)) for sweep in found]
+
+    def show(
+        self, sweeps: Sequence[SweepRecord], records: Sequence[dict[str, Any]]
+    ) -> tuple[list[Path], str | None]:
+        """Print a table for each question, and write it if there is a folder.
+
+        Args:
+            sweeps: what the sweep asked for.
+            records: of finished runs.
+
+        Returns:
+            The files, and why a table that was to be written can't be made.
+        """
+        from bench.report.formats import show
+        from bench.report.result import result_of, write_result
+
+        known = {record["identity"]: record for record in records}
+        paths: list[Path] = []
+        problems = []
+        for asked in asked_for([SweepRun("", self.name, tuple(sweeps))], known, set()):
+            try:
+                result = result_of(select(asked, known))
+            except ValueError as error:
+                print(printable(f"no table: {error}"))
+                problems.append(f"the table {asked.spec.name} can't be made: {error}")
+                continue
+            show(result.report)
+            if self.folder:
+                written = write_result(result, self.folder)
+                print("\n".join(map(str, written)))
+                paths += written
+        return paths, "\n".join(problems) if problems and self.folder else None
 
 
 def wanted_table(config: DictConfig) -> Wanted:
-    """The table that a sweep file's `table:` asks for.
+    """The table that a sweep file's `table:` or `pretraining:` asks for.
 
-    Read before anything runs. A grid without a sweep file has a table too, shown but not written.
+    It is read before anything runs. A grid without a sweep file has a table too, printed only.
 
     Raises:
-        InputError: the spec or the published figures that it names can't be used.
+        InputError: the spec or the published results that it names can't be used.
     """
-    from bench.config import results_folder
-    from bench.report import TableSpec, load_published
-
-    named = OmegaConf.select(config, "table")
+    pretrains = config.action.name == "pretrain"
+    key = "pretraining" if pretrains else "table"
+    named = OmegaConf.select(config, key)
     if named is None:
-        return Wanted(TableSpec(name="sweep", title="Runs of this sweep"), None, None)
+        title = "Pretraining" if pretrains else "Runs of this sweep"
+        kind: type[Spec] = PretrainingSpec if pretrains else TableSpec
+        return Wanted(kind("sweep", title), None)
+    given: Any = OmegaConf.to_container(named)
     try:
-        spec = TableSpec.from_mapping(OmegaConf.to_container(named))
-        published = load_published(spec.published) if spec.published else None
-    except ValueError as error:
-        raise InputError(f"table: {error}") from error
-    return Wanted(spec, published, results_folder(config.tracking.folder) / "tables")
+        spec = PretrainingSpec(**given) if pretrains else TableSpec.from_mapping(given)
+        if spec.published and isinstance(spec, TableSpec):
+            load_published(spec.published)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{key}: {error}") from error
+    return Wanted(spec, results_folder(config.tracking.folder))
 
 
-def tell_failures(failed: Sequence[Job]) -> str:
-    """What failed and why, and where the traceback is; empty where nothing did."""
+def note_sweeps(store: Store, jobs: Sequence[Job], sweeps: Sequence[SweepRecord]) -> None:
+    """Write into the records of finished runs which rows of which sweeps they belong to."""
+    for job in jobs:
+        assert job.record is not None
+        mine = [
+            {"sweep": sweep.name, "row": row.key, "label": row.label}
+            for sweep in sweeps
+            for member in sweep.members
+            for row in sweep.rows
+            if member.identity == job.identity and row.key == member.row
+        ]
+        rows = [(found["sweep"], found["row"]) for found in mine]
+        before = job.record.get("sweeps", [])
+        noted = [x for x in before if (x["sweep"], x["row"]) not in rows] + mine
+        if noted != before:
+            job.record["sweeps"] = noted
+            _amend(store, job.record["run_id"], job.folder, noted)
+
+
+def _amend(store: Store, run_id: str, folder: Path, noted: list[dict[str, str]]) -> None:
+    path = folder / "record.json"
+    with tempfile.TemporaryDirectory() as scratch:
+        if not path.is_file():  # made on another machine
+            path = Path(scratch) / "record.json"
+        with FileLock(path.with_name("lock")):
+            write_json(path, store.record(run_id) | {"sweeps": noted})
+            store.amend(run_id, path)
+
+
+def failure_lines(failed: Sequence[Job]) -> str:
+    """What failed and why, and where the traceback is; empty if nothing did."""
     if not failed:
         return ""
     lines = [f"{len(failed)} run{'s' if len(failed) > 1 else ''} failed:"]
     for job in failed:
-        lines.append(f"  {job.told}: {job.failure}")
+        lines.append(f"  {job.differs}: {job.failure}")
         trace = job.folder / "failure.txt"
         if trace.is_file():
             lines.append(f"    {trace}")
-    lines.append("the same command tries them again, and repeats nothing that is on record")
+    lines.append("the same command tries them again, and runs nothing that is cached")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a search chooses from: Hydra's sweep words as Optuna's distributions."""
+"""The space of a search: Hydra's sweep syntax as Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SAMPLERS = {
 
 @dataclass(frozen=True)
 class Space:
-    """What is chosen, and what is not.
+    """What a search chooses, and what it does not.
 
     Attributes:
         distributions: Optuna's, by key.
-        values: of each key that can be counted up, as overrides have them.
-        words: of each key, as it was written.
+        values: of each key with a finite number of them, as in overrides.
+        words: of each key, as written.
         fixed: overrides that all trials share.
     """
 
@@ -44,19 +44,19 @@ class Space:
         """All combinations, for a grid.
 
         Raises:
-            InputError: a key has an interval, which has no end of values.
+            InputError: a key has an interval, which can't be enumerated.
         """
         for key, word in self.words.items():
             if key not in self.values:
                 raise InputError(
-                    f"sampler=grid counts all values up, and {key}={word} has no end of them: "
-                    f"write {key}=choice(...) or range(...), or take hydra/sweeper/sampler=tpe"
+                    f"sampler=grid enumerates all values, and {key}={word} is an interval: write "
+                    f"{key}=choice(...) or range(...), or give hydra/sweeper/sampler=tpe"
                 )
         combined = itertools.product(*(self.values[key] for key in self.distributions))
         return [dict(zip(self.distributions, values, strict=True)) for values in combined]
 
     def some_point(self) -> dict[str, Any]:
-        """One point of the space, to check that it can be run at all."""
+        """A point of the space, to check that it can be run."""
         return {
             key: self.values[key][0] if key in self.values else distribution.low  # type: ignore[attr-defined]
             for key, distribution in self.distributions.items()
@@ -64,10 +64,10 @@ class Space:
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The overrides of a trial."""
-        return [*self.fixed, *self.told(params)]
+        return [*self.fixed, *self.chosen(params)]
 
-    def told(self, params: Mapping[str, Any]) -> list[str]:
-        """What tells a trial from the others, as overrides."""
+    def chosen(self, params: Mapping[str, Any]) -> list[str]:
+        """What distinguishes a trial from the others, as overrides."""
         return [f"{key}={value}" for key, value in params.items()]
 
 
@@ -75,8 +75,8 @@ def read_space(overrides: Sequence[Override], grid: bool) -> Space:
     """The space of a sweep's overrides.
 
     Args:
-        overrides: of the sweep; those that are swept over make the space.
-        grid: whether all values are counted up: then ranges are lists of values too.
+        overrides: of the sweep; those that are swept over span the space.
+        grid: whether all values are enumerated: then ranges are lists of values too.
 
     Raises:
         InputError: nothing is swept over, or a range is empty.
@@ -96,11 +96,11 @@ def read_space(overrides: Sequence[Override], grid: bool) -> Space:
                 values[key] = list(dict.fromkeys(override.sweep_string_iterator()))
             distributions[key] = _distribution(override, values.get(key), grid)
         except (ValueError, AssertionError) as error:
-            raise InputError(f"{key}={words[key]} is no range to search in: {error}") from error
+            raise InputError(f"{key}={words[key]} is not a range to search: {error}") from error
     if not distributions:
         raise InputError(
-            "there is nothing to choose from: give what is searched over, e.g. curvature=0.1,0.5,1 "
-            "or train.lr='tag(log,interval(1e-4,1e-1))'"
+            "the search space is empty: give what to search over, e.g. curvature=0.1,0.5,1 or "
+            "train.lr='tag(log,interval(1e-4,1e-1))'"
         )
     return Space(distributions, values, words, tuple(fixed))
 
@@ -129,23 +129,23 @@ def _distribution(override: Override, values: list[str] | None, grid: bool) -> B
 
 
 def quoted(value: str) -> str:
-    """A text as Hydra reads it back, whatever is in it."""
+    """A text quoted for Hydra's parser."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 def make_sampler(configured: Any, turn: int = 0) -> BaseSampler | None:
-    """The sampler of a configuration; None for a grid, whose points are counted up here.
+    """The sampler of a configuration; None for a grid, whose points are enumerated here.
 
-    Optuna's own grid is not used: it may hand one cell to two processes.
+    Optuna's own grid sampler is not used: it may give one point to two processes.
 
     Args:
         configured: the name of a sampler, or a mapping with its `_target_`.
-        turn: the trials so far. A sampler that was seeded alike at each start would draw the points
-            again that it drew before a kill, and in two processes the same ones.
+        turn: the number of trials so far. With the same seed at each start, a sampler would draw
+            the same points again after a kill, and in two processes.
 
     Raises:
-        InputError: there is no such sampler, or it does not take what it is given.
+        InputError: there is no such sampler, or it does not take its arguments.
     """
     if isinstance(configured, str):
         if configured not in SAMPLERS:
@@ -160,7 +160,7 @@ def make_sampler(configured: Any, turn: int = 0) -> BaseSampler | None:
     if not target.startswith("optuna.samplers."):
         raise unknown("sampler", target, SAMPLERS.values())
     settings = dict(configured)
-    # The sequence of QMC goes by its own count in the study.
+    # QMC counts its own sequence in the study.
     if settings.get("seed") is not None and target != SAMPLERS["qmc"]:
         settings["seed"] = (int(settings["seed"]) * 1_000_003 + turn) % 2**32
     try:

@@ -1,4 +1,4 @@
-"""An Optuna study that several processes work on, and that outlives all of them."""
+"""An Optuna study that several processes share and resume."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from bench.sweep.space import Space
 
-BEAT = 20.0  # seconds between two signs of life
-GRACE = 120.0  # seconds without one after which a process is given up
+BEAT = 20.0  # seconds between two heartbeats
+GRACE = 120.0  # seconds without one after which a process counts as dead
 NOWHERE = "{}"  # the point of a trial whose process was killed before it had one
-PATIENCE = 60.0  # seconds that a database's lock is waited for
+PATIENCE = 60.0  # seconds to wait for a database's lock
 
 
 def open_storage(url: str) -> BaseStorage:
@@ -64,7 +64,7 @@ def open_storage(url: str) -> BaseStorage:
         ) from error
     except (ArgumentError, NoSuchModuleError) as error:
         raise InputError(
-            f"storage {_public(url)} is no address of a database: write sqlite:///FILE, "
+            f"storage {_public(url)} is not the address of a database: write sqlite:///FILE, "
             "postgresql://HOST/DATABASE or journal:///FILE"
         ) from error
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
@@ -80,22 +80,22 @@ def open_study(
     lock: Path,
     pruner: BasePruner | None = None,
 ) -> Study:
-    """The study of a search, made where it isn't there yet.
+    """The study of a search, created if it does not exist.
 
     Args:
         url: of its storage.
         name: of the study.
         directions: one for each objective.
-        facts: what tells this search from another; a study of other facts is refused.
-        lock: a file that processes on a study of this name lock.
+        facts: what distinguishes this search from another; a study of other facts is refused.
+        lock: a file that the processes on this study lock.
         pruner: Optuna's.
 
     Raises:
-        InputError: the storage can't be used, or the study there is of another search.
+        InputError: the storage can't be used, or the study is of another search.
     """
     import optuna
 
-    told = json.dumps(facts, sort_keys=True)
+    text = json.dumps(facts, sort_keys=True)
     with FileLock(lock):
         study = optuna.create_study(
             storage=open_storage(url),
@@ -106,8 +106,8 @@ def open_study(
         )
         there = study.user_attrs.get("facts")
         if there is None:
-            study.set_user_attr("facts", told)
-    if there not in (None, told) or [d.name.lower() for d in study.directions] != list(directions):
+            study.set_user_attr("facts", text)
+    if there not in (None, text) or [d.name.lower() for d in study.directions] != list(directions):
         known = json.loads(there) if there else {}
         unlike = sorted(key for key in {**known, **facts} if known.get(key) != facts.get(key))
         shown = "; ".join(f"{key}: {known.get(key)} there, {facts.get(key)} here" for key in unlike)
@@ -119,7 +119,7 @@ def open_study(
 
 
 class Worker:
-    """This process as others on the study see it: a name, and a sign of life now and then."""
+    """This process as the others on the study see it: a name and a heartbeat."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -143,11 +143,11 @@ class Worker:
 
     def _beat(self) -> None:
         while not self.stopped.wait(BEAT):
-            with suppress(Exception):  # a storage that is away for a moment ends no search
+            with suppress(Exception):  # a storage that fails for a moment ends no search
                 self.study.set_user_attr(f"alive {self.name}", time.time())
 
     def sees(self, name: str, signs: Mapping[str, Any]) -> bool:
-        """Whether another process, or this one, is still there."""
+        """Whether a process is alive."""
         host, pid, _ = name.split(":")
         if host == socket.gethostname() and not _exists(int(pid)):
             return False
@@ -155,10 +155,10 @@ class Worker:
 
 
 class Trials:
-    """The trials of a study as a list of work that several processes take from.
+    """The trials of a study as a queue that several processes take from.
 
-    Each point is run once. One whose process died, or whose command was stopped, is taken up
-    again, which costs no try; one that failed is tried again so often, and in a later command anew.
+    Each point is run once. If its process died or its command was stopped it is run again, which
+    does not count as a retry; a point that failed is retried, in a later command anew.
     """
 
     def __init__(
@@ -171,12 +171,12 @@ class Trials:
         Args:
             study: of the search.
             space: that is searched in.
-            points: to run, of a grid; None where a sampler chooses.
-            count: of points in all.
+            points: of a grid; None if a sampler chooses.
+            count: number of points.
             max_retries: how often a failed point is tried again.
             worker: this process.
-            lock: a file that processes on the study lock to take a trial.
-            sampler: what chooses after so many trials.
+            lock: a file that the processes on the study lock to take a trial.
+            sampler: makes the sampler after a number of trials.
         """
         self.sampler = sampler
         self.study, self.space, self.points, self.count = study, space, points, count
@@ -184,11 +184,11 @@ class Trials:
         self.began = time.time()
 
     def take(self) -> Trial | None:
-        """The next trial to run; None where there is none to take now."""
+        """The next trial to run; None if there is none now."""
         from optuna.trial import TrialState
 
         with FileLock(self.lock):
-            self._give_up_lost()
+            self._return_lost()
             while True:
                 trials = self.study.get_trials(deepcopy=False)
                 waiting = any(trial.state == TrialState.WAITING for trial in trials)
@@ -207,43 +207,43 @@ class Trials:
                     return trial
 
     def others_at_work(self) -> bool:
-        """Whether another process runs a trial that might come back to the list."""
+        """Whether another process runs a trial that might return to the queue."""
         from optuna.trial import TrialState
 
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return any(trial.user_attrs.get("worker") != self.worker.name for trial in running)
 
     def complete(self, trial: Trial, values: Sequence[float], identity: str) -> None:
-        """Note what a trial came to."""
+        """Record the values of a trial."""
         trial.set_user_attr("identity", identity)
         self.study.tell(trial, list(values), skip_if_finished=True)
 
     def prune(self, trial: Trial) -> None:
-        """Note that a trial was given up early."""
+        """Record that a trial was pruned."""
         from optuna.trial import TrialState
 
         self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
     def fail(self, trial: Trial, reason: str, final: bool = False) -> None:
-        """Note that a trial failed; a final failure is not tried again by this command."""
+        """Record that a trial failed; this command does not retry a final failure."""
         trial.set_user_attr("reason", reason)
         self._close(trial, {"failed": time.time(), "final": final})
 
     def give_back(self, trial: Trial) -> None:
-        """Put a trial back that this process can't finish."""
+        """Return a trial that this process can't finish."""
         self._close(trial, {"lost": True})
 
     def _close(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        with suppress(UpdateFinishedTrialError):  # another process has given it up
+        with suppress(UpdateFinishedTrialError):  # another process returned it
             for key, value in attributes.items():
                 trial.set_user_attr(key, value)
             self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
     def _next(self, trials: Sequence[FrozenTrial]) -> tuple[dict[str, Any] | None, bool]:
-        """The params to try next, None for the sampler's choice; and whether there is a next."""
+        """The next params, None if the sampler chooses them; and whether there are any."""
         from optuna.trial import TrialState
 
         by_point: dict[str, list[FrozenTrial]] = {}
@@ -269,7 +269,7 @@ class Trials:
         return None, taken + exhausted < self.count
 
     def _is_mine(self, trial: Trial) -> bool:
-        """Whether no other process took the same point first, where no lock is shared."""
+        """Whether no other process took the same point first, if they share no lock."""
         from optuna.trial import TrialState
 
         if self.points is None:
@@ -284,8 +284,8 @@ class Trials:
             return False
         return True
 
-    def _give_up_lost(self) -> None:
-        """Close the trials whose process is gone, so that their points are taken up again."""
+    def _return_lost(self) -> None:
+        """Return the trials whose process is dead."""
         import optuna
 
         signs = self.study.user_attrs
@@ -293,11 +293,11 @@ class Trials:
         for trial in running:
             worker = trial.user_attrs.get("worker")
             if worker is None and trial.datetime_start is not None:
-                # Killed between two lines of `take`, or still between them on another machine.
-                gone = time.time() - trial.datetime_start.timestamp() > GRACE
+                # Killed between two lines of `take`, or still there on another machine.
+                dead = time.time() - trial.datetime_start.timestamp() > GRACE
             else:
-                gone = not self.worker.sees(str(worker), signs)
-            if gone:
+                dead = not self.worker.sees(str(worker), signs)
+            if dead:
                 self.give_back(optuna.trial.Trial(self.study, trial._trial_id))
 
 

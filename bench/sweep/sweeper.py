@@ -1,8 +1,7 @@
-"""What all sweepers have in common: a plan, a run of the sweep's own in the store, an end."""
+"""What all sweepers share: a plan, a run of the sweep's own in the store, an end."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import Failure, InputError
-from bench.sweep.show import Shown, tell_failures, wanted_table
+from bench.tracking.sweeps import sweep_identity, without_passwords
 
 if TYPE_CHECKING:
     from bench.sweep.jobs import Job, Planner
     from bench.sweep.launch import Launch
+    from bench.sweep.show import Wanted
     from bench.tracking.store import Store
 
 MAX_RETRIES = 10
@@ -29,12 +30,12 @@ MAX_RETRIES = 10
 
 @dataclass
 class Ending:
-    """What a sweep leaves in its own run, beside its table.
+    """What a search adds to its sweep's own run.
 
     Attributes:
         figures: metrics by name.
         files: that were written.
-        remarks: lines under the table.
+        remarks: notes below the table.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
@@ -43,7 +44,7 @@ class Ending:
 
 
 class RunSweeper(Sweeper):
-    """Runs that are planned before any is launched, and launched only where they are missing."""
+    """Plans all runs before any is launched, and launches only those that are not cached."""
 
     actions: tuple[str, ...] = ("finetune",)  # that leave records
 
@@ -51,7 +52,7 @@ class RunSweeper(Sweeper):
         """Take a sweep file's settings.
 
         Args:
-            params: by key what is swept over, in Hydra's words.
+            params: what is swept over, by key, in Hydra's syntax.
             max_retries: how often a run that failed is tried again before the sweep ends.
         """
         whole = isinstance(max_retries, int) and not isinstance(max_retries, bool)
@@ -66,8 +67,6 @@ class RunSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Take what Hydra hands to a sweeper before it calls `sweep`."""
-        from hydra.core.plugins import Plugins
-
         self.config, self.hydra_context = config, hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -87,23 +86,25 @@ class RunSweeper(Sweeper):
             Failure: some runs failed, after the others have been shown; or their table can't
                 be made.
         """
-        from bench.runs.clock import BEGAN
-
         overrides = self._overrides(arguments)
-        table: Shown = wanted_table(self.config)
         action = self.config.action.name
         if action not in self.actions:
             return self.run_action(overrides)
 
+        from bench.runs.clock import BEGAN
         from bench.sweep.jobs import Planner
         from bench.sweep.launch import ended_by_sigterm
+        from bench.sweep.pretraining import PretrainPlanner
+        from bench.sweep.show import wanted_table
 
-        kind = Planner
-        if action == "pretrain":
-            from bench.sweep.pretraining import PretrainPlanner, wanted_pretraining
-
-            kind, table = PretrainPlanner, wanted_pretraining(self.config)
-        planner = kind(self.hydra_context, self.config, float(os.environ[BEGAN]))
+        table = wanted_table(self.config)
+        # Hydra takes its own overrides out of the arguments.
+        own = OmegaConf.select(self.config, "hydra.overrides.hydra") or []
+        words = [*arguments, *(word for word in own if not word.startswith("hydra.mode="))]
+        self.arguments = without_passwords(words)
+        self.began = float(os.environ[BEGAN])
+        kind = PretrainPlanner if action == "pretrain" else Planner
+        planner = kind(self.hydra_context, self.config, self.began)
         with ended_by_sigterm():
             return self.carry_out(overrides, planner, table)
 
@@ -112,24 +113,35 @@ class RunSweeper(Sweeper):
         raise InputError(f"this sweeper runs action=finetune, not {self.config.action.name}")
 
     def carry_out(
-        self, overrides: Sequence[Override], planner: Planner, table: Any
+        self, overrides: Sequence[Override], planner: Planner, table: Wanted
     ) -> list[dict[str, Any]]:
         """Plan, run and show the sweep; see `sweep`."""
         raise NotImplementedError
 
-    def begin(self, store: Store, identities: Iterable[str], name: str, total: int) -> Launch:
-        """Begin the sweep's own run.
+    def begin(
+        self,
+        store: Store,
+        name: str,
+        keys: Iterable[str],
+        total: int,
+        table: Wanted,
+        jobs: Sequence[Job] = (),
+    ) -> Launch:
+        """Start the sweep's own run, with a record of what it asks for.
 
         Args:
             store: that it is recorded in.
-            identities: what tells this sweep from another.
             name: of the sweep.
-            total: how many jobs are going to be launched.
+            keys: what distinguishes this sweep from another of its name.
+            total: how many jobs will be launched.
+            table: of the sweep.
+            jobs: its runs, as far as they are known.
         """
         from bench.sweep.launch import Launch
 
-        digest = hashlib.sha256("\n".join([name, *sorted(identities)]).encode()).hexdigest()
-        parent = store.sweep(f"sweep-{digest}", name, self.params)
+        parent = store.sweep(sweep_identity(name, keys), name, self.params)
+        if table.folder:
+            store.keep_sweeps(parent, table.sweeps(jobs, self.arguments, self.began))
         return Launch(self.launcher, store, parent, total)
 
     def end(
@@ -137,10 +149,10 @@ class RunSweeper(Sweeper):
         launch: Launch,
         jobs: Sequence[Job],
         began: float,
-        table: Shown | None,
+        table: Wanted | None,
         ending: Ending,
     ) -> list[dict[str, Any]]:
-        """Tell how the sweep went, make its table, and close its own run.
+        """Print how the sweep went, make its table, and close its own run.
 
         Args:
             launch: of the sweep.
@@ -153,33 +165,37 @@ class RunSweeper(Sweeper):
             Failure: some runs failed, or the table can't be made.
         """
         from bench.progress import duration
+        from bench.sweep.show import failure_lines, note_sweeps
 
+        store = launch.store
         done = [job for job in jobs if job.record is not None]
         failed = [job for job in jobs if job.failure is not None and not job.pruned]
         pruned = sum(job.pruned for job in jobs)
         found = sum(job.found for job in done)
-        told = [f"{len(done) - found} done now", f"{found} on record already"]
-        told += [f"{pruned} given up early"] if pruned else []
-        told += [f"{len(failed)} failed"]
+        states = [f"{len(done) - found} done now", f"{found} cached"]
+        states += [f"{pruned} pruned"] if pruned else []
+        states += [f"{len(failed)} failed"]
         took = duration(time.perf_counter() - began)
-        print(f"{len(jobs)} different runs: {', '.join(told)}; {took}", flush=True)
+        print(f"{len(jobs)} different runs: {', '.join(states)}; {took}", flush=True)
         for job in done:
             if job.found and job.record is not None:
-                launch.store.adopt(job.record["run_id"], launch.parent)
-        records = [job.record for job in done if job.record is not None]
+                store.adopt(job.record["run_id"], launch.parent)
         paths: list[Path] = []
         problem = None
-        if records and table is not None:
-            paths, problem = table.show(records, ending.remarks)
-        elif records:
+        if table is not None:
+            sweeps = table.sweeps(jobs, self.arguments, self.began, ending.remarks)
+            if table.folder:
+                store.keep_sweeps(launch.parent, sweeps)
+                note_sweeps(store, done, sweeps)
+            paths, problem = table.show(sweeps, [job.record for job in done if job.record])
+        elif done:
             print("\n".join(ending.remarks), flush=True)
-        failure = "\n".join(filter(None, [tell_failures(failed), problem]))
+        failure = "\n".join(filter(None, [failure_lines(failed), problem]))
         figures = {"runs/finished": len(done), "runs/failed": len(failed), **ending.figures}
-        files = [*ending.files, *paths]
-        launch.store.finish_sweep(launch.parent, figures, files, ending.remarks, failure)
+        store.finish_sweep(launch.parent, figures, [*ending.files, *paths], ending.remarks, failure)
         if failure:
             raise Failure(failure)
-        return [{"record": record} for record in records]
+        return [{"record": job.record} for job in done]
 
     def _overrides(self, arguments: list[str]) -> list[Override]:
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)

@@ -1,4 +1,4 @@
-"""A few steps and tokens of a run, to tell how long the whole of it would take."""
+"""A few steps and tokens of a run, to estimate how long all of it would take."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.sweep.jobs import Job
 if TYPE_CHECKING:
     from bench.sweep.plan import Speed
 
-STEPS = 4  # optimiser steps that are timed, after one that is not
-TOKENS = 16  # that are generated for a batch of prompts
+STEPS = 4  # optimiser steps that are timed, after one warm-up
+TOKENS = 16  # generated for a batch of prompts
 
 
 def try_out(job: Job) -> Speed:
-    """The speed of a job's kind of run, measured here; nothing of it is kept.
+    """The speed of a job's kind of run, measured here; nothing is kept.
 
-    The length of an answer is taken from the training rows, which a fine-tuned model writes like;
-    a base that is not trained goes on to the limit.
+    Answers are assumed to be as long as those of the training rows; those of a base that is not
+    trained half-way to the limit.
     """
     from bench.experiment import prepare
     from bench.methods import attach
@@ -42,11 +42,11 @@ def try_out(job: Job) -> Speed:
         validated = times * len(problems.validation) / 3
         training = _training(experiment, model, tokenizer, problems.train) * (1 + validated / rows)
     evaluation = _evaluation(experiment, model, tokenizer, problems)
-    return Speed(training, evaluation, rest, f"{STEPS} steps and {TOKENS} tokens, tried out now")
+    return Speed(training, evaluation, rest, f"{STEPS} steps and {TOKENS} tokens, measured now")
 
 
 def _training(experiment: Any, model: Any, tokenizer: Any, rows: list[Any]) -> float:
-    """Seconds for a training row: median over steps."""
+    """Seconds per training row: median over steps."""
     from lightning.fabric.utilities import move_data_to_device
 
     from bench.data.batches import Steps, encode_training, step_order
@@ -76,7 +76,7 @@ def _training(experiment: Any, model: Any, tokenizer: Any, rows: list[Any]) -> f
 
 
 def _evaluation(experiment: Any, model: Any, tokenizer: Any, problems: Any) -> float:
-    """Seconds for a row that is asked: time of a token times the tokens of its batch."""
+    """Seconds per evaluated row: time of a token times the tokens of its batch."""
     from bench.data.prompts import evaluation_text, new_tokens
     from bench.evaluation.generation import generate
 

@@ -1,4 +1,4 @@
-"""Equal tuning for every method: a search for each on validation rows, then the winners on test."""
+"""Equal tuning of all methods: a search for each on validation rows, then the winners on test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from bench.errors import Failure, InputError, unknown
 from bench.sweep.grid import combinations
 from bench.sweep.objectives import read_objectives
 from bench.sweep.search import Search, Settings, finished, states
-from bench.sweep.show import Wanted
 from bench.sweep.space import make_sampler, read_space
 from bench.sweep.sweeper import Ending, RunSweeper
 
@@ -22,17 +21,17 @@ if TYPE_CHECKING:
     from optuna import Study
 
     from bench.sweep.jobs import Job, Planner
+    from bench.sweep.show import Wanted
 
-# Trials have a seed of their own, so that no run of a search is one of the table's.
+# Trials have their own seed, so that no run of a search is one of the table's.
 SEED = 1000
 
 
 class TunedSweeper(RunSweeper):
     """`hydra/sweeper=tuned`.
 
-    Every method has the same number of trials over a space of its own, evaluated on validation
-    rows. The best point of each is then run with the seeds of the table, on the test rows: only
-    there, and only it.
+    Every method has the same number of trials over its own space, evaluated on validation rows.
+    Only the best point of each is then run with the seeds of the table on the test rows.
     """
 
     def __init__(
@@ -49,12 +48,12 @@ class TunedSweeper(RunSweeper):
         super().__init__(params, max_retries)
         self.spaces = {name: dict(space) for name, space in (spaces or {}).items()}
         if not self.spaces:
-            raise InputError("hydra.sweeper.spaces is empty: give a space to each method")
+            raise InputError("hydra.sweeper.spaces is empty: give a space for each method")
         objectives = read_objectives(objective, None)
         if len(objectives) != 1:
-            raise InputError("hydra.sweeper.objective: a winner is chosen by one objective")
+            raise InputError("hydra.sweeper.objective: give one objective, not several")
         if make_sampler(sampler) is None:
-            raise InputError("equal tuning needs a sampler that stops at n_trials: tpe, or random")
+            raise InputError("equal tuning needs a sampler that stops at n_trials: tpe or random")
         self.settings = Settings(objectives, sampler, n_trials, n_jobs, max_retries, storage)
 
     def carry_out(
@@ -62,7 +61,7 @@ class TunedSweeper(RunSweeper):
     ) -> list[dict[str, Any]]:
         """Search for each method, then run the winners."""
         from bench.sweep.jobs import different
-        from bench.sweep.plan import tell_plan
+        from bench.sweep.plan import show_plan
 
         finals = [o for o in overrides if o.get_key_element() != "method"]
         searches = {
@@ -78,24 +77,21 @@ class TunedSweeper(RunSweeper):
             (first, *_) = combinations(finals)
             hypothetical = planner.jobs([f"method={method}", *first] for method in searches)
             counts = [*left.values(), *([runs] * len(searches))]
-            tell_plan([*trials.values(), *hypothetical], store, self.config, counts)
+            show_plan([*trials.values(), *hypothetical], store, self.config, counts)
             return []
-        launch = self.begin(
-            store,
-            [search.name for search in searches.values()],
-            table.spec.name,
-            sum(left.values()) + runs * len(searches),
-        )
+        studies_of = [search.name for search in searches.values()]
+        total = sum(left.values()) + runs * len(searches)
+        launch = self.begin(store, table.name, studies_of, total, table)
         began = time.perf_counter()
         jobs: list[Job] = []
         ending = Ending()
         for method, search in searches.items():
-            print(f"{method}: {left[method]} of {search.count} trials to do", flush=True)
+            print(f"{method}: {left[method]} of {search.count} trials pending", flush=True)
             search.run(studies[method], launch)
             winner = self._winner(studies[method])
             if winner is None:
                 jobs += [job for job in search.jobs.values() if job.failure is not None]
-                print(f"{method}: no trial came to an end, so there is no winner", flush=True)
+                print(f"{method}: no trial finished, so there is no winner", flush=True)
                 continue
             chosen = [f"{key}={value}" for key, value in winner.params.items()]
             ending.remarks.append(self._remark(method, search, studies[method], winner, chosen))
@@ -108,7 +104,7 @@ class TunedSweeper(RunSweeper):
         return self.end(launch, jobs, began, table, ending)
 
     def _methods(self, overrides: Sequence[Override]) -> list[str]:
-        """The methods to tune: all that have a space, or those that the command line names."""
+        """The methods to tune: those on the command line, else all that have a space."""
         named = [o for o in overrides if o.get_key_element() == "method"]
         if not named:
             return list(self.spaces)
@@ -139,7 +135,7 @@ class TunedSweeper(RunSweeper):
             parser.parse_overrides([f"{key}={value}" for key, value in words.items()]), grid=False
         )
         folder = results_folder(self.config.tracking.folder)
-        return Search(f"{table.spec.name}-{method}", space, self.settings, planner, folder)
+        return Search(f"{table.name}-{method}", space, self.settings, planner, folder)
 
     def _winner(self, study: Study) -> Any:
         found = [trial for trial, state in states(study) if state == "COMPLETE"]
@@ -149,12 +145,12 @@ class TunedSweeper(RunSweeper):
     def _remark(
         self, method: str, search: Search, study: Study, winner: Any, chosen: Sequence[str]
     ) -> str:
-        from bench.report import method_label
+        from bench.report.names import method_label
 
         over = " ".join(f"{key}={words}" for key, words in search.space.words.items())
         objective = self.settings.objectives[0]
         value = winner.values[0]
         return (
             f"{method_label(method)}: {finished(study)} trials ({self.settings.sampler_name}) over "
-            f"{over}; taken: {' '.join(chosen)} ({objective.name.replace('_', ' ')} {value:.4g})."
+            f"{over}; chosen: {' '.join(chosen)} ({objective.name.replace('_', ' ')} {value:.4g})."
         )

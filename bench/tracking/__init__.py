@@ -1,1 +1,1 @@
-"""The record of runs."""
+"""The record of runs, in MLflow."""

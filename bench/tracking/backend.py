@@ -1,4 +1,4 @@
-"""Where the record of runs is kept: sqlite in the results folder, PostgreSQL, an MLflow server."""
+"""Backends of the tracking store: sqlite in the results folder, PostgreSQL, an MLflow server."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from bench.errors import InputError, unknown
 
 SCHEMES = ("http", "https", "postgresql", "sqlite")
 PROBE_SECONDS = 30
-# Of PostgreSQL's advisory locks, which all users of a database share: any number will do, if all of
-# ours take the same one.
+# Number of a PostgreSQL advisory lock, which all users of a database share.
 MAKING = 2410_04010
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A place for the record.
+    """A backend.
 
     Attributes:
         uri: what MLflow opens.
-        artifacts: where files go that belong to runs; None where a server sees to them.
-        lock: held, beside the database's own, while its tables are made.
+        artifacts: location of the runs' files; None if a server keeps them.
+        lock: file locked while the tables are created, in addition to the database's own lock.
     """
 
     uri: str
@@ -40,7 +39,7 @@ class Backend:
 
     @property
     def absent(self) -> bool:
-        """Whether it is a file that does not exist."""
+        """Whether it is a sqlite file that does not exist."""
         if scheme(self.uri) != "sqlite":
             return False
         import sqlalchemy
@@ -49,7 +48,7 @@ class Backend:
 
     @contextmanager
     def making(self) -> Iterator[None]:
-        """Held while tables and experiment are made: two at once break each other's migration.
+        """Held while tables and experiment are created: two migrations at once break each other.
 
         Raises:
             InputError: the backend can't be reached.
@@ -65,7 +64,7 @@ class Backend:
 
 
 def backend(folder: Path, uri: str | None) -> Backend:
-    """The backend that `tracking.uri` names.
+    """The backend of a `tracking.uri`.
 
     Args:
         folder: the results folder, absolute.
@@ -79,7 +78,7 @@ def backend(folder: Path, uri: str | None) -> Backend:
     try:
         scheme(uri or "")
     except ValueError as error:
-        raise InputError(f"tracking.uri is no address: {error}") from error
+        raise InputError(f"tracking.uri is not a valid address: {error}") from error
     if uri is not None and scheme(uri) not in SCHEMES:
         raise unknown("kind of tracking.uri", scheme(uri), SCHEMES)
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
@@ -93,7 +92,7 @@ def scheme(uri: str) -> str:
 
 
 def without_password(uri: str | None) -> str | None:
-    """A uri as it may be shown and recorded."""
+    """A uri with its password masked."""
     if uri is None:
         return None
     parts = urllib.parse.urlsplit(uri)
@@ -105,7 +104,7 @@ def without_password(uri: str | None) -> str | None:
 
 @contextmanager
 def _advisory_lock(uri: str) -> Iterator[None]:
-    """PostgreSQL's own lock: workers on other machines need not share a folder with this one."""
+    """PostgreSQL's own lock: workers on other machines may share no folder with this one."""
     import sqlalchemy
 
     try:
@@ -120,12 +119,12 @@ def _advisory_lock(uri: str) -> Iterator[None]:
         raise _unreachable(uri, getattr(error, "orig", None) or error) from error
     with connection:
         connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": MAKING})
-        yield  # the lock goes with the connection
+        yield  # closing the connection releases the lock
 
 
 @contextmanager
 def _answering(uri: str) -> Iterator[None]:
-    """Any answer will do. MLflow itself would try for minutes, and end in a page of traceback."""
+    """The server answers. MLflow itself would retry for minutes and end in a long traceback."""
     parts = urllib.parse.urlsplit(uri)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     try:
@@ -134,7 +133,7 @@ def _answering(uri: str) -> Iterator[None]:
         pass
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        # Whether a certificate will do is for MLflow's own settings to say.
+        # MLflow's own settings decide on certificates.
         if not isinstance(reason, ssl.SSLError):
             raise _unreachable(uri, reason) from error
     yield
@@ -142,7 +141,7 @@ def _answering(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _readable(uri: str) -> Iterator[None]:
-    """A file that is no database. MLflow itself would try for two minutes to open some of them."""
+    """The file is a database. MLflow itself would retry some others for two minutes."""
     import sqlalchemy
 
     path = sqlalchemy.make_url(uri).database
@@ -151,16 +150,15 @@ def _readable(uri: str) -> Iterator[None]:
             connection.execute("PRAGMA schema_version")
     except sqlite3.Error as error:
         raise InputError(
-            f"the record of runs, tracking.uri={uri}, can't be used: {error}. Where the file is "
-            "damaged, move it away, and a new one is made"
+            f"the tracking store, tracking.uri={uri}, can't be used: {error}. If the file is "
+            "damaged, move it away, and a new one is created"
         ) from error
     yield
 
 
 def _unreachable(uri: str, reason: object) -> InputError:
-    told = " ".join(str(reason).split())
     return InputError(
-        f"tracking.uri={without_password(uri)} can't be reached: {told}. "
-        "docs/scale-out.md has the commands that start one; tracking.uri=null keeps the record in "
-        "the results folder"
+        f"tracking.uri={without_password(uri)} can't be reached: {' '.join(str(reason).split())}. "
+        "docs/scale-out.md has the commands that start one; tracking.uri=null uses sqlite in the "
+        "results folder"
     )

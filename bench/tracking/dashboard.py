@@ -1,7 +1,7 @@
-"""MLflow's web page over the record of runs, with what a reader wants in view.
+"""MLflow's web page of the recorded runs.
 
-The page takes its columns, order and filter from a view that is kept with the experiment, so that a
-link opens it as it should be, in any browser and on any server.
+Columns, order and filter come from a view that is stored with the experiment, so that a link opens
+the same page in any browser and on any server.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bench.tracking.store import Store
 
 HOST = "127.0.0.1"
 PORT = 5000  # MLflow's own; README.md links to it
-STARTS_WITHIN = 180  # seconds: MLflow imports for half a minute on a busy machine
+STARTS_WITHIN = 180  # seconds; MLflow takes half a minute to import on a busy machine
 ENDS_WITHIN = 10
 
 METHOD, CURVATURE, MODEL, SEED = (
@@ -40,9 +40,8 @@ ACCURACY, FINETUNE, EVALUATE = (
 DONE, FAILED = (f"metrics.`runs/{key}`" for key in ("finished", "failed"))
 NOTE = "attributes.`Description`"
 
-# By the key that a link names: a name for MLflow's menu of views, columns with their widths in
-# pixels (all of them are to be seen in a window of 1280), what the rows are ordered by, and which
-# are shown.
+# By the key in a link: the name in MLflow's menu, columns with their widths in pixels (a window has
+# 1280), order and filter.
 VIEWS: Mapping[str, Mapping[str, Any]] = {
     "runs": {
         "name": "Runs by accuracy",
@@ -67,14 +66,14 @@ class DashboardSettings:
     """How the page is served.
 
     Attributes:
-        port: to listen on; None for `PORT`, or a free one where that is taken.
+        port: to listen on; None: `PORT`, or a free one if that is taken.
     """
 
     port: int | None = None
 
 
 def save_views(store: Store) -> None:
-    """Keep the views with the experiment, as MLflow 3 keeps those that a person saves."""
+    """Store the views with the experiment, as MLflow 3 stores those that a user saves."""
     now = round(time.time() * 1000)
     for key, view in VIEWS.items():
         state = {
@@ -88,14 +87,14 @@ def save_views(store: Store) -> None:
         saved = {"name": view["name"], "createdAt": now, "state": json.dumps(state)}
         tag = f"mlflow.sharedViewState.{key}"
         store.client.set_experiment_tag(store.experiment, tag, json.dumps(saved))
-    # Without it the page opens with what it has for chat models.
+    # By default the page shows what is for chat models.
     store.client.set_experiment_tag(
         store.experiment, "mlflow.experimentKind", "custom_model_development"
     )
 
 
 def link(address: str, experiment: str, view: str) -> str:
-    """The page with a view of the runs.
+    """The address of a view.
 
     Args:
         address: of the server.
@@ -107,10 +106,10 @@ def link(address: str, experiment: str, view: str) -> str:
 
 
 def free_port(wanted: int | None) -> int:
-    """A port to listen on: the wanted one, or `PORT`, or where that is taken any other.
+    """A port to listen on: the wanted one, else `PORT`, else any.
 
     Raises:
-        InputError: the wanted one is taken, or is no port.
+        InputError: the wanted one is taken or invalid.
     """
     if wanted is not None and not 0 < wanted < 65536:
         raise InputError(f"action.port is a number from 1 to 65535, got {wanted}")
@@ -123,15 +122,15 @@ def free_port(wanted: int | None) -> int:
             except OSError as error:
                 if wanted is not None:
                     raise InputError(
-                        f"action.port={wanted} can't be used: {error.strerror}; without it a free "
-                        "one is taken"
+                        f"action.port={wanted} can't be used: {error.strerror}; leave it out for a "
+                        "free one"
                     ) from error
     raise Failure(f"no port of {HOST} is free")
 
 
 @contextmanager
 def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """MLflow's server over a store, until the block ends; it answers when the block begins.
+    """MLflow's server of a store, ready when the block begins and stopped when it ends.
 
     Args:
         store: sqlite or a database.
@@ -142,10 +141,10 @@ def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         Failure: it did not start.
     """
     environment = os.environ | {
-        # In the environment and not on the command line, where all can read its password.
+        # Not on the command line, where all users can read its password.
         "MLFLOW_BACKEND_STORE_URI": store.uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Eight more processes, for the evaluation of chat models: 2 GB.
+        # Eight processes and 2 GB for the evaluation of chat models.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = [
@@ -154,7 +153,7 @@ def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         *("--artifacts-destination", str(folder / "artifacts")),
     ]
     with tempfile.TemporaryFile() as log:
-        # A group of its own: it has a child, and Ctrl-C at the terminal is for this process alone.
+        # Its own process group: it has a child, and Ctrl-C is for this process alone.
         server = subprocess.Popen(
             command, env=environment, cwd=folder, stdout=log, stderr=log, process_group=0
         )
@@ -170,7 +169,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
         os.killpg(server.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             server.wait(ENDS_WITHIN)
-        os.killpg(server.pid, signal.SIGKILL)  # whoever is left
+        os.killpg(server.pid, signal.SIGKILL)
     server.wait()
 
 
@@ -186,27 +185,27 @@ def _await(server: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
             return
     log.seek(0)
     said = log.read().decode(errors="replace").strip().splitlines()[-5:]
-    raise Failure("\n".join(["MLflow's server did not start; it said last:", *said]))
+    raise Failure("\n".join(["MLflow's server did not start. Its last output:", *said]))
 
 
 def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) -> str:
-    """Serve the runs on this machine until Ctrl-C; of an MLflow server, only tell the links.
+    """Serve the runs on this machine until Ctrl-C; for an MLflow server, only print the links.
 
     Args:
         folder: the results folder.
         uri: of the store, as `tracking.uri`.
         experiment: its name there.
-        port: to listen on; None for 5000, or a free one where that is taken.
+        port: to listen on; None: 5000, or a free one if that is taken.
 
     Returns:
-        What came of it, in a line.
+        How it ended, in one line.
 
     Raises:
         InputError: there is no run to show, or the port can't be used.
-        Failure: MLflow's server did not start, or ended by itself.
+        Failure: MLflow's server did not start, or ended unexpectedly.
     """
     nothing = InputError(
-        f"no run is on record in {without_password(uri) or folder}: run something first, e.g. "
+        f"there are no runs in {without_password(uri) or folder}: run something first, e.g. "
         "make reproduce-table2, or python bench/run.py method=hyplora"
     )
     if uri is None and not (folder / "mlflow.db").is_file():
@@ -218,22 +217,22 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
         raise nothing
     save_views(store)
     if remote:
-        _tell(store, str(without_password(uri)))
-        return "that server goes on; nothing was started here"
+        _print_links(store, str(without_password(uri)))
+        return "that server keeps running; nothing was started here"
     assert port is not None
-    print("MLflow starts ...", flush=True)
+    print("starting MLflow ...", flush=True)
     with served(store, folder, port) as server:
-        _tell(store, f"http://{HOST}:{port}")
-        print("Ctrl-C ends it", flush=True)
+        _print_links(store, f"http://{HOST}:{port}")
+        print("Ctrl-C stops it", flush=True)
         try:
             code = server.wait()
         except KeyboardInterrupt:
-            print()  # behind the terminal's own ^C
-            return "MLflow ended"
-    raise Failure(f"MLflow's server ended by itself, with code {code}")
+            print()  # after the terminal's ^C
+            return "MLflow stopped"
+    raise Failure(f"MLflow's server ended unexpectedly, with code {code}")
 
 
-def _tell(store: Store, address: str) -> None:
+def _print_links(store: Store, address: str) -> None:
     print(f"MLflow over {without_password(store.uri)}: {address}")
     for key, view in VIEWS.items():
         print(f"  {view['name']}: {link(address, store.experiment, key)}")

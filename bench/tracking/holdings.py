@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.tracking.sweeps import SweepRecord
+
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run that has no result.
+    """A run without a result.
 
     Attributes:
         run_id: the store's.
-        name: what the store calls it, e.g. `hyplora K=1 seed 0`.
+        name: in the store, e.g. `hyplora K=1 seed 0`.
         identity: of the run.
         status: MLflow's: `FAILED`, `KILLED`, `RUNNING` or `SCHEDULED`.
-        reason: why, in one line; empty where the store does not say.
-        parent: the id of the sweep that it belongs to.
-        options: of its method, by name, as the store writes them: all text.
+        reason: why, in one line; empty if the store does not say.
     """
 
     run_id: str
@@ -26,8 +26,6 @@ class Unfinished:
     identity: str
     status: str
     reason: str
-    parent: str | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,28 +40,22 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class SweepRun:
-    """The run that stands for a sweep.
+    """The run that represents a sweep.
 
     Attributes:
         run_id: the store's; the sweep's runs name it as their parent.
-        name: of its table, e.g. `table2`.
-        status: MLflow's.
-        ended: milliseconds since the epoch; when it began, where it has not ended.
-        remarks: lines that it set under its table.
-        identities: of the runs of its table, row by row; empty where it made none.
+        name: of the sweep, e.g. `table2`.
+        sweeps: what it asked for, one record per question; empty if it makes no table.
     """
 
     run_id: str
     name: str
-    status: str
-    ended: int
-    remarks: tuple[str, ...] = ()
-    identities: tuple[str, ...] = ()
+    sweeps: tuple[SweepRecord, ...] = ()
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The newest measurement of its kind that is no run.
+    """The newest measurement of its kind; it is no run.
 
     Attributes:
         kind: `efficiency`, `embeddings`, ...
@@ -85,15 +77,15 @@ class Holdings:
     """All of one experiment.
 
     Attributes:
-        records: of finished runs, the newest first, each identity once (a run that was forced again
-            counts by its newest). Each is its `record.json` with `ended` (milliseconds since the
-            epoch) and `parent` (the sweep's run id, or None) added.
-        superseded: finished runs that were left out for a newer one of the same identity.
-        unfinished: runs without a result, of identities that no finished run has.
+        records: of finished runs, the newest first, each identity once (of a run that was forced
+            again the newest counts). Each is its `record.json` with `began` and `ended`
+            (milliseconds since the epoch) and `parent` (the sweep's run id, or None) added.
+        superseded: finished runs left out for a newer one of the same identity.
+        unfinished: runs without a result, of identities that have no finished run.
         unreadable: finished runs whose record can't be read.
-        sweeps: the runs that stand for sweeps, the newest first.
+        sweeps: the runs that represent sweeps, the newest first.
         measurements: by kind.
-        pretrainings: records of finished pretraining runs, likewise.
+        pretrainings: records of finished pretraining runs, like `records`.
     """
 
     records: tuple[dict[str, Any], ...] = ()
@@ -103,3 +95,9 @@ class Holdings:
     sweeps: tuple[SweepRun, ...] = ()
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     pretrainings: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to report on."""
+        runs = (self.records, self.pretrainings, self.unreadable, self.unfinished)
+        return not any((*runs, self.measurements))

@@ -1,4 +1,4 @@
-"""Where a number comes from: code, packages, machine."""
+"""The provenance of a number: code, packages, machine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ def package_versions() -> dict[str, str]:
 
 
 def git_state(project: Path) -> dict[str, Any]:
-    """The commit and whether the tree differs from it; commit None outside of a checkout.
+    """The commit, and whether the tree differs from it; commit None outside of a checkout.
 
-    What runs and reports write into results/ does not make a tree differ, nor do tests and
-    documents: no result comes from them.
+    Results, tests and documents do not count: no result depends on them.
     """
 
     def git(*words: str) -> str:
@@ -43,7 +42,7 @@ def git_state(project: Path) -> dict[str, Any]:
 
 
 def device_name(device: Any) -> str:
-    """A device as a person knows it: the GPU's name, or the processor and its threads."""
+    """The name of the GPU, or of the processor with the number of threads."""
     import torch
 
     if device.type == "cuda":

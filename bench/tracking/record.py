@@ -1,4 +1,4 @@
-"""A run's record, and the parts of it that the tracking store shows as columns."""
+"""A run's record, and its parameters, metrics and tags in the tracking store."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ PRETRAIN = "pretrain"  # the kind of a record, and of a run of the store
 PRETRAIN_TAGS = ("model", "architecture", "size", "seed", "data", "device")
 TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
 
-# Settings that are no parameters of a run: where it is kept, long texts, and rates that did not
-# count (`train.lr` is the one that did). All of them stand in its record.
+# Settings that are no parameters in the store: tracking, long texts, and learning rates that were
+# not used (`train.lr` is the one that was). The record has them all.
 UNLISTED = re.compile(
     r"tracking\..*|force|protocol\..*prompt.*|method\.(module|trained|lr\..*)|model\.check_memory"
 )
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `section.key`, the form in which the store shows parameters."""
+    """Nested settings as `section.key`."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -40,7 +40,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def params(settings: Mapping[str, Any]) -> dict[str, str]:
-    """What the store shows as a run's parameters, by what one types to set them.
+    """A run's parameters in the store, named as on the command line.
 
     Args:
         settings: of a run, in sections.
@@ -54,10 +54,7 @@ def params(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
-    """(name, value, step) of all that the store draws or sorts by.
-
-    The store's page lists them in this order, so those of a kind stand together.
-    """
+    """(name, value, step) of a run's metrics, in the order of the dashboard."""
     if record.get("kind") == PRETRAIN:
         return list(_pretraining_metrics(record))
     values = [(f"accuracy/{name}", value, 0) for name, value in record["averages"].items()]
@@ -113,17 +110,16 @@ def _pretraining_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float
 
 
 def metric_name(name: str) -> str:
-    """A name that the store takes: it refuses many characters, and parts such as `..`.
+    """A name that the store accepts: it refuses many characters, and parts such as `..`.
 
-    A test set is called by its folder, which may be called anything; the run would fail when all
-    its work is done.
+    A test set is named after its folder, whose name may contain anything.
     """
     parts = (re.sub(r"[^\w\-. :]", "_", part) for part in name.split("/"))
     return "/".join(part if part.strip(".") else "_" * max(1, len(part)) for part in parts)[:250]
 
 
 def lm_eval_metrics(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """lm-eval's figures of a record, as lm_eval/<task>/<metric>."""
+    """lm-eval's scores of a record, as lm_eval/<task>/<metric>."""
     for entry in asked.values():
         for task, found in entry["tasks"].items():
             for metric, figure in found["metrics"].items():
@@ -134,12 +130,11 @@ def lm_eval_metrics(asked: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a measurement that are compared over time.
+    """The metrics of an efficiency measurement.
 
-    By case, work and method the ratio to LoRA and the median in seconds; where the evaluation was
-    timed, each loop's problems a second and its ratio to the published one; where delta was, its
-    speed as a multiple of the public routine's; where HELM was, its
-    time as a multiple of its twin's.
+    By case, operation and method the ratio to LoRA and the median in seconds; if they were
+    measured, the evaluation loops' problems per second and ratio to the published one, the speed of
+    delta relative to the public routine, and HELM's time relative to its twin's.
     """
     found: dict[str, float] = {}
     for case in report["cases"]:
@@ -157,7 +152,7 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     if hyperbolicity := report.get("hyperbolicity"):
         for size in hyperbolicity["sizes"]:
             for name, routine in size["routines"].items():
-                # The store takes no comma in a name.
+                # The store accepts no comma in a name.
                 found[f"ratio/delta_{size['points']}/{name.replace(',', '')}"] = routine["ratio"]
         found["seconds/delta_of_prompts"] = hyperbolicity["seconds"]
     if helm := report.get("helm"):
@@ -169,7 +164,7 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def embeddings_metrics(report: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of an embedding study that are compared between bases.
+    """The metrics of an embedding study.
 
     The exponent of each set, Spearman's rho of each kind, and mean relative deltas with their
     controls; what could not be measured is left out.
@@ -191,15 +186,14 @@ def embeddings_metrics(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """A summary for each module type over its layers, in order of appearance.
+    """A summary of each module type over its layers, in order of appearance.
 
     Args:
-        gates: of one moment, as a record has them in `training.gates.start` or `.end`.
+        gates: of `training.gates.start` or `.end` of a record.
 
     Returns:
-        `mean`, `median` and `variation` averaged over layers, the `largest` gate of all, the
-        `clamped` share of tokens, and the mean `curvature` K of the layers; this one not for
-        variants that have none, nor in records from before it was kept.
+        `mean`, `median` and `variation` averaged over layers, the `largest` gate, the `clamped`
+        share of tokens, and the mean `curvature` K of variants that have one.
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     for layer in gates:
@@ -221,7 +215,7 @@ def _mean_curvature(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def tags(record: Mapping[str, Any]) -> dict[str, str]:
-    """What the dashboard filters by."""
+    """A run's tags, for the dashboard's filters."""
     names = PRETRAIN_TAGS if record.get("kind") == PRETRAIN else TAGS
     found = {key: printable(str(record[key])) for key in names if record[key] is not None}
     return found | {

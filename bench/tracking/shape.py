@@ -1,4 +1,4 @@
-"""Whether what was read is a record that tables and figures can be made of."""
+"""Whether what was read is a record that tables and figures can be made from."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bench.tracking.record import PRETRAIN
+
 NUMBER = (int, float)
 NEEDED: dict[str, Any] = {
-    "identity": str, "method": str, "model": str, "data": str, "protocol": str, "scores": dict,
-    "training": dict,
+    "identity": str, "method": str, "model": str, "data": str, "protocol": str, "split": str,
+    "scores": dict, "training": dict, "parameters": dict, "seconds": dict, "rows": dict,
+    "options": dict, "train": dict, "hashes": dict, "config": dict, "git": dict, "device": str,
+    "result_version": int,
 }  # fmt: skip
 # May be missing or null.
 ALLOWED: dict[str, Any] = {
-    "curvature": (*NUMBER, str), "seed": int, "split": str, "published_base": str, "device": str,
-    "parameters": dict, "seconds": dict, "rows": dict, "options": dict, "train": dict,
-    "hashes": dict, "config": dict, "git": dict, "overlap": dict, "forgetting": dict,
-    "data_files": dict, "result_version": int,
+    "curvature": (*NUMBER, str), "seed": int, "published_base": str, "overlap": dict,
+    "forgetting": dict, "data_files": dict, "sweeps": list,
 }  # fmt: skip
 PRETRAINING_NEEDED: dict[str, Any] = {
     "identity": str, "model": str, "size": str, "seed": int, "train": dict, "training": dict,
@@ -27,37 +29,28 @@ TRAINING_NEEDED: dict[str, Any] = {
     "bits_per_byte": NUMBER, "blocks": dict, "order": str, "parameters": dict, "layers": dict,
     "initialisations": dict, "held_out": list, "curvatures": list,
 }  # fmt: skip
-SCORE_NEEDED: dict[str, Any] = {"n": int, "accuracy": NUMBER}
-SCORE_ALLOWED: dict[str, Any] = {
-    "label": str, "chance": NUMBER, "rule": str, "correct": int, "outcomes": str,
-    "format_rate": NUMBER, "majority": dict, "too_long": int,
+SCORE_NEEDED: dict[str, Any] = {
+    "n": int, "accuracy": NUMBER, "correct": int, "outcomes": str, "format_rate": NUMBER,
+    "label": str, "rule": str, "majority": dict, "too_long": int,
 }  # fmt: skip
+SCORE_ALLOWED: dict[str, Any] = {"chance": NUMBER}
 MOMENTS = ("start", "end")  # at which gates are measured
 
 
 def incomplete(record: Any) -> str:
-    """What a record lacks, or has and should not, in words; empty where all is well.
-
-    Args:
-        record: as it was read.
-    """
-    wrong = _unlike(record, NEEDED, ALLOWED)
-    if wrong:
+    """What a record lacks, or has of a wrong type, in words; empty if it is complete."""
+    if isinstance(record, dict) and record.get("kind") == PRETRAIN:
+        wrong = _unlike(record, PRETRAINING_NEEDED, {})
+        return wrong or _unlike(record["training"], TRAINING_NEEDED, {})
+    if wrong := _unlike(record, NEEDED, ALLOWED):
         return wrong
     for key, score in record["scores"].items():
-        wrong = _unlike(score, SCORE_NEEDED, SCORE_ALLOWED)
-        if wrong:
+        if wrong := _unlike(score, SCORE_NEEDED, SCORE_ALLOWED):
             return f"{wrong} in the score on {key}"
     gates = record["training"].get("gates")
     if gates and not all(isinstance(gates.get(moment), list) for moment in MOMENTS):
-        return "has gates of one moment alone"
+        return "has gates of one moment only"
     return ""
-
-
-def incomplete_pretraining(record: Any) -> str:
-    """The same of a pretraining run's record."""
-    wrong = _unlike(record, PRETRAINING_NEEDED, {})
-    return wrong or _unlike(record["training"], TRAINING_NEEDED, {})
 
 
 def _unlike(found: Any, needed: Mapping[str, Any], allowed: Mapping[str, Any]) -> str:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+SWEEP_FILE = "sweep.json"  # of the run that represents a sweep
+# The password of an address, also as one of its parameters; up to the last @, which it may contain.
+_PASSWORDS = re.compile(r"(://[^\s/:@]*:)\S*(?=@)|([?&]password=)[^&\s]*")
 
 
 @dataclass(frozen=True)
@@ -16,12 +22,16 @@ class SweepRow:
         label: what the table calls it.
         method: its method, or the model of a pretraining run.
         curvature: K, `auto`, or None.
+        details: what the label says of it beyond method and K.
+        options: rows are compared with a reference that agrees in these.
     """
 
     key: str
     label: str
     method: str
     curvature: float | str | None = None
+    details: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A sweep as it is recorded: written when it begins, updated when it ends.
+    """What a sweep asked for, about one question: written when it begins, updated when it ends.
 
     Attributes:
         name: stem of the table's files.
@@ -56,6 +66,7 @@ class SweepRecord:
         contrasts: in the table's order.
         remarks: notes below the table.
         created: seconds since the epoch.
+        question: what all its runs were asked and trained on, by name.
     """
 
     name: str
@@ -67,6 +78,7 @@ class SweepRecord:
     contrasts: tuple[Contrast, ...] = ()
     remarks: tuple[str, ...] = ()
     created: float = 0.0
+    question: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def identities(self) -> frozenset[str]:
@@ -85,10 +97,28 @@ class SweepRecord:
             KeyError, TypeError: the content is not that of a sweep.
         """
         lists = {
-            "rows": tuple(SweepRow(**row) for row in content["rows"]),
+            "rows": tuple(
+                SweepRow(**{**row, "details": tuple(row["details"])}) for row in content["rows"]
+            ),
             "members": tuple(SweepMember(**member) for member in content["members"]),
             "contrasts": tuple(Contrast(**found) for found in content["contrasts"]),
             "arguments": tuple(content["arguments"]),
             "remarks": tuple(content["remarks"]),
         }
         return cls(**{**content, **lists})
+
+
+def without_passwords(arguments: Iterable[str]) -> tuple[str, ...]:
+    """Arguments of the command line with the passwords of addresses masked."""
+    return tuple(_PASSWORDS.sub(r"\1\2***", argument) for argument in arguments)
+
+
+def sweep_identity(name: str, keys: Iterable[str]) -> str:
+    """The identity of the run that represents a sweep.
+
+    Args:
+        name: of the sweep.
+        keys: the identities of its runs, or the names of its studies.
+    """
+    digest = hashlib.sha256("\n".join([name, *sorted(keys)]).encode()).hexdigest()
+    return f"sweep-{digest}"

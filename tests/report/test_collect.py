@@ -1,161 +1,135 @@
-"""A store's runs sorted into tables: nothing is mixed, and what is missing is told."""
+"""A store's runs sorted into tables: nothing is mixed, and what is missing is listed."""
+
+from dataclasses import replace
 
 import pytest
 
+from bench.identity import RESULT_VERSION
+from bench.report.asked import sweep_records
 from bench.report.collect import collect
-from bench.report.grid import Grid, GridRow
-from bench.report.pretraining import PretrainingSpec
+from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.spec import TableSpec
 from bench.tracking.holdings import Holdings, SweepRun, Unfinished, Unreadable
-from tests.report.many_runs import SETS, run_of
+from tests.report.many_runs import run_of
 from tests.report.pretraining_runs import made
 
-SPECS = {
-    "main": TableSpec(name="main", title="Methods", place=1),
-    "bends": TableSpec(name="bends", title="Curvatures"),
-    "layers": TableSpec(
-        name="layers",
-        title="Layers",
-        apart={"target_modules": {"down_proj alone": ["down_proj"]}},
-    ),
-    "tuned": TableSpec(name="tuned", title="Winners"),
-}
+MAIN = TableSpec(name="main", title="Methods", place=1)
+BENDS = TableSpec(name="bends", title="Curvatures", place=2)
+HELM = PretrainingSpec("helm", "Bits")
+FILES = {"main": MAIN, "bends": BENDS, "pre": HELM}
+WHOLE = (["base model", "LoRA", "HypLoRA"], 5)
 
 
-def row(method, curvature=None, **options):
-    """What a sweep's runs of a method are: as `run_of` makes them."""
-    run = run_of(method, 0, curvature, options=dict(options))
-    train = {k: v for k, v in run["train"].items() if k != "precision"}
-    words = (f"method={method}", *([f"curvature={curvature}"] if curvature else []))
-    return GridRow(
-        method, method != "none", words, run["options"], train if run["seed"] == 0 else {}
+def swept(runs, spec=MAIN, created=1.0, arguments=(), **changes):
+    """A sweep that asks for runs."""
+    sweeps = sweep_records(runs, spec, [f"+sweep={spec.name}", *arguments], created)
+    return SweepRun(
+        f"{spec.name}-{created}", spec.name, tuple(replace(one, **changes) for one in sweeps)
     )
-
-
-def grid(sweep, *rows, seeds=(0, 1), preset="default", base="tiny"):
-    return Grid(
-        sweep=sweep, spec=SPECS[sweep], preset=preset, base=base, model="tiny", data="synthetic",
-        protocol="fast", tests=tuple(SETS), rows=rows, seeds=seeds, seeds_first=True,
-    )  # fmt: skip
-
-
-GRIDS = [
-    grid("main", row("lora"), row("hyplora", 1.0), row("none")),
-    grid("bends", row("hyplora", 0.5), row("hyplora", 1.0)),
-    grid("layers", row("lora"), row("lora", target_modules=["down_proj"])),
-    grid("tuned"),
-]
-SWEEPS = {name: SweepRun(f"sweep-{name}", name, "FINISHED", 1) for name in SPECS}
-
-
-def command(grid, row, seeds, like):
-    return " ".join([grid.sweep, *(row.arguments if row else ()), *map(str, seeds)])
-
-
-def collected(*records, grids=GRIDS, sweeps=None, version=2, pretraining=None, **rest):
-    """A report on records that are given oldest first."""
-    made = [{**record, "ended": number} for number, record in enumerate(records)]
-    holdings = Holdings(
-        records=tuple(reversed(made)), sweeps=tuple((sweeps or SWEEPS).values()), **rest
-    )
-    return collect(
-        holdings, SPECS, grids, {}, command, version, lambda run_id: (), pretraining or {}
-    )
-
-
-def of(sweep, *runs):
-    """Runs as a sweep's children."""
-    return [{**run, "parent": f"sweep-{sweep}"} for run in runs]
 
 
 def main_runs(**changes):
     runs = [
         run_of(m, s, k, **changes) for s in (0, 1) for m, k in (("lora", None), ("hyplora", 1.0))
     ]
-    return of("main", *runs, run_of("none", **changes))
+    return [*runs, run_of("none", **changes)]
+
+
+def bends_runs(*curvatures, **changes):
+    return [run_of("hyplora", s, K, **changes) for K in curvatures for s in (0, 1)]
+
+
+def collected(runs, *sweeps, version=RESULT_VERSION, **rest):
+    """A report on records that are given oldest first."""
+    records = [{"parent": None, **run, "began": n, "ended": n} for n, run in enumerate(runs, 1)]
+    given = {"pretrainings": tuple(r for r in records if r.get("kind")), "sweeps": sweeps, **rest}
+    records = tuple(record for record in reversed(records) if not record.get("kind"))
+    return collect(Holdings(records=records, **given), FILES, version)
 
 
 def shape(report):
-    """Name, labels and number of runs of each table."""
-    return {t.name: ([r.label for r in t.table.rows], len(t.records)) for t in report.tables}
+    """Labels and number of runs of each table, by name."""
+    tables = (*report.tables, *report.pretrainings)
+    return {t.name: ([group.label for group in t.groups], len(t.records)) for t in tables}
 
 
-WHOLE = (["base model", "LoRA", "HypLoRA"], 5)
-
-
-def test_a_sweep_s_runs_are_its_table_in_its_order():
-    report = collected(*reversed(main_runs()))
-    assert shape(report) == {"main": WHOLE}
-    (table,) = report.tables
+def test_a_sweep_s_runs_are_its_table_by_row_and_seed():
+    runs = main_runs()
+    (table,) = collected(list(reversed(runs)), swept(runs)).tables
+    assert shape(collected(runs, swept(runs))) == {"main": WHOLE}
     assert [(run["method"], run["seed"]) for run in table.records] == [
-        ("lora", 0), ("hyplora", 0), ("none", None), ("lora", 1), ("hyplora", 1),
+        ("none", None), ("lora", 0), ("lora", 1), ("hyplora", 0), ("hyplora", 1),
     ]  # fmt: skip
     assert (table.missing, table.total, table.command) == ((), 5, "")
-    assert not any("Not complete" in note for note in table.table.notes)
+    (contrast,) = table.contrasts
+    assert (contrast.heading, contrast.row, contrast.reference) == (
+        "vs. LoRA", table.groups[2].key, table.groups[1].key,
+    )  # fmt: skip
 
 
-def test_a_run_stands_in_each_table_that_asks_for_it():
-    bends = of("bends", run_of("hyplora", 0, 0.5), run_of("hyplora", 1, 0.5))
-    report = collected(*main_runs(), *bends)
-    assert shape(report) == {
-        "bends": (["HypLoRA (K=0.5)", "HypLoRA (K=1.0)"], 4),
-        "main": WHOLE,
-    }
+def test_a_run_is_in_each_table_that_asks_for_it_and_tables_are_in_the_order_of_their_places():
+    runs, bends = main_runs(), bends_runs(0.5, 1.0)
+    report = collected([*bends, *runs], swept(bends, BENDS), swept(runs))
+    assert shape(report) == {"main": WHOLE, "bends": (["HypLoRA (K=0.5)", "HypLoRA (K=1.0)"], 4)}
+    assert list(shape(report)) == ["main", "bends"]
 
 
-def test_tables_stand_in_the_order_of_their_places():
-    bends = of("bends", run_of("hyplora", 0, 0.5), run_of("hyplora", 1, 0.5))
-    assert [table.name for table in collected(*bends, *main_runs()).tables] == ["main", "bends"]
-
-
-def test_a_few_runs_that_belong_to_another_table_make_none_of_their_own():
-    report = collected(*main_runs())
-    assert report.absent == {
-        "bends": "2 of its 4 runs are there, in other tables",
-        "layers": "2 of its 4 runs are there, in other tables",
-        "tuned": "no runs",
-    }
-
-
-def test_missing_rows_and_seeds_are_told_with_the_command_that_makes_them():
-    runs = [r for r in main_runs() if (r["method"], r["seed"]) != ("hyplora", 1)]
-    failed = Unfinished("x", "hyplora K=1 seed 1", "i", "FAILED", "OutOfMemoryError: 2 GiB")
-    other = Unfinished("y", "lora seed 7", "j", "KILLED", "")
-    report = collected(*[r for r in runs if r["method"] != "none"], unfinished=(failed, other))
+def test_missing_rows_and_seeds_are_listed_with_the_command_and_how_they_ended():
+    runs = main_runs()
+    lost = next(run for run in runs if (run["method"], run["seed"]) == ("hyplora", 1))
+    failed = Unfinished("x", "hyplora K=1 seed 1", lost["identity"], "FAILED", "OutOfMemoryError")
+    alike = Unfinished("y", "hyplora K=1 seed 1", "another", "KILLED", "")
+    there = [run for run in runs if run is not lost and run["method"] != "none"]
+    words = ("force=true", "tracking.uri=x", "data.root=a b")
+    report = collected(there, swept(runs, arguments=words), unfinished=(failed, alike))
     (table,) = report.tables
-    hyplora, none = table.missing
-    assert (hyplora.label, hyplora.seeds) == ("HypLoRA", (1,))
-    assert hyplora.command == "main method=hyplora curvature=1.0 1"
-    assert hyplora.why == ("hyplora K=1 seed 1: failed, OutOfMemoryError: 2 GiB",)
-    assert (none.label, none.seeds, none.why) == ("base model", (), ())
-    assert (len(table.records), table.total, table.command) == (3, 5, "main")
-    assert table.table.notes[0] == (
-        "Not complete: 3 of 5 runs are there. Missing: HypLoRA (seed 1); base model."
-    )
+    base, hyplora = table.missing
+    assert (base.label, base.seeds, base.why) == ("base model", (), ())
+    assert (hyplora.text, hyplora.seeds) == ("HypLoRA (seed 1)", (1,))
+    assert hyplora.why == ("hyplora K=1 seed 1: failed, OutOfMemoryError",)
+    assert table.command == "python bench/run.py +sweep=main 'data.root=a b'"
+    assert (len(table.records), table.total) == (3, 5)
     assert report.states == {"finished": 3, "failed": 1, "killed": 1}
     assert report.unfinished == (
-        "1 failed: hyplora K=1 seed 1 (OutOfMemoryError: 2 GiB)",
-        "1 killed: lora seed 7",
+        "1 failed: hyplora K=1 seed 1 (OutOfMemoryError)",
+        "1 killed: hyplora K=1 seed 1",
     )
 
 
-def test_one_seed_alone_makes_a_table():
-    report = collected(*[run for run in main_runs() if run["seed"] in (0, None)])
-    (table,) = report.tables
-    assert [m.seeds for m in table.missing] == [(1,), (1,)]
-    assert all(row.cells["mawps"].sd is None for row in table.table.rows)
+def test_sweeps_of_one_name_and_question_extend_each_other():
+    runs, further = main_runs(), [run_of("dora", 0), run_of("lora", 7)]
+    bends = [swept(bends_runs(K), BENDS, created=n) for n, K in enumerate((0.5, 2.0, 1.0))]
+    report = collected(
+        [*runs, *further, *bends_runs(0.5, 1.0, 2.0)], swept(further, created=2.0), swept(runs),
+        *bends,
+    )  # fmt: skip
+    assert shape(report) == {
+        "main": (["base model", "LoRA", "DoRA", "HypLoRA"], 7),
+        "bends": ([f"HypLoRA (K={K})" for K in (0.5, 1.0, 2.0)], 6),
+    }
+    main, bends = report.tables
+    assert [run["seed"] for run in main.groups[1].records] == [0, 1, 7]
+    assert len(main.contrasts) == 2 and {c.heading for c in bends.contrasts} == {"vs. K=1"}
+    assert main.sweep_runs == ("main-2.0", "main-1.0")
 
 
-def test_more_seeds_than_the_file_has_count():
-    more = of("main", run_of("lora", 7))
-    (table,) = collected(*main_runs(), *more).tables
-    assert (len(table.records), table.total) == (6, 6)
-    assert table.table.rows[1].seeds == (0, 1, 7)
+def test_a_base_alone_belongs_to_the_sweep_that_trained_on_its_rows():
+    runs = main_runs()
+    report = collected(runs, swept(runs[:-1]), swept(runs[-1:], created=2.0))
+    assert shape(report) == {"main": WHOLE}
+
+
+def test_of_sweeps_with_one_label_for_two_settings_the_newest_has_the_name():
+    runs, short = main_runs(), main_runs(train={"epochs": 1.0})
+    report = collected([*runs, *short], swept(runs, created=2.0), swept(short, created=1.0))
+    assert shape(report) == {"main": WHOLE, "main-2": WHOLE}
+    assert [t.groups[1].records[0]["train"]["epochs"] for t in report.tables] == [2.5, 1.0]
 
 
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
+        ({"model": "other"}, "main-other"),
         ({"protocol": "paper"}, "main-paper"),
         ({"data": "llm_adapters"}, "main-llm_adapters"),
         ({"split": "validation"}, "main-validation"),
@@ -163,91 +137,63 @@ def test_more_seeds_than_the_file_has_count():
         ({"hashes": {"base": "tiny contents", "tests": "150 rows", "train": "more"}}, "main-2"),
     ],
 )
-def test_runs_that_answer_another_question_are_a_table_of_their_own(changes, name):
-    report = collected(*main_runs(**changes), *main_runs())
-    assert shape(report) == {"main": WHOLE, name: WHOLE}
-    for table in report.tables:
-        assert table.table.notes == report.tables[0].table.notes
+def test_another_question_is_a_table_of_its_own_and_the_plainest_has_the_plain_name(changes, name):
+    runs, other = main_runs(), main_runs(**changes)
+    one, two = swept(runs), swept(other, created=2.0, arguments=["other=this"])
+    assert shape(collected([*runs, *other], two, one)) == {"main": WHOLE, name: WHOLE}
+    both = swept([*runs, *other])  # as one sweep
+    assert {"main", name} <= set(shape(collected([*runs, *other], both)))
 
 
-def test_bases_have_tables_of_their_own_also_where_one_goes_by_two_names():
-    other = [{**r, "published_base": "Other-7B"} for r in main_runs(model="other")]
-    renamed = [{**r, "model": "again"} for r in other[:2]]
-    grids = [*GRIDS, *(grid("main", *GRIDS[0].rows, base=base) for base in ("other", "again"))]
-    report = collected(*other[2:], *renamed, *main_runs(), grids=grids)
-    assert {name: runs for name, (_, runs) in shape(report).items()} == {"main": 5, "main-again": 5}
-    assert {table.table.published_base for table in report.tables} == {None, "Other-7B"}
+def test_a_base_has_the_name_that_it_was_given_last():
+    runs = main_runs()
+    renamed = [{**runs[0], "model": "again", "published_base": "Other-7B"}]
+    (table,) = collected([*runs[1:], *renamed], swept(runs)).tables
+    assert {(r["model"], r["published_base"]) for r in table.records} == {("again", "Other-7B")}
 
 
-def test_a_sweep_that_was_run_with_other_training_settings_is_found_by_what_they_share():
-    short = {"train": {"epochs": 1.0}}
-    report = collected(*main_runs(**short), *main_runs())
-    assert {name: runs for name, (_, runs) in shape(report).items()} == {"main": 5, "main-2": 5}
-    assert [t.table.rows[1].train["epochs"] for t in report.tables] == [2.5, 1.0]
+def test_sweeps_without_finished_runs_make_no_table():
+    report = collected([], swept(main_runs()))
+    assert report.absent == {"main": "no finished runs", "bends": "not begun", "pre": "not begun"}
+    assert report.tables == ()
 
 
-def test_presets_are_told_apart_and_share_what_they_share():
-    wide = {"options": {"lora_alpha": 64}}
-    grids = [
-        *GRIDS,
-        grid("main", row("lora"), row("hyplora", 1.0, lora_alpha=64), row("none"), preset="equal"),
+def test_a_sweep_whose_table_cannot_be_used_is_left_out():
+    report = collected(main_runs(), swept(main_runs(), table={"name": "../x", "title": "T"}))
+    assert list(shape(report)) == ["other"]
+    assert "names files" in report.left_out[0].why
+
+
+def test_trials_of_a_search_make_no_table_and_its_winners_do():
+    winners = [run_of("lora", s, train={"lr": 2}) for s in (0, 1)]
+    search = swept(winners, BENDS, remarks=("Chosen.",))
+    trials = [
+        run_of("lora", 1000, split="validation", train={"lr": r}, parent=search.run_id)
+        for r in (1, 2)
     ]
-    again = of("main", run_of("hyplora", 0, 1.0, **wide), run_of("hyplora", 1, 1.0, **wide))
-    report = collected(*main_runs(), *again, grids=grids)
-    assert shape(report) == {"main": WHOLE, "main-train_equal": WHOLE}
-
-
-def test_what_a_sweep_was_given_on_the_command_line_is_found_by_the_table_that_it_left():
-    narrow = {"options": {"r": 8}}
-    runs = of("main", *(run_of("lora", s, **narrow) for s in (0, 1)), run_of("toy", 0))
-    swept = SweepRun("s", "main", "FINISHED", 2, ("As told.",), tuple(r["identity"] for r in runs))
-    report = collected(*main_runs(), *runs, sweeps={"s": swept} | SWEEPS)
-    assert shape(report) == {"main": WHOLE, "main-2": (["LoRA", "toy"], 3)}
-    assert report.tables[1].table.notes[0] == "As told." and report.tables[1].swept_by == "s"
-
-
-@pytest.mark.parametrize(("status", "note"), [("FINISHED", False), ("FAILED", True)])
-def test_a_part_that_a_sweep_was_asked_for_is_complete_where_none_failed(status, note):
-    runs = [run for run in main_runs() if run["method"] == "lora"]
-    swept = SweepRun("s", "main", status, 2, (), tuple(run["identity"] for run in runs))
-    (table,) = collected(*runs, sweeps={"s": swept}).tables
-    assert any("Not complete" in line for line in table.table.notes) == note
-    assert [missing.label for missing in table.missing] == ["HypLoRA", "base model"]
-
-
-def test_the_winners_of_a_search_are_a_table_and_its_trials_are_none():
-    trials = of(
-        "tuned", *(run_of("lora", 1000, split="validation", train={"lr": r}) for r in (1, 2))
-    )
-    winners = of("tuned", *(run_of("lora", s, train={"lr": 2}) for s in (0, 1)))
-    swept = SweepRun(
-        "sweep-tuned", "tuned", "FINISHED", 2, (), tuple(r["identity"] for r in winners)
-    )
-    report = collected(*trials, *winners, sweeps={"tuned": swept})
-    assert shape(report) == {"tuned": (["LoRA"], 2)}
+    report = collected([*trials, *winners], search)
+    assert shape(report) == {"bends": (["LoRA"], 2)} and report.tables[0].remarks == ("Chosen.",)
     (left,) = report.left_out
     assert (left.runs, left.what) == (2, "runs on validation rows")
 
 
-def test_a_grid_of_one_s_own_is_shown_with_what_tells_its_rows_apart():
-    runs = [run_of("lora", s, train={"lr": rate}) for s in (0, 1) for rate in (0.1, 0.2)]
-    runs += [run_of("hyplora", s, 3.0) for s in (0, 1)]
-    report = collected(*runs)
-    assert shape(report) == {"other": (["LoRA (lr 0.1)", "LoRA (lr 0.2)", "HypLoRA"], 6)}
-    assert report.tables[0].sweep is None
+def test_runs_of_no_sweep_are_shown_with_what_tells_their_rows_apart():
+    runs = [run_of("lora", s, train={"lr": rate}) for s in (0, 1) for rate in (0.2, 0.1)]
+    runs += [*bends_runs(3.0), run_of("toy", 0), run_of("lora", 0, protocol="paper")]
+    report = collected(runs)
+    assert shape(report) == {
+        "other": (["LoRA (lr 0.1)", "LoRA (lr 0.2)", "HypLoRA", "toy"], 7),
+        "other-paper": (["LoRA"], 1),
+    }
+    assert report.tables[0].sweep is None and report.tables[0].contrasts
 
 
-def test_a_method_that_this_version_does_not_know_is_shown_by_its_key():
-    assert shape(collected(run_of("toy", 0), run_of("toy", 1))) == {"other": (["toy"], 2)}
-
-
-def test_saved_adapters_are_rows_of_their_own_beside_no_run_that_was_trained():
+def test_saved_adapters_are_compared_with_no_run_that_was_trained():
     def adapter(contents):
         hashes = {"base": "tiny contents", "tests": "150 rows", "adapter": contents}
         return {**run_of("lora", hashes=hashes), "seed": None}
 
-    report = collected(adapter("abc"), adapter("def"), run_of("lora", 7, train={"lr": 1}))
-    assert shape(report) == {
+    assert shape(collected([adapter("abc"), adapter("def"), run_of("lora", 7)])) == {
         "adapters": (["LoRA (adapter abc)", "LoRA (adapter def)"], 2),
         "other": (["LoRA"], 1),
     }
@@ -255,76 +201,28 @@ def test_saved_adapters_are_rows_of_their_own_beside_no_run_that_was_trained():
 
 def test_of_runs_with_one_setting_and_seed_the_newest_counts():
     older = [{**run, "identity": f"older {n}"} for n, run in enumerate(main_runs())]
-    report = collected(*older, *main_runs())
-    assert shape(report) == {"main": WHOLE}
+    report = collected([*older, *main_runs()])
+    assert shape(report) == {"other": WHOLE}
     assert not any(run["identity"].startswith("older") for run in report.tables[0].records)
     assert [(left.runs, left.why) for left in report.left_out] == [
         (5, "a newer one has the same settings and seed")
     ]
 
 
-def test_results_of_another_version_of_the_code_are_left_out():
-    report = collected(*main_runs(), version=3)
-    assert not report.tables
-    assert [left.runs for left in report.left_out] == [5]
-    assert "another version" in report.left_out[0].why
-
-
-def test_unreadable_and_repeated_runs_are_told():
+def test_what_does_not_count_is_listed():
     broken = Unreadable("id", "lora seed 0", "/place", "record.json is gone")
-    report = collected(*main_runs(), unreadable=(broken,), superseded=3)
+    report = collected(main_runs(), unreadable=(broken,), superseded=3, version=0)
+    assert not report.tables and report.states["finished"] == 5 + 1 + 3
     assert [(left.what, left.runs) for left in report.left_out] == [
-        ("lora seed 0 (id)", 1), ("runs", 3),
+        ("lora seed 0 (id)", 1), ("runs", 5), ("runs", 3),
     ]  # fmt: skip
-    assert report.states["finished"] == 5 + 1 + 3
 
 
-def test_runs_without_a_score_make_no_table_and_the_report_goes_on():
-    report = collected(*main_runs(), {**run_of("toy"), "scores": {}})
-    assert shape(report) == {"main": WHOLE}
-    (left,) = report.left_out
-    assert left.what == "a table other" and "holds a score" in left.why
-
-
-def test_a_run_of_before_there_was_an_option_is_in_no_row_with_newer_ones():
-    runs = main_runs()
-    options = {k: v for k, v in runs[0]["options"].items() if k != "lora_dropout"}
-    report = collected({**runs[0], "options": options}, *runs[1:])
-    assert shape(report) == {"main": (WHOLE[0], 4), "other": (["LoRA"], 1)}
-
-
-def test_no_runs_make_an_empty_report():
-    report = collected()
-    assert report.tables == () and set(report.absent) == set(SPECS)
-
-
-def test_pretraining_runs_that_may_not_be_compared_are_reports_of_their_own():
+def test_pretraining_runs_are_reports_of_their_own():
+    runs = [made("helm_d"), made("llama_twin")]
     longer = made("helm_d", 1)
     longer["train"] = longer["train"] | {"steps": 40}
-    asked = {"bits": PretrainingSpec("bits", "Bits")}
-    report = collected(pretraining=asked, pretrainings=(made("helm_d"), longer, made("llama_twin")))
-    found = {
-        each.spec.name: [run["identity"] for run in each.records] for each in report.pretrainings
-    }
-    assert found == {"bits": ["helm_d-0-2.0", "llama_twin-0-2.0"], "bits-2": ["helm_d-1-2.0"]}
-    assert collected(pretraining=asked).absent["bits"] == "no runs"
-    assert "bits" not in report.absent
-
-
-def test_how_a_run_ended_is_told_of_the_row_alone_whose_options_it_has():
-    there = of(
-        "layers", run_of("lora", 0), run_of("lora", 0, options={"target_modules": ["down_proj"]})
-    )
-    killed = Unfinished(
-        "x",
-        "lora seed 1",
-        "i",
-        "KILLED",
-        "",
-        options={"target_modules": "['down_proj']", "r": "16"},
-    )
-    (table,) = [t for t in collected(*there, unfinished=(killed,)).tables if t.sweep == "layers"]
-    assert {missing.label: missing.why for missing in table.missing} == {
-        "LoRA": (),
-        "LoRA (down_proj alone)": ("lora seed 1: killed",),
-    }
+    report = collected([*runs, longer], swept(runs, HELM))
+    assert shape(report) == {"helm": (["HELM-D", "LLaMA"], 2), "pretraining": (["HELM-D"], 1)}
+    (contrast,) = report.pretrainings[0].contrasts
+    assert contrast.heading == "vs. Euclidean twin"

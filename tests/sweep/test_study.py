@@ -131,10 +131,10 @@ def test_a_study_of_another_search_is_refused(url, tmp_path):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("nonsense", "no address of a database"),
+        ("nonsense", "not the address of a database"),
         ("sqlite:////nowhere/at/all.db", "can't be used"),
         ("journal:////nowhere/at/all.journal", "can't be used"),
-        ("oracle://host/db", "no address of a database|its driver is missing"),
+        ("oracle://host/db", "not the address of a database|its driver is missing"),
     ],
 )
 def test_a_storage_that_cannot_be_reached_is_refused(url, message):

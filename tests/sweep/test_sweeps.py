@@ -5,6 +5,7 @@ import pytest
 
 from bench.errors import Pruned
 from bench.sweep.pruning import pruner
+from bench.tracking.reader import Reader
 from bench.tracking.store import Store
 
 HERE = "hydra/launcher=basic"  # in this process
@@ -36,27 +37,21 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
                 assert final["options"] == best["options"]
     text = (tmp_path / "results" / "tables" / "tuned.md").read_text()
     assert "LoRA: 2 trials (TPE) over train.lr=tag(log,interval(1e-3,1e-1))" in text
+    assert all(final["sweeps"][0]["sweep"] == "tuned" for final in finals)
+    assert not any("sweeps" in trial for trial in trials)
     again = inline(*tuned)
-    assert "0 done now, 4 on record already" in again.stdout and len(records()) == 8
+    assert "0 done now, 4 cached" in again.stdout and len(records()) == 8
 
 
-def test_a_plan_launches_nothing_and_says_what_is_done(inline, records, small):
-    grid = ("-m", "method=none,lora", "seed=0,1", *small)
-    assert "0 of 3 runs on record, 3 to do" in inline(*grid, "plan=true").stdout
+def test_a_plan_launches_nothing_and_says_what_is_cached(inline, records, small):
+    grid = ("-m", "method=lora", "method.target_modules=[q_proj],[down_proj]", *small)
+    assert "0 of 2 runs cached, 2 pending." in inline(*grid, "plan=true").stdout
     assert records() == []
-    inline("-m", "method=none", *small)
+    inline("method=lora", "method.target_modules=[q_proj]", *small)
     told = inline(*grid, "plan=true").stdout
-    assert "1 of 3 runs on record, 2 to do" in told and "with 1 at once" in told
-
-
-def test_a_plan_says_how_a_run_stands_in_a_narrow_terminal(inline, small):
-    modules = "[q_proj,k_proj,v_proj,up_proj,down_proj]"
-    small = [word for word in small if not word.startswith("method.target_modules")]
-    told = inline(
-        "-m", "method=lora", f"method.target_modules={modules},[down_proj]", *small, "plan=true"
-    ).stdout
-    (*_, row, _) = [line for line in told.splitlines() if line.startswith("  lora seed 0")]
-    assert row.split()[3:5] == ["to", "do"] and "method.target_modules=" in row
+    assert "1 of 2 runs cached, 1 pending." in told and "with 1 at once" in told
+    first, second = [line for line in told.splitlines() if "lora seed 0" in line]
+    assert "cached" in first and "pending" in second and "method.target_modules=" in second
 
 
 def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_path):
@@ -66,7 +61,7 @@ def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_pa
         "evaluation.split=validation", "method.r=2,4,8", *small,
     )  # fmt: skip
     assert result.code == 0, result.stderr
-    assert "On the front of 3 trials" in result.stdout
+    assert "On the Pareto front of 3 trials" in result.stdout
     assert {record["split"] for record in records()} == {"validation"}
     assert (tmp_path / "results" / "figures" / "sweep_search.png").is_file()
 
@@ -100,14 +95,25 @@ def test_the_order_of_runs_in_a_process_changes_none(inline, records, small, tmp
         assert one[method]["training"]["losses"] == other[method]["training"]["losses"]
 
 
-def test_a_sweep_is_the_parent_of_its_runs(inline, small, tmp_path):
-    inline("-m", "method=none,lora", *small)
+def test_runs_say_which_sweeps_they_are_part_of(inline, records, small, tmp_path):
+    assert inline("-m", "method=none,lora", *small, HERE).code == 0
+    assert not any("sweeps" in record for record in records())
+    swept = inline("+sweep=table2", "method=none,lora", "seed=0", *small, HERE)
+    assert swept.code == 0 and "0 done now, 2 cached, 0 failed" in swept.stdout
+    noted = {record["method"]: record["sweeps"] for record in records()}
+    assert {m: [(x["sweep"], x["label"]) for x in found] for m, found in noted.items()} == {
+        "none": [("table2", "base model")], "lora": [("table2", "LoRA")],
+    }  # fmt: skip
     store = Store(tmp_path / "results", None, "hyplora-bench")
-    runs = store.client.search_runs([store.experiment])
-    (parent,) = [run for run in runs if run.data.tags.get("kind") == "sweep"]
-    children = [run for run in runs if run is not parent]
-    assert parent.info.status == "FINISHED" and len(children) == 2
-    assert {c.data.tags["mlflow.parentRunId"] for c in children} == {parent.info.run_id}
+    holdings = Reader(store).holdings()
+    (sweep,) = [sweep for run in holdings.sweeps for sweep in run.sweeps]
+    assert sweep.arguments[:3] == ("+sweep=table2", "method=none,lora", "seed=0")
+    assert {m.identity: m.row for m in sweep.members} == {
+        record["identity"]: record["sweeps"][0]["row"] for record in holdings.records
+    }
+    runs = store.client.search_runs([store.experiment], "tags.sweeps = 'table2'")
+    first = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    assert len(runs) == 2 and first <= {run.run_id for run in holdings.sweeps if not run.sweeps}
 
 
 def test_a_run_above_the_median_of_its_search_is_given_up(tmp_path):

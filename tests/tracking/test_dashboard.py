@@ -74,7 +74,7 @@ def test_no_store_and_an_empty_one_say_what_to_run_first(inline, tmp_path):
             Store(folder, None, "hyplora-bench")
         told = inline("action=dashboard", results=folder)
         assert told.code == 2
-        assert "no run is on record" in told.stderr and "make reproduce-table2" in told.stderr
+        assert "there are no runs" in told.stderr and "make reproduce-table2" in told.stderr
     assert not (tmp_path / "none").exists()
 
 
@@ -124,7 +124,7 @@ def test_the_server_answers_on_this_machine_alone_and_ctrl_c_ends_it(running, in
     process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
     assert process.wait(timeout=60) == 0
-    assert "Traceback" not in rest and rest.strip().endswith("MLflow ended")
+    assert "Traceback" not in rest and rest.strip().endswith("MLflow stopped")
     with socket.socket() as probe:
         assert probe.connect_ex((HOST, port)) != 0
 

@@ -1,4 +1,4 @@
-"""A whole experiment read back: what is found, what is left out, and what is said of it."""
+"""A whole experiment read back: what is found, and what is left out."""
 
 import json
 
@@ -6,6 +6,8 @@ import pytest
 
 from bench.errors import InputError
 from bench.files import write_json
+from bench.report.asked import sweep_records
+from bench.report.spec import TableSpec
 from bench.tracking import reader as reading
 from bench.tracking.reader import Reader
 from bench.tracking.store import NothingRecorded, Store
@@ -76,7 +78,8 @@ def test_a_record_comes_as_it_was_written_with_its_end_and_its_sweep(store, keep
     parent = store.sweep("sweep-1", "table2", {"seed": "0,1"})
     run_id = keep(written, parent=parent)
     (record,) = Reader(store).holdings().records
-    assert record.pop("ended") == store.client.get_run(run_id).info.end_time
+    info = store.client.get_run(run_id).info
+    assert (record.pop("began"), record.pop("ended")) == (info.start_time, info.end_time)
     assert record.pop("parent") == parent and record.pop("run_id") == run_id
     written.pop("run_id")
     assert record == json.loads(json.dumps(written))
@@ -100,6 +103,7 @@ def rewrite(path, **changes):
             lambda path: rewrite(path, scores={"s": {"n": 3, "accuracy": float("nan")}}),
             "record.json has nan as accuracy",
         ),
+        (lambda path: rewrite(path, kind="pretrain"), "record.json has no size"),
         (
             lambda path: path.write_text(json.dumps(run_of("dora"))),
             "record.json is another run's",
@@ -116,21 +120,6 @@ def test_a_damaged_record_is_named_and_left_out(store, keep, artifact, damage, w
     assert (told.run_id, told.name) == (broken, "lora seed 0") and told.why.startswith(why)
 
 
-def test_what_older_records_do_not_say_of_single_rows_is_read_from_the_predictions(store, keep):
-    record = run_of(items=3, sets={"mawps": "MAWPS", "SVAMP": "SVAMP"})
-    for key, right in (("mawps", [1, 0, 1]), ("SVAMP", [0, 0, 1])):
-        record["scores"][key] |= {"n": 3, "correct": sum(right)}
-        del record["scores"][key]["outcomes"]
-    lines = [
-        {"task": "mawps", "index": index, "correct": bool(right)}
-        for index, right in ((2, 1), (0, 1), (1, 0))
-    ]
-    keep(record, [*lines, {"task": "SVAMP", "index": 0, "correct": False}])
-    (found,) = Reader(store).holdings().records
-    assert found["scores"]["mawps"]["outcomes"] == "101"
-    assert "outcomes" not in found["scores"]["SVAMP"]  # two of its lines are not there
-
-
 def test_predictions_are_read_up_to_a_damaged_line(store, keep, artifact):
     run_id = keep(run_of(), [{"task": "mawps", "index": 0}])
     reader = Reader(store)
@@ -144,7 +133,7 @@ def test_predictions_are_read_up_to_a_damaged_line(store, keep, artifact):
 
 
 def test_runs_without_a_result_are_told_with_their_reason_unless_it_was_made_since(store, keep):
-    failed = store.start("a", "lora seed 1", {"method.name": "lora", "method.r": 16, "seed": 1})
+    failed = store.start("a", "lora seed 1", {})
     store.fail(failed, "FAILED", "Traceback ...\nValueError: no such layer\n")
     store.fail(store.start("b", "lora seed 2", {}), "KILLED", "interrupted from the keyboard")
     store.start("c", "lora seed 3", {})
@@ -157,7 +146,6 @@ def test_runs_without_a_result_are_told_with_their_reason_unless_it_was_made_sin
         ("lora seed 2", "KILLED", "interrupted from the keyboard"),
         ("lora seed 3", "RUNNING", ""),
     ]
-    assert found.unfinished[0].options == {"name": "lora", "r": "16"}
 
 
 def test_of_measurements_the_newest_of_a_kind_is_found_with_its_json(store, tmp_path):
@@ -171,17 +159,21 @@ def test_of_measurements_the_newest_of_a_kind_is_found_with_its_json(store, tmp_
     assert measured["efficiency"].tags["device"] == "cpu"
 
 
-def test_a_sweep_is_found_with_its_remarks_and_the_runs_of_its_table(store, tmp_path):
-    write_json(
-        tmp_path / "table2.json", {"rows": [{"identities": ["a", "b"]}, {"identities": ["c"]}]}
-    )
-    run_id = store.sweep("sweep-1", "table2", {})
-    store.finish_sweep(run_id, {}, [tmp_path / "table2.json"], ["Best.", "It depends."], "")
-    at_work = store.sweep("sweep-2", "curvature", {})
-    found = {sweep.name: sweep for sweep in Reader(store).holdings().sweeps}
-    assert found["table2"].identities == ("a", "b", "c")
-    assert found["table2"].remarks == ("Best.", "It depends.")
-    assert (found["curvature"].run_id, found["curvature"].identities) == (at_work, ())
+def test_a_sweep_is_found_with_what_it_asked_for_also_while_it_runs(store, artifact):
+    runs = [run_of("lora"), run_of("hyplora", curvature=1.0)]
+    spec = TableSpec("table2", "Arithmetic", apart={"r": {"low": 4}})
+    sweeps = sweep_records(runs, spec, ("+sweep=table2",), 1.0)
+    run_id, other = store.sweep("sweep-1", "table2", {}), store.sweep("sweep-2", "grid", {})
+    store.keep_sweeps(run_id, sweeps)
+    found = {run.run_id: run for run in Reader(store).holdings().sweeps}
+    (read,) = found[run_id].sweeps
+    assert json.loads(json.dumps(read.to_json())) == json.loads(json.dumps(sweeps[0].to_json()))
+    assert (read.rows, read.members, read.contrasts) == (
+        sweeps[0].rows, sweeps[0].members, sweeps[0].contrasts,
+    )  # fmt: skip
+    assert found[other].sweeps == ()
+    artifact(run_id, "sweep.json").write_text('[{"name": 1}]')
+    assert all(run.sweeps == () for run in Reader(store).holdings().sweeps)
 
 
 def test_all_pages_are_read_and_each_run_once(results, monkeypatch):

@@ -9,6 +9,7 @@ from bench.files import write_json, write_text
 from bench.tracking.provenance import git_state
 from bench.tracking.record import flat, metric_name, params
 from bench.tracking.store import Store
+from bench.tracking.sweeps import without_passwords
 
 RECORD = {
     "method": "lora",
@@ -64,6 +65,42 @@ def test_metrics_tags_and_adapter_are_in_the_store(store, tmp_path):
     assert [(m.step, m.value) for m in history] == [(0, 2.0), (5, 1.0)]
     names = [entry.path for entry in store.client.list_artifacts(run_id, "adapter")]
     assert names == ["adapter/adapter_model.safetensors"]
+
+
+def test_an_imported_run_has_the_times_that_it_is_given(store, tmp_path):
+    store.fail(store.start("abc", "lora seed 0", {}), "FAILED", "no")
+    run_id = store.start("abc", "lora seed 0", {"seed": 0}, began=1_000)
+    store.finish(run_id, RECORD, files(tmp_path), ended=61_000)
+    info = store.client.get_run(run_id).info
+    assert (info.start_time, info.end_time, info.status) == (1_000, 61_000, "FINISHED")
+    assert store.finished("abc") == run_id
+    assert store.timings({"method": "lora"}, 9) == []  # of another machine, perhaps
+
+
+def test_a_record_is_amended_and_its_sweeps_are_a_tag(store, tmp_path):
+    run_id = store.start("abc", "lora seed 0", {})
+    folder = files(tmp_path)
+    store.finish(run_id, RECORD, folder)
+    noted = [{"sweep": name, "row": "1", "label": "LoRA"} for name in ("table2", "ablation")]
+    write_json(folder / "record.json", RECORD | {"sweeps": noted})
+    store.amend(run_id, folder / "record.json")
+    assert store.record(run_id)["sweeps"] == noted
+    assert store.client.get_run(run_id).data.tags["sweeps"] == "table2, ablation"
+
+
+@pytest.mark.parametrize(
+    ("given", "masked"),
+    [
+        ("tracking.uri=postgresql://me:s3@cr/t@host/db", "tracking.uri=postgresql://me:***@host/db"),
+        ("tracking.uri='http://me:secret@host:1'", "tracking.uri='http://me:***@host:1'"),
+        ("hydra.sweeper.storage=x://h/d?password=secret&a=1",
+         "hydra.sweeper.storage=x://h/d?password=***&a=1"),
+        ("tracking.uri=http://host:5000", "tracking.uri=http://host:5000"),
+        ("data.root=a:b@c", "data.root=a:b@c"),
+    ],
+)  # fmt: skip
+def test_passwords_are_masked_in_arguments(given, masked):
+    assert without_passwords([given]) == (masked,)
 
 
 def test_an_adapter_comes_out_of_the_store(store, tmp_path):

@@ -139,7 +139,9 @@ def _result_part(
     cases: Budget,
     share: int,
 ) -> Part:
-    selection, drawn, studies, omitted = result.selection, (), None, []
+    drawn: tuple[Chart, ...] = ()
+    studies: CaseStudies | None = None
+    omitted: list[str] = []
     if figures:
         drawn = tuple(map(Chart.of, result.figures()))
         if not figures.take(sum(_data_size(chart.spec) for chart in drawn)):
@@ -156,10 +158,10 @@ def _result_part(
     return _part(
         result.report,
         title=title,
-        note=_note(selection),
+        note=_note(result.selection),
         charts=drawn,
         cases=studies,
-        missing=tuple(_missing(selection)),
+        missing=tuple(_missing(result.selection)),
         omitted=tuple(omitted),
     )
 

@@ -1,0 +1,117 @@
+"""Whether a record is what it says: its identity and scores follow from what it contains."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from bench.data.problems import Problem
+from bench.data.prompts import Protocol
+from bench.evaluation.predictions import Prediction
+from bench.evaluation.scoring import averages, scores
+from bench.report.design import row_key
+from bench.tracking.record import PRETRAIN
+from bench.tracking.shape import incomplete
+from bench.tracking.sweeps import SweepRecord
+
+COMPUTED = ("n", "correct", "outcomes", "accuracy", "format_rate", "too_long", "majority", "tokens")
+TIMES = ("began", "ended")  # milliseconds since the epoch
+# What content that does not hold may raise.
+ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
+
+
+def check_record(record: Any, predictions: bytes | None) -> None:
+    """Check the record of a finished run.
+
+    Args:
+        record: as it was read.
+        predictions: its predictions.jsonl; None for a pretraining run.
+
+    Raises:
+        ValueError: what does not hold; others of `ERRORS` if it can't be read.
+    """
+    from bench.identity import identity_of_record
+
+    if wrong := incomplete(record):
+        raise ValueError(f"the record {wrong}")
+    if not re.fullmatch(r"[0-9a-f]{64}", record["identity"]):
+        raise ValueError("its identity is no sha256")
+    if not all(isinstance(record.get(key), int) and record[key] > 0 for key in TIMES):
+        raise ValueError(f"it does not say when the run {' and '.join(TIMES)}")
+    if identity_of_record(record) != record["identity"]:
+        raise ValueError(
+            "its identity does not follow from its settings: it was altered, or was made by "
+            "another version of the code"
+        )
+    if record.get("kind") == PRETRAIN:
+        training, blocks = record["training"], record["training"]["blocks"]
+        computed = math.fsum(blocks["bits"]) / math.fsum(blocks["bytes"])
+        _same("bits per byte", training["bits_per_byte"], computed)
+    elif predictions is None:
+        raise ValueError("its predictions are missing")
+    else:
+        lines = [Prediction(**json.loads(line)) for line in predictions.splitlines()]
+        _check_scores(record, lines, Protocol(**record["config"]["protocol"]))
+
+
+def _check_scores(record: Mapping[str, Any], lines: list[Prediction], protocol: Protocol) -> None:
+    found = scores(lines, record["scores"], protocol)
+    rows = {(line.task, line.index) for line in lines}
+    if len(rows) != len(lines) or rows != {(k, i) for k in found for i in range(found[k]["n"])}:
+        raise ValueError("its predictions are not one per row of its test sets")
+    for key, score in found.items():
+        recorded = record["scores"][key]
+        for name in COMPUTED:
+            _same(f"{name} on {key}", recorded.get(name), score[name])
+        if recorded["rule"] == score["rule"]:
+            _reread((line for line in lines if line.task == key), protocol)
+    for name, value in averages(found).items():
+        _same(f"the {name} average", record["averages"].get(name), value)
+
+
+def _reread(lines: Iterable[Prediction], protocol: Protocol) -> None:
+    """Read the answers again from the texts, by the rule that the record names."""
+    from bench.evaluation.evaluate import judge
+
+    # The form of an answer is a regular expression; one from outside may take exponential time.
+    protocol = replace(protocol, answer_form="")
+    for line in lines:
+        problem = Problem(line.task, line.question, "", "", line.answer)
+        again = judge(line.task, line.index, problem, line.text, line.tokens, protocol)
+        expected = (again.prediction, again.correct) if line.reason is None else (None, False)
+        if (line.prediction, line.correct) != expected:
+            raise ValueError(f"row {line.index} of {line.task} does not answer {line.prediction!r}")
+
+
+def _same(what: str, recorded: Any, computed: Any) -> None:
+    if isinstance(computed, dict) and isinstance(recorded, dict):
+        for key, value in computed.items():
+            _same(f"{what}, {key}", recorded.get(key), value)
+        return
+    same = recorded == computed
+    if isinstance(computed, float) and isinstance(recorded, int | float):
+        same = math.isclose(recorded, computed, rel_tol=1e-9, abs_tol=1e-9)
+    if not same:
+        raise ValueError(f"{what} is {recorded!r:.60}; its predictions give {computed!r:.60}")
+
+
+def check_sweep(sweep: SweepRecord, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that a sweep's record has runs in the rows of their settings.
+
+    Args:
+        sweep: its record.
+        records: of runs by identity.
+
+    Raises:
+        ValueError: what does not hold.
+    """
+    rows = {row.key for row in sweep.rows}
+    for member in sweep.members:
+        record = records.get(member.identity)
+        settings = record and (row_key(record), record["seed"])
+        if member.row not in rows or (record and settings != (member.row, member.seed)):
+            raise ValueError(f"the run {member.identity[:12]} is not in the row of its settings")

@@ -1,0 +1,146 @@
+"""action=import: published records into the tracking store, as finished runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.config import PROJECT, read_action, read_tracking
+from bench.errors import InputError, printable
+from bench.files import write_bytes, write_json
+from bench.progress import Progress
+from bench.records.check import ERRORS, TIMES, check_record, check_sweep
+from bench.records.files import KINDS, RECORD, SWEEP, read_json, read_predictions
+from bench.report.asked import spec_of
+from bench.tracking.reader import Reader
+from bench.tracking.record import efficiency_metrics, embeddings_metrics, metrics, params, tags
+from bench.tracking.store import Store
+from bench.tracking.sweeps import SweepRecord, sweep_identity
+
+METRICS = dict(zip(KINDS, (efficiency_metrics, embeddings_metrics), strict=True))
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """The folder to import: of a table, or of several."""
+
+    folder: str
+
+
+@dataclass
+class Found:
+    """A folder that was read and checked; records and files of predictions by identity."""
+
+    sweep: SweepRecord | None = None
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    predictions: dict[str, Path] = field(default_factory=dict)
+    measurements: dict[str, Any] = field(default_factory=dict)
+
+
+def import_(config: dict[str, Any]) -> dict[str, Any]:
+    """Check all files, then write what the store does not have yet.
+
+    Raises:
+        InputError: there is nothing to import, or a file does not hold.
+    """
+    settings = read_action(ImportSettings, config)
+    tracking = read_tracking(config)
+    folder = PROJECT / Path(settings.folder).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"action.folder={settings.folder} is no folder")
+    found = [_read(one) for one in (folder, *sorted(p for p in folder.iterdir() if p.is_dir()))]
+    total = sum(len(one.records) + len(one.measurements) for one in found)
+    if not total:
+        raise InputError(f"action.folder={settings.folder} has no records, <id>.json")
+    store = Store(tracking.results, tracking.uri, tracking.experiment)
+    added = 0
+    with Progress("importing", total, "record") as progress:
+        for _ in (run_id for one in found for run_id in _write(one, store)):
+            added += 1
+            progress.update(1)
+    cached = f", {total - added} were in the store" if total > added else ""
+    return {"summary": f"{added} imported{cached}: {folder}"}
+
+
+def _read(folder: Path) -> Found:
+    found = Found()
+    for path in sorted(folder.glob("*.json")):
+        if path.is_file():
+            try:
+                _read_file(path, found)
+            except ERRORS as error:
+                kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+                raise InputError(f"{path}: {kind}{error}") from error
+    if found.sweep:
+        try:
+            check_sweep(found.sweep, found.records)
+        except ValueError as error:
+            raise InputError(f"{folder / SWEEP}: {error}") from error
+    return found
+
+
+def _read_file(path: Path, found: Found) -> None:
+    if path.name == SWEEP:
+        found.sweep = SweepRecord.from_json(read_json(path))
+        spec_of(found.sweep)
+    elif path.stem in KINDS:
+        found.measurements[path.stem] = content = read_json(path)
+        METRICS[path.stem](content)
+    elif RECORD.fullmatch(path.name):
+        record, predictions = read_json(path), path.with_suffix(".jsonl.gz")
+        check_record(record, read_predictions(predictions) if predictions.is_file() else None)
+        metrics(record), tags(record), params(record["config"])  # what the store is given
+        identity = record["identity"]
+        if identity[:12] != path.stem:
+            raise ValueError(f"it has the record of the run {identity[:12]}")
+        found.records[identity] = record
+        if predictions.is_file():
+            found.predictions[identity] = predictions
+
+
+def _write(found: Found, store: Store) -> Iterator[str]:
+    """Write what the store does not have; yields the id of each run."""
+    parent = None
+    if found.sweep and found.records:
+        sweep = found.sweep
+        identity = sweep_identity(sweep.name, sweep.identities)
+        parent = store.finished(identity)
+        if parent is None:
+            parent = store.sweep(identity, sweep.name, {})
+            store.keep_sweeps(parent, [sweep])
+            store.finish_sweep(parent, {"runs/finished": len(found.records)}, (), sweep.remarks, "")
+    for identity, record in found.records.items():
+        if store.finished(identity) is None:
+            yield _write_run(record, found.predictions.get(identity), store, parent)
+    known = Reader(store).holdings().measurements if found.measurements else {}
+    for kind, content in found.measurements.items():
+        if kind not in known:
+            with tempfile.TemporaryDirectory() as folder:
+                write_json(Path(folder) / f"{kind}.json", content)
+                yield store.keep(kind, METRICS[kind](content), {}, Path(folder).iterdir())
+
+
+def _write_run(
+    record: Mapping[str, Any], predictions: Path | None, store: Store, parent: str | None
+) -> str:
+    identity, seed, K = record["identity"], record["seed"], record.get("curvature")
+    words = [record.get("method") or record["model"], f"K={K:g}" if isinstance(K, float) else ""]
+    words += ["" if seed is None else f"seed {seed}", identity[:6]]
+    run_id = store.start(
+        identity,
+        printable(" ".join(filter(None, words))),
+        params(record["config"]),
+        parent,
+        record.get("kind"),
+        began=record["began"],
+    )
+    kept = {key: value for key, value in record.items() if key not in TIMES} | {"run_id": run_id}
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(Path(folder) / "record.json", kept)
+        if predictions:
+            write_bytes(Path(folder) / "predictions.jsonl", read_predictions(predictions))
+        store.finish(run_id, kept, Path(folder), ended=record["ended"])
+    return run_id

@@ -1,0 +1,98 @@
+"""action=publish: the records behind a table, or a measurement, as files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.config import PROJECT, read_action, read_tracking
+from bench.errors import Failure, InputError, unknown
+from bench.files import as_json, write_bytes
+from bench.records.check import ERRORS, check_record
+from bench.records.files import KINDS, OURS, SWEEP
+from bench.report.asked import asked_for
+from bench.report.collect import readable
+from bench.report.shared_record import shared_record, without_folders
+from bench.tracking.reader import Reader
+from bench.tracking.record import PRETRAIN
+from bench.tracking.store import NothingRecorded, Store
+from bench.tracking.sweeps import SweepRecord
+
+STORE_ONLY = ("run_id", "parent")  # keys that a store adds to a record
+UNSHARED = re.compile(r"[+~]*(tracking\.|hydra[./]launcher|hydra\.sweeper\.storage)")
+
+
+@dataclass(frozen=True)
+class PublishSettings:
+    """What to publish: a table of the report, `efficiency` or `embeddings`; and where."""
+
+    table: str | None
+    folder: str
+
+
+def publish(config: dict[str, Any]) -> dict[str, Any]:
+    """Write the files, and remove those of runs that are no longer part of the table.
+
+    Raises:
+        InputError: there is no such table or measurement.
+        Failure: the predictions of a run are gone, or its record does not agree with them.
+    """
+    settings = read_action(PublishSettings, config)
+    tracking = read_tracking(config)
+    try:
+        results = tracking.results
+        reader = Reader(Store(results, tracking.uri, tracking.experiment, create=False))
+    except NothingRecorded as error:
+        raise InputError(f"there is nothing to publish: {error}") from error
+    holdings = reader.holdings()
+    known = {r["identity"]: r for r in (*holdings.records, *holdings.pretrainings)}
+    tables = {one.spec.name: one for one in asked_for(readable(holdings.sweeps)[0], known, set())}
+    measurements = {kind: m for kind, m in holdings.measurements.items() if kind in KINDS}
+    name = str(settings.table)
+    if name in measurements:
+        content = without_folders(measurements[name].content)
+        files = {f"{name}.json": as_json(content).encode()}
+    elif name in tables:
+        sweep = tables[name].sweep
+        files = {SWEEP: as_json(_shared_sweep(sweep).to_json()).encode()}
+        for record in (known[i] for i in sorted(sweep.identities & known.keys())):
+            files |= _files(record, reader.file(record["run_id"], "predictions.jsonl"))
+    else:
+        raise unknown("table to publish", name, [*tables, *measurements])
+    folder = PROJECT / Path(settings.folder).expanduser() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if OURS.fullmatch(path.name) and path.name not in files:
+            path.unlink()
+    for file, content in files.items():
+        write_bytes(folder / file, content)
+    size = sum(map(len, files.values())) / 1e6
+    return {"summary": f"{name}: {len(files)} files, {size:.1f} MB -> {folder}"}
+
+
+def _files(record: Mapping[str, Any], predictions: bytes | None) -> dict[str, bytes]:
+    shared = {k: v for k, v in shared_record(record).items() if k not in STORE_ONLY}
+    if record.get("kind") == PRETRAIN:
+        predictions = None
+    try:
+        check_record(shared, predictions)
+    except ERRORS as error:
+        raise Failure(f"the run {record['run_id']} can't be published: {error}") from error
+    stem = record["identity"][:12]
+    text = json.dumps(shared, ensure_ascii=False, separators=(",", ":")) + "\n"
+    files = {f"{stem}.json": text.encode()}
+    if predictions is not None:
+        files[f"{stem}.jsonl.gz"] = gzip.compress(predictions, 9, mtime=0)
+    return files
+
+
+def _shared_sweep(sweep: SweepRecord) -> SweepRecord:
+    """A sweep's record without what is of one machine alone."""
+    words = [word.partition("=") for word in sweep.arguments if not UNSHARED.match(word)]
+    arguments = tuple(key + equals + without_folders(value) for key, equals, value in words)
+    return replace(sweep, arguments=arguments)

@@ -1,0 +1,235 @@
+"""Records published as files and imported again: nothing is lost, and nothing false is taken."""
+
+import gzip
+import json
+import shutil
+from dataclasses import asdict
+
+import pytest
+
+import bench.identity
+from bench.data.problems import Problem
+from bench.data.prompts import Protocol
+from bench.errors import Failure, InputError
+from bench.evaluation.evaluate import judge
+from bench.evaluation.scoring import averages, scores
+from bench.files import write_json
+from bench.records import files as reading
+from bench.records.importing import import_
+from bench.records.publish import publish
+from bench.report.asked import sweep_records
+from bench.report.shared_record import shared_record
+from bench.report.spec import TableSpec
+from bench.tracking.reader import Reader
+from bench.tracking.store import Store
+from tests.report.many_runs import run_of
+
+SPEC = TableSpec("main", "Methods")
+PROTOCOL = Protocol(name="fast", train_prompt="{instruction}", evaluation_prompt="{instruction}",
+                    target="{output}", max_length=64, max_new_tokens=8, tolerance=1e-3,
+                    letter_rule="released", answer_form="The answer is",
+                    keep_overlap=False)  # fmt: skip
+TEXTS = ("The answer is 3.", "The answer is 4.", "none")
+
+
+def answered(**changes):
+    """A finished run and its predictions, which say the same."""
+    lines = [
+        judge(key, index, Problem(key, f"Q{index}", "", "", "3"), text, 5, PROTOCOL)
+        for key in ("mawps", "SVAMP")
+        for index, text in enumerate(TEXTS)
+    ]
+    found = scores(lines, ("mawps", "SVAMP"), PROTOCOL)
+    run = run_of(**changes, scores=found, averages=averages(found), dtype="torch.float32")
+    run["config"] |= {"protocol": asdict(PROTOCOL), "data": {"root": "/home/me/LLM-Adapters"},
+                      "tracking": {"folder": "/home/me/results"}}  # fmt: skip
+    return run, "".join(json.dumps(asdict(line)) + "\n" for line in lines)
+
+
+@pytest.fixture(autouse=True)
+def identities(monkeypatch):
+    """Made-up records have made-up identities; of what they are is remembered."""
+    known = {run["identity"]: run["train"] for run, _ in map(lambda s: answered(seed=s), range(3))}
+
+    def identity_of(record):
+        return record["identity"] if record["train"] == known[record["identity"]] else "another"
+
+    monkeypatch.setattr(bench.identity, "identity_of_record", identity_of, raising=False)
+
+
+def keep(store, folder, run, predictions):
+    run_id = store.start(run["identity"], f"lora seed {run['seed']}", {})
+    folder.mkdir(parents=True)
+    write_json(folder / "record.json", run | {"run_id": run_id})
+    (folder / "predictions.jsonl").write_text(predictions)
+    store.finish(run_id, run, folder)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A store with a sweep of three seeds, two of which have finished, and a measurement."""
+    folder = tmp_path_factory.mktemp("kept")
+    store = Store(folder, None, "test")
+    runs = [answered(seed=seed) for seed in range(3)]
+    words = ["+sweep=main", "tracking.folder=/home/me", "data.root=/home/me/LLM-Adapters"]
+    sweep = store.sweep("sweep-1", "main", {})
+    store.keep_sweeps(sweep, sweep_records((run for run, _ in runs), SPEC, words, 1.0))
+    for run, predictions in runs[:2]:
+        keep(store, folder / "runs" / run["identity"], run, predictions)
+    write_json(folder / "efficiency.json", {"device": "cpu", "cases": []})
+    store.keep("efficiency", {}, {}, [folder / "efficiency.json"])
+    return folder
+
+
+def call(action, tracking, **settings):
+    place = {"folder": str(tracking), "uri": None, "experiment": "test", "parent": None}
+    return action({"action": {"name": "x", **settings}, "tracking": place})["summary"]
+
+
+@pytest.fixture
+def published(kept, tmp_path):
+    for table in ("main", "efficiency"):
+        call(publish, kept, table=table, folder=str(tmp_path / "records"))
+    return tmp_path / "records"
+
+
+def plain(holdings):
+    left_out = ("run_id", "parent")
+    records = {record["identity"]: shared_record(record) for record in holdings.records}
+    return {i: {k: v for k, v in r.items() if k not in left_out} for i, r in records.items()}
+
+
+def test_what_is_published_and_imported_is_the_same(kept, published, tmp_path):
+    files = sorted(path.name for path in (published / "main").iterdir())
+    assert len(files) == 5 and files[-1] == "sweep.json"
+    assert not any(b"/home/me" in path.read_bytes() for path in published.rglob("*.json"))
+    assert call(import_, tmp_path / "new", folder=str(published)).startswith("3 imported: ")
+    again = call(import_, tmp_path / "new", folder=str(published))
+    assert again.startswith("0 imported, 3 were in the store: ")
+    before, after = (
+        Reader(Store(folder, None, "test")).holdings() for folder in (kept, tmp_path / "new")
+    )
+    assert plain(after) == plain(before)
+    (old,), (new,) = ([s for run in h.sweeps for s in run.sweeps] for h in (before, after))
+    assert (new.rows, new.members) == (old.rows, old.members)
+    assert new.arguments == ("+sweep=main", "data.root=LLM-Adapters")
+    assert {record["parent"] for record in after.records} == {after.sweeps[0].run_id}
+    assert after.measurements["efficiency"].content == {"device": "cpu", "cases": []}
+    copy = tmp_path / "again"
+    call(publish, tmp_path / "new", table="main", folder=str(copy))
+    for path in copy.rglob("*.*"):
+        assert path.read_bytes() == (published / path.relative_to(copy)).read_bytes(), path
+
+
+def test_files_of_runs_that_are_no_longer_part_are_removed(kept, published):
+    for name in ("0123456789ab.json", "README.md"):
+        (published / "main" / name).write_text("{}")
+    call(publish, kept, table="main", folder=str(published))
+    assert not (published / "main" / "0123456789ab.json").exists()
+    assert (published / "main" / "README.md").exists()
+
+
+def test_only_what_agrees_with_itself_is_published(kept, tmp_path):
+    shutil.copytree(kept, tmp_path / "kept")
+    for path in (tmp_path / "kept" / "artifacts").rglob("predictions.jsonl"):
+        path.unlink()
+    with pytest.raises(InputError, match="Did you mean main"):
+        call(publish, kept, table="mani", folder=str(tmp_path))
+    with pytest.raises(InputError, match="nothing to publish"):
+        call(publish, tmp_path / "none", table="main", folder=str(tmp_path))
+    store = Store(tmp_path / "other", None, "test")
+    run, predictions = answered(seed=0)
+    store.keep_sweeps(store.sweep("sweep-1", "main", {}), sweep_records([run], SPEC))
+    keep(store, tmp_path / "run", run, predictions.replace('"correct": true', '"correct": false'))
+    with pytest.raises(Failure, match="correct on mawps is 1; its predictions give 0"):
+        call(publish, tmp_path / "other", table="main", folder=str(tmp_path))
+
+
+def rewrite(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def relined(path, change):
+    packed = path.with_suffix(".jsonl.gz")
+    lines = [json.loads(line) for line in gzip.decompress(packed.read_bytes()).splitlines()]
+    change(lines)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    packed.write_bytes(gzip.compress(text.encode()))
+
+
+DAMAGE = {
+    "no JSON": (lambda path: path.write_text("{"), "Expecting"),
+    "deep": (lambda path: path.write_text("[" * 100_000), "nested too deeply"),
+    "rather deep": (lambda path: path.write_text("[" * 50 + "]" * 50), "nested more than 40"),
+    "no record": (lambda path: path.write_text("[]"), "the record is no record"),
+    "no key": (lambda path: rewrite(path, lambda r: r.pop("config")), "has no config"),
+    "odd key": (lambda path: rewrite(path, lambda r: r.update(config={})), "KeyError"),
+    "settings": (lambda path: rewrite(path, lambda r: r["train"].update(lr=1)), "does not follow"),
+    "identity": (lambda path: rewrite(path, lambda r: r.update(identity="../x")), "no sha256"),
+    "times": (lambda path: rewrite(path, lambda r: r.pop("ended")), "began and ended"),
+    "accuracy": (
+        lambda path: rewrite(path, lambda r: r["scores"]["mawps"].update(accuracy=99.0)),
+        "accuracy on mawps is 99.0; its predictions give 33.3",
+    ),
+    "outcomes": (
+        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(outcomes="010")),
+        "outcomes on SVAMP",
+    ),
+    "average": (
+        lambda path: rewrite(path, lambda r: r["averages"].update(micro=99.0)), "micro average"
+    ),
+    "text": (
+        lambda path: relined(path, lambda lines: lines[0].update(text="It is 7.")),
+        "row 0 of mawps does not answer 3.0",
+    ),
+    "twice": (lambda path: relined(path, lambda lines: lines.append(lines[0])), "not one per row"),
+    "missing": (lambda path: path.with_suffix(".jsonl.gz").unlink(), "predictions are missing"),
+    "no gzip": (lambda path: path.with_suffix(".jsonl.gz").write_bytes(b"x"), "not a gzip file"),
+    "name": (lambda path: path.rename(path.with_name("0123456789ab.json")), "missing|record of"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_record_that_does_not_hold_is_refused_before_anything_is_written(
+    published, tmp_path, damage
+):
+    path = sorted((published / "main").glob("[0-9a-f]*.json"))[-1]
+    change, message = DAMAGE[damage]
+    change(path)
+    with pytest.raises(InputError, match=message) as refused:
+        call(import_, tmp_path / "new", folder=str(published))
+    assert str(published / "main") in str(refused.value)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda sweep: sweep["members"][0].update(seed=9), "not in the row of its settings"),
+        (lambda sweep: sweep["rows"].clear(), "not in the row of its settings"),
+        (lambda sweep: sweep["table"].update(name="../../x"), "names files"),
+        (lambda sweep: sweep.pop("rows"), "rows"),
+    ],
+)
+def test_a_sweep_that_does_not_hold_is_refused(published, tmp_path, change, message):
+    rewrite(published / "main" / "sweep.json", change)
+    with pytest.raises(InputError, match=rf"sweep\.json: .*{message}"):
+        call(import_, tmp_path / "new", folder=str(published / "main"))
+
+
+def test_a_file_that_is_huge_when_decompressed_is_refused(published, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "PREDICTIONS", 1000)
+    with pytest.raises(InputError, match="when decompressed"):
+        call(import_, tmp_path / "new", folder=str(published))
+    monkeypatch.setattr(reading, "BYTES", 1000)
+    with pytest.raises(InputError, match="larger than 0 MB"):
+        call(import_, tmp_path / "new", folder=str(published))
+
+
+def test_a_folder_without_records_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is no folder"):
+        call(import_, tmp_path / "new", folder=str(tmp_path / "none"))
+    with pytest.raises(InputError, match="has no records"):
+        call(import_, tmp_path / "new", folder=str(tmp_path))

@@ -1,0 +1,78 @@
+"""Rows, labels and comparisons of a table, from the settings of its runs."""
+
+import pytest
+
+from bench.report.design import VS_LORA, VS_MATCHED, VS_TWIN, design, row_key
+from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.spec import TableSpec
+from tests.report.many_runs import LAYERS, run_of
+from tests.report.pretraining_runs import made
+
+LAYERED = TableSpec(
+    "layers", "Layers", apart={"target_modules": {"down_proj alone": ["down_proj"]}}
+)
+
+
+def pairs(found):
+    labels = {row.key: row.label for row in found.rows}
+    return [(c.heading, labels[c.row], labels[c.reference]) for c in found.contrasts]
+
+
+def test_like_is_compared_with_like():
+    down = {"options": {"target_modules": ["down_proj"]}}
+    rows = [("hyplora", 1.0), ("hyplora", 2.0), ("lora", None), ("lora_matched", 1.0)]
+    runs = [run_of("none"), *(run_of(m, 0, K, **extra) for m, K in rows for extra in ({}, down))]
+    assert pairs(design(runs, LAYERED)) == [
+        (VS_LORA, "LoRA (matched)", "LoRA"),
+        (VS_LORA, "LoRA (matched, down_proj alone)", "LoRA (down_proj alone)"),
+        (VS_LORA, "HypLoRA (K=1.0)", "LoRA"),
+        (VS_LORA, "HypLoRA (K=1.0, down_proj alone)", "LoRA (down_proj alone)"),
+        (VS_LORA, "HypLoRA (K=2.0)", "LoRA"),
+        (VS_LORA, "HypLoRA (K=2.0, down_proj alone)", "LoRA (down_proj alone)"),
+        (VS_MATCHED, "HypLoRA (K=1.0)", "LoRA (matched)"),
+        (VS_MATCHED, "HypLoRA (K=1.0, down_proj alone)", "LoRA (matched, down_proj alone)"),
+    ]
+
+
+def test_settings_that_no_spec_names_tell_rows_of_one_name_apart():
+    runs = [run_of("lora", 0, options={"r": r}, train={"lr": lr}) for r in (8, 4) for lr in (1, 2)]
+    found = design([*runs, run_of("dora", 0, options={"r": 8})], TableSpec("own", "Own"))
+    assert [row.label for row in found.rows] == [
+        *(f"LoRA (lr {lr}, r {r})" for lr in (1, 2) for r in (4, 8)), "DoRA",
+    ]  # fmt: skip
+    assert [row.options["r"] for row in found.rows] == [4, 8, 4, 8, 8]
+    assert pairs(found) == [(VS_LORA, "DoRA", "LoRA (lr 2, r 8)")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"train": {"micro_batch_size": 2, "devices": 4}}, True),
+        ({"protocol": "paper"}, True),  # the question's, not the row's
+        ({"train": {"epochs": 1.0}}, False),
+        ({"options": {"target_modules": LAYERS[:1]}}, False),
+    ],
+)
+def test_a_row_has_all_settings_that_change_a_result_but_the_seed(changes, same):
+    assert (row_key(run_of("lora", 0)) == row_key(run_of("lora", 1, **changes))) is same
+
+
+def test_a_whole_number_and_its_float_are_one_curvature():
+    assert row_key(run_of("hyplora", 0, 1)) == row_key(run_of("hyplora", 1, 1.0))
+
+
+def test_a_pretrained_model_is_compared_with_the_twin_of_its_settings():
+    def rated(model, lr, **choices):
+        run = made(model, bits=lr, choices=choices)
+        return run | {"train": run["train"] | {"lr": lr}}
+
+    spec = PretrainingSpec("helm", "Bits")
+    own_rates = [rated("helm_d", 8e-3, curvature=1), rated("llama_twin", 2e-3)]
+    assert pairs(design(own_rates, spec)) == [(VS_TWIN, "HELM-D", "LLaMA")]
+    both = [rated(m, lr) for m in ("llama_twin", "helm_d") for lr in (8e-3, 2e-3)]
+    assert pairs(design(both, spec)) == [
+        (VS_TWIN, "HELM-D (lr=0.008)", "LLaMA (lr=0.008)"),
+        (VS_TWIN, "HELM-D (lr=0.002)", "LLaMA (lr=0.002)"),
+    ]
+    assert pairs(design([*own_rates, rated("llama_twin", 4e-3)], spec)) == []
