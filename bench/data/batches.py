@@ -1,8 +1,8 @@
-"""From problems to optimiser steps: tokens, a fixed order, and micro-batches with little padding.
+"""From problems to optimizer steps: tokens, a fixed order, and micro-batches with little padding.
 
-An optimiser step is `batch_size` problems in an order that the seed alone fixes; micro-batches
-only split it. So methods that share a seed see the same problems at the same steps, and the
-micro-batch size, a matter of memory, changes no result.
+An optimizer step is `batch_size` problems in an order determined by the seed alone; micro-batches
+only split it. Methods with the same seed therefore see the same problems at the same steps, and
+the micro-batch size, which is limited by memory, does not change the result.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import torch
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, training_text
 
-IGNORED = -100  # the label that cross_entropy passes over
+IGNORED = -100  # the ignore_index of cross_entropy
 
 
 @dataclass(frozen=True)
 class Example:
-    """One training row as tokens: prompt, target, end of sequence; `cut` ones lack the rest."""
+    """A tokenized training row: prompt, target, end of sequence; `cut` if it was truncated."""
 
     ids: list[int]
     labels: list[int]
@@ -31,44 +31,40 @@ class Example:
 
     @property
     def first_target(self) -> int:
-        """The first position that the loss counts, from 1; the last one where it counts none."""
+        """The first position >= 1 that counts in the loss; the last position if none does."""
         counted = (i for i, label in enumerate(self.labels) if i and label != IGNORED)
         return next(counted, len(self.labels) - 1)
 
     @property
     def targets(self) -> int:
-        """How many positions the loss counts; position 0 predicts nothing before it."""
+        """Number of positions that count in the loss; position 0 is never predicted."""
         return sum(label != IGNORED for label in self.labels[1:])
 
 
 def encode_training(
-    problems: list[Problem],
-    tokenizer: Any,
-    protocol: Protocol,
-    context: int,
-    train_on_inputs: bool,
+    problems: list[Problem], tokenizer: Any, protocol: Protocol, context: int, train_on_inputs: bool
 ) -> tuple[list[Example], int]:
-    """Tokenise training rows; rows longer than the limit are left out and counted, or cut.
+    """Tokenize training rows.
 
-    Left out are also rows that were cut before the first target.
-
-    Prompt and target are tokenised together, since a tokenizer may join characters across their
-    border; the loss then starts behind the tokens that both readings share.
+    Rows longer than the limit are dropped or truncated, as the protocol says; a row truncated
+    before its first target is dropped. Prompt and target are tokenized together, because a
+    tokenizer may merge characters across the boundary; the loss starts after the tokens that the
+    prompt alone and the whole text share.
 
     Args:
         problems: training rows.
         tokenizer: a transformers tokenizer with an end-of-sequence token.
-        protocol: its training prompt, target, max_length and what becomes of longer rows.
-        context: the most tokens that the model takes.
-        train_on_inputs: whether the loss counts the prompt too.
+        protocol: training prompt, target and length limit.
+        context: maximum number of tokens of the model.
+        train_on_inputs: whether the prompt counts in the loss.
 
     Returns:
-        The examples, which later calls for the same rows share, and how many rows were too long.
+        The examples, cached and shared between calls, and the number of dropped rows.
     """
     return _encoded(tuple(problems), tokenizer, protocol, context, train_on_inputs)
 
 
-@lru_cache(maxsize=4)  # a sweep's workers are asked for the same rows in every run
+@lru_cache(maxsize=4)  # every run of a sweep needs the same rows
 def _encoded(
     problems: tuple[Problem, ...],
     tokenizer: Any,
@@ -76,26 +72,23 @@ def _encoded(
     context: int,
     train_on_inputs: bool,
 ) -> tuple[list[Example], int]:
-    limit = min(context, protocol.max_length or context)
-    texts = [training_text(problem, protocol) for problem in problems]
-    if not texts:
+    if not problems:
         return [], 0
-    prompts = tokenizer([prompt for prompt, _ in texts])["input_ids"]
-    wholes = tokenizer([prompt + target for prompt, target in texts])["input_ids"]
+    limit = min(context, protocol.max_length or context)
+    prompts, targets = zip(*(training_text(p, protocol) for p in problems), strict=True)
+    texts = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
+    eos = tokenizer.eos_token_id
     examples = []
-    for prompt, whole in zip(prompts, wholes, strict=True):
-        # A protocol's target may end with the token itself.
-        end = [] if whole[-1:] == [tokenizer.eos_token_id] else [tokenizer.eos_token_id]
-        ids = [*whole, *end]
+    encoded = (tokenizer(list(given))["input_ids"] for given in (prompts, texts))
+    for prompt, whole in zip(*encoded, strict=True):
+        # A protocol's target may already end with the end-of-sequence token.
+        ids = whole if whole[-1:] == [eos] else [*whole, eos]
         if cut := len(ids) > limit:
             if not protocol.cut_long_rows:
                 continue
-            end = [tokenizer.eos_token_id] if protocol.cut_rows_end else []
-            ids = [*whole[:limit], *end][:context]
-        shared = next(
-            (i for i, pair in enumerate(zip(prompt, ids, strict=False)) if pair[0] != pair[1]),
-            len(prompt),
-        )
+            ids = [*whole[:limit], *([eos] if protocol.cut_rows_end else [])][:context]
+        pairs = enumerate(zip(prompt, ids, strict=False))
+        shared = next((i for i, (a, b) in pairs if a != b), len(prompt))
         first = 0 if train_on_inputs else shared
         if first < len(ids):
             examples.append(Example(ids, [IGNORED] * first + ids[first:], cut))
@@ -103,9 +96,9 @@ def _encoded(
 
 
 def step_order(examples: int, batch_size: int, epochs: float, seed: int) -> list[list[int]]:
-    """The examples of each optimiser step, by index: passes in random order, cut into steps.
+    """The example indices of each optimizer step: shuffled epochs, concatenated and split.
 
-    Every step but possibly the last has `batch_size` examples; a step may span two passes.
+    All steps except possibly the last have `batch_size` examples; a step may span two epochs.
     """
     wanted = max(1, round(examples * epochs))
     generator = torch.Generator().manual_seed(seed)
@@ -137,19 +130,18 @@ def collate(examples: list[Example], pad_id: int) -> dict[str, Any]:
 
 
 def batches(rows: list[Example], size: int, pad_id: int) -> Iterator[dict[str, Any]]:
-    """So many rows at a time, as `collate` makes them."""
+    """The rows in batches of `size`, collated."""
     return (collate(rows[start : start + size], pad_id) for start in range(0, len(rows), size))
 
 
 class Steps:
-    """The optimiser steps of a training, each of which can be had in micro-batches of any size.
+    """The optimizer steps of a training run, each available in micro-batches of any size.
 
-    Within a step the rows are sorted by length, so that a micro-batch holds rows of like length
-    and little of it is padding.
+    Within a step, rows are sorted by length, so that micro-batches contain little padding.
 
     Attributes:
-        micro_batch_size: rows of a micro-batch; a training lowers it where memory is short.
-        ranks: processes that each step's rows are divided among.
+        micro_batch_size: rows of a micro-batch; training lowers it when memory is short.
+        ranks: number of processes that share the rows of each step.
     """
 
     def __init__(
@@ -167,15 +159,15 @@ class Steps:
         return len(self.order)
 
     def targets(self, step: int) -> int:
-        """How many positions the loss of a step counts: what it is divided by."""
+        """Number of positions that count in the loss of a step: its divisor."""
         return sum(self.examples[i].targets for i in self.order[step])
 
     def micro_batches(self, step: int, rank: int = 0) -> Iterator[dict[str, Any]]:
-        """A rank's rows of a step in batches as `collate` makes them, the shortest first."""
+        """A rank's rows of a step in collated batches, shortest first."""
         return batches(self._rows(step, rank), self.micro_batch_size, self.pad_id)
 
     def padding_share(self) -> float:
-        """The share of positions in all micro-batches that is padding, 0 to 1."""
+        """Fraction of positions in all micro-batches that are padding."""
         real = total = 0
         for step, rank in itertools.product(range(len(self)), range(self.ranks)):
             lengths = [len(row.ids) for row in self._rows(step, rank)]
@@ -186,6 +178,6 @@ class Steps:
         return 1.0 - real / total
 
     def _rows(self, step: int, rank: int) -> list[Example]:
-        """Every rank has rows of all lengths, as many as the others but for one; or none."""
+        """Every rank gets rows of all lengths, as many as the others or one fewer."""
         rows = sorted((self.examples[i] for i in self.order[step]), key=lambda e: len(e.ids))
         return rows[rank :: self.ranks]

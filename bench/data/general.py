@@ -1,16 +1,16 @@
-"""Texts that are no problems: what forgetting is measured on, what the embedded base has read."""
+"""General text: what forgetting is measured on, and what the embedded base was pretrained on."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
+from bench.data.text import corpus
 from bench.errors import InputError
 from bench.models.tiny_base import TINY_BASE
 
 EMBEDDED = "embedded"
-GENERAL = Path(__file__).parent / "general.txt"  # written for this purpose: on no site to train on
+GENERAL = Path(__file__).parent / "general.txt"  # written for this purpose, published nowhere else
 HELD_OUT_DOCUMENTS = 300
 
 
@@ -19,14 +19,14 @@ def general_documents(name: str, tiny: bool) -> list[str]:
 
     Args:
         name: `embedded`, or a text file, which is one document.
-        tiny: whether the base is the embedded one. It has read nothing but its own corpus, so its
-            text is of that kind: documents of a stream that it was not trained on.
+        tiny: whether the base is the embedded one. It was pretrained on its own corpus only, so
+            its `embedded` text is a part of that corpus that it was not trained on.
 
     Raises:
-        InputError: the file can't be read, or has no text in it.
+        InputError: the file cannot be read or is empty.
     """
     if name == EMBEDDED and tiny:
-        return _held_out()
+        return _stream(1, HELD_OUT_DOCUMENTS)  # pretraining's validation loss uses this seed, too
     path = GENERAL if name == EMBEDDED else Path(name).expanduser()
     try:
         text = path.read_text(encoding="utf-8").strip()
@@ -35,23 +35,15 @@ def general_documents(name: str, tiny: bool) -> list[str]:
             f"evaluation.forgetting={name}: {error}; give {EMBEDDED}, or a text file in UTF-8"
         ) from error
     if not text:
-        raise InputError(f"evaluation.forgetting={name}: no text in it")
+        raise InputError(f"evaluation.forgetting={name}: the file is empty")
     return [text]
 
 
 def read_by_the_embedded_base(count: int) -> list[str]:
-    """The first documents of the stream that the embedded base was pretrained on."""
+    """The first documents that the embedded base was pretrained on."""
     return _stream(0, count)
 
 
-def _held_out() -> list[str]:
-    # Pretraining takes its own validation loss on this stream, too.
-    return _stream(1, HELD_OUT_DOCUMENTS)
-
-
 def _stream(offset: int, count: int) -> list[str]:
-    """Documents of the stream of the embedded base's own seed, or of one beside it."""
-    from bench.data.synthetic.corpus import documents
-
     made = json.loads((TINY_BASE / "pretraining.json").read_text(encoding="utf-8"))
-    return list(itertools.islice(documents(made["settings"]["seed"] + offset), count))
+    return list(corpus(made["settings"]["seed"] + offset, count))

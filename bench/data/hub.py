@@ -1,4 +1,4 @@
-"""A folder of LLM-Adapters' layout that lies in a dataset on the hub."""
+"""LLM-Adapters' layout in a dataset on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from pathlib import Path
 from bench.errors import InputError
 from bench.progress import has_terminal
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
-
-@lru_cache(maxsize=64)  # every run of a sweep asks for the same files
+@lru_cache(maxsize=64)  # every run of a sweep needs the same files
 def hub_folder(hub: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
-    """The folder in the hub's cache with a dataset's files at a commit, downloaded where missing.
+    """The folder of a dataset at a commit in the hub's cache; missing files are downloaded.
 
     Args:
-        hub: id of the dataset, owner/name.
-        revision: a commit. A branch would be other data on another day.
-        patterns: of the files that are needed, of which some may not be there.
+        hub: dataset id, owner/name.
+        revision: a commit hash; the contents of a branch can change.
+        patterns: patterns of the files to download; some may match nothing.
 
     Raises:
-        InputError: the revision is no commit, or the files are not in the cache and can't be had.
+        InputError: the revision is not a commit hash, or files can be neither found nor downloaded.
     """
-    if not _COMMIT.fullmatch(revision or ""):
+    if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
         raise InputError(
-            f"data.hub={hub} needs data.revision=COMMIT, the 40 hexadecimal digits that the "
-            f"dataset's page lists under its history (a branch moves), got {revision}"
+            f"data.hub={hub} needs data.revision=COMMIT, the 40 hexadecimal digits of a commit in "
+            f"the dataset's history (a branch can change), got {revision}"
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import disable_progress_bars
@@ -38,11 +36,10 @@ def hub_folder(hub: str, revision: str | None, patterns: tuple[str, ...]) -> Pat
         folder = snapshot_download(
             hub, repo_type="dataset", revision=revision, allow_patterns=list(patterns)
         )
-    except Exception as error:  # the hub's own, its network library's, the disk's: all end here
+    except Exception as error:  # errors of the hub, its network library and the disk
         reason = str(error).strip().split("\n")[0]
         raise InputError(
             f"data.hub={hub} at {revision} is not in the cache and can't be downloaded: {reason} "
-            "Without a network run the same command once where there is one, or give "
-            "data.root=FOLDER with the files in it"
+            "Run the same command once with a network connection, or give data.root=FOLDER"
         ) from error
     return Path(folder)

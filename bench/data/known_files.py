@@ -1,4 +1,4 @@
-"""Which data files are the ones that the published figures were taken on, by their sha256."""
+"""Recognition of the data files behind the published results, by their sha256."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ SAME = "the paper's file"
 OTHER = "another file"
 UNKNOWN = "not known"
 
-# The first 16 hexadecimal digits of the files in LLM-Adapters 8166572 and HypLoRA 4e91948, which
-# have the same ones. Their training files and hellaswag's were not at hand.
+# First 16 hexadecimal digits, identical in LLM-Adapters 8166572 and HypLoRA 4e91948. The hashes of
+# their training files and of hellaswag are not known.
 _HASHES = {
     "dataset/aqua/test.json": "de677f5f01393400",
     "dataset/mawps/test.json": "c1a708979cbf2b3d",
@@ -29,13 +29,12 @@ def compare(files: Mapping[str, str]) -> dict[str, str]:
     """`SAME`, `OTHER` or `UNKNOWN` for each file.
 
     Args:
-        files: sha256 by name below the root, in letters of any case.
+        files: sha256 by name below the root, ignoring case.
     """
-    return {name: _of(name, sha256) for name, sha256 in files.items()}
 
+    def state(name: str, sha256: str) -> str:
+        if (known := _HASHES.get(name.casefold())) is None:
+            return UNKNOWN
+        return SAME if sha256.startswith(known) else OTHER
 
-def _of(name: str, sha256: str) -> str:
-    known = _HASHES.get(name.casefold())
-    if known is None:
-        return UNKNOWN
-    return SAME if sha256.startswith(known) else OTHER
+    return {name: state(name, sha256) for name, sha256 in files.items()}

@@ -14,6 +14,7 @@ from bench import tasks
 from bench.data.hub import hub_folder
 from bench.data.problems import DataSettings, Problem
 from bench.errors import InputError, unknown
+from bench.tasks.task import CHOICES, Row, Task, same_row, training_row
 
 _log = logging.getLogger(__name__)
 
@@ -21,67 +22,67 @@ _log = logging.getLogger(__name__)
 def read_training(
     settings: DataSettings, name: str, files: dict[str, str]
 ) -> tuple[list[Problem], int]:
-    """The rows of a training set, and how many were left out.
+    """Read a training set.
 
-    A name is sought as ft-training_set/NAME.json, then dataset/NAME/train.json, then
-    dataset/NAME/trainset.json, then, for GSM8K, as the file that `data.gsm8k` names.
-
-    Rows with an empty output, of which LLM-Adapters' own files have a few, teach nothing: they
-    are left out, with a warning that says how many.
+    The set is the first of ft-training_set/NAME.json, dataset/NAME/train.json,
+    dataset/NAME/trainset.json and, for GSM8K, the file `data.gsm8k` that exists. Rows with an empty
+    output, of which LLM-Adapters' files have a few, are dropped with a warning.
 
     Args:
         settings: `root` or `hub`, and `gsm8k`, are used.
-        name: of the set; the case of a folder's letters does not matter.
-        files: takes the sha256 of the file read, by its name.
+        name: name of the set, ignoring case.
+        files: the file's sha256 is added under its name.
+
+    Returns:
+        The rows, and the number of dropped ones.
 
     Raises:
-        InputError: no such file (all places sought are named), a row that can't be read, or
-            nothing but empty outputs.
+        InputError: no such file, a row that cannot be read, or only empty outputs.
     """
     _check_name("training set", name)
     task = tasks.find(name)
-    root = _root(
-        settings,
-        f"ft-training_set/{name}.json",
-        *(f"dataset/{key}/train*.json" for key in {name, task.key if task else name}),
-    )
+    key = task.key if task else name
+    patterns = (f"dataset/{folder}/train*.json" for folder in {name, key})
+    root = _root(settings, f"ft-training_set/{name}.json", *patterns)
+    folder = _ignoring_case(root / "dataset", name)
     sought = [
         _ignoring_case(root / "ft-training_set", f"{name}.json"),
-        *(
-            _ignoring_case(root / "dataset", name) / file
-            for file in ("train.json", "trainset.json")
-        ),
+        folder / "train.json",
+        folder / "trainset.json",
     ]
-    if task is not None and task.key == "gsm8k" and settings.gsm8k:
+    if key == "gsm8k" and settings.gsm8k:
         sought.append(Path(settings.gsm8k).expanduser())
     path = next((path for path in sought if path.is_file()), None)
     if path is None:
-        hint = ", or name GSM8K's own file with data.gsm8k=PATH" if name.lower() == "gsm8k" else ""
+        hint = ", or give GSM8K's own file, data.gsm8k=PATH" if key == "gsm8k" else ""
+        there = {p.stem for p in (root / "ft-training_set").glob("*.json")}
+        there |= {p.parent.name for p in (root / "dataset").glob("*/train*.json")}
         raise InputError(
-            f"no training set '{name}'. Sought: {', '.join(map(str, sought))}. "
-            f"Put the file there{hint}. {_names_there(root)}"
+            f"no training set '{name}'. Searched: {', '.join(map(str, sought))}. Put the file "
+            f"there{hint}. Existing sets: {', '.join(sorted(there)) or 'none'}."
         )
-    convert = task.train_row if task else tasks.training_row
-    rows = _problems(path, root, task.key if task else name, convert, files)
+    rows = _problems(path, root, key, task.train_row if task else training_row, files)
     problems = [row for row in rows if row.output.strip()]
     if not problems:
-        raise InputError(f"{path}: the output of every row is empty; there is nothing to learn")
-    if len(problems) < len(rows):
-        _log.warning("%s: rows with an empty output left out: %d", path, len(rows) - len(problems))
-    return problems, len(rows) - len(problems)
+        raise InputError(f"{path}: the output of every row is empty; there is nothing to train on")
+    if dropped := len(rows) - len(problems):
+        _log.warning("%s: dropped rows with an empty output: %d", path, dropped)
+    return problems, dropped
 
 
 def read_test(
     settings: DataSettings, name: str, files: dict[str, str]
 ) -> tuple[str, list[Problem]]:
-    """A benchmark's key and its test rows, from dataset/NAME/test.json.
+    """Read a benchmark's test rows from dataset/NAME/test.json.
 
-    Any set whose gold answers are all numbers, all letters A to E, or all words of one line of
-    `tasks.CHOICES`, can be scored, also one that has no file in bench/tasks/.
+    A set without a module in bench/tasks/ can be scored, too, if its gold answers are all numbers,
+    all letters A to E, or all words of one line of `CHOICES`.
+
+    Returns:
+        The benchmark's key, and its rows.
 
     Raises:
-        InputError: no such file, no rows, a row that can't be read, or an answer that is not of
-            the set's kind.
+        InputError: no such file, no rows, a row that cannot be read, or an invalid answer.
     """
     _check_name("test set", name)
     task = tasks.find(name)
@@ -89,74 +90,66 @@ def read_test(
     path = _ignoring_case(root / "dataset", task.key if task else name) / "test.json"
     if not path.is_file():
         there = sorted(p.parent.name for p in (root / "dataset").glob("*/test.json"))
-        raise InputError(f"{unknown('test set', name, there)} Sought: {path}.")
+        raise InputError(f"{unknown('test set', name, there)} Searched: {path}.")
     key = task.key if task else path.parent.name
-    problems = _problems(path, root, key, tasks.same_row, files)
+    problems = _problems(path, root, key, same_row, files)
     _check_answers(path, task, [problem.answer for problem in problems])
     return key, problems
 
 
-def _check_answers(path: Path, task: tasks.Task | None, answers: list[str]) -> None:
-    """Refuse a test file that has an answer of another kind than its task's or its first row's."""
-    known = task or tasks.describe(path.parent.name, answers[0])
-    row = next((row for row, answer in enumerate(answers) if not known.accepts(answer)), None)
+def _check_answers(path: Path, task: Task | None, answers: list[str]) -> None:
+    """Refuse an answer that is not of the benchmark's kind, or of the first row's."""
+    expected = task or tasks.describe(path.parent.name, answers[0])
+    row = next((row for row, answer in enumerate(answers) if not expected.accepts(answer)), None)
     if row is None:
         return
-    told = f"{path}, row {row}: the answer {answers[row]!r} is not "
-    if task:
-        raise InputError(f"{told}{task.answers}; the answers of {task.key} are {task.answer}s")
-    lines = "; ".join(", ".join(line) for line in tasks.CHOICES)
-    wanted = "a number, a letter A to E or a choice" if row == 0 else known.answers
+    wanted = expected.answers if task or row else "a number, a letter A to E or a choice"
+    lines = "; ".join(", ".join(line) for line in CHOICES)
+    hint = (
+        "; a set without a module in bench/tasks/ needs answers that are all numbers, all letters "
+        f"A to E, or all from one of these lists: {lines}"
+    )
     raise InputError(
-        f"{told}{wanted}; a set without a file in bench/tasks/ can be scored if its answers are "
-        f"all numbers, all letters A to E, or all of one of these: {lines}"
+        f"{path}, row {row}: the answer {answers[row]!r} is not {wanted}{'' if task else hint}"
     )
 
 
 def _root(settings: DataSettings, *files: str) -> Path:
-    """The folder of the layout; from the hub with these files of it, as patterns."""
+    """The root folder of the layout; `files` are patterns of the files needed from the hub."""
     if settings.hub:
         return hub_folder(settings.hub, settings.revision, tuple(sorted(files)))
     if not settings.root:
         raise InputError(
-            "data=llm_adapters needs data.root=PATH, the folder of LLM-Adapters that holds "
-            "ft-training_set/ and dataset/ (a checkout of it will do); none of these files comes "
-            "with this project. With make: ARGS=data.root=PATH. Or data.hub=OWNER/NAME "
-            "data.revision=COMMIT, a dataset on the hub that holds them"
+            "data=llm_adapters needs data.root=PATH, LLM-Adapters' folder with ft-training_set/ "
+            "and dataset/ (a checkout of it, for example); its files are not part of this project. "
+            "With make: ARGS=data.root=PATH. Or give data.hub=OWNER/NAME data.revision=COMMIT, a "
+            "dataset on the hub that contains them"
         )
     root = Path(settings.root).expanduser()
     if not root.is_dir():
-        raise InputError(f"data.root={settings.root}: no such folder (sought {root.resolve()})")
+        raise InputError(f"data.root={settings.root}: no such folder (searched {root.resolve()})")
     return root
 
 
 def _check_name(kind: str, name: str) -> None:
-    """Refuse what would be sought outside of the root, or can't be a file's name."""
+    """Refuse a path that leads outside the root, and an invalid file name."""
     if not re.fullmatch(r"[^/\\\0]{1,200}", name) or set(name) == {"."}:
-        raise InputError(f"{kind} {name!r:.60}: give the name of a set below data.root, no path")
+        raise InputError(f"{kind} {name!r:.60}: give the name of a set below data.root, not a path")
 
 
 def _ignoring_case(folder: Path, name: str) -> Path:
-    """The entry of a folder with this name, whatever its case; the plain path where none is."""
-    if (folder / name).exists() or not folder.is_dir():
-        return folder / name
-    return next(
-        (entry for entry in folder.iterdir() if entry.name.casefold() == name.casefold()),
-        folder / name,
-    )
-
-
-def _names_there(root: Path) -> str:
-    names = {p.stem for p in (root / "ft-training_set").glob("*.json")}
-    names |= {p.parent.name for p in (root / "dataset").glob("*/train*.json")}
-    return f"Found there: {', '.join(sorted(names)) or 'none'}."
+    """The entry of a folder with this name, ignoring case; the plain path if there is none."""
+    path = folder / name
+    if path.exists() or not folder.is_dir():
+        return path
+    return next((p for p in folder.iterdir() if p.name.casefold() == name.casefold()), path)
 
 
 def _problems(
     path: Path,
     root: Path,
     key: str,
-    convert: Callable[[Mapping[str, Any]], tasks.Row],
+    convert: Callable[[Mapping[str, Any]], Row],
     files: dict[str, str],
 ) -> list[Problem]:
     raw_rows = _raw_rows(path)
@@ -180,24 +173,22 @@ def _problems(
 
 
 def _raw_rows(path: Path) -> list[Any]:
-    """The rows of a JSON list, or of a file with one JSON object a line (.jsonl)."""
+    """The rows of a JSON list, or of a file with one JSON object per line (.jsonl)."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows puts a mark in front
+        text = path.read_text(encoding="utf-8-sig")  # Windows writes a byte order mark
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {error}") from error
-    if path.suffix != ".jsonl":
-        try:
-            rows = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path} is not JSON: {error}") from error
-        if not isinstance(rows, list):
-            raise InputError(f"{path} must hold a list of rows, not {type(rows).__name__}")
-        return rows
-    rows = []
-    for row, line in enumerate(text.split("\n")):  # a string in a row may hold other line ends
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{path}, row {row}: not JSON: {error}") from error
+    if path.suffix == ".jsonl":
+        lines = enumerate(text.split("\n"))  # strings may contain other line separators
+        return [_parse(line, f"{path}, row {row}") for row, line in lines if line.strip()]
+    rows = _parse(text, str(path))
+    if not isinstance(rows, list):
+        raise InputError(f"{path} must hold a list of rows, not {type(rows).__name__}")
     return rows
+
+
+def _parse(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place} is not JSON: {error}") from error

@@ -1,27 +1,29 @@
-"""Test rows that stand in the training rows too: to the letter, masked, or nearly.
+"""Overlap of training and test rows: exact, masked, and near-duplicates.
 
-Public training files overlap heavily with public test files (MAWPS' problems are templates; math
-collections were drawn from the same sources). A score on such rows measures memory, so the counts
-stand in every record, and a protocol says whether the training rows are dropped. Dropped are those
-that stand in a test set to the letter or masked; near-duplicates are counted and stay.
+Public training files overlap heavily with public test files: MAWPS' problems are templates, and
+collections of math problems have common sources. A score on such rows measures memory, so the
+counts are part of every record, and a protocol says whether the training rows are dropped. Dropped
+are exact and masked matches; near-duplicates are only counted.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 
-from bench.data.near import near_rows
 from bench.data.problems import Problem, ProblemSets
 
+RUN = 13  # words; the usual length in contamination checks
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _NOT_WORD = re.compile(r"[^\w#]+")
 
 
 def exact_text(problem: Problem) -> str:
-    """The problem as it is asked, white space folded."""
+    """The problem as it is asked, with normalized white space."""
     return " ".join(f"{problem.instruction} {problem.input}".split())
 
 
@@ -32,14 +34,13 @@ def masked_text(problem: Problem) -> str:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What training and test rows share, before anything is dropped.
+    """Overlap of training and test rows, before rows are dropped.
 
     Attributes:
-        tests: for each test set `rows`, and how many of them stand in the training rows `exact`,
-            `masked` and `near`; each of these counts the ones before it too.
-        train: how many training rows (validation rows among them) stand in any test set, `exact`,
-            `masked` and `near`.
-        kept: whether those that do `exact` or `masked` were kept.
+        tests: for each test set its `rows`, and how many of them match a training row `exact`,
+            `masked` and `near`; each count includes those before it.
+        train: number of training rows (with validation rows) that match a row of any test set.
+        kept: whether the matching training rows were kept.
     """
 
     tests: dict[str, dict[str, int]]
@@ -50,52 +51,87 @@ class Overlap:
 def count_overlap(
     training: Sequence[Problem], tests: Mapping[str, Sequence[Problem]]
 ) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-    """Count what training and test rows share.
+    """Count matching rows.
 
     Args:
         training: training rows.
         tests: test rows by benchmark.
 
     Returns:
-        Counts of test rows by benchmark, and of training rows, as `Overlap` has them.
+        Counts of test rows by benchmark, and of training rows; see `Overlap`.
     """
-    rows = [(key, problem) for key, problems in tests.items() for problem in problems]
+    keys = [key for key, problems in tests.items() for _ in problems]
     found = {key: {"rows": len(problems)} for key, problems in tests.items()}
     train = {}
+
+    def count(form: str, test_rows: Set[int], training_rows: Set[int]) -> None:
+        by_key = Counter(keys[row] for row in test_rows)
+        for key, counts in found.items():
+            counts[form] = by_key[key]
+        train[form] = len(training_rows)
+
     for form, text in {"exact": exact_text, "masked": masked_text}.items():
         trained = tuple(map(text, training))
-        tested = tuple(text(problem) for _, problem in rows)
-        _count(found, form, rows, _standing(tested, trained))
-        train[form] = len(_standing(trained, tested))
-    # `trained` and `tested` are the masked texts now: a near-duplicate may have other numbers, too.
-    near, makes = near_rows(trained, tested)
-    _count(found, "near", rows, near)
-    return found, train | {"near": len(makes)}
+        tested = tuple(text(problem) for problems in tests.values() for problem in problems)
+        count(form, _rows_in(tested, trained), _rows_in(trained, tested))
+    # `trained` and `tested` are the masked texts here: near-duplicates may differ in numbers, too.
+    sources, near = near_rows(trained, tested)
+    count("near", near, sources)
+    return found, train
 
 
-def _standing(texts: Sequence[str], others: Sequence[str]) -> set[int]:
+def _rows_in(texts: Sequence[str], others: Sequence[str]) -> set[int]:
     known = set(others)
-    return {number for number, text in enumerate(texts) if text in known}
+    return {row for row, text in enumerate(texts) if text in known}
 
 
-def _count(
-    found: dict[str, dict[str, int]],
-    form: str,
-    rows: Sequence[tuple[str, Problem]],
-    chosen: Set[int],
-) -> None:
-    for counts in found.values():
-        counts[form] = 0
-    for number in chosen:
-        found[rows[number][0]][form] += 1
+@lru_cache(maxsize=2)  # a sweep needs this in every run; 170,000 training rows take ten seconds
+def near_rows(
+    training: tuple[str, ...], tests: tuple[str, ...]
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Find near-duplicates: test rows that share most of their wording with one training row.
+
+    A test row is one if at least half of its runs of 13 words occur in one training row, in any
+    order; a shorter text is a single run. Shorter runs also match problems with similar questions;
+    a changed name or option leaves the runs around it intact. On the public files, half separates
+    problems with changed names from problems that share a setting and ask something else.
+
+    Only the test rows are indexed, so that memory does not grow with the training rows.
+
+    Args:
+        training: texts with words separated by spaces.
+        tests: likewise.
+
+    Returns:
+        Row numbers in `training` and in `tests`.
+    """
+    index: dict[tuple[str, ...], list[int]] = {}
+    needed = []
+    for row, text in enumerate(tests):
+        runs = set(_runs(text))
+        needed.append((len(runs) + 1) // 2)
+        for run in runs:
+            index.setdefault(run, []).append(row)
+    near: set[int] = set()
+    sources: set[int] = set()
+    for row, text in enumerate(training):
+        shared: Counter[int] = Counter()
+        for run in set(_runs(text)):
+            if found := index.get(run):
+                shared.update(found)
+        if hits := [test for test, count in shared.items() if count >= needed[test]]:
+            near.update(hits)
+            sources.add(row)
+    return frozenset(sources), frozenset(near)
+
+
+def _runs(text: str) -> Iterator[tuple[str, ...]]:
+    words = tuple(text.split())
+    return (words[i : i + RUN] for i in range(max(1, len(words) - RUN + 1)))
 
 
 def resolve_overlap(problems: ProblemSets, keep: bool) -> tuple[ProblemSets, Overlap]:
-    """Count the overlap and, unless told to keep them, drop the training rows that make it.
-
-    Args:
-        problems: all rows of a run.
-        keep: whether training rows that stand in a test set (masked) stay.
+    """Count the overlap, and drop the training rows with exact or masked matches unless `keep`.
 
     Returns:
         The rows to use, and the counts.
@@ -109,9 +145,5 @@ def resolve_overlap(problems: ProblemSets, keep: bool) -> tuple[ProblemSets, Ove
     def clean(rows: Sequence[Problem]) -> list[Problem]:
         return [problem for problem in rows if masked_text(problem) not in tested]
 
-    return (
-        dataclasses.replace(
-            problems, train=clean(problems.train), validation=clean(problems.validation)
-        ),
-        found,
-    )
+    train_rows, validation = clean(problems.train), clean(problems.validation)
+    return dataclasses.replace(problems, train=train_rows, validation=validation), found

@@ -1,9 +1,9 @@
-"""Documents packed into rows of one length, with all that keeps them apart.
+"""Packing of documents into rows of one length.
 
-A row holds several documents or parts of them, one behind the other. A document that does not fit
-goes on in the next row, where its last token so far stands once more, to predict from: each token
-of a document but its first is predicted once in a pass, none is thrown away, and none is predicted
-from another document. Only a last place that is too short for two tokens stays empty.
+A row holds several documents or parts of documents. A document that does not fit continues in the
+next row, which repeats its last token as context: in one epoch every token of a document except
+its first is predicted exactly once, and never from another document. Only a last position too short
+for two tokens is padded.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from bench.data.batches import IGNORED
 from bench.data.tokens import Tokens
 
 NO_DOCUMENT = -1
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a pass through the documents stands: before token `offset` + 1 of a document.
+    """A position in the stream of documents.
 
     Attributes:
-        epoch: passes that are finished.
-        document: how many documents of this one are.
-        offset: of the next document's token that the next one is predicted from.
+        epoch: number of finished epochs.
+        document: number of finished documents of this epoch.
+        offset: position in the next document of the token that the next prediction follows.
     """
 
     epoch: int = 0
@@ -39,15 +40,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Rows:
-    """Packed rows; all are int64, (rows, tokens).
+    """Packed rows; all tensors are int64, (rows, tokens).
 
     Attributes:
         input_ids: token ids.
-        labels: the same where a token is to be predicted from what stands before it, else IGNORED.
-        position_ids: from 0 in each document, or part of one.
-        sequence_ids: from 0 in each row: which tokens may attend to each other.
-        documents: whose text a label is, by its number; NO_DOCUMENT for the token of a
-            document's end, and where there is no label.
+        labels: the same at positions that are predicted, else IGNORED.
+        position_ids: from 0 in each document or part of one.
+        sequence_ids: from 0 in each row; tokens attend only to those with the same id.
+        documents: number of the document whose text a label belongs to; NO_DOCUMENT for the end
+            token and where there is no label.
     """
 
     input_ids: torch.Tensor
@@ -63,155 +64,143 @@ class Rows:
         return Rows(**{name: value[rows] for name, value in vars(self).items()})
 
     def to(self, device: torch.device) -> Rows:
-        """The same on a device."""
+        """The same rows on a device."""
         return Rows(**{name: value.to(device) for name, value in vars(self).items()})
 
     @property
     def targets(self) -> int:
-        """Tokens that are to be predicted."""
+        """Number of predicted tokens."""
         return int((self.labels != IGNORED).sum())
 
 
 class Packer:
-    """Rows of documents in an order that a seed fixes, from any place on."""
+    """Rows of shuffled documents. Setting `place` continues at any position of the stream.
+
+    Args:
+        tokens: all documents.
+        documents: numbers of the documents to pack.
+        row_tokens: tokens of a row; at least 2.
+        pad_id: padding token.
+        seed: seed of the order, which is new in every epoch.
+    """
 
     def __init__(
-        self,
-        tokens: Tokens,
-        documents: NDArray[np.int64],
-        row_tokens: int,
-        pad_id: int,
-        seed: int,
-        place: Place | None = None,
+        self, tokens: Tokens, documents: Integers, row_tokens: int, pad_id: int, seed: int
     ) -> None:
-        """Prepare.
-
-        Args:
-            tokens: of all documents.
-            documents: the numbers of those to pack.
-            row_tokens: of a row; at least 2.
-            pad_id: the token of an empty place.
-            seed: of the order, another one in each pass.
-            place: to begin at.
-        """
         self.tokens, self.documents, self.row_tokens = tokens, documents, row_tokens
-        self.pad_id, self.seed, self.place = pad_id, seed, place or Place()
-        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self.pad_id, self.seed, self.place = pad_id, seed, Place()
+        self._order: tuple[int, Integers] | None = None
 
     def rows(self, count: int) -> Rows:
         """The next rows."""
-        made = _Maker(self.row_tokens, self.pad_id)
-        while len(made.rows) < count:
-            number = int(self._orders()[self.place.document])
-            left = made.add(self.tokens.document(number), self.place.offset, number)
-            self._move(self.place.offset + left, len(self.tokens.document(number)))
-        return made.tensors()
+        builder = _RowBuilder(self.row_tokens, self.pad_id)
+        while len(builder.rows) < count:
+            epoch, document, offset = asdict(self.place).values()
+            number = int(self._order_of(epoch)[document])
+            ids = self.tokens.document(number)
+            offset += builder.add(ids, offset, number)
+            if offset < len(ids) - 1:
+                self.place = Place(epoch, document, offset)
+            elif document + 1 < len(self.documents):
+                self.place = Place(epoch, document + 1)
+            else:
+                self.place = Place(epoch + 1)
+        return builder.take()
 
     @property
     def passes(self) -> float:
-        """How often it has been through the documents."""
+        """Number of epochs so far."""
         return self.place.epoch + self.place.document / len(self.documents)
 
     def state(self) -> dict[str, int]:
-        """Where it stands, as plain numbers."""
+        """The position as plain numbers."""
         return asdict(self.place)
 
-    def _orders(self) -> NDArray[np.int64]:
-        if self._order is None or self._order[0] != self.place.epoch:
-            draw = np.random.default_rng([self.seed, self.place.epoch])
-            self._order = self.place.epoch, draw.permutation(self.documents)
+    def _order_of(self, epoch: int) -> Integers:
+        if self._order is None or self._order[0] != epoch:
+            generator = np.random.default_rng([self.seed, epoch])
+            self._order = epoch, generator.permutation(self.documents)
         return self._order[1]
-
-    def _move(self, offset: int, length: int) -> None:
-        epoch, document, _ = asdict(self.place).values()
-        if offset < length - 1:
-            self.place = Place(epoch, document, offset)
-        elif document + 1 < len(self.documents):
-            self.place = Place(epoch, document + 1)
-        else:
-            self.place = Place(epoch + 1)
 
 
 def whole_rows(
-    tokens: Tokens, documents: NDArray[np.int64], row_tokens: int, pad_id: int, at_once: int
+    tokens: Tokens, documents: Integers, row_tokens: int, pad_id: int, at_once: int
 ) -> Iterator[Rows]:
-    """Rows for measuring: in the order given, and a document that does not fit begins a row.
+    """Rows for evaluation, in the given order; a document that does not fit starts a new row.
 
-    So what is measured of one does not depend on those before it.
+    The result of a document therefore does not depend on the documents before it.
 
     Args:
-        tokens: of all documents.
-        documents: the numbers of those to pack.
-        row_tokens: of a row.
-        pad_id: the token of an empty place.
-        at_once: rows that are yielded together.
+        tokens: all documents.
+        documents: numbers of the documents to pack.
+        row_tokens: tokens of a row.
+        pad_id: padding token.
+        at_once: rows per yielded batch.
     """
-    made = _Maker(row_tokens, pad_id)
+    builder = _RowBuilder(row_tokens, pad_id)
     for number in map(int, documents):
         ids = tokens.document(number)
-        if len(ids) > made.room:
-            made.close()
+        if len(ids) > builder.room:
+            builder.close()
         offset = 0
         while offset < len(ids) - 1:
-            offset += made.add(ids, offset, number)
-        if len(made.rows) > at_once:
-            yield made.tensors(at_once)
-    made.close()
-    while made.rows:
-        yield made.tensors(at_once)
+            offset += builder.add(ids, offset, number)
+        if len(builder.rows) > at_once:
+            yield builder.take(at_once)
+    builder.close()
+    while builder.rows:
+        yield builder.take(at_once)
 
 
-class _Maker:
-    """Rows that are being filled: for each the five lists of numbers of `Rows`."""
+class _RowBuilder:
+    """Rows under construction, each an array of the five fields of `Rows`."""
 
     def __init__(self, row_tokens: int, pad_id: int) -> None:
         self.row_tokens, self.pad_id = row_tokens, pad_id
-        self.rows: list[NDArray[np.int64]] = []
-        self._begin()
+        self.rows: list[Integers] = []
+        self._start()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self.row = np.empty((5, self.row_tokens), np.int64)
         self.filled = self.sequence = 0
 
     @property
     def room(self) -> int:
-        """Places that are left in the row at hand."""
         return self.row_tokens - self.filled
 
     def add(self, ids: NDArray[Any], offset: int, number: int) -> int:
-        """Put in what fits of a document from `offset` on; how many of its tokens that predicts."""
+        """Append what fits of a document from `offset` on; returns the number of predictions."""
         count = min(self.room - 1, len(ids) - 1 - offset)
-        part = ids[offset : offset + count + 1].astype(np.int64)
-        self._put(part, part, number)
-        labels, documents = self.row[1], self.row[4]
-        labels[self.filled - count - 1] = IGNORED
-        documents[self.filled - count - 1] = NO_DOCUMENT
+        first, part = self.filled, ids[offset : offset + count + 1].astype(np.int64)
+        self._append(part, part, number)
+        self.row[1, first], self.row[4, first] = IGNORED, NO_DOCUMENT
         if offset + count == len(ids) - 1:
-            documents[self.filled - 1] = NO_DOCUMENT
+            self.row[4, self.filled - 1] = NO_DOCUMENT
         if self.room < 2:
             self.close()
         return count
 
     def close(self) -> None:
-        """Leave the rest of the row at hand empty, unless all of it is."""
+        """Pad the current row and start a new one, unless it is empty."""
         if not self.filled:
             return
         if self.room:
-            empty = np.full(self.room, self.pad_id, np.int64)
-            self._put(empty, np.full(self.room, IGNORED, np.int64), NO_DOCUMENT)
+            self._append(self.pad_id, IGNORED, NO_DOCUMENT, length=self.room)
         self.rows.append(self.row)
-        self._begin()
+        self._start()
 
-    def _put(self, ids: NDArray[np.int64], labels: NDArray[np.int64], number: int) -> None:
-        here = slice(self.filled, self.filled + len(ids))
-        self.row[:2, here] = ids, labels
-        self.row[2, here] = np.arange(len(ids))
-        self.row[3, here], self.row[4, here] = self.sequence, number
-        self.filled += len(ids)
+    def _append(
+        self, ids: Integers | int, labels: Integers | int, number: int, length: int | None = None
+    ) -> None:
+        length = np.size(ids) if length is None else length
+        here = slice(self.filled, self.filled + length)
+        for field, values in enumerate((ids, labels, np.arange(length), self.sequence, number)):
+            self.row[field, here] = values
+        self.filled += length
         self.sequence += 1
 
-    def tensors(self, most: int | None = None) -> Rows:
-        """Take the finished rows, or so many of them."""
+    def take(self, most: int | None = None) -> Rows:
+        """Remove and return the finished rows, or the first `most` of them."""
         taken = self.rows[:most]
         self.rows = self.rows[len(taken) :]
         return Rows(*torch.from_numpy(np.stack(taken)).unbind(1))

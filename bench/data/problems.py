@@ -1,4 +1,4 @@
-"""The problems of one run: training, validation and test rows, wherever they come from."""
+"""The problems of a run: training, validation and test rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.errors import InputError
 
 @dataclass(frozen=True)
 class Problem:
-    """One row in LLM-Adapters' form, and the benchmark it belongs to."""
+    """A row in LLM-Adapters' format, and the key of its benchmark."""
 
     task: str
     instruction: str
@@ -22,33 +22,31 @@ class Problem:
 
     @property
     def question(self) -> str:
-        """What is asked: the instruction, and below it the input where there is one."""
+        """The instruction, followed by the input on its own line if there is one."""
         return f"{self.instruction}\n{self.input}" if self.input else self.instruction
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What to train and test on.
+    """Training and test sets.
 
     Attributes:
-        source: `synthetic` (made here) or `llm_adapters` (files in LLM-Adapters' layout).
-        train: names of training sets; empty where nothing is trained.
+        source: `synthetic` (generated) or `llm_adapters` (files in LLM-Adapters' layout).
+        train: names of training sets; may be empty if nothing is trained.
         tests: names of benchmarks.
-        root: the folder that holds ft-training_set/ and dataset/ (`llm_adapters`).
-        hub: in place of `root`, the hub id of a dataset in which these folders lie.
-        revision: the commit of that dataset.
+        root: the folder with ft-training_set/ and dataset/ (`llm_adapters`).
+        hub: instead of `root`, the hub id of a dataset with these folders.
+        revision: commit of that dataset.
         gsm8k: GSM8K's own train.jsonl, for the training set `gsm8k` (`llm_adapters`).
-        limit: at most so many rows of each training set and of each test set, from the start of
-            the file; None for all.
-        keep_overlap: whether training rows that stand in a test set stay; None: as the protocol
-            says.
-        validation: rows set apart for validation: in all (`llm_adapters`, drawn with seed 42 as
-            LLM-Adapters do), or of each family (`synthetic`).
+        limit: maximum number of rows of each set, from the start of the file; None for all.
+        keep_overlap: whether training rows that match test rows stay; None: the protocol's value.
+        validation: number of validation rows: in total (`llm_adapters`, drawn with seed 42 as in
+            LLM-Adapters), or per family (`synthetic`).
         train_size: problems of each family (`synthetic`).
         test_size: problems of each test set (`synthetic`).
-        largest, mawps_steps, svamp_distractors, gsm8k_steps, aqua_steps: how hard the problems
-            are (`synthetic`), see bench.data.synthetic.problems.Difficulty.
-        seed: of the generator (`synthetic`); a run's own seed never changes the problems.
+        largest, mawps_steps, svamp_distractors, gsm8k_steps, aqua_steps: see
+            bench.data.synthetic.problems.Difficulty (`synthetic`).
+        seed: seed of the generator (`synthetic`), independent of the run's seed.
     """
 
     source: str
@@ -73,7 +71,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         if self.root and self.hub:
             raise InputError(
-                f"data.root={self.root} and data.hub={self.hub} are two places: give one of them"
+                f"data.root={self.root} and data.hub={self.hub} exclude each other: give one"
             )
         for name, least in (("limit", 1), ("validation", 0), ("train_size", 1), ("test_size", 1)):
             value = getattr(self, name)
@@ -86,11 +84,11 @@ class ProblemSets:
     """All rows of a run, in a fixed order.
 
     Attributes:
-        train: training rows, the validation rows taken out.
-        validation: rows that only the validation loss and the choice of settings see.
+        train: training rows without the validation rows.
+        validation: rows for the validation loss and the selection of settings.
         tests: test rows by benchmark key.
         files: sha256 of every file that was read, by its name below the root.
-        without_output: training rows that were left out because their output is empty.
+        without_output: number of training rows that were dropped because their output is empty.
     """
 
     train: list[Problem]
@@ -100,10 +98,8 @@ class ProblemSets:
     without_output: int = 0
 
     def split(self, name: str) -> dict[str, list[Problem]]:
-        """The rows to evaluate on, by benchmark: of `test`, or of `validation`."""
-        if name == "test":
-            return self.tests
-        return by_task(self.validation)
+        """The rows to evaluate on, by benchmark: of `test` or of `validation`."""
+        return self.tests if name == "test" else by_task(self.validation)
 
     @property
     def train_hash(self) -> str:
@@ -117,7 +113,7 @@ class ProblemSets:
 
 
 def by_task(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
-    """Problems by the set that they belong to, in the order given."""
+    """Problems by benchmark, in the given order."""
     sets: dict[str, list[Problem]] = {}
     for problem in problems:
         sets.setdefault(problem.task, []).append(problem)

@@ -1,7 +1,8 @@
-"""How a problem becomes text: the part of a protocol that stands before and after the model."""
+"""Protocols: how problems become prompts, and how answers are generated and scored."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,46 +11,44 @@ from typing import Any
 from bench import tasks
 from bench.data.problems import Problem
 from bench.errors import InputError, unknown
+from bench.tasks.task import answer_kind
 
-# The published rules for reading a letter, or a choice, out of a text: bench.evaluation.answers.
+# The published answer rules, see bench.evaluation.answers.
 LETTER_RULES = ("first", "paper", "released")
 CHOICE_RULES = ("first", "lower")
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How instructions are wrapped, how much is generated, and when an answer counts.
+    """Prompts, generation limits and answer rules.
 
     Attributes:
-        name: of the file in conf/protocol/.
-        train_prompt: template around `{instruction}` in training.
-        evaluation_prompt: the same in evaluation; the published code's two differ.
-        target: template around `{output}`, what the model learns to write.
-        max_length: training rows of more tokens are left out and counted, or cut; None for the
-            context.
-        max_new_tokens: the most tokens that are generated.
-        tolerance: the largest absolute difference at which two numbers count as equal.
-        answer_form: a regular expression of the answer's sentence; the share of texts that have
-            it is reported as the format rate.
-        letter_rule: one of LETTER_RULES: how the answer of a multiple-choice problem is read.
-        choice_rule: one of CHOICE_RULES: how a choice such as `answer2` is read.
-        keep_overlap: whether training rows that stand in a test set stay (`data.keep_overlap`
-            overrides).
-        style: which of a protocol's styles it is in, for the record; None for one without.
-        train_prompt_with_input: template around `{instruction}` and `{input}`, for problems that
-            have an input; None puts it behind the instruction, on a line of its own.
-        evaluation_prompt_with_input: the same in evaluation.
-        choice_prompt: `evaluation_prompt` for the sets that are answered with a choice such as
-            `answer2`, where it differs.
-        choice_prompt_with_input: `evaluation_prompt_with_input` for them.
-        choice_max_new_tokens: `max_new_tokens` for them.
-        strip: whether white space around instruction, input and output is taken off.
-        cut_long_rows: cut longer training rows at `max_length` instead of leaving them out; a row
-            that is cut has no end-of-sequence token.
-        cut_rows_end: give a row that is cut the token all the same, one over `max_length`.
-        answer_end: what the model writes from here on is no part of its answer. The text is then
-            decoded with its special tokens, which may be the mark itself.
-        num_beams: 1 decodes greedily; more search with so many beams, without sampling.
+        name: name of its file in conf/protocol/.
+        train_prompt: template with `{instruction}` for training.
+        evaluation_prompt: the same for evaluation; the published code's two differ.
+        target: template with `{output}`, the text to train on.
+        max_length: training rows with more tokens are dropped or truncated; None for the context.
+        max_new_tokens: maximum number of generated tokens.
+        tolerance: largest absolute difference at which two numbers count as equal.
+        answer_form: regular expression of the answer sentence, for the valid format rate.
+        letter_rule: how a letter is read, one of LETTER_RULES.
+        choice_rule: how a choice such as `answer2` is read, one of CHOICE_RULES.
+        keep_overlap: whether training rows that match test rows stay (`data.keep_overlap`
+            overrides it).
+        style: which of the protocol's styles is used, for the record; None if it has none.
+        train_prompt_with_input: template with `{instruction}` and `{input}` for problems with an
+            input; None: the input follows the instruction on its own line.
+        evaluation_prompt_with_input: the same for evaluation.
+        choice_prompt: `evaluation_prompt` for sets of choices, if it differs.
+        choice_prompt_with_input: `evaluation_prompt_with_input` for sets of choices.
+        choice_max_new_tokens: `max_new_tokens` for sets of choices.
+        strip: whether white space around instruction, input and output is removed.
+        cut_long_rows: truncate long training rows at `max_length` instead of dropping them. A
+            truncated row has no end-of-sequence token.
+        cut_rows_end: append the end-of-sequence token to truncated rows, beyond `max_length`.
+        answer_end: the generated text from this marker on is discarded. The text is then decoded
+            with special tokens, because the marker may be one.
+        num_beams: 1 for greedy decoding, else beam search without sampling.
     """
 
     name: str
@@ -77,10 +76,10 @@ class Protocol:
 
     def __post_init__(self) -> None:
         prompts = ("train_prompt", "evaluation_prompt", "choice_prompt")
+        with_input = [f"{name}_with_input" for name in prompts]
         for name, slot in (
-            *((name, "{instruction}") for name in prompts),
-            *((f"{name}_with_input", "{instruction}") for name in prompts),
-            *((f"{name}_with_input", "{input}") for name in prompts),
+            *itertools.product((*prompts, *with_input), ["{instruction}"]),
+            *itertools.product(with_input, ["{input}"]),
             ("target", "{output}"),
         ):
             template = getattr(self, name)
@@ -94,10 +93,9 @@ class Protocol:
                 raise InputError(f"protocol.{name} must be at least 1, got {value}")
         if self.tolerance < 0:
             raise InputError(f"protocol.tolerance must not be negative, got {self.tolerance}")
-        if self.letter_rule not in LETTER_RULES:
-            raise unknown("protocol.letter_rule", self.letter_rule, LETTER_RULES)
-        if self.choice_rule not in CHOICE_RULES:
-            raise unknown("protocol.choice_rule", self.choice_rule, CHOICE_RULES)
+        for name, rules in (("letter_rule", LETTER_RULES), ("choice_rule", CHOICE_RULES)):
+            if (rule := getattr(self, name)) not in rules:
+                raise unknown(f"protocol.{name}", rule, rules)
         try:
             re.compile(self.answer_form)
         except re.error as error:
@@ -105,14 +103,14 @@ class Protocol:
 
 
 def in_style(section: Mapping[str, Any], of_base: str | None) -> dict[str, Any]:
-    """The keys of a protocol, with those of one of its `styles` for the keys it leaves open.
+    """Resolve a protocol's style: its keys, completed by those of one of its `styles`.
 
     Args:
-        section: of the configuration. Its `style` names the style; null takes the base's.
-        of_base: the style of the base, None where it is not known.
+        section: section of the configuration. Its `style` names the style; null takes the base's.
+        of_base: the base's style, None if unknown.
 
     Raises:
-        InputError: no such style, or none named for a protocol that has several.
+        InputError: the style is unknown, or missing for a protocol with several.
     """
     keys = dict(section)
     styles = keys.pop("styles", None)
@@ -121,8 +119,8 @@ def in_style(section: Mapping[str, Any], of_base: str | None) -> dict[str, Any]:
     style = keys["style"] = keys.get("style") or of_base
     if style is None:
         raise InputError(
-            f"protocol={keys['name']} has a prompt for each family of bases, and this base does "
-            f"not say which is its own: give protocol.style={' or protocol.style='.join(styles)}"
+            f"protocol={keys['name']} has one prompt per model family, and this base does not "
+            f"name its family: give protocol.style={' or protocol.style='.join(styles)}"
         )
     if style not in styles:
         raise unknown("protocol.style", style, styles)
@@ -146,22 +144,17 @@ def evaluation_text(problem: Problem, protocol: Protocol) -> str:
 
 
 def new_tokens(problem: Problem, protocol: Protocol) -> int:
-    """The most tokens that are generated for a test problem."""
-    short = protocol.choice_max_new_tokens if _is_choice(problem) else None
-    return short or protocol.max_new_tokens
+    """Maximum number of generated tokens for a test problem."""
+    limit = protocol.choice_max_new_tokens if _is_choice(problem) else None
+    return limit or protocol.max_new_tokens
 
 
 def _is_choice(problem: Problem) -> bool:
-    """Whether a problem is answered with a choice such as `answer2`: no number, no letter."""
     task = tasks.find(problem.task)
-    return (task.answer if task else tasks.answer_kind(problem.answer)) == "choice"
-
-
-_SLOT = re.compile(r"\{(instruction|input)\}")
+    return (task.answer if task else answer_kind(problem.answer)) == "choice"
 
 
 def _fill(plain: str, with_input: str | None, problem: Problem, protocol: Protocol) -> str:
-    """Replace the placeholders; not str.format, since real problems contain braces."""
     given = {"instruction": problem.instruction, "input": problem.input}
     if protocol.strip:
         given = {name: text.strip() for name, text in given.items()}
@@ -171,5 +164,5 @@ def _fill(plain: str, with_input: str | None, problem: Problem, protocol: Protoc
             given["instruction"] += f"\n{given['input']}"
         else:
             template = with_input
-    # In one pass: an instruction may itself speak of {input}.
-    return _SLOT.sub(lambda slot: given[slot[1]], template)
+    # A single pass, and not str.format: problems may contain braces, and even "{input}".
+    return re.sub(r"\{(instruction|input)\}", lambda slot: given[slot[1]], template)

@@ -1,7 +1,9 @@
-"""Where a run's problems come from: the synthetic generator, or files in LLM-Adapters' layout."""
+"""Loading of a run's problems: from the synthetic generator, or from LLM-Adapters' files."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from functools import lru_cache
 
 from bench.data.llm_adapters import read_test, read_training
@@ -10,20 +12,20 @@ from bench.data.synthetic.draw import Draw
 from bench.data.synthetic.problems import FAMILIES, Difficulty, generate
 from bench.errors import InputError, unknown
 
-# LLM-Adapters' split seed: runs on the same training sets have the same validation rows, whatever
-# their own seed, so that settings chosen on those were never trained on them.
+# LLM-Adapters' split seed. Runs on the same training sets have the same validation rows, whatever
+# their own seed, so no run trains on the rows that settings are selected on.
 VALIDATION_SEED = 42
 
 
 def load_problems(settings: DataSettings, trained: bool) -> ProblemSets:
-    """Read or make the rows that the settings name.
+    """Load or generate the rows of a run.
 
     Args:
-        settings: what to train and test on.
-        trained: whether the run trains; without training no training rows are loaded.
+        settings: training and test sets.
+        trained: whether the run trains; if not, no training rows are loaded.
 
     Raises:
-        InputError: a name or a file that isn't there, a row that can't be read, or an empty set.
+        InputError: a set or file does not exist, a row cannot be read, or a set is empty.
     """
     sources = {"synthetic": _synthetic, "llm_adapters": _files}
     if settings.source not in sources:
@@ -44,44 +46,27 @@ def _synthetic(settings: DataSettings, trained: bool) -> ProblemSets:
         for name in names:
             if name.casefold() not in families:
                 raise unknown(f"synthetic {kind}", name, FAMILIES)
-
-    try:
-        difficulty = Difficulty(
-            settings.largest,
-            settings.mawps_steps,
-            settings.svamp_distractors,
-            settings.gsm8k_steps,
-            settings.aqua_steps,
-        )
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    names = [field.name for field in dataclasses.fields(Difficulty)]
+    difficulty = Difficulty(**{name: getattr(settings, name) for name in names})
 
     def rows(names: list[str], split: str, count: int) -> dict[str, list[Problem]]:
         if settings.limit is not None:
             count = min(count, settings.limit)
-        keys = dict.fromkeys(families[name.casefold()] for name in names)
-        try:
-            return {
-                key: [
-                    Problem(key, **row)
-                    for row in _generated(key, split, count, settings.seed, difficulty)
-                ]
-                for key in keys
-            }
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        return {
+            key: [Problem(key, **row) for row in _generated(key, split, count, seed, difficulty)]
+            for key in dict.fromkeys(families[name.casefold()] for name in names)
+        }
 
-    train = rows(settings.train, "train", settings.train_size) if trained else {}
-    validation = rows(settings.train, "validation", settings.validation) if trained else {}
+    seed, train = settings.seed, settings.train if trained else []
+    chained = itertools.chain.from_iterable
     return ProblemSets(
-        train=[problem for family in train.values() for problem in family],
-        validation=[problem for family in validation.values() for problem in family],
+        train=list(chained(rows(train, "train", settings.train_size).values())),
+        validation=list(chained(rows(train, "validation", settings.validation).values())),
         tests=rows(settings.tests, "test", settings.test_size),
     )
 
 
-# A sweep's workers are asked for the same rows in every run.
-_generated = lru_cache(maxsize=32)(generate)
+_generated = lru_cache(maxsize=32)(generate)  # every run of a sweep needs the same rows
 
 
 def _files(settings: DataSettings, trained: bool) -> ProblemSets:
@@ -89,9 +74,9 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     pool: list[Problem] = []
     without_output = 0
     for name in dict.fromkeys(settings.train) if trained else ():
-        rows, left_out = read_training(settings, name, files)
+        rows, dropped = read_training(settings, name, files)
         pool += rows[: settings.limit]
-        without_output += left_out
+        without_output += dropped
     tests: dict[str, list[Problem]] = {}
     for name in settings.tests:
         key, problems = read_test(settings, name, files)

@@ -1,4 +1,4 @@
-"""The documents that a model is pretrained on: files of plain text, or the embedded corpus."""
+"""The documents to pretrain on: plain text files, or the embedded base's corpus."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +20,16 @@ ENDINGS = (".txt", ".jsonl")
 
 @dataclass(frozen=True)
 class TextSettings:
-    """What to pretrain on.
+    """The text to pretrain on.
 
     Attributes:
-        source: `text` (files of one's own), or `synthetic` (the embedded corpus).
-        path: a .txt or .jsonl file in UTF-8, or a folder of such (`text`).
-        separator: what stands between the documents of a .txt file; None: each file is one. `\\n`
-            is a line's end.
-        field: of a line of .jsonl, which holds the text.
-        documents: how many of the corpus (`synthetic`).
-        seed: of the corpus (`synthetic`); a run's own seed never changes the documents.
+        source: `text` (files), or `synthetic` (the embedded base's corpus).
+        path: a .txt or .jsonl file in UTF-8, or a folder of them (`text`).
+        separator: separator of the documents in a .txt file, with `\\n` for a newline; None: each
+            file is one document.
+        field: the key of the text in a line of .jsonl.
+        documents: number of documents of the corpus (`synthetic`).
+        seed: seed of the corpus (`synthetic`), independent of the run's seed.
     """
 
     source: str
@@ -42,9 +43,7 @@ class TextSettings:
         if self.source not in SOURCES:
             raise unknown("data to pretrain on, data", self.source, SOURCES)
         if self.source == "text" and not self.path:
-            raise InputError(
-                "data.path is missing: give a .txt or .jsonl file, or a folder of them"
-            )
+            raise InputError("data.path is missing: give a .txt or .jsonl file, or a folder")
         if self.source == "synthetic" and self.documents < 2:
             raise InputError(f"action.documents must be at least 2, got {self.documents}")
         if self.separator == "":
@@ -54,7 +53,7 @@ class TextSettings:
         """sha256 over the files, or over the corpus; `cache` as for a base's hash.
 
         Raises:
-            InputError: there is no text at the path.
+            InputError: there is no text file at the path.
         """
         if self.source == "synthetic":
             return _corpus_hash(self.seed, self.documents)
@@ -64,28 +63,27 @@ class TextSettings:
         return hashlib.sha256(how.encode()).hexdigest()
 
     def read(self) -> Iterator[str]:
-        """The documents, one after another; empty ones are passed over.
+        """Iterate over the documents; empty ones are skipped.
 
         Raises:
-            InputError: a file can't be read, or is not what its ending says.
+            InputError: a file cannot be read, or has the wrong format.
         """
         if self.source == "synthetic":
-            yield from _corpus(self.seed, self.documents)
+            yield from corpus(self.seed, self.documents)
             return
         for path in text_files(str(self.path))[1]:
-            lines = _lines(path, self.field) if path.suffix == ".jsonl" else self._parts(path)
-            yield from (document for document in lines if document.strip())
+            found = _lines(path, self.field) if path.suffix == ".jsonl" else self._parts(path)
+            yield from (document for document in found if document.strip())
 
     def _parts(self, path: Path) -> list[str]:
-        text = _text(path)
-        if self.separator is None:
-            return [text]
-        # Hydra's grammar has no escape for a line's end.
-        return text.split(self.separator.replace("\\n", "\n"))
+        with _readable(path):
+            text = path.read_text(encoding="utf-8")
+        # Hydra's grammar has no escape for a newline.
+        return text.split(self.separator.replace("\\n", "\n")) if self.separator else [text]
 
 
 def text_files(given: str) -> tuple[Path, list[Path]]:
-    """The folder that names are told from, and the files of text at a path, in a fixed order.
+    """The root folder of a path, and its text files in a fixed order.
 
     Raises:
         InputError: there are none.
@@ -93,59 +91,49 @@ def text_files(given: str) -> tuple[Path, list[Path]]:
     path = Path(given).expanduser()
     if path.is_file():
         if path.suffix not in ENDINGS:
-            raise InputError(f"data.path={given}: is no .txt or .jsonl file")
+            raise InputError(f"data.path={given}: not a .txt or .jsonl file")
         return path.parent, [path]
     if not path.is_dir():
         raise InputError(f"data.path={given}: no such file or folder")
     files = sorted(p for ending in ENDINGS for p in path.rglob(f"*{ending}") if p.is_file())
     if not files:
-        raise InputError(f"data.path={given}: has no .txt or .jsonl file in it")
+        raise InputError(f"data.path={given}: contains no .txt or .jsonl file")
     return path, files
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from error
-    except OSError as error:
-        raise InputError(f"data.path: {path} can't be read: {error}") from error
-
-
 def _lines(path: Path, field: str) -> Iterator[str]:
-    number = 0
+    with _readable(path), path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                text = json.loads(line)[field]
+                if not isinstance(text, str):
+                    raise TypeError(f"{text!r:.30} is not text")
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise InputError(
+                    f"data.path: line {number} of {path} is not a JSON object with text under "
+                    f"'{field}' ({type(error).__name__}: {error}); data.field=NAME sets another key"
+                ) from error
+            yield text
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with path.open(encoding="utf-8") as stream:
-            for line in stream:
-                number += 1
-                if line.strip():
-                    yield _text_of(json.loads(line)[field])
+        yield
     except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from error
+        raise InputError(
+            f"data.path: {path} is not in UTF-8 (byte {error.start} is "
+            f"{error.object[error.start]:#x}): convert it, e.g. with `iconv -f latin1 -t utf-8`"
+        ) from error
     except OSError as error:
         raise InputError(f"data.path: {path} can't be read: {error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(
-            f"data.path: line {number} of {path} is no object with the text under '{field}' "
-            f"({type(error).__name__}: {error}); data.field=NAME names another key"
-        ) from error
 
 
-def _text_of(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.30} is no text")
-    return value
-
-
-def _not_utf8(path: Path, error: UnicodeDecodeError) -> InputError:
-    return InputError(
-        f"data.path: {path} is not in UTF-8 (byte {error.start} is "
-        f"{error.object[error.start]:#x}): convert it, as by `iconv -f latin1 -t utf-8`"
-    )
-
-
-@functools.lru_cache(maxsize=1)
-def _corpus(seed: int, count: int) -> tuple[str, ...]:
+@functools.lru_cache(maxsize=2)
+def corpus(seed: int, count: int) -> tuple[str, ...]:
+    """The first documents of the embedded base's corpus for a seed."""
     from bench.data.synthetic.corpus import documents
 
     return tuple(itertools.islice(documents(seed), count))
@@ -154,6 +142,6 @@ def _corpus(seed: int, count: int) -> tuple[str, ...]:
 @functools.lru_cache
 def _corpus_hash(seed: int, count: int) -> str:
     digest = hashlib.sha256()
-    for document in _corpus(seed, count):
+    for document in corpus(seed, count):
         digest.update(document.encode() + b"\0")
     return digest.hexdigest()

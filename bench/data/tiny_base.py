@@ -1,10 +1,10 @@
 """The rows that the embedded base is pretrained on, and the schedule of their kinds.
 
-`corpus` rows are text. `lookup` rows are labelled lists with questions to them; alone they leave a
-model guessing among the labels, because finding a label beside a value builds on a simpler circuit,
-one that repeats what followed a token before. `copy` rows form that circuit: a random sequence of a
-few tokens, repeated. `spell` rows do the same over digits and labels alone, where one token no
-longer says which follows.
+`corpus` rows are text. `lookup` rows are labelled lists with queries. Trained alone, they leave a
+model guessing among the labels, because finding the label next to a value builds on a simpler
+circuit that repeats what followed a token before. `copy` rows train that circuit: a repeated random
+sequence of a few tokens. `spell` rows do the same with digits and labels only, where one previous
+token no longer determines the next.
 """
 
 from __future__ import annotations
@@ -22,30 +22,28 @@ from bench.data.synthetic.draw import Draw
 from bench.data.synthetic.lookup import lookup
 from bench.tasks.task import LETTERS
 
-Row = tuple[list[int], list[int]]  # token ids, and the labels that the loss counts
+Row = tuple[list[int], list[int]]  # token ids and labels
+Part = tuple[torch.Tensor, torch.Tensor]  # a batch's rows of equal length, int64, (rows, tokens)
 
 
 @dataclass(frozen=True)
 class Phase:
-    """So many steps on a mix of rows: `shares` of the tokens by kind."""
+    """A number of steps with a mix of rows: `shares` of the tokens by kind."""
 
     steps: int
     shares: dict[str, float]
 
 
-# A batch's rows of equal length: ids and labels, int64, (rows, tokens).
-Part = tuple[torch.Tensor, torch.Tensor]
-
-# Text needs rows that hold a whole story; in rows as long as those the circuits did not form.
+# Corpus rows must hold a whole story; at that length the circuits did not form.
 ROW_TOKENS = {"corpus": 128, "lookup": 64, "copy": 64, "spell": 64}
 
 
 def schedule_batches(
     phases: Sequence[Phase], step_tokens: int, tokenizer: Any, seed: int
 ) -> Iterator[list[Part]]:
-    """The batches of all phases, one after another, each of `step_tokens` tokens.
+    """The batches of all phases, each of `step_tokens` tokens.
 
-    Each kind of row is a stream of its own that goes on through the phases.
+    Each kind of row is a separate stream that continues across phases.
     """
     streams = {kind: make(tokenizer, ROW_TOKENS[kind], seed) for kind, make in KINDS.items()}
     draw, unit = Draw("schedule", seed), max(ROW_TOKENS.values())
@@ -65,7 +63,7 @@ def _tensors(rows: list[Row]) -> Part:
 
 
 def corpus_rows(tokenizer: Any, row_tokens: int, seed: int) -> Iterator[Row]:
-    """Rows cut from a stream of documents, `<s> document </s>` after another; all tokens count."""
+    """Rows cut from a stream of documents `<s> document </s>`; all tokens count in the loss."""
     waiting: list[int] = []
     stream = documents(seed)
     while True:
@@ -79,7 +77,7 @@ def corpus_rows(tokenizer: Any, row_tokens: int, seed: int) -> Iterator[Row]:
 
 
 def lookup_rows(tokenizer: Any, row_tokens: int, seed: int) -> Iterator[Row]:
-    """Rows of whole lists with their questions; the answers' tokens count."""
+    """Rows of complete lists with queries; the tokens of the answers count in the loss."""
     draw, eos = Draw("lookup", seed), tokenizer.eos_token_id
     row: list[int] = []
     counted: list[int] = []
@@ -94,20 +92,28 @@ def lookup_rows(tokenizer: Any, row_tokens: int, seed: int) -> Iterator[Row]:
         row, counted = row + ids, counted + labels
 
 
+def _encoded_lookup(tokenizer: Any, draw: Draw) -> Row:
+    made = lookup(draw)
+    encoded = tokenizer(made.text, return_offsets_mapping=True)
+    ids = encoded["input_ids"]
+    labels = [
+        token if any(start < right and left < end for left, right in made.answers) else IGNORED
+        for token, (start, end) in zip(ids, encoded["offset_mapping"], strict=True)
+    ]
+    return [*ids, tokenizer.eos_token_id], [*labels, IGNORED]
+
+
 def copy_rows(tokenizer: Any, row_tokens: int, seed: int) -> Iterator[Row]:
-    """Rows that repeat 5 to 12 tokens of the whole vocabulary; all repeats count."""
+    """Rows that repeat 5 to 12 tokens of the whole vocabulary; all repeats count in the loss."""
     pool = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
     return _repeating_rows(Draw("copy", seed), pool, 12, row_tokens)
 
 
 def spell_rows(tokenizer: Any, row_tokens: int, seed: int) -> Iterator[Row]:
-    """Rows that repeat 5 to 30 digits and labels; all repeats count."""
+    """Rows that repeat 5 to 30 digits and labels; all repeats count in the loss."""
     text = "0123456789" + "".join(f" {label}" for label in LETTERS)
     pool = tokenizer(text, add_special_tokens=False)["input_ids"]
     return _repeating_rows(Draw("spell", seed), pool, 30, row_tokens)
-
-
-KINDS = {"corpus": corpus_rows, "lookup": lookup_rows, "copy": copy_rows, "spell": spell_rows}
 
 
 def _repeating_rows(
@@ -120,12 +126,4 @@ def _repeating_rows(
         yield row, [IGNORED] * length + row[length:]
 
 
-def _encoded_lookup(tokenizer: Any, draw: Draw) -> Row:
-    made = lookup(draw)
-    encoded = tokenizer(made.text, return_offsets_mapping=True)
-    ids = encoded["input_ids"]
-    labels = [
-        token if any(start < right and left < end for left, right in made.answers) else IGNORED
-        for token, (start, end) in zip(ids, encoded["offset_mapping"], strict=True)
-    ]
-    return [*ids, tokenizer.eos_token_id], [*labels, IGNORED]
+KINDS = {"corpus": corpus_rows, "lookup": lookup_rows, "copy": copy_rows, "spell": spell_rows}

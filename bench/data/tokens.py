@@ -1,4 +1,4 @@
-"""Documents as token ids in files that are mapped into memory: encoded once, read by all runs."""
+"""Documents as token ids in memory-mapped files: encoded once, shared by all runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,20 @@ from bench.errors import InputError
 from bench.files import write_json
 from bench.progress import Progress
 
-AT_ONCE = 1000  # documents that are encoded together
-SHARE = 2**32
+AT_ONCE = 1000  # documents per call of the tokenizer
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Documents, each as `front, text, end`.
+    """Documents, each with a start and an end token.
 
     Attributes:
-        ids: token ids of all documents, one behind the other, uint16 or uint32, (tokens,).
-        starts: where each begins in `ids`, and behind them the end, int64, (documents + 1,).
+        ids: token ids of all documents, concatenated, uint16 or uint32, (tokens,).
+        starts: start of each document in `ids`, then the end, int64, (documents + 1,).
         sizes: bytes of each document's text in UTF-8, int64, (documents,).
-        held_out: whether it is kept from training, bool, (documents,).
-        folder: where they lie.
-        share: of the documents, that is held out.
+        held_out: whether a document is excluded from training, bool, (documents,).
+        folder: the folder of the files.
+        share: fraction of held-out documents.
     """
 
     ids: NDArray[Any]
@@ -44,7 +43,7 @@ class Tokens:
     share: float
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as the place where they lie: another process maps the same files."""
+        """Pickled as its folder: another process maps the same files."""
         return read, (self.folder, self.share)
 
     def document(self, index: int) -> NDArray[Any]:
@@ -53,29 +52,28 @@ class Tokens:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each document, front and end included."""
+        """Tokens of each document, with start and end."""
         return np.diff(self.starts)
 
 
 def encoded(
     documents: Iterable[str], tokenizer: Any, held_out: float, folder: Path, total: int = 0
 ) -> Tokens:
-    """The documents' tokens, from the folder where they are there.
+    """The tokens of documents, read from the folder if it exists.
 
-    In front of a document stands the tokenizer's token for a beginning, or where it has none the
-    one for an end; behind it the one for an end.
+    The start token is the tokenizer's beginning-of-sequence token, or its end-of-sequence token if
+    it has no other; the end token is the end-of-sequence token.
 
     Args:
-        documents: read only where the folder does not have them.
-        tokenizer: of transformers.
-        held_out: the share of the documents that is kept from training. Which these are, the text
-            of each alone decides: equal documents are on one side, and stay there when others
-            are added.
-        folder: of these documents by this tokenizer; made where it isn't there.
-        total: how many documents there are, for the progress; 0 where that is not known.
+        documents: read only if the folder does not exist.
+        tokenizer: a transformers tokenizer.
+        held_out: fraction of documents excluded from training. A document's text alone decides, so
+            equal documents are on the same side, and adding documents moves none.
+        folder: the folder of these documents and this tokenizer; created if missing.
+        total: number of documents for the progress bar; 0 if unknown.
 
     Raises:
-        InputError: there are too few documents to train on some and to hold some out.
+        InputError: there are too few documents for training and held-out text.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
@@ -93,8 +91,8 @@ def encoded(
         if not kept.any():
             raise InputError(
                 f"the text is too short: of its {len(kept)} documents at action.held_out="
-                f"{held_out:g} there is none {what}. Give more text, or another share; where a "
-                ".txt file holds many documents, data.separator says what stands between them"
+                f"{held_out:g} there is none {what}. Give more text, or another fraction; for a "
+                ".txt file with several documents, set data.separator"
             )
     return tokens
 
@@ -102,34 +100,27 @@ def encoded(
 def _write(documents: Iterable[str], tokenizer: Any, folder: Path, total: int) -> None:
     dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
     end = tokenizer.eos_token_id
-    front = end if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    lengths: list[int] = []
-    sizes: list[int] = []
-    places: list[int] = []
-    with (folder / "ids").open("wb") as file, Progress("encoding text", total, "document") as told:
-        for texts in _parts(documents):
+    start = end if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    facts: list[tuple[int, int, int]] = []
+    waiting = iter(documents)
+    with (folder / "ids").open("wb") as file, Progress("encoding text", total, "document") as bar:
+        while texts := list(itertools.islice(waiting, AT_ONCE)):
             encodings = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
             for text, ids in zip(texts, encodings, strict=True):
                 raw = text.encode()
-                file.write(np.array([front, *ids, end], dtype).tobytes())
-                lengths.append(len(ids) + 2)
-                sizes.append(len(raw))
-                places.append(int.from_bytes(hashlib.sha256(raw).digest()[:4]))
-            told.update(len(texts))
-    np.save(folder / "starts.npy", np.cumsum([0, *lengths], dtype=np.int64))
-    np.save(folder / "sizes.npy", np.array(sizes, np.int64))
-    np.save(folder / "places.npy", np.array(places, np.int64))
-    write_json(folder / "facts.json", {"dtype": np.dtype(dtype).name, "documents": len(sizes)})
-
-
-def _parts(documents: Iterable[str]) -> Iterator[list[str]]:
-    waiting = iter(documents)
-    while texts := list(itertools.islice(waiting, AT_ONCE)):
-        yield texts
+                file.write(np.array([start, *ids, end], dtype).tobytes())
+                place = int.from_bytes(hashlib.sha256(raw).digest()[:4])
+                facts.append((len(ids) + 2, len(raw), place))
+            bar.update(len(texts))
+    lengths, sizes, places = np.array(facts, np.int64).reshape(-1, 3).T
+    np.save(folder / "starts.npy", np.concatenate([[0], np.cumsum(lengths)]))
+    np.save(folder / "sizes.npy", sizes)
+    np.save(folder / "places.npy", places)
+    write_json(folder / "facts.json", {"dtype": np.dtype(dtype).name, "documents": len(facts)})
 
 
 def read(folder: Path, share: float) -> Tokens:
-    """The tokens that `encoded` left in a folder, with a share of the documents held out."""
+    """The tokens that `encoded` wrote into a folder, with a fraction of the documents held out."""
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     empty = not facts["documents"]
     ids = np.empty(0, facts["dtype"]) if empty else np.memmap(folder / "ids", facts["dtype"], "r")
@@ -137,7 +128,7 @@ def read(folder: Path, share: float) -> Tokens:
         ids=ids,
         starts=np.load(folder / "starts.npy"),
         sizes=np.load(folder / "sizes.npy"),
-        held_out=np.load(folder / "places.npy") < round(share * SHARE),
+        held_out=np.load(folder / "places.npy") < round(share * 2**32),
         folder=folder,
         share=share,
     )

@@ -1,28 +1,25 @@
-r"""Reading an answer out of generated text: pure functions, one for each kind of answer.
+r"""Extraction of answers from generated text: pure functions, one for each kind of answer.
 
-Each rule is kept as it was published, oddities too, since the published figures were read by it. A
-score's record names its rule with a version: `number/1`, `letter released/1`.
+The rules are the published ones, including their quirks, because the published results depend on
+them. The record names the rule of a score with its version: `number/1`, `letter released/1`.
 
-Numbers: the rule of LLM-Adapters' evaluate.py, which HypLoRA's tables use too: commas are deleted,
-every `-?\d+\.?\d*` is a number, the last one counts. So "10-7=3" reads 3 and "10-7" reads -7 (a
-minus after a digit belongs to the number behind it), "1/2" reads 2, ".5" reads 5, "1e3" reads 3, a
-list "1,2" reads 12, and whatever number stands last wins: a year, a unit's exponent, an option's.
-Signs of currency, per cent and `\boxed{}` are passed over; a minus that is no ASCII hyphen is, too.
+Numbers: the rule of LLM-Adapters' evaluate.py, also used for HypLoRA's tables: delete commas, find
+all `-?\d+\.?\d*`, take the last. So "10-7=3" gives 3 and "10-7" gives -7, "1/2" gives 2, ".5"
+gives 5, "1e3" gives 3, a list "1,2" gives 12, and a trailing year, exponent or option number wins.
+Currency and percent signs, `\boxed{}` and any minus sign that is not an ASCII hyphen are ignored.
 
-Letters, three published rules that differ by many points on the same texts:
+Letters: three published rules, whose accuracies differ by many points on the same texts.
 
-- `first`, LLM-Adapters': the first A, B, C, D or E anywhere. The "A" of "Answer" counts, so that
-  "Answer: C" reads A, and the "E" of "Each".
-- `paper`, HypLoRA's until 4 February 2026, by the comment that its evaluate.py keeps of it: the
-  last letter before a closing parenthesis, else the last after "correct answer is".
-- `released`, HypLoRA's since: six patterns; the first that is found anywhere decides, by its last
-  match.
+- `first`, LLM-Adapters': the first A, B, C, D or E anywhere, so "Answer: C" gives A.
+- `paper`, HypLoRA's until 4 February 2026, according to a comment in its evaluate.py: the last
+  letter before a closing parenthesis, else the last after "correct answer is".
+- `released`, HypLoRA's since then: the last match of the first of six patterns that matches.
 
-Choices, the words that the commonsense sets answer with:
+Choices: the answer words of the commonsense sets.
 
-- `first`, LLM-Adapters': the first of the set's words anywhere; case counts, so that "True" reads
-  nothing, and the word's bounds do not, so that "untrue" reads true and "answer12" reads answer1.
-- `lower`, HypLoRA's script for Llama-3: the same after the text was lower-cased.
+- `first`, LLM-Adapters': the first of the set's words anywhere, case-sensitive and without word
+  boundaries: "True" gives nothing, "untrue" gives true, "answer12" gives answer1.
+- `lower`, HypLoRA's script for Llama-3: the same on the lower-cased text.
 """
 
 from __future__ import annotations
@@ -34,9 +31,9 @@ from collections.abc import Sequence
 from bench import tasks
 from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
 from bench.errors import unknown
-from bench.tasks import AnswerKind
+from bench.tasks.task import AnswerKind
 
-# Raised by hand, together with RESULT_VERSION, when a rule reads another answer out of some text.
+# Increase a version, and RESULT_VERSION, when a rule extracts another answer from any text.
 VERSIONS = {
     "number": 1,
     "letter first": 1,
@@ -46,87 +43,77 @@ VERSIONS = {
     "choice lower": 1,
 }
 
-_NUMBER = re.compile(r"-?\d+\.?\d*")
-
-_FIRST = re.compile(r"[A-E]")
 _PARENTHESIS = re.compile(r"\(?([A-E])\)")
-_PAPER = (
-    _PARENTHESIS,
-    re.compile(r"correct answer is\s+([A-E])", re.IGNORECASE),
-)
-_RELEASED = (
-    re.compile(r"\\boxed\{\\text\{\(?([A-E])\)?\}\}"),
-    re.compile(r"\\boxed\{\(?([A-E])\)?\}"),
-    _PARENTHESIS,
-    # The published fourth pattern, "[Tt]he answer is", finds nothing that this one does not.
-    re.compile(r"(?:correct )?answer is[:\s]+\(?([A-E])\)?", re.IGNORECASE),
-    re.compile(r"is[:\s]+([A-E])\.?\s*$"),
-    re.compile(r"[Oo]ption\s+\(?([A-E])\)?"),
-)
-
-LETTER_PATTERNS = {"paper": _PAPER, "released": _RELEASED}
+LETTER_PATTERNS = {
+    "first": (re.compile(r"\A[^A-E]*([A-E])"),),
+    "paper": (_PARENTHESIS, re.compile(r"correct answer is\s+([A-E])", re.IGNORECASE)),
+    "released": (
+        re.compile(r"\\boxed\{\\text\{\(?([A-E])\)?\}\}"),
+        re.compile(r"\\boxed\{\(?([A-E])\)?\}"),
+        _PARENTHESIS,
+        # The published fourth pattern, "[Tt]he answer is", matches nothing that this one does not.
+        re.compile(r"(?:correct )?answer is[:\s]+\(?([A-E])\)?", re.IGNORECASE),
+        re.compile(r"is[:\s]+([A-E])\.?\s*$"),
+        re.compile(r"[Oo]ption\s+\(?([A-E])\)?"),
+    ),
+}
 
 
 def rule_name(kind: AnswerKind, protocol: Protocol) -> str:
-    """The rule by which a protocol reads a kind of answer, and its version: `letter released/1`."""
+    """A protocol's rule for a kind of answer, with its version: `letter released/1`."""
     rules = {"letter": protocol.letter_rule, "choice": protocol.choice_rule}
     name = f"{kind} {rules[kind]}" if kind in rules else kind
     return f"{name}/{VERSIONS[name]}"
 
 
 def extract_number(text: str) -> float | None:
-    """The last number of a text, or None where it has none, or one too long for a float.
+    """The last number of a text; None if there is none, or if it overflows a float.
 
     >>> extract_number("22-14=8. The answer is 1,008.")
     1008.0
     """
-    found = _NUMBER.findall(text.replace(",", ""))
+    found = re.findall(r"-?\d+\.?\d*", text.replace(",", ""))
     number = float(found[-1]) if found else math.inf
     return number if math.isfinite(number) else None
 
 
 def extract_letter(text: str, rule: str = "released") -> str | None:
-    """The letter that a text answers with, or None where the rule finds none.
+    """The letter that a text answers with; None if the rule finds none.
 
-    Two patterns ignore case, so that "the answer is a guess" gives "a". It is returned as it
-    stands: the published code compares it so, and it equals no gold answer.
+    Two patterns ignore case, so "the answer is a guess" gives "a". As in the published code it is
+    compared unchanged and equals no gold answer.
 
     >>> extract_letter("(A) is too small. The answer is (B).")
     'B'
 
     Args:
-        text: what the model wrote.
-        rule: `first`, `paper` or `released`, see the module's docstring.
+        text: the generated text.
+        rule: `first`, `paper` or `released`.
 
     Raises:
-        InputError: no such rule.
+        InputError: the rule is unknown.
     """
     if rule not in LETTER_RULES:
         raise unknown("letter rule", rule, LETTER_RULES)
-    if rule == "first":
-        match = _FIRST.search(text)
-        return match[0] if match else None
-    for pattern in LETTER_PATTERNS[rule]:
-        if found := pattern.findall(text):
-            return found[-1]
-    return None
+    matches = (pattern.findall(text) for pattern in LETTER_PATTERNS[rule])
+    return next((found[-1] for found in matches if found), None)
 
 
 def extract_choice(text: str, task: str, rule: str = "first") -> str | None:
-    """The first choice of a benchmark that a text names, or None where it names none.
+    """The first choice of a benchmark in a text; None if there is none.
 
-    As published, `answer1` to `answer5` are sought also where a set has three or four answers.
+    As published, `answer1` to `answer5` are matched also for sets of three or four answers.
 
     >>> extract_choice("the correct answer is answer3", "social_i_qa")
     'answer3'
 
     Args:
-        text: what the model wrote.
-        task: key of a benchmark in bench/tasks/ whose answers are choices, ignoring case.
-        rule: `first` or `lower`, see the module's docstring.
+        text: the generated text.
+        task: key of a benchmark of choices, ignoring case.
+        rule: `first` or `lower`.
 
     Raises:
-        InputError: no such benchmark, or no such rule.
+        InputError: the benchmark or the rule is unknown.
     """
     found = tasks.find(task)
     if found is None or not found.choices:
@@ -135,10 +122,10 @@ def extract_choice(text: str, task: str, rule: str = "first") -> str | None:
 
 
 def first_choice(text: str, words: Sequence[str], rule: str = "first") -> str | None:
-    """The first of the words that a text has anywhere, or None where it has none.
+    """The first of the words anywhere in a text; None if there is none.
 
     Raises:
-        InputError: no such rule.
+        InputError: the rule is unknown.
     """
     if rule not in CHOICE_RULES:
         raise unknown("choice rule", rule, CHOICE_RULES)
@@ -147,20 +134,15 @@ def first_choice(text: str, words: Sequence[str], rule: str = "first") -> str | 
 
 
 def gold_value(answer: str, kind: AnswerKind) -> float | str:
-    """What a gold answer stands for: `1,024` and `1024.0` are one number."""
+    """The value of a gold answer: `1,024` and `1024.0` are the same number."""
     return float(answer.replace(",", "")) if kind == "number" else answer
-
-
-def numbers_agree(prediction: float | None, answer: str, tolerance: float) -> bool:
-    """Whether a prediction is within the tolerance (absolute) of the gold answer."""
-    return prediction is not None and abs(prediction - float(answer.replace(",", ""))) <= tolerance
 
 
 def agrees(
     prediction: float | str | None, answer: str, kind: AnswerKind, protocol: Protocol
 ) -> bool:
-    """Whether a prediction counts as the gold answer: the same, or as a number close enough."""
-    if kind == "number":
-        number = prediction if isinstance(prediction, float) else None
-        return numbers_agree(number, answer, protocol.tolerance)
-    return prediction == answer
+    """Whether a prediction is correct: equal, or for numbers within the tolerance (absolute)."""
+    gold = gold_value(answer, kind)
+    if isinstance(gold, str):
+        return prediction == gold
+    return isinstance(prediction, float) and abs(prediction - gold) <= protocol.tolerance

@@ -1,4 +1,4 @@
-"""Evaluation of a model on test sets: ask, generate, read the answer, write the line."""
+"""Evaluation of a model on test sets: prompt, generate, extract and compare the answer, record."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bench.evaluation.answers import agrees, extract_letter, extract_number, fir
 from bench.evaluation.generation import generate
 from bench.evaluation.predictions import Prediction, append, read
 from bench.progress import Progress
+from bench.tasks.task import ANSWER_FORMS
 
 
 def evaluate(
@@ -27,56 +28,58 @@ def evaluate(
     path: Path,
     title: str = "evaluation",
 ) -> list[Prediction]:
-    """Predict every test row that the file does not have yet.
+    """Predict every test row that the file does not contain yet.
 
     Args:
         model: a causal language model in eval mode.
         tokenizer: its tokenizer.
         tests: test rows by benchmark.
-        protocol: prompt, length and answer rule.
-        batch_size: prompts at once; in float32 it changes no result.
-        context: the most tokens that the model takes; a prompt that leaves no room for
-            the answer is not asked, counts as wrong, and says so in its line.
-        path: the predictions; lines found there are kept and their rows not asked again.
-        title: what the progress is told under.
+        protocol: prompts, generation limits and answer rules.
+        batch_size: prompts per batch; in float32 it does not change the result.
+        context: maximum number of tokens of the model. A prompt that leaves no room for the
+            answer is not generated for and counts as wrong; its line has a `reason`.
+        path: the predictions file. Existing lines are kept.
+        title: title of the progress bar.
 
     Returns:
-        All predictions, those that were found in the file first.
+        All predictions, those from the file first.
     """
     predictions = read(path)
     done = {(p.task, p.index) for p in predictions}
     total = sum(map(len, tests.values()))
     with Progress(title, total, "problem", start=len(predictions)) as progress:
+
+        def add(made: list[Prediction]) -> None:
+            append(path, made)
+            predictions.extend(made)
+            progress.update(len(made))
+
         for key, problems in tests.items():
-            open_rows = [i for i in range(len(problems)) if (key, i) not in done]
-            texts = [evaluation_text(problems[i], protocol) for i in open_rows]
+            pending = [i for i in range(len(problems)) if (key, i) not in done]
+            texts = [evaluation_text(problems[i], protocol) for i in pending]
             ids = tokenizer(texts)["input_ids"] if texts else []
-            prompts = dict(zip(open_rows, ids, strict=True))
+            prompts = dict(zip(pending, ids, strict=True))
             most = max(new_tokens(problem, protocol) for problem in problems)
             limit = context - most
-            too_long = [
-                _not_asked(key, i, problems[i], len(prompts.pop(i)), limit)
-                for i in open_rows
-                if len(prompts[i]) > limit
-            ]
-            append(path, too_long)
-            predictions += too_long
-            progress.update(len(too_long))
-            began = time.perf_counter()
-            asked = (model, tokenizer, prompts, most, batch_size)
-            for batch in generate(*asked, protocol.answer_end, protocol.num_beams):
-                # With each line, so that a resume knows what the lines before it took.
-                seconds = (time.perf_counter() - began) / len(batch)
-                made = [
+            too_long = {i: len(prompt) for i, prompt in prompts.items() if len(prompt) > limit}
+            add(
+                [
                     replace(
-                        judge(key, g.index, problems[g.index], g.text, g.tokens, protocol),
-                        seconds=seconds,
+                        judge(key, i, problems[i], "", 0, protocol),
+                        formatted=False,
+                        reason=f"prompt of {length} tokens; the context leaves room for {limit}",
                     )
-                    for g in batch
+                    for i, length in too_long.items()
                 ]
-                append(path, made)
-                predictions += made
-                progress.update(len(made))
+            )
+            prompts = {i: prompt for i, prompt in prompts.items() if i not in too_long}
+            began = time.perf_counter()
+            given = (model, tokenizer, prompts, most, batch_size)
+            for batch in generate(*given, protocol.answer_end, protocol.num_beams):
+                # Recorded per line, so that a resumed run has the total.
+                seconds = (time.perf_counter() - began) / len(batch)
+                rows = [(g.index, problems[g.index], g.text, g.tokens) for g in batch]
+                add([replace(judge(key, *row, protocol), seconds=seconds) for row in rows])
                 began = time.perf_counter()
     return predictions
 
@@ -84,7 +87,7 @@ def evaluate(
 def judge(
     key: str, index: int, problem: Problem, text: str, tokens: int, protocol: Protocol
 ) -> Prediction:
-    """Read the answer from a text by the protocol's rule and compare it with the gold one."""
+    """Extract the answer from a text by the protocol's rule and compare it with the gold answer."""
     task = tasks.describe(key, problem.answer)
     prediction: float | str | None
     if task.answer == "choice":
@@ -93,7 +96,7 @@ def judge(
         prediction = extract_letter(text, protocol.letter_rule)
     else:
         prediction = extract_number(text)
-    form = tasks.ANSWER_FORMS.get(task.answer, protocol.answer_form)
+    form = ANSWER_FORMS.get(task.answer, protocol.answer_form)
     return Prediction(
         task=key,
         index=index,
@@ -103,20 +106,5 @@ def judge(
         correct=agrees(prediction, problem.answer, task.answer, protocol),
         formatted=re.search(form, text) is not None,
         tokens=tokens,
-        question=problem.question,
-    )
-
-
-def _not_asked(key: str, index: int, problem: Problem, length: int, limit: int) -> Prediction:
-    return Prediction(
-        task=key,
-        index=index,
-        text="",
-        prediction=None,
-        answer=problem.answer,
-        correct=False,
-        formatted=False,
-        tokens=0,
-        reason=f"prompt of {length} tokens; the context leaves room for {limit}",
         question=problem.question,
     )

@@ -1,7 +1,7 @@
-"""lm-eval's own tasks, asked of a model in memory: names checked first, rows loaded, then asked.
+"""Evaluation of a model in memory on lm-eval's tasks.
 
-lm-eval's cache of responses stays off: it is not keyed by the model, so that in a sweep one run
-would be scored by what another wrote.
+lm-eval's response cache is not used: its keys do not include the model, so that in a sweep one run
+would get the scores of another.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.evaluation.as_found import SEED, left_as_found
+from bench.evaluation.preserve_state import SEED, preserve_state
 from bench.files import write_json
 from bench.memory import halving
 from bench.progress import has_terminal
 
 FILE = "lm_eval.json"
-BOOTSTRAP = 1000  # resamples behind the standard errors that no formula gives
-LESS_MEMORY = "take model.dtype=bfloat16, a smaller base, or fewer evaluation.lm_eval_fewshot"
+BOOTSTRAP = 1000  # resamples for standard errors without a formula
+LESS_MEMORY = "use model.dtype=bfloat16, a smaller base, or fewer evaluation.lm_eval_fewshot"
 
 
 def check_tasks(names: Sequence[str], include: str | None) -> None:
-    """Refuse what can't be asked, before a model is loaded; no task's rows are read.
+    """Check the names of tasks before a model is loaded; no rows are read.
 
     Args:
-        names: of tasks, groups or tags.
-        include: a folder with task files of one's own.
+        names: names of tasks, groups or tags.
+        include: a folder with the user's own task files.
 
     Raises:
-        InputError: lm-eval is not installed, there is no such folder, or no task of that name.
+        InputError: lm-eval is not installed, or the folder or a task does not exist.
     """
     if not names:
         return
@@ -56,14 +57,13 @@ def check_tasks(names: Sequence[str], include: str | None) -> None:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise InputError(
-                f"unknown lm-eval task '{name}'.{hint} `lm-eval ls tasks` lists them all; one of "
-                "your own needs evaluation.lm_eval_include=FOLDER, and a file there that lm-eval "
-                "can read"
+                f"unknown lm-eval task '{name}'.{hint} `lm-eval ls tasks` lists all tasks; your "
+                "own tasks need evaluation.lm_eval_include=FOLDER with valid task files"
             )
 
 
 def include_hash(folder: str) -> str:
-    """sha256 over all files below a folder of tasks: their rows and code may lie beside them."""
+    """sha256 over all files below a folder of tasks, which may include their rows and code."""
     root = Path(folder).expanduser()
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
@@ -77,20 +77,20 @@ def include_hash(folder: str) -> str:
 def load_tasks(
     names: Iterable[str], include: str | None, fewshot: int | None, folder: Path
 ) -> dict[str, Any]:
-    """The tasks whose results a run's folder does not have yet, with their rows.
+    """Load the tasks, with their rows, that a run's folder has no results of yet.
 
     Args:
-        names: as `check_tasks` found them good.
-        include: a folder with task files of one's own.
-        fewshot: examples in a prompt; None for each task's own number. A task that says 0 keeps it:
-            its prompt has no place for examples.
-        folder: of the run.
+        names: names that passed `check_tasks`.
+        include: a folder with the user's own task files.
+        fewshot: examples per prompt; None for each task's own number. A task with 0 keeps it: its
+            prompt has no place for examples.
+        folder: folder of the run.
 
     Returns:
-        What lm-eval makes of each name.
+        lm-eval's loaded tasks by name.
 
     Raises:
-        InputError: a task's rows can't be had.
+        InputError: a task's rows are not available.
     """
     done = read_results(folder)
     names = [name for name in dict.fromkeys(names) if name not in done]
@@ -100,15 +100,15 @@ def load_tasks(
     found = {}
     for name in names:
         try:
-            with left_as_found():  # a task may shuffle its rows
+            with preserve_state():  # a task may shuffle its rows
                 found[name] = manager.load([name])
-        except Exception as error:  # whatever the task's own code, `datasets` or the hub raise
-            told = str(error).strip().splitlines() or [""]
+        except Exception as error:  # errors of the task's own code, `datasets` or the hub
+            reason = next(iter(str(error).strip().splitlines()), "")
             raise InputError(
-                f"evaluation.lm_eval: the rows of {name} can't be had "
-                f"({type(error).__name__}: {told[0]}). Most tasks download theirs: load them once "
-                "where there is a network, with the same HF_HOME, and unset HF_HUB_OFFLINE and "
-                "HF_DATASETS_OFFLINE there"
+                f"evaluation.lm_eval: the rows of {name} can't be loaded "
+                f"({type(error).__name__}: {reason}). Most tasks download their rows: load them "
+                "once with a network connection and the same HF_HOME; unset HF_HUB_OFFLINE and "
+                "HF_DATASETS_OFFLINE for it"
             ) from error
         for task in found[name]["tasks"].values():
             own = task.get_config("num_fewshot")
@@ -128,45 +128,45 @@ def ask(
     folder: Path,
     title: str = "evaluation",
 ) -> dict[str, Any]:
-    """Ask tasks and write what came of each down before the next begins.
+    """Evaluate tasks; each result is written before the next task starts.
 
     Args:
-        model: a causal language model, with or without an adapter; it is left as it was.
+        model: a causal language model, with or without an adapter; its state is preserved.
         tokenizer: its tokenizer.
-        loaded: of `load_tasks`.
-        batch_size: prompts at once, or fewer where memory is short.
-        limit: at most so many rows of each task; None for all.
-        context: the most tokens that the model takes; longer prompts lose their beginning.
-        folder: of the run; results found there are kept.
-        title: what the progress is told under.
+        loaded: tasks from `load_tasks`.
+        batch_size: prompts per batch, or fewer if memory is short.
+        limit: maximum number of rows of each task; None for all.
+        context: maximum number of tokens of the model; longer prompts are truncated on the left.
+        folder: folder of the run; existing results are kept.
+        title: title of the progress.
 
     Returns:
-        For each name `lm_eval` (the version), `seconds` and `tasks`: of each task and group its
-        `version`, rows (`n`), examples (`fewshot`) and `metrics`.
+        For each name `lm_eval` (the version), `seconds` and `tasks`: for each task and group its
+        `version`, number of rows (`n`), examples (`fewshot`) and `metrics`.
     """
     results = read_results(folder)
     for name, tasks in loaded.items():
         print(f"{title}: lm-eval {name}", flush=True)
         began = time.perf_counter()
 
-        def attempt(size: int, tasks: Any = tasks) -> dict[str, Any]:
+        def run(size: int, tasks: Any = tasks) -> dict[str, Any]:
             return _evaluate(model, tokenizer, tasks, size, limit, context)
 
-        found = halving(attempt, batch_size, f"lm-eval {name}", LESS_MEMORY)
+        found = halving(run, batch_size, f"lm-eval {name}", LESS_MEMORY)
         seconds = time.perf_counter() - began
-        results[name] = {"lm_eval": _version(), "seconds": seconds, "tasks": _read(found)}
+        results[name] = {"lm_eval": version("lm-eval"), "seconds": seconds, "tasks": _read(found)}
         write_json(folder / FILE, results)
     return results
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """What `ask` has written into a run's folder so far, by name."""
+    """The results in a run's folder, by name."""
     path = folder / FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _manager(names: tuple[str, ...], include: str | None) -> Any:
-    """lm-eval's index of tasks; its own 14,000 take ten seconds and are read only if needed."""
+    """lm-eval's index of tasks; reading its own 14,000 takes ten seconds, so only if needed."""
     if include is not None and set(names) <= set((own := _index(include, False)).all_subtasks):
         return own
     return _index(include, True)
@@ -187,7 +187,7 @@ def _evaluate(
     from lm_eval.models.huggingface import HFLM
 
     class Quiet(HFLM):
-        """Draws no bar where there is no terminal for one: ten lines a second in a log."""
+        """Without a progress bar if there is no terminal: ten lines a second in a log."""
 
         def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
             return super().loglikelihood(requests, not has_terminal())
@@ -198,23 +198,22 @@ def _evaluate(
         def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
             return super().generate_until(requests, not has_terminal())
 
-    # Its bootstrap would fork this process once for each core.
-    os.environ.setdefault("DISABLE_MULTIPROC", "1")
-    # It warns that a model in memory is no path.
+    os.environ.setdefault("DISABLE_MULTIPROC", "1")  # its bootstrap forks once per core
+    # It warns that a model in memory is not a path.
     logging.getLogger(HFLM.__module__).setLevel(logging.ERROR)
-    with left_as_found(model):
-        asked = Quiet(
+    with preserve_state(model):
+        wrapped = Quiet(
             pretrained=model,
             backend="causal",
             tokenizer=copy.deepcopy(tokenizer),  # the runs of a process share theirs
             batch_size=batch_size,
             max_length=context,
         )
-        return evaluate(asked, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=False)
+        return evaluate(wrapped, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=False)
 
 
 def _read(found: Mapping[str, Any]) -> dict[str, Any]:
-    """lm-eval's results, of which the record keeps numbers and where they come from."""
+    """The numbers of lm-eval's results, and their provenance."""
     tasks = {}
     for task, values in found["results"].items():
         metrics = {}
@@ -223,8 +222,7 @@ def _read(found: Mapping[str, Any]) -> dict[str, Any]:
             if not comma or metric.endswith("_stderr") or not _is_number(value):
                 continue
             stderr = values.get(f"{metric}_stderr,{chosen}")
-            name = metric if chosen == "none" else f"{metric}.{chosen}"
-            metrics[name] = {
+            metrics[metric if chosen == "none" else f"{metric}.{chosen}"] = {
                 "value": float(value),
                 "stderr": float(stderr) if _is_number(stderr) else None,
             }
@@ -242,9 +240,3 @@ def _is_number(value: Any) -> bool:
         return not isinstance(value, str | bool) and math.isfinite(value)
     except TypeError:
         return False
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("lm-eval")

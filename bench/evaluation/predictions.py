@@ -1,4 +1,4 @@
-"""predictions.jsonl: one line for each test row, written as it is made, read back on a resume."""
+"""predictions.jsonl: one line per test row, appended during evaluation and read on resuming."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Prediction:
-    """What came of one test row.
+    """The result of one test row.
 
     Attributes:
         task: key of the benchmark.
-        index: of the row in its test set.
-        text: what the model wrote; empty where it was not asked.
-        prediction: the number, letter or choice read from the text, None where none was found.
-        answer: the gold answer as the file has it.
+        index: position in the test set.
+        text: the generated text; empty if nothing was generated.
+        prediction: the number, letter or choice extracted from the text, None if there is none.
+        answer: the gold answer as in the file.
         correct: whether they agree.
-        formatted: whether the text has the answer's sentence.
-        tokens: how many tokens were generated.
-        reason: why the model was not asked (a prompt too long for its context), else None.
-        seconds: of generation: the row's share of its batch's wall time.
-        question: what was asked, without the prompt around it; empty in a file of an older version.
+        formatted: whether the text contains the answer sentence.
+        tokens: number of generated tokens.
+        reason: why nothing was generated (a prompt too long for the context), else None.
+        seconds: generation time: the row's share of its batch's wall time.
+        question: the problem without the prompt around it.
     """
 
     task: str
@@ -41,26 +41,26 @@ class Prediction:
 
 
 def read(path: Path) -> list[Prediction]:
-    """The predictions in a file; a last line that a kill cut short is dropped, also on disk."""
+    """Read predictions; an incomplete last line is dropped, in the file, too."""
     if not path.is_file():
         return []
-    whole, predictions = 0, []
+    complete, predictions = 0, []
     with path.open("rb") as stream:
         for line in stream:
             try:
                 if not line.endswith(b"\n"):
                     break
                 predictions.append(Prediction(**json.loads(line)))
-            except (json.JSONDecodeError, UnicodeDecodeError, TypeError):
+            except (ValueError, TypeError):
                 break
-            whole += len(line)
-    if whole < path.stat().st_size:
-        os.truncate(path, whole)
+            complete += len(line)
+    if complete < path.stat().st_size:
+        os.truncate(path, complete)
     return predictions
 
 
 def append(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Add lines and see them to the disk, so that a kill loses at most the batch at work."""
+    """Append lines and sync them to disk, so that a kill loses at most one batch."""
     with path.open("a", encoding="utf-8") as stream:
         for prediction in predictions:
             stream.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""Scores of a run, from its predictions."""
+"""Scores of a run, computed from its predictions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from bench.evaluation.predictions import Prediction
 def scores(
     predictions: Sequence[Prediction], order: Iterable[str], protocol: Protocol
 ) -> dict[str, dict[str, Any]]:
-    """Accuracy and format rate in percent, with counts and the answer's rule, for each benchmark.
+    """Accuracy, valid format rate (percent) and counts of each benchmark.
 
-    `majority` is what a table sets the accuracy against: that of giving the same answer always.
-    `outcomes` has a 1 for each row answered correctly and a 0 for each other, in the order of the
-    test set: what paired tests between runs are made of.
-    Rows that were too long for the model count as wrong; `too_long` says how many.
+    `majority` is the accuracy of the most frequent gold answer. `outcomes` has a 1 for each correct
+    row and a 0 for each other row, in the order of the test set, for paired tests between runs.
+    Rows whose prompt is too long count as wrong; `too_long` is their number.
 
     Args:
-        predictions: of all test rows.
-        order: the benchmarks' keys, in the order of the columns.
-        protocol: by whose rules they were read.
+        predictions: predictions for all test rows.
+        order: keys of the benchmarks in the order of the columns.
+        protocol: the protocol of the predictions.
     """
     result = {}
     for key in order:
@@ -34,11 +33,10 @@ def scores(
         correct = sum(p.correct for p in rows)
         # Validation rows of a mixed training file have answers of several kinds.
         kinds = dict.fromkeys(tasks.describe(key, p.answer).answer for p in rows)
-        rules = [rule_name(kind, protocol) for kind in kinds]
         result[key] = {
             "label": task.label if task else key,
             "chance": task.chance if task else None,
-            "rule": ", ".join(rules),
+            "rule": ", ".join(rule_name(kind, protocol) for kind in kinds),
             "n": len(rows),
             "correct": correct,
             "outcomes": "".join("1" if p.correct else "0" for p in rows),
@@ -52,33 +50,22 @@ def scores(
 
 
 def majority(key: str, answers: Sequence[str], protocol: Protocol) -> dict[str, Any]:
-    """The most frequent gold answer of a benchmark, and what always giving it scores.
+    """The most frequent gold answer of a benchmark (the first of equals), and its accuracy.
 
-    Of answers that are equally frequent the one that comes first counts. Numbers are the same when
-    their values are, and score as predictions do, within the protocol's tolerance.
-
-    Args:
-        key: of the benchmark.
-        answers: the gold answers of its rows.
-        protocol: says when a prediction counts as correct.
+    Numbers are equal if their values are; the accuracy uses the protocol's tolerance.
 
     Returns:
-        `answer` as the file first has it, and `accuracy` in percent.
+        `answer` as it first occurs, and `accuracy` in percent.
     """
-    kinds = [tasks.describe(key, answer).answer for answer in answers]
-    values = [gold_value(answer, kind) for answer, kind in zip(answers, kinds, strict=True)]
+    rows = [(answer, tasks.describe(key, answer).answer) for answer in answers]
+    values = [gold_value(*row) for row in rows]
     value, _ = Counter(values).most_common(1)[0]
-    correct = sum(
-        agrees(value, answer, kind, protocol) for answer, kind in zip(answers, kinds, strict=True)
-    )
-    return {
-        "answer": answers[values.index(value)],
-        "accuracy": 100.0 * correct / len(answers),
-    }
+    correct = sum(agrees(value, *row, protocol) for row in rows)
+    return {"answer": answers[values.index(value)], "accuracy": 100.0 * correct / len(answers)}
 
 
 def averages(by_set: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """`micro`: percent of all rows; `macro`: plain mean over the sets."""
+    """`micro`: percent of all rows; `macro`: mean over the sets."""
     rows = sum(score["n"] for score in by_set.values())
     return {
         "micro": 100.0 * sum(score["correct"] for score in by_set.values()) / rows,

@@ -1,7 +1,7 @@
 """AQuA: algebra problems with five options (Ling et al. 2017).
 
-Test: the 254 rows of LLM-Adapters' dataset/AQuA/test.json. Options are part of the instruction:
-`... Answer Choices: (A) 23.65 (B) 1000 (C) 35.62 (D) 2.65 (E) 1023.65`; gold answers are letters.
+Test: the 254 rows of LLM-Adapters' dataset/AQuA/test.json. The instruction ends with the options,
+`Answer Choices: (A) 23.65 (B) 1000 (C) 35.62 (D) 2.65 (E) 1023.65`; the gold answer is a letter.
 A row's `output` is a teacher's rationale. It contains the gold letter in only about half of the
 rows, so it is never scored against.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from bench.data.synthetic import words
 from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.scenarios import CHAIN_EVENTS, DISTRACTORS, HAS, SCENARIOS
+from bench.data.synthetic.scenarios import CHAIN_EVENTS, CHAIN_OPENINGS, DISTRACTORS, SCENARIOS
 from bench.data.synthetic.stories import (
     NAMES,
     OBJECTS,
@@ -193,7 +193,7 @@ def _story(draw: Draw) -> tuple[list[str], list[str]]:
         return events, [step]
     slots = people_and_things(draw)
     value = draw.integer(2, 60)
-    events = [draw.choice(HAS).format(**slots, x=value)]
+    events = [draw.choice(CHAIN_OPENINGS).format(**slots, x=value)]
     equations = []
     for _ in range(draw.integer(1, 4)):
         operation, operand = next_step(draw, value, LARGEST, split="train")
@@ -209,6 +209,6 @@ def _story(draw: Draw) -> tuple[list[str], list[str]]:
 
 # The corpus also has events after which a question would be ambiguous about whose things it counts.
 STATED_EVENTS = CHAIN_EVENTS | {
-    "*": (*CHAIN_EVENTS["*"], "{m} has {y} times as many."),
-    "/": ("{n} shares them equally among {y} {p} and looks at one share.", CHAIN_EVENTS["/"][0]),
+    "*": [*CHAIN_EVENTS["*"], "{m} has {y} times as many."],
+    "/": ["{n} shares them equally among {y} {p} and looks at one share.", CHAIN_EVENTS["/"][0]],
 }

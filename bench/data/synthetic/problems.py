@@ -8,7 +8,7 @@ wordings nor a set of numbers (see `draw.split_of`). The rows depend on the argu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.data.synthetic.draw import SPLITS, Draw, split_of
@@ -191,7 +191,7 @@ def _one_step(draw: Draw, split: str, largest: int, distractors: int) -> WordPro
     )
 
 
-def _some(draw: Draw, options: tuple[str, ...], count: int) -> list[str]:
+def _some(draw: Draw, options: Sequence[str], count: int) -> list[str]:
     """`count` different options."""
     chosen: list[str] = []
     while len(chosen) < count:

@@ -1,4 +1,4 @@
-"""A guest's work on a model, after which the model and the generators are as they were."""
+"""Preservation of random states and training modes around code that changes them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What lm-eval's own command seeds them with, so that its tasks draw the same here.
-PYTHON_SEED, SEED = 0, 1234
+PYTHON_SEED, SEED = 0, 1234  # those of lm-eval's own command
 
 
 @contextmanager
-def left_as_found(model: Any = None) -> Iterator[None]:
-    """Seed the generators of Python, numpy and torch, and put back what the block changes.
-
-    Put back are those generators and each module's training mode: nothing that comes after
-    depends on whether the block was there.
+def preserve_state(model: Any = None) -> Iterator[None]:
+    """Seed the generators of Python, numpy and torch, and restore their states afterwards.
 
     Args:
-        model: that the block works on, where it works on one.
+        model: a model whose modules' training modes are restored, too.
     """
     import numpy as np
     import torch
