@@ -48,20 +48,18 @@ def small_model(family: str, entries: int) -> Any:
     grouped = {**widths, "num_key_value_heads": 2}
     if family in ("helm_d", "helm_mice"):
         return HelmForCausalLM(HelmConfig(kind=family, **widths, **LATENT))
-    if family == "deepseek_v3":
-        options = {"num_key_value_heads": 4, "q_lora_rank": None, "n_group": 1, "topk_group": 1}
-        return t.DeepseekV3ForCausalLM(t.DeepseekV3Config(**widths, **LATENT, **options))
-    if family == "gpt_neox":
-        return t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**widths))
-    if family == "llama":
-        return t.LlamaForCausalLM(t.LlamaConfig(**grouped))
-    if family == "gemma":
-        return t.GemmaForCausalLM(t.GemmaConfig(**grouped, head_dim=8))
-    if family == "qwen2":
-        return t.Qwen2ForCausalLM(t.Qwen2Config(**grouped))
     text = t.Gemma3TextConfig(**grouped, head_dim=8, sliding_window=16)
-    if family == "gemma3_text":
-        return t.Gemma3ForCausalLM(text)
+    deepseek = {"num_key_value_heads": 4, "q_lora_rank": None, "n_group": 1, "topk_group": 1}
+    models = {
+        "deepseek_v3": t.DeepseekV3Config(**widths, **LATENT, **deepseek),
+        "gpt_neox": t.GPTNeoXConfig(**widths),
+        "llama": t.LlamaConfig(**grouped),
+        "gemma": t.GemmaConfig(**grouped, head_dim=8),
+        "qwen2": t.Qwen2Config(**grouped),
+        "gemma3_text": text,
+    }
+    if family in models:
+        return t.AutoModelForCausalLM.from_config(models[family])
     vision = t.SiglipVisionConfig(**VISION)
     config = t.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4)
     return t.Gemma3ForConditionalGeneration(config)

@@ -19,13 +19,12 @@ from bench.training.adapters import load_adapter, save_adapter
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
 METHODS = sorted(path.stem for path in CONF.glob("*.yaml"))
-FAMILIES = ("llama", "gemma", "gemma3", "qwen2", "gpt_neox", "helm_d", "helm_mice")
 CLASSES = {
     "llama": "LlamaForCausalLM",
     "gemma": "GemmaForCausalLM",
-    "gemma3_text": "Gemma3ForCausalLM",
     "gemma3": "Gemma3ForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
+    "gpt_neox": "GPTNeoXForCausalLM",
     "helm_d": "HelmForCausalLM",
     "helm_mice": "HelmForCausalLM",
 }
@@ -51,10 +50,9 @@ def test_the_language_model_of_a_multimodal_checkpoint_is_unchanged(family, fami
     assert not [name for name, _ in model.named_modules() if "vision" in name]
 
 
-@pytest.mark.parametrize(("context", "expected"), [(100, 100), (9999, 256), (None, 256)])
-def test_a_context_can_be_lowered(family_base, context, expected):
-    model, _ = loaded(family_base("llama"), context=context)
-    assert context_length(model) == expected
+def test_a_context_can_be_lowered(family_base):
+    for context, expected in ((100, 100), (9999, 256), (None, 256)):
+        assert context_length(loaded(family_base("llama"), context=context)[0]) == expected
 
 
 def test_a_checkpoint_that_lacks_weights_is_refused(family_base, tmp_path):
@@ -67,28 +65,29 @@ def test_a_checkpoint_that_lacks_weights_is_refused(family_base, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def methods():
+def composed():
     return {}
 
 
 @pytest.fixture
-def attached(compose, methods, family):
+def attached(compose, composed, family):
     """A function that puts a method of conf/method on a family's base."""
 
     def make(name, method):
-        if method not in methods:
+        if method not in composed:
             small = ("train.adapter.r=4", "train.adapter.bottleneck_size=4")
-            methods[method] = compose(f"method={method}", *small).method
+            composed[method] = compose(f"method={method}", *small).method
+        settings = composed[method]
         base, tokenizer = family(name)
         torch.manual_seed(0)
         prompts = [tokenizer(text)["input_ids"] for text in TEXTS]
-        return attach(base, methods[method].module, methods[method].options, prompts), tokenizer
+        return attach(base, settings.module, settings.options, prompts), tokenizer
 
     return make
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", CLASSES)
 def test_each_method_trains_saves_and_generates_on_each_family(
     attached, family, tmp_path, name, method
 ):
@@ -158,7 +157,7 @@ def test_an_unknown_target_module_is_refused_with_the_known_ones(family):
         attach(family("gpt_neox")[0], "lora", {"r": 4, "target_modules": ["q_proj", "wi"]})
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", CLASSES)
 def test_each_architecture_runs_from_end_to_end(compose, small, family_base, name):
     experiment = compose(
         *small,

@@ -39,8 +39,7 @@ def studied(base, tokenizer):
 def test_embeddings_of_each_family_are_studied(family, name):
     report = studied(*family(name))
     model, tied = report["model"], name in TIED
-    scale = math.sqrt(32) if tied else 1.0
-    assert model["input_scale"] == pytest.approx(scale, rel=0.01)
+    assert model["input_scale"] == pytest.approx(math.sqrt(32) if tied else 1.0, rel=0.01)
     assert model["tied"] == tied and model["dimension"] == 32
     roles = {row["role"] for row in report["norms"]["correlations"]}
     assert roles == {"input", "states"} | (set() if tied else {"output"})

@@ -6,9 +6,11 @@ import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx2
 import pytest
 import torch
 from huggingface_hub import close_session, constants
+from huggingface_hub.errors import GatedRepoError
 from transformers import AutoConfig
 
 from bench.errors import InputError
@@ -156,9 +158,8 @@ def test_no_message_or_traceback_has_a_token(results):
     assert with_token and all(error.__suppress_context__ for error in with_token)
 
 
-@pytest.mark.parametrize("case", ["good", "cached", "cached commit"])
-def test_the_loaded_commit_is_known_with_and_without_a_network(results, case):
-    assert results[case] == COMMIT
+def test_the_loaded_commit_is_known_with_and_without_a_network(results):
+    assert [results[case] for case in ("good", "cached", "cached commit")] == [COMMIT] * 3
 
 
 def test_offline_a_base_that_is_not_cached_is_refused():
@@ -166,15 +167,11 @@ def test_offline_a_base_that_is_not_cached_is_refused():
 
 
 def test_a_gated_base_is_recognised_in_an_error_of_transformers(monkeypatch):
-    import httpx2
-    from huggingface_hub.errors import GatedRepoError
-
     response = httpx2.Response(403, request=httpx2.Request("GET", "https://hub/owner/model"))
 
     def refuse(*_, **__):
-        raise OSError("You are trying to access a gated repo.") from GatedRepoError(
-            "403", response=response
-        )
+        cause = GatedRepoError("403", response=response)
+        raise OSError("You are trying to access a gated repo.") from cause
 
     monkeypatch.setattr(loading, "resolve_commit", lambda settings: (COMMIT, False))
     monkeypatch.setattr(AutoConfig, "from_pretrained", refuse)
@@ -192,7 +189,7 @@ def test_all_shards_of_a_base_must_be_cached(tmp_path, monkeypatch):
     snapshot = tmp_path / "models--owner--model/snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     assert not hub._cached("owner/model", COMMIT)
-    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    shards = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
     for name in ("config.json", "tokenizer.json"):
         (snapshot / name).write_text("{}")
     index = {"weight_map": dict(zip("ab", shards, strict=True))}
@@ -204,9 +201,9 @@ def test_all_shards_of_a_base_must_be_cached(tmp_path, monkeypatch):
 
 
 def test_other_formats_and_folders_are_not_downloaded(monkeypatch):
-    shards = {f"model-0000{i}-of-00002.safetensors": 100 for i in (1, 2)}
     others = ("pytorch_model.bin", "original/consolidated.00.pth", "onnx/config.json")
-    sizes = {"config.json": 10, **shards, **dict.fromkeys(others, 10**9)}
+    shards = {f"model-0000{i}-of-00002.safetensors": 100 for i in (1, 2)}
+    sizes = dict.fromkeys(others, 10**9) | shards | {"config.json": 10}
     usage = type("Usage", (), {"free": 210})
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     hub._check_files(settings(), sizes)

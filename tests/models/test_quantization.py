@@ -21,14 +21,11 @@ from bench.models.shared import _checksums, over_the_weights_of
 CPU = torch.device("cpu")
 HERE = importlib.util.find_spec("bitsandbytes") is not None
 needs_bitsandbytes = pytest.mark.skipif(not HERE, reason="the extra [quant] is not installed")
+TARGETS = {"target_modules": ["gate_proj", "down_proj"]}
 METHODS = {
-    "lora": {"r": 4, "target_modules": ["q_proj", "down_proj"]},
-    "hyplora": {"r": 4, "target_modules": ["q_proj", "down_proj"]},
-    "bottleneck": {
-        "bottleneck_size": 4,
-        "placement": "series",
-        "target_modules": ["gate_proj", "down_proj"],
-    },
+    "lora": {"r": 4, **TARGETS},
+    "hyplora": {"r": 4, **TARGETS},
+    "bottleneck": {"bottleneck_size": 4, "placement": "series", **TARGETS},
     "prefix": {"num_virtual_tokens": 4},
 }
 
@@ -52,12 +49,12 @@ def plain_copy(model):
     return plain
 
 
-def test_without_checksumsandbytes_the_extra_is_named(monkeypatch):
+@pytest.mark.parametrize("kind", ["int8", "nf4"])
+def test_without_bitsandbytes_the_extra_is_named(monkeypatch, kind):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for kind in ("int8", "nf4"):
-        with pytest.raises(InputError, match=r"needs the extra \[quant\]"):
-            check_quantization(kind, CPU)
     check_quantization(None, CPU)
+    with pytest.raises(InputError, match=r"needs the extra \[quant\]"):
+        check_quantization(kind, CPU)
 
 
 def test_nf4_without_a_gpu_is_refused_before_anything_is_loaded(monkeypatch):
@@ -89,8 +86,8 @@ def test_the_estimate_knows_what_is_quantised(family_base):
 
 @needs_bitsandbytes
 def test_the_estimate_of_int8_is_exact_but_for_its_constants(quantised):
-    taken = sum(p.numel() * p.itemsize for p in quantised[0].parameters())
     config = AutoConfig.from_pretrained("bench/models/tiny")
+    taken = sum(p.numel() * p.itemsize for p in quantised[0].parameters())
     assert footprint(config, torch.float32, False, "int8").weights == taken
 
 
@@ -119,13 +116,13 @@ def test_values_and_gradients_are_those_of_dequantised_weights(quantised, method
 
 
 @needs_bitsandbytes
-def test_dora_on_int8_is_refused_on_a_processor(quantised):
+def test_dora_on_int8_is_refused_on_a_cpu(quantised):
     with pytest.raises(ValueError, match="needs a GPU"):
         attach(quantised[0], "lora", {**METHODS["lora"], "use_dora": True})
 
 
 @needs_bitsandbytes
-def test_runs_share_the_numbers_of_a_quantised_base(quantised):
+def test_runs_share_the_weights_of_a_quantised_base(quantised):
     kept, _ = quantised
     ids = torch.randint(3, 1400, (1, 12))
     before = _checksums(kept)
@@ -152,9 +149,7 @@ def test_a_run_on_int8_and_another_with_its_adapter(compose, small, method):
 def test_a_run_on_int8_is_resumed(compose, small):
     experiment = compose(*small, "model.quantization=int8", "method=hyplora", "train.epochs=2")
     whole = run(experiment)
-    losses = whole.record["training"]["losses"]
-
-    seen = []
+    losses, seen = whole.record["training"]["losses"], []
 
     def stop(step, loss):
         seen.append(step)

@@ -28,7 +28,7 @@ def test_the_base_is_as_small_as_documented(tiny):
     assert dtypes == {torch.bfloat16}
 
 
-def test_its_record_has_the_settings_of_the_configuration():
+def test_its_record_has_the_settings_of_the_configuration_and_it_passes_its_gates(tiny):
     record = json.loads((TINY_BASE / "pretraining.json").read_text())
     recipe = yaml.safe_load((PROJECT / "conf/action/tiny_base.yaml").read_text())
     for key in ("name", "output", "checkpoint_minutes"):
@@ -37,7 +37,10 @@ def test_its_record_has_the_settings_of_the_configuration():
     for key, value in record["settings"].items():
         # YAML reads 2e-3 as text, JSON as a number.
         assert str(value) == str(recipe[key]) or value == float(recipe[key]), key
-    assert record["validation_loss"] < 1.5
+    found = probe(*tiny)
+    assert below_gates(found, record["settings"]["gates"]) == []
+    assert record["probes"].keys() == found.keys()
+    assert record["validation_loss"] < 1.5 and record["cpu_seconds"] <= 40 * 60
 
 
 @pytest.mark.parametrize("text", ["Mary has 3 books.", "naïve Ω 数学 \t\n", "\x00\x7f😀 {x}"])
@@ -84,11 +87,3 @@ def test_a_trained_tokenizer_starts_with_bos_and_pads_on_the_left():
     batch = tokenizer(["one", "one two three"], padding=True)["input_ids"]
     assert batch[1][0] == tokenizer.bos_token_id
     assert batch[0][0] == tokenizer.pad_token_id
-
-
-def test_the_shipped_base_passes_its_own_gates(tiny):
-    record = json.loads((TINY_BASE / "pretraining.json").read_text())
-    found = probe(*tiny)
-    assert below_gates(found, record["settings"]["gates"]) == []
-    assert record["probes"].keys() == found.keys()
-    assert record["cpu_seconds"] <= 40 * 60

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,15 +59,9 @@ def golden() -> Callable[[str], Golden]:
 
 
 @pytest.fixture(scope="session")
-def reference() -> ModuleType:
+def reference() -> SimpleNamespace:
     """The literal forms of reference.py."""
-    spec = importlib.util.spec_from_file_location(
-        "helm_reference", Path(__file__).with_name("reference.py")
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference.py"))))
 
 
 @pytest.fixture(scope="session")

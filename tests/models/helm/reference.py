@@ -127,18 +127,13 @@ def experts_layer(x, p, k=2, merge="helm", c=1.0):
     return torch.stack(rows).view(x.shape)
 
 
-def embedded(tokens, p, name):
-    points = p.get(f"{name}.embedding")
-    return lift(p[f"{name}.weight"][tokens]) if points is None else points[tokens]
-
-
 def head(h, p, norm, table):
     out = linear(h, below(p, "final_proj."))
     return rms_norm(out, p[f"{norm}.weight"]) @ p[f"{table}.weight"].T
 
 
 def helm_d(tokens, p, config, forbidden):
-    h = embedded(tokens, p, "token_embed")
+    h = lift(p["token_embed.weight"][tokens])
     gain = 4 * math.sqrt(h.shape[-1])
     for i in range(config.num_hidden_layers):
         b = below(p, f"resblocks.{i}.")
@@ -151,7 +146,7 @@ def helm_d(tokens, p, config, forbidden):
 
 
 def helm_mice(tokens, p, config, forbidden):
-    h = embedded(tokens, p, "embed")
+    h = lift(p["embed.weight"][tokens])
     gain = math.sqrt(h.shape[-1])
     sizes = (config.num_attention_heads, config.kv_lora_rank, config.qk_nope_head_dim)
     for i in range(config.num_hidden_layers):

@@ -98,6 +98,7 @@ def test_curvatures_are_evenly_spaced_and_can_be_fixed():
     model = random_model("helm_mice", expert_curvatures=[0.1, 2.0])
     K = [v for name, v in model.curvatures().items() if "layers.1" in name]
     assert pytest.approx(torch.linspace(0.1, 2.0, 4).tolist()) == K
+    assert random_model("helm_d").curvatures() == {"stream": 1.0}
     fixed = random_model("helm_mice", train_expert_curvatures=False)
     frozen = [n for n, p in fixed.named_parameters() if not p.requires_grad]
     assert frozen == ["model.layers.1.mlp.experts.log_curvature"]
@@ -135,17 +136,17 @@ def test_an_invalid_configuration_is_refused(options, message):
 )
 def test_public_weights_must_be_complete_known_and_of_the_right_shape(golden, config, kind, needed):
     state = golden(f"{kind}_tiny").below("param/")
+    unknown = state | {"layers.9.q": torch.ones(1)}
     lacking = {name: tensor for name, tensor in state.items() if name != needed}
-    with pytest.raises(InputError, match=f"lacks 1 weights, such as {needed}"):
-        HelmForCausalLM.from_public(lacking, config(kind))
-    with pytest.raises(InputError, match=r"has unknown 1 weights, such as layers\.9\.q"):
-        HelmForCausalLM.from_public({**state, "layers.9.q": torch.ones(1)}, config(kind))
-    with pytest.raises(InputError, match="asks for"):
-        HelmForCausalLM.from_public(state, config(kind, vocab_size=54))
-    with pytest.raises(InputError, match=r"use HelmConfig\(embedding='lorentz'\)"):
-        HelmForCausalLM.from_public(state, config(kind, embedding="lifted"))
-    with pytest.raises(InputError, match=r"(lacks|has unknown) \d+ weights"):
-        HelmForCausalLM.from_public(state, config(kind, num_hidden_layers=1))
+    for given, options, message in (
+        (lacking, {}, f"lacks 1 weights, such as {needed}"),
+        (unknown, {}, r"has unknown 1 weights, such as layers\.9\.q"),
+        (state, {"vocab_size": 54}, "asks for"),
+        (state, {"embedding": "lifted"}, r"use HelmConfig\(embedding='lorentz'\)"),
+        (state, {"num_hidden_layers": 1}, r"has unknown \d+ weights"),
+    ):
+        with pytest.raises(InputError, match=message):
+            HelmForCausalLM.from_public(given, config(kind, **options))
 
 
 def test_curvatures_that_layers_store_must_agree(golden, config):
@@ -157,25 +158,25 @@ def test_curvatures_that_layers_store_must_agree(golden, config):
         "layers.1.ffn.experts.3.manifold.k": torch.tensor(1.0),
     }
     HelmForCausalLM.from_public(state | aliases, config("helm_mice"))
-    for name in ("layers.0.attn.wq.c", "layers.1.ffn.experts.3.w1.manifold.k"):
-        with pytest.raises(InputError, match=r"curvatures that do not agree: .* is 1\.25"):
-            wrong = state | aliases | {name: torch.tensor(1.25)}
+    differ = r"curvatures that do not agree: .* is 1\.25"
+    for name, K, message in (
+        ("layers.0.attn.wq.c", 1.25, differ),
+        ("layers.1.ffn.experts.3.w1.manifold.k", 1.25, differ),
+        ("layers.2.ffn.experts.0.expert_manifold.k", -0.5, r"K = -0\.5: it must be positive"),
+    ):
+        with pytest.raises(InputError, match=message):
+            wrong = state | aliases | {name: torch.tensor(K)}
             HelmForCausalLM.from_public(wrong, config("helm_mice"))
-    name = "layers.2.ffn.experts.0.expert_manifold.k"
-    with pytest.raises(InputError, match=r"K = -0\.5: it must be positive"):
-        HelmForCausalLM.from_public(state | {name: torch.tensor(-0.5)}, config("helm_mice"))
 
 
 def test_a_file_of_public_weights(golden, config, tmp_path):
-    state = golden("helm_d_tiny").below("param/")
+    state, logits = golden("helm_d_tiny").below("param/"), []
     save_file(state, tmp_path / "public.safetensors")
     torch.save(state, tmp_path / "public.pt")
-    found = [
-        HelmForCausalLM.from_public(tmp_path / name, config("helm_d"))
-        for name in ("public.safetensors", "public.pt")
-    ]
-    logits = [model(input_ids=IDS).logits for model in found]
+    for name in ("public.safetensors", "public.pt"):
+        model = HelmForCausalLM.from_public(tmp_path / name, config("helm_d"))
+        logits.append(model(input_ids=IDS).logits)
     assert torch.equal(*logits)
-    torch.save({"state": Path("code")}, tmp_path / "code.pt")  # an object is made by running code
+    torch.save({"state": Path("code")}, tmp_path / "code.pt")  # unpickling it would run code
     with pytest.raises(InputError, match="can't be read as weights alone"):
         HelmForCausalLM.from_public(tmp_path / "code.pt", config("helm_d"))

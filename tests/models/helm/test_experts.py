@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from bench.models.helm.grouped import grouped_linear
-from bench.models.helm.mice import MixtureOfCurvatureExperts
 from bench.models.helm.router import Router
 
 
@@ -21,23 +20,6 @@ def test_the_router_adds_its_bias_for_the_choice_only(golden, config, near, kind
     assert torch.equal(chosen, order.values)
     near(weights, a["out/topk_weights"].gather(1, order.indices), 1e-9)
     assert torch.equal(chosen.flatten().bincount(minlength=4), a["out/counts"])
-
-
-def test_the_centroid_does_not_depend_on_the_order_of_experts(config, near):
-    """The merge of the public code does."""
-    space, found = torch.randn(2, 5, 24, dtype=torch.float64), {}
-    time = (space.square().sum(-1, keepdim=True) + 1).sqrt()
-    for merge in ("helm", "centroid"):
-        for order in ([0, 1, 2, 3], [3, 2, 1, 0]):
-            torch.manual_seed(0)
-            layer = MixtureOfCurvatureExperts(config("helm_mice", merge=merge)).double()
-            for module in layer.modules():
-                getattr(module, "initialize", lambda: None)()
-            for tensor in [*layer.experts.parameters(), layer.gate.weight]:
-                tensor.data = tensor.data[order]
-            found[merge, order[0]] = layer(space, time)[0]
-    near(found["centroid", 0], found["centroid", 3], 1e-9)
-    assert (found["helm", 0] - found["helm", 3]).norm() > 0.01 * found["helm", 0].norm()
 
 
 def test_the_balance_loss_and_the_step_of_the_bias(golden, config, near):

@@ -79,8 +79,7 @@ def test_the_residual(golden, reference, near, kind, c, dtype):
 
 def test_a_negative_residual_weight_gives_finite_numbers():
     """The sum of two points may then be space-like, which an absolute value would hide."""
-    x = torch.tensor([[3.0, 0.0]], requires_grad=True)
-    y = torch.tensor([[0.0, 3.0]], requires_grad=True)
+    x, y = (torch.tensor([s], requires_grad=True) for s in ([3.0, 0.0], [0.0, 3.0]))
     w = torch.tensor([-1.0], requires_grad=True)
     out = residual(x, y, w, torch.tensor(1.0), 1.0)
     out.sum().backward()

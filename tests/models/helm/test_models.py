@@ -61,7 +61,7 @@ def test_golden_logits_loss_and_gradients(imported, near, kind, dtype, values, g
         if name.endswith("expert_manifold.k"):  # we learn log K, and the importer takes a log
             public[name] = (public[name] * weight).exp()
     expected = own_weights(public, model.config, model.state_dict())
-    checked = 0
+    assert len(expected) > 30
     for name, parameter in model.named_parameters():
         found, wanted = parameter.grad, expected[name]
         if name == "model.embed_tokens.weight":
@@ -71,8 +71,6 @@ def test_golden_logits_loss_and_gradients(imported, near, kind, dtype, values, g
                 to_tangent(points, time_flipped(g.double()), 1.0) for g in (found, wanted)
             )
         near(found, wanted, gradients, name, least=1e-2 if dtype == torch.float32 else 1e-3)
-        checked += 1
-    assert checked == len(list(model.parameters())) > 30
 
 
 def public_state(model):
@@ -85,8 +83,7 @@ def public_state(model):
             tensor = torch.cat([own[time].unsqueeze(-1), tensor], dim=-1)
         names = public_names(name, model.config)
         for row, parts in zip(tensor if ".mlp.experts." in name else [tensor], names, strict=True):
-            K = name.endswith("log_curvature")
-            pieces = [row.exp()] if K else row.chunk(len(parts))
+            pieces = [row.exp()] if name.endswith("curvature") else row.chunk(len(parts))
             found |= dict(zip(parts, pieces, strict=True))
     return found
 
@@ -194,29 +191,3 @@ def test_gradient_checkpointing_changes_no_gradient(random_model, near, kind, re
     model(input_ids=IDS, labels=IDS).loss.backward()
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         near(parameter.grad, gradient, 1e-9)
-
-
-@both
-def test_half_precision_changes_logits_little(imported, kind):
-    """bfloat16 has 8 bits: logits of at most 2.4 have errors of some hundredths."""
-    model, a = imported(kind)
-    ids = a["in/tokens"]
-    expected = model(input_ids=ids).logits
-    for float32_attention in (False, True):
-        low = imported(kind, float32_attention=float32_attention)[0].to(torch.bfloat16)
-        found = low(input_ids=ids).logits
-        assert found.dtype == torch.bfloat16 and (found - expected).abs().mean() < 0.03
-    mixed, _ = imported(kind, torch.float32)
-    with torch.autocast("cpu", torch.bfloat16):
-        out = mixed(input_ids=ids, labels=ids)
-    out.loss.backward()
-    assert (out.logits - expected).abs().mean() < 0.03
-    assert all(p.grad.isfinite().all() for p in mixed.parameters())
-
-
-def test_curvatures(random_model):
-    K = random_model("helm_mice").curvatures()
-    assert K["stream"] == 1.0 and K["model.layers.2.mlp.experts.3"] == pytest.approx(2.0)
-    dense = random_model("helm_d")
-    assert list(dense.curvatures()) == ["stream"]
-    dense.update_balance()
