@@ -6,6 +6,7 @@ import torch
 from bench.report.evaluation_loop import evaluation_sections
 
 from bench.data.problems import DataSettings
+from bench.data.prompts import evaluation_text
 from bench.data.sources import load_problems
 from bench.efficiency.evaluation import (
     PUBLISHED,
@@ -19,7 +20,7 @@ from bench.models.loading import context_length
 from bench.tracking.record import efficiency_metrics
 
 SETS = ["mawps", "gsm8k", "AQuA"]
-NEW_TOKENS = 12
+NEW_TOKENS = 6
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def problems():
 
 @pytest.fixture(scope="module")
 def found(tiny, problems):
-    """The embedded base asked 6 problems, one set's two in a batch of ours."""
+    """Of the embedded base on 6 problems, two of each set."""
     protocols = protocols_beside(NEW_TOKENS)
     made = measure_evaluation(*tiny, problems.tests, protocols, 6, 64, context_length(tiny[0]))
     return json.loads(json.dumps(made))
@@ -39,14 +40,11 @@ def test_ours_answers_as_the_published_loop_does(found):
     assert found["same_predictions"] == found["same_texts"] == found["problems"] == 6
     assert found["differing"] == []
     assert found["loops"][PUBLISHED]["tokens"] == found["loops"][SAME]["tokens"] > 0
-
-
-def test_the_problems_come_evenly_from_the_sets(found):
     assert found["sets"] == {"mawps": 2, "gsm8k": 2, "AQuA": 2}
     assert found["chunk"] == found["batch_size"] == 2
 
 
-def test_speeds_are_beside_the_published_loop(found):
+def test_speeds_are_relative_to_the_published_loop(found):
     assert list(found["loops"]) == [PUBLISHED, "llm_adapters", "fast"]
     assert found["loops"][PUBLISHED]["ratio"] == 1.0
     for loop in found["loops"].values():
@@ -55,7 +53,7 @@ def test_speeds_are_beside_the_published_loop(found):
 
 
 def test_predictions_that_differ_are_listed_with_both_texts(tiny, problems):
-    # Another prompt under the protocol's name is what a fault in ours would look like.
+    # Another prompt under the protocol's name imitates a fault in ours.
     protocols = protocols_beside(NEW_TOKENS)
     protocols = {SAME: replace(protocols[SAME], evaluation_prompt="{instruction} So 1000+")}
     tests = {"mawps": problems.tests["mawps"]}
@@ -70,40 +68,31 @@ def test_predictions_that_differ_are_listed_with_both_texts(tiny, problems):
 
 def test_problems_that_do_not_fit_are_left_out_and_counted(tiny, problems):
     protocols = protocols_beside(1)
-    length = max(
-        len(
-            tiny[1](
-                protocols[SAME].evaluation_prompt.replace("{instruction}", p.instruction)
-            ).input_ids
-        )
-        for p in problems.tests["mawps"]
-    )
+    texts = [evaluation_text(p, protocols[SAME]) for p in problems.tests["mawps"]]
+    length = max(map(len, tiny[1](texts)["input_ids"]))
     tests = {key: problems.tests[key] for key in ("mawps", "AQuA")}
     found = measure_evaluation(*tiny, tests, protocols, 4, 2, context=length + 1)
     assert found["asked"] == 4 and found["sets"] == {"mawps": 2}
 
 
 def test_without_a_problem_it_says_why(tiny, problems):
+    protocols = protocols_beside(8)
     with pytest.raises(InputError, match="fits the base's context of 20 tokens"):
-        measure_evaluation(*tiny, problems.tests, protocols_beside(8), 4, 2, context=20)
-
-
-def test_choices_have_another_published_loop_and_are_left_out(tiny, problems):
-    (choice,) = problems.tests["mawps"][:1]
-    choice = replace(choice, task="boolq", answer="true")
+        measure_evaluation(*tiny, problems.tests, protocols, 4, 2, context=20)
+    # Choices have another published loop.
+    choice = replace(problems.tests["mawps"][0], task="boolq", answer="true")
     with pytest.raises(InputError, match="no test row has a number or a letter"):
-        measure_evaluation(*tiny, {"boolq": [choice]}, protocols_beside(8), 4, 2, 1024)
+        measure_evaluation(*tiny, {"boolq": [choice]}, protocols, 4, 2, 1024)
 
 
-def test_one_adapter_is_taught_both_prompts(fresh_tiny, problems, compose):
+def test_one_adapter_is_trained_on_both_prompts(fresh_tiny, problems, compose):
     base, tokenizer = fresh_tiny
     before = {name: p.detach().clone() for name, p in base.named_parameters()}
     settings = replace(compose().train, batch_size=6)
     rows = problems.train[:3]
     model = taught(base, tokenizer, rows, protocols_beside(8), settings, epochs=1.0)
     assert not model.training
-    trained = [p for p in model.parameters() if p.requires_grad]
-    assert trained and any(p.any() for n, p in model.named_parameters() if "lora_B" in n)
+    assert any(p.any() for n, p in model.named_parameters() if "lora_B" in n)
     weights = dict(model.base_model.model.named_parameters())
     for name, value in before.items():
         own = weights.get(name, weights.get(name.replace(".weight", ".base_layer.weight")))

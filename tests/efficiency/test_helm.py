@@ -14,11 +14,11 @@ def found():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(helm, "SIZE", "tiny")
         patch.setattr(helm, "VOCABULARY", 64)
-        report = measure_helm(8, rounds=2, batch=2, device=torch.device("cpu"))
+        report = measure_helm(8, rounds=1, batch=2, device=torch.device("cpu"))
     return json.loads(json.dumps(report))
 
 
-def test_each_helm_stands_beside_its_twin_and_the_twin_again(found):
+def test_each_helm_is_compared_with_its_twin_and_the_twin_with_itself(found):
     assert list(found["pairs"]) == ["helm_d", "helm_mice"]
     for own, pair in found["pairs"].items():
         assert list(pair["works"]) == ["step 8", "decode 8", "decode 32"]
@@ -30,7 +30,7 @@ def test_each_helm_stands_beside_its_twin_and_the_twin_again(found):
 
 
 def test_the_caches_are_counted(found):
-    """Four layers: keys and values of 4 heads of 31; a latent of 32, 16 turned, and 8 times."""
+    """Four layers: keys and values of 4 heads of 31; a latent of 32, 16 rotated, and 8 times."""
     assert found["pairs"]["helm_d"]["cached"]["helm_d"] == 4 * 2 * 4 * 31
     cached = found["pairs"]["helm_mice"]["cached"]
     assert cached == {"helm_mice": 4 * (32 + 16 + 8), "deepseek_twin": 4 * (32 + 16)}

@@ -1,15 +1,11 @@
-"""Words in the Poincare disk: what the radius says, what the angle keeps, what an edge is."""
-
-from __future__ import annotations
-
 import math
-import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import bench.embeddings.disk as disk_module
 from bench.embeddings.disk import AMONG, layout, most_frequent
 
 
@@ -54,42 +50,26 @@ def test_the_rings_are_where_words_of_that_norm_lie():
         assert ring["radius"] == pytest.approx(between, abs=0.03)
 
 
-def test_relatives_share_an_arc_of_the_circle():
-    sizes = (5, 8, 3, 6)
-    _, angle = polar(laid_out(clusters(sizes)))
-    groups = np.repeat(np.arange(len(sizes)), sizes)
-    around = groups[np.argsort(angle)]
-    changes = int((around != np.roll(around, 1)).sum())
-    assert changes == len(sizes)
-
-
-def test_the_gap_between_clusters_is_wider_than_any_within():
-    sizes = (6, 6, 6)
+@pytest.mark.parametrize("sizes", [(5, 8, 3, 6), (6, 6, 6)])
+def test_relatives_share_an_arc_and_gaps_between_clusters_are_wider(sizes):
     _, angle = polar(laid_out(clusters(sizes)))
     order = np.argsort(angle)
     gaps = np.diff(np.append(angle[order], angle[order[0]] + 2 * math.pi))
-    groups = np.repeat(np.arange(3), sizes)[order]
+    groups = np.repeat(np.arange(len(sizes)), sizes)[order]
     between = groups != np.roll(groups, -1)
+    assert between.sum() == len(sizes)
     assert gaps[between].min() > 2 * gaps[~between].max()
 
 
-def test_a_parent_is_the_most_related_word_of_a_smaller_norm():
-    vectors = clusters()
-    norms = np.linalg.norm(vectors, axis=1)
-    cosines = vectors @ vectors.T / np.outer(norms, norms)
-    for i, word in enumerate(laid_out(vectors)["words"]):
-        smaller = [j for j in range(len(norms)) if norms[j] < norms[i]]
-        expected = max(smaller, key=lambda j: cosines[i, j]) if smaller else None
-        assert word["parent"] == expected
-
-
-def test_relatives_are_the_largest_cosines_in_order():
+def test_relatives_have_the_largest_cosines_and_a_parent_a_smaller_norm():
     vectors = clusters()
     norms = np.linalg.norm(vectors, axis=1)
     cosines = vectors @ vectors.T / np.outer(norms, norms) - 2 * np.eye(len(norms))
     for i, word in enumerate(laid_out(vectors, relatives=4)["words"]):
         assert word["relatives"] == np.argsort(-cosines[i])[:4].tolist()
         assert word["cosines"] == pytest.approx(np.sort(cosines[i])[::-1][:4], abs=1e-3)
+        smaller = [j for j in range(len(norms)) if norms[j] < norms[i]]
+        assert word["parent"] == max(smaller, key=lambda j: cosines[i, j], default=None)
 
 
 def test_an_edge_is_a_circle_that_meets_the_boundary_at_right_angles():
@@ -108,20 +88,17 @@ def test_an_edge_is_a_circle_that_meets_the_boundary_at_right_angles():
         assert smallest < 1e-4
 
 
-def test_related_words_are_kept_near_far_more_often_than_by_chance():
+def test_related_words_are_kept_near_and_unrelated_ones_hardly_more_than_by_chance():
     disk = laid_out(clusters((12,) * 8))
     assert disk["kept_by_chance"] == pytest.approx(AMONG / 95)
     assert disk["kept"] > 5 * disk["kept_by_chance"]
-
-
-def test_unrelated_vectors_are_kept_hardly_more_often_than_by_chance():
     disk = laid_out(np.random.default_rng(0).normal(size=(96, 300)))
     assert disk["kept"] < 4 * disk["kept_by_chance"]
 
 
 @settings(derandomize=True, deadline=None, max_examples=25)
 @given(st.integers(0, 6), st.integers(1, 4), st.integers(0, 2**31), st.booleans())
-def test_few_equal_and_zero_vectors_have_their_places(n, d, seed, flat):
+def test_few_equal_and_zero_vectors_have_positions(n, d, seed, flat):
     vectors = np.random.default_rng(seed).integers(-1, 2, size=(n, d)).astype(float)
     if flat:
         vectors = np.ones((n, d))
@@ -131,21 +108,27 @@ def test_few_equal_and_zero_vectors_have_their_places(n, d, seed, flat):
     assert sum(word["parent"] is None for word in disk["words"]) == min(n, 1)
 
 
-def test_one_outlier_leaves_the_others_their_room():
+def test_one_outlier_does_not_crowd_the_others():
     vectors = np.concatenate([clusters((20, 20, 20)), 40 * np.ones((1, 24))])
     radius, _ = polar(laid_out(vectors))
     assert np.ptp(radius[:-1]) > 0.5 and radius[-1] == pytest.approx(1, abs=1e-3)
 
 
-def test_the_same_words_have_the_same_places():
+def test_the_layout_is_deterministic():
     assert laid_out(clusters()) == laid_out(clusters())
 
 
-def test_two_thousand_words_take_seconds():
-    vectors = np.random.default_rng(0).normal(size=(2000, 64))
-    begin = time.process_time()
-    assert len(laid_out(vectors)["words"]) == 2000
-    assert time.process_time() - begin < 30
+def test_many_words_are_laid_out_without_the_slow_order_of_leaves(monkeypatch):
+    linkage, optimal = disk_module.hierarchy.linkage, []
+
+    def spy(*args, optimal_ordering):
+        optimal.append(optimal_ordering)
+        return linkage(*args, optimal_ordering=optimal_ordering)
+
+    monkeypatch.setattr(disk_module.hierarchy, "linkage", spy)
+    monkeypatch.setattr(disk_module, "MOST_ORDERED", 17)
+    assert len(laid_out(clusters())["words"]) == 18 and laid_out(clusters((6, 6)))
+    assert optimal == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -156,12 +139,12 @@ def test_two_thousand_words_take_seconds():
         (["a"], [1], np.array([[math.nan]]), "not finite"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(words, counts, vectors, message):
+def test_inputs_that_do_not_match_are_refused(words, counts, vectors, message):
     with pytest.raises(ValueError, match=message):
         layout(words, counts, vectors)
 
 
-def test_of_a_words_tokens_the_most_frequent_stands_for_it():
+def test_the_most_frequent_token_represents_a_word():
     texts = [" the", "the", "The", " cat", "dog", " dog"]
     assert most_frequent(texts, [5, 9, 3, 0, 4, 4], limit=10) == [1, 4, 2]
     assert most_frequent(texts, [5, 9, 3, 0, 4, 4], limit=2) == [1, 4]

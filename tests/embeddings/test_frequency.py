@@ -5,6 +5,7 @@ from transformers import PreTrainedTokenizerFast
 
 from bench.data.problems import Problem
 from bench.embeddings.frequency import (
+    Counts,
     content_words,
     count_tokens,
     power_law,
@@ -16,7 +17,7 @@ from bench.embeddings.frequency import (
 
 @pytest.fixture(scope="module")
 def counted(tiny):
-    """A function that counts texts, and gives what `seen` types are as text."""
+    """A function that counts texts, with the texts of the types seen."""
     tokenizer = tiny[1]
 
     def count(*texts):
@@ -26,54 +27,45 @@ def counted(tiny):
     return count
 
 
-def test_each_type_is_counted_and_what_a_tokenizer_puts_in_front_is_not(counted, tiny):
-    counts, texts = counted("Mary has 3 apples.", "Mary has 3 apples.")
+def test_each_type_is_counted_without_special_tokens(counted, tiny):
+    counts, _ = counted("Mary has 3 apples.", "Mary has 3 apples.")
     assert counts.total[tiny[1].bos_token_id] == 0
     assert counts.total.sum() == 2 * len(tiny[1]("Mary has 3 apples.")["input_ids"]) - 2
-    assert "".join(sorted(texts)) and counts.total[counts.seen].min() == 2
+    assert counts.total[counts.seen].min() == 2
+    counts, texts = counted()
+    assert counts.total.sum() == 0 and texts == []
 
 
-def test_types_that_occur_stand_the_most_frequent_first(counted):
+def test_the_most_frequent_types_come_first(counted):
     counts, texts = counted("Mary has has has apples apples")
     assert texts[:2] == [" has", " apples"]
     assert list(counts.total[counts.seen]) == sorted(counts.total[counts.seen], reverse=True)
 
 
-def test_a_token_within_a_word_is_no_whole_word(counted):
-    counts, texts = counted("The has, hashas has.")
-    has = counts.seen[texts.index(" has")]
-    # "hashas" begins with it, and goes on.
-    assert (counts.total[has], counts.whole[has]) == (3, 2)
-
-
-def test_words_at_both_ends_of_a_text_are_whole(counted):
-    counts, texts = counted("Mary", "Mary")
-    assert texts == ["Mary"] and counts.whole[counts.seen].tolist() == [2]
-
-
-def test_a_digit_or_a_mark_is_no_word(counted):
-    counts, texts = counted("Mary has 3 apples.")
-    assert counts.whole[counts.seen[texts.index("3")]] == 0
-    assert counts.whole[counts.seen[texts.index(".")]] == 0
+@pytest.mark.parametrize(
+    ("texts", "token", "total", "whole"),
+    [
+        (["The has, hashas has."], " has", 3, 2),  # "hashas" begins with it
+        (["Mary", "Mary"], "Mary", 2, 2),
+        (["Mary has 3 apples."], "3", 1, 0),
+        (["Mary has 3 apples."], ".", 1, 0),
+    ],
+)
+def test_whole_words_are_letters_between_other_characters(counted, texts, token, total, whole):
+    counts, found = counted(*texts)
+    number = counts.seen[found.index(token)]
+    assert (counts.total[number], counts.whole[number]) == (total, whole)
 
 
 def test_content_words_are_long_whole_and_no_function_words(counted):
     counts, texts = counted("There are 3 apples of Mary, hashas is")
-    chosen = [
-        text for text, is_one in zip(texts, content_words(counts, texts), strict=True) if is_one
-    ]
+    chosen = np.array(texts)[content_words(counts, texts)]
     assert set(chosen) == {" apples", " Mary"}
 
 
-def test_no_text_has_no_counts(counted):
-    counts, texts = counted()
-    assert counts.total.sum() == 0 and texts == []
-
-
 def test_counts_of_sets_add_up(counted):
-    one, _ = counted("Mary has")
-    both = sum_of([one, counted("has has")[0]])
-    assert both.total.sum() == one.total.sum() + counted("has has")[0].total.sum()
+    one, other = counted("Mary has")[0], counted("has has")[0]
+    assert sum_of([one, other]).total.sum() == one.total.sum() + other.total.sum()
 
 
 def test_sentencepiece_keeps_the_space_of_the_first_word():
@@ -87,25 +79,21 @@ def test_sentencepiece_keeps_the_space_of_the_first_word():
     assert count_tokens(fast, ["dog dogs"], 4).whole.tolist() == [1, 1, 0, 0]
 
 
-def test_a_problem_says_its_instruction_and_its_input():
+def test_a_problems_text_is_its_instruction_and_input():
     assert text_of(Problem("boolq", " Is it so? ", "It is.", "", "true")) == "Is it so?\nIt is."
     assert text_of(Problem("mawps", "How many?", "", "", "1")) == "How many?"
 
 
+def power_law_of(values):
+    total = np.append(values, 0).astype(np.int64)
+    return power_law(Counts(total, np.zeros_like(total)), 0, 0)
+
+
 def test_the_exponent_of_drawn_counts_is_found():
-    counts, _ = _drawn(np.random.default_rng(0).zipf(1.9, 3000))
-    law = power_law(counts, 0, 0)
+    law = power_law_of(np.random.default_rng(0).zipf(1.9, 3000))
     assert law["low"] < 1.9 < law["high"] and law["high"] - law["low"] < 0.2
     assert law["p"] is None and law["against"]["exponential"]["ratio"] > 100
 
 
 def test_equal_counts_have_no_exponent():
-    law = power_law(_drawn(np.full(50, 3))[0], 10, 0)
-    assert set(law.values()) == {None}
-
-
-def _drawn(values):
-    from bench.embeddings.frequency import Counts
-
-    total = np.append(values, 0).astype(np.int64)
-    return Counts(total, np.zeros_like(total)), None
+    assert set(power_law_of(np.full(50, 3)).values()) == {None}

@@ -1,7 +1,3 @@
-"""What the linear layers of a base are given, before and after fine-tuning."""
-
-from __future__ import annotations
-
 import copy
 import json
 import math
@@ -55,7 +51,6 @@ def seen_by(model, prompts, name):
 
 
 def test_every_linear_layer_of_the_blocks_is_measured_and_no_other(measured):
-    """The output layer reads no block's inputs."""
     names = [(one.block, one.module) for one in measured]
     assert names == [(block, module) for block in range(4) for module in MODULES]
     assert measured[0].layer == "model.layers.0.self_attn.q_proj"
@@ -85,17 +80,14 @@ def test_the_gates_are_those_that_a_new_adapter_has(base, prompts, measured, cur
         assert found.variation == pytest.approx(gates[one.layer].variation, rel=1e-4, abs=1e-7)
 
 
-def test_norms_and_gates_vary_at_down_proj_and_hardly_anywhere_behind_a_norm(measured):
-    """The one layer that no norm precedes but for o_proj, which attention's averages precede."""
+def test_norms_and_gates_vary_at_down_proj_and_hardly_after_a_norm(measured):
+    """No norm precedes down_proj, nor o_proj, whose inputs are averages."""
     varies = {m: fmean(one.rms_variation for one in of_module(measured, m)) for m in MODULES}
     assert varies["down_proj"] > 0.4
     assert max(varies[m] for m in MODULES if m not in ("down_proj", "o_proj")) < 0.1
     for i in range(len(CURVATURES)):
         gates = {m: fmean(o.gates[i].variation for o in of_module(measured, m)) for m in MODULES}
         assert gates["down_proj"] > 3 * max(gates[m] for m in MODULES if m != "down_proj")
-
-
-def test_the_inputs_of_down_proj_are_the_most_tree_like(measured):
     curvature = {m: fmean(o.data_curvature for o in of_module(measured, m)) for m in MODULES}
     assert min(curvature, key=curvature.get) == "down_proj"
 
@@ -137,23 +129,21 @@ def test_layers_keep_their_names_and_are_seen_through_any_adapter(base, prompts,
     tuned = layer_inputs(model, prompts)
     assert [one.layer for one in tuned] == [one.layer for one in measured]
     assert {one.tokens for one in tuned} == {one.tokens for one in measured}
-    last = -1  # what the first adapter does reaches every layer behind it
-    assert tuned[last].rms_mean != pytest.approx(measured[last].rms_mean, rel=1e-4)
-    # the first layer is given the embeddings, whatever is adapted
+    # Adapters affect all later layers, but not the first one, which reads the embeddings.
+    assert tuned[-1].rms_mean != pytest.approx(measured[-1].rms_mean, rel=1e-4)
     assert tuned[0].rms_mean == pytest.approx(measured[0].rms_mean, rel=1e-6)
 
 
-def test_measuring_leaves_a_model_as_it_was_and_tells_of_each_prompt(base, prompts):
+def test_measuring_does_not_change_a_model_and_reports_each_prompt(base, prompts):
     model = peft.get_peft_model(base, HypLoraConfig(r=4, target_modules=TARGETS)).train()
-    before, told = copy.deepcopy(model.state_dict()), []
-    layer_inputs(model, prompts, told=told.append)
-    assert told == [1] * len(prompts)
+    before, done = copy.deepcopy(model.state_dict()), []
+    layer_inputs(model, prompts, progress=done.append)
+    assert done == [1] * len(prompts)
     assert model.training and not any(m._forward_pre_hooks for m in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_no_input_outlives_its_prompt(base, prompts):
-    """Inputs of all layers of a large model fit into no memory."""
     references, most = [], []
     for layer in base.modules():
         if isinstance(layer, torch.nn.Linear):
@@ -162,8 +152,8 @@ def test_no_input_outlives_its_prompt(base, prompts):
     def count(_):
         most.append(sum(reference() is not None for reference in references))
 
-    layer_inputs(base, prompts, told=count)
-    # one tensor at most, which its successor is compared with
+    layer_inputs(base, prompts, progress=count)
+    # At most one, with which the next is compared.
     assert len(references) == 29 * len(prompts) and max(most) <= 1
 
 

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -6,10 +7,19 @@ import torch
 
 from bench.embeddings.frequency import Counts, count_tokens
 from bench.embeddings.matrices import Matrices
-from bench.embeddings.norms import all_norms, binned, correlations, word_groups
-from bench.embeddings.tokens import token_rows, unseen
+from bench.embeddings.norms import (
+    all_norms,
+    binned,
+    correlations,
+    state_norms,
+    token_rows,
+    unseen,
+    word_groups,
+)
+from bench.models.untrained import UntrainedSettings, build
 
 SEEN = 60
+PROMPTS = [[1, 300, 301, 300], [1, 302, 303]]
 
 
 @pytest.fixture
@@ -34,39 +44,33 @@ def rho(matrices, counts, tokenizer):
     return {(row["role"], row["centred"], row["tokens_of"]): row for row in found}
 
 
-def test_frequent_types_nearer_to_the_origin_have_a_negative_rho(matrix, counts, tiny):
+def test_frequent_types_closer_to_the_origin_have_a_negative_rho(matrix, counts, tiny):
     found = rho(Matrices(matrix, None), counts, tiny[1])
     assert found["input", False, "all"]["rho"] == pytest.approx(-1)
     assert found["input", False, "all"]["n"] == SEEN
-    assert set(key[0] for key in found) == {"input"}
+    assert {key[0] for key in found} == {"input"}
+    both = rho(Matrices(matrix, matrix.flip(0)), counts, tiny[1])
+    assert {key[0] for key in both} == {"input", "output"}
 
 
-def test_a_common_direction_alone_can_turn_the_sign(counts, tiny):
+def test_a_common_direction_can_decide_the_sign(counts, tiny):
     rows = torch.zeros(len(tiny[1]), 2)
-    rows[300 : 300 + SEEN, 0] = torch.linspace(1, 3, SEEN)  # frequent ones short, along one line
+    rows[300 : 300 + SEEN, 0] = torch.linspace(1, 3, SEEN)  # frequent ones short, on one line
     found = rho(Matrices(rows, None), counts, tiny[1])
     assert found["input", False, "all"]["rho"] == pytest.approx(-1)
     assert abs(found["input", True, "all"]["rho"]) < 0.1
 
 
-def test_types_that_never_occur_enter_nothing(matrix, counts, tiny):
+def test_types_that_never_occur_and_rare_ones_are_left_out(matrix, counts, tiny):
     before = rho(Matrices(matrix, None), counts, tiny[1])
     matrix[:300] = 1000.0
     assert rho(Matrices(matrix, None), counts, tiny[1]) == before
-
-
-def test_rare_types_are_left_out_of_the_frequent(matrix, counts, tiny):
     counts.total[300:310] = 19
     found = rho(Matrices(matrix, None), counts, tiny[1])
     assert found["input", False, "frequent"]["n"] == (counts.total >= 20).sum()
 
 
-def test_an_untied_output_has_rows_of_its_own(matrix, counts, tiny):
-    found = rho(Matrices(matrix, matrix.flip(0)), counts, tiny[1])
-    assert {key[0] for key in found} == {"input", "output"}
-
-
-def test_word_groups_name_the_words_that_have_no_figure(tiny):
+def test_word_groups_list_missing_words(tiny):
     tokenizer = tiny[1]
     counts = count_tokens(tokenizer, ["to to in it. Many that. many many"], len(tokenizer))
     norms = np.arange(len(tokenizer), dtype=float)
@@ -80,19 +84,15 @@ def test_word_groups_name_the_words_that_have_no_figure(tiny):
     assert found["G4"]["norm_mean"] is None and found["G4"]["words"] == []
 
 
-def test_bins_hold_each_type_once_with_its_norm(counts):
-    times = counts.total[counts.seen]
-    bins = binned(times, np.ones(SEEN))
+def test_bins_hold_each_type_once(counts):
+    bins = binned(counts.total[counts.seen], np.ones(SEEN))
     assert sum(one["n"] for one in bins) == SEEN
     assert all(one["low"] <= one["count"] < one["high"] and one["mean"] == 1 for one in bins)
-    assert [a["high"] <= b["low"] for a, b in itertools.pairwise(bins)] == [True] * (len(bins) - 1)
-
-
-def test_a_count_of_one_alone_has_a_bin():
+    assert all(a["high"] <= b["low"] for a, b in itertools.pairwise(bins))
     assert [one["n"] for one in binned(np.array([1, 1]), np.array([2.0, 4.0]))] == [2]
 
 
-def test_tokens_have_a_row_each_and_the_unseen_are_counted_apart(matrix, counts, tiny):
+def test_tokens_that_occur_have_a_row_and_the_others_are_summarised(matrix, counts, tiny):
     norms = all_norms(Matrices(matrix, None), counts.seen.tolist())
     rows = token_rows(tiny[1], counts, None, norms)
     assert len(rows) == SEEN and rows[0]["id"] == 300 and rows[0]["count"] == 200
@@ -102,8 +102,40 @@ def test_tokens_have_a_row_each_and_the_unseen_are_counted_apart(matrix, counts,
     assert found == {"tokens": len(tiny[1]) - SEEN, "norm_mean": 0.0, "norm_sd": 0.0}
 
 
-def test_rows_that_the_tokenizer_has_no_entry_for_are_no_types(matrix, counts, tiny):
+def test_padding_rows_of_the_embedding_are_no_types(matrix, counts, tiny):
     padded = torch.cat([matrix, torch.full((8, 8), 99.0)])
     more = Counts(np.append(counts.total, np.zeros(8, dtype=np.int64)), counts.whole)
     norms = all_norms(Matrices(padded, None), more.seen.tolist())
     assert unseen(more, len(tiny[1]), norms[0])["norm_mean"] == 0.0
+
+
+@pytest.mark.parametrize("kind", ["llama", "helm_d", "helm_mice"])
+def test_state_norms_are_means_over_positions_before_the_final_norm(tiny, kind):
+    model = tiny[0]
+    if kind != "llama":
+        settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
+        model = build(settings.config(tiny[1]), seed=0).eval()
+    found = state_norms(model, PROMPTS, len(tiny[1]))
+    inner = model.get_decoder()
+    seen = []
+    read = inner.norm if kind == "llama" else inner.final_proj
+    handle = read.register_forward_pre_hook(lambda module, given: seen.append(given[0][0]))
+    with torch.no_grad():
+        for ids in PROMPTS:
+            model(input_ids=torch.tensor([ids]))
+    handle.remove()
+    norms = [state.norm(dim=-1) for state in seen]
+    assert found.values[300] == pytest.approx(float(norms[0][[1, 3]].mean()), rel=1e-5)
+    assert found.values[303] == pytest.approx(float(norms[1][2]), rel=1e-5)
+    # First positions do not count.
+    assert np.isfinite(found.values).nonzero()[0].tolist() == [300, 301, 302, 303]
+
+
+def test_a_word_that_is_in_no_prompt_is_missing(tiny):
+    tokenizer = tiny[1]
+    counts = count_tokens(tokenizer, ["Tom gives many to Mary."], len(tokenizer))
+    norms = state_norms(tiny[0], tokenizer(["Tom gives many."])["input_ids"], len(tokenizer))
+    found = {group["group"]: group for group in word_groups(tokenizer, counts, norms.values)}
+    assert {"word": "to", "why": "not in the prompts"} in found["G1"]["missing"]
+    (many,) = found["G2"]["words"]
+    assert many["word"] == "many" and math.isfinite(many["norm"])

@@ -43,7 +43,7 @@ def test_texts_are_counted_set_by_set_and_together(report):
         assert sum(types for _, types in row["counts"]) == row["types"]
 
 
-def test_every_type_that_occurs_has_a_row_and_no_other(report):
+def test_exactly_the_types_that_occur_have_a_row(report):
     tokens = report["tokens"]
     assert len(tokens) == next(r for r in report["frequency"] if r["set"] == "together")["types"]
     assert min(token["count"] for token in tokens) == 1
@@ -63,7 +63,7 @@ def test_prompts_and_layers_are_measured_of_the_base_and_after_fine_tuning(repor
         [row["states"] for row in report["hidden"] if row["model"] == name]
         for name in ("base model", "LoRA")
     )
-    assert base == lora  # the same model was given as both
+    assert base == lora  # it is the same model
 
 
 def test_the_disk_has_whole_words(report):

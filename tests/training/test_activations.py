@@ -9,6 +9,7 @@ from bench.errors import InputError
 from bench.experiment import run
 from bench.identity import identity
 from bench.methods import attach
+from bench.models.loading import load_base
 from bench.training.activations import checkpointing
 from bench.training.finetune import finetune
 from bench.training.loss import target_loss
@@ -17,7 +18,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
 METHODS = sorted(p.stem for p in CONF.glob("*.yaml") if p.stem not in ("none", "prefix"))
 
 
-def rows(count=8):
+def long_rows(count=8):
     random = torch.Generator().manual_seed(3)
     drawn = [torch.randint(3, 1400, (12 + i,), generator=random).tolist() for i in range(count)]
     return [Example(ids, ids) for ids in drawn]
@@ -29,59 +30,44 @@ def adapted(compose, base, name):
     options.pop("r") if "bottleneck_size" in options else None
     for dropout in ("lora_dropout", "dropout"):
         if dropout in options:
-            options[dropout] = 0.1  # drawn a second time, it must be the same
+            options[dropout] = 0.1  # the second pass must draw the same
     torch.manual_seed(0)
-    return attach(base, method.module, options, [row.ids for row in rows()])
-
-
-@pytest.fixture
-def short(compose):
-    settings = compose("method=lora", "train.epochs=2", "train.batch_size=4").train
-    return dataclasses.replace(settings, validations=2, lr=1e-2)
+    return attach(base, method.module, options, [row.ids for row in long_rows()])
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_training_is_the_same_with_activations_computed_twice(compose, local_base, short, name):
-    from bench.models.loading import load_base
-    from bench.models.settings import ModelSettings
-
-    where = ModelSettings("local", str(local_base), None, "float32", None, False)
+def test_checkpointing_changes_no_result(compose, where, settings, name):
     losses = []
-    for twice in (False, True):
+    for enabled in (False, True):
         model = adapted(compose, load_base(where, torch.device("cpu"))[0], name)
-        settings = dataclasses.replace(short, gradient_checkpointing=twice)
-        done = finetune(model, rows(), rows(3), settings, 0, 0)
+        own = dataclasses.replace(settings, batch_size=4, gradient_checkpointing=enabled)
+        done = finetune(model, long_rows(), long_rows(3), own, 0, 0)
         losses.append([loss for _, loss in (*done.losses, *done.validation)])
         assert not any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
     assert len(losses[0]) == 6 and losses[0][0] != losses[0][3]
     assert losses[1] == pytest.approx(losses[0], abs=1e-6)
 
 
-def kept(model, twice):
-    """Bytes that a training step keeps for its way back."""
+def saved_bytes(model, enabled):
+    """Bytes that a training step saves for its backward pass."""
     held = {}
 
     def keep(tensor):
         held[tensor.data_ptr()] = tensor.numel() * tensor.itemsize
         return tensor
 
-    model.train()
-    with checkpointing(model, twice), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        loss = target_loss(model, collate(rows(), 0))
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with checkpointing(model.train(), enabled), hooks:
+        loss = target_loss(model, collate(long_rows(), 0))
     loss.backward()
     return sum(held.values())
 
 
-def test_less_is_kept(compose, fresh_tiny):
+def test_checkpointing_saves_memory_and_does_nothing_in_evaluation(compose, fresh_tiny):
     model = adapted(compose, fresh_tiny[0], "hyplora")
-    assert kept(model, True) < 0.7 * kept(model, False)
-
-
-def test_in_evaluation_nothing_is_computed_twice(compose, fresh_tiny):
-    model = adapted(compose, fresh_tiny[0], "lora").eval()
-    ids = torch.tensor([rows()[0].ids])
-    with checkpointing(model, True):
-        assert model(input_ids=ids).past_key_values is not None
+    assert saved_bytes(model, True) < 0.7 * saved_bytes(model, False)
+    with checkpointing(model.eval(), True):
+        assert model(input_ids=torch.tensor([[5, 6, 7]])).past_key_values is not None
 
 
 def test_prefix_is_refused_before_a_base_is_loaded(compose):
@@ -92,11 +78,11 @@ def test_prefix_is_refused_before_a_base_is_loaded(compose):
         run(experiment)
 
 
-def test_in_float32_it_is_no_part_of_the_identity(compose):
+def test_it_is_part_of_the_identity_in_mixed_precision_alone(compose):
     def name(*overrides, precision="32-true"):
         return identity(dataclasses.asdict(compose(*overrides)), {}, precision, "torch.float32")
 
-    twice = "train.gradient_checkpointing=true"
-    assert name(twice) == name()
-    assert name(twice, precision="bf16-mixed") != name(precision="bf16-mixed")
-    assert name("method=none", twice) == name("method=none")
+    enabled = "train.gradient_checkpointing=true"
+    assert name(enabled) == name()
+    assert name(enabled, precision="bf16-mixed") != name(precision="bf16-mixed")
+    assert name("method=none", enabled) == name("method=none")

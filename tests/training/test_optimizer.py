@@ -4,6 +4,7 @@ import torch
 from bench.training.optimizer import adamw, learning_rate_factor
 
 
+@pytest.fixture
 def parameters():
     sizes = {"A.weight": (3, 2), "hyplora_K.default": (1,), "hyplora_s.default": (1,)}
     found = {name: torch.nn.Parameter(torch.ones(size)) for name, size in sizes.items()}
@@ -11,33 +12,27 @@ def parameters():
     return found
 
 
-def settings(optimizer, parameter):
-    for group in optimizer.param_groups:
-        if any(member is parameter for member in group["params"]):
-            return group["lr"], group["weight_decay"]
-    return None
+def by_name(optimizer, parameters):
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    found = {name: groups.get(id(p)) for name, p in parameters.items()}
+    return {name: group and (group["lr"], group["weight_decay"]) for name, group in found.items()}
 
 
-def test_only_matrices_decay_and_frozen_parameters_are_left_out():
-    found = parameters()
-    optimizer = adamw(found.items(), 0.1, 0.5)
-    assert settings(optimizer, found["A.weight"]) == (0.1, 0.5)
-    assert settings(optimizer, found["hyplora_s.default"]) == (0.1, 0.0)
-    assert settings(optimizer, found["frozen.weight"]) is None
+def test_only_matrices_decay_and_frozen_parameters_are_left_out(parameters):
+    assert by_name(adamw(parameters.items(), 0.1, 0.5), parameters) == {
+        "A.weight": (0.1, 0.5),
+        "hyplora_K.default": (0.1, 0.0),
+        "hyplora_s.default": (0.1, 0.0),
+        "frozen.weight": None,
+    }
 
 
-def test_a_factor_is_for_the_parameters_it_names():
-    found = parameters()
-    optimizer = adamw(found.items(), 0.1, 0.0, {"hyplora_K": 0.01})
-    assert settings(optimizer, found["hyplora_K.default"])[0] == pytest.approx(0.001)
-    assert settings(optimizer, found["hyplora_s.default"])[0] == 0.1
-
-
-def test_a_schedule_keeps_the_factor():
-    found = parameters()
-    optimizer = adamw(found.items(), 0.1, 0.0, {"hyplora_K": 0.01})
+def test_a_schedule_keeps_the_factor_of_the_parameters_that_it_names(parameters):
+    optimizer = adamw(parameters.items(), 0.1, 0.0, {"hyplora_K": 0.01})
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5)
-    assert settings(optimizer, found["hyplora_K.default"])[0] == pytest.approx(0.0005)
+    found = by_name(optimizer, parameters)
+    assert found["hyplora_K.default"][0] == pytest.approx(0.0005)
+    assert found["hyplora_s.default"][0] == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(

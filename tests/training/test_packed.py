@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,22 +70,19 @@ def test_bits_per_byte_are_those_of_a_computation_by_hand(models, tokens):
         assert found[number] == pytest.approx(nats / math.log(2), rel=1e-4)
 
 
-def test_a_model_that_knows_nothing_needs_the_bits_of_an_even_guess():
-    class Even(torch.nn.Module):
+def test_a_uniform_model_needs_the_bits_of_a_guess():
+    class Uniform(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(1))
 
         def forward(self, input_ids, sequence_ids=None, **_):
-            from types import SimpleNamespace
-
             return SimpleNamespace(logits=torch.zeros(*input_ids.shape, 256) + self.weight)
 
-    # Documents of a front, 10 bytes as a token each, and an end: 8 bits a byte.
-    held_out = np.array([True, True])
+    # Documents of a first token, 10 bytes as a token each, and an end: 8 bits a byte.
     ids, starts, sizes = np.arange(24) % 200, np.array([0, 12, 24]), np.array([10, 10])
-    made = Tokens(ids, starts, sizes, held_out, Path(), 0.0)
-    bits = document_bits(Even(), HeldOut(made, 7, 0, 3), np.arange(2), "test")
+    made = Tokens(ids, starts, sizes, np.array([True, True]), Path(), 0.0)
+    bits = document_bits(Uniform(), HeldOut(made, 7, 0, 3), np.arange(2), "test")
     assert bits / made.sizes == pytest.approx([8.0, 8.0])
 
 
@@ -95,26 +93,18 @@ def test_parts_of_the_held_out_text_add_up_to_all_of_it(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin"])
-def test_routing_counts_each_token_at_each_of_its_experts(models, tokens, kind):
-    rows = Packer(tokens, np.arange(4), 16, 0, seed=0).rows(2)
-    with Routing(models[kind]).counting() as routing, torch.no_grad():
-        forward(models[kind], rows)
-        forward(models[kind], rows)
-    (layer,) = routing.load()
-    assert layer["block"] == 1 and sum(layer["load"]) == pytest.approx(1)
-    assert int(routing.counts[1].sum()) == 2 * 2 * 16 * 2  # twice, rows, tokens, experts a token
-
-
-@pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin"])
-def test_balance_moves_the_bias_against_the_load(tiny, tokens, kind):
+def test_routing_counts_tokens_and_balance_moves_the_bias_against_the_load(tiny, tokens, kind):
     settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
     model = build(settings.config(tiny[1]), seed=0).train()
     rows = Packer(tokens, np.arange(4), 16, 0, seed=0).rows(2)
     routing = Routing(model)
-    with routing.counting():
+    with routing.counting(), torch.no_grad():
         forward(model, rows, labels=rows.labels)
+        forward(model, rows, labels=rows.labels)
+    assert int(routing.counts[1].sum()) == 2 * 2 * 16 * 2  # passes, rows, tokens, experts a token
     routing.balance()
     (layer,), (gate,) = routing.load(), routing.gates.values()
+    assert layer["block"] == 1 and sum(layer["load"]) == pytest.approx(1)
     expected = [0.005 * (1 / 4 - share) for share in layer["load"]]
     assert gate.e_score_correction_bias.tolist() == pytest.approx(expected, abs=1e-7)
 
@@ -126,13 +116,8 @@ def test_evenness_of_a_load():
 
 def test_mean_cosine_is_that_of_all_pairs():
     states = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
-    pairs = [
-        float(F.cosine_similarity(states[i], states[j], dim=0))
-        for i in range(7)
-        for j in range(7)
-        if i != j
-    ]
-    assert mean_cosine(states) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
+    cosines = [F.cosine_similarity(*states[[i, j]], dim=0) for i in range(7) for j in range(i)]
+    assert mean_cosine(states) == pytest.approx(float(sum(cosines)) / len(cosines), abs=1e-6)
 
 
 def test_the_public_initialisation_makes_tokens_alike(tiny, tokens):
@@ -162,11 +147,9 @@ def test_parameters_and_arithmetic_by_hand(models):
     assert flops_a_token(model, 100) == 6 * (matrices + attention)
 
 
-def test_of_experts_those_that_a_token_goes_to_count(models):
+def test_flops_count_the_experts_that_a_token_goes_to(models, monkeypatch):
     model = models["deepseek_twin"]
-    config = model.config
     experts = sum(p.numel() for p in model.parameters() if p.ndim == 3)
-    config_of_all = flops_a_token(model, 1)
-    config.num_experts_per_tok, before = 4, config.num_experts_per_tok
-    assert flops_a_token(model, 1) - config_of_all == 6 * experts * (4 - before) / 4
-    config.num_experts_per_tok = before
+    before, some = model.config.num_experts_per_tok, flops_a_token(model, 1)
+    monkeypatch.setattr(model.config, "num_experts_per_tok", 4)
+    assert flops_a_token(model, 1) - some == 6 * experts * (4 - before) / 4

@@ -1,5 +1,3 @@
-"""The training of a base: exact resume, steps that are split, and what is refused."""
-
 import dataclasses
 import pickle
 
@@ -56,26 +54,17 @@ def weights(model):
 
 
 @pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin", "helm_d of points"])
-def test_a_killed_pretraining_goes_on_exactly_where_it_was(kind, text, make, tmp_path, monkeypatch):
-    whole = make(kind)
+def test_a_killed_pretraining_resumes_exactly(kind, text, make, killed, tmp_path, monkeypatch):
+    whole, resumed = make(kind), make(kind, seed=1)
     undisturbed = pretrain(whole, text, SETTINGS, 0, tmp_path / "whole.ckpt")
+    with killed(Pretraining, 4):
+        pretrain(make(kind), text, SETTINGS, 0, tmp_path / "last.ckpt")
     step, taken = Pretraining.training_step, []
-
-    def limited(self, number, index):
-        if number == 4:
-            raise KeyboardInterrupt
-        return step(self, number, index)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Pretraining, "training_step", limited)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(make(kind), text, SETTINGS, 0, tmp_path / "last.ckpt")
     monkeypatch.setattr(
         Pretraining,
         "training_step",
         lambda self, number, index: taken.append(number) or step(self, number, index),
     )
-    resumed = make(kind, seed=1)
     done = pretrain(resumed, text, SETTINGS, 0, tmp_path / "last.ckpt")
     assert taken == [4, 5]
     for name, value in weights(whole).items():
@@ -122,41 +111,20 @@ def test_two_ranks_learn_what_one_process_learns(kind, sharded, text, make):
 
 
 @pytest.mark.slow
-def test_a_sharded_training_goes_on_from_the_state_of_one_process(
-    text, make, tmp_path, monkeypatch
-):
+def test_a_sharded_training_resumes_from_the_state_of_one_process(text, make, killed, tmp_path):
     settings = dataclasses.replace(SETTINGS, micro_rows=3)
-    whole = make("helm_mice")
+    whole, resumed = make("helm_mice"), make("helm_mice", seed=1)
     undisturbed = pretrain(whole, text, settings, 0)
-    step = Pretraining.training_step
-
-    def limited(self, number, index):
-        if number == 4:
-            raise KeyboardInterrupt
-        return step(self, number, index)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Pretraining, "training_step", limited)
+    with killed(Pretraining, 4):
         pretrain(make("helm_mice"), text, settings, 0, tmp_path / "last.ckpt")
     two = dataclasses.replace(settings, devices=2, sharded=True)
-    resumed = make("helm_mice", seed=1)
     done = pretrain(resumed, text, two, 0, tmp_path / "last.ckpt")
     assert done.losses[:4] == undisturbed.losses[:4] and done.order == undisturbed.order
     for name, value in weights(whole).items():
         assert torch.allclose(weights(resumed)[name], value, rtol=0, atol=1e-5), name
 
 
-def test_a_model_is_shared_out_among_several_devices_alone():
-    with pytest.raises(InputError, match=r"give action\.devices, too"):
-        dataclasses.replace(SETTINGS, sharded=True)
-
-
-def test_devices_that_can_t_share_a_step_evenly_are_refused():
-    with pytest.raises(InputError, match=r"action\.devices=4 can't share the 6 rows"):
-        dataclasses.replace(SETTINGS, devices=4)
-
-
-def test_tokens_are_given_to_another_process_as_the_files_that_they_are(text):
+def test_tokens_are_pickled_by_the_paths_of_their_files(text):
     given = pickle.dumps(text.tokens)
     assert len(given) < 500
     assert np.array_equal(pickle.loads(given).ids, text.tokens.ids)
@@ -213,6 +181,8 @@ def test_a_table_of_points_stays_on_its_hyperboloid(text, make):
         ({"row_tokens": 1}, "at least 2"),
         ({"precision": "bf16"}, "unknown action.precision 'bf16'.*bf16-mixed"),
         ({"warmup": 3}, "a share"),
+        ({"sharded": True}, r"give action\.devices, too"),
+        ({"devices": 4}, r"action\.devices=4 can't share the 6 rows"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):
@@ -220,7 +190,7 @@ def test_settings_that_make_no_sense_are_refused(changes, message):
         dataclasses.replace(SETTINGS, **changes)
 
 
-def test_a_loss_that_is_no_number_ends_the_training(text, make):
+def test_a_loss_that_is_nan_ends_the_training(text, make):
     with pytest.raises(FloatingPointError, match=r"lower action\.lr"):
         settings = dataclasses.replace(SETTINGS, lr=1e30, gradient_clip=0.0, steps=30)
         pretrain(make("llama_twin"), text, settings, 0)

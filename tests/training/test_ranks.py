@@ -1,4 +1,4 @@
-"""Fine-tuning in two processes ends with what one process ends with."""
+"""Fine-tuning in two processes, which also runs as a script that a test kills."""
 
 import dataclasses
 import os
@@ -92,7 +92,7 @@ def test_two_ranks_learn_what_one_process_learns(local_base, method, options):
     assert_same(train(local_base, method, options, devices=2), one)
 
 
-def test_an_error_in_a_rank_is_told_as_it_would_be_in_one_process(local_base, tmp_path):
+def test_an_error_in_a_rank_is_raised_as_in_one_process(local_base, tmp_path):
     base = shutil.copytree(local_base, tmp_path / "base")
     (file,) = base.glob("*.safetensors")
     weights = load_file(file)
@@ -102,7 +102,7 @@ def test_an_error_in_a_rank_is_told_as_it_would_be_in_one_process(local_base, tm
         train(base, devices=2)
 
 
-def test_who_watches_the_validation_loss_can_end_all_ranks(local_base):
+def test_a_watch_can_end_all_ranks(local_base):
     seen = []
 
     def watch(step, loss):
@@ -118,7 +118,7 @@ def test_who_watches_the_validation_loss_can_end_all_ranks(local_base):
 
 
 def children(pid):
-    """Of a process that is alive, and their children."""
+    """Child processes, recursively."""
     own = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in own] + [c for child in own for c in children(int(child))]
 
@@ -130,16 +130,16 @@ def alive(pid):
         return False
 
 
-def within(seconds, come):
+def within(seconds, condition):
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not come():
+    while time.monotonic() < deadline and not condition():
         time.sleep(0.001)
-    return come()
+    return condition()
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGKILL", "SIGKILL to a rank"])
-def test_ranks_end_with_their_process_and_go_on_where_they_were(local_base, tmp_path, sent):
+def test_ranks_end_with_their_process_and_resume(local_base, tmp_path, sent):
     state = tmp_path / "last.ckpt"
     script = Path(__file__).resolve()
     with subprocess.Popen([sys.executable, script, local_base, tmp_path], text=True) as process:

@@ -1,24 +1,21 @@
-"""Adam on the hyperboloid."""
-
 import copy
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from bench.geometry.lorentz import dist, expmap0, inner
 from bench.training.riemannian_adam import RiemannianAdam
 
 
 @pytest.fixture
-def steps():
-    """Golden points, gradients and moments, which some checkouts have beside them."""
-    from safetensors.torch import load_file
-
+def golden():
+    """Golden points, gradients and moments, which some checkouts have next to them."""
     parents = Path(__file__).resolve().parents
     found = [p / "shared/fixtures/helm" for p in parents if (p / "shared/fixtures/helm").is_dir()]
     if not found:
-        pytest.skip("the folder of HELM's golden arrays is not beside this checkout")
+        pytest.skip("the folder of HELM's golden arrays is not next to this checkout")
     return load_file(found[0] / "riemannian_adam.safetensors")
 
 
@@ -27,27 +24,27 @@ def points(seed=0, dtype=torch.float64, K=1.0):
     return expmap0(v, K).to(dtype)
 
 
-def test_four_golden_steps(steps):
-    table = torch.nn.Parameter(steps["in/point0"].clone())
+def test_four_golden_steps(golden):
+    table = torch.nn.Parameter(golden["in/point0"].clone())
     optimizer = RiemannianAdam([table], lr=0.05)
     for i in range(4):
-        table.grad = steps[f"in/egrad{i}"]
+        table.grad = golden[f"in/egrad{i}"]
         optimizer.step()
         state = optimizer.state[table]
-        # geoopt takes every tangent vector for 1e-4 long at least: a row that has had no gradient
+        # geoopt assumes that every tangent vector is at least 1e-4 long: a row without a gradient
         # is multiplied by cosh(1e-4) there at each step, and stays here.
         moved = state["exp_avg_sq"] > 0
         for found, name in ((table, "point"), (state["exp_avg"], "momentum")):
-            golden = steps[f"out/{name}{i + 1}"]
-            torch.testing.assert_close(found.data[moved], golden[moved], rtol=1e-9, atol=1e-9)
-            torch.testing.assert_close(found.data[~moved], golden[~moved], rtol=1e-7, atol=1e-7)
+            expected = golden[f"out/{name}{i + 1}"]
+            torch.testing.assert_close(found.data[moved], expected[moved], rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(found.data[~moved], expected[~moved], rtol=1e-7, atol=1e-7)
         assert moved.sum() >= 5
-        second = steps[f"out/second{i + 1}"]
+        second = golden[f"out/second{i + 1}"]
         torch.testing.assert_close(state["exp_avg_sq"], second[:, 0], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("K", [0.5, 2.0])
-def test_it_finds_a_point(K):
+def test_it_converges_to_a_point(K):
     target, table = points(1, K=K), torch.nn.Parameter(points(0, K=K))
     optimizer = RiemannianAdam([table], lr=0.05, K=K)
     for _ in range(300):
@@ -58,13 +55,11 @@ def test_it_finds_a_point(K):
     torch.testing.assert_close(inner(table, table), torch.full((20,), -K, dtype=torch.float64))
 
 
-def test_a_short_step_in_float32_is_as_long_as_it_says():
-    """The public code's steps of 1e-5 come out 24 times too long."""
+def test_a_short_step_in_float32_has_its_length():
+    """The public code's steps of 1e-5 are 24 times too long."""
     table = torch.nn.Parameter(points(0, torch.float32))
-    before = table.detach().double()
-    before = torch.cat(
-        [(before[:, 1:].square().sum(-1, keepdim=True) + 1).sqrt(), before[:, 1:]], 1
-    )
+    space = table.detach().double()[:, 1:]
+    before = torch.cat([(space.square().sum(-1, keepdim=True) + 1).sqrt(), space], 1)
     table.grad = torch.randn_like(table)
     RiemannianAdam([table], lr=1e-4).step()
     length = dist(table.detach().double(), before, 1.0)
@@ -81,20 +76,19 @@ def test_rows_without_a_gradient_stay():
     assert moved.tolist() == [i == 3 for i in range(20)]
 
 
-def test_a_state_that_is_loaded_goes_on():
+def test_a_loaded_state_continues_exactly():
     first = torch.nn.Parameter(points())
     optimizer = RiemannianAdam([first], lr=0.05)
-    grads = [points(seed) for seed in range(1, 5)]
-    for i, grad in enumerate(grads):
-        if i == 2:
-            second = torch.nn.Parameter(first.detach().clone())
-            other = RiemannianAdam([second], lr=0.05)
-            other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-        first.grad = grad
+    for seed in (1, 2):
+        first.grad = points(seed)
         optimizer.step()
-    for grad in grads[2:]:
-        second.grad = grad
-        other.step()
+    second = torch.nn.Parameter(first.detach().clone())
+    other = RiemannianAdam([second], lr=0.05)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for seed in (3, 4):
+        for table, own in ((first, optimizer), (second, other)):
+            table.grad = points(seed)
+            own.step()
     assert torch.equal(first, second)
 
 

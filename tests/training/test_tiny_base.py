@@ -4,6 +4,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from bench.errors import Failure, InputError
 from bench.training import tiny_base as module
@@ -33,7 +34,7 @@ SETTINGS = TinyBaseSettings(
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Fewer texts for the tokenizer and the probes: their number is not what is tested here."""
+    """Fewer texts for the tokenizer and the probes."""
     monkeypatch.setattr(module, "TOKENIZER_DOCUMENTS", 50)
     monkeypatch.setattr(module, "TOKENIZER_LOOKUPS", 10)
     monkeypatch.setattr(module, "VALIDATION_ROWS", 4)
@@ -45,20 +46,11 @@ def made(folder, **changes):
     return make_tiny_base(settings, folder / "states")
 
 
-def test_a_killed_pretraining_goes_on_exactly_where_it_was(tmp_path, monkeypatch):
-    step = TinyBasePretraining.training_step
-
-    def limited(self, batch, index):
-        if self.global_step == 5:
-            raise KeyboardInterrupt
-        return step(self, batch, index)
-
+def test_a_killed_pretraining_resumes_exactly(killed, tmp_path, monkeypatch):
     whole = load_file(made(tmp_path / "whole")[0] / "model.safetensors")
-    with monkeypatch.context() as patch:
-        patch.setattr(TinyBasePretraining, "training_step", limited)
-        with pytest.raises(KeyboardInterrupt):
-            made(tmp_path / "killed")
-    taken = []
+    with killed(TinyBasePretraining, 5):
+        made(tmp_path / "killed")
+    step, taken = TinyBasePretraining.training_step, []
     monkeypatch.setattr(
         TinyBasePretraining,
         "training_step",
@@ -70,29 +62,22 @@ def test_a_killed_pretraining_goes_on_exactly_where_it_was(tmp_path, monkeypatch
     assert not list((tmp_path / "killed" / "states").iterdir())
 
 
-def test_a_base_below_its_gates_does_not_take_the_place_of_the_one_before(tmp_path):
-    made(tmp_path)
-    before = (tmp_path / "base" / "model.safetensors").read_bytes()
+def test_a_base_below_its_gates_does_not_replace_the_previous_one(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"the previous one")
     with pytest.raises(Failure, match=r"below its gates: lookup 0\.00 < 0\.8"):
-        made(tmp_path, gates={"lookup": 0.8, "arithmetic": 0.9}, seed=1)
-    assert (tmp_path / "base" / "model.safetensors").read_bytes() == before
+        made(tmp_path, gates={"lookup": 0.8, "arithmetic": 0.9})
+    assert (tmp_path / "base" / "model.safetensors").read_bytes() == b"the previous one"
     record = json.loads((tmp_path / "base-below-gates" / "pretraining.json").read_text())
     assert record["probes"].keys() == {"lookup", "+", "-", "*", "/"}
 
 
-def test_the_gate_of_an_operation_is_that_of_arithmetic():
+def test_operations_share_the_gate_of_arithmetic():
     shares = {"lookup": 0.85, "+": 0.95, "/": 0.85}
     assert below_gates(shares, {"lookup": 0.8, "arithmetic": 0.9}) == ["/ 0.85 < 0.9"]
 
 
-def test_a_step_of_less_than_a_row_is_refused():
-    with pytest.raises(InputError, match="step_tokens must be at least 128"):
-        dataclasses.replace(SETTINGS, step_tokens=64)
-
-
-def test_the_loss_of_a_step_is_the_mean_over_all_its_tokens_that_count(local_base):
-    from transformers import AutoModelForCausalLM
-
+def test_the_loss_of_a_step_is_the_mean_over_its_target_tokens(local_base):
     step = TinyBasePretraining(AutoModelForCausalLM.from_pretrained(local_base), SETTINGS)
     ids = torch.randint(3, 200, (3, 6), generator=torch.Generator().manual_seed(0))
     short, long = ids[:1, :4], ids[1:]
@@ -107,22 +92,20 @@ def test_the_loss_of_a_step_is_the_mean_over_all_its_tokens_that_count(local_bas
 
 
 @pytest.mark.parametrize(
-    ("phases", "message"),
+    ("changes", "message"),
     [
-        ([{"steps": 3, "copies": 1.0}], "unknown kind of row in action.phases 'copies'.*copy"),
-        ([{"steps": 0, "copy": 1.0}], "at least one step"),
-        ([{"steps": 3, "copy": -1.0}], "must not be negative"),
+        ({"phases": [{"steps": 3, "copies": 1.0}]}, "unknown kind of row .* 'copies'.*copy"),
+        ({"phases": [{"steps": 0, "copy": 1.0}]}, "at least one step"),
+        ({"phases": [{"steps": 3, "copy": -1.0}]}, "must not be negative"),
+        ({"step_tokens": 64}, "step_tokens must be at least 128"),
     ],
 )
-def test_a_schedule_that_makes_no_sense_is_refused(phases, message):
+def test_settings_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        dataclasses.replace(SETTINGS, phases=phases)
+        dataclasses.replace(SETTINGS, **changes)
 
 
-def test_the_probes_tell_a_model_that_knows_from_one_that_does_not(tiny, local_base):
-    from transformers import AutoModelForCausalLM
-
-    knows = probe(*tiny)
-    assert min(knows.values()) > 0.8
-    random = probe(AutoModelForCausalLM.from_pretrained(local_base).eval(), tiny[1])
-    assert max(random.values()) == 0.0
+def test_a_trained_model_passes_the_probes_and_a_random_one_does_not(tiny, local_base):
+    assert min(probe(*tiny).values()) > 0.8
+    random = AutoModelForCausalLM.from_pretrained(local_base).eval()
+    assert max(probe(random, tiny[1]).values()) == 0.0
