@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.identity import RESULT_VERSION
 from bench.tracking.record import flat, metrics, tags
 from bench.tracking.store import Store
 
@@ -125,6 +126,7 @@ def run_of(
     average = sum(score["accuracy"] for score in scores.values()) / len(scores)
     prompts = {"train_prompt": f"{protocol} {{instruction}}", "max_new_tokens": 256}
     return {
+        "result_version": RESULT_VERSION,
         "identity": identity, "run_id": identity[:32], "method": method, "curvature": curvature,
         "seed": seed, "model": model, "published_base": None, "data": "synthetic", "split": "test",
         "protocol": protocol, "scores": scores, "averages": {"micro": average, "macro": average},

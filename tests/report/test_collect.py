@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench.identity import RESULT_VERSION
 from bench.report.collect import collect
 from bench.report.grid import Grid, GridRow
 from bench.report.pretraining import PretrainingSpec
@@ -52,7 +53,7 @@ def command(grid, row, seeds, like):
     return " ".join([grid.sweep, *(row.arguments if row else ()), *map(str, seeds)])
 
 
-def collected(*records, grids=GRIDS, sweeps=None, version=2, pretraining=None, **rest):
+def collected(*records, grids=GRIDS, sweeps=None, version=RESULT_VERSION, pretraining=None, **rest):
     """A report on records that are given oldest first."""
     made = [{**record, "ended": number} for number, record in enumerate(records)]
     holdings = Holdings(
@@ -264,7 +265,7 @@ def test_of_runs_with_one_setting_and_seed_the_newest_counts():
 
 
 def test_results_of_another_version_of_the_code_are_left_out():
-    report = collected(*main_runs(), version=3)
+    report = collected(*main_runs(), version=RESULT_VERSION + 1)
     assert not report.tables
     assert [left.runs for left in report.left_out] == [5]
     assert "another version" in report.left_out[0].why
