@@ -125,5 +125,5 @@ def test_a_run_above_the_median_of_its_search_is_given_up(tmp_path):
         study.tell(trial, 1.0)
     good, bad = study.ask(), study.ask()
     pruner(storage, "mine", good._trial_id)(10, 0.9)
-    with pytest.raises(Pruned, match="given up at step 10"):
+    with pytest.raises(Pruned, match="pruned at step 10"):
         pruner(storage, "mine", bad._trial_id)(10, 2.0)
