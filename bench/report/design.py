@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.report.names import curvature_rank, method_label, method_rank
+from bench.names import curvature_rank, method_label, method_rank, model_label
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.records import Record, asked, setting, taught, training_settings
 from bench.report.spec import TableSpec

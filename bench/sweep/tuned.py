@@ -145,7 +145,7 @@ class TunedSweeper(RunSweeper):
     def _remark(
         self, method: str, search: Search, study: Study, winner: Any, chosen: Sequence[str]
     ) -> str:
-        from bench.report.names import method_label
+        from bench.names import method_label
 
         over = " ".join(f"{key}={words}" for key, words in search.space.words.items())
         objective = self.settings.objectives[0]
