@@ -126,7 +126,6 @@ def run_of(
     average = sum(score["accuracy"] for score in scores.values()) / len(scores)
     prompts = {"train_prompt": f"{protocol} {{instruction}}", "max_new_tokens": 256}
     return {
-        "result_version": RESULT_VERSION,
         "identity": identity, "run_id": identity[:32], "method": method, "curvature": curvature,
         "result_version": RESULT_VERSION, "seed": seed, "model": model, "published_base": None,
         "data": "synthetic", "split": "test",
