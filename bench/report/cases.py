@@ -121,7 +121,7 @@ def case_studies(
         return None
     verdicts = {p: tuple(bool(found[p]["correct"]) for found in lines) for p in problems}
     pair = _pair(rows)
-    questions = {p: next((q for f in lines if (q := f[p].get("question"))), "") for p in problems}
+    questions = {problem: lines[0][problem]["question"] for problem in problems}
     cases: list[Case] = []
     for problem in _by_interest(verdicts, pair):
         case = _case(problem, questions[problem], [found[problem] for found in lines])

@@ -1,8 +1,8 @@
 import pytest
 
-from bench.report import TableSpec, build
 from bench.report.cases import LONGEST, case_studies
-from bench.report.figures.subject import Subject
+from bench.report.score_table import score_table
+from tests.report.score_runs import finished, selection
 
 SETS = {"mawps": ("MAWPS", 6), "AQuA": ("AQuA", 2)}
 # By method, what it answers correctly: of mawps 0 to 5 and AQuA 0 and 1.
@@ -30,17 +30,16 @@ def lines(method, right=None, **changes):
 
 
 @pytest.fixture
-def studied(record):
+def studied():
     def make(methods=("none", "lora", "hyplora"), written=None, seeds=(0,), **options):
         runs = [
-            record(m, seed=s, curvature=1.0 if m == "hyplora" else None, sets=SETS, correct=(3, 1))
+            finished(m, s, (3, 1), 1.0 if m == "hyplora" else None, SETS, run_id=f"{m}-{s}")
             for m in methods
             for s in (seeds if m != "none" else (None,))
         ]
-        spec = TableSpec(name="toy", title="Toy")
         written = written or {run["run_id"]: lines(run["method"]) for run in runs}
-        subject = Subject.of(build(runs, spec), runs, spec)
-        return case_studies(subject, lambda run_id: written.get(run_id, []), **options)
+        table = score_table(selection(runs))
+        return case_studies(table, lambda run_id: written.get(run_id, []), **options)
 
     return make
 
@@ -75,7 +74,7 @@ def test_the_directions_come_by_turns(studied):
 
 def test_a_selection_says_what_it_is(studied):
     assert studied().notes == ()
-    assert studied(shown=3).notes[0].startswith("3 of the 8 problems are on this page")
+    assert studied(shown=3).notes[0].startswith("3 of the 8 problems are shown")
 
 
 def test_texts_are_held_to_a_size(studied):
@@ -86,39 +85,30 @@ def test_texts_are_held_to_a_size(studied):
 
 def test_a_long_text_is_cut_and_says_by_how_much(studied):
     text = "x" * (LONGEST + 7)
-    written = {"run-lora-None-0": lines("lora", text=text), "run-dora-None-0": lines("lora")}
+    written = {"lora-0": lines("lora", text=text), "dora-0": lines("lora")}
     answer = studied(("lora", "dora"), written).cases[0].answers[0]
     assert len(answer.text) == LONGEST and answer.left_out == 7
 
 
-def test_the_seed_that_most_rows_have_is_shown(studied, record):
-    written = {f"run-{m}-None-{s}": lines("lora") for m in ("lora", "dora") for s in (0, 1)}
+def test_the_seed_that_most_rows_have_is_shown(studied):
+    written = {f"{m}-{s}": lines("lora") for m in ("lora", "dora") for s in (0, 1)}
     assert studied(("lora", "dora"), written, seeds=(1, 0)).seed == 0
 
 
 def test_a_row_without_answers_is_named_and_left_out(studied):
-    written = {f"run-{m}-None-0": lines("lora") for m in ("lora", "dora")}
+    written = {f"{m}-0": lines("lora") for m in ("lora", "dora")}
     found = studied(("lora", "dora", "series"), written)
     assert found.rows == ("LoRA", "DoRA")
-    assert "Without answers of seed 0 on record: Series." in found.notes
+    assert "No answers of seed 0: Series." in found.notes
 
 
 def test_there_is_nothing_to_compare_in_one_row(studied):
-    assert studied(("lora", "dora"), {"run-lora-None-0": lines("lora")}) is None
-
-
-def test_a_question_is_taken_from_any_run_that_has_it(studied):
-    old = [{k: v for k, v in line.items() if k != "question"} for line in lines("lora")]
-    found = studied(("lora", "dora"), {"run-lora-None-0": old, "run-dora-None-0": lines("lora")})
-    assert found.cases[0].question.startswith("mawps question")
-    none = studied(("lora", "dora"), {"run-lora-None-0": old, "run-dora-None-0": old})
-    assert "The runs do not say what was asked" in none.notes[-1]
+    assert studied(("lora", "dora"), {"lora-0": lines("lora")}) is None
 
 
 def test_control_characters_are_written_out(studied):
     written = {
-        f"run-{m}-None-0": lines("lora", text="a\x1b[31mb\u202ec", prediction=7.0)
-        for m in ("lora", "dora")
+        f"{m}-0": lines("lora", text="a\x1b[31mb\u202ec", prediction=7.0) for m in ("lora", "dora")
     }
     answer = studied(("lora", "dora"), written).cases[0].answers[0]
     assert answer.text == "a\\x1b[31mb\\u202ec" and answer.said == "7"

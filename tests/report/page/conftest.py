@@ -1,14 +1,16 @@
-import dataclasses
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from bench.report import TableSpec, build
-from bench.report.collected import Collected, CollectedPretraining, CollectedTable, Missing
-from bench.report.pretraining import PretrainingSpec
-from bench.report.statistics import BesideReference, PairedDifference
+from bench.report.collect import Collected
+from bench.report.pretraining.spec import TWINS, PretrainingSpec
+from bench.report.result import result_of
+from bench.report.selection import Group, Missing, Selection
+from bench.report.spec import TableSpec
+from bench.tracking.sweeps import Contrast
 from tests.report.pretraining_runs import made
+from tests.report.score_runs import answered, selection
 
 CHROMIUM = "/usr/bin/chromium"
 # Without these flags it looks for its makers' servers at every start.
@@ -63,39 +65,34 @@ def hostile():
 
 @pytest.fixture
 def pretrained():
-    """HELM and its twins, three seeds each, as one report of a store."""
-    models = ("helm_d", "llama_twin", "helm_mice", "deepseek_twin")
-    records = [made(model, seed) for seed in (0, 1, 2) for model in models]
-    return CollectedPretraining(PretrainingSpec("helm", "HELM beside twins"), tuple(records))
+    """The selection of HELM and its twins, three seeds each."""
+    models = [name for pair in TWINS.items() for name in pair]
+    groups = tuple(Group(m, m, tuple(made(m, seed) for seed in (0, 1, 2))) for m in models)
+    contrasts = tuple(Contrast("vs. Euclidean twin", *pair) for pair in TWINS.items())
+    return Selection(PretrainingSpec("helm", "HELM vs. twins"), groups, contrasts, total=12)
 
 
 @pytest.fixture
-def collected(record):
-    """Two methods, three seeds, and whatever `written` says they wrote."""
+def collected():
+    """Results and contents of a report: LoRA and HypLoRA, three seeds; `written` is their text."""
 
-    def make(written="The answer is 3.", names=("toy",), models=("tiny",), **changes):
+    def make(written="The answer is 3.", names=("toy",), models=("tiny",), titles=(), **changes):
         tables = []
-        for name, model in zip(names, models, strict=True):
+        for place, (name, model) in enumerate(zip(names, models, strict=True)):
             runs = [
-                record(method, seed=seed, curvature=curvature, model=model, training={})
-                for method, curvature in (("lora", None), ("hyplora", 1.0))
+                answered(method, seed, curvature=K, model=model, chances={"mawps": chance})
+                for method, K, chance in (("lora", None, 0.9), ("hyplora", 1.0, 0.3))
                 for seed in (0, 1, 2)
             ]
-            spec = TableSpec(name=name, title=f"Table {name}", figures=("accuracy", "cost"))
-            table = dataclasses.replace(build(runs, spec), beside=(BESIDE,))
-            missing = (Missing("DoRA", (0, 2), "make reproduce-toy", ("failed: disk full",)),)
-            tables.append(CollectedTable(name, spec, tuple(runs), table, None, missing, 9))
+            title = titles[place] if titles else f"Table {name}"
+            spec = TableSpec(name=name, title=title, figures=("accuracy", "cost"))
+            missing = (Missing("DoRA", (0, 2), ("failed: disk full",)),)
+            command = "python bench/run.py +sweep=toy"
+            tables.append(selection(runs, spec, missing=missing, total=9, command=command))
         given = {"states": {"finished": 6, "failed": 1}, "predictions": wrote(written)} | changes
-        return Collected(tables=tuple(tables), **given)
+        return [result_of(table) for table in tables], Collected(tables=tuple(tables), **given)
 
     return make
-
-
-BESIDE = BesideReference(
-    "lora",
-    "Beside LoRA",
-    (PairedDifference("hyplora", 1.0, "HypLoRA", "LoRA", "micro", "worse", -2.0, -3.0, -1.0),),
-)
 
 
 def wrote(text):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from bench.report.collected import Collected
+from bench.report.collect import Collected
 from bench.report.page import write_page
+from bench.report.result import result_of
 
 # By method, what it wrote for each problem of a set, and whether that is right.
 WRITTEN = {
@@ -32,7 +33,7 @@ def predictions(run_id):
 
 @pytest.fixture
 def report(collected, tmp_path):
-    return write_page(collected(predictions=predictions), tmp_path)
+    return write_page(*collected(predictions=predictions), tmp_path)
 
 
 def listed(page):
@@ -57,7 +58,7 @@ def test_nothing_fails_overflows_or_runs_whatever_models_wrote(
     collected, hostile, tmp_path, opened, width
 ):
     long = hostile + "x" * 300
-    with opened(write_page(collected(long), tmp_path), width=width) as page:
+    with opened(write_page(*collected(long), tmp_path), width=width) as page:
         wait_for_figures(page, scroll=True)
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate("window.hit") is None
@@ -66,7 +67,7 @@ def test_nothing_fails_overflows_or_runs_whatever_models_wrote(
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pretraining_runs_have_their_figures(pretrained, tmp_path, opened, width):
-    path = write_page(Collected(pretrainings=(pretrained,)), tmp_path)
+    path = write_page([result_of(pretrained)], Collected(pretrainings=(pretrained,)), tmp_path)
     with opened(path, width=width) as page:
         wait_for_figures(page, count=3, scroll=True)
         assert page.evaluate("document.documentElement.scrollWidth") == width
