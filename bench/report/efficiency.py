@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,9 @@ def efficiency_report(measured: Measurement) -> Report:
         "Rounds": f"{settings['rounds']} per measurement, each in a new random order",
     }
     tables = [_case(case) for case in measured["cases"]]
-    for part, table in (
-        ("throughput", _throughput),
-        ("evaluation", _evaluation),
-        ("evaluation", _differing),
-        ("hyperbolicity", _hyperbolicity),
-        ("helm", _helm),
-    ):
-        if measured.get(part) and (found := table(measured[part])):
-            tables.append(found)
+    for part, tables_of in PARTS.items():
+        if measured.get(part):
+            tables += tables_of(measured[part])
     return Report(NAME, TITLE, facts, (*tables, _published()))
 
 
@@ -135,6 +129,11 @@ def _throughput(found: Mapping[str, Any]) -> Table:
     )
 
 
+def evaluation_tables(found: Mapping[str, Any]) -> list[Table]:
+    """The evaluation relative to the published loop, and predictions that differ."""
+    return [_evaluation(found), *([_differing(found)] if found["differing"] else [])]
+
+
 def _evaluation(found: Mapping[str, Any]) -> Table:
     """The speed of evaluation relative to LLM-Adapters' published loop."""
     columns = (
@@ -180,9 +179,7 @@ def _evaluation(found: Mapping[str, Any]) -> Table:
     )
 
 
-def _differing(found: Mapping[str, Any]) -> Table | None:
-    if not found["differing"]:
-        return None
+def _differing(found: Mapping[str, Any]) -> Table:
     rows = tuple(
         Row(
             (one["task"], one["instruction"]),
@@ -200,7 +197,7 @@ def _differing(found: Mapping[str, Any]) -> Table | None:
     return Table("differing", "Predictions that differ", columns, rows, names, notes)
 
 
-def _hyperbolicity(found: Mapping[str, Any]) -> Table:
+def hyperbolicity_table(found: Mapping[str, Any]) -> Table:
     """The speed of delta-hyperbolicity relative to the public routine."""
     columns = (
         Column("points", "Points", ","),
@@ -237,7 +234,7 @@ def _hyperbolicity(found: Mapping[str, Any]) -> Table:
     return Table("hyperbolicity", heading, columns, rows, ("Routine",), notes)
 
 
-def _helm(found: Mapping[str, Any]) -> Table:
+def helm_table(found: Mapping[str, Any]) -> Table:
     """The speed of HELM's models relative to their Euclidean twins."""
     works = list(next(iter(found["pairs"].values()))["works"])
     columns = (
@@ -307,3 +304,11 @@ def _ratio_column(key: str, label: str, form: str = ".2f") -> Column:
 
 def _ratio(timing: Mapping[str, float]) -> Cell:
     return Cell(timing["ratio"], low=timing["ratio_low"], high=timing["ratio_high"])
+
+
+PARTS: dict[str, Callable[[Mapping[str, Any]], list[Table]]] = {
+    "throughput": lambda found: [_throughput(found)],
+    "evaluation": evaluation_tables,
+    "hyperbolicity": lambda found: [hyperbolicity_table(found)],
+    "helm": lambda found: [helm_table(found)],
+}

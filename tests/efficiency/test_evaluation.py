@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from bench.report.evaluation_loop import evaluation_sections
 
 from bench.data.problems import DataSettings
 from bench.data.prompts import evaluation_text
@@ -17,6 +16,7 @@ from bench.efficiency.evaluation import (
 )
 from bench.errors import InputError
 from bench.models.loading import context_length
+from bench.report.efficiency import evaluation_tables
 from bench.tracking.record import efficiency_metrics
 
 SETS = ["mawps", "gsm8k", "AQuA"]
@@ -61,9 +61,9 @@ def test_predictions_that_differ_are_listed_with_both_texts(tiny, problems):
     assert found["problems"] == 3 and found["same_predictions"] == 3 - len(found["differing"]) < 3
     one = found["differing"][0]
     assert one["published"] != one["ours"] and one["task"] == "mawps"
-    section = evaluation_sections({"model": "tiny", "taught": None, **found})[1]
-    assert section.heading == "Predictions that differ"
-    assert json.loads(section.rows[0][2]) == one["published"]
+    table = evaluation_tables({"model": "tiny", "taught": None, **found})[1]
+    assert table.heading == "Predictions that differ"
+    assert json.loads(table.rows[0].cells["published"].value) == one["published"]
 
 
 def test_problems_that_do_not_fit_are_left_out_and_counted(tiny, problems):
@@ -101,16 +101,15 @@ def test_one_adapter_is_trained_on_both_prompts(fresh_tiny, problems, compose):
 
 def test_the_report_and_the_store_have_the_figures(found):
     told = {"model": "tiny", "taught": {"epochs": 1, "rows": 9, "data": ["mawps"]}, **found}
-    (section,) = evaluation_sections(told)
-    assert section.heading == "The evaluation beside the published loop"
-    assert [row[0] for row in section.rows] == [
+    (table,) = evaluation_tables(told)
+    assert [row.names[0] for row in table.rows] == [
         "published loop",
-        "ours, protocol=llm_adapters",
-        "ours, protocol=fast",
+        "this project, protocol=llm_adapters",
+        "this project, protocol=fast",
     ]
-    assert "trained on 9 rows of mawps under each of the two prompts" in section.notes[0]
-    assert "6 of 6 problems (mawps 2, gsm8k 2, AQuA 2)" in section.notes[0]
-    assert "in 6 of 6 problems" in section.notes[-1]
+    assert "trained on 9 rows of mawps with each of the two prompts" in table.notes[0]
+    assert "6 of 6 problems (mawps 2, gsm8k 2, AQuA 2)" in table.notes[0]
+    assert "in 6 of 6 problems" in table.notes[-1]
     metrics = efficiency_metrics({"cases": [], "evaluation": told})
     assert metrics["ratio/evaluation/llm_adapters"] == found["loops"][SAME]["ratio"]
     assert metrics["same_predictions/evaluation"] == 6

@@ -2,10 +2,10 @@ import json
 
 import pytest
 import torch
-from bench.report.helm_speed import helm_section
 
 from bench.efficiency import helm
 from bench.efficiency.helm import CONTROL, PAIRS, measure_helm
+from bench.report.efficiency import helm_table
 from bench.tracking.record import efficiency_metrics
 
 
@@ -37,8 +37,8 @@ def test_the_caches_are_counted(found):
 
 
 def test_report_and_store_have_the_figures(found):
-    section = helm_section(found)
-    assert [row[0] for row in section.rows] == [
+    table = helm_table(found)
+    assert [row.names[0] for row in table.rows] == [
         "LLaMA",
         "LLaMA, again",
         "HELM-D",
@@ -46,7 +46,7 @@ def test_report_and_store_have_the_figures(found):
         "DeepSeek-V3, again",
         "HELM-MiCE",
     ]
-    assert "64 tokens in float32; a step is of 2 x 8 tokens" in section.notes[0]
+    assert "64 tokens in float32" in table.notes[0] and "for 2 x 8 tokens" in table.notes[0]
     metrics = efficiency_metrics({"cases": [], "helm": found})
     assert len(metrics) == 2 * 3 * 2
     ratio = found["pairs"]["helm_mice"]["works"]["decode 32"]["helm_mice"]["ratio"]

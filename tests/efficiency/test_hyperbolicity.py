@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from bench.report.hyperbolicity_speed import hyperbolicity_section
 
 from bench.efficiency import hyperbolicity
 from bench.efficiency.hyperbolicity import ALL, FIRST, PUBLIC, measure_hyperbolicity
 from bench.geometry.hyperbolicity import relative_delta
+from bench.report.efficiency import hyperbolicity_table
 from bench.tracking.record import efficiency_metrics
 
 
@@ -40,8 +40,8 @@ def test_every_size_has_speed_memory_and_agreement_of_the_routines(found):
 
 
 def test_report_and_store_have_the_figures(found):
-    section = hyperbolicity_section(found)
-    assert len(section.rows) == 6 and "5 prompts of 64 tokens" in section.notes[0]
+    table = hyperbolicity_table(found)
+    assert len(table.rows) == 6 and "5 prompts of 64 tokens" in table.notes[0]
     metrics = efficiency_metrics({"cases": [], "hyperbolicity": found})
     assert (
         metrics["ratio/delta_24/ours first point"] == found["sizes"][0]["routines"][FIRST]["ratio"]
