@@ -11,6 +11,8 @@ import yaml
 
 from bench.names import method_label, model_label
 from bench.report import formats
+from bench.report.figure import save
+from bench.report.figures.efficiency import case_title, figure
 from bench.report.published import FOLDER
 from bench.report.tables import Cell, Column, Report, Row, Table, number
 
@@ -51,19 +53,10 @@ def write_efficiency(measured: Measurement, folder: Path) -> list[Path]:
     Returns:
         The paths.
     """
-    from bench.report.figure import save
-    from bench.report.figures.efficiency import figure
-
     data = {"measurement": dict(measured)}
     paths = formats.write(efficiency_report(measured), folder / "tables", data)
     drawn = figure(measured)
     return paths + (save(drawn, folder / "figures", NAME) if drawn else [])
-
-
-def case_title(case: Mapping[str, Any]) -> str:
-    """What a case is called."""
-    compiled = ", torch.compile" if case["compiled"] else ""
-    return f"{case['case']}, {case['dtype']}, rank {case['rank']}{compiled}"
 
 
 def _case(case: Mapping[str, Any]) -> Table:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.report.comparison import Comparison
+from bench.report.figure import Figure, save
+from bench.report.figures import table_figures
 from bench.report.formats import write
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import load_published
@@ -17,9 +18,6 @@ from bench.report.score_table import score_table
 from bench.report.scores import ScoreTable
 from bench.report.selection import Selection
 from bench.report.tables import Report
-
-if TYPE_CHECKING:
-    from bench.report.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -58,28 +56,23 @@ def result_of(selection: Selection) -> Result:
         selection=selection,
         report=score_report(table, published),
         comparisons=table.comparisons,
-        figures=lambda: _figures(table),
+        figures=lambda: table_figures(table),
         data=score_data(table),
         scores=table,
     )
 
 
 def _pretraining_result(selection: Selection) -> Result:
-    from bench.report.pretraining.figures import pretraining_figures
+    from bench.report.pretraining.figures import bits_figure, layers_figure
     from bench.report.pretraining.report import pretraining_comparisons, pretraining_report
 
+    groups, found = selection.groups, pretraining_comparisons(selection)
     return Result(
         selection=selection,
         report=pretraining_report(selection),
-        comparisons=pretraining_comparisons(selection),
-        figures=lambda: pretraining_figures(selection),
+        comparisons=found,
+        figures=lambda: [bits_figure(groups, found), layers_figure(groups)],
     )
-
-
-def _figures(table: ScoreTable) -> list[Figure]:
-    """Those that the spec names and the runs have data for: files of bench/report/figures."""
-    modules = (import_module(f"bench.report.figures.{n}") for n in table.selection.spec.figures)
-    return [figure for module in modules if (figure := module.figure(table)) is not None]
 
 
 def write_result(result: Result, results: Path, figures: bool = True) -> list[Path]:
@@ -95,8 +88,6 @@ def write_result(result: Result, results: Path, figures: bool = True) -> list[Pa
     """
     paths = write(result.report, results / "tables", result.data)
     if figures:
-        from bench.report.figure import save
-
         for figure in result.figures():
             paths += save(figure, results / "figures", f"{result.report.name}_{figure.name}")
     return paths

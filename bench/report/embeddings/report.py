@@ -19,6 +19,7 @@ from bench.report.embeddings.tokens import (
     groups_table,
     state_groups_table,
 )
+from bench.report.embeddings_figures import draw_embeddings
 from bench.report.published import FOLDER
 from bench.report.tables import Report, Table
 
@@ -46,8 +47,6 @@ def embeddings_report(study: Study) -> Report:
 
 def write_embeddings(study: Study, folder: Path) -> list[Path]:
     """Write tables/embeddings.{md,csv,json,tex} and the figures; return the paths."""
-    from bench.report.embeddings_figures import draw_embeddings
-
     paths = formats.write(embeddings_report(study), folder / "tables")
     return [*paths, *draw_embeddings(study, folder / "figures")]
 

@@ -13,7 +13,7 @@ from bench.report.cases import CaseStudies, Predictions, case_studies
 from bench.report.collect import Collected
 from bench.report.efficiency import efficiency_report
 from bench.report.embeddings.report import embeddings_report
-from bench.report.figure import page_spec
+from bench.report.figure import Figure, page_spec
 from bench.report.figures import efficiency
 from bench.report.formats.html import HtmlTable, html_table
 from bench.report.result import Result
@@ -24,21 +24,6 @@ from bench.report.tables import Report
 FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
 LINES = 40  # of a list of any length
 ROWS = 12  # of those that lack runs
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure: title, caption, Vega-Lite specification, height in pixels until it is drawn."""
-
-    title: str
-    caption: str
-    spec: Mapping[str, Any]
-    height: int
-
-    @classmethod
-    def of(cls, figure: Any) -> Chart:
-        """A `bench.report.figure.Figure` as the page shows it."""
-        return cls(figure.title, figure.caption, page_spec(figure), figure.height)
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,7 @@ class Part:
     note: str
     facts: Mapping[str, str]
     tables: tuple[HtmlTable, ...]
-    charts: tuple[Chart, ...] = ()
+    charts: tuple[Figure, ...] = ()
     cases: CaseStudies | None = None
     missing: tuple[str, ...] = ()
     omitted: tuple[str, ...] = ()
@@ -112,7 +97,7 @@ def _measured(collected: Collected) -> Iterator[Part]:
     if "efficiency" in collected.measurements:
         measured = collected.measurements["efficiency"].content
         figure = efficiency.figure(measured)
-        drawn = (Chart.of(figure),) if figure else ()
+        drawn = (figure,) if figure else ()
         yield _part(efficiency_report(measured), charts=drawn)
     if "embeddings" in collected.measurements:
         note = (
@@ -139,12 +124,12 @@ def _result_part(
     cases: Budget,
     share: int,
 ) -> Part:
-    drawn: tuple[Chart, ...] = ()
+    drawn: tuple[Figure, ...] = ()
     studies: CaseStudies | None = None
     omitted: list[str] = []
     if figures:
-        drawn = tuple(map(Chart.of, result.figures()))
-        if not figures.take(sum(_data_size(chart.spec) for chart in drawn)):
+        drawn = tuple(result.figures())
+        if not figures.take(sum(_data_size(page_spec(figure)) for figure in drawn)):
             drawn = ()
             omitted.append("interactive figures")
     else:

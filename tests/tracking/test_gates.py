@@ -2,8 +2,7 @@ import math
 
 import pytest
 
-from bench.report.gates import draw_gates
-from bench.tracking.record import gates_by_module
+from bench.tracking.record import gates_by_module, metrics
 
 
 def layer(number, module, **values):
@@ -28,26 +27,14 @@ def test_layers_of_one_type_are_averaged_and_the_largest_gate_is_the_largest():
     )
 
 
-def test_curvatures_are_averaged_where_a_record_has_them():
-    """Records from before they were kept lack the key; a variant without one has null."""
+def test_curvatures_are_averaged_if_the_variant_has_them():
     known = [layer(0, "q_proj", curvature=2.0), layer(1, "q_proj", curvature=3.0)]
     assert gates_by_module(known)["q_proj"]["curvature"] == 2.5
     for unknown in (GATES, [layer(0, "q_proj", curvature=None)]):
         assert "curvature" not in gates_by_module(unknown)["q_proj"]
 
 
-@pytest.mark.parametrize("ending", ["png", "svg"])
-def test_the_figure_is_written(tmp_path, ending):
-    path = tmp_path / f"gates.{ending}"
-    draw_gates({"start": GATES, "end": GATES}, "hyplora K=1 seed 0", path)
-    assert path.stat().st_size > 5_000
-    if ending == "svg":
-        assert "<svg" in path.read_text()
-
-
 def test_gates_are_metrics_of_the_start_and_the_end():
-    from bench.tracking.record import metrics
-
     record = {
         "scores": {},
         "averages": {},
