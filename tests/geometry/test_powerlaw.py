@@ -73,7 +73,7 @@ def test_the_package_agrees_on_its_terms(data):
     ours = fit_power_law(data, replicas=0)
     theirs = package(data, xmin=ours.xmin)
     assert ours.gamma == pytest.approx(theirs.power_law.alpha, abs=1e-3)
-    # theirs takes the distance at the data alone
+    # the package takes the distance at the data only
     assert ours.ks + 1e-4 >= theirs.power_law.D
     ratio, p_value = theirs.distribution_compare("power_law", "exponential")
     assert ours.alternatives["exponential"].ratio == pytest.approx(ratio, abs=0.01, rel=1e-4)
