@@ -1,1 +1,1 @@
-"""Mathematics only: the Lorentz model and what is measured in it. Imports nothing of ours."""
+"""Mathematics only: hyperbolic geometry, hyperbolicity and power laws."""

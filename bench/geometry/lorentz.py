@@ -14,8 +14,9 @@ space coordinates.
 
 Conventions of all functions:
 
-- Tensors may have any leading shape. ``K`` is a positive number, or a tensor that is a scalar or
-  broadcasts with the leading shape.
+- p and q are points ``(..., n + 1)``, v is a tangent vector at the origin ``(..., n)``. Leading
+  shapes broadcast. ``K`` is a positive number, or a tensor that is a scalar or broadcasts with the
+  leading shape.
 - float16 and bfloat16 are computed *and returned* in float32: a point rounded to 8 bits is not on
   the hyperboloid. float32 and float64 keep their dtype.
 - Gradients at the origin are finite: autograd never differentiates the square root of 0.
@@ -119,14 +120,8 @@ def sinhc(z2: Tensor, limit: float = math.inf) -> Tensor:
     """``sinh(min(z, limit)) / z`` as a function of ``z**2``.
 
     A function of the square has a finite gradient at a zero vector, where the norm ``z`` has none.
-
-    Args:
-        z2: squared arguments, any shape; negative values count as 0.
-        limit: upper bound of the argument of sinh, so that ``v * sinhc(|v|**2, limit)`` has a
-            bounded length. Without it float32 overflows at z = 89.
-
-    Returns:
-        The same shape; 1 at ``z2 = 0``, where the derivative is 1/6.
+    Negative ``z2`` count as 0, where the value is 1 and the derivative 1/6. The limit bounds the
+    length of ``v * sinhc(|v|**2, limit)``; without it float32 overflows at z = 89.
     """
     return _Sinhc.apply(floating(z2), limit)
 
@@ -134,38 +129,19 @@ def sinhc(z2: Tensor, limit: float = math.inf) -> Tensor:
 def asinhc(z2: Tensor) -> Tensor:
     """``arcsinh(z) / z`` as a function of ``z**2``.
 
-    Args:
-        z2: squared arguments, any shape; negative values count as 0.
-
-    Returns:
-        The same shape; 1 at ``z2 = 0``, where the derivative is -1/6.
+    Negative ``z2`` count as 0, where the value is 1 and the derivative -1/6.
     """
     return _Asinhc.apply(floating(z2))
 
 
 def inner(p: Tensor, q: Tensor) -> Tensor:
-    """Lorentz inner product ``<p, q> = -p_t q_t + p_s . q_s`` (arXiv 2410.04010, eq. 1).
-
-    Args:
-        p: ``(..., n + 1)``, time first.
-        q: ``(..., n + 1)``, broadcasts with ``p``.
-
-    Returns:
-        ``(...)``.
-    """
+    """Lorentz inner product ``<p, q> = -p_t q_t + p_s . q_s``, ``(...)``."""
     p, q = floating(p), floating(q)
     return (p[..., 1:] * q[..., 1:]).sum(-1) - p[..., 0] * q[..., 0]
 
 
 def project(space: Tensor, K: float | Tensor) -> Tensor:
-    """The point with the given space coordinates: ``p_t = sqrt(|p_s|^2 + K)``.
-
-    Args:
-        space: ``(..., n)``.
-
-    Returns:
-        ``(..., n + 1)``, time first.
-    """
+    """The point with the space coordinates ``(..., n)``: ``p_t = sqrt(|p_s|^2 + K)``."""
     space, K = floating(space), column(curvature(K))
     time = (space.square().sum(-1, keepdim=True) + K).sqrt()
     return torch.cat([time, space.expand(*time.shape[:-1], space.shape[-1])], dim=-1)
@@ -177,12 +153,6 @@ def expmap0(v: Tensor, K: float | Tensor) -> Tensor:
     ``exp_o(v) = (sqrt(K) cosh(|v|/sqrt(K)), sqrt(K) sinh(|v|/sqrt(K)) v/|v|)``, with the time
     computed from the space part. Lengths are clamped to 39 ``sqrt(K)`` in float32 (350 in float64),
     beyond which the square of a coordinate overflows.
-
-    Args:
-        v: ``(..., n)``, the space coordinates of a tangent vector at the origin.
-
-    Returns:
-        ``(..., n + 1)``, time first.
     """
     v, K = floating(v), curvature(K)
     limit = math.log(torch.finfo(v.dtype).max) / 2 - 5
@@ -196,12 +166,6 @@ def logmap0(p: Tensor, K: float | Tensor) -> Tensor:
     ``log_o(p) = sqrt(K) arcsinh(|p_s|/sqrt(K)) p_s/|p_s|``. On the hyperboloid this equals the form
     with ``arccosh(p_t/sqrt(K))``, which loses all digits near the origin. Only the space
     coordinates are read.
-
-    Args:
-        p: ``(..., n + 1)``, time first.
-
-    Returns:
-        ``(..., n)``, the space coordinates of a tangent vector at the origin.
     """
     space, K = floating(p)[..., 1:], column(curvature(K))
     return asinhc(space.square().sum(-1, keepdim=True) / K) * space
@@ -216,14 +180,7 @@ def dist(p: Tensor, q: Tensor, K: float | Tensor) -> Tensor:
         sinh^2(d / 2 sqrt(K)) = sinh^2((rho_p - rho_q)/2) + sinh(rho_p) sinh(rho_q) sin^2(theta/2)
 
     Both terms are computed from ``p_s - q_s``, which is exact for near points. Only the space
-    coordinates are read.
-
-    Args:
-        p: ``(..., n + 1)``, time first.
-        q: ``(..., n + 1)``, broadcasts with ``p``.
-
-    Returns:
-        ``(...)``, not negative; exactly 0, with gradient 0, where ``p_s == q_s``.
+    coordinates are read. If they are equal, the distance and its gradient are exactly 0.
     """
     a, b = floating(p)[..., 1:], floating(q)[..., 1:]
     K = curvature(K)
@@ -254,15 +211,8 @@ def dist(p: Tensor, q: Tensor, K: float | Tensor) -> Tensor:
 def geodesic(p: Tensor, q: Tensor, t: float | Tensor, K: float | Tensor) -> Tensor:
     """The point at fraction ``t`` of the geodesic from p to q.
 
-    ``(sinh((1 - t) d) p + sinh(t d) q) / sinh(d)`` with d the distance in units of ``sqrt(K)``.
-
-    Args:
-        p: ``(..., n + 1)``, time first.
-        q: ``(..., n + 1)``, broadcasts with ``p``.
-        t: 0 (p) to 1 (q); a tensor broadcasts with the leading shape.
-
-    Returns:
-        ``(..., n + 1)``, time first.
+    ``(sinh((1 - t) d) p + sinh(t d) q) / sinh(d)`` with d the distance in units of ``sqrt(K)``. A
+    tensor t broadcasts with the leading shape.
     """
     p, q, K = floating(p), floating(q), curvature(K)
     t = torch.as_tensor(t, dtype=p.dtype, device=p.device)

@@ -20,30 +20,14 @@ from bench.geometry.lorentz import project
 
 
 def from_lorentz(p: Tensor, K: float | Tensor) -> Tensor:
-    """The chart, from the hyperboloid to the ball.
-
-    Args:
-        p: ``(..., n + 1)``, time first. Only the space coordinates are read.
-        K: curvature parameter.
-
-    Returns:
-        ``(..., n)``.
-    """
+    """The chart, from the hyperboloid to the ball; only the space coordinates are read."""
     space, K = floating(p)[..., 1:], column(curvature(K))
     time = (space.square().sum(-1, keepdim=True) + K).sqrt()
     return 2 * root(K) / (time + root(K)) * space
 
 
 def to_lorentz(q: Tensor, K: float | Tensor) -> Tensor:
-    """The inverse chart, from the ball to the hyperboloid.
-
-    Args:
-        q: ``(..., n)``, inside the ball of radius ``2 sqrt(K)``.
-        K: curvature parameter.
-
-    Returns:
-        ``(..., n + 1)``, time first.
-    """
+    """The inverse chart, from the ball to the hyperboloid."""
     q, K = floating(q), curvature(K)
     inside = 1 - q.square().sum(-1, keepdim=True) / (4 * column(K))
     return project(q / inside.clamp_min(torch.finfo(q.dtype).eps), K)

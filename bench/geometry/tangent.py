@@ -19,16 +19,7 @@ def time_flipped(v: Tensor) -> Tensor:
 
 
 def to_tangent(p: Tensor, v: Tensor, K: float | Tensor) -> Tensor:
-    """Project an ambient vector to the tangent space at p: ``v + <p, v> p / K``.
-
-    Args:
-        p: ``(..., n + 1)``, a point.
-        v: ``(..., n + 1)``.
-        K: curvature parameter.
-
-    Returns:
-        ``(..., n + 1)``, tangent at p.
-    """
+    """Project an ambient vector to the tangent space at p: ``v + <p, v> p / K``."""
     p, v, K = floating(p), floating(v), column(curvature(K))
     return v + inner(p, v).unsqueeze(-1) / K * p
 
@@ -36,13 +27,7 @@ def to_tangent(p: Tensor, v: Tensor, K: float | Tensor) -> Tensor:
 def expmap(p: Tensor, v: Tensor, K: float | Tensor) -> Tensor:
     """Exponential map at p: ``cosh(|v|/sqrt(K)) p + sqrt(K) sinh(|v|/sqrt(K)) v/|v|``.
 
-    Args:
-        p: ``(..., n + 1)``, a point.
-        v: ``(..., n + 1)``; it is projected to the tangent space first.
-        K: curvature parameter.
-
-    Returns:
-        ``(..., n + 1)``; the time is computed from the space coordinates.
+    v is projected to the tangent space first; the time is computed from the space coordinates.
     """
     p, K = floating(p), curvature(K)
     v = to_tangent(p, v, K)
@@ -53,16 +38,6 @@ def expmap(p: Tensor, v: Tensor, K: float | Tensor) -> Tensor:
 
 
 def transport(p: Tensor, q: Tensor, v: Tensor, K: float | Tensor) -> Tensor:
-    """Parallel transport along the geodesic from p to q: ``v + <q, v> / (K - <p, q>) (p + q)``.
-
-    Args:
-        p: ``(..., n + 1)``, a point.
-        q: ``(..., n + 1)``, a point.
-        v: ``(..., n + 1)``, tangent at p.
-        K: curvature parameter.
-
-    Returns:
-        ``(..., n + 1)``, tangent at q, of the same length.
-    """
+    """Parallel transport along the geodesic from p to q: ``v + <q, v> / (K - <p, q>) (p + q)``."""
     p, q, v, K = floating(p), floating(q), floating(v), curvature(K)
     return v + (inner(q, v) / (K - inner(p, q))).unsqueeze(-1) * (p + q)

@@ -3,10 +3,10 @@
     import bench.methods
     model = peft.get_peft_model(base, bench.methods.HypLoraConfig(r=16, curvature=0.5))
 
-A method is a module here with `config(options)`, which returns a peft configuration (or None for
-the base as it is), and a YAML in conf/method/ that names the module and its options. One whose
-options depend on what the base does with text has `calibrated(base, options, prompts)`, too: it
-returns options that `config` takes.
+A method is a module here with `config(options)`, which returns a peft configuration (None for the
+base without an adapter), and a YAML in conf/method/ that names the module and its options. A method
+with options that are measured on the base also has `calibrated(base, options, prompts)`, which
+returns the options for `config`.
 """
 
 from __future__ import annotations
@@ -41,27 +41,22 @@ __all__ = [
 
 
 def peft_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
-    """A method's peft configuration; None for the base as it is.
+    """A method's peft configuration; None for the base without an adapter.
 
     Args:
         module: the method's module in this package.
-        options: of that method.
+        options: its options.
 
     Raises:
-        ValueError: there is no such module, or an option is out of range; a curvature of "auto"
-            is, since no layer can be made with it. :func:`attach` puts numbers in its place.
-        TypeError: the method has no option of that name.
+        ValueError: unknown module, or an option out of range, such as the curvature "auto", which
+            only :func:`attach` can replace by numbers.
+        TypeError: unknown option.
     """
     return _module(module).config(options)
 
 
 def unmeasured_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
-    """What is known of a method's configuration before a base is there to measure.
-
-    A curvature of "auto" counts as 1. For checks alone: what is attached is another configuration.
-
-    Args and errors as for :func:`peft_config`.
-    """
+    """Like :func:`peft_config`, but with the curvature "auto" as 1: for checks without a base."""
     known = {"curvature": 1.0} if options.get("curvature") == AUTO else {}
     return peft_config(module, {**options, **known})
 
@@ -73,14 +68,14 @@ def _module(name: str) -> Any:
 
 
 def is_ours(peft_type: str) -> bool:
-    """Whether a saved adapter's `peft_type` is of a method that peft has from this package."""
+    """Whether a saved adapter's `peft_type` is that of a method defined in this package."""
     config = PEFT_TYPE_TO_CONFIG_MAPPING.get(peft_type)
     return config is not None and config.__module__.startswith(f"{__name__}.")
 
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Without the warning that peft asks the base by a name which this transformers deprecates."""
+    """Suppress the warning about a transformers attribute that peft uses and that is deprecated."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
         yield
@@ -92,19 +87,19 @@ def attach(
     options: Mapping[str, Any],
     prompts: Sequence[Sequence[int]] = (),
 ) -> Any:
-    """Put a method's adapter into a base model.
+    """Attach a method's adapter to a base model.
 
     Args:
         base: a transformers model; its weights are frozen.
         module: the method's module in this package.
-        options: of that method.
-        prompts: token ids of a sample of text, for a method that measures the base first.
+        options: its options.
+        prompts: token ids of sample prompts, for options that are measured on the base.
 
     Returns:
-        A peft model, or the base itself where the method has no adapter.
+        A peft model, or the base itself if the method has no adapter.
 
     Raises:
-        ValueError: as `peft_config`, or no layer matches its targets, or a rank does not fit one.
+        ValueError: as `peft_config`, or no layer matches a target, or a rank is too large.
         TypeError: as `peft_config`.
     """
     if unmeasured_config(module, options) is None:
@@ -122,31 +117,25 @@ def attach(
         ranks = getattr(layer, "r", None)
         rank = max(ranks.values(), default=0) if isinstance(ranks, dict) else 0
         if rank and rank > (limit := min(layer.in_features, layer.out_features)):
-            raise ValueError(f"r={rank} is larger than the layer {name} allows: at most {limit}")
+            raise ValueError(f"r={rank} is too large for the layer {name}: at most {limit}")
     return model
 
 
 def _check_base(base: Any, config: PeftConfig) -> None:
-    """Refuse what a base can't carry.
-
-    Raises:
-        ValueError: the message says what to take instead.
-    """
+    """Raise ValueError if the base does not support the method."""
     if config.peft_type == PeftType.PREFIX_TUNING and has_latent_attention(base):
         raise ValueError(
-            "prefix-tuning puts keys and values before a text, and this base's attention keeps a "
-            "latent in their place: take a low-rank method or a bottleneck adapter, such as "
-            "method=lora or method=series"
+            "prefix-tuning prepends keys and values, but this base caches a latent instead: use a "
+            "low-rank method or a bottleneck adapter, such as method=lora or method=series"
         )
     on_cpu = next(base.parameters()).device.type == "cpu"
     if getattr(config, "use_dora", False) and on_cpu and getattr(base, "is_loaded_in_8bit", False):
-        # It starts from each weight's norm, and on a processor peft's way of reading a weight of
-        # int8 loses its constants.
-        raise ValueError("DoRA on a base of int8 needs a GPU: take model.quantization=null here")
+        # DoRA needs each weight's norm, and on a CPU peft loses the scales of an int8 weight.
+        raise ValueError("DoRA on an int8 base needs a GPU: use model.quantization=null on a CPU")
 
 
 def count_parameters(model: Any) -> dict[str, int]:
-    """The numbers of `trainable` and of all (`total`) parameters, the adapter's included."""
+    """The number of `trainable` and of all (`total`) parameters, including the adapter's."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return {
         "trainable": sum(size for size, trainable in sizes if trainable),

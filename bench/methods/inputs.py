@@ -1,4 +1,4 @@
-"""What the layers of a model are given, seen one prompt and one layer at a time."""
+"""The inputs of a model's layers, one prompt and one layer at a time."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ def see_inputs(
     prompts: Iterable[Sequence[int]],
     see: Callable[[str, Tensor], None],
 ) -> None:
-    """Run prompts through a model and show what each layer is given, as it comes.
+    """Run prompts through a model and pass the input of each layer to a function.
 
-    Nothing is kept here: the inputs of all layers of a large model fit into no memory.
+    Nothing is stored: the inputs of all layers of a large model do not fit into memory.
 
     Args:
-        model: a causal language model, with an adapter or without. It runs in eval mode, and is
-            left in the mode that it was in.
-        layers: modules of it by name, whose first argument is looked at.
-        prompts: token ids, each prompt run on its own, so that no padding is seen.
-        see: called with a layer's name and its input ``(..., d)``, in the order in which layers
-            run. Layers that share their input are shown the same tensor, and a layer that a prompt
-            does not reach is not shown.
+        model: a causal language model, with or without an adapter. It runs in eval mode; its mode
+            is restored.
+        layers: modules of the model by name.
+        prompts: token ids; each prompt is run on its own, without padding.
+        see: called with a layer's name and its input ``(..., d)``, in order of execution. Layers
+            that share their input get the same tensor; layers that are not executed are skipped.
     """
 
-    def look(name: str, _: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def hook(name: str, _: nn.Module, args: tuple[Tensor, ...]) -> None:
         see(name, args[0])
 
-    hooks = [layer.register_forward_pre_hook(partial(look, n)) for n, layer in layers.items()]
+    hooks = [layer.register_forward_pre_hook(partial(hook, n)) for n, layer in layers.items()]
     training, device = model.training, next(model.parameters()).device
     try:
         model.eval()
@@ -42,5 +41,5 @@ def see_inputs(
             model(input_ids=torch.tensor([list(prompt)], device=device), use_cache=False)
     finally:
         model.train(training)
-        for hook in hooks:
-            hook.remove()
+        for handle in hooks:
+            handle.remove()

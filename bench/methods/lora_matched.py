@@ -1,8 +1,8 @@
-"""LoRA at HypLoRA's scale: the control that tells geometry from scale.
+"""LoRA at HypLoRA's scale: a control that separates geometry from scale.
 
-With the same alpha the two methods do not work at the same scale, and another curvature is another
-scale again. Here plain LoRA gets, in each layer, HypLoRA's alpha times the mean gate that HypLoRA
-starts with there. A gain of HypLoRA over LoRA that this control has too is a gain of scale.
+With the same alpha, HypLoRA and LoRA work at different scales, which depend on the curvature. Here
+plain LoRA gets, in each layer, HypLoRA's alpha times the mean gate of a new HypLoRA adapter. A gain
+of HypLoRA over LoRA that this control also has is a gain of scale.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 import peft
 
 from bench.methods.hyplora import HypLoraConfig
-from bench.methods.hyplora.curvature import started, with_curvatures
+from bench.methods.hyplora.curvature import new_adapter, with_curvatures
 from bench.methods.hyplora.statistics import gate_statistics
 
 # the options that the gate depends on
-OF_HYPLORA = ("curvature", "curvature_pattern", "norm_scale", "max_radius")
+_GATE_OPTIONS = ("curvature", "curvature_pattern", "norm_scale", "max_radius")
 
 
 def config(options: Mapping[str, Any]) -> peft.LoraConfig:
     """The peft configuration for the options of conf/method/lora_matched.yaml."""
-    HypLoraConfig(**_of_hyplora(options))  # a curvature out of its range is refused here
-    own = {key: value for key, value in options.items() if key not in OF_HYPLORA}
+    HypLoraConfig(**_gate_options(options))  # raises for a curvature out of range
+    own = {key: value for key, value in options.items() if key not in _GATE_OPTIONS}
     return peft.LoraConfig(task_type="CAUSAL_LM", **own)
 
 
@@ -33,23 +33,23 @@ def calibrated(
     """The options with an alpha for each layer.
 
     Args:
-        base: the untouched base model; it is left as it is.
+        base: the base model, which is left unchanged.
         options: of the method.
-        prompts: token ids of the sample that the mean gates are taken over.
+        prompts: token ids of the prompts that the gates are averaged over.
 
     Raises:
         ValueError: there are no prompts.
     """
     if not prompts:
-        raise ValueError("its scale is measured on validation rows: data.validation must not be 0")
+        raise ValueError("the scale is measured on validation rows: data.validation must not be 0")
     options = with_curvatures(base, options, prompts)
     targets = {"target_modules": options.get("target_modules")}
-    # With B = 0 the gate does not depend on the rank.
-    with started(base, _of_hyplora(options) | targets) as model:
-        measured = gate_statistics(model, prompts)
-    alphas = {gates.layer: options["lora_alpha"] * gates.mean for gates in measured}
+    # at B = 0 the gate does not depend on the rank
+    with new_adapter(base, _gate_options(options) | targets) as model:
+        statistics = gate_statistics(model, prompts)
+    alphas = {gates.layer: options["lora_alpha"] * gates.mean for gates in statistics}
     return {**options, "alpha_pattern": alphas}
 
 
-def _of_hyplora(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: options[key] for key in OF_HYPLORA if key in options}
+def _gate_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: options[key] for key in _GATE_OPTIONS if key in options}

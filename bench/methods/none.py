@@ -1,4 +1,4 @@
-"""The base model as it is: the row that every method is measured against."""
+"""The base model without an adapter."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""What our tuners share: how their targets are configured, and the layer that wraps one."""
+"""Common parts of our peft tuners: the configuration of targets, the tuner and its layer."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import torch
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import nn
 
 
@@ -19,31 +19,21 @@ class TargetedConfig(PeftConfig):
 
     Args:
         target_modules: names or a regular expression of the linear layers to adapt; "all-linear"
-            takes all of them.
+            for all of them.
         exclude_modules: names or a regular expression of modules not to adapt.
-        layers_to_transform: indices of the only layers to adapt; needs a list of targets.
-        layers_pattern: the name of the list of layers, where it is not a usual one.
-        modules_to_save: further modules to train in full and to save with the adapter.
+        layers_to_transform: indices of the blocks to adapt; needs a list of targets.
+        layers_pattern: name of the list of blocks, if it is unusual.
+        modules_to_save: additional modules to train in full and to save with the adapter.
 
     Raises:
-        ValueError: `layers_to_transform` or `layers_pattern` beside a regular expression.
+        ValueError: `layers_to_transform` or `layers_pattern` with a regular expression.
     """
 
-    target_modules: list[str] | str | None = field(
-        default=None, metadata={"help": "names or regular expression of the layers to adapt"}
-    )
-    exclude_modules: list[str] | str | None = field(
-        default=None, metadata={"help": "names or regular expression of modules to leave alone"}
-    )
-    layers_to_transform: list[int] | int | None = field(
-        default=None, metadata={"help": "indices of the only layers to adapt"}
-    )
-    layers_pattern: list[str] | str | None = field(
-        default=None, metadata={"help": "name of the list of layers, where it is not a usual one"}
-    )
-    modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "further modules to train in full and to save"}
-    )
+    target_modules: list[str] | str | None = None
+    exclude_modules: list[str] | str | None = None
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: list[str] | str | None = None
+    modules_to_save: list[str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,46 +45,87 @@ class TargetedConfig(PeftConfig):
             for name in ("layers_to_transform", "layers_pattern"):
                 if getattr(self, name) is not None:
                     raise ValueError(
-                        f"{name} needs target_modules as a list of names, not as the regular "
+                        f"{name} needs target_modules as a list of names, got the regular "
                         f"expression {self.target_modules!r}"
                     )
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite real number, and no bool."""
+    """Whether a value is a finite real number and not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def require_linear(target: nn.Module, name: str, method: str) -> None:
-    """Refuse a target that is no linear layer.
+class LinearTuner(BaseTuner):
+    """A tuner that wraps linear layers in its ``tuner_layer_cls``.
 
-    Raises:
-        ValueError: it is none; the message says what to name instead.
+    Attributes:
+        method: name of the method in messages.
     """
-    if not isinstance(target, nn.Linear):
-        raise ValueError(
-            f"{method} adapts torch.nn.Linear layers, but target_modules matches {name!r}, which "
-            f"is a {type(target).__name__}. Name only linear layers in target_modules, or leave "
-            "this one out with exclude_modules."
-        )
+
+    method: str
+    tuner_layer_cls: type[Any]
+
+    def _layer_options(self, peft_config: Any, layer_name: str) -> dict[str, Any]:
+        """The keyword arguments of ``tuner_layer_cls`` and its ``update_layer`` for a layer."""
+        raise NotImplementedError
+
+    def _create_and_replace(
+        self,
+        peft_config: PeftConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
+        options = self._layer_options(peft_config, current_key)
+        if isinstance(target, self.tuner_layer_cls):
+            target.update_layer(adapter_name, peft_config, **options)
+            return
+        if not isinstance(target, nn.Linear):
+            raise ValueError(
+                f"{self.method} adapts torch.nn.Linear layers, but target_modules matches "
+                f"{current_key!r}, which is a {type(target).__name__}. Name only linear layers in "
+                "target_modules, or exclude this one with exclude_modules."
+            )
+        layer = self.tuner_layer_cls(target, adapter_name, peft_config, **options)
+        if adapter_name not in self.active_adapters:
+            layer.requires_grad_(False)  # an additional adapter is trained once it is active
+        self._replace_module(parent, target_name, layer, target)
 
 
 class NonlinearLayer(BaseTunerLayer):
-    """A wrapped layer whose update is not linear in its input, so that nothing can be merged.
+    """A wrapped layer whose update is not linear in its input, so it cannot be merged.
 
     Attributes:
-        not_linear: why, and what to do instead: the message of a refused merge.
+        not_linear: message of a refused merge: the reason, and the alternatives.
     """
 
     not_linear: str
 
+    def _wrap(self, base_layer: nn.Linear, adapter_name: str) -> None:
+        self.base_layer = base_layer
+        self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
+        self.merged_adapters = []
+        self._active_adapter = adapter_name
+        # peft's class attribute is one dictionary for all layers
+        self.frozen_peft_weight_names: dict[str, tuple[str, ...]] = {}
+
+    def _in_trainable_dtype(self, module: nn.Module) -> nn.Module:
+        """A projection in the base layer's dtype, unless that is quantised."""
+        _, dtype = self._get_base_layer_device_and_dtype(self.get_base_layer())
+        if dtype is None or not dtype.is_floating_point or dtype.itemsize < 2:
+            return module
+        return module.to(dtype)
+
     def _move_adapter_to_device_of_base_layer(
         self, adapter_name: str, device: torch.device | None = None
     ) -> None:
-        """Move an adapter to the base's device, and leave its dtype alone.
+        """Move an adapter to the base's device without changing its dtype.
 
-        peft's own casts to the base's dtype as well: on a bfloat16 base that rounds K and s, and
-        the factors of a checkpoint that was just loaded.
+        peft also casts to the base's dtype. On a bfloat16 base that would round K and s, and the
+        factors of a loaded checkpoint.
         """
         if device is None:
             device, _ = self._get_base_layer_device_and_dtype(self.get_base_layer())
@@ -106,11 +137,11 @@ class NonlinearLayer(BaseTunerLayer):
                 continue
             item = container[adapter_name]
             for parameter in item.parameters() if isinstance(item, nn.Module) else [item]:
-                if not parameter.is_meta:  # else its values come later, with the checkpoint
+                if not parameter.is_meta:  # loaded later from the checkpoint
                     parameter.data = parameter.data.to(device)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Refuse: there is no such weight matrix.
+        """Not supported.
 
         Raises:
             NotImplementedError: always.

@@ -127,19 +127,13 @@ def test_relative_delta_falls_as_curvature_gets_stronger():
 
 @few
 @given(seeds, st.integers(4, 12))
-def test_all_base_points_is_the_four_point_condition(seed, n):
+def test_delta_is_its_definition(seed, n):
     for matrix in (random_metric(n, seed), distances(cloud(n, 2, seed)).numpy()):
-        assert delta(matrix, "all") == pytest.approx(four_points(matrix), abs=1e-14)
-
-
-@few
-@given(seeds, st.integers(4, 40))
-def test_the_first_base_point_is_the_definition_at_it(seed, n):
-    matrix = random_metric(n, seed)
-    first, every = delta(matrix, "first"), delta(matrix, "all")
-    assert first == pytest.approx(literal(matrix), abs=1e-14)
-    assert every == pytest.approx(max(literal(matrix, w) for w in range(n)), abs=1e-14)
-    assert first <= every <= 2 * first + 1e-14
+        first, every = delta(matrix, "first"), delta(matrix, "all")
+        assert first == pytest.approx(literal(matrix), abs=1e-14)
+        assert every == pytest.approx(max(literal(matrix, w) for w in range(n)), abs=1e-14)
+        assert every == pytest.approx(four_points(matrix), abs=1e-14)
+        assert first <= every <= 2 * first + 1e-14
 
 
 def test_the_first_base_point_can_see_little_more_than_half():
@@ -219,7 +213,7 @@ def test_both_ways_to_compute_give_the_same_bits(kind, dtype):
         pruned = [maxmin.pruned_delta(space, every) for space in spaces]
         batched = maxmin_batches.batched_deltas(spaces, diameters, [24] * 9, every, buffers)
         assert batched.tolist() == pruned
-        for space, found in zip(spaces[:2].double().numpy(), pruned[:2], strict=True):
+        for space, found in zip(spaces[:1].double().numpy(), pruned[:1], strict=True):
             worst = max(literal(space, w) for w in range(24 if every else 1))
             assert found == pytest.approx(worst, abs=1e-6 * space.max())
 
@@ -230,9 +224,6 @@ def test_small_blocks_give_the_same(monkeypatch):
     for module in (maxmin, maxmin_batches):
         monkeypatch.setattr(module, "temporary_bytes", lambda device: 300)
     assert relative_deltas(clouds, "all") == expected
-
-
-def test_no_clouds_are_no_numbers():
     assert relative_deltas([]) == []
 
 

@@ -41,26 +41,22 @@ def package(data, **options):
 
 
 @pytest.mark.parametrize("gamma", [1.6, 1.9, 2.5, 3.5])
-def test_a_known_exponent_is_found_within_its_error(gamma):
-    fit = fit_power_law(zipf(gamma, 20_000), xmin=1, replicas=0)
+def test_gamma_is_the_maximum_of_the_likelihood_and_near_a_known_exponent(gamma):
+    data = zipf(gamma, 20_000)
+    fit = fit_power_law(data, xmin=1, replicas=0)
+
+    def cost(gamma):
+        return len(data) * math.log(zeta(gamma, 1)) + gamma * numpy.log(data).sum()
+
+    assert cost(fit.gamma) < min(cost(fit.gamma - 1e-4), cost(fit.gamma + 1e-4))
     assert abs(fit.gamma - gamma) < 3 * fit.gamma_se
     assert fit.n == fit.n_tail == 20_000 and fit.p_value is None
 
 
 def test_the_standard_error_is_the_spread_over_samples():
-    fits = [fit_power_law(zipf(2.2, 200, seed), xmin=1, replicas=0) for seed in range(30)]
+    fits = [fit_power_law(zipf(2.2, 100, seed), xmin=1, replicas=0) for seed in range(20)]
     spread = numpy.std([fit.gamma for fit in fits])
     assert spread == pytest.approx(numpy.mean([fit.gamma_se for fit in fits]), rel=0.3)
-
-
-def test_gamma_is_where_the_likelihood_is_largest():
-    data = shifted(2.1, 4, 500)
-
-    def cost(gamma):
-        return len(data) * math.log(zeta(gamma, 4)) + gamma * numpy.log(data).sum()
-
-    gamma = fit_power_law(data, xmin=4, replicas=0).gamma
-    assert cost(gamma) < min(cost(gamma - 1e-4), cost(gamma + 1e-4))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +73,7 @@ def test_the_package_agrees_on_its_terms(data):
     ours = fit_power_law(data, replicas=0)
     theirs = package(data, xmin=ours.xmin)
     assert ours.gamma == pytest.approx(theirs.power_law.alpha, abs=1e-3)
-    # theirs takes the distance at the data alone
+    # the package takes the distance at the data only
     assert ours.ks + 1e-4 >= theirs.power_law.D
     ratio, p_value = theirs.distribution_compare("power_law", "exponential")
     assert ours.alternatives["exponential"].ratio == pytest.approx(ratio, abs=0.01, rel=1e-4)
@@ -111,7 +107,7 @@ def test_the_distance_is_the_largest_over_all_whole_numbers():
 
 
 def test_no_other_xmin_is_nearer():
-    data = numpy.ceil(numpy.random.default_rng(5).lognormal(1.5, 0.8, 300))
+    data = numpy.ceil(numpy.random.default_rng(5).lognormal(1.5, 0.8, 120))
     fit = fit_power_law(data, replicas=0)
     candidates = numpy.unique(data)[:-1]
     each = [fit_power_law(data, xmin=int(x), replicas=0).ks for x in candidates]
@@ -119,7 +115,7 @@ def test_no_other_xmin_is_nearer():
 
 
 def test_p_values_of_true_power_laws_are_spread_and_of_others_small():
-    ps = [fit_power_law(zipf(2.2, 200, s), xmin=1, replicas=20, seed=s).p_value for s in range(12)]
+    ps = [fit_power_law(zipf(2.2, 100, s), xmin=1, replicas=20, seed=s).p_value for s in range(10)]
     assert 0.3 < numpy.mean(ps) < 0.7 and min(ps) < 0.3 and max(ps) > 0.7
     assert fit_power_law(zipf(2.2, 600, seed=3), replicas=40).p_value > 0.1  # xmin chosen, too
     geometric = numpy.random.default_rng(0).geometric(0.1, 600)
@@ -176,26 +172,20 @@ def test_extreme_data_raise_no_warning():
 
 
 @pytest.mark.parametrize(
-    "data, said",
+    "data, options, message",
     [
-        ([], "non-empty"),
-        ([[1, 2]], "one-dimensional"),
-        (["a", "b"], "whole numbers"),
-        ([1.5, 2.0], "fractions"),
-        ([1.0, math.nan], "NaN"),
-        ([0, 1, 2], "from 1 to 2\\^53, got 0"),
-        ([3, 3, 3], "at least two distinct values, and the data have 1"),
+        ([], {}, "non-empty"),
+        ([[1, 2]], {}, "one-dimensional"),
+        (["a", "b"], {}, "whole numbers"),
+        ([1.5, 2.0], {}, "fractions"),
+        ([1.0, math.nan], {}, "NaN"),
+        ([0, 1, 2], {}, "from 1 to 2\\^53, got 0"),
+        ([3, 3, 3], {}, "at least two distinct values, and the data have 1"),
+        ([1, 2, 3], {"xmin": 0}, "xmin must be at least 1, got 0"),
+        ([1, 2, 3], {"xmin": 3}, "at least xmin=3 have 1"),
+        ([1, 2, 3], {"replicas": -1}, "replicas must not be negative"),
     ],
 )
-def test_other_data_are_refused(data, said):
-    with pytest.raises(ValueError, match=said):
-        fit_power_law(data)
-
-
-def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="xmin must be at least 1, got 0"):
-        fit_power_law([1, 2, 3], xmin=0)
-    with pytest.raises(ValueError, match="at least xmin=3 have 1"):
-        fit_power_law([1, 2, 3], xmin=3)
-    with pytest.raises(ValueError, match="replicas must not be negative"):
-        fit_power_law([1, 2, 3], replicas=-1)
+def test_bad_arguments_are_refused(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_power_law(data, **options)

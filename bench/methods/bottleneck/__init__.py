@@ -1,7 +1,6 @@
-"""Bottleneck adapters, series and parallel (Houlsby et al. 2019), as a tuner of peft.
+"""Series and parallel bottleneck adapters (Houlsby et al. 2019) as a peft tuner.
 
-Importing this package registers them, so that ``peft.get_peft_model`` takes a
-:class:`BottleneckConfig` and ``PeftModel.from_pretrained`` finds a saved adapter's method.
+Importing this package registers it with peft.
 """
 
 from __future__ import annotations

@@ -1,10 +1,4 @@
-"""The configuration of bottleneck adapters as a ``peft.PeftConfig``.
-
-Usage::
-
-    config = BottleneckConfig(placement="series", target_modules=["gate_proj", "up_proj"])
-    model = peft.get_peft_model(base, config)
-"""
+"""The configuration of bottleneck adapters as a ``peft.PeftConfig``."""
 
 from __future__ import annotations
 
@@ -44,40 +38,37 @@ class BottleneckConfig(TargetedConfig):
     - parallel: ``W x + u(x)``;
     - series: ``W (x + u(x))``, or ``W x + u(W x)`` for the ``output_modules``.
 
-    The defaults are LLM-Adapters', in whose code the adapter is **not** the identity at the start.
+    The defaults are LLM-Adapters'; with them a new adapter is **not** the identity.
 
     Args:
-        bottleneck_size: the width between down and up.
-        non_linearity: act, one of "tanh", "relu", "gelu" (the exact one) and "silu".
+        bottleneck_size: width between down and up.
+        non_linearity: act, one of "tanh", "relu", "gelu" (exact) and "silu".
         placement: "series" or "parallel".
-        scaling: what the adapter's result is multiplied by.
+        scaling: factor of the adapter's output.
         init_weights: "bert" draws both weights from N(0, 0.02^2); "mam_adapter" (He et al. 2022)
-            draws down as LoRA's A and sets up to 0, so that the adapted layer starts as the base.
-        adapter_bias: give down and up a bias, which starts at 0. LLM-Adapters' have none.
+            draws down like LoRA's A and sets up to 0, so that the adapted layer starts as the base.
+        adapter_bias: whether down and up have a bias, initially 0. LLM-Adapters have none.
         dropout: dropout on down's input, in [0, 1).
-        target_modules: names or a regular expression of the linear layers to adapt; "all-linear"
-            takes all of them. There is no default: LLM-Adapters' targets differ by task.
-        output_modules: names of the layers that a series adapter follows; all other layers it
-            precedes. A name fits as in ``target_modules``. They are the layers that write to the
-            residual stream: LLaMA's, BLOOM's, GPT-J's and OPT's of LLM-Adapters.
+        target_modules: as in :class:`TargetedConfig`, but required: LLM-Adapters' targets differ
+            by task.
+        output_modules: names of the layers that a series adapter follows, matched as in
+            ``target_modules``; it precedes all others. By default LLM-Adapters' layers that write
+            to the residual stream, of LLaMA, BLOOM, GPT-J and OPT.
         others: as in :class:`TargetedConfig`.
 
     Raises:
-        ValueError: a value is out of its range; the message says what is allowed.
+        ValueError: a value is out of range; the message says what is allowed.
     """
 
-    bottleneck_size: int = field(default=256, metadata={"help": "width between down and up"})
-    non_linearity: str = field(
-        default="tanh", metadata={"help": f"one of {', '.join(ACTIVATIONS)}"}
-    )
-    placement: str = field(default="series", metadata={"help": f"one of {', '.join(PLACEMENTS)}"})
-    scaling: float = field(default=1.0, metadata={"help": "factor of the adapter's result"})
-    init_weights: str = field(default="bert", metadata={"help": f"one of {', '.join(INITS)}"})
-    adapter_bias: bool = field(default=False, metadata={"help": "give down and up a bias"})
-    dropout: float = field(default=0.0, metadata={"help": "dropout on down's input"})
+    bottleneck_size: int = 256
+    non_linearity: str = "tanh"
+    placement: str = "series"
+    scaling: float = 1.0
+    init_weights: str = "bert"
+    adapter_bias: bool = False
+    dropout: float = 0.0
     output_modules: list[str] = field(
-        default_factory=lambda: ["down_proj", "dense_4h_to_h", "fc_out", "fc2"],
-        metadata={"help": "names of the layers that a series adapter follows"},
+        default_factory=lambda: ["down_proj", "dense_4h_to_h", "fc_out", "fc2"]
     )
 
     def __post_init__(self) -> None:
@@ -87,11 +78,7 @@ class BottleneckConfig(TargetedConfig):
         self.output_modules = list(self.output_modules)
 
     def position(self, layer_name: str) -> Position:
-        """Where the adapter of a layer goes, by the layer's full name in the model.
-
-        Returns:
-            "parallel" to it, or, in series, on its "input" or its "output".
-        """
+        """The position of a layer's adapter, by the layer's full name in the model."""
         if self.placement == "parallel":
             return "parallel"
         after = any(f".{layer_name}".endswith(f".{name}") for name in self.output_modules)

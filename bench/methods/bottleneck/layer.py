@@ -1,4 +1,4 @@
-"""A linear layer with bottleneck adapters before, beside or after it.
+"""A linear layer with bottleneck adapters on its input, in parallel or on its output.
 
     input      x ──> + ──> base_layer ──> result      with u(h) = scaling * up(act(down(h)))
                └─ u ─^
@@ -7,9 +7,9 @@
     output     x ──> base_layer ──> + ──> result
                                 └─ u ^
 
-State of an adapter, all of it saved: ``bottleneck_down[name].weight (size, width)`` and
-``bottleneck_up[name].weight (width, size)``, where width is that of the layer's input or output
-(beside the layer: down reads the input's, up writes the output's), and their biases, if any.
+Saved state of an adapter: ``bottleneck_down[name].weight (size, width)``,
+``bottleneck_up[name].weight (width, size)``, and their biases, if any. width is that of the layer's
+input or output (in parallel: of its input for down, of its output for up).
 """
 
 from __future__ import annotations
@@ -24,22 +24,15 @@ from bench.methods.bottleneck.config import ACTIVATIONS, BottleneckConfig, Posit
 from bench.methods.targets import NonlinearLayer
 
 NOT_LINEAR = (
-    "A bottleneck adapter cannot be merged into the base weights: there is a non-linearity between "
-    "its two projections, so the map is not linear in its input and no weight matrix equals it. "
-    "Keep the adapter beside the base (save_pretrained, PeftModel.from_pretrained), take the base "
-    "back with unload(), or train LoRA where a merged model is needed."
+    "A bottleneck adapter cannot be merged into the base weights: with the non-linearity between "
+    "its projections the map is not linear in its input. Save the adapter (save_pretrained, "
+    "PeftModel.from_pretrained), recover the base with unload(), or train LoRA if you need a "
+    "merged model."
 )
 
 
 class BottleneckLinear(nn.Module, NonlinearLayer):
-    """``torch.nn.Linear`` and its bottleneck adapters.
-
-    Args:
-        base_layer: the layer to wrap; anything that is a ``torch.nn.Linear``.
-        adapter_name: name of the first adapter.
-        config: its configuration.
-        position: where it goes, from ``config.position``.
-    """
+    """A ``torch.nn.Linear`` with bottleneck adapters, each at its position."""
 
     not_linear = NOT_LINEAR
     adapter_layer_names = ("bottleneck_down", "bottleneck_up")
@@ -54,23 +47,19 @@ class BottleneckLinear(nn.Module, NonlinearLayer):
         position: Position,
     ) -> None:
         super().__init__()
-        self.base_layer = base_layer
-        self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
+        self._wrap(base_layer, adapter_name)
         self.bottleneck_down = nn.ModuleDict()
         self.bottleneck_up = nn.ModuleDict()
         self.bottleneck_dropout = nn.ModuleDict()
         self.position: dict[str, Position] = {}
         self.non_linearity: dict[str, str] = {}
         self.scaling: dict[str, float] = {}
-        self._disable_adapters = False
-        self.merged_adapters: list[str] = []
-        self._active_adapter = adapter_name
         self.update_layer(adapter_name, config, position=position)
 
     def update_layer(
         self, adapter_name: str, config: BottleneckConfig, *, position: Position
     ) -> None:
-        """Add an adapter, or replace the one of that name."""
+        """Add or replace an adapter."""
         self.position[adapter_name] = position
         self.non_linearity[adapter_name] = config.non_linearity
         self.scaling[adapter_name] = config.scaling
@@ -82,11 +71,8 @@ class BottleneckLinear(nn.Module, NonlinearLayer):
         down = nn.Linear(reads, config.bottleneck_size, bias=config.adapter_bias)
         up = nn.Linear(config.bottleneck_size, writes, bias=config.adapter_bias)
         _initialise(down, up, config.init_weights)
-        _, base_dtype = self._get_base_layer_device_and_dtype(self.get_base_layer())
-        # a quantised base has no dtype that projections could be trained in
-        if base_dtype is not None and base_dtype.is_floating_point and base_dtype.itemsize >= 2:
-            down, up = down.to(base_dtype), up.to(base_dtype)
-        self.bottleneck_down[adapter_name], self.bottleneck_up[adapter_name] = down, up
+        self.bottleneck_down[adapter_name] = self._in_trainable_dtype(down)
+        self.bottleneck_up[adapter_name] = self._in_trainable_dtype(up)
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
@@ -103,10 +89,10 @@ class BottleneckLinear(nn.Module, NonlinearLayer):
         return up(act(down(h))) * self.scaling[adapter_name]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The base layer's result with the active adapters.
+        """The output of the base layer with the active adapters.
 
-        Of several in one position, those in series follow each other in the order in which they
-        are active; those in parallel all read ``x`` and add up.
+        Several series adapters are applied one after the other, in the order of
+        ``active_adapters``; several parallel ones all read ``x``.
 
         Args:
             x: ``(..., in_features)``.
@@ -114,14 +100,14 @@ class BottleneckLinear(nn.Module, NonlinearLayer):
             **kwargs: likewise.
 
         Returns:
-            ``(..., out_features)`` in the dtype of the base layer's result.
+            ``(..., out_features)`` in the dtype of the base layer's output.
         """
         if self.disable_adapters:
             return self.base_layer(x, *args, **kwargs)
         h = x
         for name in self._active("input"):
             h = h + self._update(name, h)
-        # a sum with float32 projections is float32, which a bfloat16 base does not take
+        # float32 projections make the sum float32, which a bfloat16 base does not accept
         result = self.base_layer(h.to(x.dtype), *args, **kwargs)
         dtype = result.dtype
         for name in self._active("parallel"):
@@ -129,9 +115,6 @@ class BottleneckLinear(nn.Module, NonlinearLayer):
         for name in self._active("output"):
             result = result + self._update(name, result)
         return result.to(dtype)
-
-    def __repr__(self) -> str:
-        return "bottleneck." + super().__repr__()
 
 
 def _initialise(down: nn.Linear, up: nn.Linear, init_weights: str) -> None:

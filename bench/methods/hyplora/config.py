@@ -1,10 +1,4 @@
-"""The configuration of HypLoRA as a ``peft.PeftConfig``.
-
-Usage::
-
-    config = HypLoraConfig(r=16, lora_alpha=32, target_modules=["q_proj", "v_proj"], curvature=0.5)
-    model = peft.get_peft_model(base, config)
-"""
+"""The configuration of HypLoRA as a ``peft.PeftConfig``."""
 
 from __future__ import annotations
 
@@ -16,12 +10,12 @@ from bench.methods.registration import add_peft_type
 from bench.methods.targets import TargetedConfig, is_number
 
 HYPLORA = add_peft_type("HYPLORA")
-AUTO = "auto"  # in place of a curvature: each layer's own, measured on a base
+AUTO = "auto"  # instead of a curvature: one per layer, measured on the base
 
 
 @dataclass
 class HypLoraConfig(TargetedConfig):
-    """Configuration of HypLoRA (arXiv 2410.04010), the low-rank update in hyperbolic space.
+    """Configuration of HypLoRA (arXiv 2410.04010), a low-rank update in hyperbolic space.
 
     At ``B = 0`` the gate of a token of unit RMS is ``sqrt(K) sinh(1/sqrt(K)) / sqrt(d)``, 0.026 at
     d = 2048 and K = 1: with the same ``lora_alpha`` HypLoRA starts about ``sqrt(d)`` weaker than
@@ -31,50 +25,40 @@ class HypLoraConfig(TargetedConfig):
         r: rank of the update, at most ``min(in_features, out_features)`` of every target.
         lora_alpha: the update is multiplied by ``lora_alpha / r``.
         lora_dropout: dropout on A's input, in [0, 1). The norm is taken without it.
-        target_modules: names or a regular expression of the linear layers to adapt, as in peft's
-            LoRA; None takes peft's defaults for the model's architecture, "all-linear" all of them.
+        target_modules: as in :class:`TargetedConfig`; None for peft's defaults of the architecture.
         variant: the low-rank transformation in hyperbolic space. "rotation" is the paper's (eq. 10
             and 18-20): it acts on the space coordinates and recomputes the time. "boost" acts on
-            the time as well, "tangent" on the tangent vector, so that only the norm scale is left;
-            "authors" and "authors_simplified" compute what the authors' public code does.
-        curvature: K, the number that the paper calls curvature: points satisfy ``<p, p> = -K``, so
-            the sectional curvature is ``-1/K`` and a large K is nearly flat. "tangent" has none;
-            "authors" takes it as the raw parameter of a softplus, so that 1 means K = 1.3133.
-        learnable_curvature: train K, one for each layer, from ``curvature`` on; else it is saved
-            with the adapter but fixed. The authors' variants always train it.
-        norm_scale: tokens are divided by this learnable number s before the exponential map; here
-            is where it starts. "sqrt_dim" is ``sqrt(in_features)``: unit RMS becomes unit length.
-        max_radius: where ``|x| / (s sqrt(K))`` is clamped, since sinh of an outlier token
-            overflows; 12 is the authors' value. On a GPU the scalars are float32, which ends
-            near 40.
-        others: as in :class:`TargetedConfig`.
+            the time as well, "tangent" on the tangent vector, which leaves only the norm scale;
+            "authors" and "authors_simplified" are the authors' public code.
+        curvature: K, which the paper calls curvature: points satisfy ``<p, p> = -K``, so the
+            sectional curvature is ``-1/K`` and a large K is nearly flat. Unused by "tangent";
+            for "authors" the raw parameter of a softplus, so that 1 means K = 1.3133.
+        learnable_curvature: train K, one per layer, starting at ``curvature``; otherwise it is
+            fixed, and saved with the adapter. The authors' variants always train it.
+        norm_scale: initial value of the learnable divisor s of tokens before the exponential map.
+            "sqrt_dim" is ``sqrt(in_features)``, which maps unit RMS to unit length.
+        max_radius: upper bound of ``|x| / (s sqrt(K))``, since sinh of an outlier token overflows;
+            12 is the authors' value. The float32 scalars on a GPU allow up to about 40.
         rank_pattern: ranks that differ from ``r``, by layer name or regular expression.
         alpha_pattern: alphas that differ from ``lora_alpha``, likewise.
         curvature_pattern: curvatures that differ from ``curvature``, likewise.
+        others: as in :class:`TargetedConfig`.
 
     Raises:
-        ValueError: a value is out of its range; the message says what is allowed.
+        ValueError: a value is out of range; the message says what is allowed.
     """
 
-    r: int = field(default=8, metadata={"help": "rank of the update"})
-    lora_alpha: float = field(default=16, metadata={"help": "scale; multiplied by 1/r"})
-    lora_dropout: float = field(default=0.0, metadata={"help": "dropout on A's input"})
-    variant: str = field(default="rotation", metadata={"help": f"one of {', '.join(VARIANTS)}"})
-    curvature: float = field(default=1.0, metadata={"help": "K; sectional curvature is -1/K"})
-    learnable_curvature: bool = field(default=False, metadata={"help": "train K"})
-    norm_scale: float | str = field(
-        default="sqrt_dim", metadata={"help": "initial divisor of tokens: 'sqrt_dim' or a number"}
-    )
-    max_radius: float = field(default=12.0, metadata={"help": "clamp of the hyperbolic radius"})
-    rank_pattern: dict[str, int] = field(
-        default_factory=dict, metadata={"help": "ranks that differ from r, by layer"}
-    )
-    alpha_pattern: dict[str, float] = field(
-        default_factory=dict, metadata={"help": "alphas that differ from lora_alpha, by layer"}
-    )
-    curvature_pattern: dict[str, float] = field(
-        default_factory=dict, metadata={"help": "curvatures that differ from curvature, by layer"}
-    )
+    r: int = 8
+    lora_alpha: float = 16
+    lora_dropout: float = 0.0
+    variant: str = "rotation"
+    curvature: float = 1.0
+    learnable_curvature: bool = False
+    norm_scale: float | str = "sqrt_dim"
+    max_radius: float = 12.0
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    alpha_pattern: dict[str, float] = field(default_factory=dict)
+    curvature_pattern: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,17 +67,17 @@ class HypLoraConfig(TargetedConfig):
 
     def _check(self) -> None:
         if self.variant not in VARIANTS:
-            raise ValueError(f"unknown variant {self.variant!r}: known are {', '.join(VARIANTS)}")
+            raise ValueError(f"unknown variant {self.variant!r}. Known: {', '.join(VARIANTS)}")
         for name in ("rank_pattern", "alpha_pattern", "curvature_pattern"):
             value = getattr(self, name)
             if not isinstance(value, dict):
                 raise ValueError(
-                    f"{name} must give numbers by layer, like {{'down_proj': 2}}, got {value!r}"
+                    f"{name} must map layers to numbers, like {{'down_proj': 2}}, got {value!r}"
                 )
         for name, rank in {"r": self.r, **self.rank_pattern}.items():
             if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-                where = "r" if name == "r" else f"rank_pattern[{name!r}]"
-                raise ValueError(f"{where} must be a whole number of at least 1, got {rank!r}")
+                label = "r" if name == "r" else f"rank_pattern[{name!r}]"
+                raise ValueError(f"{label} must be a whole number of at least 1, got {rank!r}")
         learns = VARIANTS[self.variant].learns_curvature
         if learns == "never" and self.learnable_curvature:
             raise ValueError(f"learnable_curvature: variant {self.variant!r} has no curvature")
@@ -111,9 +95,9 @@ class HypLoraConfig(TargetedConfig):
     def _check_curvatures(self) -> None:
         if self.curvature == AUTO:
             raise ValueError(
-                "curvature='auto' is measured on a base, so a configuration alone can't have it: "
-                "bench.methods.attach(base, 'hyplora', options, prompts) measures it. Here give a "
-                "number, and the numbers of single layers in curvature_pattern"
+                "curvature='auto' needs a base model to measure it on: use "
+                "bench.methods.attach(base, 'hyplora', options, prompts), or give a number here, "
+                "and numbers of single layers in curvature_pattern"
             )
         named = {f"curvature_pattern[{k!r}]": K for k, K in self.curvature_pattern.items()}
         for name, curvature in {"curvature": self.curvature, **named}.items():

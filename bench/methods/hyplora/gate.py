@@ -1,22 +1,20 @@
-"""The gate form: HypLoRA is LoRA times one number per token.
+"""The gate form of HypLoRA: LoRA times one scalar per token.
 
 HypLoRA adds ``log_o(LLR(exp_o(x/s)))`` to a linear layer (arXiv 2410.04010, eq. 9). ``exp_o`` and
-``log_o`` scale a token by a number each, and between them the rotation variant (eq. 10, 18-20) is
-linear in the space part, so with ``|x|`` the token's norm and ``h = A x``:
+``log_o`` scale a token by a scalar, and the rotation variant (eq. 10, 18-20) is linear in the space
+part between them. With ``h = A x``:
 
-    c     = sqrt(K) sinh(|x| / (s sqrt(K))) / |x|   what exp_o does to the space part of x
-    n     = c |B h| = c sqrt(h^T (B^T B) h)         by the r x r Gram matrix, not over the output
-    psi   = sqrt(K) arcsinh(n / sqrt(K)) / n        what log_o does to a space part of length n
-    delta = B (c psi h)                             the same two products as LoRA's
+    c     = sqrt(K) sinh(|x| / (s sqrt(K))) / |x|   the scalar of exp_o
+    n     = c |B h| = c sqrt(h^T (B^T B) h)         from the r x r Gram matrix, not the output
+    psi   = sqrt(K) arcsinh(n / sqrt(K)) / n        the scalar of log_o
+    delta = B (c psi h)                             the two products of LoRA
 
-which equals the literal form of ``reference.py`` to rounding. Beyond LoRA it costs one norm of each
-token, a quadratic form in r numbers and a few scalars: O(d + r^2) beside LoRA's O(r (d + m)), and
-nothing of size (..., d) or (..., m) is stored. ``c psi`` is the **gate**.
+which equals the literal form in ``reference.py`` up to rounding. ``c psi`` is the **gate**. It
+costs O(d + r^2) per token, compared with O(r (d + m)) for LoRA, and stores nothing of size (..., d)
+or (..., m).
 
-Outlier tokens would overflow sinh, so the radius ``|x| / (s sqrt(K))`` is clamped to ``max_radius``
-(12, as in the authors' code) in its numerator. ``K`` is the paper's: sectional curvature ``-1/K``.
-
-``variants.py`` says how the other variants differ.
+Since sinh of an outlier token overflows, its argument ``|x| / (s sqrt(K))`` is clamped to
+``max_radius`` (12, as in the authors' code). ``variants.py`` has the other variants.
 """
 
 from __future__ import annotations
@@ -32,56 +30,44 @@ from torch.autograd.function import once_differentiable
 
 from bench.geometry.lorentz import asinhc_slope, asinhc_value, sinhc, sinhc_slope, sinhc_value
 
-FEW = 4  # tokens, up to which gates are computed one by one on a processor
+FEW = 4  # up to this many tokens, gates are computed one by one on a CPU
 
 
 def scalar_dtype(x: Tensor) -> torch.dtype:
-    """The dtype of the per-token scalars and of the Gram matrix, for activations on x's device.
+    """The dtype of the per-token scalars and of the Gram matrix: float64 on a CPU, else float32.
 
-    float64 on a CPU, where it costs nothing at this size. The Gram matrix squares the condition
-    number of B: in float32 a token along B's smallest singular direction gets a gate that is wrong
-    by 3e-5 at condition 1e2 and by 0.1 at 1e4, in float64 by 5e-6 and 5e-4. Elsewhere float32
-    (float64 for float64 tensors), where ordinary tokens are right to 1e-6.
+    The Gram matrix squares the condition number of B. Along B's smallest singular direction the
+    gate has an error of 3e-5 at condition 1e2 and 0.1 at 1e4 in float32, 5e-6 and 5e-4 in float64.
+    Ordinary tokens are accurate to 1e-6 in float32. float64 tensors are computed in float64.
     """
     wide = torch.float64 if x.device.type == "cpu" else torch.float32
     return torch.promote_types(x.dtype, wide)
 
 
 def autocasting(device: torch.device) -> bool:
-    """Whether autocast is on for tensors of this device."""
+    """Whether autocast is enabled for this device."""
     return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager:
-    """A context in which autocast does not round the small products to bfloat16.
+    """A context without autocast, which would round the small products to bfloat16.
 
-    Entering one costs more than they do, so autocast is switched off only where it is on.
+    Entering autocast costs more than the products, so this is a null context if it is off.
     """
     return torch.autocast(device.type, enabled=False) if autocasting(device) else nullcontext()
 
 
 def gram(B: Tensor) -> Tensor:
-    """``B^T B``.
-
-    Args:
-        B: ``(m, r)``.
-
-    Returns:
-        ``(r, r)`` in :func:`scalar_dtype`.
-    """
+    """``B^T B``, ``(r, r)`` in :func:`scalar_dtype`."""
     with full_precision(B.device):
         wide = B.to(scalar_dtype(B))
         return wide.mT @ wide
 
 
 def token_norm(x: Tensor) -> Tensor:
-    """``|x|`` of each token, accumulated in float32 at least, without a copy of x.
+    """``|x|`` of each token, ``(..., 1)`` in float32 at least, without a copy of x in that dtype.
 
-    Args:
-        x: ``(..., d)``.
-
-    Returns:
-        ``(..., 1)``; float32, or float64 if ``x`` is. Its gradient at a zero token is 0.
+    The gradient at a zero token is 0.
     """
     return torch.linalg.vector_norm(
         x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)
@@ -91,29 +77,29 @@ def token_norm(x: Tensor) -> Tensor:
 def exp_factor(
     norm: Tensor, K: Tensor | float, s: Tensor | float, max_radius: float = 12.0
 ) -> Tensor:
-    """``c = sqrt(K) sinh(|x| / (s sqrt(K))) / |x|``: what a new adapter's gate is, where B = 0.
+    """``c = sqrt(K) sinh(|x| / (s sqrt(K))) / |x|``, the gate of a new adapter (B = 0).
 
     Args:
         norm: ``|x|`` of each token, any shape.
         K: curvature parameter, a number or a tensor of one element.
         s: norm scale, likewise.
-        max_radius: where the radius ``|x| / (s sqrt(K))`` is clamped.
+        max_radius: upper bound of ``|x| / (s sqrt(K))``.
     """
     return sinhc((norm / s).square() / K, max_radius) / s
 
 
 class _TokenGate(torch.autograd.Function):
-    """``c psi`` and its derivatives by the chain rule, written out.
+    """``c psi`` with an explicit backward pass.
 
-    With ``u = |x|^2/(s^2 K)``, ``w = n^2/K = S^2 q/(s^2 K)`` and ``q = h^T (B^T B) h`` the gate is
-    ``S(u) P(w) / s``, where S is sinhc and P asinhc: functions of squares, so that no square root
-    of 0 has to be differentiated where B or a token is 0. One node instead of some forty keeps the
-    small kernels few, and no float32 copy of x is built for its gradient.
+    With ``u = |x|^2/(s^2 K)``, ``q = h^T (B^T B) h`` and ``w = n^2/K = S^2 q/(s^2 K)`` the gate is
+    ``S(u) P(w) / s``, where S is sinhc and P asinhc. As functions of squares they have finite
+    gradients if B or a token is 0. One node instead of about forty saves kernel launches and a
+    float32 copy of x.
     """
 
     @staticmethod
     def forward(ctx: Any, x, h, B, gram_B, K, s, max_radius: float) -> Tensor:
-        # mixed dtypes would be converted again in every operation
+        # once, instead of in every operation with mixed dtypes
         wide_K, wide_s = K.to(gram_B.dtype), s.to(gram_B.dtype)
         value, *parts = _gate_parts(x, h, gram_B, wide_K, wide_s, max_radius)
         ctx.save_for_backward(x, h, B, gram_B, wide_K, wide_s, *parts)
@@ -154,7 +140,7 @@ class _TokenGate(torch.autograd.Function):
 def _gate_parts(
     x: Tensor, h: Tensor, gram_B: Tensor, K: Tensor, s: Tensor, max_radius: float
 ) -> tuple[Tensor, ...]:
-    """The gate and the S, P, u and w that it is made of, each ``(..., 1)``."""
+    """The gate, S, P, u and w, each ``(..., 1)``."""
     with full_precision(x.device):
         wide = h.to(gram_B.dtype)
         q = ((wide @ gram_B) * wide).sum(-1, keepdim=True)
@@ -170,7 +156,7 @@ def _gate_parts(
 def _few_gates(
     x: Tensor, h: Tensor, gram_B: Tensor, K: Tensor, s: Tensor, max_radius: float
 ) -> Tensor:
-    """The gate of a few tokens, ``(..., 1)``, with the scalar functions of Python."""
+    """The gate of a few tokens, ``(..., 1)``, by Python's scalar functions."""
     with full_precision(x.device):
         wide = h.to(gram_B.dtype)
         q = ((wide @ gram_B) * wide).sum(-1)
@@ -199,7 +185,7 @@ def _token_gate(
         gram_B = gram(B.detach())
     if torch.is_grad_enabled():
         return _TokenGate.apply(x, h, B, gram_B, K, s, max_radius)
-    # On a processor a small kernel costs more than the arithmetic of a token in plain Python.
+    # on a CPU a small kernel costs more than the arithmetic of a token in Python
     tokens = h.numel() // h.shape[-1]
     if tokens <= FEW and x.device.type == "cpu" and not torch.compiler.is_compiling():
         return _few_gates(x, h, gram_B, K, s, max_radius)
@@ -215,17 +201,17 @@ def gate(
     s: Tensor | float,
     max_radius: float = 12.0,
 ) -> Tensor:
-    """The gate ``c psi`` of each token: what HypLoRA multiplies LoRA's update ``B A x`` by.
+    """The gate ``c psi`` of each token, the factor of LoRA's update ``B A x``.
 
     At ``B = 0`` and for a token of norm ``s`` it is ``sqrt(K) sinh(1/sqrt(K)) / s``.
 
     Args:
-        x: ``(..., d)``, one token per row, before any dropout.
+        x: ``(..., d)``, one token per row, without dropout.
         A: ``(r, d)``.
         B: ``(m, r)``.
         K: curvature parameter (not the raw one), a number or a tensor of one element.
         s: norm scale, likewise.
-        max_radius: where the radius ``|x| / (s sqrt(K))`` is clamped.
+        max_radius: upper bound of ``|x| / (s sqrt(K))``.
 
     Returns:
         ``(...)``; float32, or float64 if ``x`` is.
@@ -255,16 +241,15 @@ def rotation_delta(
     """``(alpha/r) B (c psi A x)``, the update of the rotation variant.
 
     Args:
-        x: ``(..., d)``, the layer's input. Norms are taken of it.
-        dropped: ``(..., d)``, the same after dropout; A sees this one. Its dtype, with A's and B's,
-            is the dtype of the products.
+        x: ``(..., d)``, the layer's input, of which the norms are taken.
+        dropped: ``(..., d)``, ``x`` after dropout, the input of A, in the dtype of A and B.
         A: ``(r, d)``.
         B: ``(m, r)``.
         K: curvature parameter, one element.
         s: norm scale, one element.
-        max_radius: where the radius is clamped.
-        scaling: ``alpha / r``; it rides on the gate, which saves LoRA's pass over the output.
-        gram_B: ``gram(B)``, where it is known already.
+        max_radius: upper bound of ``|x| / (s sqrt(K))``.
+        scaling: ``alpha / r``, applied to the gate, which saves LoRA's pass over the output.
+        gram_B: ``gram(B)``, if it is known.
 
     Returns:
         ``(..., m)`` in the dtype of the products.
@@ -275,40 +260,35 @@ def rotation_delta(
 
 
 class GramCache:
-    """Keeps ``B^T B`` of one B between forward passes in which B does not change.
+    """Caches ``B^T B`` while B is the same parameter with the same storage and version counter.
 
-    A kept matrix is used while B is the same parameter with the same storage and version counter.
-    That sees optimiser steps, ``copy_`` and ``load_state_dict``, but not a write through
-    ``B.data``, which bumps no counter: the layer also clears the cache in ``train()``, ``eval()``.
+    The counter changes with optimiser steps, ``copy_`` and ``load_state_dict``, but not with writes
+    through ``B.data``, so the layer also clears the cache in ``train()`` and ``eval()``.
     """
 
     def __init__(self) -> None:
         self._entry: tuple[Tensor, tuple[int, int], Tensor] | None = None
 
     def __reduce__(self):
-        # copies and pickles of a model start empty instead of carrying another model's B
+        # copies and pickles of a model start with an empty cache
         return GramCache, ()
 
     def clear(self) -> None:
-        """Forget what is kept."""
+        """Empty the cache."""
         self._entry = None
 
     def get(self, B: Tensor) -> Tensor | None:
-        """``gram(B)``, or None where it cannot be kept.
-
-        Args:
-            B: ``(m, r)``; no gradient flows to it through the result.
-        """
+        """``gram(B)`` without a gradient, or None if it cannot be cached."""
         if (
             torch.compiler.is_compiling()
-            or type(B) not in (Tensor, torch.nn.Parameter)  # a sharded B has no storage of its own
-            or B.is_inference()  # and no version counter
+            or type(B) not in (Tensor, torch.nn.Parameter)  # a sharded B has no own storage
+            or B.is_inference()  # no version counter
         ):
             return None
         key = (B.data_ptr(), B._version)
-        # the entry holds B itself: its id and its address cannot come back as another tensor's
+        # the entry holds B itself, so that its id and address cannot be reused by another tensor
         if self._entry is None or self._entry[0] is not B or self._entry[1] != key:
-            # made under inference_mode it could not serve a later pass that has gradients
+            # an inference tensor could not be used in a later pass with gradients
             with torch.inference_mode(False), torch.no_grad():
                 self._entry = (B, key, gram(B))
         return self._entry[2]

@@ -1,7 +1,6 @@
-"""The literal definitions of HypLoRA's variants: points on the hyperboloid, maps, times and all.
+"""The literal definitions of HypLoRA's variants, with points on the hyperboloid, in float64.
 
-In float64, short and obvious on purpose: the tests hold the forms that run against them. All take
-the same arguments, those of :func:`rotation`, and leave the factor alpha/r out.
+Tests compare the fast forms with them. All have the arguments and the result of :func:`rotation`.
 """
 
 from __future__ import annotations
@@ -11,19 +10,16 @@ from torch import Tensor
 
 from bench.geometry.lorentz import expmap0, logmap0, project
 
+Number = Tensor | float
+
 
 def rotation(
-    x: Tensor,
-    A: Tensor,
-    B: Tensor,
-    K: Tensor | float,
-    s: Tensor | float,
-    max_radius: float = 12.0,
+    x: Tensor, A: Tensor, B: Tensor, K: Number, s: Number, max_radius: float = 12.0
 ) -> Tensor:
     """``log_o(LLR(exp_o(x/s)))`` with the LLR that transforms the space part (arXiv 2410.04010).
 
     Equations 9 (the adapter), 12 (the exponential map), 10 and 18-20 (the transformation). The norm
-    scale s and the clamp of the radius are the authors' code's, not in the paper.
+    scale s and the clamp of the radius are from the authors' code.
 
     Args:
         x: ``(..., d)``.
@@ -31,7 +27,7 @@ def rotation(
         B: ``(m, r)``.
         K: curvature parameter, ``<p, p> = -K``.
         s: norm scale.
-        max_radius: the largest distance from the origin that a token may have, in units of sqrt(K).
+        max_radius: upper bound of a token's distance from the origin, in units of sqrt(K).
 
     Returns:
         ``(..., m)`` in float64, without the factor alpha/r.
@@ -44,12 +40,7 @@ def rotation(
 
 
 def boost(
-    x: Tensor,
-    A: Tensor,
-    B: Tensor,
-    K: Tensor | float,
-    s: Tensor | float,
-    max_radius: float = 12.0,
+    x: Tensor, A: Tensor, B: Tensor, K: Number, s: Number, max_radius: float = 12.0
 ) -> Tensor:
     """The LLR that transforms time and space: A is ``(r, 1 + d)``, B is ``(m, 1 + r)``."""
     x, A, B, K, s = _float64(x, A, B, K, s)
@@ -60,27 +51,17 @@ def boost(
 
 
 def tangent(
-    x: Tensor,
-    A: Tensor,
-    B: Tensor,
-    K: Tensor | float,
-    s: Tensor | float,
-    max_radius: float = 12.0,
+    x: Tensor, A: Tensor, B: Tensor, K: Number, s: Number, max_radius: float = 12.0
 ) -> Tensor:
-    """The update in the tangent space, then to the hyperboloid and back; it has no clamp."""
+    """The update in the tangent space, mapped to the hyperboloid and back; max_radius is unused."""
     x, A, B, K, s = _float64(x, A, B, K, s)
     return logmap0(expmap0(x / s @ A.mT @ B.mT, K), K)
 
 
 def authors(
-    x: Tensor,
-    A: Tensor,
-    B: Tensor,
-    K: Tensor | float,
-    s: Tensor | float,
-    max_radius: float = 12.0,
+    x: Tensor, A: Tensor, B: Tensor, K: Number, s: Number, max_radius: float = 12.0
 ) -> Tensor:
-    """What the authors' public code computes; K is ``softplus(k) + 1e-6`` of its raw parameter."""
+    """The authors' public code; K is ``softplus(k) + 1e-6`` of its raw parameter k."""
     x, A, B, K, s = _float64(x, A, B, K, s)
     p_s = expmap0(_tangent(x / s, K, max_radius), K)[..., 1:]
     u = p_s @ A.mT @ B.mT
@@ -92,14 +73,9 @@ def authors(
 
 
 def authors_simplified(
-    x: Tensor,
-    A: Tensor,
-    B: Tensor,
-    K: Tensor | float,
-    s: Tensor | float,
-    max_radius: float = 12.0,
+    x: Tensor, A: Tensor, B: Tensor, K: Number, s: Number, max_radius: float = 12.0
 ) -> Tensor:
-    """Their stereographic form; K is their k, and neither s nor a clamp has a part in it."""
+    """Their stereographic form; K is their k, and s and max_radius are unused."""
     x, A, B, k, _ = _float64(x, A, B, K, s)
     q = 2 * x / (1 + k * x.square().sum(-1, keepdim=True))
     u = q @ A.mT @ B.mT
@@ -112,7 +88,7 @@ def _float64(*values: Tensor | float) -> tuple[Tensor, ...]:
 
 
 def _tangent(v: Tensor, K: Tensor, max_radius: float) -> Tensor:
-    """v, where it is longer than ``max_radius sqrt(K)`` shortened to that."""
+    """v with its length clamped to ``max_radius sqrt(K)``."""
     longest = max_radius * K.sqrt()
     length = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
     return v * longest / torch.maximum(length, longest)

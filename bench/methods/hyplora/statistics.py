@@ -1,8 +1,7 @@
-"""What the gate does on real tokens.
+"""Statistics of HypLoRA's gates over the tokens of a sample.
 
-Where ``|x|`` is nearly the same for all tokens, as behind a norm, the gate is nearly a constant,
-and HypLoRA is LoRA with another alpha. How much it varies, and where, is therefore part of a
-result.
+If ``|x|`` is nearly the same for all tokens, as after an RMSNorm, the gate is nearly constant, and
+HypLoRA is LoRA with another alpha.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ class GateStatistics:
     Attributes:
         layer: the layer's name in the base model.
         module: its type, the last part of that name.
-        tokens: how many there were.
-        mean: of the gate.
-        median: of the gate.
+        tokens: number of tokens.
+        mean: mean gate.
+        median: median gate.
         variation: coefficient of variation, standard deviation over mean.
         largest: the largest gate.
         clamped: share of the tokens beyond max_radius, 0 to 1.
-        curvature: the layer's K at that moment; None for a variant that has none.
+        curvature: the layer's current K; None for a variant without curvature.
     """
 
     layer: str
@@ -49,46 +48,43 @@ class GateStatistics:
 def gate_statistics(
     model: Any, prompts: Sequence[Sequence[int]], adapter_name: str = "default"
 ) -> list[GateStatistics]:
-    """Measure the gates of a model's HypLoRA layers.
-
-    A layer that no prompt reaches, as in a tower for pictures, has no statistics.
+    """Measure the gates of a model's HypLoRA layers; layers that no prompt reaches are left out.
 
     Args:
-        model: a causal language model; one without such layers gives an empty list.
-        prompts: token ids, each prompt run on its own, so that no padding is measured.
+        model: a causal language model; without HypLoRA layers the result is empty.
+        prompts: token ids; each prompt is run on its own, without padding.
         adapter_name: the adapter.
     """
     layers = hyplora_layers(model)
     if not layers or not prompts:
         return []
-    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
+    measured: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
     def see(name: str, x: Tensor) -> None:
         gates, clamped = (f(adapter_name, x) for f in (layers[name].gate, layers[name].clamped))
-        seen[name].append((gates.flatten().double().cpu(), clamped.flatten().cpu()))
+        measured[name].append((gates.flatten().double().cpu(), clamped.flatten().cpu()))
 
     see_inputs(model, layers, prompts, see)
     return [
-        _summary(
-            name,
-            layers[name].known_curvature(adapter_name),
-            *map(torch.cat, zip(*parts, strict=True)),
-        )
-        for name, parts in seen.items()
+        _summary(name, layers[name].known_curvature(adapter_name), *zip(*parts, strict=True))
+        for name, parts in measured.items()
         if parts
     ]
 
 
-def _summary(layer: str, curvature: float | None, gates: Tensor, clamped: Tensor) -> GateStatistics:
-    mean = gates.mean().item()
+def _summary(
+    layer: str, curvature: float | None, gates: Sequence[Tensor], clamped: Sequence[Tensor]
+) -> GateStatistics:
+    values = torch.cat(gates)
+    mean = values.mean().item()
     return GateStatistics(
         layer=layer,
         module=layer.rpartition(".")[2],
-        tokens=gates.numel(),
+        tokens=values.numel(),
         mean=mean,
-        median=gates.median().item(),
-        variation=gates.std(correction=0).item() / mean if mean else 0.0,
-        largest=gates.max().item(),
-        clamped=clamped.double().mean().item(),
+        median=values.median().item(),
+        variation=values.std(correction=0).item() / mean if mean else 0.0,
+        largest=values.max().item(),
+        clamped=torch.cat(clamped).double().mean().item(),
         curvature=curvature,
     )

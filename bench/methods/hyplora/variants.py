@@ -1,16 +1,14 @@
-"""The variants of HypLoRA, each in the form that runs: LoRA's two products and a gate per token.
+"""The variants of HypLoRA in the gate form: LoRA's two products and a gate per token.
 
-| variant | what happens between exp_o and log_o |
+| variant | transformation |
 |---|---|
 | ``rotation`` | A and B act on the space part, times are recomputed; see ``gate.py`` |
-| ``boost`` | they act on time and space together, so A and B have one more column, time first |
-| ``tangent`` | nothing: they act on the tangent vector, and ``log_o(exp_o(B A v)) = B A v`` |
+| ``boost`` | A and B act on time and space, so they have an additional first column |
+| ``tangent`` | A and B act on the tangent vector: ``log_o(exp_o(B A v)) = B A v`` |
 | ``authors`` | the authors' public code, whose points leave the hyperboloid unless K = 1 |
 | ``authors_simplified`` | its stereographic form |
 
-The authors' two exist to reproduce what their code computes, and to measure what the difference
-costs. ``reference.py`` has the literal form of every variant. A variant is one entry of
-``VARIANTS``.
+``reference.py`` has the literal form of each. To add a variant, add an entry to ``VARIANTS``.
 """
 
 from __future__ import annotations
@@ -36,32 +34,27 @@ from bench.methods.hyplora.gate import (
 
 
 def raw_from_curvature(curvature: float) -> float:
-    """The raw parameter ``log(expm1(K))`` whose softplus is K, without overflow for large K."""
+    """The raw parameter ``log(expm1(K))``, whose softplus is K, without overflow."""
     return curvature + math.log(-math.expm1(-curvature))
-
-
-def _same(number: Any) -> Any:
-    return number
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What a layer has to know of a variant.
+    """The definition of a variant.
 
     Attributes:
-        delta: the update ``(alpha/r) (...)``; called as :func:`rotation_delta`.
-        gate: the number that LoRA's update of each token is multiplied by; called as
-            :func:`gate`. Boost has a rank-one term beside it.
-        time_columns: columns for time coordinates, before the others: A is
-            ``(r, time_columns + d)``, B ``(m, time_columns + r)``.
-        learns_curvature: whether K is trained: as configured, always, or never.
-        learns_scale: whether the norm scale is trained; one that has no effect is not.
-        linear: whether the update is linear in its input, so that it can be merged.
+        delta: the update; arguments and result of :func:`rotation_delta`.
+        gate: the factor of LoRA's update of each token; arguments and result of :func:`gate`. The
+            update of boost has a rank-one term in addition.
+        time_columns: number of leading columns for the time: A is ``(r, time_columns + d)``, B is
+            ``(m, time_columns + r)``.
+        learns_curvature: whether K is trained.
+        learns_scale: whether the norm scale is trained; False if it has no effect.
+        linear: whether the update is linear in its input and can be merged.
         clamps: whether the radius of a token is clamped to max_radius.
-        raw_from_curvature: the raw parameter at which a configured curvature starts.
         curvature_from_raw: K from the raw parameter, a tensor of one element.
-        configured_for: what has to be configured for a layer to start at K.
-        raw_is_configured: whether the raw parameter itself is configured, which may be negative.
+        raw_is_configured: whether the configured curvature is the raw parameter.
+        configured_for: the curvature to configure for an initial K.
     """
 
     delta: Callable[..., Tensor]
@@ -71,28 +64,13 @@ class Variant:
     learns_scale: bool = True
     linear: bool = False
     clamps: bool = True
-    raw_from_curvature: Callable[[float], float] = raw_from_curvature
     curvature_from_raw: Callable[[Tensor], Tensor] = F.softplus
-    configured_for: Callable[[float], float] = _same
     raw_is_configured: bool = False
+    configured_for: Callable[[float], float] = lambda K: K
 
 
-def boost_delta(
-    x: Tensor,
-    dropped: Tensor,
-    A: Tensor,
-    B: Tensor,
-    K: Tensor,
-    s: Tensor,
-    *,
-    max_radius: float,
-    scaling: float,
-    gram_B: Tensor | None = None,
-) -> Tensor:
-    """``(alpha/r) psi(n) B [y_t; y_s]`` with ``y_s = A [p_t; p_s]`` and ``n = |B y|``.
-
-    Args and result as for :func:`rotation_delta`, but A is ``(r, 1 + d)`` and B ``(m, 1 + r)``.
-    """
+def boost_delta(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
+    """``(alpha/r) psi(n) B [y_t; y_s]`` with ``y_s = A [p_t; p_s]`` and ``n = |B y|``."""
     h = F.linear(dropped, A[:, 1:])
     y, psi, _ = _boost_parts(x, h, A[:, 0], B, K, s, max_radius, gram_B)
     return F.linear((psi * scaling * y).to(h.dtype), B)
@@ -101,7 +79,7 @@ def boost_delta(
 def boost_gate(
     x: Tensor, A: Tensor, B: Tensor, K: Tensor, s: Tensor, max_radius: float = 12.0
 ) -> Tensor:
-    """``c psi`` of each token. Args and result as for :func:`gate`, A and B as above."""
+    """``c psi`` of each token."""
     h = F.linear(x.to(A.dtype), A[:, 1:])
     _, psi, c = _boost_parts(x, h, A[:, 0], B, K, s, max_radius, None)
     return (c * psi).squeeze(-1)
@@ -127,19 +105,8 @@ def _boost_parts(
     return y, asinhc(_quadratic(y, gram_B) / K), c
 
 
-def tangent_delta(
-    x: Tensor,
-    dropped: Tensor,
-    A: Tensor,
-    B: Tensor,
-    K: Tensor,
-    s: Tensor,
-    *,
-    max_radius: float,
-    scaling: float,
-    gram_B: Tensor | None = None,
-) -> Tensor:
-    """``(alpha/r) B A x / s``: LoRA with a learnable scale. Args and result as elsewhere."""
+def tangent_delta(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
+    """``(alpha/r) B A x / s``, LoRA with a learnable scale."""
     h = F.linear(dropped, A)
     return F.linear(h * (scaling / s).to(h.dtype), B)
 
@@ -147,16 +114,16 @@ def tangent_delta(
 def tangent_gate(
     x: Tensor, A: Tensor, B: Tensor, K: Tensor, s: Tensor, max_radius: float = 12.0
 ) -> Tensor:
-    """``1/s`` for each token. Args and result as for :func:`gate`."""
+    """``1/s`` for each token."""
     return (torch.ones_like(token_norm(x)) / s).squeeze(-1)
 
 
 def _authors_factor(norm: Tensor, q: Tensor, K: Tensor, s: Tensor, max_radius: float) -> Tensor:
-    """``sqrt(K) a(theta) / |u|`` times what exp_o does, from ``|x|`` and ``q = |B A x|^2``.
+    """``c sqrt(K) a(theta) / |u|`` from ``|x|`` and ``q = |B A x|^2``.
 
-    Their time is ``sqrt(|u|^2 + 1/K)`` where the hyperboloid has K, and ``theta`` divides it by
-    ``sqrt(K)``: for K > 1 there is a dead zone in which theta < 1 and the update has a constant
-    length. Their bounds: norms from 1e-7, ``theta - 1`` from 1e-6, and arccosh from 1.01 on.
+    Their time is ``sqrt(|u|^2 + 1/K)``, with 1/K instead of K, and ``theta = time / sqrt(K)``. For
+    K > 1 there is a dead zone theta < 1, in which the update has a constant length. Their bounds:
+    norms from 1e-7, ``theta - 1`` from 1e-6, and arccosh from 1.01.
     """
     c = exp_factor(norm, K, s, max_radius)
     u2 = c * c * q
@@ -170,9 +137,8 @@ def _authors_factor(norm: Tensor, q: Tensor, K: Tensor, s: Tensor, max_radius: f
 def _simplified_factor(norm: Tensor, q: Tensor, k: Tensor, s: Tensor, max_radius: float) -> Tensor:
     """``c / (1 + sqrt|k| sqrt(|u|^2 + k))`` with ``c = 2 / (1 + k |x|^2)``.
 
-    ``1 + k |x|^2`` is a sphere's projection; a hyperboloid's has a minus there. Their k is
-    unconstrained. Where ``|u|^2 + k`` falls below 0 their code gives no number; here the
-    root is then 0.
+    ``1 + k |x|^2`` is the projection of a sphere; that of a hyperboloid has a minus. Their k is
+    unconstrained. For ``|u|^2 + k < 0`` their code gives NaN; here the root is 0.
     """
     c = 2 / (1 + k * norm.square())
     rooted = c * c * q + k
@@ -181,7 +147,7 @@ def _simplified_factor(norm: Tensor, q: Tensor, k: Tensor, s: Tensor, max_radius
 
 
 def _quadratic(h: Tensor, gram_B: Tensor) -> Tensor:
-    """``h^T (B^T B) h`` of each token, ``(..., 1)``; at least 0, which rounding may fall below."""
+    """``h^T (B^T B) h`` of each token, ``(..., 1)``, clamped at 0 against rounding."""
     with full_precision(h.device):
         return ((h @ gram_B) * h).sum(-1, keepdim=True).clamp_min(0)
 
@@ -189,39 +155,18 @@ def _quadratic(h: Tensor, gram_B: Tensor) -> Tensor:
 def _gated(factor: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
     """The delta and the gate of a variant whose gate is a function of ``|x|`` and ``|B A x|^2``."""
 
-    def token_gate(
-        x: Tensor,
-        h: Tensor,
-        B: Tensor,
-        K: Tensor,
-        s: Tensor,
-        max_radius: float,
-        gram_B: Tensor | None = None,
-    ) -> Tensor:
+    def token_gate(x, h, B, K, s, max_radius, gram_B=None) -> Tensor:
         gram_B = gram(B) if gram_B is None else gram_B
         q = _quadratic(h.to(gram_B.dtype), gram_B)
         norm, K, s = (t.to(gram_B.dtype) for t in (token_norm(x), K, s))
         return factor(norm, q, K, s, max_radius)
 
-    def delta(
-        x: Tensor,
-        dropped: Tensor,
-        A: Tensor,
-        B: Tensor,
-        K: Tensor,
-        s: Tensor,
-        *,
-        max_radius: float,
-        scaling: float,
-        gram_B: Tensor | None = None,
-    ) -> Tensor:
+    def delta(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
         h = F.linear(dropped, A)
         scale = token_gate(x, h, B, K, s, max_radius, gram_B) * scaling
         return F.linear(h * scale.to(h.dtype), B)
 
-    def gate(
-        x: Tensor, A: Tensor, B: Tensor, K: Tensor, s: Tensor, max_radius: float = 12.0
-    ) -> Tensor:
+    def gate(x, A, B, K, s, max_radius=12.0) -> Tensor:
         return token_gate(x, F.linear(x.to(A.dtype), A), B, K, s, max_radius).squeeze(-1)
 
     return {"delta": delta, "gate": gate}
@@ -239,14 +184,6 @@ class _ClippedGradient(torch.autograd.Function):
         return grad.clamp(-0.01, 0.01)
 
 
-def _authors_curvature(raw: Tensor) -> Tensor:
-    return F.softplus(_ClippedGradient.apply(raw)) + 1e-6
-
-
-def _authors_raw(K: float) -> float:
-    return raw_from_curvature(K - 1e-6)
-
-
 VARIANTS: dict[str, Variant] = {
     "rotation": Variant(rotation_delta, gate),
     "boost": Variant(boost_delta, boost_gate, time_columns=1),
@@ -256,9 +193,8 @@ VARIANTS: dict[str, Variant] = {
     "authors": Variant(
         **_gated(_authors_factor),
         learns_curvature="always",
-        raw_from_curvature=_same,
-        curvature_from_raw=_authors_curvature,
-        configured_for=_authors_raw,
+        curvature_from_raw=lambda raw: F.softplus(_ClippedGradient.apply(raw)) + 1e-6,
+        configured_for=lambda K: raw_from_curvature(K - 1e-6),
         raw_is_configured=True,
     ),
     "authors_simplified": Variant(
@@ -266,8 +202,7 @@ VARIANTS: dict[str, Variant] = {
         learns_curvature="always",
         learns_scale=False,
         clamps=False,
-        raw_from_curvature=_same,
-        curvature_from_raw=_same,
+        curvature_from_raw=lambda raw: raw,
         raw_is_configured=True,
     ),
 }
