@@ -42,9 +42,9 @@ def as_json(value: Any) -> str:
 
 
 def empty_run(folder: Path) -> None:
-    """Empty the folder of a run before it is repeated; the caller holds its lock.
+    """Empty the folder of a recorded run that is forced to run again; its lock is held.
 
-    The record goes last: as long as it exists, the other files belong to it.
+    The record goes last: while it is there, a forced run knows that the rest is of the old one.
     """
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "record.json"):
         if entry.is_dir():
