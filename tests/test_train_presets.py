@@ -1,5 +1,7 @@
 """The published training settings, as a run of each method and base has them."""
 
+import dataclasses
+
 import pytest
 
 from bench.errors import InputError
@@ -57,51 +59,40 @@ def test_a_base_of_the_paper_needs_its_name_alone(compose, model, style, expecte
     assert (run.protocol.style, alpha(run)) == (style, expected)
 
 
-def test_what_is_given_for_a_method_counts_more_than_the_preset(compose):
+def test_an_option_of_a_run_overrides_the_preset(compose):
     given = compose("train=paper", "method=hyplora", "method.lora_alpha=16", "method.r=4", *GEMMA)
     assert alpha(given) == 16 and given.method.options["r"] == 4
     assert alpha(compose("train=equal", "train.adapter.lora_alpha=8", "method=hyplora")) == 8
-
-
-@pytest.mark.parametrize("preset", ["llm_adapters", "paper", "paper_commonsense", "equal"])
-def test_the_published_settings_are_shared_by_all_presets(compose, preset):
-    run = compose(f"train={preset}", "method=lora")
-    t = run.train
-    assert (t.lr, t.epochs, t.batch_size, t.micro_batch_size) == (3e-4, 3, 16, 4)
-    assert (t.warmup_steps(1800), t.decay, t.train_on_inputs, t.keep) == (
-        100,
-        "linear",
-        True,
-        "best",
-    )
-    assert (run.method.options["r"], run.method.options["lora_dropout"]) == (32, 0.05)
 
 
 @pytest.mark.parametrize(
     ("preset", "every"),
     [("llm_adapters", 80), ("paper", 200), ("paper_commonsense", 80), ("equal", 200)],
 )
-def test_the_best_state_is_sought_as_often_as_in_the_published_code(compose, preset, every):
-    assert compose(f"train={preset}", "method=lora").train.validate_every == every
+def test_the_published_settings_are_shared_by_all_presets(compose, preset, every):
+    run = compose(f"train={preset}", "method=lora")
+    t = run.train
+    assert (t.lr, t.epochs, t.batch_size, t.micro_batch_size) == (3e-4, 3, 16, 4)
+    assert (t.warmup_steps(1800), t.decay, t.train_on_inputs) == (100, "linear", True)
+    assert (t.keep, t.validate_every) == ("best", every)
+    assert (run.method.options["r"], run.method.options["lora_dropout"]) == (32, 0.05)
 
 
-def test_prefix_tuning_has_settings_of_its_own(compose):
+def test_prefix_tuning_and_bottlenecks_have_settings_of_their_own(compose):
     run = compose("train=llm_adapters", "method=prefix")
     t = run.train
     assert (t.lr, t.epochs, t.batch_size, t.validate_every) == (3e-2, 5, 8, 10)
     assert run.method.options["num_virtual_tokens"] == 10
     assert compose("train=llm_adapters", "method=prefix", "train.epochs=1").train.epochs == 1
-
-
-def test_bottlenecks_have_the_published_width(compose):
     for method in ("series", "parallel"):
         run = compose("train=llm_adapters", f"method={method}")
         assert run.method.options["bottleneck_size"] == 256
 
 
-def test_a_warmup_from_one_on_is_a_number_of_steps(compose):
-    assert compose("train.warmup=0.1").train.warmup_steps(55) == 6
-    assert compose("train.warmup=7").train.warmup_steps(55) == 7
+def test_a_warmup_of_at_least_1_is_a_number_of_steps(compose):
+    train = compose().train
+    assert dataclasses.replace(train, warmup=0.1).warmup_steps(55) == 6
+    assert dataclasses.replace(train, warmup=7).warmup_steps(55) == 7
 
 
 @pytest.mark.parametrize(
@@ -111,15 +102,10 @@ def test_a_warmup_from_one_on_is_a_number_of_steps(compose):
         ("train.warmup=-1", "below 1, or a whole number of steps"),
         ("train.validate_every=0", "train.validate_every must be at least 1"),
         ("train.keep=bset", "Did you mean best"),
+        ("train.keep=best train.validations=0", r"give train\.validate_every=80"),
+        ("train.keep=best data.validation=0", r"give data\.validation=120"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(compose, override, message):
     with pytest.raises(InputError, match=message):
-        compose(override)
-
-
-def test_the_best_state_needs_validation(compose):
-    with pytest.raises(InputError, match=r"give train\.validate_every=80"):
-        compose("train.keep=best", "train.validations=0")
-    with pytest.raises(InputError, match=r"give data\.validation=120"):
-        compose("train.keep=best", "data.validation=0")
+        compose(*override.split())

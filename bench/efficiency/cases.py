@@ -34,7 +34,6 @@ class Case:
         layer: width of a single linear layer, in place of a language model.
         config: of a LLaMA with random weights; empty for the embedded base.
         rank: of the low-rank methods; alpha is twice it.
-        batch: rows of a fine-tuning step.
         lengths: tokens of a row, in a step and in a prefill.
         decode: numbers of rows for which single tokens are decoded.
         vocabulary: random tokens are below it.
@@ -127,7 +126,7 @@ def build(
 
 
 def _base(case: Case, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, LlamaConfig
 
     from bench.models.tiny_base import TINY_BASE
 
@@ -136,15 +135,10 @@ def _base(case: Case, dtype: torch.dtype, device: torch.device) -> nn.Module:
         linear = nn.Linear(case.layer, case.layer, bias=False)
         return nn.Sequential(OrderedDict(linear=linear)).to(device, dtype)
     if not case.config:
-        embedded: Any = LlamaForCausalLM.from_pretrained(TINY_BASE, dtype=dtype)
+        embedded: Any = AutoModelForCausalLM.from_pretrained(TINY_BASE, dtype=dtype)
         return embedded.to(device)
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)  # does not create 8 billion weights in float32 first
-    try:
-        with device:
-            return LlamaForCausalLM(LlamaConfig(**case.config))
-    finally:
-        torch.set_default_dtype(default)
+    with device:
+        return AutoModelForCausalLM.from_config(LlamaConfig(**case.config), dtype=dtype)
 
 
 @torch.no_grad()

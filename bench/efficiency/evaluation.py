@@ -101,16 +101,11 @@ def measure_evaluation(
     there is another published loop, are left out.
 
     Args:
-        model: a causal language model in eval mode.
-        tokenizer: its tokenizer.
-        tests: test rows by benchmark.
         protocols: of our evaluation, `llm_adapters` among them, whose limit of new tokens also
             applies to the published loop.
         count: number of problems, spread evenly over the sets; those that do not fit are then left
             out.
         batch_size: of ours; at most a chunk.
-        context: maximum number of tokens of the model.
-        chunk: maximum number of problems.
 
     Returns:
         Plain data: for each loop speed, the ratio to the published loop's (median and quartiles

@@ -76,9 +76,9 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
         for dtype in settings.dtypes
         for compiled in ((False, True) if settings.compiled else (False,))
     ]
-    gpu = device.type == "cuda"
+    cpu = f"cpu ({platform.machine()})"
     return {
-        "device": torch.cuda.get_device_name(device) if gpu else f"cpu ({platform.machine()})",
+        "device": cpu if device.type == "cpu" else torch.cuda.get_device_name(device),
         "threads": torch.get_num_threads(),
         "settings": asdict(settings),
         "versions": {m.__name__: str(m.__version__) for m in (torch, transformers, peft)},

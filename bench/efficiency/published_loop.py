@@ -15,8 +15,7 @@ import torch
 from bench.data.problems import Problem
 
 RESPONSE = "### Response:"
-# The script's templates are indented in its source code.
-_INDENT = " " * 16
+_INDENT = " " * 16  # of the templates in the script's source code
 _TASK = "Below is an instruction that describes a task"
 _ASKED = "Write a response that appropriately completes the request."
 

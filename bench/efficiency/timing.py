@@ -83,15 +83,11 @@ def compare(seconds: Mapping[str, list[float]], reference: str) -> dict[str, Tim
     base = seconds[reference]
     found = {}
     for name, own in seconds.items():
-        low, median, high = _quartiles(own)
         ratios = [mine / theirs for mine, theirs in zip(own, base, strict=True)]
-        ratio_low, ratio, ratio_high = _quartiles(ratios)
+        quartiles = np.quantile([own, ratios], (0.25, 0.5, 0.75), axis=1)
+        (low, ratio_low), (median, ratio), (high, ratio_high) = quartiles.tolist()
         found[name] = Timing(median, low, high, ratio, ratio_low, ratio_high, len(own))
     return found
-
-
-def _quartiles(values: list[float]) -> list[float]:
-    return np.quantile(values, (0.25, 0.5, 0.75)).tolist()
 
 
 def _synchronize(device: torch.device) -> None:

@@ -71,8 +71,6 @@ def prompt_deltas(
         embedding: (vocabulary, dimension), in any dtype; deltas are computed on its device.
         prompts: token ids by set, including special tokens.
         special: types that are no part of a text.
-        seed: of the controls.
-        progress: called with the number of finished clouds, of `cloud_count`.
 
     Yields:
         For each set and measure `set`, `tokens`, and the values of `control_deltas`.

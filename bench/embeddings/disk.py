@@ -46,8 +46,6 @@ def layout(
     """The position of each word in the unit disk.
 
     Args:
-        words: n texts.
-        counts: how often each occurs.
         vectors: their embeddings, (n, d), finite.
         relatives: number of nearest neighbours by cosine to name for each word.
 

@@ -27,7 +27,10 @@ CURVATURES = (0.1, 0.5, 1.0, 2.0)  # the paper's
 
 @dataclass(frozen=True)
 class NewGate:
-    """HypLoRA's gate before training (B = 0, norm scale sqrt(d)) over tokens, without alpha/r."""
+    """HypLoRA's gate before training (B = 0, norm scale sqrt(d)) over tokens, without alpha/r.
+
+    `variation` is the coefficient of variation.
+    """
 
     curvature: float
     mean: float
@@ -39,10 +42,7 @@ class LayerInputs:
     """The inputs of one layer over all tokens of a sample.
 
     Attributes:
-        layer: its name in the base model.
-        module: its type, the last part of that name.
-        block: index of its block.
-        tokens: their number.
+        layer: its name in the base model, whose last part is `module`.
         rms_mean: of the tokens' RMS, ``|x| / sqrt(d)``; also `rms_median`, `rms_sd`,
             `rms_variation` (coefficient of variation) and `rms_largest`.
         gates: of a new HypLoRA adapter, for each curvature.
@@ -82,8 +82,6 @@ def layer_inputs(
         model: a causal language model, with an adapter of any kind or without. It runs in eval
             mode, and its training mode is restored.
         prompts: token ids, run one prompt at a time.
-        curvatures: K's of the gates.
-        max_radius: the gate's maximum radius.
         progress: called with 1 after each prompt.
 
     Returns:
@@ -108,6 +106,10 @@ def layer_inputs(
             yield prompt
             progress(1)
 
+    def new_gate(norms: Tensor, K: float, s: float) -> NewGate:
+        gates = exp_factor(norms, K, s, max_radius)
+        return NewGate(K, gates.mean().item(), _variation(gates))
+
     see_inputs(model, layers, counted(), see)
     found = []
     for name in (name for name, seen in norms.items() if seen):
@@ -124,7 +126,7 @@ def layer_inputs(
                 rms_sd=rms.std(correction=0).item(),
                 rms_variation=_variation(rms),
                 rms_largest=rms.max().item(),
-                gates=tuple(_new_gate(of_tokens, K, root, max_radius) for K in curvatures),
+                gates=tuple(new_gate(of_tokens, K, root) for K in curvatures),
                 delta=delta,
                 data_curvature=None if delta is None else data_driven_curvature(delta),
                 adapter_curvature=_adapter_curvature(layers[name]),
@@ -153,11 +155,6 @@ def linear_layers(model: Any) -> dict[str, nn.Module]:
 def _block(name: str) -> int | None:
     """The first number in a module's name; None outside of the blocks."""
     return next((int(part) for part in name.split(".") if part.isdigit()), None)
-
-
-def _new_gate(norms: Tensor, K: float, s: float, max_radius: float) -> NewGate:
-    gates = exp_factor(norms, K, s, max_radius)
-    return NewGate(K, gates.mean().item(), _variation(gates))
 
 
 def _variation(values: Tensor) -> float:

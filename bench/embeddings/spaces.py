@@ -41,10 +41,14 @@ def reference_spaces(dimension: int) -> tuple[Space, ...]:
             (LARGE, "the dimensions of LLaMA-7B's"),
         )
     ]
+
+    def scale_free(edges: int) -> Draw:
+        return _graph(lambda points, seed: networkx.barabasi_albert_graph(points, edges, seed))
+
     return (
         Space("tree", "uniform, distance in edges", _graph(networkx.random_labeled_tree)),
-        Space("scale-free graph, a tree", "Barabási and Albert's, one edge a node", _scale_free(1)),
-        Space("scale-free graph", "Barabási and Albert's, two edges a node", _scale_free(2)),
+        Space("scale-free graph, a tree", "Barabási and Albert's, one edge a node", scale_free(1)),
+        Space("scale-free graph", "Barabási and Albert's, two edges a node", scale_free(2)),
         Space(
             "random graph",
             "Erdős and Rényi's, six neighbours a node, largest part",
@@ -106,10 +110,6 @@ def _graph(make: Callable[..., Any]) -> Draw:
         return np.asarray(hops, dtype=np.float64)
 
     return draw
-
-
-def _scale_free(edges: int) -> Draw:
-    return _graph(lambda points, seed: networkx.barabasi_albert_graph(points, edges, seed))
 
 
 def _sphere(points: int, generator: np.random.Generator) -> Distances:

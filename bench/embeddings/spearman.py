@@ -40,7 +40,6 @@ def spearman(
             _rho,
             n_resamples=replicas,
             batch=max(1, CHUNK // len(x)),
-            vectorized=True,
             paired=True,
             method="percentile",
             rng=np.random.default_rng(seed),

@@ -6,8 +6,7 @@ The result is JSON:
                   published: the base's name in the published tables, or null
                   tied: whether input and output embedding are the same
                   front: the token that the tokenizer puts before a text, or null
-                  input_scale: the model's factor of its input embedding (Gemma: the root of its
-                  dimension), null for more than a factor; the study uses the matrix without it
+                  input_scale: of `input_scale`; the study uses the matrix without it
     data        {source, rows, sets: {key: {label, rows, tokens, types}},
                  prompts: {key: {label, prompts, too_long}}}
                   rows: "tests" or "train", whose texts are counted
@@ -19,8 +18,7 @@ The result is JSON:
                   text: with the space before a word
                   pretraining: its count in the pretraining text, or null
                   *_centred: relative to the mean row; output_*: null if tied
-                  word: a whole word of letters in most of its occurrences
-                  content: a word of at least three letters that is no function word
+                  word, content: of `is_word` and `content_words`
     unseen      {tokens, norm_mean, norm_sd}: types that never occur, which nothing else includes
     norms       {groups, state_groups, correlations, bins}
                   groups: of `word_groups`; state_groups: with the norms of `state_norms`
@@ -40,6 +38,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -82,7 +81,8 @@ def study(
     Returns:
         Plain data, see the module's docstring, without `model.name` and `model.published`.
     """
-    timed, seed = _Timer(), settings.seed
+    seconds: dict[str, float] = {}
+    timed, seed = partial(_timed, seconds), settings.seed
     matrices = matrices_of(base)
     vocabulary, dimension = matrices.input.shape
     with timed("counts"):
@@ -170,7 +170,7 @@ def study(
         "hidden": of_hidden,
         "layers": of_layers,
         "disk": disk,
-        "seconds": timed.seconds,
+        "seconds": seconds,
     }
 
 
@@ -229,14 +229,8 @@ def _label(key: str) -> str:
     return task.label if task else key
 
 
-class _Timer:
-    """Seconds of each part."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[part] = time.perf_counter() - start
+@contextmanager
+def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[part] = time.perf_counter() - start

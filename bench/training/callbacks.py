@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -13,11 +12,12 @@ from bench.data.batches import Example, batches
 from bench.memory import halving
 from bench.progress import Progress
 from bench.training.loss import LESS_MEMORY, target_loss
+from bench.training.ranks import Watch
 from bench.training.settings import TrainSettings
 
 
 class ShowProgress(Callback):
-    """Shows step, loss and remaining time of a `bench.training.trainer.StepModule`."""
+    """Shows step, loss and remaining time of a `bench.training.loop.StepModule`."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -44,10 +44,7 @@ class Validate(Callback):
     """
 
     def __init__(
-        self,
-        rows: list[Example],
-        settings: TrainSettings,
-        watch: Callable[[int, float], None] | None = None,
+        self, rows: list[Example], settings: TrainSettings, watch: Watch | None = None
     ) -> None:
         self.rows = sorted(rows, key=lambda row: len(row.ids))
         self.settings, self.batch_size, self.watch = settings, settings.batch_size, watch

@@ -66,7 +66,6 @@ class _Job:
 
     @property
     def steps(self) -> Steps:
-        """The optimiser steps."""
         s = self.settings
         order = step_order(len(self.examples), s.batch_size, s.epochs, self.seed)
         rows = min(s.micro_batch_size, s.batch_size)
@@ -89,13 +88,8 @@ def finetune(
 
     Args:
         model: a causal language model with an adapter, on the device to train on.
-        examples: encoded training rows.
-        validation: encoded validation rows; may be empty.
-        settings: see TrainSettings; the precision may be `auto`.
         seed: fixes the order of the problems and the randomness of each step.
-        pad_id: token id to pad with.
         checkpoints: folder of the saved state; a state found there is resumed.
-        title: of the progress lines.
         watch: called with (step, validation loss) after each validation; an exception that it
             raises ends the training.
         base: the model's base, which each process loads if several devices share the training.

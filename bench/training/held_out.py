@@ -36,10 +36,6 @@ class HeldOut:
         """Their indices, in the order of the text."""
         return np.flatnonzero(self.tokens.held_out)
 
-    def some(self, share: float) -> NDArray[np.int64]:
-        """The first of them: a share, at least one."""
-        return self.documents[: math.ceil(share * len(self.documents))]
-
 
 def document_bits(
     model: Any, held_out: HeldOut, documents: NDArray[np.int64], title: str

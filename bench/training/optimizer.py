@@ -44,9 +44,6 @@ def adamw(
     """AdamW over the trainable parameters, with weight decay on matrices alone.
 
     Args:
-        parameters: names and parameters.
-        lr: learning rate.
-        weight_decay: of matrices.
         factors: of the learning rate, by a part of a parameter's name.
         vectors: name endings of parameters with several axes that are stacked vectors.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -45,6 +46,9 @@ class Text:
 
     tokens: Tokens
     pad_id: int
+
+
+_Job = tuple[Text, PretrainSettings, int, str]  # arguments of Pretraining after the model
 
 
 class Pretraining(StepModule):
@@ -170,7 +174,7 @@ class _Measure(Callback):
 
     def __init__(self, held_out: HeldOut) -> None:
         self.held_out = held_out
-        self.documents = held_out.some(PART)
+        self.documents = held_out.documents[: math.ceil(PART * len(held_out.documents))]
         self.bytes = int(held_out.tokens.sizes[self.documents].sum())
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
@@ -210,11 +214,9 @@ def pretrain(
         model: with random weights, on the device to train on; trained in place. For several
             devices as made by :func:`bench.models.untrained.build` with this seed, which each of
             them repeats.
-        text: the documents; held-out ones are measured on alone.
         settings: see PretrainSettings; the precision may be `auto`.
         seed: fixes the order of the documents.
         state: where the state is saved; None to save none.
-        title: of the progress lines.
 
     Returns:
         The Lightning module, with its losses; the model is left in eval mode.
@@ -225,50 +227,43 @@ def pretrain(
             died.
         Terminated: the process received SIGTERM; the last saved state is kept.
     """
+    job = (text, settings, seed, title)
     with tempfile.TemporaryDirectory() as folder:
         if settings.devices > 1:
             state = state or Path(folder) / "last.ckpt"
             device = next(model.parameters()).device
             model.cpu()  # frees the device's memory for the ranks
-            rank = partial(_train_rank, model.config, text, settings, seed, title)
+            rank = partial(_train_rank, model.config, job)
             strategy = Sharded if settings.sharded else ManualDDP
             train_in_ranks(
                 rank, settings.devices, settings.steps, device.type, state, strategy=strategy
             )
             model.to(device)
-        return _train(model, text, settings, seed, title, state)
+        return _train(model, job, state)
 
 
 def _train_rank(
     architecture: Any,
-    text: Text,
-    settings: PretrainSettings,
-    seed: int,
-    title: str,
+    job: _Job,
     device: torch.device,
     state: Path,
     watch: Watch | None,
     strategy: Strategy,
 ) -> None:
+    _, settings, seed, _ = job
     model = build(architecture, seed)
     if settings.sharded:
         shard(model, device)
     else:
         model.to(device)
-    _train(model, text, settings, seed, title, state, strategy)
+    _train(model, job, state, strategy)
 
 
 def _train(
-    model: Any,
-    text: Text,
-    settings: PretrainSettings,
-    seed: int,
-    title: str,
-    state: Path | None,
-    strategy: str | Strategy = "auto",
+    model: Any, job: _Job, state: Path | None, strategy: str | Strategy = "auto"
 ) -> Pretraining:
     """Train in one process: alone, or as one rank of several."""
-    module = Pretraining(model, text, settings, seed, title)
+    (text, settings, _, title), module = job, Pretraining(model, *job)
     held_out = HeldOut(text.tokens, settings.row_tokens, text.pad_id, settings.micro_rows)
     model.train()
     train_module(

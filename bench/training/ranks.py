@@ -113,13 +113,10 @@ def train_in_ranks(
 
     Args:
         train: a rank's part; it is pickled.
-        devices: number of ranks.
         steps: optimiser steps of the whole training.
-        device: type of the ranks' devices.
         state: where the state is saved; an existing one is resumed.
         watch: called in this process after each validation; an exception that it raises ends all
             ranks.
-        strategy: of Lightning.
 
     Raises:
         Failure: a rank process died without an error message.

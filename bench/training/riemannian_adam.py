@@ -22,8 +22,6 @@ class RiemannianAdam(torch.optim.Optimizer):
     Args:
         params: tensors `(..., n + 1)` of points, time first, or groups of them.
         lr: approximate geodesic length of a step.
-        betas: decay of the first and the second moment.
-        eps: added to the root of the second moment.
         K: curvature parameter.
     """
 

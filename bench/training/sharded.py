@@ -46,13 +46,11 @@ class Sharded(ManualDDP):
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """The whole weights, on the CPU."""
-        assert self.lightning_module is not None
         return _whole(self.lightning_module.state_dict())
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Load this rank's shards of whole weights."""
         module = self.lightning_module
-        assert module is not None
         own = module.state_dict()
         shards = {k: _shard(value, own[k]) for k, value in checkpoint["state_dict"].items()}
         module.load_state_dict(shards, strict=strict)
@@ -85,8 +83,7 @@ def _whole(value: Any) -> Any:
 
 def _shard(value: Any, like: Any) -> Any:
     """This rank's shard of a value that belongs to a weight; step counts and the like unchanged."""
-    if not (isinstance(like, DTensor) and isinstance(value, torch.Tensor)):
-        return value
-    if value.shape != like.shape:
-        return value
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+    sharded = isinstance(like, DTensor) and isinstance(value, torch.Tensor)
+    if sharded and value.shape == like.shape:
+        return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+    return value

@@ -1,5 +1,4 @@
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -74,11 +73,13 @@ def test_word_groups_list_missing_words(tiny):
     tokenizer = tiny[1]
     counts = count_tokens(tokenizer, ["to to in it. Many that. many many"], len(tokenizer))
     norms = np.arange(len(tokenizer), dtype=float)
+    norms[tokenizer(" that", add_special_tokens=False)["input_ids"]] = np.nan
     found = {group["group"]: group for group in word_groups(tokenizer, counts, norms)}
     words = {word["word"]: word for word in found["G1"]["words"]}
     assert words["to"]["count"] == 1 and words["to"]["text"] == " to"
     assert words["in"]["norm"] == tokenizer(" in", add_special_tokens=False)["input_ids"][0]
     assert {"word": "is", "why": "not in the texts"} in found["G1"]["missing"]
+    assert {"word": "that", "why": "not in the prompts"} in found["G1"]["missing"]
     assert {"word": "380", "why": "4 tokens"} in found["G4"]["missing"]
     assert [w["count"] for w in found["G2"]["words"] if w["word"] == "many"] == [2]
     assert found["G4"]["norm_mean"] is None and found["G4"]["words"] == []
@@ -100,10 +101,7 @@ def test_tokens_that_occur_have_a_row_and_the_others_are_summarised(matrix, coun
     assert rows[0]["pretraining"] is None
     found = unseen(counts, len(tiny[1]), norms[0])
     assert found == {"tokens": len(tiny[1]) - SEEN, "norm_mean": 0.0, "norm_sd": 0.0}
-
-
-def test_padding_rows_of_the_embedding_are_no_types(matrix, counts, tiny):
-    padded = torch.cat([matrix, torch.full((8, 8), 99.0)])
+    padded = torch.cat([matrix, torch.full((8, 8), 99.0)])  # of no types of the tokenizer
     more = Counts(np.append(counts.total, np.zeros(8, dtype=np.int64)), counts.whole)
     norms = all_norms(Matrices(padded, None), more.seen.tolist())
     assert unseen(more, len(tiny[1]), norms[0])["norm_mean"] == 0.0
@@ -129,13 +127,3 @@ def test_state_norms_are_means_over_positions_before_the_final_norm(tiny, kind):
     assert found.values[303] == pytest.approx(float(norms[1][2]), rel=1e-5)
     # First positions do not count.
     assert np.isfinite(found.values).nonzero()[0].tolist() == [300, 301, 302, 303]
-
-
-def test_a_word_that_is_in_no_prompt_is_missing(tiny):
-    tokenizer = tiny[1]
-    counts = count_tokens(tokenizer, ["Tom gives many to Mary."], len(tokenizer))
-    norms = state_norms(tiny[0], tokenizer(["Tom gives many."])["input_ids"], len(tokenizer))
-    found = {group["group"]: group for group in word_groups(tokenizer, counts, norms.values)}
-    assert {"word": "to", "why": "not in the prompts"} in found["G1"]["missing"]
-    (many,) = found["G2"]["words"]
-    assert many["word"] == "many" and math.isfinite(many["norm"])

@@ -70,6 +70,22 @@ def killed(monkeypatch):
     return context
 
 
+@pytest.fixture
+def steps_taken(monkeypatch):
+    """A function that returns a list to which a module's training adds its steps."""
+
+    def watch(module):
+        whole, taken = module.training_step, []
+        monkeypatch.setattr(
+            module,
+            "training_step",
+            lambda self, *args: taken.append(self.global_step) or whole(self, *args),
+        )
+        return taken
+
+    return watch
+
+
 @pytest.fixture(scope="session")
 def trained_weights():
     def weights(model):
@@ -84,6 +100,6 @@ def furthest():
 
     def difference(one, other):
         assert one.keys() == other.keys()
-        return max(float((one[name] - other[name]).abs().max()) for name in one)
+        return float(torch.stack([(one[name] - other[name]).abs().max() for name in one]).max())
 
     return difference

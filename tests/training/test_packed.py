@@ -1,8 +1,6 @@
 """Packed rows through HELM and its twins, and bits per byte."""
 
 import math
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from bench.data.packing import Packer, whole_rows
-from bench.data.tokens import Tokens, encoded
+from bench.data.tokens import encoded
 from bench.models.untrained import UntrainedSettings, build
 from bench.training.flops import flops_a_token, parameter_counts
 from bench.training.held_out import HeldOut, blocks, document_bits
@@ -68,22 +66,6 @@ def test_bits_per_byte_are_those_of_a_computation_by_hand(models, tokens):
                     nats -= float(logp[place - 1, part[place]])
         assert tokens.sizes[number] == len(text.encode())
         assert found[number] == pytest.approx(nats / math.log(2), rel=1e-4)
-
-
-def test_a_uniform_model_needs_the_bits_of_a_guess():
-    class Uniform(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1))
-
-        def forward(self, input_ids, sequence_ids=None, **_):
-            return SimpleNamespace(logits=torch.zeros(*input_ids.shape, 256) + self.weight)
-
-    # Documents of a first token, 10 bytes as a token each, and an end: 8 bits a byte.
-    ids, starts, sizes = np.arange(24) % 200, np.array([0, 12, 24]), np.array([10, 10])
-    made = Tokens(ids, starts, sizes, np.array([True, True]), Path(), 0.0)
-    bits = document_bits(Uniform(), HeldOut(made, 7, 0, 3), np.arange(2), "test")
-    assert bits / made.sizes == pytest.approx([8.0, 8.0])
 
 
 def test_parts_of_the_held_out_text_add_up_to_all_of_it(monkeypatch):

@@ -49,39 +49,28 @@ def make(tiny):
     return made
 
 
-def weights(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
+def distance(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return float(torch.stack([(a - b).abs().max().float() for a, b in pairs]).max())
 
 
 @pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin", "helm_d of points"])
-def test_a_killed_pretraining_resumes_exactly(kind, text, make, killed, tmp_path, monkeypatch):
+def test_a_killed_pretraining_resumes_exactly(kind, text, make, killed, steps_taken, tmp_path):
     whole, resumed = make(kind), make(kind, seed=1)
     undisturbed = pretrain(whole, text, SETTINGS, 0, tmp_path / "whole.ckpt")
     with killed(Pretraining, 4):
         pretrain(make(kind), text, SETTINGS, 0, tmp_path / "last.ckpt")
-    step, taken = Pretraining.training_step, []
-    monkeypatch.setattr(
-        Pretraining,
-        "training_step",
-        lambda self, number, index: taken.append(number) or step(self, number, index),
-    )
+    taken = steps_taken(Pretraining)
     done = pretrain(resumed, text, SETTINGS, 0, tmp_path / "last.ckpt")
+    # A finished training is taken from its state.
+    again = make(kind, seed=1)
+    pretrain(again, text, SETTINGS, 0, tmp_path / "last.ckpt")
     assert taken == [4, 5]
-    for name, value in weights(whole).items():
-        assert torch.equal(value, weights(resumed)[name]), name
+    assert distance(whole, resumed) == distance(whole, again) == 0
     for name in ("order", "losses", "held_out", "curvatures", "targets"):
         assert getattr(done, name) == getattr(undisturbed, name), name
     assert done.packer.place == undisturbed.packer.place
     assert [at for at, _ in done.held_out] == [2, 4, 6]
-
-
-def test_a_finished_training_is_taken_from_its_state(text, make, tmp_path, monkeypatch):
-    model = make("helm_d")
-    pretrain(model, text, SETTINGS, 0, tmp_path / "last.ckpt")
-    monkeypatch.setattr(Pretraining, "training_step", None)
-    again = make("helm_d", seed=1)
-    pretrain(again, text, SETTINGS, 0, tmp_path / "last.ckpt")
-    assert all(torch.equal(v, weights(again)[n]) for n, v in weights(model).items())
 
 
 def test_a_step_is_the_same_however_it_is_split(text, make):
@@ -106,8 +95,7 @@ def test_two_ranks_learn_what_one_process_learns(kind, sharded, text, make):
     for name in ("losses", "held_out"):
         (steps, values), (others, again) = (zip(*getattr(m, name), strict=True) for m in (one, two))
         assert others == steps and again == pytest.approx(values, rel=1e-5)
-    for name, value in weights(alone).items():
-        assert torch.allclose(weights(shared)[name], value, rtol=0, atol=1e-5), name
+    assert distance(alone, shared) < 1e-5
 
 
 @pytest.mark.slow
@@ -120,8 +108,7 @@ def test_a_sharded_training_resumes_from_the_state_of_one_process(text, make, ki
     two = dataclasses.replace(settings, devices=2, sharded=True)
     done = pretrain(resumed, text, two, 0, tmp_path / "last.ckpt")
     assert done.losses[:4] == undisturbed.losses[:4] and done.order == undisturbed.order
-    for name, value in weights(whole).items():
-        assert torch.allclose(weights(resumed)[name], value, rtol=0, atol=1e-5), name
+    assert distance(whole, resumed) < 1e-5
 
 
 def test_tokens_are_pickled_by_the_paths_of_their_files(text):
@@ -144,13 +131,9 @@ def test_training_lowers_the_bits_per_byte(text, make):
     assert done.held_out[-1][1] < 0.8 * done.held_out[0][1]
 
 
-def test_nothing_that_is_held_out_is_trained_on(text, make):
-    module = Pretraining(make("llama_twin"), text, SETTINGS, 0, "test")
-    assert not set(module.packer.documents) & set(np.flatnonzero(text.tokens.held_out))
-
-
-def test_only_matrices_decay(text, make):
+def test_held_out_documents_are_not_trained_on_and_only_matrices_decay(text, make):
     module = Pretraining(make("helm_mice"), text, SETTINGS, 0, "test")
+    assert not set(module.packer.documents) & set(np.flatnonzero(text.tokens.held_out))
     groups = module.configure_optimizers()[0][0].param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     named = {name: decays[id(p)] for name, p in module.model.named_parameters()}

@@ -1,7 +1,8 @@
-"""Fine-tuning in two processes, which also runs as a script that a test kills."""
+"""Fine-tuning in two processes; also a script that trains, for a test that kills it."""
 
 import dataclasses
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -13,66 +14,43 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.data.batches import IGNORED, Example
 from bench.errors import Failure, Pruned, Terminated
 from bench.methods import attach
 from bench.models.loading import load_base
-from bench.models.settings import ModelSettings
 from bench.training.finetune import finetune
 from bench.training.resume import finished_steps
-from bench.training.settings import TrainSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each training starts two processes
 
-SETTINGS = TrainSettings(
-    lr=1e-2,
-    epochs=2.0,
-    batch_size=9,  # the last step of 28 rows has one, so a rank has none
-    micro_batch_size=2,
-    devices=1,
-    curvature_lr_factor=1.0,
-    weight_decay=0.0,
-    warmup=0.1,
-    decay="linear",
-    gradient_clip=1.0,
-    train_on_inputs=False,
-    precision="32-true",
-    validations=2,
-    checkpoint_minutes=60.0,
-)
-TARGETS = {"target_modules": ["q_proj", "down_proj"]}
-LONG = {
-    "devices": 2,
-    "epochs": 90.0,
-    "checkpoint_minutes": 1e-6,
-    "options": TARGETS | {"r": 4, "lora_dropout": 0.2},
-}
+TARGETS = {"r": 4, "target_modules": ["q_proj", "down_proj"]}
 
 
-def rows(count=14):
-    generator = torch.Generator().manual_seed(1)
-    made = []
-    for _ in range(count):
-        length = int(torch.randint(5, 20, (), generator=generator))
-        ids = torch.randint(3, 200, (length,), generator=generator).tolist()
-        made.append(Example(ids, [IGNORED] * (length // 2) + ids[length // 2 :]))
-    return made
-
-
-def train(
-    folder, method="lora", options=TARGETS | {"r": 4}, checkpoints=None, watch=None, **changes
-):
-    base = ModelSettings("local", str(folder), None, "float32", None, False)
+def train(where, rows, settings, method="lora", options=TARGETS, checkpoints=None, watch=None):
     torch.manual_seed(0)
-    model = attach(load_base(base, torch.device("cpu"))[0], method, options)
-    settings = dataclasses.replace(SETTINGS, **changes)
-    done = finetune(model, rows(), rows(5), settings, 0, 0, checkpoints, watch=watch, base=base)
+    model = attach(load_base(where, torch.device("cpu"))[0], method, options)
+    done = finetune(
+        model, rows[:14], rows[14:], settings, 0, 0, checkpoints, watch=watch, base=where
+    )
     return done, {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
 
 
-def assert_same(one, other):
-    assert one[1].keys() == other[1].keys()
-    assert all(torch.allclose(one[1][n], other[1][n], rtol=0, atol=1e-5) for n in one[1])
+@pytest.fixture
+def job(where, rows, settings):
+    """Arguments of `train`; the last step of 28 rows has one, so that a rank has none."""
+    settings = dataclasses.replace(settings, batch_size=9, micro_batch_size=2)
+    return {"where": where, "rows": rows(14) + rows(5), "settings": settings}
+
+
+@pytest.fixture
+def long(job):
+    """A training that can be killed, of 140 steps."""
+    often = {"devices": 2, "epochs": 90.0, "checkpoint_minutes": 1e-6}
+    settings = dataclasses.replace(job["settings"], **often)
+    return job | {"settings": settings, "options": TARGETS | {"lora_dropout": 0.2}}
+
+
+def assert_same(one, other, furthest):
+    assert furthest(one[1], other[1]) < 1e-5
     for kind in ("losses", "validation"):
         first, second = getattr(one[0], kind), getattr(other[0], kind)
         assert [step for step, _ in first] == [step for step, _ in second]
@@ -82,27 +60,30 @@ def assert_same(one, other):
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("lora", TARGETS | {"r": 4}),
-        ("hyplora", TARGETS | {"r": 4, "learnable_curvature": True}),
+        ("lora", TARGETS),
+        ("hyplora", TARGETS | {"learnable_curvature": True}),
         ("prefix", {"num_virtual_tokens": 4}),
     ],
 )
-def test_two_ranks_learn_what_one_process_learns(local_base, method, options):
-    one = train(local_base, method, options)
-    assert_same(train(local_base, method, options, devices=2), one)
+def test_two_ranks_learn_what_one_process_learns(job, furthest, method, options):
+    own = job | {"method": method, "options": options}
+    two = dataclasses.replace(job["settings"], devices=2)
+    assert_same(train(**own | {"settings": two}), train(**own), furthest)
 
 
-def test_an_error_in_a_rank_is_raised_as_in_one_process(local_base, tmp_path):
-    base = shutil.copytree(local_base, tmp_path / "base")
+def test_an_error_in_a_rank_is_raised_as_in_one_process(job, tmp_path):
+    base = shutil.copytree(job["where"].path, tmp_path / "base")
     (file,) = base.glob("*.safetensors")
     weights = load_file(file)
     weights["model.norm.weight"].fill_(3e38)  # logits are infinite
     save_file(weights, file, {"format": "pt"})
+    two = dataclasses.replace(job["settings"], devices=2)
+    where = dataclasses.replace(job["where"], path=str(base))
     with pytest.raises(FloatingPointError, match=r"lower train\.lr"):
-        train(base, devices=2)
+        train(**job | {"where": where, "settings": two})
 
 
-def test_a_watch_can_end_all_ranks(local_base):
+def test_a_watch_can_end_all_ranks(long):
     seen = []
 
     def watch(step, loss):
@@ -110,11 +91,10 @@ def test_a_watch_can_end_all_ranks(local_base):
         if len(seen) == 2:
             raise Pruned("enough")
 
-    changes = LONG | {"validations": 140}
+    long = long | {"settings": dataclasses.replace(long["settings"], validations=140)}
     with pytest.raises(Pruned):
-        train(local_base, watch=watch, **changes)
-    done, _ = train(local_base, **changes)
-    assert seen == done.validation[:2]
+        train(**long, watch=watch)
+    assert seen == train(**long)[0].validation[:2]
 
 
 def children(pid):
@@ -138,32 +118,32 @@ def within(seconds, condition):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGKILL", "SIGKILL to a rank"])
-def test_ranks_end_with_their_process_and_resume(local_base, tmp_path, sent):
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -signal.SIGKILL), ("SIGKILL to a rank", 1)],
+)
+def test_ranks_end_with_their_process_and_resume(long, furthest, tmp_path, sent, code):
     state = tmp_path / "last.ckpt"
+    (tmp_path / "job").write_bytes(pickle.dumps(long | {"checkpoints": tmp_path}))
     script = Path(__file__).resolve()
-    with subprocess.Popen([sys.executable, script, local_base, tmp_path], text=True) as process:
+    with subprocess.Popen([sys.executable, script, tmp_path / "job"]) as process:
         try:
             assert within(120, lambda: finished_steps(state) >= 5)
             ranks = children(process.pid)
             assert len(ranks) >= 2
             name, _, other = sent.partition(" ")
             os.kill(ranks[-1] if other else process.pid, getattr(signal, name))
-            ended = process.wait(timeout=20)
+            assert process.wait(timeout=20) == code
             assert within(20, lambda: not any(map(alive, ranks))), "a rank outlived its process"
         finally:
             process.kill()
-    codes = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -signal.SIGKILL, "SIGKILL to a rank": 1}
-    assert ended == codes[sent]
-    first = finished_steps(state)
-    assert 5 <= first < 140
-    undisturbed = train(local_base, **LONG)
-    assert_same(train(local_base, checkpoints=tmp_path, **LONG), undisturbed)
+    assert 5 <= finished_steps(state) < 140
+    assert_same(train(**long, checkpoints=tmp_path), train(**long), furthest)
 
 
 if __name__ == "__main__":
     try:
-        train(sys.argv[1], checkpoints=Path(sys.argv[2]), **LONG)
+        train(**pickle.loads(Path(sys.argv[1]).read_bytes()))
     except Terminated:
         sys.exit(143)
     except KeyboardInterrupt:

@@ -46,16 +46,11 @@ def made(folder, **changes):
     return make_tiny_base(settings, folder / "states")
 
 
-def test_a_killed_pretraining_resumes_exactly(killed, tmp_path, monkeypatch):
+def test_a_killed_pretraining_resumes_exactly(killed, steps_taken, tmp_path):
     whole = load_file(made(tmp_path / "whole")[0] / "model.safetensors")
     with killed(TinyBasePretraining, 5):
         made(tmp_path / "killed")
-    step, taken = TinyBasePretraining.training_step, []
-    monkeypatch.setattr(
-        TinyBasePretraining,
-        "training_step",
-        lambda self, batch, index: taken.append(self.global_step) or step(self, batch, index),
-    )
+    taken = steps_taken(TinyBasePretraining)
     resumed = load_file(made(tmp_path / "killed")[0] / "model.safetensors")
     assert taken == [5, 6, 7, 8]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
