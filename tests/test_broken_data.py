@@ -1,8 +1,7 @@
-"""Broken rows, results folders and databases: one message, or what is documented of them."""
+"""Broken rows, results folders and databases: one message, or a run that replaces them."""
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,146 +12,70 @@ TINY = ("method=none", "protocol.max_new_tokens=2")
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 
 
-def row(number=1, **values):
-    problem = {"instruction": f"What is {number} + 1?", "input": "", "output": "x", "answer": "2.0"}
-    return problem | values
-
-
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory):
-    """One folder for all that is refused: making its tracking store takes longer than a refusal."""
+    """A shared results folder: creating its tracking store takes longer than a refusal."""
     return tmp_path_factory.mktemp("refused") / "results"
 
 
-@pytest.fixture(scope="module")
-def odd(tmp_path_factory):
-    """One folder for the odd files that are asked."""
-    return tmp_path_factory.mktemp("odd") / "results"
-
-
 @pytest.fixture
-def asked(tmp_path, inline):
-    """Run the command on a test file of these bytes, or of these rows."""
+def evaluate(tmp_path, inline):
+    """Run the command on a test file with one problem."""
 
-    def run(content, *arguments, name="SVAMP", **options):
+    def run(results=None, **values):
         path = tmp_path / "data" / "dataset" / "SVAMP" / "test.json"
         path.parent.mkdir(parents=True)
-        if not isinstance(content, bytes):
-            content = json.dumps(content).encode()
-        path.write_bytes(content)
-        data = ("data=llm_adapters", f"data.root={tmp_path / 'data'}", f"data.tests=[{name}]")
-        return inline(*data, *TINY, *arguments, **options)
+        problem = {"instruction": "What is 1 + 1?", "input": "", "output": "x", "answer": "2.0"}
+        path.write_text(json.dumps([problem | values]))
+        data = ("data=llm_adapters", f"data.root={tmp_path / 'data'}", "data.tests=[SVAMP]")
+        return inline(*data, *TINY, results=results)
 
     return run
 
 
-def refused(told, message, results):
-    assert told.code == 2, told.stderr
-    assert message in told.stderr and "Traceback" not in told.stderr + told.stdout
-    assert told.stderr.count("error: ") == 1 and "\x1b" not in told.stderr
+def refused(done, message, results):
+    one_message(done, message, 2)
     assert not list((results / "runs").glob("*"))
 
 
-FILES = {
-    "latin-1": ('[{"instruction": "caf\xe9"}]'.encode("latin-1"), "is not UTF-8"),
-    "UTF-16": (json.dumps([row()]).encode("utf-16"), "is not UTF-8"),
-    "no bytes": (b"", "is not JSON"),
-    "half a file": (json.dumps([row()]).encode()[:-9], "is not JSON"),
-    "an empty list": ([], "has no rows"),
-    "an object": ({"rows": []}, "must hold a list"),
-    "text in place of rows": (["row"], "row 0: not a JSON object but str"),
-    "lists in lists without end": (b"[" * 100_000, "is not JSON"),
-    "a whole number of five thousand digits": (
-        json.dumps([row(answer=0)]).replace("0}", "1" * 5000 + "}").encode(),
-        "is not JSON",
-    ),
-    "a key is missing": ([row(), {"instruction": "x"}], "row 1: lacks answer"),
-    "keys with escapes": ([{ESCAPE: 1}], "row 0: lacks instruction"),
-    "an instruction of null": ([row(instruction=None)], "row 0: instruction is null"),
-    "an instruction that is a list": ([row(instruction=["x"])], "row 0: instruction must be text"),
-    "an input that is an object": ([row(input={"a": 1})], "row 0: input must be text"),
-    "an answer of null": ([row(answer=None)], "row 0: answer is null"),
-    "an answer that is a list": ([row(answer=["2"])], "row 0: answer must be text or a number"),
-    "an answer that is empty": ([row(answer="")], "row 0: the answer '' is not a number"),
-    "an answer with escapes": ([row(answer=ESCAPE)], r"the answer '\x1b]0;owned"),
-    "answers of two kinds": ([row(), row(answer="B")], "row 1: the answer 'B' is not a number"),
-    "a NaN as an answer": ([row(answer=float("nan"))], "row 0: the answer 'nan' is not a number"),
-    "an infinite answer": ([row(answer="inf")], "row 0: the answer 'inf' is not a number"),
-    "an answer beyond all numbers": ([row(answer="1e999")], "'1e999' is not a number"),
-    "half of a letter": (b'[{"instruction": "\\ud800", "answer": "1"}]', "row 0: instruction"),
-}
+def one_message(done, message, code):
+    assert done.code == code, done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr + done.stdout
+    assert done.stderr.count("error: ") == 1 and "\x1b" not in done.stderr
 
 
-@pytest.mark.parametrize("kind", FILES)
-def test_a_broken_file_is_refused_in_one_message(asked, refusals, kind):
-    content, message = FILES[kind]
-    refused(asked(content, results=refusals), message, refusals)
+def test_a_broken_row_is_refused_in_one_message(evaluate, refusals):
+    refused(evaluate(refusals, answer=ESCAPE), r"row 0: the answer '\x1b]0;owned", refusals)
 
 
-@pytest.mark.parametrize("name", ["../dataset/SVAMP", "/etc", "..", "a/b", "x" * 300, '"\\0"'])
-def test_a_set_is_named_by_a_name_and_no_path(asked, refusals, name):
-    refused(asked([row()], name=name, results=refusals), "test set", refusals)
-
-
-@pytest.mark.parametrize("name", ["../math", "/etc/passwd", "x" * 300])
-def test_a_training_set_is_named_by_a_name_and_no_path(inline, tmp_path, refusals, name):
+@pytest.mark.parametrize("name", ["../math", '"\\0"'])
+def test_the_name_of_a_set_is_not_a_path(inline, tmp_path, refusals, name):
     data = ("data=llm_adapters", f"data.root={tmp_path}", f"data.train=[{name}]")
     refused(inline(*data, "method=lora", results=refusals), "training set", refusals)
 
 
-WHOLE = {
-    "a byte order mark": (b"\xef\xbb\xbf" + json.dumps([row()]).encode(), 1),
-    "lines that end as in Windows": (
-        json.dumps([row()], indent=1).replace("\n", "\r\n").encode(),
-        1,
-    ),
-    "answers that are numbers": ([row(answer=2), row(answer=2.5)], 2),
-    "the same row twice": ([row(), row()], 2),
-    "control characters": ([row(instruction=f"{ESCAPE}\x00\x08 What is 1 + 1?")], 1),
-    "no input and no output": ([row(input=None, output=None)], 1),
-    "a gold answer of 300 digits": ([row(answer="9" * 300)], 1),
-    "a prompt of 100 kB": ([row(instruction="words " * 17_000)], 1),
-}
-
-
-@pytest.mark.parametrize("kind", WHOLE)
-def test_an_odd_file_is_asked_all_the_same(asked, odd, kind):
-    content, rows = WHOLE[kind]
-    told = asked(content, results=odd)
-    assert told.code == 0, told.stderr
-    assert "\x1b" not in told.stdout + told.stderr
-    folder = Path(told.stdout.rpartition("-> ")[2].strip())
-    lines = [json.loads(line) for line in (folder / "predictions.jsonl").open()]
-    assert len(lines) == rows
-    long = kind == "a prompt of 100 kB"
-    assert ["the context leaves room" in (line["reason"] or "") for line in lines] == [long] * rows
-
-
-def test_a_null_in_a_row_is_no_word(tmp_path):
-    from bench.tasks.task import same_row
-
-    raw = row(input=None, output=None)
-    assert same_row(raw) == row(input="", output="")
+@pytest.mark.parametrize("instruction", [f"{ESCAPE}\x00\x08 What is 1 + 1?", "words " * 17_000])
+def test_an_unusual_problem_is_evaluated(evaluate, instruction):
+    done = evaluate(instruction=instruction)
+    assert done.code == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    folder = Path(done.stdout.rpartition("-> ")[2].strip())
+    (line,) = map(json.loads, (folder / "predictions.jsonl").open())
+    assert ("the context leaves room" in (line["reason"] or "")) == (len(instruction) > 1000)
 
 
 SYNTHETIC = (*TINY, "data.tests=[mawps]", "data.test_size=1")
 
 
-def told_plainly(told, message, code):
-    assert told.code == code, told.stderr
-    assert message in told.stderr and "Traceback" not in told.stderr + told.stdout
-    assert told.stderr.count("error: ") == 1
-
-
-def test_a_results_folder_that_is_a_file_is_told(inline, tmp_path):
+def test_a_results_folder_that_is_a_file_is_refused(inline, tmp_path):
     (tmp_path / "results").write_text("")
-    told_plainly(inline(*SYNTHETIC), str(tmp_path / "results"), 1)
+    one_message(inline(*SYNTHETIC), str(tmp_path / "results"), 1)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_results_folder_that_is_read_only_is_told(inline, tmp_path):
+def test_a_read_only_results_folder_is_refused(inline, tmp_path):
     (tmp_path / "results").mkdir(mode=0o500)
-    told_plainly(inline(*SYNTHETIC), str(tmp_path / "results"), 1)
+    one_message(inline(*SYNTHETIC), str(tmp_path / "results"), 1)
 
 
 @pytest.fixture
@@ -166,8 +89,8 @@ def full_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told(inline, full_disk):
-    told_plainly(inline(*SYNTHETIC), "free some", 1)
+def test_a_full_disk_is_reported(inline, full_disk):
+    one_message(inline(*SYNTHETIC), "free some", 1)
 
 
 DATABASES = {
@@ -177,23 +100,22 @@ DATABASES = {
 
 
 @pytest.mark.parametrize("kind", DATABASES)
-def test_a_store_that_is_no_database_is_refused(inline, tmp_path, kind):
+def test_a_store_that_is_not_a_database_is_refused(inline, tmp_path, kind):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "mlflow.db").write_bytes(DATABASES[kind])
-    told_plainly(inline(*SYNTHETIC), "mlflow.db", 2)
+    one_message(inline(*SYNTHETIC), "mlflow.db", 2)
     assert not (tmp_path / "results" / "runs").exists()
 
 
-def test_a_store_of_no_bytes_is_made_anew(inline, tmp_path):
+def test_an_empty_store_is_created_again(inline, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "mlflow.db").touch()
-    told = inline(*SYNTHETIC)
-    assert told.code == 0, told.stderr
+    done = inline(*SYNTHETIC)
+    assert done.code == 0, done.stderr
 
 
-@pytest.mark.parametrize("kind", DATABASES)
-def test_a_study_that_is_no_database_is_refused(inline, tmp_path, refusals, kind):
-    (tmp_path / "optuna.db").write_bytes(DATABASES[kind])
+def test_a_study_that_is_not_a_database_is_refused(inline, tmp_path, refusals):
+    (tmp_path / "optuna.db").write_bytes(DATABASES["half a database"])
     storage = f"hydra.sweeper.storage=sqlite:///{tmp_path / 'optuna.db'}"
     sweep = ("+sweep=curvature", "hydra/launcher=basic", storage, "data.test_size=1")
     refused(inline(*sweep, results=refusals), "optuna.db", refusals)
@@ -203,12 +125,12 @@ def test_a_study_that_is_no_database_is_refused(inline, tmp_path, refusals, kind
     "uri",
     ["ftp://host/x", "nonsense", "'http://[::1'", "http://127.0.0.1:1", "sqlite:////proc/x.db"],
 )
-def test_a_place_for_the_record_that_is_none_is_refused(inline, refusals, uri):
+def test_an_invalid_tracking_uri_is_refused(inline, refusals, uri):
     refused(inline(*SYNTHETIC, f"tracking.uri={uri}", results=refusals), "tracking.uri", refusals)
 
 
 @pytest.mark.parametrize("content", ["nonsense", "[]", "null", "", b"\xff\xfe"])
-def test_a_cache_of_hashes_that_is_broken_is_made_anew(asked, tmp_path, content):
+def test_a_broken_cache_of_hashes_is_created_again(tmp_path, content):
     from bench.models.settings import folder_hash
     from bench.models.tiny_base import TINY_BASE
 
@@ -217,39 +139,22 @@ def test_a_cache_of_hashes_that_is_broken_is_made_anew(asked, tmp_path, content)
     assert folder_hash(TINY_BASE, cache) == folder_hash(TINY_BASE)
 
 
-def test_a_record_that_is_broken_is_told_and_force_makes_it_anew(inline, tmp_path):
+def test_a_broken_record_is_reported_and_force_replaces_it(inline, tmp_path):
     assert inline(*SYNTHETIC).code == 0
     (record,) = (tmp_path / "results" / "artifacts").rglob("record.json")
     record.write_text("{")
-    told_plainly(inline(*SYNTHETIC), "force=true", 1)
+    one_message(inline(*SYNTHETIC), "force=true", 1)
     assert inline(*SYNTHETIC, "force=true").code == 0
     assert "(cached)" in inline(*SYNTHETIC).stdout
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A tracking store's file: to copy it is faster than to make one."""
-    from bench.tracking.store import Store
-
-    folder = tmp_path_factory.mktemp("store")
-    Store(folder, None, "hyplora-bench")
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def killed(compose, small, tmp_path, store):
-    """A run that was ended after its training: its overrides, and its folder."""
+def killed(compose, small):
+    """Overrides and folder of a run that was killed after its training."""
     from bench.experiment import prepare
 
-    (tmp_path / "results").mkdir()
-    shutil.copy(store, tmp_path / "results")
     overrides = (*small, "method=lora", "data.train_size=4", "data.test_size=1")
     return overrides, prepare(compose(*overrides)).folder
-
-
-def broken_state(folder):
-    (folder / "checkpoint").mkdir(parents=True)
-    (folder / "checkpoint" / "last.ckpt").write_bytes(b"PK\x03\x04 half of a state")
 
 
 def another_state(folder):
@@ -257,9 +162,11 @@ def another_state(folder):
     torch.save({"state_dict": {}}, folder / "checkpoint" / "last.ckpt")
 
 
-def broken_facts(folder):
-    folder.mkdir(parents=True)
+def broken_files(folder):
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "checkpoint" / "last.ckpt").write_bytes(b"PK\x03\x04 half of a state")
     (folder / "training.json").write_text("{")
+    (folder / "predictions.jsonl").write_bytes(b'{"task": "mawps"}\n\xff\xfe\n[1]\n')
 
 
 def no_adapter(folder):
@@ -267,17 +174,10 @@ def no_adapter(folder):
     (folder / "training.json").write_text("{}")
 
 
-def garbage_lines(folder):
-    folder.mkdir(parents=True)
-    (folder / "predictions.jsonl").write_bytes(b'{"task": "mawps"}\n\xff\xfe\n[1]\n')
-
-
-@pytest.mark.parametrize(
-    "left", [broken_state, another_state, broken_facts, no_adapter, garbage_lines]
-)
-def test_what_a_killed_run_left_broken_is_made_anew(inline, killed, left):
+@pytest.mark.parametrize("left", [another_state, broken_files, no_adapter])
+def test_what_a_killed_run_left_broken_is_replaced(inline, killed, left):
     overrides, folder = killed
     left(folder)
-    told = inline(*overrides)
-    assert told.code == 0, told.stderr
+    done = inline(*overrides)
+    assert done.code == 0, done.stderr
     assert json.loads((folder / "record.json").read_text())["training"]["steps"] >= 1

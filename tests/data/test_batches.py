@@ -46,29 +46,21 @@ def test_train_on_inputs_counts_the_prompt_too(tiny):
     assert example.labels == example.ids and example.targets == len(example.ids) - 1
 
 
-@pytest.mark.parametrize("limit", ["context", "max_length"])
-def test_rows_longer_than_the_limit_are_left_out_and_counted(tiny, limit):
-    long = dataclasses.replace(PROBLEM, instruction="Mary has 3 books. " * 40)
-    options = {"context": 100}
-    if limit == "max_length":
-        options = {"protocol": dataclasses.replace(PROTOCOL, max_length=100)}
-    examples, too_long = encode(tiny[1], [PROBLEM, long, PROBLEM], **options)
-    assert (len(examples), too_long) == (2, 1)
-
-
-def test_a_row_of_exactly_the_limit_is_kept(tiny):
+def test_rows_longer_than_the_limit_are_dropped_and_counted(tiny):
     length = len(encode(tiny[1])[0][0].ids)
-    assert encode(tiny[1], context=length)[1] == 0
-    assert encode(tiny[1], context=length - 1)[1] == 1
+    long = dataclasses.replace(PROBLEM, instruction="Mary has 3 books. " * 40)
+    rows = [PROBLEM, long, PROBLEM]
+    for limit, dropped in ((length, 1), (length - 1, 3)):
+        shorter = dataclasses.replace(PROTOCOL, max_length=limit)
+        for options in ({"context": limit}, {"protocol": shorter}):
+            examples, too_long = encode(tiny[1], rows, **options)
+            assert (len(examples), too_long) == (3 - dropped, dropped)
 
 
-def test_the_order_is_fixed_by_the_seed():
-    assert step_order(100, 16, 2.5, seed=3) == step_order(100, 16, 2.5, seed=3)
-    assert step_order(100, 16, 2.5, seed=3) != step_order(100, 16, 2.5, seed=4)
-
-
-def test_each_pass_sees_every_row_once_and_the_fraction_is_rounded():
-    order = [i for step in step_order(100, 16, 2.5, seed=0) for i in step]
+def test_the_seed_determines_the_order_and_each_epoch_has_every_row_once():
+    steps, same, other = (step_order(100, 16, 2.5, seed) for seed in (0, 0, 1))
+    assert steps == same != other
+    order = [i for step in steps for i in step]
     assert len(order) == 250
     assert sorted(order[:100]) == sorted(order[100:200]) == list(range(100))
     assert len(set(order[200:])) == 50
@@ -106,11 +98,6 @@ def test_ranks_divide_the_rows_of_each_step():
     ]
     assert widths == [[[5, 7], [6]], [[8], []]]
     assert steps.targets(0) == 10 and steps.padding_share() == pytest.approx(4 / 37)
-
-
-def test_the_share_of_padding_counts_every_micro_batch():
-    steps = Steps(some_examples([2, 4]), [[0, 1]], micro_batch_size=2, pad_id=0)
-    assert steps.padding_share() == pytest.approx(2 / 8)
 
 
 def test_padding_is_on_the_right_masked_and_without_a_label():

@@ -1,4 +1,4 @@
-"""Data files that lie in a dataset on the hub; no test asks it, what is there is in its cache."""
+"""Data files in a dataset on the hub, read from its cache without network access."""
 
 import json
 
@@ -41,25 +41,18 @@ def test_files_in_the_cache_are_read_without_a_network(cache):
     assert set(loaded.files) == {"ft-training_set/math_10k.json", "dataset/SVAMP/test.json"}
 
 
-def test_what_is_not_in_the_cache_is_told_with_what_to_type(cache):
-    with pytest.raises(InputError, match=r"someone/math at .* not in the cache .* data\.root=FOLD"):
-        load_problems(settings(), trained=True)
-
-
-@pytest.mark.parametrize("revision", [None, "main", "0123456"])
-def test_a_revision_that_moves_is_refused(cache, revision):
-    with pytest.raises(InputError, match=r"needs data\.revision=COMMIT"):
-        load_problems(settings(revision=revision), trained=True)
-
-
-def test_an_id_that_is_none_is_refused(cache):
-    with pytest.raises(InputError, match="can't be downloaded"):
-        load_problems(settings(hub="no id at all"), trained=True)
-
-
-def test_two_places_are_one_too_many():
-    with pytest.raises(InputError, match="two places: give one"):
-        settings(root="LLM-Adapters")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, r"someone/math at .* not in the cache .* data\.root=FOLDER"),
+        *(({"revision": r}, r"needs data\.revision=COMMIT") for r in (None, "main", "0123456")),
+        ({"hub": "no id at all"}, "can't be downloaded"),
+        ({"root": "LLM-Adapters"}, "exclude each other: give one"),
+    ],
+)
+def test_bad_settings_and_missing_files_are_refused(cache, changes, message):
+    with pytest.raises(InputError, match=message):
+        load_problems(settings(**changes), trained=True)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +74,7 @@ def test_the_published_sets_have_a_name(compose, name, train, tests):
     assert (data.train, data.tests, data.validation) == (train, tests, 120)
 
 
-def test_the_command_ends_with_code_2_where_the_hub_cannot_be_had(command, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    result = command(
-        "method=none", "data=math10k", "data.hub=someone/math", f"data.revision={COMMIT}"
-    )
-    assert result.returncode == 2 and "not in the cache" in result.stderr
+def test_the_command_exits_with_code_2_if_the_hub_is_unreachable(cache, inline):
+    data = ("data=math10k", "data.hub=someone/math", f"data.revision={COMMIT}")
+    result = inline("method=none", *data)
+    assert result.code == 2 and "not in the cache" in result.stderr

@@ -1,7 +1,10 @@
+import string
+
 import pytest
 
-from bench.data.overlap import count_overlap, exact_text, masked_text, resolve_overlap
-from bench.data.problems import Problem, ProblemSets
+from bench.data.overlap import count_overlap, exact_text, masked_text, near_rows, resolve_overlap
+from bench.data.problems import DataSettings, Problem, ProblemSets
+from bench.data.sources import load_problems
 
 
 def problem(text, task="mawps"):
@@ -24,16 +27,13 @@ def sets():
     return ProblemSets(train=TRAIN[:2], validation=TRAIN[2:], tests=TESTS)
 
 
-def test_numbers_case_and_punctuation_do_not_count_when_masked():
+def test_what_counts_in_the_two_forms():
+    assert exact_text(problem("a  b\n")) == exact_text(problem("a b"))
     assert masked_text(problem("Tom has 1,234.5 cups!")) == masked_text(problem("tom has 7 CUPS"))
     assert masked_text(problem("Tom has cups")) != masked_text(problem("Tom has 7 cups"))
 
 
-def test_white_space_does_not_count_in_either_form():
-    assert exact_text(problem("a  b\n")) == exact_text(problem("a b"))
-
-
-def test_test_rows_are_counted_to_the_letter_and_masked(sets):
+def test_matches_are_counted_in_test_and_training_rows(sets):
     found = resolve_overlap(sets, keep=True)[1]
     assert found.tests == {
         "SVAMP": {"rows": 2, "exact": 1, "masked": 1, "near": 1},
@@ -42,54 +42,70 @@ def test_test_rows_are_counted_to_the_letter_and_masked(sets):
     assert found.train == {"exact": 1, "masked": 2, "near": 2}
 
 
-def test_near_duplicates_are_counted_and_never_dropped():
-    told = "Ann has 3 pens and 4 more in a box that stands under the old table in her room."
-    train = [problem(told.replace("Ann", "Sue")), problem("Nothing of the kind.")]
-    sets = ProblemSets(train=train, validation=[], tests={"mawps": [problem(told)]})
-    kept, found = resolve_overlap(sets, keep=False)
-    assert found.tests["mawps"] == {"rows": 1, "exact": 0, "masked": 0, "near": 1}
-    assert found.train == {"exact": 0, "masked": 0, "near": 1} and kept == sets
-
-
 def test_counts_of_no_training_rows_are_zero():
     tests, train = count_overlap([], TESTS)
     assert tests["SVAMP"] == {"rows": 2, "exact": 0, "masked": 0, "near": 0}
     assert train == {"exact": 0, "masked": 0, "near": 0}
 
 
-def test_training_rows_that_stand_in_a_test_set_are_dropped_unless_kept(sets):
-    assert resolve_overlap(sets, keep=False)[0].train == []
-    assert resolve_overlap(sets, keep=True)[0] == sets
-
-
-def test_validation_rows_that_stand_in_a_test_set_are_dropped_too():
-    sets = ProblemSets(train=TRAIN[2:], validation=TRAIN[:1], tests=TESTS)
+def test_near_duplicates_are_counted_and_never_dropped():
+    text = "Ann has 3 pens and 4 more in a box that stands under the old table in her room."
+    train = [problem(text.replace("Ann", "Sue")), problem("Nothing of the kind.")]
+    sets = ProblemSets(train=train, validation=[], tests={"mawps": [problem(text)]})
     kept, found = resolve_overlap(sets, keep=False)
+    assert found.tests["mawps"] == {"rows": 1, "exact": 0, "masked": 0, "near": 1}
+    assert found.train == {"exact": 0, "masked": 0, "near": 1} and kept == sets
+
+
+def test_matching_training_and_validation_rows_are_dropped_unless_kept(sets):
+    kept = resolve_overlap(sets, keep=False)[0]
+    assert (kept.train, kept.validation, kept.tests) == ([], TRAIN[2:], TESTS)
+    assert resolve_overlap(sets, keep=True)[0] == sets
+    other = ProblemSets(train=TRAIN[2:], validation=TRAIN[:1], tests=TESTS)
+    kept, found = resolve_overlap(other, keep=False)
     assert kept.validation == [] and kept.train == TRAIN[2:] and found.train["masked"] == 1
 
 
-def test_test_rows_are_never_changed(sets):
-    assert resolve_overlap(sets, keep=False)[0].tests == TESTS
-
-
 def test_the_synthetic_sets_do_not_overlap():
-    from bench.data.problems import DataSettings
-    from bench.data.sources import load_problems
-
     names = ["mawps", "SVAMP", "gsm8k", "AQuA"]
-    settings = DataSettings("synthetic", names, names, train_size=300, test_size=100)
+    settings = DataSettings("synthetic", names, names, validation=20, train_size=100, test_size=40)
     found = resolve_overlap(load_problems(settings, trained=True), keep=False)[1]
     assert (found.train["exact"], found.train["masked"]) == (0, 0)
 
 
-def test_the_public_math_file_holds_most_of_the_public_test_set(shared_data):
-    from bench.data.problems import DataSettings
-    from bench.data.sources import load_problems
+WORDS = string.ascii_lowercase
+TEXT = " ".join(WORDS)  # 26 words, 14 runs of 13
 
-    root = str(shared_data / "llm_adapters")
-    settings = DataSettings("llm_adapters", ["math_data"], ["mawps", "SVAMP"], root=root)
-    sets = load_problems(settings, trained=True)
-    kept, found = resolve_overlap(sets, keep=False)
-    assert found.tests["SVAMP"] == {"rows": 1000, "exact": 800, "masked": 800, "near": 890}
-    assert found.tests["mawps"]["masked"] > found.tests["mawps"]["exact"] > 0
-    assert len(kept.train) < len(sets.train) - 800
+
+def changed(*places):
+    return " ".join("?" if i in places else word for i, word in enumerate(WORDS))
+
+
+@pytest.mark.parametrize(
+    ("training", "test", "near"),
+    [
+        (TEXT, TEXT, True),
+        (f"before {TEXT} and after", TEXT, True),
+        (changed(0), TEXT, True),  # 13 of 14 runs left
+        (changed(6), TEXT, True),  # 7 of 14: a change affects the runs that start before it, too
+        (changed(7), TEXT, False),  # 6 of 14
+        (changed(13), TEXT, False),  # the middle word is in all runs but one
+        (" ".join(reversed(WORDS)), TEXT, False),
+        ("", TEXT, False),
+        ("a b c", "a b c", True),  # a short text is a single run
+        ("a b c d", "a b c", False),
+    ],
+)
+def test_half_of_the_runs_in_one_training_row_make_a_near_duplicate(training, test, near):
+    found = frozenset({0}) if near else frozenset()
+    assert near_rows((training,), (test,)) == (found, found)
+
+
+def test_runs_in_different_training_rows_do_not_add_up():
+    left, right = " ".join(WORDS[:16]), " ".join(WORDS[-16:])
+    assert near_rows((left, right), (TEXT,)) == (frozenset(), frozenset())
+    assert near_rows((f"{left} {right}",), (TEXT,))[1] == {0}
+
+
+def test_near_duplicates_are_identified_by_row_number():
+    assert near_rows((changed(13), TEXT, changed(0)), ("a b c", TEXT)) == ({1, 2}, {1})

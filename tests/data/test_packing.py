@@ -20,12 +20,12 @@ def tokens_of(*lengths):
     return Tokens(np.concatenate(documents), starts, sizes, held_out, Path(), 0.0)
 
 
-def packer(tokens, row_tokens, seed=0, place=None):
-    return Packer(tokens, np.arange(len(tokens.sizes)), row_tokens, PAD, seed, place)
+def packer(tokens, row_tokens, seed=0):
+    return Packer(tokens, np.arange(len(tokens.sizes)), row_tokens, PAD, seed)
 
 
 def predictions(rows):
-    """(token, what it is predicted from) of all labels, as a model's shifted loss reads them."""
+    """(token, previous token) of all labels, as in a model's shifted loss."""
     found = []
     for ids, labels, sequences in zip(rows.input_ids, rows.labels, rows.sequence_ids, strict=True):
         for place in range(1, len(ids)):
@@ -41,7 +41,7 @@ LENGTHS = (9, 3, 30, 2, 14, 5)
 
 
 @pytest.mark.parametrize("row_tokens", [2, 7, 16, 64])
-def test_every_token_is_predicted_once_a_pass_from_the_one_before_it(row_tokens):
+def test_every_token_is_predicted_once_per_epoch_from_the_one_before_it(row_tokens):
     tokens, made = tokens_of(*LENGTHS), []
     rows = packer(tokens, row_tokens)
     while rows.place.epoch == 0:
@@ -51,11 +51,10 @@ def test_every_token_is_predicted_once_a_pass_from_the_one_before_it(row_tokens)
         for i in range(len(LENGTHS))
         for a, b in zip(tokens.document(i), tokens.document(i)[1:], strict=False)
     ]
-    first_pass = made[: len(expected)]
-    assert sorted(first_pass) == sorted(expected)
+    assert sorted(made[: len(expected)]) == sorted(expected)
 
 
-def test_positions_begin_anew_in_each_document_and_the_order_in_each_pass():
+def test_positions_restart_in_each_document_and_the_order_is_new_in_each_epoch():
     rows = packer(tokens_of(4, 4, 4, 4), 4).rows(8)
     assert rows.position_ids.tolist() == [[0, 1, 2, 3]] * 8
     documents = (rows.input_ids[:, 0] // 1000).tolist()
@@ -63,16 +62,16 @@ def test_positions_begin_anew_in_each_document_and_the_order_in_each_pass():
     assert documents[:4] != documents[4:]
 
 
-def test_a_row_goes_on_from_any_place_as_if_there_had_been_no_stop():
+def test_packing_resumes_at_any_place_as_if_uninterrupted():
     tokens = tokens_of(*LENGTHS)
-    whole, parts = packer(tokens, 11).rows(12), packer(tokens, 11)
+    whole, parts, together = packer(tokens, 11).rows(12), packer(tokens, 11), []
     for count in (1, 4, 2, 5):
-        begun = packer(tokens, 11, place=Place(**parts.state()))
-        expected, found = begun.rows(count), parts.rows(count)
+        resumed = packer(tokens, 11)
+        resumed.place = Place(**parts.state())
+        expected, found = resumed.rows(count), parts.rows(count)
         assert torch.equal(expected.input_ids, found.input_ids)
-    again = packer(tokens, 11)
-    together = torch.cat([again.rows(count).input_ids for count in (1, 4, 2, 5)])
-    assert torch.equal(together, whole.input_ids)
+        together.append(found.input_ids)
+    assert torch.equal(torch.cat(together), whole.input_ids)
 
 
 def test_the_seed_fixes_the_order():
@@ -81,7 +80,7 @@ def test_the_seed_fixes_the_order():
     assert torch.equal(one, same) and not torch.equal(one, other)
 
 
-def test_a_measured_document_is_cut_only_where_no_row_holds_it():
+def test_whole_rows_split_a_document_only_if_it_exceeds_a_row():
     tokens = tokens_of(9, 8, 25, 3)
     parts = list(whole_rows(tokens, np.arange(4), 10, PAD, at_once=2))
     assert [len(part) for part in parts] == [2, 2, 1]
@@ -91,7 +90,7 @@ def test_a_measured_document_is_cut_only_where_no_row_holds_it():
     assert first == [*range(1000, 1009), PAD] and second == [*range(2000, 2008), PAD, PAD]
 
 
-def test_what_counts_for_a_document_is_its_text_without_its_end():
+def test_labels_of_a_document_exclude_its_end_token():
     tokens = tokens_of(5, 4)
     (rows,) = whole_rows(tokens, np.arange(2), 12, PAD, at_once=8)
     none = NO_DOCUMENT

@@ -1,14 +1,17 @@
 """The prompts of the published protocols, byte for byte."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.data.batches import IGNORED, encode_training
 from bench.data.problems import Problem
-from bench.data.prompts import evaluation_text, in_style, new_tokens, training_text
+from bench.data.prompts import Protocol, evaluation_text, in_style, new_tokens, training_text
 from bench.errors import InputError
 
+CONF = Path(__file__).parents[2] / "conf" / "protocol"
 SUM = Problem("mawps", "What is 1+1?", "", "1+1=2", "2")
 SUM_WITH_INPUT = dataclasses.replace(SUM, input="Use {instruction}.")
 CHOICE = Problem("boolq", "Is it?", "", "true", "true")
@@ -28,10 +31,11 @@ LLAMA3 = "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n" + ALPAC
 LLAMA3_END = "### Response:\n<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
 
 
-@pytest.fixture
-def protocol(compose):
+@pytest.fixture(scope="module")
+def protocol():
     def read(name, style=None):
-        return compose(f"protocol={name}", *([f"protocol.style={style}"] if style else [])).protocol
+        keys = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+        return Protocol(**in_style(keys, style))
 
     return read
 
@@ -116,37 +120,21 @@ def test_gemma_asks_a_choice_as_it_was_trained(protocol, problem):
 
 
 @pytest.mark.parametrize(
-    ("name", "style", "tokens"), [("llm_adapters", None, 256), ("paper", "chatml", 512)]
+    ("name", "style", "tokens", "letter_rule", "choice_rule"),
+    [
+        ("llm_adapters", None, 256, "first", "first"),
+        ("paper", "llama3", 512, "paper", "lower"),
+        ("paper", "chatml", 512, "paper", "first"),
+        ("paper", "gemma", 512, "paper", "first"),
+    ],
 )
-def test_an_answer_of_the_published_protocols_has_its_length(protocol, name, style, tokens):
-    assert new_tokens(SUM, protocol(name, style)) == tokens
-
-
-@pytest.mark.parametrize(("name", "style"), [("llm_adapters", None), ("paper", "gemma")])
-def test_a_choice_of_the_published_protocols_is_short(protocol, name, style):
-    assert new_tokens(CHOICE, protocol(name, style)) == 32
-    assert new_tokens(UNKNOWN_CHOICE, protocol(name, style)) == 32
-
-
-def test_only_llama3_reads_choices_whatever_their_case(protocol):
-    rules = {style: protocol("paper", style).choice_rule for style in ("llama3", "chatml", "gemma")}
-    assert rules == {"llama3": "lower", "chatml": "first", "gemma": "first"}
-    assert protocol("llm_adapters").choice_rule == "first"
-
-
-def test_the_published_protocols_read_letters_by_their_own_rules(protocol):
-    assert protocol("llm_adapters").letter_rule == "first"
-    assert protocol("paper", "chatml").letter_rule == "paper"
-    assert protocol("fast").letter_rule == "released"
-
-
-def test_the_published_protocols_keep_the_overlap_and_the_tolerance(protocol):
-    for p in (protocol("llm_adapters"), protocol("paper", "llama3")):
-        assert p.keep_overlap and p.tolerance == 0.001
-
-
-def test_the_published_protocols_search_with_four_beams(protocol):
-    assert protocol("llm_adapters").num_beams == protocol("paper", "chatml").num_beams == 4
+def test_limits_and_rules_of_the_published_protocols(
+    protocol, name, style, tokens, letter_rule, choice_rule
+):
+    p = protocol(name, style)
+    assert [new_tokens(x, p) for x in (SUM, CHOICE, UNKNOWN_CHOICE)] == [tokens, 32, 32]
+    assert (p.letter_rule, p.choice_rule) == (letter_rule, choice_rule)
+    assert p.keep_overlap and p.tolerance == 0.001 and p.num_beams == 4
 
 
 def test_a_literal_beginning_of_sequence_makes_two(tiny):
@@ -195,39 +183,46 @@ def test_a_row_that_is_cut_before_its_answer_is_left_out_where_only_the_answer_c
     assert example.labels[0] == IGNORED and example.targets
 
 
-def test_a_base_says_which_style_is_its_own(compose):
-    base = ("model=hub", "model.path=a/b", "protocol=paper")
-    assert compose(*base, "model.prompt_style=chatml").protocol.style == "chatml"
-    other = compose(*base, "model.prompt_style=chatml", "protocol.style=gemma").protocol
-    assert other.style == "gemma" and "<|system|>" in other.train_prompt
-
-
-def test_a_base_without_a_style_is_told_what_to_type(compose):
-    with pytest.raises(InputError, match=r"protocol\.style=chatml or protocol\.style=llama3"):
-        compose("protocol=paper")
-    with pytest.raises(InputError, match="Did you mean llama3"):
-        compose("protocol=paper", "protocol.style=llama2")
-
-
-def test_a_key_that_is_given_counts_more_than_the_style():
-    section = {"name": "p", "styles": {"a": {"target": "a", "strip": False}}, "target": "mine"}
-    assert in_style(section, "a") == {
-        "name": "p",
-        "style": "a",
-        "target": "mine",
-        "strip": False,
-    }
+STYLES = {"chatml": {"target": "a", "strip": False}, "llama3": {"target": "b", "strip": True}}
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("keys", "of_base", "expected"),
     [
-        ("+protocol.train_prompt_with_input='{instruction}'", "must contain {input}"),
-        ("+protocol.choice_prompt='{input}'", "must contain {instruction}"),
-        ("+protocol.choice_max_new_tokens=0", "must be at least 1"),
-        ("+protocol.answer_end=''", "null for none"),
+        ({}, "chatml", {"style": "chatml", "target": "a", "strip": False}),
+        ({"style": "llama3"}, "chatml", {"style": "llama3", "target": "b", "strip": True}),
+        ({"target": "own"}, "chatml", {"style": "chatml", "target": "own", "strip": False}),
     ],
 )
-def test_what_a_protocol_cannot_be_is_refused(compose, override, message):
+def test_the_style_is_the_given_one_or_the_bases_and_given_keys_override_it(
+    keys, of_base, expected
+):
+    assert in_style({"name": "p", "styles": STYLES} | keys, of_base) == {"name": "p"} | expected
+
+
+def test_a_missing_or_unknown_style_is_refused():
+    with pytest.raises(InputError, match=r"protocol\.style=chatml or protocol\.style=llama3"):
+        in_style({"name": "p", "styles": STYLES}, None)
+    with pytest.raises(InputError, match="Did you mean llama3"):
+        in_style({"name": "p", "styles": STYLES, "style": "llama2"}, None)
+
+
+def test_the_base_of_a_run_sets_the_style(compose):
+    base = ("model=hub", "model.path=a/b", "protocol=paper", "model.prompt_style=gemma")
+    assert "<|system|>" in compose(*base).protocol.train_prompt
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_prompt_with_input": "{instruction}"}, "must contain {input}"),
+        ({"choice_prompt": "{input}"}, "must contain {instruction}"),
+        ({"choice_max_new_tokens": 0}, "must be at least 1"),
+        ({"answer_end": ""}, "null for none"),
+        ({"choice_rule": "lowr"}, r"protocol\.choice_rule 'lowr'. Did you mean lower"),
+        ({"letter_rule": "frist"}, r"protocol\.letter_rule 'frist'. Did you mean first"),
+    ],
+)
+def test_an_invalid_protocol_is_refused(protocol, changes, message):
     with pytest.raises(InputError, match=message):
-        compose(override)
+        dataclasses.replace(protocol("fast"), **changes)

@@ -19,7 +19,7 @@ def test_files_of_a_folder_are_documents_in_a_fixed_order(tmp_path):
     assert list(text(tmp_path).read()) == ["zwei ü", "three", "one\n\nstill one"]
 
 
-def test_a_separator_parts_a_file(tmp_path):
+def test_a_separator_splits_a_file(tmp_path):
     path = tmp_path / "stories.txt"
     path.write_text("one\n\ntwo\nlines\n\n\n\n")
     assert list(text(path, separator="\\n\\n").read()) == ["one", "two\nlines"]
@@ -32,12 +32,12 @@ def test_a_separator_parts_a_file(tmp_path):
         ("a.jsonl", b'{"text": "\xe9"}', "is not in UTF-8"),
         ("a.jsonl", b'{"text": "good"}\n{"text": ', "line 2 of .*JSONDecodeError"),
         ("a.jsonl", b'{"body": "good"}', "line 1 of .*KeyError.*data.field=NAME"),
-        ("a.jsonl", b'{"text": 3}', "line 1 of .*3 is no text"),
+        ("a.jsonl", b'{"text": 3}', "line 1 of .*3 is not text"),
         ("a.jsonl", b"[1]", "line 1 of .*TypeError"),
-        ("a.csv", b"text", r"has no \.txt or \.jsonl file in it"),
+        ("a.csv", b"text", r"contains no \.txt or \.jsonl file"),
     ],
 )
-def test_what_is_no_text_is_refused_with_its_place(tmp_path, name, content, message):
+def test_invalid_text_is_refused_with_its_place(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         settings = text(tmp_path)
@@ -45,10 +45,10 @@ def test_what_is_no_text_is_refused_with_its_place(tmp_path, name, content, mess
         list(settings.read())
 
 
-def test_a_path_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_path_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         text(tmp_path / "nowhere").content_hash()
-    with pytest.raises(InputError, match=r"is no \.txt or \.jsonl file"):
+    with pytest.raises(InputError, match=r"not a \.txt or \.jsonl file"):
         (tmp_path / "a.pdf").touch()
         text(tmp_path / "a.pdf").content_hash()
 
@@ -70,6 +70,6 @@ def test_the_corpus_is_fixed_by_its_seed():
     assert TextSettings("synthetic", documents=6).content_hash() != first.content_hash()
 
 
-def test_other_data_is_no_text():
+def test_an_unknown_source_is_refused():
     with pytest.raises(InputError, match=r"'llama_adapters'.*Known: synthetic, text"):
         TextSettings("llama_adapters")

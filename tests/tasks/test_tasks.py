@@ -1,6 +1,7 @@
 import pytest
 
 from bench import tasks
+from bench.tasks.task import Task, answer_kind
 
 
 @pytest.mark.parametrize(
@@ -22,22 +23,14 @@ from bench import tasks
         ("", None),
     ],
 )
-def test_an_answer_is_a_number_a_letter_a_choice_or_nothing_of_these(answer, kind):
-    assert tasks.answer_kind(answer) == kind
+def test_an_answer_is_a_number_a_letter_a_choice_or_none_of_these(answer, kind):
+    assert answer_kind(answer) == kind
 
 
-def test_a_benchmark_is_found_whatever_its_case():
+def test_a_benchmark_is_found_ignoring_case_and_is_numeric_by_default():
     task = tasks.find("aqua")
-    assert task is not None
     assert (task.key, task.answer, task.chance) == ("AQuA", "letter", 20.0)
-
-
-def test_a_benchmark_is_numeric_unless_it_says_otherwise():
-    assert tasks.find("mawps").answer == "number"
-
-
-def test_a_set_that_no_file_describes_is_not_found():
-    assert tasks.find("nope") is None
+    assert tasks.find("mawps").answer == "number" and tasks.find("nope") is None
 
 
 @pytest.mark.parametrize(
@@ -49,12 +42,12 @@ def test_a_set_that_no_file_describes_is_not_found():
         ("?", "number", ()),
     ],
 )
-def test_a_set_that_no_file_describes_is_what_its_answers_are(answer, kind, sought):
+def test_a_set_without_a_module_is_described_by_its_answers(answer, kind, sought):
     task = tasks.describe("nope", answer)
     assert (task.key, task.answer, task.sought) == ("nope", kind, sought)
 
 
-def test_a_benchmark_may_have_choices_of_its_own():
-    task = tasks.Task("nli", "NLI", answer="choice", choices=("yes", "no", "maybe"))
+def test_a_benchmark_may_have_its_own_choices():
+    task = Task("nli", "NLI", answer="choice", choices=("yes", "no", "maybe"))
     assert task.sought == ("yes", "no", "maybe")
     assert task.accepts("maybe") and not task.accepts("true")

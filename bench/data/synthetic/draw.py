@@ -34,6 +34,11 @@ class Draw:
     def __init__(self, *seed: object) -> None:
         self._random = random.Random(_hash(*seed)).random
 
+    def skip(self, count: int) -> None:
+        """Discard random numbers; each choice but `shuffled` takes one."""
+        for _ in range(count):
+            self._random()
+
     def chance(self, probability: float) -> bool:
         """True with the given probability."""
         return self._random() < probability

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from bench.data.synthetic import words
 from bench.data.synthetic.draw import Draw, split_of
 from bench.data.synthetic.scenarios import Scenario
@@ -119,6 +121,7 @@ def draw_wording(draw: Draw, scenario: Scenario, split: str) -> tuple[int, int, 
 
 
 LARGEST_PRODUCT = 180
+LARGEST_OPERAND = {"+": 60, "-": 60, "*": 12, "/": 12}
 
 
 def next_step(draw: Draw, value: int, largest: int, split: str | None) -> tuple[str, int]:
@@ -133,14 +136,25 @@ def next_step(draw: Draw, value: int, largest: int, split: str | None) -> tuple[
     Raises:
         ValueError: no step was found.
     """
-    for _ in range(MAX_TRIES):
+    allowed = _steps(value, largest, split)
+    if not allowed:
+        draw.skip(2 * MAX_TRIES)  # the random numbers of as many tries
+    for _ in range(MAX_TRIES if allowed else 0):
         operation = draw.weighted("+-*/", (4, 4, 2, 2))
-        operand = draw.integer(2, 12 if operation in "*/" else 60)
-        if operation == "/" and value % operand:
-            continue
-        limit = largest if operation == "+" else LARGEST_PRODUCT
-        if not 2 <= compute(value, operation, operand) <= limit:
-            continue
-        if split is None or number_split(value, operand) == split:
-            return operation, operand
+        step = operation, draw.integer(2, LARGEST_OPERAND[operation])
+        if step in allowed:
+            return step
     raise ValueError(f"no step continues from {value} within {largest}")
+
+
+@cache
+def _steps(value: int, largest: int, split: str | None) -> frozenset[tuple[str, int]]:
+    return frozenset(
+        (operation, operand)
+        for operation, most in LARGEST_OPERAND.items()
+        for operand in range(2, most + 1)
+        if operation != "/" or value % operand == 0
+        if 2 <= compute(value, operation, operand)
+        if compute(value, operation, operand) <= (largest if operation == "+" else LARGEST_PRODUCT)
+        if split is None or number_split(value, operand) == split
+    )
