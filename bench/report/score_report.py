@@ -45,7 +45,7 @@ def score_report(table: ScoreTable, published: Published | None = None) -> Repor
 
 
 def score_data(table: ScoreTable) -> dict[str, Any]:
-    """What the JSON file has beside the report: the runs and settings of each row, comparisons."""
+    """Further entries of the JSON file: benchmarks, runs and settings of each row, comparisons."""
     return {
         "benchmarks": [asdict(found) for found in table.benchmarks],
         "settings": [

@@ -11,7 +11,7 @@ def score(correct, n):
     return {"correct": correct, "n": n}
 
 
-def test_a_sets_interval_is_that_of_drawing_its_items_anew():
+def test_an_interval_is_that_of_resampling_the_items():
     outcomes = np.array([1] * 63 + [0] * 37)
     drawn = np.random.default_rng(1).choice(outcomes, (20_000, 100)).mean(axis=1)
     expected = 100 * np.quantile(drawn, (0.025, 0.975))
@@ -25,7 +25,7 @@ def test_all_right_or_all_wrong_has_the_exact_interval():
     assert found["b"] == pytest.approx((100 - 100 * exact.high, 100.0))
 
 
-def test_averages_are_drawn_set_by_set():
+def test_averages_are_resampled_set_by_set():
     found = run_intervals({"a": score(75, 150), "b": score(1200, 1500)})
     low, high = found["micro"]
     assert low < 100 * 1275 / 1650 < high and high - low < 5

@@ -27,7 +27,7 @@ class Parts:
         mean: over seeds and items.
         runs: variance of the run means over the seeds, divided by their number: the part of the
             seeds, and `residual`; 0 for a single run.
-        residual: variance of the mean beside the parts of seeds and items; 0 for a single run.
+        residual: variance of the mean that neither seeds nor items explain; 0 for a single run.
         seeds: their number.
     """
 

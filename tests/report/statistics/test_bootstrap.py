@@ -12,7 +12,7 @@ def drawn(seed=0, **world):
     return World(**world).draw(np.random.default_rng(seed), 1)[1][0]
 
 
-def test_one_seed_is_scipy_s_bootstrap_over_items():
+def test_with_one_seed_it_is_scipy_s_bootstrap_over_items():
     outcomes = drawn(seeds=1, items=200)
     expected = stats.bootstrap(
         (outcomes[0],), np.mean, method="percentile", rng=np.random.default_rng(1)

@@ -1,4 +1,4 @@
-"""The test: against scipy and statsmodels where it is theirs, and on answers that are alike."""
+"""The test: against scipy and statsmodels in special cases, and on similar answers."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ def outcomes(seed, seeds=3, size=40, chance=0.6):
     return (np.random.default_rng(seed).random((seeds, size)) < chance).astype(float)
 
 
-def test_the_parts_of_variance_are_a_two_way_table_s_mean_squares():
+def test_parts_of_variance_are_mean_squares_of_a_two_way_table():
     seeds, size = 4, 25
     values = outcomes(0, seeds, size)
     run, item = np.indices(values.shape)
@@ -28,7 +28,7 @@ def test_the_parts_of_variance_are_a_two_way_table_s_mean_squares():
     assert own.variance == pytest.approx(squares["C(item)"])
 
 
-def test_where_runs_do_not_differ_it_is_the_paired_t_over_items():
+def test_without_differences_between_runs_it_is_the_paired_t_over_items():
     ours, theirs = (np.repeat(outcomes(seed, seeds=1), 3, axis=0) for seed in (1, 2))
     expected = stats.ttest_rel(ours[0], theirs[0])
     found = crossed_test([ours], [theirs])
@@ -37,7 +37,7 @@ def test_where_runs_do_not_differ_it_is_the_paired_t_over_items():
 
 
 @pytest.mark.parametrize("paired", [False, True])
-def test_where_items_do_not_differ_it_is_a_t_between_runs(paired):
+def test_without_differences_between_items_it_is_a_t_between_runs(paired):
     one, other = [0.62, 0.71, 0.66], [0.60, 0.64, 0.55]
     ours, theirs = (np.repeat(np.array(means)[:, None], 50, axis=1) for means in (one, other))
     found = crossed_test([ours], [theirs], paired=paired)
@@ -48,7 +48,7 @@ def test_where_items_do_not_differ_it_is_a_t_between_runs(paired):
     assert found.interval() == pytest.approx(tuple(expected.confidence_interval()))
 
 
-def test_many_comparisons_at_once_are_what_each_is_alone():
+def test_comparisons_in_a_batch_equal_single_ones():
     ours, theirs = World(items=50, deviation=3.0).draw(np.random.default_rng(0), 4)
     together = crossed_test([ours], [theirs])
     for index in range(4):
@@ -57,14 +57,14 @@ def test_many_comparisons_at_once_are_what_each_is_alone():
         assert together.degrees[index] == pytest.approx(float(alone.degrees))
 
 
-def test_the_other_way_round_is_the_same_but_for_the_sign():
+def test_it_is_antisymmetric():
     ours, theirs = [outcomes(1)], [outcomes(2)]
     there, back = crossed_test(ours, theirs), crossed_test(theirs, ours)
     assert float(there.difference) == pytest.approx(-float(back.difference))
     assert float(there.p) == pytest.approx(float(back.p))
 
 
-def test_a_benchmark_that_moves_nothing_only_dilutes():
+def test_a_benchmark_without_variation_only_scales():
     ours, theirs, same = outcomes(1), outcomes(2), np.ones((3, 10))
     alone = crossed_test([ours], [theirs])
     half = crossed_test([ours, same], [theirs, same], [0.5, 0.5])
@@ -73,7 +73,7 @@ def test_a_benchmark_that_moves_nothing_only_dilutes():
     assert float(half.p) == pytest.approx(float(alone.p))
 
 
-def test_runs_are_paired_where_seeds_make_answers_alike_and_only_there():
+def test_runs_are_paired_if_seeds_make_answers_similar():
     draws = np.random.default_rng(0)
     apart = crossed_test(*([values] for values in World().draw(draws, 50)))
     alike = crossed_test(*([values] for values in World(answers_alike=0.8).draw(draws, 50)))
@@ -81,7 +81,7 @@ def test_runs_are_paired_where_seeds_make_answers_alike_and_only_there():
     assert alike.paired.all()
 
 
-def test_pairing_finds_what_two_methods_with_like_answers_differ_in():
+def test_pairing_has_more_power_for_methods_with_similar_answers():
     world = World(deviation=2.0, alike=0.9, answers_alike=0.9, difference=4.0)
     ours, theirs = world.draw(np.random.default_rng(0), 200)
     chosen, apart = (crossed_test([ours], [theirs], paired=p).p <= 0.05 for p in (None, False))
@@ -94,12 +94,12 @@ def test_equal_answers_are_no_difference():
     assert (float(found.difference), float(found.p)) == (0.0, 1.0)
 
 
-def test_two_items_are_too_few_however_they_turn_out():
+def test_two_items_are_never_significant():
     found = crossed_test([np.ones((3, 2))], [np.zeros((3, 2))])
     assert float(found.difference) == 1.0
     assert float(found.p) > 0.05
 
 
-def test_no_fewer_degrees_than_seeds_less_one():
+def test_degrees_of_freedom_are_at_least_seeds_less_one():
     ours, theirs = World(items=60, deviation=5.0).draw(np.random.default_rng(0), 300)
     assert crossed_test([ours], [theirs]).degrees.min() >= 2
