@@ -7,7 +7,7 @@ here knows models, training or the tracking store.
 """
 
 from bench.report.compare import Comparison
-from bench.report.figures import draw
+from bench.report.figures.subject import draw
 from bench.report.made import make_table, write_table
 from bench.report.names import method_label
 from bench.report.published import Published, load_published

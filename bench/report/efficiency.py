@@ -10,14 +10,15 @@ import yaml
 
 from bench.files import as_json
 from bench.report.evaluation_loop import evaluation_sections
-from bench.report.figures.efficiency import REFERENCE, case_title, picture
+from bench.report.figure import save
+from bench.report.figures.efficiency import REFERENCE, case_title
+from bench.report.figures.efficiency import figure as efficiency_figure
 from bench.report.helm_speed import helm_section
 from bench.report.hyperbolicity_speed import hyperbolicity_section
 from bench.report.layout import EMPTY, Document, Section
 from bench.report.names import method_label
 from bench.report.published import FOLDER
 from bench.report.render import write_document
-from bench.report.style import save
 
 NAME = "efficiency"
 TITLE = "Cost beside LoRA"
@@ -52,7 +53,8 @@ def write_efficiency(report: Report, folder: Path) -> list[Path]:
     data = as_json(dict(report))
     paths = write_document(efficiency_document(report), NAME, folder / "tables", data)
     figures = folder / "figures"
-    return [*paths, *(save(picture(report), figures, NAME) if report["cases"] else ())]
+    figure = efficiency_figure(report)
+    return [*paths, *(save(figure, figures, NAME) if figure else ())]
 
 
 def _section(case: Mapping[str, Any]) -> Section:

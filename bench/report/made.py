@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.report.figures import draw
+from bench.report.figures.subject import draw
 from bench.report.published import Published
 from bench.report.records import Record
 from bench.report.render import write

@@ -1,12 +1,14 @@
-"""The picture of a search: what each trial came to, and what that depended on."""
+"""The figure of a search: the value of each trial, and what it depends on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
-from bench.report.style import new_figure, save, style_of, tidy
+from bench.report.figure import Figure, data, look, names, panel, save
+from bench.report.theme import BLUE, RED
 
 
 def draw_search(
@@ -17,55 +19,59 @@ def draw_search(
     folder: Path,
     name: str,
 ) -> list[Path]:
-    """Draw a search as SVG and PNG.
+    """Write the figure of a search as SVG and PNG.
 
-    With one objective: its value over the trials with the best so far, and the importances of the
-    keys. With two: the trials between both, those on the front marked.
+    It shows one objective over the trials with the best so far, or two against each other.
 
     Args:
         trials: number and values of each finished trial.
         objectives: name and direction (`minimize`, `maximize`) of each.
         importances: share of the variance by key; may be empty.
         best: numbers of the best trials.
-        folder: where the files are written.
-        name: their stem.
+        folder: created if necessary.
+        name: stem of the files.
 
     Returns:
         The paths.
     """
+    import altair as alt
+
     trials = sorted(trials)
-    numbers = [number for number, _ in trials]
-    figure = new_figure(7.0, 2.8)
-    columns = 2 if importances else 1
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    colour, marker = style_of(0)
-    accent = style_of(4)[0]
-    history = axes[0]
-    if len(objectives) == 1:
-        (what, direction) = objectives[0]
-        values = [found[0] for _, found in trials]
-        better = min if direction == "minimize" else max
-        history.plot(numbers, values, marker, color=colour, markersize=4, label="trial")
-        so_far = list(accumulate(values, better))
-        history.step(numbers, so_far, where="post", color=accent, label="best so far")
-        history.set_xlabel("trial", fontsize=8)
-        history.set_ylabel(what.replace("_", " "), fontsize=8)
-        history.legend(fontsize=7, frameon=False)
+    (first, direction), *others = objectives
+    rows: list[dict[str, Any]] = [
+        {"trial": number, "kind": "trial"}
+        | dict(zip((objective for objective, _ in objectives), values, strict=True))
+        for number, values in trials
+    ]
+    line: dict[str, Any]
+    if others:
+        x, y = first, others[0][0]
+        for row in rows:
+            if row["trial"] in best:
+                row |= {"kind": "Pareto front", "line": row[y]}
+        caption, line = "Line: Pareto front of the two objectives.", {"interpolate": "linear"}
     else:
-        first, second = objectives[:2]
-        front = sorted((v[0], v[1]) for number, v in trials if number in best)
-        x, y = zip(*((v[0], v[1]) for _, v in trials), strict=True)
-        history.plot(x, y, marker, color=colour, markersize=4, label="trial")
-        history.plot(*zip(*front, strict=True), "-D", color=accent, markersize=5, label="front")
-        history.set_xlabel(first[0].replace("_", " "), fontsize=8)
-        history.set_ylabel(second[0].replace("_", " "), fontsize=8)
-        history.legend(fontsize=7, frameon=False)
-    tidy(history, "Trials")
+        x, y = "trial", first
+        better = min if direction == "minimize" else max
+        for row, value in zip(rows, accumulate((v[0] for _, v in trials), better), strict=True):
+            row["line"] = value
+        caption, line = "Line: best value so far.", {"interpolate": "step-after"}
+    scale = alt.Scale(zero=False, nice=False, padding=8)
+    base = alt.Chart().encode(
+        x=alt.X(f"{x}:Q", title=x.replace("_", " "), scale=scale),
+        y=alt.Y(f"{y}:Q", title=y.replace("_", " "), scale=scale),
+    )
+    looks = {"trial": (BLUE, "circle"), "Pareto front": (RED, "diamond")}
+    lines = base.mark_line(color=RED, strokeWidth=1.2, **line).encode(y="line:Q")
+    points = base.mark_point().encode(**look("kind", looks, legend=bool(others)))
+    panels = [panel((lines, points), "trials", 190)]
     if importances:
-        keys = list(importances)
-        axes[1].barh(range(len(keys)), [importances[key] for key in keys], color=colour)
-        axes[1].set_yticks(range(len(keys)), keys)
-        axes[1].invert_yaxis()
-        axes[1].set_xlabel("share of the variance", fontsize=8)
-        tidy(axes[1], "What it depends on (fANOVA)")
+        rows += [{"key": key, "share": share} for key, share in importances.items()]
+        bars = alt.Chart().mark_bar(color=BLUE, height={"band": 0.7})
+        bars = bars.encode(
+            x=alt.X("share:Q", title="share of the variance"), y=names("key", list(importances))
+        )
+        panels.append(panel((bars,), "importance of the keys (fANOVA)", 190))
+    chart = alt.concat(*panels, data=data(rows), columns=len(panels))
+    figure = Figure("search", f"Search over {len(trials)} trials", caption, chart)
     return save(figure, folder, name)

@@ -1,26 +1,22 @@
-"""The pictures of the embedding study: what is in them, and that a part may be missing."""
+"""The figures of the embedding study: their data, and that a part may be missing."""
 
 from __future__ import annotations
 
 import math
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.report.embeddings_figures import draw_embeddings
-from bench.report.embeddings_figures.delta import hidden, prompts
-from bench.report.embeddings_figures.disk import disk
-from bench.report.embeddings_figures.disk_page import disk_page
+from bench.report.embeddings_figures import draw_embeddings, embeddings_figures
+from bench.report.embeddings_figures.delta import delta, hidden
+from bench.report.embeddings_figures.disk import disk, disk_page
 from bench.report.embeddings_figures.frequency import frequency
 from bench.report.embeddings_figures.labels import HEIGHT, label_scales, text_width
 from bench.report.embeddings_figures.layers import layers
-from bench.report.embeddings_figures.norms import correlations, norms
-from bench.report.style import save
+from bench.report.embeddings_figures.norms import MOST_TOKENS, correlations, norms
 
-PICTURES = ("frequency", "norms", "correlations", "delta", "hidden", "layers", "disk")
 EMPTY = {
     "frequency": {"frequency": []},
     "norms": {"tokens": []},
@@ -30,6 +26,7 @@ EMPTY = {
     "layers": {"layers": []},
     "disk": {"disk": {}},
 }
+PROMPTS = "Euclidean, base point: first token"
 
 
 @pytest.fixture(scope="module")
@@ -37,40 +34,26 @@ def study(made_study):
     return made_study()
 
 
-def names(paths):
-    return {path.name.removeprefix("embeddings_") for path in paths}
+def facts(figure, **wanted):
+    rows = figure.spec["data"]["values"]
+    return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
 
 
-def lines(axis, label):
-    return [line for line in axis.get_lines() if line.get_label() == label]
-
-
-def test_each_picture_is_written_as_svg_and_png_and_the_disk_as_a_page(study, tmp_path):
+def test_each_figure_is_written_as_svg_and_png_and_the_disk_as_a_page(study, tmp_path):
     paths = draw_embeddings(study, tmp_path / "figures")
-    assert names(paths) == {f"{p}.{end}" for p in PICTURES for end in ("svg", "png")} | {
-        "disk.html"
-    }
+    names = [f"{name}.{suffix}" for name in EMPTY for suffix in ("svg", "png")]
+    assert [p.name for p in paths] == [f"embeddings_{name}" for name in (*names, "disk.html")]
     assert all(path.stat().st_size > 3000 for path in paths)
-
-
-@pytest.mark.parametrize("picture", [norms, disk])
-def test_the_same_study_gives_the_same_files(study, tmp_path, picture):
-    one, two = (save(picture(study), tmp_path / folder, "x") for folder in ("one", "two"))
-    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
 def test_the_same_study_gives_the_same_page(study):
     assert disk_page(study) == disk_page(study)
 
 
-@pytest.mark.parametrize("missing", PICTURES)
-def test_a_picture_whose_part_is_missing_is_left_out(study, tmp_path, missing):
-    with patch(
-        "bench.report.embeddings_figures.save", lambda figure, folder, name: [folder / name]
-    ):
-        found = names(draw_embeddings(study | EMPTY[missing], tmp_path))
-    expected = set(PICTURES) - {missing} | ({"disk.html"} if missing != "disk" else set())
-    assert found == expected
+@pytest.mark.parametrize("missing", EMPTY)
+def test_a_figure_without_data_is_left_out(study, missing):
+    found = [figure.name for figure in embeddings_figures(study | EMPTY[missing])]
+    assert found == [name for name in EMPTY if name != missing]
 
 
 def test_a_study_of_nothing_draws_nothing(study, tmp_path):
@@ -78,43 +61,57 @@ def test_a_study_of_nothing_draws_nothing(study, tmp_path):
     assert draw_embeddings(study | nothing | {"spaces": []}, tmp_path) == []
 
 
-def test_the_fitted_law_begins_where_the_tail_does(study):
+def test_the_fitted_law_begins_at_the_tail(study):
     row = study["frequency"][0]
-    axis = frequency([row]).axes[0]
-    (law,) = lines(axis, "discrete power law, fitted from xmin on")
+    figure = frequency([row])
+    law = [(fact["k"], fact["fitted"]) for fact in facts(figure) if "fitted" in fact]
     counts, types = np.array(row["counts"]).T
-    assert law.get_xdata()[0] == row["xmin"]
-    assert law.get_ydata()[0] == pytest.approx(types[counts >= row["xmin"]].sum() / types.sum())
+    tail = types[counts >= row["xmin"]].sum() / types.sum()
+    assert law[0] == (row["xmin"], pytest.approx(tail, rel=1e-3))
     # Far out the law's share of types with at least k falls like k^(1 - gamma).
-    slope = np.diff(np.log(law.get_ydata()[-2:])) / np.diff(np.log(law.get_xdata()[-2:]))
+    slope = np.diff(np.log([value for _, value in law[-6:]])).sum()
+    slope /= np.diff(np.log([k for k, _ in law[-6:]])).sum()
     assert slope == pytest.approx(1 - row["gamma"], abs=0.02)
-    assert "γ = 1.90 [1.80, 2.00], xmin = 2" in axis.get_title()
+    assert facts(figure, xmin=2)[0]["set"] == "MAWPS\nγ = 1.90 [1.80, 2.00], xmin = 2"
 
 
 def test_a_set_without_a_fit_shows_its_counts_alone(study):
     row = study["frequency"][0] | {"gamma": None, "xmin": None, "low": None, "high": None}
-    axis = frequency([row]).axes[0]
-    assert len(axis.get_lines()) == 1 and "no fit" in axis.get_title()
+    found = facts(frequency([row]), set="MAWPS\nno fit")
+    assert len(found) == len(row["counts"]) and all("share" in fact for fact in found)
 
 
 def test_every_matrix_and_way_of_counting_has_a_panel(made_study):
-    def roles(report):
-        return [axis.get_ylabel() for axis in norms(report).axes]
+    def titles(report):
+        panels = norms(report).spec["concat"]
+        return [panel["layer"][0]["encoding"]["y"]["title"] for panel in panels]
 
+    each = ["norm of the input embedding", "norm of the output embedding"]
     untied = made_study(tied=False)
-    assert roles(untied) == ["norm: input embedding"] * 2 + ["norm: output embedding"] * 2
+    assert titles(untied) == [title for title in each for _ in range(2)]
     for token in untied["tokens"]:
         token["pretraining"] = None
-    assert roles(untied) == ["norm: input embedding", "norm: output embedding"]
-    assert roles(made_study(tied=True)) == ["norm: input, and output embedding"] * 2
+    assert titles(untied) == each
+    assert titles(made_study(tied=True)) == ["norm of the input and output embedding"] * 2
 
 
-def test_the_title_has_rho_and_the_groups_words_stand_at_their_counts(study):
-    axis = norms(study).axes[0]
-    assert "ρ = -0.40 [-0.50, -0.30], 60 tokens" in axis.get_title()
+def test_norms_have_rho_bins_and_the_words_of_groups(study):
+    figure = norms(study)
+    assert "ρ = -0.40 [-0.50, -0.30], 60 tokens" in figure.spec["concat"][0]["title"]["text"]
+    of_panel = {"panel": "input, texts"}
     words = study["norms"]["groups"][0]["words"]
-    (group,) = [line for line in axis.get_lines() if line.get_label().startswith("G1")]
-    assert group.get_xdata().tolist() == [word["count"] for word in words]
+    named = facts(figure, kind="G1: w0, w1, w2, ...", **of_panel)
+    assert [fact["count"] for fact in named] == [word["count"] for word in words]
+    assert len(facts(figure, kind="token", **of_panel)) == 60
+    assert facts(figure, q1=1.2, median=1.5, q3=1.7, count=10.0, **of_panel)
+
+
+def test_of_very_many_tokens_some_are_drawn(study):
+    token = study["tokens"][0]
+    tokens = [token | {"text": f" {i}", "count": i + 1} for i in range(2 * MOST_TOKENS + 1)]
+    figure = norms(study | {"tokens": tokens})
+    assert len(facts(figure, kind="token", panel="input, texts")) <= MOST_TOKENS
+    assert "2,000 of 4,001 tokens" in figure.caption
 
 
 def test_a_correlation_that_could_not_be_measured_is_left_out(study):
@@ -123,68 +120,57 @@ def test_a_correlation_that_could_not_be_measured_is_left_out(study):
         row.update(rho=None, low=None, high=None)
     assert correlations(rows) is None
     rows[0].update(rho=0.1, low=0.0, high=0.2)
-    assert len(lines(correlations(rows).axes[0], "all tokens that occur")) == 1
+    (fact,) = facts(correlations(rows))
+    assert (fact["tokens"], fact["rho"]) == ("all tokens that occur", 0.1)
 
 
-def test_prompts_stand_at_their_median_beside_spaces(study):
-    axis = prompts(study["prompts"], study["spaces"]).axes[0]
+def test_prompts_have_quantiles_and_reference_spaces(study):
+    figure = delta(study["prompts"], study["spaces"])
     first = study["prompts"][0]
-    assert lines(axis, "the tokens' embeddings")[0].get_xdata() == np.median(first["embeddings"])
-    (sphere,) = lines(axis, "sphere: 0.98")
-    assert sphere.get_xdata()[0] == pytest.approx(0.98)
+    (fact,) = facts(figure, panel=PROMPTS, row="MAWPS", what="the tokens' embeddings")
+    expected = np.quantile(first["embeddings"], (0.025, 0.25, 0.5, 0.75, 0.975))
+    found = [fact[key] for key in ("low", "q25", "median", "q75", "high")]
+    assert found == pytest.approx(expected.tolist(), rel=1e-3)
+    lines = figure.spec["spec"]["layer"][0]["data"]["values"]
+    assert {"what": "sphere: 0.98", "delta": 0.98} in lines
 
 
 def test_only_what_was_measured_has_a_panel(study):
     rows = [r for r in study["prompts"] if (r["metric"], r["base_point"]) == ("cosine", "all")]
-    (axis,) = prompts(rows, []).axes
-    assert axis.get_title() == "cosine, base point: the worst"
+    assert {fact["panel"] for fact in facts(delta(rows, []))} == {"cosine, base point: worst"}
 
 
 def test_runs_of_a_method_are_drawn_together(study):
     base = [row for row in study["hidden"] if row["method"] == "none"]
     again = [row | {"states": [value + 1 for value in row["states"]]} for row in base]
-    (line,) = lines(hidden(base + again).axes[0], "MAWPS")
-    assert line.get_xdata() == np.median(base[0]["states"] + again[0]["states"])
+    (fact,) = facts(hidden(base + again), panel=PROMPTS, what="MAWPS")
+    together = np.median(base[0]["states"] + again[0]["states"])
+    assert fact["median"] == pytest.approx(together, rel=1e-3)
 
 
-def test_every_panel_has_room_for_its_values(study):
-    rows = [
-        row | {"states": [9.0]} if row["metric"] == "cosine" else row for row in study["hidden"]
-    ]
-    for axis in hidden(rows).axes:
-        low, high = axis.get_xlim()
-        assert low == 0 and high > 9
+def test_layers_with_the_same_inputs_share_a_panel(study):
+    found = facts(layers(study["layers"]), model="HypLoRA", block=0)
+    assert {fact["module"] for fact in found} == {"q_proj, k_proj", "o_proj", "down_proj"}
+    solid, dashed = (
+        next(fact for fact in found if (fact["module"], fact["when"]) == ("down_proj", when))
+        for when in ("solid", "dashed")
+    )
+    assert (solid["rms"], dashed["rms"]) == (3.0, 6.0)
+    assert (solid["K"], dashed["K"]) == (1.9, 0.5)
+    assert [solid["variation_0"], solid["variation_1"]] == [3.0, 0.15]
 
 
-def test_layers_with_the_same_inputs_share_a_column(study):
-    figure = layers(study["layers"])
-    titles = [axis.get_title() for axis in figure.axes[:3]]
-    assert titles == ["q_proj\nk_proj", "o_proj", "down_proj"]
-
-
-def test_the_adapters_curvature_is_beside_that_of_the_data(study):
-    last = layers(study["layers"]).axes[-1]
-    drawn = [line.get_ydata() for line in last.get_lines() if len(line.get_ydata())]
-    assert [list(values) for values in drawn] == [[1.9] * 3, [1.9] * 3, [0.5] * 3]
-
-
-def test_models_of_one_method_differ_by_their_marker(study):
-    base, tuned = study["layers"]
-    figure = layers([base, tuned, tuned | {"model": "HypLoRA (K=2.0)"}])
-    looks = {
-        (line.get_color(), line.get_marker()): line.get_label()
-        for line in figure.axes[0].get_lines()
-        if not line.get_label().startswith("_")
-    }
-    assert sorted(looks.values()) == ["HypLoRA", "HypLoRA (K=2.0)", "base model"]
+def test_further_models_of_a_method_have_another_shape(study):
+    again = study["layers"][1] | {"model": "HypLoRA (K=2)"}
+    block = layers([*study["layers"], again]).spec["vconcat"][0]["spec"]["layer"][1]
+    colour, shape = (block["encoding"][channel]["scale"] for channel in ("color", "shape"))
+    assert colour["range"][1] == colour["range"][2] and len(set(shape["range"])) == 3
 
 
 def test_words_may_be_anything(made_study):
     strange = ("$x^2$", "</script>", "a_b\\c", "日本語", "ﷺ", "<b>", "\u202eabc")
-    figure = disk(made_study(strange))
-    figure.canvas.draw()
-    shown = {text.get_text() for text in figure.axes[0].texts}
-    assert set(strange) & shown
+    texts = disk(made_study(strange)).spec["layer"][-1]["data"]["values"]
+    assert set(strange) & {row["text"] for row in texts}
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)

@@ -1,4 +1,4 @@
-"""The pictures of the embedding study."""
+"""The figures of the embedding study."""
 
 from __future__ import annotations
 
@@ -7,40 +7,46 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import write_text
-from bench.report.embeddings_figures.delta import hidden, prompts
-from bench.report.embeddings_figures.disk import disk
-from bench.report.embeddings_figures.disk_page import disk_page
+from bench.report.embeddings_figures.delta import delta, hidden
+from bench.report.embeddings_figures.disk import disk, disk_page
 from bench.report.embeddings_figures.frequency import frequency
 from bench.report.embeddings_figures.layers import layers
 from bench.report.embeddings_figures.norms import correlations, norms
-from bench.report.style import save
+from bench.report.figure import Figure, save
+
+
+def embeddings_figures(report: Mapping[str, Any]) -> list[Figure]:
+    """All figures of the study, less those without data.
+
+    Args:
+        report: the plain data of bench.embeddings.study, or the content of its JSON file.
+    """
+    drawn = (
+        frequency(report["frequency"]),
+        norms(report),
+        correlations(report["norms"]["correlations"]),
+        delta(report["prompts"], report["spaces"]),
+        hidden(report["hidden"]),
+        layers(report["layers"]),
+        disk(report),
+    )
+    return [figure for figure in drawn if figure is not None]
 
 
 def draw_embeddings(report: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw every picture of the study, as SVG and PNG, and the disk as a page, too.
+    """Write all figures as embeddings_<figure>.svg and .png, and the disk as embeddings_disk.html.
 
     Args:
-        report: the plain data of bench.embeddings.study, or what a file of it holds.
-        folder: where they are written, as embeddings_<picture>.svg and .png, and
-            embeddings_disk.html.
+        report: as for `embeddings_figures`.
+        folder: created if necessary.
 
     Returns:
-        The paths; none for a picture that the study has no part for.
+        The paths.
     """
-    pictures = {
-        "frequency": frequency(report["frequency"]),
-        "norms": norms(report),
-        "correlations": correlations(report["norms"]["correlations"]),
-        "delta": prompts(report["prompts"], report["spaces"]),
-        "hidden": hidden(report["hidden"]),
-        "layers": layers(report["layers"]),
-        "disk": disk(report),
-    }
     paths = [
         path
-        for name, figure in pictures.items()
-        if figure is not None
-        for path in save(figure, folder, f"embeddings_{name}")
+        for figure in embeddings_figures(report)
+        for path in save(figure, folder, f"embeddings_{figure.name}")
     ]
     page = disk_page(report)
     if page is not None:

@@ -1,141 +1,122 @@
-"""Relative delta-hyperbolicity beside what it has to be compared with: controls and spaces."""
+"""Relative delta-hyperbolicity, with controls and reference spaces."""
 
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.report.embeddings_figures.legend import shared_legend
-from bench.report.style import STYLES, TEXT, WIDE, head, name_axis, new_figure, style_of, tidy
+import numpy as np
+
+from bench.report.figure import Figure, data, facet, look, names, whiskers
+from bench.report.theme import BLUE, GREEN, GREY, PALETTE, RED, Look, look_of
 
 Rows = Sequence[Mapping[str, Any]]
 
 METRICS = {"euclidean": "Euclidean", "cosine": "cosine"}
-BASE_POINTS = {"first": "base point: the first token", "all": "base point: the worst"}
-GAUSSIAN = "control: Gaussian vectors, same norms"
-PROMPTS = {
-    "embeddings": "the tokens' embeddings",
-    "gaussian": GAUSSIAN,
-    "shuffled": "control: other tokens' embeddings",
+BASE_POINTS = {"first": "base point: first token", "all": "base point: worst"}
+KINDS: dict[str, tuple[str, Look]] = {
+    "embeddings": ("the tokens' embeddings", (RED, "circle")),
+    "gaussian": ("control: Gaussian vectors, same norms", (BLUE, "diamond")),
+    "shuffled": ("control: other tokens' embeddings", (GREEN, "square")),
 }
-CONTROLS = {"gaussian": GAUSSIAN, "shuffled": "control: states of other prompts"}
-AXIS = "2 δ / diameter"
-MARKS = "median, middle half and middle 95% of prompts"
-LETTERS = 18  # of a line of a name
-LINES = ("-", "--", "-.", ":")
+CONTROLS: dict[str, tuple[str, Look]] = {
+    "gaussian": ("control: Gaussian vectors, same norms", (GREY, "triangle-up")),
+    "shuffled": ("control: states of other prompts", (GREY, "cross")),
+}
+DASHES = ([4, 2], [1, 2], [6, 2, 1, 2], [2, 2], [8, 3], [3, 1, 1, 1, 1, 1])
+MARKS = "Point: median of prompts; thick line: middle half; thin line: middle 95%."
+QUANTILES = {"low": 0.025, "q25": 0.25, "median": 0.5, "q75": 0.75, "high": 0.975}
 
 
-def prompts(rows: Rows, spaces: Rows) -> Any:
-    """The prompts of each set and their controls, beside reference spaces; None without prompts."""
-    sets = _labels(rows, "label")
-    if not sets:
+def delta(rows: Rows, spaces: Rows) -> Figure | None:
+    """The prompts of each set, their controls and reference spaces; None without prompts."""
+    import altair as alt
+
+    order = list(dict.fromkeys(row["label"] for row in rows))
+    if not order:
         return None
-    figure, panels = _panels(rows, height=1.75 + 0.42 * len(sets) * _down(rows))
-    for (metric, base_point), axis in panels.items():
-        for number, space in enumerate(spaces):
-            middle = _mean(space["exact"])
-            colour, _ = STYLES[number % len(STYLES)]
-            line = LINES[number % len(LINES)]
-            if middle is not None:
-                label = f"{space['space']}: {middle:.2f}"
-                axis.axvline(middle, color=colour, linestyle=line, linewidth=1, label=label)
-        for place, name in enumerate(sets):
-            of_set = _of(rows, metric, base_point, label=name)
-            for number, (key, label) in enumerate(PROMPTS.items()):
-                shift = 0.66 * ((number + 0.5) / len(PROMPTS) - 0.5)
-                fill = "black" if key == "embeddings" else "white"
-                _spread(
-                    axis, _values(of_set, key), place + shift, "black", "oDs"[number], fill, label
-                )
-        _name_rows(axis, sets)
-        axis.set_xlim(-0.03, 1.03)
-    shared_legend(figure, panels.values(), columns=2)
-    lines = "; lines: reference spaces, exact" if spaces else ""
-    head(figure, f"Relative δ-hyperbolicity of prompts: {MARKS}{lines}")
-    return figure
+    facts = [
+        {"panel": _panel(row), "row": row["label"], "what": label, **_spread(row.get(key) or ())}
+        for row in rows
+        for key, (label, _) in KINDS.items()
+    ]
+    exact = {space["space"]: _mean(space["exact"]) for space in spaces}
+    lines = {f"{name}: {mean:.2f}": mean for name, mean in exact.items() if mean is not None}
+    kinds = dict(KINDS.values())
+    styles = {name: (PALETTE[i % len(PALETTE)], "stroke") for i, name in enumerate(lines)}
+    looks = look("what", kinds | styles)
+    dashes = [[1, 0]] * len(kinds) + [DASHES[i % len(DASHES)] for i in range(len(lines))]
+    scale = alt.Scale(domain=[*kinds, *lines], range=dashes)
+    dash = alt.StrokeDash("what:N", title=None, scale=scale, legend=looks["color"]["legend"])
+    drawn = alt.Data(values=[{"what": name, "delta": mean} for name, mean in lines.items()])
+    rules = alt.Chart(drawn).mark_rule(clip=True)
+    rules = rules.encode(x="delta:Q", color=looks["color"], strokeDash=dash)
+    layers = (rules, *_spreads(looks, names("row", order), "what", list(kinds)))
+    chart = _panels(layers, facts, 38 * len(order))
+    caption = MARKS + (" Vertical lines: reference spaces, exact." if lines else "")
+    title = "Relative δ-hyperbolicity of prompts"
+    return Figure("delta", title, caption, chart, 160 + 60 * len(order))
 
 
-def hidden(rows: Rows) -> Any:
-    """The last hidden layer of the base and after each method; None where none was measured."""
-    models, sets = _labels(rows, "model"), _labels(rows, "label")
+def hidden(rows: Rows) -> Figure | None:
+    """The last hidden layer of the base and after each method; None if none was measured."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    sets = list(dict.fromkeys(row["label"] for row in rows))
     if not models:
         return None
-    figure, panels = _panels(rows, height=1.6 + 0.34 * len(models) * _down(rows))
-    for (metric, base_point), axis in panels.items():
-        for place, model in enumerate(models):
-            for number, name in enumerate(sets):
-                found = _of(rows, metric, base_point, label=name, model=model)
-                y = place + 0.7 * ((number + 0.5) / len(sets) - 0.5)
-                for (key, label), sign in zip(CONTROLS.items(), "|x", strict=True):
-                    value = _mean(_values(found, key))
-                    if value is not None:
-                        axis.plot(value, y, sign, color="0.5", markersize=3, label=label)
-                colour, marker = style_of(number)
-                _spread(axis, _values(found, "states"), y, colour, marker, colour, name)
-        _name_rows(axis, models)
-    # Behind the last panel: a limit that is set no longer grows with what is drawn.
-    for axis in panels.values():
-        axis.set_xlim(left=0)
-    shared_legend(figure, panels.values())
-    head(figure, f"Relative δ-hyperbolicity of the last hidden layer: {MARKS}")
-    return figure
+    together: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        together.setdefault((_panel(row), row["model"], row["label"]), []).append(row)
+    facts = []
+    for (panel, model, label), runs in together.items():
+        named: dict[str, Any] = {"panel": panel, "row": model, "set": label}
+        values = {
+            key: [value for run in runs for value in run.get(key) or ()]
+            for key in ("states", *CONTROLS)
+        }
+        facts.append(named | {"what": label} | _spread(values["states"]))
+        facts += [
+            named | {"what": control, "mean": _mean(values[key])}
+            for key, (control, _) in CONTROLS.items()
+        ]
+    looks = {label: look_of(place) for place, label in enumerate(sets)} | dict(CONTROLS.values())
+    spreads = _spreads(look("what", looks), names("row", models), "set", sets)
+    controls = spreads[-1].mark_point(size=9, opacity=0.8).encode(x="mean:Q")
+    chart = _panels((controls, *spreads), facts, 26 * len(models))
+    title = "Relative δ-hyperbolicity of the last hidden layer"
+    return Figure("hidden", title, MARKS, chart, 130 + 28 * len(models))
 
 
-def _panels(rows: Rows, height: float) -> tuple[Any, dict[tuple[str, str], Any]]:
-    """A figure with a panel for each distance (down) and base point (across) that was measured."""
-    down = [key for key in METRICS if any(row["metric"] == key for row in rows)]
-    across = [key for key in BASE_POINTS if any(row["base_point"] == key for row in rows)]
-    figure = new_figure(WIDE, height)
-    axes = figure.subplots(len(down), len(across), sharex=True, sharey=True, squeeze=False)
-    found = {(m, b): axes[i][j] for i, m in enumerate(down) for j, b in enumerate(across)}
-    for (metric, base_point), axis in found.items():
-        tidy(axis)
-        axis.set_title(f"{METRICS[metric]}, {BASE_POINTS[base_point]}", fontsize=TEXT)
-    for axis in axes[-1]:
-        name_axis(axis, AXIS)
-    return figure, found
+def _panels(layers: Sequence[Any], facts: Rows, height: float) -> Any:
+    """A panel for each distance (down) and base point (across) that was measured."""
+    measured = {fact["panel"] for fact in facts}
+    order = [f"{m}, {b}" for m in METRICS.values() for b in BASE_POINTS.values()]
+    return facet(layers, data(facts), "panel", [o for o in order if o in measured], 2, height)
 
 
-def _down(rows: Rows) -> int:
-    return len({row["metric"] for row in rows})
+def _panel(row: Mapping[str, Any]) -> str:
+    return f"{METRICS[row['metric']]}, {BASE_POINTS[row['base_point']]}"
 
 
-def _labels(rows: Rows, key: str) -> list[str]:
-    return list(dict.fromkeys(row[key] for row in rows))
+def _spreads(looks: Mapping[str, Any], y: Any, by: str, order: Sequence[str]) -> tuple[Any, ...]:
+    """Middle 95%, middle half and median, the values of a field below each other."""
+    import altair as alt
+
+    scale = alt.Scale(zero=True, nice=False, padding=8)
+    x = alt.X("low:Q", title="2 δ / diameter", scale=scale, axis=alt.Axis(tickCount=5))
+    offset = alt.YOffset(f"{by}:N", sort=list(order))
+    line, point = whiskers("median", x, looks, 20, y=y, yOffset=offset)
+    half = line.mark_rule(strokeWidth=2.2).encode(x="q25:Q", x2="q75:Q")
+    return line.mark_rule(strokeWidth=0.7), half, point
 
 
-def _of(rows: Rows, metric: str, base_point: str, **named: str) -> list[Mapping[str, Any]]:
-    wanted = {"metric": metric, "base_point": base_point, **named}
-    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
-
-
-def _values(rows: Iterable[Mapping[str, Any]], key: str) -> list[float]:
-    """A kind's values of all prompts, of several runs of a method together."""
-    return [value for row in rows for value in row.get(key) or ()]
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    return dict(zip(QUANTILES, np.quantile(values, [*QUANTILES.values()]).tolist(), strict=True))
 
 
 def _mean(values: Sequence[float]) -> float | None:
     finite = [value for value in values if value is not None and math.isfinite(value)]
     return sum(finite) / len(finite) if finite else None
-
-
-def _spread(
-    axis: Any, values: list[float], y: float, colour: str, marker: str, fill: str, label: str
-) -> None:
-    """The median of prompts, the middle half of them and the middle 95%."""
-    import numpy as np
-
-    if not values:
-        return
-    low, q1, middle, q3, high = np.quantile(values, (0.025, 0.25, 0.5, 0.75, 0.975))
-    axis.plot([low, high], [y, y], color=colour, linewidth=0.6)
-    axis.plot([q1, q3], [y, y], color=colour, linewidth=2)
-    axis.plot(middle, y, marker, color=colour, mfc=fill, markersize=4, mew=0.8, label=label)
-
-
-def _name_rows(axis: Any, names: Sequence[str]) -> None:
-    wrapped = ["\n".join(textwrap.wrap(name, LETTERS)) for name in names]
-    axis.set_yticks(range(len(names)), wrapped)
-    axis.set_ylim(len(names) - 0.5, -0.5)

@@ -2,64 +2,65 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from bench.report.embeddings_figures.legend import shared_legend
-from bench.report.style import TEXT, WIDE, head, name_axis, new_figure, style_of, tidy
-
-ACROSS = 3  # panels in a row
+from bench.report.figure import Figure, data, facet, log_axis
+from bench.report.theme import BLUE, RED
 
 
-def frequency(rows: Sequence[Mapping[str, Any]]) -> Any:
+def frequency(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     """The share of types that occur at least k times, for each set; None without a set."""
-    rows = [row for row in rows if row["counts"]]
-    if not rows:
+    import altair as alt
+
+    facts = [fact for row in rows if row["counts"] for fact in _facts(row)]
+    if not facts:
         return None
-    across = min(ACROSS, len(rows))
-    down = math.ceil(len(rows) / across)
-    figure = new_figure(WIDE, 0.9 + 1.75 * down)
-    axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-    for axis, row in zip(axes.flat, rows, strict=False):
-        _panel(axis, row)
-    for axis in axes.flat[len(rows) :]:
-        axis.remove()
-    for axis in axes.flat[max(0, len(rows) - across) : len(rows)]:
-        axis.tick_params(labelbottom=True)
-        name_axis(axis, x="occurrences k of a token")
-    for axis in axes[:, 0]:
-        name_axis(axis, y="share of types with ≥ k")
-    head(figure, "Token frequencies; γ of the fitted power law with its 95% interval")
-    shared_legend(figure, axes.flat[: len(rows)])
-    return figure
+    ks, shares = ([fact.get(key, 0) for fact in facts] for key in ("k", "share"))
+    base = alt.Chart().encode(
+        x=alt.X("k:Q", title="occurrences k of a token", **log_axis(ks)),
+        y=alt.Y("share:Q", title="share of types with ≥ k", **log_axis(shares)),
+    )
+    layers = (
+        alt.Chart().mark_rule(strokeDash=[2, 2], clip=True).encode(x="xmin:Q"),
+        base.mark_circle(size=10, color=BLUE),
+        base.mark_line(color=RED, strokeWidth=1.2).encode(y="fitted:Q"),
+    )
+    sets = list(dict.fromkeys(fact["set"] for fact in facts))
+    caption = (
+        "Points: counted; line: discrete power law fitted from xmin (dashed) on, with its exponent "
+        "γ and 95% interval. Logarithmic scales."
+    )
+    chart = facet(layers, data(facts), "set", sets, 3, 125)
+    return Figure("frequency", "Token frequencies", caption, chart, 180 * -(-len(sets) // 3))
 
 
-def _panel(axis: Any, row: Mapping[str, Any]) -> None:
+def _facts(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     from scipy.special import zeta
 
     counts, types = np.array(sorted(row["counts"]), dtype=float).T
     share = types[::-1].cumsum()[::-1] / types.sum()
-    colour, marker = style_of(0)
-    axis.loglog(
-        counts, share, marker, color=colour, markersize=2.5, mew=0, alpha=0.7, label="counted"
-    )
-    tidy(axis, row["label"])
-    gamma, least = row["gamma"], row["xmin"]
-    if gamma is None or least is None:
-        axis.set_title(f"{row['label']}: no fit", fontsize=TEXT)
+    named = {"set": _heading(row)}
+    for k, value in zip(counts.tolist(), share.tolist(), strict=True):
+        yield named | {"k": k, "share": value}
+    gamma, xmin = row["gamma"], row["xmin"]
+    if gamma is None or xmin is None:
         return
-    # P(K >= k | K >= xmin) of the discrete power law, from the share that the tail begins with.
-    tail = np.unique(np.geomspace(least, counts.max(), 60).round())
-    level = share[counts >= least][0]
-    colour, _ = style_of(4)
-    label = "discrete power law, fitted from xmin on"
-    fitted = level * zeta(gamma, tail) / zeta(gamma, least)
-    axis.plot(tail, fitted, color=colour, linewidth=1.2, label=label)
-    axis.axvline(least, color="black", linestyle=":", linewidth=0.8, label="xmin")
-    lines = f"{row['label']}\nγ = {row['gamma']:.2f}"
+    yield named | {"xmin": xmin}
+    # P(K >= k | K >= xmin) of the discrete power law, scaled to the share of the tail.
+    tail = np.unique(np.geomspace(xmin, counts.max(), 60).round())
+    fitted = share[counts >= xmin][0] * zeta(gamma, tail) / zeta(gamma, xmin)
+    for k, value in zip(tail.tolist(), fitted.tolist(), strict=True):
+        yield named | {"k": k, "fitted": value}
+
+
+def _heading(row: Mapping[str, Any]) -> str:
+    """The set and what was fitted, in two lines."""
+    if row["gamma"] is None or row["xmin"] is None:
+        return f"{row['label']}\nno fit"
+    text = f"{row['label']}\nγ = {row['gamma']:.2f}"
     if row.get("low") is not None and row.get("high") is not None:
-        lines += f" [{row['low']:.2f}, {row['high']:.2f}]"
-    axis.set_title(f"{lines}, xmin = {least:.0f}", fontsize=TEXT)
+        text += f" [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{text}, xmin = {row['xmin']:.0f}"

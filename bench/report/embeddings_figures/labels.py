@@ -1,4 +1,4 @@
-"""Which labels of a crowded picture can be read at which scale."""
+"""Which labels of a crowded figure can be read at which scale."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, WIDE_WIDTH, HEIGHT = 0.58, 1.05, 1.2  # of a letter, in its size; wide ones are CJK's
+WIDTH, WIDE_WIDTH, HEIGHT = 0.58, 1.05, 1.2  # of a letter, relative to its size; wide: CJK
 
 
 def text_width(text: str, size: float) -> float:
-    """About how wide a text in a sans serif of that size is, in the size's unit."""
+    """About how wide a text in a sans serif is, in the unit of its size."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return size * (WIDTH * (len(text) - wide + 0.5) + WIDE_WIDTH * wide)
 
@@ -20,20 +20,19 @@ def text_width(text: str, size: float) -> float:
 def label_scales(
     places: NDArray[np.float64], texts: Sequence[str], sizes: Sequence[float]
 ) -> list[float]:
-    """From which scale on each label can stand without covering one that comes before it.
+    """From which scale on each label can be drawn without covering one that precedes it.
 
-    A label keeps its size while the picture grows around it, so two that are clear of each other
-    at one scale are so at every larger one: each pair has a scale from which on both have room. A
-    label has to wait for that scale where the other one stands already.
+    A label keeps its size when the reader zooms in, so each pair of labels has a scale from which
+    on it does not overlap.
 
     Args:
-        places: middles of the labels, (n, 2), in the picture's unit.
+        places: centres of the labels, (n, 2), in the unit of the figure.
         texts: the labels, the most important first.
-        sizes: of their type, in pixels or points.
+        sizes: of their text, in pixels.
 
     Returns:
-        Pixels or points for a unit of the picture, at which the label appears; 0: at any.
-        Infinite for one in the same place as a label before it.
+        Pixels per unit of the figure from which on each label is drawn; 0: always, infinite: never,
+        because a label before it has the same place.
     """
     widths = np.array([text_width(text, size) for text, size in zip(texts, sizes, strict=True)])
     heights = HEIGHT * np.asarray(sizes, dtype=float)

@@ -1,20 +1,17 @@
-"""Norm against frequency: every token, the middle of each bin, the paper's words, and rho."""
+"""Norm against frequency: tokens, bins, the paper's groups of words, and rank correlations."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.report.embeddings_figures.legend import shared_legend
-from bench.report.style import WIDE, head, name_axis, new_figure, style_of, tidy
+from bench.report.figure import Figure, data, facet, line_at, log_axis, look, names, panel, whiskers
+from bench.report.theme import GREY, look_of
 
-MANY = 2000  # points, from which an SVG holds them as a picture
-COUNTED = {"texts": "counted in the texts", "pretraining": "counted in the pretraining text"}
-KEYS = {"texts": "count", "pretraining": "pretraining"}
+MOST_TOKENS = 2000  # drawn in a panel
+COUNTED = {"texts": "texts", "pretraining": "pretraining text"}
+COUNTS = {"texts": "count", "pretraining": "pretraining"}
 NORMS = {"input": "norm", "output": "output_norm"}
-ROLES = {"states": "last block's output"}
-# Which tokens a correlation is of, and how it is drawn.
 TOKENS = {
     "all": "all tokens that occur",
     "frequent": "frequent tokens",
@@ -22,87 +19,69 @@ TOKENS = {
 }
 
 
-def norms(report: Mapping[str, Any]) -> Any:
-    """Norm over count: a panel for each matrix and each way of counting; None without tokens."""
-    tokens = report["tokens"]
-    shown = [
-        (role, counted)
-        for role in NORMS
-        for counted in KEYS
-        if any(_place(token, role, counted) for token in tokens)
-    ]
-    if not shown:
-        return None
-    across = min(2, len(shown))
-    down = math.ceil(len(shown) / across)
-    figure = new_figure(WIDE, 1.0 + 2.5 * down)
-    axes = figure.subplots(down, across, squeeze=False).flat
-    for axis, (role, counted) in zip(axes, shown, strict=True):
-        _scatter(axis, report, role, counted)
-    shared_legend(figure, figure.axes)
-    head(figure, f"Norm against frequency: {report['model']['name']}")
-    return figure
+def norms(report: Mapping[str, Any]) -> Figure | None:
+    """Norm over count, a panel for each matrix and way of counting; None without tokens."""
+    import altair as alt
 
-
-def _place(token: Mapping[str, Any], role: str, counted: str) -> tuple[float, float] | None:
-    """Count and norm of a token, where it has both."""
-    count, norm = token.get(KEYS[counted]), token.get(NORMS[role])
-    return (count, norm) if count and norm is not None else None
-
-
-def _scatter(axis: Any, report: Mapping[str, Any], role: str, counted: str) -> None:
-    tokens = report["tokens"]
-    places = [place for token in tokens if (place := _place(token, role, counted))]
-    axis.set_xscale("log")
-    axis.plot(
-        *zip(*places, strict=True),
-        "o",
-        color="0.6",
-        markersize=2,
-        mew=0,
-        alpha=0.5,
-        rasterized=len(places) > MANY,
-        label="a token",
-    )
-    bins = [one for one in report["norms"]["bins"] if _is(one, role, counted)]
-    if bins:
-        low, middle, high = zip(*(one["quartiles"] for one in bins), strict=True)
-        axis.errorbar(
-            [one["count"] for one in bins],
-            middle,
-            yerr=[
-                [m - q for m, q in zip(middle, low, strict=True)],
-                [q - m for m, q in zip(middle, high, strict=True)],
-            ],
-            fmt="k_-",
-            markersize=5,
-            linewidth=1,
-            elinewidth=0.7,
-            label="median and quartiles of a bin",
-        )
-    by_text = {token["text"]: token for token in tokens}
-    for number, group in enumerate(report["norms"]["groups"]):
-        members = [by_text[word["text"]] for word in group["words"] if word["text"] in by_text]
-        words = [place for token in members if (place := _place(token, role, counted))]
-        colour, marker = style_of(number)
-        if words:
-            axis.plot(
-                *zip(*words, strict=True),
-                marker,
-                color=colour,
-                markersize=5,
-                mec="white",
-                mew=0.4,
-                label=f"{group['group']}: {_named(group)}",
+    groups = {_named(group): look_of(i) for i, group in enumerate(report["norms"]["groups"])}
+    looks = look("kind", {"token": (GREY, "circle")} | groups)
+    token = alt.datum.kind == "token"
+    panels, rows = [], []
+    for role, counted in ((role, counted) for role in NORMS for counted in COUNTED):
+        facts = list(_facts(report, role, counted))
+        if not facts:
+            continue
+        place = f"{role}, {counted}"
+        rows += [{"panel": place, **fact} for fact in facts]
+        log = log_axis(fact["count"] for fact in facts)
+        tied = " and output" if report["model"]["tied"] else ""
+        title = f"norm of the {role}{tied} embedding"
+        scale = alt.Scale(zero=False, nice=False, padding=6)
+        base = (
+            alt.Chart()
+            .transform_filter(alt.datum.panel == place)
+            .encode(
+                x=alt.X("count:Q", title=f"occurrences in the {COUNTED[counted]}", **log),
+                y=alt.Y("norm:Q", title=title, scale=scale),
             )
-    of_all = [
-        one
-        for one in report["norms"]["correlations"]
-        if _is(one, role, counted) and one["tokens_of"] == "all"
-    ]
-    tidy(axis, _rho(of_all))
-    tied = ", and output" if report["model"]["tied"] else ""
-    name_axis(axis, f"occurrences of a token, {COUNTED[counted]}", f"norm: {role}{tied} embedding")
+        )
+        points = base.mark_point().encode(
+            **looks,
+            size=alt.condition(token, alt.value(5), alt.value(40)),
+            opacity=alt.condition(token, alt.value(0.5), alt.value(1)),
+        )
+        quartiles = base.mark_rule().encode(y="q1:Q", y2="q3:Q")
+        medians = base.mark_line(strokeWidth=1.2, point={"size": 15}).encode(y="median:Q")
+        heading = _correlation(report["norms"]["correlations"], role, counted)
+        panels.append(panel((points, quartiles, medians), heading, 190))
+    if not panels:
+        return None
+    caption = "Grey points: tokens; black: medians and quartiles of bins; colours: groups of words."
+    if len(report["tokens"]) > MOST_TOKENS:
+        caption += f" At most {MOST_TOKENS:,} of {len(report['tokens']):,} tokens are drawn."
+    chart = alt.concat(*panels, data=data(rows), columns=2)
+    title = f"{report['model']['name']}: norm of the embedding against frequency"
+    return Figure("norms", title, caption, chart, 260 * -(-len(panels) // 2))
+
+
+def _facts(report: Mapping[str, Any], role: str, counted: str) -> Iterator[dict[str, Any]]:
+    """Tokens, bins and words of groups as far as they have both a count and a norm."""
+    places = {
+        token["text"]: {"text": token["text"].strip(), "count": count, "norm": norm}
+        for token in report["tokens"]
+        if (count := token.get(COUNTS[counted])) and (norm := token.get(NORMS[role])) is not None
+    }
+    shown = sorted(places.values(), key=lambda place: place["count"])
+    for place in shown[:: -(-len(shown) // MOST_TOKENS) or 1]:
+        yield {"kind": "token", **place}
+    for found in report["norms"]["bins"]:
+        if shown and _is(found, role, counted):
+            q1, median, q3 = found["quartiles"]
+            yield {"count": found["count"], "q1": q1, "median": median, "q3": q3}
+    for group in report["norms"]["groups"]:
+        for word in group["words"]:
+            if word["text"] in places:
+                yield {"kind": _named(group), **places[word["text"]]}
 
 
 def _is(row: Mapping[str, Any], role: str, counted: str) -> bool:
@@ -110,46 +89,43 @@ def _is(row: Mapping[str, Any], role: str, counted: str) -> bool:
 
 
 def _named(group: Mapping[str, Any]) -> str:
-    names = [word["word"] for word in group["words"]]
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    words = [word["word"] for word in group["words"]]
+    return f"{group['group']}: {', '.join(words[:3])}" + (", ..." if len(words) > 3 else "")
 
 
-def _rho(found: Sequence[Mapping[str, Any]]) -> str:
+def _correlation(rows: Sequence[Mapping[str, Any]], role: str, counted: str) -> str:
+    found = [row for row in rows if _is(row, role, counted) and row["tokens_of"] == "all"]
     if not found or found[0]["rho"] is None:
         return "too few tokens for a correlation"
-    one = found[0]
-    interval = f"[{one['low']:+.2f}, {one['high']:+.2f}]"
-    return f"Spearman's ρ = {one['rho']:+.2f} {interval}, {one['n']:,} tokens"
+    row = found[0]
+    interval = f"[{row['low']:+.2f}, {row['high']:+.2f}]"
+    return f"Spearman's ρ = {row['rho']:+.2f} {interval}, {row['n']:,} tokens"
 
 
-def correlations(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Spearman's rho with its interval, by matrix, mean embedding, tokens and way of counting."""
-    rows = [row for row in rows if row["rho"] is not None]
-    if not rows:
-        return None
-    lines = list(dict.fromkeys((row["role"], row["centred"]) for row in rows))
-    ways = [way for way in COUNTED if any(row["counted"] == way for row in rows)]
-    figure = new_figure(WIDE, 1.1 + 0.5 * len(lines))
-    axes = figure.subplots(1, len(ways), sharex=True, sharey=True, squeeze=False)[0]
-    kinds = [kind for kind in TOKENS if any(row["tokens_of"] == kind for row in rows)]
-    for axis, way in zip(axes, ways, strict=True):
-        for row in (row for row in rows if row["counted"] == way):
-            number = kinds.index(row["tokens_of"])
-            colour, marker = style_of(number)
-            shift = 0.5 * ((number + 0.5) / len(kinds) - 0.5)
-            place = lines.index((row["role"], row["centred"])) + shift
-            axis.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.2)
-            axis.plot(
-                row["rho"], place, marker, color=colour, markersize=4, label=TOKENS[kinds[number]]
-            )
-        axis.axvline(0, color="black", linewidth=0.8)
-        tidy(axis, COUNTED[way])
-        name_axis(axis, "Spearman's ρ")
-    names = [
-        f"{ROLES.get(role, role)}{', less the mean' if centred else ''}" for role, centred in lines
+def correlations(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Spearman's rho by matrix, centring, tokens and way of counting; None without any."""
+    import altair as alt
+
+    facts = [
+        {
+            "vectors": ("last block's output" if row["role"] == "states" else row["role"])
+            + (" less the mean" if row["centred"] else ""),
+            "counted": f"counted in the {COUNTED[row['counted']]}",
+            "tokens": TOKENS[row["tokens_of"]],
+            **{key: row[key] for key in ("rho", "low", "high", "n")},
+        }
+        for row in rows
+        if row["rho"] is not None
     ]
-    axes[0].set_yticks(range(len(lines)), names)
-    axes[0].set_ylim(len(lines) - 0.5, -0.5)
-    shared_legend(figure, axes)
-    head(figure, "Rank correlation of a token's count and its norm, with 95% bootstrap intervals")
-    return figure
+    if not facts:
+        return None
+    order, ways = ([*dict.fromkeys(fact[key] for fact in facts)] for key in ("vectors", "counted"))
+    drawn = {fact["tokens"] for fact in facts}
+    kinds = [kind for kind in TOKENS.values() if kind in drawn]
+    looks = look("tokens", {kind: look_of(place) for place, kind in enumerate(kinds)})
+    offset = alt.YOffset("tokens:N", sort=kinds)
+    x = alt.X("low:Q", title="Spearman's ρ")
+    marks = whiskers("rho", x, looks, y=names("vectors", order), yOffset=offset)
+    chart = facet((line_at(0), *marks), data(facts), "counted", ways, 2, 30 * len(order))
+    title = "Rank correlation of a token's count and its norm"
+    return Figure("correlations", title, "Line: 95% bootstrap interval.", chart, 200)

@@ -1,168 +1,66 @@
-"""Paired differences to a reference method with their intervals: a forest plot."""
+"""Paired differences to a reference row with their intervals: a forest plot."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from bench.report.figure import Figure, data, facet, line_at, look, names, round_step, whiskers
+from bench.report.figures.common import columns_of
+from bench.report.scores import ScoreTable
+from bench.report.theme import VERDICTS, longest
 
-from bench.report.chart import ROW, Chart, chart_of, choice, values
-from bench.report.figures.subject import INTERVAL, Subject
-from bench.report.names import method_label
-from bench.report.statistics.differences import (
-    BETTER,
-    VERDICTS,
-    WORSE,
-    BesideReference,
-    PairedDifference,
-)
-from bench.report.statistics.wording import between, probability
-from bench.report.style import BETTER as BETTER_COLOUR
-from bench.report.style import OPEN as OPEN_COLOUR
-from bench.report.style import WIDE, head, legend_below, name_axis, new_figure, tidy
-from bench.report.style import WORSE as WORSE_COLOUR
-
-MARKS = {BETTER: (BETTER_COLOUR, "^"), WORSE: (WORSE_COLOUR, "v")}
-OPEN_MARK = (OPEN_COLOUR, "o")
+STEP = 17  # pixels of a row
 
 
-def picture(subject: Subject) -> Any:
-    """A row of panels for each reference method, a panel a set."""
-    beside = _beside(subject)
-    if not beside:
-        return None
-    sets = _sets(subject, beside)
-    heights = [_rows(found) for found in beside]
-    figure = new_figure(WIDE, 0.9 + sum(0.45 + 0.19 * rows for rows in heights))
-    grid = figure.subplots(len(beside), len(sets), squeeze=False, height_ratios=heights)
-    for axes, found in zip(grid, beside, strict=True):
-        for axis, (key, label) in zip(axes, sets.items(), strict=True):
-            rows = found.on(key)
-            axis.axvline(0, color="black", linewidth=0.8)
-            for place, row in enumerate(rows):
-                if row.difference is None:
-                    continue
-                colour, marker = MARKS.get(row.verdict, OPEN_MARK)
-                if row.low is not None and row.high is not None:
-                    axis.plot([row.low, row.high], [place] * 2, color=colour, linewidth=1)
-                axis.plot(
-                    row.difference,
-                    place,
-                    marker,
-                    color=colour,
-                    markersize=4,
-                    markerfacecolor="none" if row.low is None else colour,
-                )
-            tidy(axis, label)
-            axis.set_ylim(len(rows) - 0.4, -0.6)
-            names = [row.label for row in rows] if axis is axes[0] else []
-            axis.set_yticks(range(len(names)), names)
-            axis.grid(axis="y", visible=False)
-            name_axis(axis, x=f"points from {method_label(found.method)}")
-    handles, labels = _legend()
-    legend_below(figure, handles, labels, columns=4)
-    head(
-        figure,
-        f"{subject.table.title}: paired differences, with the 95% interval of each alone",
-    )
-    return figure
-
-
-def charts(subject: Subject) -> list[Chart]:
-    """A figure for each reference method, one set at a time."""
+def figure(table: ScoreTable) -> Figure | None:
+    """A row of panels for each reference, a panel for each average and benchmark."""
     import altair as alt
 
-    made = []
-    for found in _beside(subject):
-        sets = _sets(subject, [found])
-        facts = [
-            {"row": row.label, "set": sets[row.key]} | _facts(row, row.difference)
-            for row in found.differences
-            if row.difference is not None
-        ]
-        order = list(dict.fromkeys(row.label for row in found.differences))
-        verdicts = [verdict for verdict in VERDICTS if any(f["verdict"] == verdict for f in facts)]
-        colours = [MARKS.get(verdict, OPEN_MARK)[0] for verdict in verdicts]
-        shapes = {BETTER: "triangle-up", WORSE: "triangle-down"}
-        paint = alt.Color("verdict:N", scale=alt.Scale(domain=verdicts, range=colours), title=None)
-        shape = alt.Shape(
-            "verdict:N",
-            scale=alt.Scale(domain=verdicts, range=[shapes.get(v, "circle") for v in verdicts]),
-            title=None,
-        )
-        y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelPadding=8))
-        told = ("row", "set", "verdict", "difference", INTERVAL, "p", "p (Holm)", "seeds")
-        tell = [alt.Tooltip(f"{name}:N") for name in (*told, "would separate")]
-        base = alt.Chart(values(facts)).transform_filter("datum.set == wanted")
-        title = f"difference to {method_label(found.method)}, points"
-        zero = alt.Chart(values([{"zero": 0}])).mark_rule(strokeDash=[3, 3]).encode(x="zero:Q")
-        lines = base.mark_rule(size=2).encode(
-            y=y,
-            x=alt.X("low:Q", title=title, axis=alt.Axis(tickCount=8)),
-            x2="high:Q",
-            color=paint,
-            tooltip=tell,
-        )
-        points = base.mark_point(filled=True, size=90, opacity=1).encode(
-            y=y, x="difference:Q", color=paint, shape=shape, tooltip=tell
-        )
-        made.append(
-            chart_of(
-                f"Paired differences, {found.heading[0].lower()}{found.heading[1:]}",
-                "Same seeds, same items. A line is the 95% interval of one comparison alone; the "
-                "words go by the test that is corrected over all of them.",
-                [zero, lines, points],
-                ROW * len(order),
-                wanted=choice("wanted", "Set", list(sets.values())),
-            )
-        )
-    return made
-
-
-def _facts(row: PairedDifference, difference: float) -> dict[str, Any]:
-    """A comparison as numbers to draw and as words to tell."""
-    tested = row.low is not None and row.high is not None
-    low, high = (row.low, row.high) if tested else (difference, difference)
-    return {
-        "verdict": row.verdict,
-        "difference": difference,
-        "low": low,
-        "high": high,
-        INTERVAL: between(row.low, row.high, "+z.1f"),
-        "p": probability(row.p),
-        "p (Holm)": probability(row.p_holm),
-        "seeds": len(row.seeds),
-        "would separate": row.would_separate or "–",
-    }
-
-
-def _beside(subject: Subject) -> list[BesideReference]:
-    """The comparisons, less rows that train nothing: so far off that the others look alike."""
-    trained = {row.label for row in subject.table.rows if row.trainable}
-    found = []
-    for beside in subject.table.beside:
-        kept = tuple(row for row in beside.differences if row.label in trained)
-        if any(row.difference is not None for row in kept):
-            found.append(replace(beside, differences=kept))
-    return found
-
-
-def _sets(subject: Subject, beside: list[BesideReference]) -> dict[str, str]:
-    """The sets that any comparison is on, in the table's order; of the averages one."""
-    there = {row.key for found in beside for row in found.differences}
-    return {key: label for key, label in subject.sets.items() if key in there}
-
-
-def _rows(found: BesideReference) -> int:
-    return max(len(found.on(row.key)) for row in found.differences)
-
-
-def _legend() -> tuple[list[Any], list[str]]:
-    from matplotlib.lines import Line2D
-
-    def mark(style: tuple[str, str], fill: bool = True) -> Line2D:
-        colour, marker = style
-        inside = colour if fill else "none"
-        return Line2D([], [], color=colour, marker=marker, markersize=4, markerfacecolor=inside)
-
-    handles = [mark(MARKS[BETTER]), mark(MARKS[WORSE]), mark(OPEN_MARK), mark(OPEN_MARK, False)]
-    return handles, ["better", "worse", "not separated", "not tested"]
+    # A row that trains nothing is so far off that the others look alike.
+    trained = {row.key for row in table.rows if row.trainable}
+    shown = [c for c in table.comparisons if c.row in trained and c.difference is not None]
+    if not shown:
+        return None
+    used = {found.column for found in shown}
+    columns = {key: label for key, label in columns_of(table).items() if key in used}
+    rows = data(
+        {
+            "heading": found.heading,
+            "row": found.label,
+            "reference": found.reference_label,
+            "benchmark": columns[found.column],
+            "verdict": found.verdict,
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "p": found.p,
+            "p (Holm)": found.p_holm,
+            "seeds": len(found.seeds),
+            "to become significant": found.would_separate or None,
+        }
+        for found in shown
+        if found.column in columns
+    )
+    drawn = {found.verdict for found in shown}
+    looks = look("verdict", {v: shape for v, shape in VERDICTS.items() if v in drawn})
+    ends = [e for c in shown for e in (c.low, c.high, c.difference) if e is not None]
+    step = round_step(max(map(abs, ends)) or 1.0)
+    marked = [tick for tick in (-step, 0, step) if min(ends) <= tick <= max(ends)]
+    axis = alt.Axis(values=marked, labelFlush=False)
+    x = alt.X("low:Q", title=None, scale=alt.Scale(nice=False, padding=8), axis=axis)
+    extent = longest(found.label for found in shown)
+    blocks = []
+    for heading in dict.fromkeys(found.heading for found in shown):
+        labels = list(dict.fromkeys(c.label for c in shown if c.heading == heading))
+        marks = whiskers("difference", x, looks, 45, y=names("row", labels, extent))
+        of_heading = alt.datum.heading == heading
+        layers = (line_at(0), *(mark.transform_filter(of_heading) for mark in marks))
+        titles = list(columns.values())
+        block = facet(layers, rows, "benchmark", titles, len(titles), {"step": STEP})
+        blocks.append(block.properties(title=f"{heading}: difference (percentage points)"))
+    chart = alt.vconcat(*blocks).resolve_scale(x="shared")
+    caption = (
+        "Same seeds and same items. Line: 95% interval of one comparison alone; the verdict is by "
+        "the test that is corrected over all comparisons (n.s.: no significant difference)."
+    )
+    height = 80 * len(blocks) + STEP * len({(c.heading, c.label) for c in shown})
+    title = f"{table.selection.spec.title}: paired differences"
+    return Figure("differences", title, caption, chart, height)

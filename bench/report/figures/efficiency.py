@@ -1,17 +1,16 @@
-"""Time of each method beside LoRA's, one marker for each piece of work."""
+"""Time of each method as a multiple of LoRA's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.chart import ROW, Chart, chart_of, choice, values
+from bench.report.figure import Figure, data, facet, line_at, look, names, whiskers
 from bench.report.names import method_label
-from bench.report.style import STYLES, WIDE, new_figure, style_of, tidy
+from bench.report.theme import longest, look_of
 
-TITLE = "Time as a multiple of LoRA's"
 REFERENCE = "lora"
-Report = Mapping[str, Any]
+STEP = 17  # pixels of a row
 
 
 def case_title(case: Mapping[str, Any]) -> str:
@@ -20,88 +19,39 @@ def case_title(case: Mapping[str, Any]) -> str:
     return f"{case['case']}, {case['dtype']}, rank {case['rank']}{compiled}"
 
 
-def picture(report: Report) -> Any:
-    """A panel a case: each method's ratio with quartiles, one marker for each piece of work."""
-    cases = report["cases"]
-    figure = new_figure(WIDE, 0.8 + sum(0.4 + 0.17 * len(c["parameters"]) for c in cases))
-    heights = [len(case["parameters"]) for case in cases]
-    axes = figure.subplots(len(cases), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, case in zip(axes, cases, strict=True):
-        methods = list(case["parameters"])
-        for place, (work, times) in enumerate(case["works"].items()):
-            colour, marker = style_of(place)
-            shift = 0.5 * ((place + 0.5) / len(case["works"]) - 0.5)
-            for method, time in times.items():
-                low, middle, high = time["ratio_low"], time["ratio"], time["ratio_high"]
-                axis.errorbar(
-                    middle,
-                    methods.index(method) + shift,
-                    xerr=[[middle - low], [high - middle]],
-                    fmt=marker,
-                    color=colour,
-                    markersize=4,
-                    linewidth=1,
-                    label=work if method == REFERENCE else None,
-                )
-        axis.axvline(1.0, color="black", linewidth=0.8)
-        axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.set_yticks(range(len(methods)), [method_label(method) for method in methods])
-        axis.invert_yaxis()
-        tidy(axis, case_title(case))
-        axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes[-1].set_xlabel(
-        "time as a multiple of LoRA's (log scale), quartiles over rounds", fontsize=8
-    )
-    return figure
-
-
-def charts(report: Report) -> list[Chart]:
-    """The same, one case at a time."""
+def figure(report: Mapping[str, Any]) -> Figure | None:
+    """A panel for each case of a report of `bench.efficiency`; None without a case."""
     import altair as alt
 
-    facts = [
-        {
-            "case": case_title(case),
-            "method": method_label(method),
-            "work": work,
-            "ratio": time["ratio"],
-            "low": time["ratio_low"],
-            "high": time["ratio_high"],
-            "median, ms": 1e3 * time["median"],
-        }
-        for case in report["cases"]
-        for work, times in case["works"].items()
-        for method, time in times.items()
-    ]
-    if not facts:
-        return []
-    order = list(dict.fromkeys(fact["method"] for fact in facts))
-    works = list(dict.fromkeys(fact["work"] for fact in facts))
-    # Without a domain the legend has the works of the chosen case alone.
-    colours = alt.Scale(range=[colour for colour, _ in STYLES])
-    paint = alt.Color("work:N", scale=colours, sort=works, title=None)
-    base = alt.Chart(values(facts)).transform_filter("datum.case == wanted")
-    y = alt.Y("method:N", sort=order, title=None, axis=alt.Axis(labelPadding=8))
-    shift = alt.YOffset("work:N", sort=works)
-    tell = ["method:N", "work:N", "ratio:Q", "low:Q", "high:Q", "median, ms:Q"]
-    scale = alt.Scale(type="log", base=2)
-    lines = base.mark_rule(size=2).encode(
-        y=y,
-        yOffset=shift,
-        x=alt.X("low:Q", title="time as a multiple of LoRA's", scale=scale),
-        x2="high:Q",
-        color=paint,
-        tooltip=tell,
-    )
-    points = base.mark_point(filled=True, size=60, opacity=1).encode(
-        y=y, yOffset=shift, x="ratio:Q", color=paint, tooltip=tell
-    )
-    one = alt.Chart(values([{"one": 1}])).mark_rule(strokeDash=[3, 3]).encode(x="one:Q")
+    works = list(dict.fromkeys(work for case in report["cases"] for work in case["works"]))
+    if not works:
+        return None
+    looks = look("measured", {work: look_of(place) for place, work in enumerate(works)})
+    scale = alt.Scale(type="log", base=2, nice=False, padding=8)
+    x = alt.X("low:Q", title="time relative to LoRA", scale=scale, axis=alt.Axis(format="~g"))
+    # Cases that measured the same methods share their names.
+    together: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for case in report["cases"]:
+        together.setdefault(tuple(map(method_label, case["parameters"])), []).append(case)
+    extent = longest(name for methods in together for name in methods)
+    blocks = []
+    for methods, cases in together.items():
+        facts = [
+            {"case": case_title(case), "method": method_label(method), "measured": work}
+            | {"ratio": time["ratio"], "low": time["ratio_low"], "high": time["ratio_high"]}
+            | {"median (ms)": 1e3 * time["median"], "place": place}
+            for case in cases
+            for place, (work, times) in enumerate(case["works"].items())
+            for method, time in times.items()
+        ]
+        y = names("method", methods, extent)
+        layers = (line_at(1), *whiskers("ratio", x, looks, 25, y=y, yOffset="place:O"))
+        titles, height = [case_title(case) for case in cases], STEP * len(methods)
+        blocks.append(facet(layers, data(facts), "case", titles, 2, height, x="independent"))
     caption = (
-        f"Median over {report['settings']['rounds']} rounds, a line the quartiles. Left of 1 is "
-        "faster than LoRA. LoRA again is LoRA beside itself: what it differs from 1 by is noise."
+        f"Point: median over {report['settings']['rounds']} rounds; line: quartiles. Left of 1 is "
+        "faster than LoRA. LoRA again is LoRA compared with itself: its distance from 1 is noise. "
+        "Logarithmic scale."
     )
-    wanted = choice("wanted", "Case", list(dict.fromkeys(fact["case"] for fact in facts)))
-    height = int(1.6 * ROW) * len(order)
-    return [chart_of(TITLE, caption, [one, lines, points], height, wanted=wanted)]
+    title = "Time of each method relative to LoRA"
+    return Figure("efficiency", title, caption, alt.vconcat(*blocks), 1000)

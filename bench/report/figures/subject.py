@@ -1,21 +1,35 @@
-"""What a figure is made of."""
+"""Figures of tables that are not score tables yet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from bench.report.comparison import (
+    BETTER,
+    FEW_SEEDS,
+    NOT_COMPARED,
+    NOT_SIGNIFICANT,
+    WORSE,
+    Comparison,
+)
+from bench.report.figure import Figure, save
+from bench.report.figures import table_figures
 from bench.report.names import method_label
 from bench.report.records import Record, group, select
 from bench.report.rows import Cell, Row
+from bench.report.scores import Benchmark, ScoreRow, ScoreTable
+from bench.report.selection import Group, Selection
 from bench.report.spec import TableSpec
-from bench.report.style import ROW_STYLES, method_styles
+from bench.report.statistics.differences import VERDICTS
 from bench.report.table import Table
+from bench.report.tables import Cell as NewCell
+from bench.report.tables import RunValue
 
-Look = tuple[str, str]  # a colour, and a marker of matplotlib's
-INTERVAL = "95% interval"
-MANY = len(ROW_STYLES)  # rows whose lines can be told apart in one picture
+NEW_VERDICTS = dict(
+    zip(VERDICTS, (BETTER, WORSE, NOT_SIGNIFICANT, FEW_SEEDS, NOT_COMPARED), strict=True)
+)
 
 
 @dataclass(frozen=True)
@@ -51,53 +65,68 @@ class Subject:
         """The key of what a row is judged by: an average, or else the first benchmark."""
         return next(iter(self.sets))
 
-    @property
-    def looks(self) -> dict[str, Look]:
-        """Colour and marker of each method, by its label."""
-        styles = method_styles(self.methods)
-        return {label: styles[method] for method, label in self.methods.items()}
 
-    def few(self) -> list[tuple[Row, Sequence[Record]]]:
-        """All rows, or of each method the one with most to train where there are too many."""
-        if len(self.rows) <= MANY:
-            return self.rows
-        kept: dict[str, tuple[Row, Sequence[Record]]] = {}
-        for row, runs in self.rows:
-            other = kept.get(row.method)
-            if other is None or (row.trainable or 0) > (other[0].trainable or 0):
-                kept[row.method] = (row, runs)
-        return list(kept.values())
+def draw(table: Table, records: Iterable[Record], spec: TableSpec, folder: Path) -> list[Path]:
+    """Write the figures that a spec names as <table>_<figure>.svg and .png."""
+    found = figures_of(table, records, spec)
+    return [p for drawn in found for p in save(drawn, folder, f"{table.name}_{drawn.name}")]
 
 
-def row_looks(rows: Sequence[Row]) -> dict[str, Look]:
-    """Colour and marker of each row, by its label: its method's, where no other row has that."""
-    methods = [row.method for row in rows]
-    styles = method_styles(methods)
-    if len(styles) == len(rows):
-        return {row.label: styles[row.method] for row in rows}
-    return {row.label: ROW_STYLES[i % len(ROW_STYLES)] for i, row in enumerate(rows)}
+def figures_of(table: Table, records: Iterable[Record], spec: TableSpec) -> list[Figure]:
+    """The figures that a spec names."""
+    return table_figures(score_table(Subject.of(table, records, spec), spec))
 
 
-def bounds(cell: Cell) -> tuple[float, float]:
-    """The ends of a mean's interval; the mean itself where there is none."""
-    mean = cell.mean or 0.0
-    return (mean if cell.low is None else cell.low, mean if cell.high is None else cell.high)
+def score_table(subject: Subject, spec: TableSpec) -> ScoreTable:
+    """A table as a score table."""
+    table = subject.table
+    rows = tuple(
+        ScoreRow(
+            row.label,
+            row.label,
+            row.method,
+            row.curvature,
+            tuple(runs),
+            {key: _cell(cell) for key, cell in row.cells.items()},
+            row.trainable,
+            row.trainable_percent,
+            row.finetune_seconds,
+            row.evaluate_seconds,
+            row.format_rate,
+        )
+        for row, runs in subject.rows
+    )
+    return ScoreTable(
+        selection=Selection(spec, tuple(Group(row.key, row.label, row.records) for row in rows)),
+        benchmarks=tuple(
+            Benchmark(column.key, column.label, column.items, column.chance)
+            for column in table.columns
+        ),
+        averages=tuple(table.averages),
+        rows=rows,
+        comparisons=tuple(
+            Comparison(
+                beside.heading.replace("Beside", "vs."),
+                found.label,
+                found.reference,
+                found.label,
+                found.reference,
+                found.key,
+                NEW_VERDICTS[found.verdict],
+                found.difference,
+                found.low,
+                found.high,
+                found.p,
+                found.p_holm,
+                found.seeds,
+                would_separate=found.would_separate,
+            )
+            for beside in table.beside
+            for found in beside.differences
+        ),
+    )
 
 
-def mean_facts(cell: Cell) -> dict[str, Any]:
-    """A cell's mean and its interval, as numbers to draw and as words to tell."""
-    low, high = bounds(cell)
-    known = cell.low is not None and cell.high is not None
-    told = f"{low:.1f} to {high:.1f}" if known else "not known"
-    return {"mean": cell.mean, "low": low, "high": high, INTERVAL: told}
-
-
-def interval_note(what: str, cells: Iterable[Cell | None]) -> str:
-    """What a figure's whiskers are, after a comma; nothing where no interval is known.
-
-    Args:
-        what: how they look, e.g. `a line`.
-        cells: that are drawn.
-    """
-    known = any(cell is not None and cell.low is not None for cell in cells)
-    return f", {what} the 95% interval over seeds and items" if known else ""
+def _cell(cell: Cell) -> NewCell:
+    runs = tuple(RunValue(v.seed, v.value, v.n, v.correct) for v in cell.values)
+    return NewCell(cell.mean, cell.sd, cell.low, cell.high, cell.n, runs, why=cell.why)

@@ -1,59 +1,66 @@
-// Figures: each drawn when it comes near the view, and all of them before the page is printed.
+// Figures: each is drawn when it comes near the view, and all of them before the page is printed.
 "use strict";
 (() => {
   const plots = [...document.querySelectorAll(".plot")];
-  const drawn = new Map();
+  const drawn = new Map(); // by plot the width that it was drawn for
+  const PRINT = 648; // pixels, the width that the figures' columns are meant for
+  const LEAST = 0.9; // of a column's width in print, below which there are fewer side by side
 
-  // Colours are the page's variables, by name: a figure changes with the theme, and on paper.
-  const config = (width) => {
-    const [ink, soft, rule] = ["var(--ink)", "var(--soft)", "var(--rule)"];
-    const font = getComputedStyle(document.body).getPropertyValue("--sans");
-    const text = { labelFont: font, titleFont: font, labelColor: soft, titleColor: ink };
-    return {
-      background: "transparent",
-      font,
-      view: { stroke: null },
-      axis: {
-        ...text, labelFontSize: 11, titleFontSize: 12, titleFontWeight: 500, gridColor: rule,
-        domainColor: rule, tickColor: rule, labelLimit: Math.min(240, 0.42 * width),
-      },
-      legend: {
-        ...text, labelFontSize: 12, titleFontSize: 12, labelLimit: 260, orient: "bottom",
-        columns: Math.max(1, Math.floor(width / 120)), symbolLimit: 0,
-      },
-      title: { color: ink, font, fontSize: 12, fontWeight: 600, anchor: "start" },
-      text: { color: ink, font },
-      rule: { color: soft },
-    };
-  };
-
-  const draw = (plot) => {
-    const spec = JSON.parse(document.getElementById(plot.dataset.spec).textContent);
+  const embed = (plot, spec) => vegaEmbed(plot, spec, {
     // `ast`: expressions are interpreted, so that the page's policy can forbid eval.
-    const options = {
-      ast: true, actions: false, renderer: "svg", config: config(plot.clientWidth),
-      tooltip: { theme: "page" },
-    };
-    return vegaEmbed(plot, spec, options)
-      .then((result) => {
-        drawn.set(plot, result);
-        plot.dispatchEvent(new CustomEvent("drawn", { detail: result.view }));
-      })
-      .catch((error) => {
-        plot.textContent = `This figure could not be drawn: ${error.message}`;
-        console.error(error);
-      });
+    ast: true, actions: false, renderer: "svg", tooltip: { theme: "page" },
+  });
+
+  const draw = async (plot) => {
+    const width = plot.clientWidth;
+    drawn.set(plot, width);
+    const panels = [];
+    let across = 1; // panels side by side
+    const text = document.getElementById(plot.dataset.spec).textContent;
+    const spec = JSON.parse(text, (key, part) => {
+      if (part?.columns) { // of panels or of a legend
+        const side = Math.floor((width * part.columns) / (LEAST * PRINT));
+        part.columns = Math.max(1, Math.min(part.columns, side));
+        if (part.facet || part.concat) across = Math.max(across, part.columns);
+      }
+      if (part?.height && typeof part.width === "number") panels.push(part);
+      return part;
+    });
+    spec.config.axis.labelLimit = Math.min(240, 0.42 * width);
+    try {
+      for (const panel of panels) panel.width = width / across;
+      let result = await embed(plot, spec);
+      if (panels.length) { // now it is known what axes and legends take
+        const excess = plot.querySelector("svg").getBoundingClientRect().width - width;
+        for (const panel of panels) panel.width = Math.max(40, panel.width - excess / across);
+        result.finalize();
+        result = await embed(plot, spec);
+      }
+      plot.dispatchEvent(new CustomEvent("drawn", { detail: result.view }));
+    } catch (error) {
+      plot.textContent = `This figure could not be drawn: ${error.message}`;
+      console.error(error);
+    }
   };
-  const drawAll = () => Promise.all(plots.filter((plot) => !drawn.has(plot)).map(draw));
 
   const watcher = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       watcher.unobserve(target);
-      draw(target);
+      if (!drawn.has(target)) draw(target);
     }
   }, { rootMargin: "400px" });
   for (const plot of plots) watcher.observe(plot);
 
-  window.addEventListener("beforeprint", drawAll);
+  let timer;
+  window.addEventListener("resize", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      for (const [plot, width] of drawn) {
+        // The disk follows by itself, and keeps where the reader is.
+        if (plot.clientWidth !== width && !plot.closest(".disk")) draw(plot);
+      }
+    }, 200);
+  });
+  window.addEventListener("beforeprint", () => plots.filter((plot) => !drawn.has(plot)).map(draw));
 })();

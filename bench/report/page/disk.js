@@ -1,11 +1,11 @@
-// The disk stays round, its buttons zoom where there is no wheel, what is found can be gone to, and
-// what a word is like stays to be read where fingers leave no pointer.
+// The disk stays round, buttons zoom for lack of a wheel, words that are found can be shown, and
+// the facts of a word stay after a tap.
 "use strict";
 (() => {
   const figure = document.querySelector("figure.disk");
-  const [plot, found, told] = [".plot", ".found", ".told"].map((name) => figure.querySelector(name));
+  const [plot, found, facts] = [".plot", ".found", ".facts"].map((name) => figure.querySelector(name));
   const words = JSON.parse(document.getElementById("disk-words").textContent);
-  const NEAR = 8; // how much larger than the whole disk a word is shown that is gone to
+  const NEAR = 8; // zoom at which a word is shown that was searched
   const MOST = 12; // words that are listed
   let view, touched; // touched: where the reader last was, in pixels of the plot
 
@@ -40,13 +40,13 @@
       return button;
     });
     const rest = hits.length - buttons.length;
-    const none = text && !hits.length ? "No word of the picture has this in it." : "";
+    const none = text && !hits.length ? "No word in the figure contains this." : "";
     found.replaceChildren(...buttons, rest > 0 ? `and ${rest} more` : none);
   };
-  const tell = (word) => {
+  const describe = (word) => {
     const name = document.createElement("strong");
     name.textContent = word?.text ?? "";
-    told.replaceChildren(name, word ? `: ${word.told}` : "");
+    facts.replaceChildren(name, word ? `: ${word.facts}` : "");
   };
 
   for (const button of figure.querySelectorAll("[data-zoom]")) {
@@ -63,9 +63,9 @@
     const square = () => view.height(view.width()).resize().runAsync();
     view.addSignalListener("width", square);
     view.addSignalListener("search", (_, sought) => list(sought));
-    view.addSignalListener("held", (_, held) => tell(words[held.id?.[0]]));
+    view.addSignalListener("held", (_, held) => describe(words[held.id?.[0]]));
     list("");
-    tell();
+    describe();
     square();
   });
 })();

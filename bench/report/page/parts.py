@@ -10,11 +10,10 @@ from typing import Any
 
 from bench.progress import Progress
 from bench.report.cases import CaseStudies, case_studies
-from bench.report.chart import Chart
 from bench.report.collect import lacking
 from bench.report.collected import Collected, CollectedTable
-from bench.report.figures import charts
-from bench.report.figures.subject import Subject
+from bench.report.figure import Figure, page_spec
+from bench.report.figures.subject import Subject, figures_of
 from bench.report.layout import Document, Section, document
 from bench.report.page.cells import Grid, grid_of
 
@@ -54,7 +53,7 @@ class Part:
     note: str
     facts: Mapping[str, str]
     grids: tuple[GridPart, ...]
-    charts: tuple[Chart, ...] = ()
+    charts: tuple[Figure, ...] = ()
     cases: CaseStudies | None = None
     missing: tuple[str, ...] = ()
     omitted: tuple[str, ...] = ()
@@ -97,14 +96,14 @@ def parts_of(collected: Collected) -> tuple[list[Part], list[str]]:
 
 def _pretrained(collected: Collected) -> Iterator[Part]:
     """A part for each report on pretraining runs."""
-    from bench.report.pretraining import pretraining_charts, pretraining_document
+    from bench.report.pretraining import pretraining_document, pretraining_figures
 
     alike = Counter(found.spec.title for found in collected.pretrainings)
     for found in collected.pretrainings:
         text = pretraining_document(found.records, found.spec)
         title = text.title + (f" ({found.spec.name})" if alike[text.title] > 1 else "")
         note = f"{len(found.records):,} pretraining run{'s' if len(found.records) > 1 else ''}"
-        drawn = tuple(pretraining_charts(found.records, found.spec))
+        drawn = tuple(pretraining_figures(found.records, found.spec))
         yield _part(found.spec.name, text, title=title, note=note, charts=drawn)
 
 
@@ -117,7 +116,8 @@ def _measured(collected: Collected) -> Iterator[Part]:
 
     if "efficiency" in collected.measurements:
         report = collected.measurements["efficiency"].content
-        drawn = tuple(efficiency.charts(report))
+        figure = efficiency.figure(report)
+        drawn = (figure,) if figure else ()
         yield _part("efficiency", efficiency_document(report), charts=drawn)
     if "embeddings" in collected.measurements:
         report = collected.measurements["embeddings"].content
@@ -147,12 +147,12 @@ def _table_part(
     cases: _Room,
     share: int,
 ) -> Part:
-    drawn: tuple[Chart, ...] = ()
+    drawn: tuple[Figure, ...] = ()
     studies = None
     omitted = []
     if figures:
-        drawn = tuple(charts(found.table, found.records, found.spec))
-        if not figures.take(sum(_data_size(chart.spec) for chart in drawn)):
+        drawn = tuple(figures_of(found.table, found.records, found.spec))
+        if not figures.take(sum(_data_size(page_spec(chart)) for chart in drawn)):
             drawn = ()
     if found.spec.figures and not figures:
         omitted.append("figures with values on hover")

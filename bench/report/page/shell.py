@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import printable
-from bench.report.chart import Chart
+from bench.report.figure import page_spec
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -53,24 +53,10 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **values: Any
     )
 
 
-def charts_page(
-    title: str, charts: Sequence[Chart], lead: Sequence[str] = (), notes: Sequence[str] = ()
-) -> str:
-    """A page of figures with values on hover.
-
-    Args:
-        title: of the page.
-        charts: in reading order.
-        lead: paragraphs above them.
-        notes: paragraphs below them.
-    """
-    return render("charts.html", title, FIGURES, charts=charts, lead=lead, notes=notes)
-
-
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("bench.report", "page"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -78,6 +64,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["page_spec"] = page_spec
+    return environment
 
 
 def _written_out(value: Any) -> Any:

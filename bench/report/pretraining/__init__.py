@@ -10,11 +10,18 @@ from typing import Any
 
 import yaml
 
-from bench.report.chart import Chart
+from bench.report.comparison import (
+    BETTER,
+    FEW_SEEDS,
+    NOT_COMPARED,
+    NOT_SIGNIFICANT,
+    WORSE,
+    Comparison,
+)
+from bench.report.figure import Figure, save
 from bench.report.formats.escape import CsvWriter
 from bench.report.layout import Document, Section
 from bench.report.pretraining.beside import TwinDifference, beside_twins
-from bench.report.pretraining.charts import charts
 from bench.report.pretraining.figures import bits_figure, layers_figure
 from bench.report.pretraining.rows import PretrainedRow, Record, rows_of
 from bench.report.pretraining.sections import (
@@ -30,12 +37,13 @@ from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.pretraining.tasks import tasks_section
 from bench.report.published import FOLDER
 from bench.report.render import write_document
-from bench.report.style import save
+from bench.report.selection import Group
+from bench.report.statistics.differences import VERDICTS
 
 __all__ = [
     "PretrainingSpec",
-    "pretraining_charts",
     "pretraining_document",
+    "pretraining_figures",
     "twin_differences",
     "write_pretraining",
 ]
@@ -79,10 +87,26 @@ def twin_differences(
     return beside_twins(rows_of(records, spec.twins), spec.twins)
 
 
-def pretraining_charts(records: Sequence[Record], spec: PretrainingSpec) -> list[Chart]:
-    """Its figures with values on hover; arguments and errors as of `pretraining_document`."""
+def pretraining_figures(records: Sequence[Record], spec: PretrainingSpec) -> list[Figure]:
+    """Its figures; arguments and errors as of `pretraining_document`."""
     rows = rows_of(records, spec.twins)
-    return charts(rows, beside_twins(rows, spec.twins))
+    return _figures(rows, beside_twins(rows, spec.twins))
+
+
+def _figures(rows: Sequence[PretrainedRow], differences: Sequence[TwinDifference]) -> list[Figure]:
+    groups = [Group(row.label, row.label, tuple(row.records.values())) for row in rows]
+    verdicts = dict(
+        zip(VERDICTS, (BETTER, WORSE, NOT_SIGNIFICANT, FEW_SEEDS, NOT_COMPARED), strict=True)
+    )
+    comparisons = [
+        Comparison(
+            "vs. the twin", f.row.label, f.twin.label, f.row.label, f.twin.label, "bits_per_byte",
+            verdicts[f.verdict], f.difference, f.low, f.high, f.p, f.p_holm,
+            by_seed=f.by_seed or {},
+        )
+        for f in differences
+    ]  # fmt: skip
+    return [bits_figure(groups, comparisons), layers_figure(groups)]
 
 
 def write_pretraining(records: Sequence[Record], spec: PretrainingSpec, folder: Path) -> list[Path]:
@@ -104,8 +128,9 @@ def write_pretraining(records: Sequence[Record], spec: PretrainingSpec, folder: 
     document, figures = pretraining_document(records, spec), folder / "figures"
     data = _json(rows, differences)
     paths = write_document(document, spec.name, folder / "tables", data, _csv(rows))
-    paths += save(bits_figure(rows, differences), figures, f"{spec.name}_bits")
-    return paths + save(layers_figure(rows), figures, f"{spec.name}_layers")
+    for figure in _figures(rows, differences):
+        paths += save(figure, figures, f"{spec.name}_{figure.name}")
+    return paths
 
 
 def _published(name: str) -> Mapping[str, Any]:

@@ -1,223 +1,201 @@
-"""The two pictures of a report on pretraining."""
+"""The two figures of a report on pretraining."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from bench.report.pretraining.beside import TwinDifference
-from bench.report.pretraining.rows import PretrainedRow
-from bench.report.statistics.differences import BETTER as BETTER_WORD
-from bench.report.statistics.differences import WORSE as WORSE_WORD
-from bench.report.style import (
-    BETTER,
-    OPEN,
-    SMALL,
-    WIDE,
-    WORSE,
-    head,
-    legend_below,
-    name_axis,
-    new_figure,
-    style_of,
-    tidy,
-)
+from bench.report import theme
+from bench.report.comparison import Comparison
+from bench.report.figure import Figure, data, line_at, log_axis, look, names, panel, whiskers
+from bench.report.selection import Group
+from bench.report.theme import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, VERDICTS, Look, look_of
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# A model and its twin share a colour; the twin's line is dashed.
-LOOKS = {
-    "helm_d": ("#D55E00", "D", "-"),
-    "llama_twin": ("#D55E00", "o", "--"),
-    "helm_mice": ("#0072B2", "s", "-"),
-    "deepseek_twin": ("#0072B2", "^", "--"),
+# A model and its Euclidean twin share a colour; the line of the twin is dashed.
+MODELS: dict[str, tuple[Look, list[int]]] = {
+    "helm_d": ((RED, "diamond"), [1, 0]),
+    "llama_twin": ((RED, "circle"), [5, 3]),
+    "helm_mice": ((BLUE, "square"), [1, 0]),
+    "deepseek_twin": ((BLUE, "triangle-up"), [5, 3]),
 }
-EXPERTS = ("#000000", "#E69F00", "#CC79A7", "#56B4E9")
-STATES = {  # of weights, in the picture of the layers
-    "public": ("#D55E00", "v", "public, at start"),
-    "balanced": ("#009E73", "o", "balanced, at start"),
-    "trained": ("#0072B2", "s", "after training"),
-    "own": ("#777777", "D", "twin, at start"),
+STATES: dict[str, tuple[str, Look]] = {  # of weights
+    "public": ("public, at start", (ORANGE, "triangle-down")),
+    "balanced": ("balanced, at start", (GREEN, "circle")),
+    "trained": ("after training", (BLUE, "square")),
+    "own": ("twin, at start", (GREY, "diamond")),
+}
+COSINE, ENTROPY, CURVATURE = "mean cosine", "entropy of the load", "change of K (%)"
+HEADINGS = {
+    COSINE: "similarity of tokens",
+    ENTROPY: "balance of experts",
+    CURVATURE: "experts' K",
 }
 
 
-def bits_figure(rows: Sequence[PretrainedRow], differences: Sequence[TwinDifference]) -> Figure:
-    """Bits per byte while training, and each model less its twin."""
-    figure = new_figure(WIDE, 2.9)
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    _curves(left, rows)
-    _differences(right, differences)
-    handles, labels = left.get_legend_handles_labels()
-    legend_below(figure, handles, labels)
-    seeds = max(len(row.records) for row in rows)
-    head(
-        figure,
-        f"Pretraining, {seeds} seeds: bits per byte of a part of the held-out text while training "
-        "(a thin line each seed, a thick one their mean), and on all of it each model less its "
-        "twin (points: seeds; bar: 95% interval)",
+def bits_figure(rows: Sequence[Group], comparisons: Sequence[Comparison]) -> Figure:
+    """Bits per byte while training, and the differences of models to their twins.
+
+    Args:
+        rows: the runs of each model with one choice of settings.
+        comparisons: of models with their twins, in bits per byte; may be empty.
+    """
+    import altair as alt
+
+    shown = [found for found in comparisons if found.difference is not None]
+    facts = [fact for row in rows for fact in _curves(row)]
+    panels = [_training(rows, facts)]
+    caption = (
+        "Left: on a part of the held-out text; thin lines: seeds; thick line: mean; dashed: twins. "
+        "Logarithmic scale."
     )
-    return figure
-
-
-def _curves(axis: Axes, rows: Sequence[PretrainedRow]) -> None:
-    values: list[float] = []
-    for row, look in zip(rows, looks(rows), strict=True):
-        colour, marker, line = look
-        tokens, curves = held_out(row)
-        for curve in curves:
-            axis.plot(tokens, curve, color=colour, linestyle=line, linewidth=0.4, alpha=0.6)
-        axis.plot(
-            tokens,
-            np.mean(curves, axis=0),
-            color=colour,
-            linestyle=line,
-            marker=marker,
-            markersize=3,
-            linewidth=1.2,
-            label=row.label,
+    if shown:
+        panels.append(_differences(shown))
+        facts += [fact for found in shown for fact in _comparison_facts(found)]
+        caption += (
+            " Right: on the whole held-out text; diamond: mean; points: seeds; line: 95% interval "
+            "of one comparison alone; the verdict is by the test that is corrected over all "
+            "comparisons. Left of 0: fewer bits than the twin."
         )
-        values += [value for curve in curves for value in curve[1:] or curve]
-    tidy(axis, "Held-out text")
-    if values:  # the first measurement is far above all others
-        room = 0.05 * (max(values) - min(values)) or 0.05
-        axis.set_ylim(min(values) - room, max(values) + room)
-    name_axis(axis, x="tokens, thousands", y="bits per byte")
+    chart = alt.concat(*panels, data=data(facts), columns=2, align="each")
+    own: dict[str, Any] = dict.fromkeys(("color", "shape", "strokeDash"), "independent")
+    return Figure("bits", "Pretraining: bits per byte", caption, chart.resolve_scale(**own))
 
 
-def held_out(row: PretrainedRow) -> tuple[list[float], list[list[float]]]:
-    """Thousands of tokens at which a row was measured, and by seed the bits per byte there."""
-    runs = [record["training"]["held_out"] for record in row.records.values()]
-    step = row.first["train"]["step_tokens"] / 1000
-    return [at * step for at, _ in runs[0]], [[value for _, value in run] for run in runs]
+def _training(rows: Sequence[Group], facts: Sequence[dict[str, Any]]) -> Any:
+    import altair as alt
 
-
-def looks(rows: Sequence[PretrainedRow]) -> Iterator[tuple[str, str, str]]:
-    """Colour, marker and line of each row; a second row of a model has a look of its own."""
-    seen = set()
+    looks, dashes, seen = {}, [], set()
     for place, row in enumerate(rows):
-        look = LOOKS.get(row.model)
-        if look is None or row.model in seen:
-            yield (*style_of(place), ":")
-        else:
-            yield look
-        seen.add(row.model)
-
-
-def _differences(axis: Axes, differences: Sequence[TwinDifference]) -> None:
-    colours = {BETTER_WORD: BETTER, WORSE_WORD: WORSE}
-    shown = [found for found in differences if found.difference is not None]
-    axis.axvline(0, color="#777777", linewidth=0.8)
-    for place, found in enumerate(shown):
-        colour = colours.get(found.verdict, OPEN)
-        if found.low is not None and found.high is not None:
-            axis.plot([found.low, found.high], [place, place], color=colour, linewidth=1.5)
-        seeds = list((found.by_seed or {}).values())
-        axis.plot(seeds, [place - 0.15] * len(seeds), ".", color=colour, markersize=3)
-        axis.plot(found.difference or 0.0, place, "D", color=colour, markersize=4)
-        axis.annotate(
-            found.verdict,
-            (found.difference, place),
-            xytext=(0, -10),
-            textcoords="offset points",
-            fontsize=SMALL,
-            ha="center",
-            color=colour,
-        )
-    axis.set_yticks(range(len(shown)), [f"{f.row.label}\nless {f.twin.label}" for f in shown])
-    axis.set_ylim(max(len(shown) - 0.4, 0.6), -0.6)  # the first on top
-    tidy(axis, "Beside the twin")
-    name_axis(axis, x="difference, bits per byte")
-
-
-def layers_figure(rows: Sequence[PretrainedRow]) -> Figure:
-    """How alike tokens are by layer, how evenly they are routed, and where curvatures go."""
-    models = [row for row in rows if "public" in row.first["training"]["initialisations"]] or rows
-    experts = [row for row in models if row.first["training"]["layers"]["routing"]]
-    curved = [row for row in models if len(row.first["training"]["curvatures_at_start"]) > 1]
-    panels = len(models) + len(experts) + len(curved)
-    columns = min(panels, 2)
-    figure = new_figure(WIDE, 0.8 + 2.0 * -(-panels // columns))
-    axes = iter(figure.subplots(-(-panels // columns), columns, squeeze=False).flatten())
-    for row in models:
-        axis = next(axes)
-        _states(axis, row, "similarity")
-        axis.set_ylim(-0.05, 1.05)
-        tidy(axis, f"{row.label}: how alike tokens are")
-        name_axis(axis, x="blocks behind it", y="mean cosine")
-    for row in experts:
-        axis = next(axes)
-        _states(axis, row, "entropy")
-        axis.set_ylim(-0.05, 1.05)
-        tidy(axis, f"{row.label}: evenness of the experts' load")
-        name_axis(axis, x="block", y="entropy (1: even)")
-    for row in curved:
-        axis = next(axes)
-        _curvature(axis, row)
-        tidy(axis, f"{row.label}: K of the experts, all blocks and seeds")
-        name_axis(axis, x="tokens, thousands", y="K, change in percent")
-    for axis in axes:
-        axis.set_visible(False)
-    found: dict[str, Any] = {}
-    for axis in figure.axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    legend_below(figure, list(found.values()), list(found))
-    head(
-        figure,
-        "What the initialisation does to the tokens of held-out text: public as the public code "
-        "draws its weights, balanced with zeros on the time coordinates; means over seeds. A "
-        "mean cosine of 1: every token looks the same",
+        model = row.records[0]["model"]
+        own = (look_of(place), [1, 2])  # a second row of a model must look different
+        looks[row.label], dash = own if model in seen else MODELS.get(model, own)
+        dashes.append(dash)
+        seen.add(model)
+    encoded = look("model", looks, width=theme.WIDTH // 2 - 60)
+    dashed = alt.StrokeDash("model:N", legend=None, scale=alt.Scale(domain=[*looks], range=dashes))
+    log = log_axis(fact.get("of seed", 0) for fact in facts)
+    base = alt.Chart().encode(
+        x=alt.X("tokens:Q", title="tokens (thousands)"),
+        y=alt.Y("bits:Q", title="bits per byte", **log),
+        color=encoded["color"],
+        strokeDash=dashed,
     )
-    return figure
+    seeds = base.mark_line(strokeWidth=0.5, opacity=0.7).encode(y="of seed:Q", detail="seed:N")
+    points = base.mark_point().encode(shape=encoded["shape"], strokeDash=alt.value([1, 0]))
+    return panel((seeds, base.mark_line(strokeWidth=1.4), points), "held-out text", 190)
 
 
-def _states(axis: Axes, row: PretrainedRow, key: str) -> None:
-    from matplotlib.ticker import MaxNLocator
+def _curves(row: Group) -> Iterator[dict[str, Any]]:
+    """Thousands of tokens and bits per byte: the mean over seeds, and each seed."""
+    step = row.records[0]["train"]["step_tokens"] / 1000
+    runs = [record["training"]["held_out"] for record in row.records]
+    for measured in zip(*runs, strict=True):
+        values = [value for _, value in measured]
+        named = {"model": row.label, "tokens": measured[0][0] * step}
+        means = {"bits": float(np.mean(values)), "lowest": min(values), "highest": max(values)}
+        yield named | means
+        for record, value in zip(row.records, values, strict=True):
+            yield named | {"seed": record["seed"], "of seed": value}
 
-    for name, runs in states(row).items():
-        colour, marker, label = STATES[name]
-        if key == "similarity":
-            places = list(range(len(runs[0]["similarity"])))
-            values = np.mean([run["similarity"] for run in runs], axis=0)
+
+def _differences(shown: Sequence[Comparison]) -> Any:
+    import altair as alt
+
+    verdicts = {found.verdict: (VERDICTS[found.verdict][0], "diamond") for found in shown}
+    looks = look("verdict", verdicts, legend=False)
+    y = names("models", list(dict.fromkeys(map(_pair, shown))))
+    axis = alt.Axis(tickCount=3)
+    x = alt.X("low:Q", title="difference (bits per byte)", axis=axis)
+    line, point = whiskers("difference", x, looks, 50, y=y)
+    seeds = point.mark_circle(size=12, yOffset=-8).encode(x="difference of seed:Q")
+    text = point.mark_text(dy=14).encode(text="verdict:N", shape=alt.Undefined)
+    return panel((line_at(0), line, seeds, point, text), "vs. the twin", 190)
+
+
+def _pair(found: Comparison) -> str:
+    return f"{found.label} vs. {found.reference_label}"
+
+
+def _comparison_facts(found: Comparison) -> Iterator[dict[str, Any]]:
+    named = {"models": _pair(found), "verdict": found.verdict}
+    fields = ("difference", "low", "high", "p", "p_holm")
+    yield named | {key: getattr(found, key) for key in fields} | {"seeds": len(found.by_seed)}
+    for seed, value in found.by_seed.items():
+        yield named | {"seed": seed, "difference of seed": value}
+
+
+def layers_figure(rows: Sequence[Group]) -> Figure:
+    """How similar tokens are by layer, how evenly experts are used, and how K changes.
+
+    Args:
+        rows: as for `bits_figure`.
+    """
+    import altair as alt
+
+    facts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for field in HEADINGS:
+        for row in rows:
+            own = list(_curvatures(row) if field == CURVATURE else _states(row, field))
+            if own:
+                facts[field, f"{row.label}: {HEADINGS[field]}"] = own
+    everything = [{"panel": title, **f} for (_, title), own in facts.items() for f in own]
+    drawn = {fact["what"] for fact in everything}
+    looks = {name: own for name, own in STATES.values() if name in drawn}
+    starts = sorted(drawn - set(looks))
+    looks |= {name: (PALETTE[-1 - place % 4], "stroke") for place, name in enumerate(starts)}
+    encoded = look("what", looks)
+    panels = []
+    for field, title in facts:
+        base = alt.Chart().transform_filter(alt.datum.panel == title)
+        base = base.encode(y=alt.Y("value:Q", title=field), color=encoded["color"])
+        if field == CURVATURE:
+            x = alt.X("tokens:Q", title="tokens (thousands)")
+            lines = base.mark_line(strokeWidth=0.6, tooltip={"content": "data"})
+            layers = [lines.encode(x=x, detail="expert:N")]
         else:
-            places = [layer["block"] for layer in runs[0]["routing"]]
-            entropies = [[layer["entropy"] for layer in run["routing"]] for run in runs]
-            values = np.mean(entropies, axis=0)
-        axis.plot(
-            places, values, color=colour, marker=marker, markersize=3, linewidth=1, label=label
-        )
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axis = alt.Axis(tickMinStep=1, format="d")
+            scale = alt.Scale(domain=[-0.05, 1.05], nice=False)
+            base = base.encode(
+                x=alt.X("block:Q", axis=axis, scale=alt.Scale(padding=4)),
+                y=alt.Y("value:Q", title=field, scale=scale),
+            )
+            points = base.mark_point(size=25).encode(shape=encoded["shape"])
+            layers = [base.mark_line(strokeWidth=1.2), points]
+        panels.append(panel(layers, title, 110))
+    chart = alt.concat(*panels, data=data(everything), columns=min(3, len(panels)))
+    caption = (
+        "On held-out text, means over seeds. Public: weights drawn as in the public code; "
+        "balanced: with zeros on the time coordinates. Mean cosine of 1: all tokens look the same; "
+        "entropy of 1: experts are used evenly. K: a line for each expert of each block and seed."
+    )
+    title = "Pretraining: effect of the initialisation"
+    return Figure("layers", title, caption, chart, 190 * -(-len(panels) // 3))
 
 
-def states(row: PretrainedRow) -> dict[str, list[Mapping[str, Any]]]:
-    """What was measured layer by layer, of each seed, by the weights' state: a key of STATES."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for record in row.records.values():
+def _states(row: Group, field: str) -> Iterator[dict[str, Any]]:
+    """What was measured layer by layer, mean over seeds, by the state of the weights."""
+    found: dict[str, list[dict[int, float]]] = {}
+    for record in row.records:
         training = record["training"]
         for name, layers in (training["initialisations"] | {"trained": training["layers"]}).items():
-            found.setdefault(name, []).append(layers)
-    return found
+            by_block = {layer["block"]: layer["entropy"] for layer in layers["routing"]}
+            values = dict(enumerate(layers["similarity"])) if field == COSINE else by_block
+            found.setdefault(name, []).append(values)
+    for name, runs in found.items():
+        for block in runs[0]:
+            mean = float(np.mean([values[block] for values in runs]))
+            yield {"what": STATES[name][0], "block": block, "value": mean}
 
 
-def _curvature(axis: Axes, row: PretrainedRow) -> None:
-    """How far K went from where it began: a line for each expert, a colour for each beginning."""
-    step = row.first["train"]["step_tokens"] / 1000
-    for record in row.records.values():
+def _curvatures(row: Group) -> Iterator[dict[str, Any]]:
+    """The change of each expert's K from its start, in percent."""
+    step = row.records[0]["train"]["step_tokens"] / 1000
+    for record in row.records:
         training = record["training"]
         starts = {k: v for k, v in training["curvatures_at_start"].items() if k != "stream"}
-        begun = sorted({round(start, 3) for start in starts.values()})
         for name, start in starts.items():
-            curve = [(0, starts), *training["curvatures"]]
-            place = begun.index(round(start, 3))
-            axis.plot(
-                [at * step for at, _ in curve],
-                [100 * (values[name] / start - 1) for _, values in curve],
-                color=EXPERTS[place % len(EXPERTS)],
-                linestyle=("-", ":")[place // len(EXPERTS) % 2],
-                linewidth=0.7,
-                label=f"K from {start:.3g}",
-            )
+            named = {"what": f"K from {start:.3g}", "expert": f"{name}, seed {record['seed']}"}
+            for at, values in [(0, starts), *training["curvatures"]]:
+                yield named | {"tokens": at * step, "value": 100 * (values[name] / start - 1)}

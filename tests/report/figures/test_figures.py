@@ -1,4 +1,4 @@
-"""What all figures of a table have in common."""
+"""The figures of a score table."""
 
 from importlib import import_module
 from pathlib import Path
@@ -6,77 +6,98 @@ from pathlib import Path
 import pytest
 
 from bench.report import figures
+from bench.report.comparison import Comparison
+from bench.report.figure import page_spec
+from bench.report.figures import table_figures
 from bench.report.spec import FIGURES
-from bench.report.statistics import BesideReference, PairedDifference
 
 
 def gates(mean):
-    facts = {"median": mean, "variation": 0.1, "largest": 2 * mean, "clamped": 0.0}
+    facts = {"median": mean, "variation": 0.0, "largest": 2 * mean, "clamped": 0.0}
     names = ("q_proj", "down_proj")
-    return [{"layer": f"layers.0.{n}", "module": n, "mean": mean, **facts} for n in names]
+    return [{"layer": f"layers.3.{n}", "module": n, "mean": mean, **facts} for n in names]
+
+
+def compared(row, column="micro", **changes):
+    given = {"verdict": "worse", "difference": -2.0, "low": -3.0, "high": -1.0, "seeds": (0, 1, 2)}
+    return Comparison("vs. LoRA", row, "LoRA", row, "LoRA", column, **given | changes)
 
 
 @pytest.fixture
-def full(subject, record, training):
-    """A subject that has the facts for every figure."""
-    import dataclasses
-
+def full(table, record, training):
+    """A table with the facts for every figure."""
     moments = {"start": gates(0.1), "end": gates(0.3)}
-    runs = [record(seed=seed, training=training()) for seed in (0, 1)]
+    runs = [record("none", correct=(1, 2))]
+    runs += [record(seed=seed, training=training()) for seed in (0, 1)]
     runs += [
         record("hyplora", curvature=k, seed=seed, training=training(gates=moments))
         for k in (0.5, 1.0)
         for seed in (0, 1)
     ]
-    made = subject(runs)
-    different = [
-        PairedDifference("hyplora", 1.0, "HypLoRA (K=1.0)", "LoRA", key, "worse", -2.0, -3.0, -1.0)
-        for key in ("micro", "mawps", "SVAMP")
+    comparisons = [compared("HypLoRA (K=1.0)", column) for column in ("micro", "mawps", "SVAMP")]
+    comparisons += [
+        compared("HypLoRA (K=0.5)", verdict="n.s. (too few seeds)", low=None, high=None),
+        compared("base model"),
+        compared("HypLoRA (K=0.5)", "mawps", difference=None),
     ]
-    beside = (BesideReference("lora", "Beside LoRA", tuple(different)),)
-    return dataclasses.replace(made, table=dataclasses.replace(made.table, beside=beside))
+    return table(runs, comparisons, chance=20.0)
 
 
 def figure(name):
-    return import_module(f"bench.report.figures.{name}")
+    return import_module(f"bench.report.figures.{name}").figure
 
 
-def test_every_file_that_draws_a_table_is_a_name_that_sweep_files_may_use():
+def test_every_figure_of_a_table_is_a_name_that_sweep_files_may_use():
     files = {path.stem for path in Path(figures.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "subject", "efficiency"} == set(FIGURES)
+    assert files - {"__init__", "common", "subject", "efficiency"} == set(FIGURES)
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_drawn_to_print_and_for_the_page(full, name, tmp_path):
+def test_a_table_has_the_figures_that_its_spec_names(full):
     import vl_convert
 
-    figure(name).picture(full).savefig(tmp_path / "figure.svg")
-    assert (tmp_path / "figure.svg").stat().st_size > 5_000
-    charts = figure(name).charts(full)
-    assert charts
-    for chart in charts:
-        assert chart.title and chart.caption.endswith(".")
-        assert vl_convert.vegalite_to_vega(chart.spec)["marks"]
+    found = table_figures(full)
+    assert [made.name for made in found] == list(FIGURES)
+    for made in found:
+        assert made.title.startswith("Toy: ") and made.caption.endswith(".")
+        assert vl_convert.vegalite_to_vega(page_spec(made))["marks"]
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("accuracy", "cost")])
-def test_a_figure_without_facts_is_not_drawn(subject, record, name):
-    bare = subject([record(training={}), record("hyplora", curvature=1.0, training={})])
-    assert figure(name).picture(bare) is None
-    assert figure(name).charts(bare) == []
+def test_a_figure_without_facts_is_not_drawn(table, record, name):
+    bare = table([record(training={}), record("hyplora", curvature=1.0, training={})])
+    assert figure(name)(bare) is None
 
 
-def test_a_method_looks_the_same_in_every_table(subject, record):
-    from bench.report.style import method_styles
+def test_accuracy_has_seeds_means_intervals_and_chance(full, drawn):
+    facts = drawn(figure("accuracy")(full))
+    lora = [fact for fact in facts if fact.get("row") == "LoRA" and fact["benchmark"] == "MAWPS"]
+    assert lora[0] == lora[0] | {"mean": 90.0, "low": 85.0, "high": 95.0, "runs": 2}
+    assert [(fact["seed"], fact["accuracy"]) for fact in lora[1:]] == [(0, 90.0), (1, 90.0)]
+    assert {"benchmark": "MAWPS", "chance": 20.0} in facts
+    assert "95% interval" in figure("accuracy")(full).caption
 
-    few = method_styles(["lora", "hyplora"])
-    many = method_styles(["none", "new", "lora", "dora", "newer", "hyplora"])
-    assert all(many[method] == few[method] for method in few)
-    assert len(set(many.values())) == len(many)
+
+def test_curvatures_are_those_of_methods_with_several(full, drawn):
+    facts = drawn(figure("curvature")(full))
+    assert {(fact["method"], fact["K"]) for fact in facts} == {("HypLoRA", 0.5), ("HypLoRA", 1.0)}
 
 
-def test_known_methods_and_a_dozen_new_ones_are_told_apart():
-    from bench.report.style import METHOD_STYLES, method_styles
+def test_differences_leave_out_rows_that_train_nothing_or_were_not_compared(full, drawn):
+    facts = [fact for fact in drawn(figure("differences")(full)) if "row" in fact]
+    assert [(fact["row"], fact["benchmark"]) for fact in facts] == [
+        ("HypLoRA (K=1.0)", "micro average"),
+        ("HypLoRA (K=1.0)", "MAWPS"),
+        ("HypLoRA (K=1.0)", "SVAMP"),
+        ("HypLoRA (K=0.5)", "micro average"),
+    ]
+    assert "low" not in facts[-1] and facts[0]["seeds"] == 3
 
-    styles = method_styles([*METHOD_STYLES, *(f"new_{i}" for i in range(12))])
-    assert len(set(styles.values())) == len(styles)
+
+def test_gates_are_shown_before_and_after_without_what_a_log_scale_lacks(full, drawn):
+    facts = drawn(figure("gates")(full))
+    (before, after) = [
+        fact for fact in facts if fact["module"] == "q_proj" and fact["row"].endswith("0.5)")
+    ]
+    assert (before["when"], before["mean"], before["largest"]) == ("dashed", 0.1, 0.2)
+    assert (after["when"], after["mean"], after["layer"]) == ("solid", 0.3, 3)
+    assert "variation" not in after

@@ -1,41 +1,38 @@
-from bench.report.figures.training import POINTS, charts
+from bench.report.figures.training import POINTS, figure
 
 
-def losses(chart):
-    """The (step, loss) pairs on the page, by row, seed and kind of loss."""
+def losses(facts):
+    """The (step, loss) pairs by row, seed and kind of loss."""
     found = {}
-    (facts,) = chart.spec["datasets"].values()
     for fact in facts:
-        line = found.setdefault((fact["row"], fact["seed"], fact["loss of"]), [])
+        line = found.setdefault((fact["row"], fact["seed"], fact["curve"]), [])
         line.append((fact["step"], fact["loss"]))
     return found
 
 
-def test_a_line_on_the_page_is_thinned_and_keeps_its_end(subject, record, training):
+def test_a_line_is_thinned_and_keeps_its_end(table, record, training, drawn):
     runs = [record(seed=seed, training=training(steps=97)) for seed in (0, 1)]
-    (chart,) = charts(subject(runs))
-    found = losses(chart)
-    assert set(found) == {
-        ("LoRA", s, f"{k} loss") for s in (0, 1) for k in ("training", "validation")
-    }
+    found = losses(drawn(figure(table(runs))))
+    kinds = ("training loss", "validation loss")
+    assert set(found) == {("LoRA", seed, kind) for seed in (0, 1) for kind in kinds}
     line = found["LoRA", 0, "training loss"]
     assert len(line) <= POINTS and line[-1][0] == 96
     assert found["LoRA", 0, "validation loss"] == [(48, 1.333), (97, 0.8)]
 
 
-def test_of_many_rows_each_method_keeps_the_one_with_most_to_train(subject, record, training):
+def test_of_many_rows_each_method_keeps_the_one_with_most_parameters(
+    table, record, training, drawn
+):
     runs = [
         record(
             method,
             curvature=k,
-            identity=f"{method}-{k}",
             parameters={"trainable": int(1000 * k), "total": 10**6},
             training=training(),
         )
         for method in ("hyplora", "hyplora_boost", "hyplora_tangent")
         for k in (1.0, 3.0, 2.0)
     ]
-    (chart,) = charts(subject(runs))
-    assert {row for row, *_ in losses(chart)} == {
+    assert {row for row, *_ in losses(drawn(figure(table(runs))))} == {
         f"HypLoRA ({name}K=3.0)" for name in ("", "boost, ", "tangent, ")
     }

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bench.report.embeddings_figures.disk_page import disk_page
+from bench.report.embeddings_figures.disk import disk_page
 
 HOSTILE = "</script><script>document.title='broken'</script>"
 
@@ -61,9 +61,9 @@ def test_a_word_tells_its_count_its_norm_and_its_relatives_on_hover(disk):
     with disk() as page:
         page.locator(".plot path[aria-label*='word: Monday']").hover(force=True)
         page.wait_for_selector("#vg-tooltip-element.visible")
-        told = page.inner_text("#vg-tooltip-element")
-        assert re.search(r"Monday.*occurrences\s+\d+.*norm\s+1\.\d+", told, re.DOTALL)
-        assert len(re.findall(r"w\d+ 0\.\d\d", told)) >= 3
+        text = page.inner_text("#vg-tooltip-element")
+        assert re.search(r"Monday.*occurrences\s+\d+.*norm\s+1\.\d+", text, re.DOTALL)
+        assert len(re.findall(r"w\d+ 0\.\d\d", text)) >= 3
 
 
 def test_what_a_tap_tells_stays(disk):
@@ -72,8 +72,8 @@ def test_what_a_tap_tells_stays(disk):
         word.scroll_into_view_if_needed()
         place = word.bounding_box()
         page.touchscreen.tap(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
-        page.wait_for_function("document.querySelector('.told').textContent.length > 20")
-        assert re.match(r"\w+: \d+ occurrences, norm 1\.\d+\. Relatives", page.inner_text(".told"))
+        page.wait_for_function("document.querySelector('.facts').textContent.length > 20")
+        assert re.match(r"\w+: \d+ occurrences, norm 1\.\d+\. Relatives", page.inner_text(".facts"))
 
 
 def test_a_search_leaves_what_it_finds_and_a_click_goes_there(disk):
@@ -90,7 +90,7 @@ def test_a_search_leaves_what_it_finds_and_a_click_goes_there(disk):
         page.wait_for_timeout(500)
         assert "Tuesday" in named(page) and not {"w1", "w2"} & set(named(page))
         page.fill("input[type=search]", "nothing like it")
-        page.wait_for_selector("text=No word of the picture has this in it.")
+        page.wait_for_selector("text=No word in the figure contains this.")
 
 
 def test_more_words_are_named_the_nearer_the_reader_is(disk):

@@ -89,7 +89,7 @@ def test_data_for_the_scripts_comes_back_as_it_was(collected, hostile):
 def test_case_studies_and_figures_are_left_out_where_there_is_no_room(collected, monkeypatch):
     names = [f"t{i}" for i in range(4)]
     given = collected("x" * 500, names, [f"base-{i}" for i in range(4)])
-    monkeypatch.setattr(parts, "FIGURES", 12_000)
+    monkeypatch.setattr(parts, "FIGURES", 20_000)
     monkeypatch.setattr(parts, "CASES", 20_000)
     found, others = parts.parts_of(given)
     assert [bool(part.charts) for part in found] == [True, False, False, False]

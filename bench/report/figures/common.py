@@ -1,0 +1,62 @@
+"""What several figures of a score table need."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+from bench.report.names import method_label
+from bench.report.scores import ScoreRow, ScoreTable
+from bench.report.theme import MOST_ROWS, Look, method_looks
+
+
+def looks_of_methods(table: ScoreTable, drawn: Container[str] | None = None) -> dict[str, Look]:
+    """Colour and shape of each method of a table, or of those drawn, by its label."""
+    looks = method_looks(row.method for row in table.rows)
+    return {method_label(m): look for m, look in looks.items() if drawn is None or m in drawn}
+
+
+def columns_of(table: ScoreTable) -> dict[str, str]:
+    """The columns to draw, with their labels: an average of one benchmark is that benchmark."""
+    single = len(table.benchmarks) == 1
+    return {k: label for k, label in table.labels.items() if not single or k not in table.averages}
+
+
+def panels_across(columns: Mapping[str, str]) -> int:
+    """How many panels are side by side."""
+    return 3 if len(columns) in (3, 5, 6) else 4
+
+
+def few_rows(table: ScoreTable) -> list[ScoreRow]:
+    """All rows, or if these are too many the one with the most parameters of each method."""
+    if len(table.rows) <= MOST_ROWS:
+        return list(table.rows)
+    kept: dict[str, ScoreRow] = {}
+    for row in sorted(table.rows, key=lambda row: -(row.trainable or 0)):
+        kept.setdefault(row.method, row)
+    return [row for row in table.rows if row in kept.values()]
+
+
+def cell_facts(
+    rows: Iterable[ScoreRow], columns: Mapping[str, str], seeds: bool = True
+) -> list[dict[str, Any]]:
+    """For each cell a row with its mean and interval and, if asked for, one for each run."""
+    facts: list[dict[str, Any]] = []
+    for row in rows:
+        for key, benchmark in columns.items():
+            cell = row.cells.get(key)
+            if cell is None or cell.value is None:
+                continue
+            named = {"row": row.label, "method": method_label(row.method), "K": row.curvature}
+            named |= {"benchmark": benchmark}
+            means = {"mean": cell.value, "low": cell.low, "high": cell.high}
+            facts.append(named | means | {"runs": len(cell.runs)})
+            runs = cell.runs if seeds else ()
+            facts += [named | {"seed": run.seed, "accuracy": run.value} for run in runs]
+    return facts
+
+
+def interval_note(what: str, facts: Iterable[Mapping[str, Any]]) -> str:
+    """What whiskers are, e.g. `; line: 95% interval ...`; empty if there are none."""
+    known = any(fact.get("low") is not None for fact in facts)
+    return f"; {what}: 95% interval over seeds and items" if known else ""
