@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from bench.report.comparison import (
@@ -15,7 +16,6 @@ from bench.report.comparison import (
     Comparison,
 )
 from bench.report.figure import Figure, save
-from bench.report.figures import table_figures
 from bench.report.names import method_label
 from bench.report.records import Record, group, select
 from bench.report.rows import Cell, Row
@@ -74,7 +74,9 @@ def draw(table: Table, records: Iterable[Record], spec: TableSpec, folder: Path)
 
 def figures_of(table: Table, records: Iterable[Record], spec: TableSpec) -> list[Figure]:
     """The figures that a spec names."""
-    return table_figures(score_table(Subject.of(table, records, spec), spec))
+    scores = score_table(Subject.of(table, records, spec), spec)
+    modules = (import_module(f"bench.report.figures.{name}") for name in spec.figures)
+    return [figure for module in modules if (figure := module.figure(scores)) is not None]
 
 
 def score_table(subject: Subject, spec: TableSpec) -> ScoreTable:
@@ -129,4 +131,4 @@ def score_table(subject: Subject, spec: TableSpec) -> ScoreTable:
 
 def _cell(cell: Cell) -> NewCell:
     runs = tuple(RunValue(v.seed, v.value, v.n, v.correct) for v in cell.values)
-    return NewCell(cell.mean, cell.sd, cell.low, cell.high, cell.n, runs, why=cell.why)
+    return NewCell(cell.mean, cell.sd, cell.low, cell.high, cell.n, runs=runs, why=cell.why)
