@@ -77,7 +77,12 @@ def _fitted(figure: Figure) -> str:
     import vl_convert
 
     parts: list[dict[str, Any]] = []
-    spec = json.loads(json.dumps(figure.spec), object_hook=lambda part: parts.append(part) or part)
+
+    def keep(part: dict[str, Any]) -> dict[str, Any]:
+        parts.append(part)
+        return part
+
+    spec = json.loads(json.dumps(figure.spec), object_hook=keep)
     panels = [part for part in parts if "width" in part and "height" in part]
     composed = [part for part in parts if "facet" in part or "concat" in part]
     across = max((part["columns"] for part in composed if "columns" in part), default=1)
@@ -137,7 +142,10 @@ def look(
     import altair as alt
 
     columns = max(1, int(width / (theme.longest(looks) + 30)))
-    more = {"title": None, "legend": alt.Legend(columns=columns) if legend else None}
+    more: dict[str, Any] = {
+        "title": None,
+        "legend": alt.Legend(columns=columns) if legend else None,
+    }
     colours, shapes = zip(*looks.values(), strict=True)
     scales = [alt.Scale(domain=list(looks), range=list(each)) for each in (colours, shapes)]
     return {
@@ -186,7 +194,7 @@ def line_at(place: float) -> Any:
 
 def facet(
     layers: Sequence[Any], rows: Any, by: str, order: Sequence[str], columns: int, height: Any,
-    **independent: str,
+    **independent: Any,
 ) -> Any:  # fmt: skip
     """One panel for each value of a field.
 

@@ -43,32 +43,34 @@ def draw_search(
         | dict(zip((objective for objective, _ in objectives), values, strict=True))
         for number, values in trials
     ]
+    line: dict[str, Any]
     if others:
         x, y = first, others[0][0]
         for row in rows:
             if row["trial"] in best:
                 row |= {"kind": "Pareto front", "line": row[y]}
-        caption, interpolate = "Line: Pareto front of the two objectives.", "linear"
+        caption, line = "Line: Pareto front of the two objectives.", {"interpolate": "linear"}
     else:
         x, y = "trial", first
         better = min if direction == "minimize" else max
         for row, value in zip(rows, accumulate((v[0] for _, v in trials), better), strict=True):
             row["line"] = value
-        caption, interpolate = "Line: best value so far.", "step-after"
+        caption, line = "Line: best value so far.", {"interpolate": "step-after"}
     scale = alt.Scale(zero=False, nice=False, padding=8)
     base = alt.Chart().encode(
         x=alt.X(f"{x}:Q", title=x.replace("_", " "), scale=scale),
         y=alt.Y(f"{y}:Q", title=y.replace("_", " "), scale=scale),
     )
     looks = {"trial": (BLUE, "circle"), "Pareto front": (RED, "diamond")}
-    line = base.mark_line(color=RED, strokeWidth=1.2, interpolate=interpolate).encode(y="line:Q")
+    lines = base.mark_line(color=RED, strokeWidth=1.2, **line).encode(y="line:Q")
     points = base.mark_point().encode(**look("kind", looks, legend=bool(others)))
-    panels = [panel((line, points), "trials", 190)]
+    panels = [panel((lines, points), "trials", 190)]
     if importances:
         rows += [{"key": key, "share": share} for key, share in importances.items()]
-        x = alt.X("share:Q", title="share of the variance")
         bars = alt.Chart().mark_bar(color=BLUE, height={"band": 0.7})
-        bars = bars.encode(x=x, y=names("key", list(importances)))
+        bars = bars.encode(
+            x=alt.X("share:Q", title="share of the variance"), y=names("key", list(importances))
+        )
         panels.append(panel((bars,), "importance of the keys (fANOVA)", 190))
     chart = alt.concat(*panels, data=data(rows), columns=len(panels))
     figure = Figure("search", f"Search over {len(trials)} trials", caption, chart)

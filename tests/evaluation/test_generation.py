@@ -101,7 +101,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(tiny, alone, monkeypatch,
     prompts = prompts_of(tokenizer)
     assert all_texts(model, tokenizer, prompts, 10, num_beams=beams) == alone[beams]
     assert sizes == [8, 4, 2, 2, 2, 2]
-    assert "out of memory with 8 rows at once; goes on with 4" in capsys.readouterr().out
+    assert "out of memory with 8 rows at once; continuing with 4" in capsys.readouterr().out
 
 
 def test_a_prompt_that_does_not_fit_alone_ends_the_evaluation(tiny, monkeypatch):

@@ -70,7 +70,7 @@ def hidden(rows: Rows) -> Figure | None:
         together.setdefault((_panel(row), row["model"], row["label"]), []).append(row)
     facts = []
     for (panel, model, label), runs in together.items():
-        named = {"panel": panel, "row": model, "set": label}
+        named: dict[str, Any] = {"panel": panel, "row": model, "set": label}
         values = {
             key: [value for run in runs for value in run.get(key) or ()]
             for key in ("states", *CONTROLS)

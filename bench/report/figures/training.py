@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from bench.report.figure import Figure, data, log_axis, look, panel
 from bench.report.figures.common import few_rows
@@ -19,7 +20,7 @@ def figure(table: ScoreTable) -> Figure | None:
     import altair as alt
 
     rows = few_rows(table)
-    facts = [
+    facts: list[dict[str, Any]] = [
         {"row": row.label, "seed": run.get("seed"), "curve": title, "step": step, "loss": loss}
         | ({"last": loss} if step == points[-1][0] else {})
         for row in rows
@@ -35,7 +36,7 @@ def figure(table: ScoreTable) -> Figure | None:
     looks = look("row", {label: own for label, own in row_looks(rows).items() if label in drawn})
     pick = alt.selection_point(name="picked", fields=["row"], bind="legend")
     picked = alt.when(pick).then(alt.value(0.9)).otherwise(alt.value(0.08))
-    panels = []
+    panels: list[Any] = []
     for title in dict.fromkeys(fact["curve"] for fact in facts):
         log = log_axis(fact["loss"] for fact in facts if fact["curve"] == title)
         y = alt.Y("loss:Q", title="nats per target token", **log)

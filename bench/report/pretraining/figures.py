@@ -59,7 +59,7 @@ def bits_figure(rows: Sequence[Group], comparisons: Sequence[Comparison]) -> Fig
             "comparisons. Left of 0: fewer bits than the twin."
         )
     chart = alt.concat(*panels, data=data(facts), columns=2, align="each")
-    own = dict.fromkeys(("color", "shape", "strokeDash"), "independent")
+    own: dict[str, Any] = dict.fromkeys(("color", "shape", "strokeDash"), "independent")
     return Figure("bits", "Pretraining: bits per byte", caption, chart.resolve_scale(**own))
 
 
@@ -74,13 +74,13 @@ def _training(rows: Sequence[Group], facts: Sequence[dict[str, Any]]) -> Any:
         dashes.append(dash)
         seen.add(model)
     encoded = look("model", looks, width=theme.WIDTH // 2 - 60)
-    dash = alt.StrokeDash("model:N", legend=None, scale=alt.Scale(domain=[*looks], range=dashes))
+    dashed = alt.StrokeDash("model:N", legend=None, scale=alt.Scale(domain=[*looks], range=dashes))
     log = log_axis(fact.get("of seed", 0) for fact in facts)
     base = alt.Chart().encode(
         x=alt.X("tokens:Q", title="tokens (thousands)"),
         y=alt.Y("bits:Q", title="bits per byte", **log),
         color=encoded["color"],
-        strokeDash=dash,
+        strokeDash=dashed,
     )
     seeds = base.mark_line(strokeWidth=0.5, opacity=0.7).encode(y="of seed:Q", detail="seed:N")
     points = base.mark_point().encode(shape=encoded["shape"], strokeDash=alt.value([1, 0]))

@@ -2,7 +2,7 @@ from statistics import fmean
 
 import pytest
 
-from bench.names import method_label
+from bench.report.names import method_label
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.selection import Group, Selection
 from bench.report.spec import FIGURES, TableSpec
@@ -46,7 +46,7 @@ def table():
         scores = records[0]["scores"].items()
         return ScoreTable(
             selection=Selection(spec, tuple(Group(r.key, r.label, r.records) for r in rows)),
-            benchmarks=tuple(Benchmark(k, s["label"], (s["n"],), chance) for k, s in scores),
+            benchmarks=tuple(Benchmark(k, s["label"], s["n"], chance) for k, s in scores),
             averages=("micro", "macro"),
             rows=tuple(rows),
             comparisons=tuple(comparisons),
@@ -59,8 +59,8 @@ def cell(runs, keys):
     """Their mean accuracy with an interval of ten points."""
     values = [fmean(run["scores"][key]["accuracy"] for key in keys) for run in runs]
     mean = fmean(values)
-    each = zip(runs, values, strict=True)
-    return Cell(mean, 1.0, mean - 5, mean + 5, 100, tuple(RunValue(r["seed"], v) for r, v in each))
+    found = tuple(RunValue(run["seed"], value) for run, value in zip(runs, values, strict=True))
+    return Cell(mean, sd=1.0, low=mean - 5, high=mean + 5, n=100, runs=found)
 
 
 @pytest.fixture
