@@ -6,7 +6,7 @@ There must be no __init__.py beside this file, or the plugins of other packages 
 from hydra.core.config_store import ConfigStore
 
 from bench.sweep.grid import GridSweeper
-from bench.sweep.search import SearchSweeper
+from bench.sweep.optuna_sweeper import SearchSweeper
 from bench.sweep.tuned import TunedSweeper
 
 

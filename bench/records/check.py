@@ -100,7 +100,7 @@ def _same(what: str, recorded: Any, computed: Any) -> None:
 
 
 def check_sweep(sweep: SweepRecord, records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that a sweep's record has runs in the rows of their settings.
+    """Check that a sweep's record is well-formed and has runs in the rows of their settings.
 
     Args:
         sweep: its record.
@@ -109,6 +109,18 @@ def check_sweep(sweep: SweepRecord, records: Mapping[str, Mapping[str, Any]]) ->
     Raises:
         ValueError: what does not hold.
     """
+    texts = [*sweep.arguments, *sweep.remarks]
+    for row in sweep.rows:
+        texts += [row.key, row.label, row.method, *row.details]
+        if not isinstance(row.curvature, int | float | str | None):
+            raise ValueError(f"a row has {row.curvature!r:.40} as curvature")
+    mappings = (sweep.question, *(row.options for row in sweep.rows))
+    if not all(isinstance(text, str) for text in texts) or not all(
+        isinstance(mapping, dict) for mapping in mappings
+    ):
+        raise ValueError("its rows, arguments or remarks are of another type")
+    if not isinstance(sweep.created, int | float):
+        raise ValueError("it does not say when it was created")
     rows = {row.key for row in sweep.rows}
     for member in sweep.members:
         record = records.get(member.identity)

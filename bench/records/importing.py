@@ -77,7 +77,7 @@ def _read(folder: Path) -> Found:
     if found.sweep:
         try:
             check_sweep(found.sweep, found.records)
-        except ValueError as error:
+        except ERRORS as error:
             raise InputError(f"{folder / SWEEP}: {error}") from error
     return found
 

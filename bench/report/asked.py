@@ -68,12 +68,14 @@ def spec_of(sweep: SweepRecord) -> Spec:
     Raises:
         ValueError: it can't be used.
     """
-    if sweep.kind != PRETRAIN:
-        return TableSpec.from_mapping(sweep.table)
     try:
-        return PretrainingSpec(**sweep.table)
+        pretrains = sweep.kind == PRETRAIN
+        spec = PretrainingSpec(**sweep.table) if pretrains else TableSpec.from_mapping(sweep.table)
     except TypeError as error:
-        raise ValueError(f"pretraining: {error}") from error
+        raise ValueError(f"its table can't be used: {error}") from error
+    if spec.name != sweep.name:
+        raise ValueError(f"the sweep {sweep.name} has the table {spec.name}")
+    return spec
 
 
 def asked_for(

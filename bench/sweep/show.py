@@ -59,7 +59,8 @@ class Wanted:
             created: seconds since the epoch.
             remarks: notes below the table.
         """
-        found = sweep_records((job.planned for job in jobs), self.spec, arguments, created)
+        runs = [job.planned for job in jobs if not job.pruned]
+        found = sweep_records(runs, self.spec, arguments, created)
         return [replace(sweep, remarks=tuple(remarks)) for sweep in found]
 
     def show(

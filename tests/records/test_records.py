@@ -209,7 +209,10 @@ def test_a_record_that_does_not_hold_is_refused_before_anything_is_written(
     [
         (lambda sweep: sweep["members"][0].update(seed=9), "not in the row of its settings"),
         (lambda sweep: sweep["rows"].clear(), "not in the row of its settings"),
-        (lambda sweep: sweep["table"].update(name="../../x"), "names files"),
+        (lambda sweep: sweep["rows"][0].update(curvature={}), "as curvature"),
+        (lambda sweep: sweep["rows"][0].update(label=3), "of another type"),
+        (lambda sweep: sweep.update(name="../../x"), "has the table main"),
+        (lambda sweep: sweep["table"].update(name="../../x"), "use letters"),
         (lambda sweep: sweep.pop("rows"), "rows"),
     ],
 )

@@ -161,7 +161,7 @@ def test_sweeps_without_finished_runs_make_no_table():
 def test_a_sweep_whose_table_cannot_be_used_is_left_out():
     report = collected(main_runs(), swept(main_runs(), table={"name": "../x", "title": "T"}))
     assert list(shape(report)) == ["other"]
-    assert "names files" in report.left_out[0].why
+    assert "use letters" in report.left_out[0].why
 
 
 def test_trials_of_a_search_make_no_table_and_its_winners_do():

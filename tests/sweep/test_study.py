@@ -9,7 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bench.errors import InputError
 from bench.sweep.space import SAMPLERS, make_sampler, read_space
-from bench.sweep.study import Trials, Worker, open_storage, open_study
+from bench.sweep.study import Worker, open_storage, open_study
+from bench.sweep.trials import Trials
 
 POINTS = 12
 

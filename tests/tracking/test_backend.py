@@ -81,7 +81,7 @@ def test_an_experiment_whose_files_a_server_keeps_is_not_opened_beside_it(tmp_pa
     Store(tmp_path, uri, "mine").client.create_experiment(
         "served", artifact_location="mlflow-artifacts:/1"
     )
-    with pytest.raises(InputError, match="behind an MLflow server"):
+    with pytest.raises(InputError, match="by an MLflow server"):
         Store(tmp_path, uri, "served")
 
 
