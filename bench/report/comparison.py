@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.report.statistics.crossed import LEAST_SEEDS, LEVEL, CrossedTest, crossed_test
+from bench.report.statistics.crossed import LEAST_SEEDS, LEVEL, crossed_test
 from bench.report.statistics.holm import holm
 from bench.report.statistics.variance import Array
 
@@ -39,9 +39,6 @@ class Comparison:
         degrees: degrees of freedom of the test.
         sd_runs: standard deviation of the difference between runs beyond item noise.
         paired_runs: whether runs of one seed were paired in the test (items always are).
-        would_separate: how many seeds or items would make this difference significant with 80%
-            power, in words, if the variances are as estimated: too few if that between runs was
-            estimated as 0.
         why: why there is no test or no comparison.
     """
 
@@ -63,7 +60,6 @@ class Comparison:
     degrees: float | None = None
     sd_runs: float | None = None
     paired_runs: bool = False
-    would_separate: str = ""
     why: str = ""
 
 
@@ -74,7 +70,7 @@ def compare(
     weights: Sequence[float],
     seeds: Sequence[int],
     unit: float = 100.0,
-) -> tuple[Comparison, CrossedTest | None]:
+) -> Comparison:
     """Estimate and test a difference; the verdict is left to `judge`.
 
     Args:
@@ -84,12 +80,9 @@ def compare(
         weights: of the benchmarks; they add up to 1.
         seeds: that both have.
         unit: of the difference: 100 for outcomes of 0 and 1 in percentage points.
-
-    Returns:
-        The comparison, and the test if there are enough seeds for one.
     """
     if not seeds:
-        return replace(asked, verdict=FEW_SEEDS, why="no common seed"), None
+        return replace(asked, verdict=FEW_SEEDS, why="no common seed")
     pairs = list(zip(weights, ours, theirs, strict=True))
     by_run = [
         sum(w * (a[run].mean() - b[run].mean()) for w, a, b in pairs) for run in range(len(seeds))
@@ -104,11 +97,11 @@ def compare(
     )
     if len(seeds) < LEAST_SEEDS:
         few = f"{len(seeds)} common seed{'s' if len(seeds) > 1 else ''}, {LEAST_SEEDS} are needed"
-        return replace(found, verdict=FEW_SEEDS, why=few), None
+        return replace(found, verdict=FEW_SEEDS, why=few)
     test = crossed_test(ours, theirs, weights)
     low, high = test.interval()
     beyond = max(float(test.runs - test.run_residual), 0.0) * len(seeds)
-    tested = replace(
+    return replace(
         found,
         low=unit * float(low),
         high=unit * float(high),
@@ -117,7 +110,6 @@ def compare(
         sd_runs=unit * beyond**0.5,
         paired_runs=bool(test.paired),
     )
-    return tested, test
 
 
 def judge(family: Sequence[Comparison], lower_is_better: bool = False) -> list[Comparison]:

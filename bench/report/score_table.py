@@ -9,14 +9,12 @@ from statistics import fmean, stdev
 import numpy as np
 
 from bench.names import key_of
-from bench.report.comparison import NOT_SIGNIFICANT, Comparison, compare, judge
+from bench.report.comparison import Comparison, compare, judge
 from bench.report.records import check_comparable
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.selection import Group, Record, Selection
 from bench.report.spec import AVERAGES, TableSpec
 from bench.report.statistics.bootstrap import intervals
-from bench.report.statistics.crossed import LEVEL, CrossedTest
-from bench.report.statistics.planning import Design, would_separate
 from bench.report.statistics.variance import Array
 from bench.report.tables import Cell, RunValue
 
@@ -201,19 +199,12 @@ def _comparisons(
     singles = [found.key for found in table.benchmarks]
     main = [[key] for key in table.averages[:1]]
     for family in (*main, singles if singles != averaged[:1] else []):
-        pairs = list(_compared(table, outcomes, weights, family))
-        judged = judge([found for found, _ in pairs])
-        left = sum(found.verdict == NOT_SIGNIFICANT for found in judged)
-        for found, (_, test) in zip(judged, pairs, strict=True):
-            if test and found.verdict == NOT_SIGNIFICANT:
-                design = Design.of(test, len(found.seeds), found.n or 0, LEVEL / left)
-                found = replace(found, would_separate=would_separate(design))
-            yield found
+        yield from judge(list(_compared(table, outcomes, weights, family)))
 
 
 def _compared(
     table: ScoreTable, outcomes: Sequence[Outcomes], weights: Weights, columns: Iterable[str]
-) -> Iterable[tuple[Comparison, CrossedTest | None]]:
+) -> Iterable[Comparison]:
     rows = {row.key: (row, of_row) for row, of_row in zip(table.rows, outcomes, strict=True)}
     contrasts = [found for found in table.selection.contrasts if found.row in rows]
     for column in columns:
@@ -221,7 +212,7 @@ def _compared(
             row, ours = rows[contrast.row]
             asked = Comparison(contrast.heading, row.key, contrast.reference, row.label, "", column)
             if contrast.reference not in rows:
-                yield replace(asked, why="the reference has no finished run"), None
+                yield replace(asked, why="the reference has no finished run")
                 continue
             reference, theirs = rows[contrast.reference]
             seeds = [s for s in row.seeds if s is not None and s in reference.seeds]

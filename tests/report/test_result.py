@@ -17,7 +17,7 @@ def test_a_selection_becomes_a_report_with_comparisons_and_files(tmp_path):
     assert {path.name for path in paths} == {"toy.md", "toy.csv", "toy.json", "toy.tex"}
     content = json.loads((tmp_path / "tables" / "toy.json").read_text(encoding="utf-8"))
     (comparison,) = content["comparisons"]
-    assert len(comparison["by_seed"]) == 3 and "would_separate" in comparison
+    assert len(comparison["by_seed"]) == 3
 
 
 def test_published_numbers_are_read_by_the_name_in_the_spec():

@@ -197,12 +197,6 @@ def test_a_reference_without_runs_is_named():
     assert (found.verdict, found.why) == (NOT_COMPARED, "the reference has no finished run")
 
 
-def test_a_difference_that_is_not_significant_says_what_would_make_it_so():
-    found = table_of(random_runs({"lora": 0.75, "dora": 0.72})).comparisons[0]
-    assert found.verdict == "n.s."
-    assert "items" in found.would_separate
-
-
 def test_a_row_has_the_same_intervals_in_every_table():
     lora = random_runs({"lora": 0.8})
     alone, together = (

@@ -154,7 +154,7 @@ def _steps(value: int, largest: int, split: str | None) -> frozenset[tuple[str, 
         for operation, most in LARGEST_OPERAND.items()
         for operand in range(2, most + 1)
         if operation != "/" or value % operand == 0
-        if 2 <= compute(value, operation, operand)
+        if compute(value, operation, operand) >= 2
         if compute(value, operation, operand) <= (largest if operation == "+" else LARGEST_PRODUCT)
         if split is None or number_split(value, operand) == split
     )

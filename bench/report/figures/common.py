@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from bench.report.names import method_label
+from bench.names import method_label
 from bench.report.scores import ScoreRow, ScoreTable
 from bench.report.theme import MOST_ROWS, Look, method_looks
 

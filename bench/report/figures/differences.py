@@ -34,7 +34,6 @@ def figure(table: ScoreTable) -> Figure | None:
             "p": found.p,
             "p (Holm)": found.p_holm,
             "seeds": len(found.seeds),
-            "to become significant": found.would_separate or None,
         }
         for found in shown
         if found.column in columns

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.names import method_label
 from bench.report.figure import Figure, data, facet, line_at, look, names, whiskers
-from bench.report.names import method_label
 from bench.report.theme import longest, look_of
 
 REFERENCE = "lora"

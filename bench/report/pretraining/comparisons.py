@@ -47,7 +47,7 @@ def _compare(heading: str, row: PretrainedRow, twin: PretrainedRow) -> Compariso
         np.array([_documents(each.records[seed]["training"]) for seed in seeds])
         for each in (row, twin)
     )
-    return compare(asked, [one], [other], [1.0], seeds, unit=1.0)[0]
+    return compare(asked, [one], [other], [1.0], seeds, unit=1.0)
 
 
 def _documents(training: Mapping[str, Any]) -> Any:

@@ -2,7 +2,7 @@ from statistics import fmean
 
 import pytest
 
-from bench.report.names import method_label
+from bench.names import method_label
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.selection import Group, Selection
 from bench.report.spec import FIGURES, TableSpec
