@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from math import floor, log10
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
@@ -188,9 +188,12 @@ def _edges(points: torch.Tensor, parents: list[int | None]) -> list[list[list[fl
 
 def _rings(norms: Floats, centre: float, scale: float) -> list[dict[str, float]]:
     """Round norms between the smallest and the largest, and their radius in the disk."""
-    locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
-    ticks = np.asarray(locator.tick_values(norms.min(), norms.max()))
-    inside = ticks[(ticks > centre) & (norms.min() <= ticks) & (ticks <= norms.max())]
+    low, high = float(norms.min()), float(norms.max())
+    raw = (high - low) / 6
+    ten = 10.0 ** floor(log10(raw))
+    step = next(digit * ten for digit in (1, 2, 2.5, 5, 10) if digit * ten >= raw)
+    ticks = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
+    inside = ticks[ticks > centre]
     places = _in_disk(_on_hyperboloid(scale * (inside - centre), np.zeros(len(inside))))
     return [
         {"norm": float(f"{tick:.6g}"), "radius": place[0]}
