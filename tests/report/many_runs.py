@@ -127,7 +127,8 @@ def run_of(
     prompts = {"train_prompt": f"{protocol} {{instruction}}", "max_new_tokens": 256}
     return {
         "identity": identity, "run_id": identity[:32], "method": method, "curvature": curvature,
-        "result_version": RESULT_VERSION, "seed": seed, "model": model, "published_base": None, "data": "synthetic", "split": "test",
+        "result_version": RESULT_VERSION, "seed": seed, "model": model, "published_base": None,
+        "data": "synthetic", "split": "test",
         "protocol": protocol, "scores": scores, "averages": {"micro": average, "macro": average},
         "parameters": parameters, "rows": {"train": 640, "train_too_long": 0}, "overlap": None,
         "seconds": {"finetune": None if seed is None else 25.0, "evaluate": 5.0},
