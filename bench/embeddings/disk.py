@@ -190,7 +190,7 @@ def _rings(norms: Floats, centre: float, scale: float) -> list[dict[str, float]]
     """Round norms between the smallest and the largest, and their radius in the disk."""
     low, high = float(norms.min()), float(norms.max())
     raw = (high - low) / 6
-    ten = 10.0 ** floor(log10(raw))
+    ten = 10.0 ** math.floor(math.log10(raw))
     step = next(digit * ten for digit in (1, 2, 2.5, 5, 10) if digit * ten >= raw)
     ticks = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
     inside = ticks[ticks > centre]

@@ -54,6 +54,7 @@ def finished(
         "parameters": {"trainable": 20_000 if trained else 0, "total": 2_000_000},
         "seconds": {"finetune": 41.2 if trained else None, "evaluate": 6.3},
         "device": "cpu",
+        "versions": {"python": "3.11"},
         "git": {"commit": "a" * 40, "dirty": False},
         "train": {"lr": 0.01, "epochs": 3, "precision": "32"},
         "rows": {"train": 1500 if trained else 0, "train_too_long": 0},

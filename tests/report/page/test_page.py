@@ -4,6 +4,7 @@ import json
 import re
 
 from bench.report.collect import Collected, LeftOut
+from bench.report.figure import page_spec
 from bench.report.formats import to_markdown
 from bench.report.page import page, parts, write_page
 from bench.report.result import result_of
@@ -79,8 +80,7 @@ def test_data_for_the_scripts_is_unchanged(collected, hostile):
 def test_case_studies_and_figures_are_omitted_if_they_do_not_fit(collected, monkeypatch):
     names = [f"t{i}" for i in range(4)]
     results, given = collected("x" * 500, names, [f"base-{i}" for i in range(4)])
-    (first, *_), _ = parts.parts_of(results, given)
-    size = sum(parts._data_size(chart.spec) for chart in first.charts)
+    size = sum(parts._data_size(page_spec(figure)) for figure in results[0].figures())
     monkeypatch.setattr(parts, "FIGURES", size + 10)
     monkeypatch.setattr(parts, "CASES", 20_000)
     found, others = parts.parts_of(results, given)

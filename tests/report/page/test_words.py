@@ -5,7 +5,7 @@ from bench.report.page.words import sentence
 
 
 def sentence_of(verdict, difference=-2.44, low=-4.1, high=-0.6, column="micro", **facts):
-    ends = {"low": low, "high": high, "by_seed": {0: -2.0, 1: -2.4, 2: -2.9}}
+    ends = {"low": low, "high": high, "seeds": (0, 1, 2)}
     names = ("vs. LoRA", "hyplora", "lora", "HypLoRA", "LoRA", column)
     return sentence(Comparison(*names, verdict, difference, **ends, **facts))
 
