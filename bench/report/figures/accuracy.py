@@ -33,8 +33,9 @@ def figure(table: ScoreTable) -> Figure | None:
         y=names("row", [row.label for row in table.rows]), color=looks["color"]
     )
     x = alt.X("low:Q", title="accuracy (%)", scale=alt.Scale(zero=False))
+    chance = alt.Chart().mark_rule(strokeDash=[2, 2]).encode(x="chance:Q")
     layers = (
-        alt.Chart().mark_rule(strokeDash=[2, 2], clip=True).encode(x="chance:Q"),
+        *((chance,) if chances else ()),
         base.mark_rule().encode(x=x, x2="high:Q"),
         base.mark_point(opacity=0.6).encode(x="accuracy:Q", shape=looks["shape"]),
         base.mark_tick(thickness=2, size=12).encode(x="mean:Q"),
