@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.errors import printable
+from bench.export.intervals import run_intervals
 from bench.names import method_label
 from bench.report.formats.escape import in_markdown, markdown_line
-from bench.report.intervals import run_intervals
 from bench.report.records import Record, training_settings
 from bench.report.shared_record import Base, base_of
 

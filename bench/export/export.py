@@ -22,9 +22,9 @@ from typing import Any
 
 from bench.config import PROJECT, read_action, read_tracking
 from bench.errors import Failure, InputError
+from bench.export.method_comparison import method_comparison
+from bench.export.model_card import model_card
 from bench.files import write_json, write_text
-from bench.report.method_comparison import method_comparison
-from bench.report.model_card import model_card
 from bench.report.shared_record import base_of, shared_record
 from bench.runs.lifecycle import open_store
 from bench.tracking.record import PRETRAIN

@@ -15,12 +15,12 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from bench.errors import InputError
-from bench.export import check_target, export
-from bench.report.model_card import model_card
+from bench.export.export import check_target, export
+from bench.export.model_card import model_card
 from bench.tracking.store import Store
 from bench.training.adapters import load_adapter
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 METHODS = ("hyplora", "lora", "prefix")
 FILES = {
     "README.md",

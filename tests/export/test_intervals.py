@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from bench.report.intervals import run_intervals
+from bench.export.intervals import run_intervals
 
 
 def score(correct, n):
