@@ -1,4 +1,4 @@
-"""The 95% intervals of one run's accuracies, over the items of its test sets."""
+"""95% intervals of one run's accuracies, over the items of its test sets."""
 
 from __future__ import annotations
 
@@ -9,40 +9,38 @@ DRAWS = 10_000
 
 
 def run_intervals(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """A bootstrap over the items of each set.
+    """Bootstrap over the items of each set; variation between seeds is not included.
 
-    The number of right answers in a draw is binomial. If all answers are right, or all wrong, the
+    The number of correct answers in a draw is binomial. If all answers are correct, or none, the
     interval is the exact one (Clopper and Pearson).
 
     Args:
         scores: of a run by set, with `correct` and `n`.
 
     Returns:
-        Lower and upper end in percent for each set, `micro` and `macro`. Other seeds are not
-        covered.
+        Lower and upper limit in percent by set, and for `micro` and `macro`.
     """
     import numpy as np
 
     generator = np.random.default_rng(0)
     sizes = np.array([score["n"] for score in scores.values()])
-    right = np.array([score["correct"] for score in scores.values()])
-    drawn = generator.binomial(sizes, right / sizes, (DRAWS, len(sizes)))
-    ends = {
-        key: _ends(drawn[:, place] / sizes[place], int(right[place]), int(sizes[place]))
-        for place, key in enumerate(scores)
+    correct = np.array([score["correct"] for score in scores.values()])
+    drawn = generator.binomial(sizes, correct / sizes, (DRAWS, len(sizes)))
+    total = int(correct.sum()), int(sizes.sum())
+    intervals = {
+        key: _interval(drawn[:, place] / score["n"], score["correct"], score["n"])
+        for place, (key, score) in enumerate(scores.items())
     }
-    micro = drawn.sum(axis=1) / sizes.sum()
-    ends["micro"] = _ends(micro, int(right.sum()), int(sizes.sum()))
-    ends["macro"] = _ends((drawn / sizes).mean(axis=1), int(right.sum()), int(sizes.sum()))
-    return ends
+    intervals["micro"] = _interval(drawn.sum(axis=1) / sizes.sum(), *total)
+    intervals["macro"] = _interval((drawn / sizes).mean(axis=1), *total)
+    return intervals
 
 
-def _ends(drawn: Any, correct: int, n: int) -> tuple[float, float]:
+def _interval(drawn: Any, correct: int, n: int) -> tuple[float, float]:
     import numpy as np
+    from scipy.stats import binomtest
 
     if correct in (0, n):
-        from scipy.stats import binomtest
-
         exact = binomtest(correct, n).proportion_ci(0.95, method="exact")
         return 100 * exact.low, 100 * exact.high
     low, high = np.quantile(drawn, (0.025, 0.975))

@@ -1,23 +1,27 @@
-"""A run's record in the form in which peft's method_comparison keeps its results.
+"""A run's record in the format of peft's method_comparison.
 
-That suite (github.com/huggingface/peft, method_comparison/) has a JSON file for each experiment, in
-three parts: `run_info`, `train_info`, `meta_info`. What is not measured here stands there as null:
-the accelerator's memory, accuracy on validation rows, and facts of the machine and of the hub. A
-test accuracy is a share there, from 0 to 1; here it is the micro average over the test sets, and
-`test accuracy by set` is a key of our own.
+That suite (github.com/huggingface/peft, method_comparison/) stores each experiment as JSON with
+`run_info`, `train_info` and `meta_info`. Null: not measured by this project. `test accuracy` is the
+micro average as a share, from 0 to 1; `test accuracy by set` is an additional key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from bench.names import plain_curvature
 from bench.report.records import Record
-from bench.report.shared_record import base_of
+from bench.report.shared_record import Base, base_of
 
 PACKAGES = ("transformers", "peft", "datasets", "bitsandbytes", "torch")
 SYSTEM = ("system", "release", "version", "machine", "processor")
+# Keys of a validation that are not measured.
+UNMEASURED = (
+    "valid accuracy", "train time", "eval time", "tokens / sec", "mem allocated avg",
+    "mem reserved avg", "elapsed time",
+)  # fmt: skip
 
 
 def method_comparison(
@@ -26,31 +30,34 @@ def method_comparison(
     file_size: int,
     created_at: str | None,
 ) -> dict[str, Any]:
-    """The record in peft's form.
+    """The record in peft's format.
 
     Args:
-        record: of a run that was trained.
+        record: of a run with training.
         adapter_config: of its adapter.
-        file_size: of its weights, in bytes.
-        created_at: when the run began, in ISO 8601; None where that is not known.
+        file_size: of the weights, in bytes.
+        created_at: when the run began, in ISO 8601; None if unknown.
     """
-    base, seconds = base_of(record), record["seconds"]
-    facts = [f"{base.name.rpartition('/')[2]}", f"seed{record['seed']}"]
-    if record["curvature"] is not None:
-        facts.insert(1, f"K{plain_curvature(record['curvature'])}")
-    package_info: dict[str, str | None] = {}
-    for name in PACKAGES:
-        package_info[f"{name}-version"] = record["versions"].get(name)
-        package_info[f"{name}-commit-hash"] = None
-    data = record["config"]["data"]
+    base, data = base_of(record), record["config"]["data"]
+    seconds, parameters = record["seconds"], record["parameters"]
+    curvature = record["curvature"]
+    name = [
+        base.name.rpartition("/")[2],
+        *([] if curvature is None else [f"K{plain_curvature(curvature)}"]),
+        f"seed{record['seed']}",
+    ]
+    packages: dict[str, str | None] = {}
+    for package in PACKAGES:
+        packages[f"{package}-version"] = record["versions"].get(package)
+        packages[f"{package}-commit-hash"] = None
     sets = dict.fromkeys([*data["train"], *data["tests"]])
     return {
         "run_info": {
             "created_at": created_at,
             "total_time": seconds["finetune"] + seconds["evaluate"],
-            "experiment_name": f"{record['method']}/{'-'.join(facts)}",
+            "experiment_name": f"{record['method']}/{'-'.join(name)}",
             "peft_branch": None,
-            "train_config": _train_config(record),
+            "train_config": _train_config(record, base),
             "peft_config": dict(adapter_config),
             "error_msg": "",
         },
@@ -60,37 +67,36 @@ def method_comparison(
             "accelerator_memory_reserved_99th": None,
             "train_time": seconds["finetune"],
             "file_size": file_size,
-            "num_trainable_params": record["parameters"]["trainable"],
-            "num_total_params": record["parameters"]["total"],
+            "num_trainable_params": parameters["trainable"],
+            "num_total_params": parameters["total"],
             "status": "success",
             "metrics": _metrics(record),
         },
         "meta_info": {
             "model_info": {"sha": base.revision, "created_at": None},
-            "dataset_info": {
-                name: {"sha": data.get("revision"), "created_at": None} for name in sets
-            },
-            "package_info": package_info,
+            "dataset_info": {key: {"sha": data["revision"], "created_at": None} for key in sets},
+            "package_info": packages,
             "system_info": {**dict.fromkeys(SYSTEM), "accelerator": record["device"]},
             "pytorch_info": None,
         },
     }
 
 
-def _train_config(record: Record) -> dict[str, Any]:
-    base, train, config = base_of(record), record["train"], record["config"]
-    protocol, training = config["protocol"], record["training"]
-    held = {"int8": "int8", "nf4": "int4"}.get(base.quantization or "", base.dtype)
+def _train_config(record: Record, base: Base) -> dict[str, Any]:
+    config, train, training = record["config"], record["train"], record["training"]
+    protocol = config["protocol"]
+    # The steps between two validations, if they are equal.
+    gaps = {later - step for step, later in pairwise([0, *(s for s, _ in training["validation"])])}
     return {
         "model_id": base.name,
-        "dtype": held,
-        "max_seq_length": protocol["max_length"] or config["model"].get("context"),
+        "dtype": {None: base.dtype, "nf4": "int4"}.get(base.quantization, base.quantization),
+        "max_seq_length": protocol["max_length"] or config["model"]["context"],
         "batch_size": train["batch_size"],
         "batch_size_eval": config["evaluation"]["batch_size"],
         "max_steps": training["steps"],
-        "eval_steps": _every([step for step, _ in training["validation"]]),
+        "eval_steps": gaps.pop() if len(gaps) == 1 else None,
         "compile": False,
-        "use_gc": train.get("gradient_checkpointing", False),
+        "use_gc": train["gradient_checkpointing"],
         "query_template": protocol["evaluation_prompt"].replace("{instruction}", "{query}"),
         "seed": record["seed"],
         "grad_norm_clip": train["gradient_clip"],
@@ -99,57 +105,38 @@ def _train_config(record: Record) -> dict[str, Any]:
         "lr_scheduler": train["decay"],
         "use_amp": str(train["precision"]).endswith("mixed"),
         "autocast_adapter_dtype": True,
-        "generation_kwargs": {
-            "max_new_tokens": protocol["max_new_tokens"],
-            "num_beams": protocol.get("num_beams", 1),
-        },
+        "generation_kwargs": {key: protocol[key] for key in ("max_new_tokens", "num_beams")},
         "attn_implementation": None,
         "init_kv_cache_prefix": None,
     }
 
 
-def _every(steps: Sequence[int]) -> int | None:
-    """The steps between two validations, where they are evenly spaced."""
-    gaps = {later - earlier for earlier, later in zip([0, *steps], steps, strict=False)}
-    return gaps.pop() if len(gaps) == 1 else None
-
-
 def _metrics(record: Record) -> list[dict[str, Any]]:
-    """An entry for each validation, and the last one with what the test came to."""
+    """One entry per validation, then one for the test."""
     training, size = record["training"], record["train"]["batch_size"]
-    losses = training["losses"]
-    entries: list[dict[str, Any]] = []
-    before = 0
-    for step, loss in training["validation"]:
-        entries.append(
-            {
-                "step": step,
-                "valid accuracy": None,
-                "valid loss": loss,
-                "train loss": _mean_loss(losses, before, step),
-                "train samples": step * size,
-                "train time": None,
-                "eval time": None,
-                "tokens / sec": None,
-                "mem allocated avg": None,
-                "mem reserved avg": None,
-                "elapsed time": None,
-            }
-        )
-        before = step
-    steps = training["steps"]
-    start = entries[-2]["step"] if len(entries) > 1 else 0
-    last = {
+    validation, losses, steps = training["validation"], training["losses"], training["steps"]
+    starts = [0, *(step for step, _ in validation)]
+    entries = [
+        {
+            "step": step,
+            "valid loss": loss,
+            "train loss": _mean_loss(losses, start, step),
+            "train samples": step * size,
+            **dict.fromkeys(UNMEASURED),
+        }
+        for start, (step, loss) in zip(starts, validation, strict=False)
+    ]
+    test = {
         "step": steps,
         "test accuracy": record["averages"]["micro"] / 100,
         "test accuracy by set": {
             key: score["accuracy"] / 100 for key, score in record["scores"].items()
         },
-        "train loss": _mean_loss(losses, start, steps),
+        "train loss": _mean_loss(losses, starts[-2] if len(starts) > 2 else 0, steps),
         "train samples": steps * size,
         "train total tokens": None,
     }
-    return [*entries, last]
+    return [*entries, test]
 
 
 def _mean_loss(losses: Sequence[Sequence[float]], start: int, end: int) -> float | None:
