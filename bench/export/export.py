@@ -110,26 +110,22 @@ def check_target(folder: Path) -> None:
     Raises:
         InputError: the folder has other or modified files.
     """
-    if folder.exists() and not folder.is_dir():
+    if folder.is_file():
         raise InputError(f"action.folder={folder} is a file: give a folder")
-    present = [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
-    if not present:
-        return
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        known = {folder / name: digest for name, digest in files.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        raise InputError(
-            f"action.folder={folder} is not empty and is not an export: give a new folder"
-        ) from None
+        manifest = folder / MANIFEST
+        known = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        known |= {MANIFEST: _sha256(manifest)}
+    except (OSError, ValueError, TypeError, KeyError):
+        known = {}  # not an export
     others = [
         path.relative_to(folder).as_posix()
-        for path in present
-        if path.name != MANIFEST and _sha256(path) != known.get(path)
+        for path in sorted(folder.rglob("*"))
+        if not path.is_dir() and _sha256(path) != known.get(path.relative_to(folder).as_posix())
     ]
     if others:
         raise InputError(
-            f"action.folder={folder} has files that were added or changed after the export: "
+            f"action.folder={folder} has files that no export wrote or that were changed since: "
             f"{', '.join(others[:3])}{' ...' if len(others) > 3 else ''}. Give a new folder"
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +35,11 @@ def model_card(record: Record, ours: bool, created_at: str | None) -> str:
         finalize=lambda value: value if isinstance(value, Markup) else in_markdown(str(value)),
         keep_trailing_newline=True,
     )
-    environment.filters |= {"settings": _settings, "thousands": "{:,}".format}
+    environment.filters |= {
+        "settings": _settings,
+        "thousands": "{:,}".format,
+        "decimal": lambda value: "-" if value is None else f"{value:.1f}",
+    }
     base, config, scores = base_of(record), record["config"], record["scores"]
     title = f"{method_label(record['method'], record['curvature'])} on {record['model']}"
     overlap, files = record.get("overlap"), record.get("data_files") or {}
@@ -55,9 +58,9 @@ def model_card(record: Record, ours: bool, created_at: str | None) -> str:
         training=training_settings(record),
         other_files=[name for name, mark in files.items() if "another" in mark],
         overlapping=sum(n["masked"] for n in overlap["tests"].values()) if overlap else 0,
-        code=Markup(_fenced(_code(base, ours), "python")),
-        prompt=Markup(_fenced(config["protocol"]["evaluation_prompt"], "text")),
-        results=_results(record),
+        prompt=Markup(_fenced(config["protocol"]["evaluation_prompt"])),
+        intervals=run_intervals(scores),
+        items=sum(score["n"] for score in scores.values()),
         rules=dict.fromkeys(f"{score['label']} {score['rule']}" for score in scores.values()),
         too_long=sum(score["too_long"] for score in scores.values()),
     )
@@ -92,44 +95,6 @@ def _front_matter(record: Record, base: Base, title: str) -> str:
     return str(card.to_yaml())
 
 
-def _code(base: Base, ours: bool) -> str:
-    arguments = [json.dumps(base.name)]
-    if base.revision:
-        arguments.append(f"revision={json.dumps(base.revision)}")
-    arguments.append(f'dtype="{base.dtype}"')
-    register = ["", f"import bench.methods  # {PROJECT}: registers the method with PEFT"]
-    lines = [
-        "import peft",
-        "import transformers",
-        *(register if ours else []),
-        "",
-        f"base = transformers.AutoModelForCausalLM.from_pretrained({', '.join(arguments)})",
-        'model = peft.PeftModel.from_pretrained(base, "PATH/OF/THIS/FOLDER").eval()',
-    ]
-    return "\n".join(lines)
-
-
-def _results(record: Record) -> list[list[str]]:
-    """The rows of the table of results: the test sets, then the averages."""
-    intervals, scores = run_intervals(record["scores"]), record["scores"]
-    rows = [
-        (key, s["label"], s["accuracy"], s["n"], s["chance"], s["majority"]["accuracy"])
-        for key, s in scores.items()
-    ]
-    items = sum(score["n"] for score in scores.values())
-    rows += [(name, name, mean, items, None, None) for name, mean in record["averages"].items()]
-    return [
-        [
-            label,
-            f"{accuracy:.1f}",
-            "{:.1f} to {:.1f}".format(*intervals[key]),
-            str(n),
-            *("-" if value is None else f"{value:.1f}" for value in baselines),
-        ]
-        for key, label, accuracy, n, *baselines in rows
-    ]
-
-
 def _settings(values: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
@@ -137,9 +102,9 @@ def _settings(values: Mapping[str, Any]) -> str:
     )
 
 
-def _fenced(text: str, language: str) -> str:
+def _fenced(text: str) -> str:
     """A code block with a fence longer than any in the text."""
     shown = "\n".join(map(printable, text.split("\n")))
     longest = max(map(len, re.findall("`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{shown}\n{fence}"
+    return f"{fence}text\n{shown}\n{fence}"

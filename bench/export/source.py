@@ -50,7 +50,7 @@ def find_run(given: str, results: Path, store: Store | None, scratch: Path) -> S
     folder = Path(given).expanduser()
     if folder.is_dir():
         folder = folder.parent if folder.name == "adapter" else folder
-        record = _read_record(folder / "record.json")
+        record = _read_record(folder)
         run_id = str(record.get("run_id"))
     else:
         if store is None:
@@ -103,19 +103,14 @@ def _recorded(given: str, store: Store) -> tuple[str, str]:
     )
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_record(folder: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return dict(json.loads((folder / "record.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"action.run={path.parent} has no record.json: give the folder of a finished run, "
-            "e.g. results/runs/ID"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read: {error}") from error
-    if not isinstance(record, dict):
-        raise InputError(f"{path} is not the record of a run")
-    return record
+            f"action.run={folder}: its record.json can't be read ({error}). Give the folder of a "
+            "finished run, e.g. results/runs/ID"
+        ) from error
 
 
 def _check_adapter(folder: Path) -> None:

@@ -247,7 +247,7 @@ def test_a_folder_with_other_files_is_not_changed(exported, tmp_path):
     (tmp_path / "mine").mkdir()
     check_target(tmp_path / "mine")
     (tmp_path / "mine" / "thesis.tex").write_text("work")
-    with pytest.raises(InputError, match="is not empty and is not an export"):
+    with pytest.raises(InputError, match="that no export wrote"):
         exported(name="mine")
     folder = exported()
     (folder / "notes.txt").write_text("mine")
@@ -289,7 +289,7 @@ def test_an_unknown_run_is_refused_with_the_nearest_id(inline, results, runs, st
     for given, message in (
         (wrong, f"Did you mean {near}"),
         ("ab", "too short"),
-        (str(results), "has no record.json"),
+        (str(results), "record.json can't be read"),
     ):
         with pytest.raises(InputError, match=message):
             export(given, results, store, tmp_path / "out")
