@@ -16,7 +16,7 @@ ACTIONS = {
     "dashboard": "bench.tracking.action:dashboard",
     "efficiency": "bench.efficiency.action:efficiency",
     "embeddings": "bench.embeddings.action:embeddings",
-    "export": "bench.export:action",
+    "export": "bench.export.export:action",
     "finetune": "bench.runs.action:finetune",
     "import": "bench.records.importing:import_",
     "lm_eval_tasks": "bench.evaluation.action:lm_eval_tasks",

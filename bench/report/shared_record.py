@@ -1,4 +1,4 @@
-"""A run's record as it may leave this machine, and what it says of its base."""
+"""The part of a run's record that can be published, and its base."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 from bench.report.records import Record
 
 EMBEDDED = "bench/models/tiny"
-_DTYPES = {"32-true": "float32", "bf16-mixed": "bfloat16"}  # that go with a precision
+PATH = re.compile(r"(/|~|\.\.?/|[A-Za-z]:[\\/])[^\n]*$")
 
 
 @dataclass(frozen=True)
 class Base:
-    """The base model of a run, as someone else may name it.
+    """The base model of a run.
 
     Attributes:
         name: a hub id, `EMBEDDED`, or the name of a local folder.
-        revision: the commit that was loaded, or the one that was asked for; None where the base
-            is not on the hub.
+        revision: the commit that was loaded, else the revision that was requested; None if the
+            base is not from the hub.
         kind: `hub`, `embedded` or `local`.
-        dtype: of its weights.
-        quantization: as the run held them, or None.
-        content: hash of its files; of a hub's base its name and revision.
+        dtype: of its weights, e.g. `float32`.
+        quantization: `int8`, `nf4` or None.
+        content: hash of its files; for the hub `name@revision`.
     """
 
     name: str
@@ -38,24 +38,20 @@ class Base:
 
 
 def base_of(record: Record) -> Base:
-    """What a run's record says of its base."""
-    settings = record["config"]["model"]
-    path, content = str(settings["path"]), str(record["hashes"]["base"])
-    dtype = settings["dtype"]
-    if dtype == "auto":
-        dtype = _DTYPES.get(str(record["train"].get("precision")), "auto")
-    quantization = settings.get("quantization")
+    """The base in a run's record."""
+    settings, content = record["config"]["model"], str(record["hashes"]["base"])
+    path = str(settings["path"])
+    name, revision, kind = _last(path), None, "local"
     if path == "embedded":
-        return Base(EMBEDDED, None, "embedded", dtype, quantization, content)
-    # Of a local folder the hash is of its files; of one on the hub it names it.
-    if not content.startswith(f"{path}@"):
-        return Base(_last(path), None, "local", dtype, quantization, content)
-    revision = record.get("base_commit") or settings.get("revision")
-    return Base(path, revision, "hub", dtype, quantization, content)
+        name, kind = EMBEDDED, "embedded"
+    elif content.startswith(f"{path}@"):
+        name, revision, kind = path, record["base_commit"] or settings["revision"], "hub"
+    dtype = record["dtype"].removeprefix("torch.")
+    return Base(name, revision, kind, dtype, settings["quantization"], content)
 
 
 def shared_record(record: Record) -> dict[str, Any]:
-    """A record without what is of one machine alone: where runs are kept, the folders of paths."""
+    """A record without its tracking settings and without the folders of its paths."""
     config = {key: value for key, value in record["config"].items() if key != "tracking"}
     return without_folders({**record, "config": config})
 
@@ -66,9 +62,7 @@ def without_folders(value: Any) -> Any:
         return {key: without_folders(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [without_folders(inner) for inner in value]
-    if isinstance(value, str) and re.match(r"(/|~|\.\.?/|[A-Za-z]:[\\/])[^\n]*$", value):
-        return _last(value)
-    return value
+    return _last(value) if isinstance(value, str) and PATH.match(value) else value
 
 
 def _last(path: str) -> str:

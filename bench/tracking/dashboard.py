@@ -1,7 +1,7 @@
-"""MLflow's web page of the recorded runs.
+"""MLflow's web interface of the recorded runs.
 
-Columns, order and filter come from a view that is stored with the experiment, so that a link opens
-the same page in any browser and on any server.
+Columns, order and filter are stored with the experiment as shared views, so that a link opens the
+same page in any browser and on any server.
 """
 
 from __future__ import annotations
@@ -27,70 +27,71 @@ from bench.tracking.backend import scheme, without_password
 from bench.tracking.store import Store
 
 HOST = "127.0.0.1"
-PORT = 5000  # MLflow's own; README.md links to it
-STARTS_WITHIN = 180  # seconds; MLflow takes half a minute to import on a busy machine
-ENDS_WITHIN = 10
+PORT = 5000  # MLflow's default
+START_TIMEOUT = 180  # seconds; importing MLflow can take half a minute
+STOP_TIMEOUT = 10
 
-METHOD, CURVATURE, MODEL, SEED = (
-    f"tags.`{key}`" for key in ("method", "curvature", "model", "seed")
-)
-ACCURACY, FINETUNE, EVALUATE = (
-    f"metrics.`{key}`" for key in ("accuracy/micro", "seconds/finetune", "seconds/evaluate")
-)
-DONE, FAILED = (f"metrics.`runs/{key}`" for key in ("finished", "failed"))
-NOTE = "attributes.`Description`"
-
-# By the key in a link: the name in MLflow's menu, columns with their widths in pixels (a window has
-# 1280), order and filter.
+# By key in a link: name in MLflow's menu, columns with widths in pixels (of 1280), order, filter.
 VIEWS: Mapping[str, Mapping[str, Any]] = {
     "runs": {
         "name": "Runs by accuracy",
         "columns": {
-            METHOD: 84, CURVATURE: 76, MODEL: 60, SEED: 50,
-            ACCURACY: 118, FINETUNE: 112, EVALUATE: 112,
+            "tags.`method`": 84,
+            "tags.`curvature`": 76,
+            "tags.`model`": 60,
+            "tags.`seed`": 50,
+            "metrics.`accuracy/micro`": 118,
+            "metrics.`seconds/finetune`": 112,
+            "metrics.`seconds/evaluate`": 112,
         },
-        "order": ACCURACY,
+        "order": "metrics.`accuracy/micro`",
         "filter": "",
     },
     "sweeps": {
         "name": "Sweeps",
-        "columns": {DONE: 110, FAILED: 100, NOTE: 420},
+        "columns": {
+            "metrics.`runs/finished`": 110,
+            "metrics.`runs/failed`": 100,
+            "attributes.`Description`": 420,
+        },
         "order": "attributes.start_time",
         "filter": "tags.kind = 'sweep'",
     },
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class DashboardSettings:
-    """How the page is served.
+    """Settings of action=dashboard.
 
     Attributes:
-        port: to listen on; None: `PORT`, or a free one if that is taken.
+        port: to listen on; None: `PORT`, or a free one if it is in use.
     """
 
     port: int | None = None
 
 
 def save_views(store: Store) -> None:
-    """Store the views with the experiment, as MLflow 3 stores those that a user saves."""
-    now = round(time.time() * 1000)
+    """Store the views with the experiment, in the form of MLflow 3's shared views."""
+    tags = {"mlflow.experimentKind": "custom_model_development"}  # not the page for chat models
     for key, view in VIEWS.items():
         state = {
             "selectedColumns": list(view["columns"]),
             "columnOrder": list(view["columns"]),
-            "columnWidths": dict(view["columns"]),
+            "columnWidths": view["columns"],
             "searchFilter": view["filter"],
             "orderByKey": view["order"],
             "orderByAsc": False,
         }
-        saved = {"name": view["name"], "createdAt": now, "state": json.dumps(state)}
-        tag = f"mlflow.sharedViewState.{key}"
-        store.client.set_experiment_tag(store.experiment, tag, json.dumps(saved))
-    # By default the page shows what is for chat models.
-    store.client.set_experiment_tag(
-        store.experiment, "mlflow.experimentKind", "custom_model_development"
-    )
+        tags[f"mlflow.sharedViewState.{key}"] = json.dumps(
+            {
+                "name": view["name"],
+                "createdAt": round(time.time() * 1000),
+                "state": json.dumps(state),
+            }
+        )
+    for tag, value in tags.items():
+        store.client.set_experiment_tag(store.experiment, tag, value)
 
 
 def link(address: str, experiment: str, view: str) -> str:
@@ -106,31 +107,30 @@ def link(address: str, experiment: str, view: str) -> str:
 
 
 def free_port(wanted: int | None) -> int:
-    """A port to listen on: the wanted one, else `PORT`, else any.
+    """A port to listen on: the given one, or `PORT`, or if that is in use any free one.
 
     Raises:
-        InputError: the wanted one is taken or invalid.
+        InputError: the given one is in use or invalid.
     """
     if wanted is not None and not 0 < wanted < 65536:
-        raise InputError(f"action.port is a number from 1 to 65535, got {wanted}")
-    for port in (wanted or PORT, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-                return int(probe.getsockname()[1])
-            except OSError as error:
-                if wanted is not None:
-                    raise InputError(
-                        f"action.port={wanted} can't be used: {error.strerror}; leave it out for a "
-                        "free one"
-                    ) from error
-    raise Failure(f"no port of {HOST} is free")
+        raise InputError(f"action.port must be from 1 to 65535, got {wanted}")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted or PORT))
+        except OSError as error:
+            if wanted is not None:
+                raise InputError(
+                    f"action.port={wanted} can't be used: {error.strerror}; omit it to use a free "
+                    "port"
+                ) from error
+            probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
 def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """MLflow's server of a store, ready when the block begins and stopped when it ends.
+    """Run MLflow's server within the block; it is ready when the block begins.
 
     Args:
         store: sqlite or a database.
@@ -153,7 +153,7 @@ def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         *("--artifacts-destination", str(folder / "artifacts")),
     ]
     with tempfile.TemporaryFile() as log:
-        # Its own process group: it has a child, and Ctrl-C is for this process alone.
+        # In a process group of its own: it has a child, and Ctrl-C must reach this process only.
         server = subprocess.Popen(
             command, env=environment, cwd=folder, stdout=log, stderr=log, process_group=0
         )
@@ -161,31 +161,25 @@ def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[b
             _await(server, f"http://{HOST}:{port}/health", log)
             yield server
         finally:
-            _end(server)
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(ENDS_WITHIN)
-        os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    server.wait(STOP_TIMEOUT)
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
 
 
 def _await(server: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
-    ends = time.monotonic() + STARTS_WITHIN
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this machine
-    while server.poll() is None and time.monotonic() < ends:
+    deadline = time.monotonic() + START_TIMEOUT
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy: local
+    while server.poll() is None and time.monotonic() < deadline:
         try:
-            opener.open(url, timeout=5).close()
+            return opener.open(url, timeout=5).close()
         except OSError:
             time.sleep(0.2)
-        else:
-            return
     log.seek(0)
-    said = log.read().decode(errors="replace").strip().splitlines()[-5:]
-    raise Failure("\n".join(["MLflow's server did not start. Its last output:", *said]))
+    last = log.read().decode(errors="replace").strip().splitlines()[-5:]
+    raise Failure("\n".join(["MLflow's server did not start. Its last output:", *last]))
 
 
 def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) -> str:
@@ -194,32 +188,29 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
     Args:
         folder: the results folder.
         uri: of the store, as `tracking.uri`.
-        experiment: its name there.
-        port: to listen on; None: 5000, or a free one if that is taken.
+        experiment: its name.
+        port: to listen on; None: `PORT`, or a free one if it is in use.
 
     Returns:
-        How it ended, in one line.
+        A summary in one line.
 
     Raises:
-        InputError: there is no run to show, or the port can't be used.
+        InputError: there are no runs, or the port can't be used.
         Failure: MLflow's server did not start, or ended unexpectedly.
     """
-    nothing = InputError(
-        f"there are no runs in {without_password(uri) or folder}: run something first, e.g. "
-        "make reproduce-table2, or python bench/run.py method=hyplora"
-    )
-    if uri is None and not (folder / "mlflow.db").is_file():
-        raise nothing
     remote = uri is not None and scheme(uri).startswith("http")
-    port = None if remote else free_port(port)
-    store = Store(folder, uri, experiment)
-    if not store.client.search_runs([store.experiment], max_results=1):
-        raise nothing
+    exists = uri is not None or (folder / "mlflow.db").is_file()
+    port = 0 if remote else free_port(port)
+    store = Store(folder, uri, experiment) if exists else None
+    if store is None or not store.client.search_runs([store.experiment], max_results=1):
+        raise InputError(
+            f"there are no runs in {without_password(uri) or folder}: run something first, e.g. "
+            "make reproduce-table2, or python bench/run.py method=hyplora"
+        )
     save_views(store)
     if remote:
         _print_links(store, str(without_password(uri)))
-        return "that server keeps running; nothing was started here"
-    assert port is not None
+        return "these are links to a running server; nothing was started"
     print("starting MLflow ...", flush=True)
     with served(store, folder, port) as server:
         _print_links(store, f"http://{HOST}:{port}")
@@ -229,7 +220,7 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
         except KeyboardInterrupt:
             print()  # after the terminal's ^C
             return "MLflow stopped"
-    raise Failure(f"MLflow's server ended unexpectedly, with code {code}")
+    raise Failure(f"MLflow's server ended unexpectedly with exit code {code}")
 
 
 def _print_links(store: Store, address: str) -> None:

@@ -1,7 +1,6 @@
-"""MLflow's page over the recorded runs: what is kept for it, and the server itself."""
+"""The dashboard: its stored views, and MLflow's server."""
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -23,23 +22,18 @@ COLUMNS = ("method", "curvature", "model", "seed", "accuracy/micro", "seconds/fi
 
 @pytest.fixture
 def store(tmp_path):
-    made = Store(tmp_path, None, "hyplora-bench")
-    run = made.start("abc", "hyplora K=1 seed 0", {})
-    for key, value in {
-        "method": "hyplora",
-        "curvature": "1.0",
-        "model": "tiny",
-        "seed": "0",
-    }.items():
-        made.client.set_tag(run, key, value)
-    for key in ("accuracy/micro", "seconds/finetune", "seconds/evaluate"):
-        made.client.log_metric(run, key, 61.5)
-    made.client.set_terminated(run, "FINISHED")
-    made.sweep("sweep-1", "table2", {})
-    return made
+    store = Store(tmp_path, None, "hyplora-bench")
+    run = store.start("abc", "hyplora K=1 seed 0", {})
+    for key, value in zip(COLUMNS, ("hyplora", "1.0", "tiny", "0"), strict=False):
+        store.client.set_tag(run, key, value)
+    for key in (*COLUMNS[4:], "seconds/evaluate"):
+        store.client.log_metric(run, key, 61.5)
+    store.client.set_terminated(run, "FINISHED")
+    store.sweep("sweep-1", "table2", {})
+    return store
 
 
-def test_the_views_are_kept_with_the_experiment_as_mlflow_reads_them(store):
+def test_views_are_stored_with_the_experiment(store):
     save_views(store)
     save_views(store)
     tags = store.client.get_experiment(store.experiment).tags
@@ -50,53 +44,43 @@ def test_the_views_are_kept_with_the_experiment_as_mlflow_reads_them(store):
     assert len([tag for tag in tags if tag.startswith("mlflow.sharedViewState.")]) == len(VIEWS)
 
 
-def test_a_link_names_experiment_and_view():
-    assert link("http://127.0.0.1:5000", "1", "runs").startswith(
-        "http://127.0.0.1:5000/#/experiments/1/runs?"
-    )
-    assert "viewStateShareKey=runs" in link("http://127.0.0.1:5000/", "1", "runs")
+def test_a_link_has_experiment_and_view():
+    start, _, query = link("http://127.0.0.1:5000/", "1", "runs").partition("?")
+    assert start == "http://127.0.0.1:5000/#/experiments/1/runs"
+    assert "viewStateShareKey=runs" in query
 
 
-def test_another_port_is_taken_where_one_is_not_free(monkeypatch):
+def test_a_port_in_use_is_replaced_or_refused(monkeypatch):
     with socket.socket() as other:
         other.bind((HOST, 0))
         other.listen()
-        taken = other.getsockname()[1]
-        monkeypatch.setattr("bench.tracking.dashboard.PORT", taken)
-        assert free_port(None) not in (taken, 0)
-        with pytest.raises(InputError, match=f"action.port={taken} can't be used"):
-            free_port(taken)
+        used = other.getsockname()[1]
+        monkeypatch.setattr("bench.tracking.dashboard.PORT", used)
+        assert free_port(None) not in (used, 0)
+        with pytest.raises(InputError, match=f"action.port={used} can't be used"):
+            free_port(used)
+    with pytest.raises(InputError, match="from 1 to 65535"):
+        free_port(70000)
 
 
-def test_no_store_and_an_empty_one_say_what_to_run_first(inline, tmp_path):
+def test_without_runs_the_error_has_a_command_to_run(inline, tmp_path):
+    Store(tmp_path / "empty", None, "hyplora-bench")
     for folder in (tmp_path / "none", tmp_path / "empty"):
-        if folder.name == "empty":
-            Store(folder, None, "hyplora-bench")
-        told = inline("action=dashboard", results=folder)
-        assert told.code == 2
-        assert "there are no runs" in told.stderr and "make reproduce-table2" in told.stderr
+        result = inline("action=dashboard", results=folder)
+        assert result.code == 2
+        assert "there are no runs" in result.stderr and "make reproduce-table2" in result.stderr
     assert not (tmp_path / "none").exists()
-
-
-def test_a_port_out_of_range_is_refused(inline, store, tmp_path):
-    told = inline("action=dashboard", "action.port=70000", results=tmp_path)
-    assert told.code == 2 and "1 to 65535" in told.stderr
 
 
 @pytest.fixture
 def running(store, tmp_path):
-    """`make dashboard`'s command, its lines until the links are told, and the links."""
+    """The process of `make dashboard`, and its output up to the links."""
     command = [sys.executable, "bench/run.py", "action=dashboard", f"tracking.folder={tmp_path}"]
     process = subprocess.Popen(
-        command,
-        cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    late = threading.Timer(240, process.terminate)
-    late.start()
+    timeout = threading.Timer(240, process.terminate)
+    timeout.start()
     lines = []
     for line in process.stdout:
         lines.append(line.strip())
@@ -105,21 +89,21 @@ def running(store, tmp_path):
     try:
         yield process, lines
     finally:
-        late.cancel()
-        process.terminate()  # and with it the server, which a kill would leave behind
+        timeout.cancel()
+        process.terminate()  # a kill would leave the server behind
         process.wait(timeout=60)
 
 
-@pytest.mark.slow  # MLflow's server starts for some 20 s
-def test_the_server_answers_on_this_machine_alone_and_ctrl_c_ends_it(running, inline, tmp_path):
+@pytest.mark.slow  # MLflow's server takes 20 s to start
+def test_the_server_listens_locally_and_ctrl_c_stops_it(running, inline, tmp_path):
     process, lines = running
     assert process.poll() is None, lines
     address = next(line for line in lines if line.startswith("MLflow over")).split(": ")[-1]
     assert address.startswith(f"http://{HOST}:")
     with urllib.request.urlopen(f"{address}/health", timeout=30) as answer:
         assert answer.read() == b"OK"
-    told = inline("action=dashboard", f"tracking.uri={address}", results=tmp_path / "elsewhere")
-    assert told.code == 0 and link(address, "1", "runs") in told.stdout
+    result = inline("action=dashboard", f"tracking.uri={address}", results=tmp_path / "elsewhere")
+    assert result.code == 0 and link(address, "1", "runs") in result.stdout
     port = int(address.rpartition(":")[2])
     process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
@@ -130,7 +114,7 @@ def test_the_server_answers_on_this_machine_alone_and_ctrl_c_ends_it(running, in
 
 
 @pytest.mark.slow
-def test_the_link_opens_the_list_of_runs_with_its_columns(running):
+def test_the_link_opens_the_runs_with_the_columns_of_the_view(running):
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium is installed")

@@ -1,3 +1,5 @@
+"""The description of a run in MLflow."""
+
 from pathlib import Path
 
 import pytest
@@ -9,19 +11,13 @@ from bench.tracking.note import run_note
 def record():
     score = {"label": "MAWPS", "accuracy": 90.0, "correct": 90, "n": 100, "format_rate": 98.0}
     return {
-        "method": "hyplora",
-        "curvature": 0.5,
-        "seed": 0,
-        "model": "tiny",
-        "data": "synthetic",
-        "protocol": "fast",
-        "rows": {"train": 1500},
-        "scores": {"mawps": score},
-        "averages": {"micro": 82.5},
+        **{"method": "hyplora", "curvature": 0.5, "seed": 0, "model": "tiny"},
+        **{"data": "synthetic", "protocol": "fast", "rows": {"train": 1500}},
+        **{"scores": {"mawps": score}, "averages": {"micro": 82.5}},
     }
 
 
-def test_it_has_facts_scores_files_and_the_export_command(record):
+def test_it_has_settings_scores_files_and_the_export_command(record):
     note = run_note(record, Path("runs/0123abcd"))
     assert note.startswith("hyplora, K = 0.5, on tiny, trained on 1,500 rows, synthetic data,")
     assert "| MAWPS | 90.0 | 90 | 100 | 98.0 |" in note and "| micro | 82.5 | | | |" in note

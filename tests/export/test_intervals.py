@@ -4,35 +4,31 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from bench.report.intervals import run_intervals
+from bench.export.intervals import run_intervals
 
 
-def score(correct, n):
-    return {"correct": correct, "n": n}
+def intervals(**scores):
+    return run_intervals({key: {"correct": c, "n": n} for key, (c, n) in scores.items()})
 
 
-def test_an_interval_is_that_of_resampling_the_items():
+def test_the_interval_of_a_set_is_a_bootstrap_over_its_items():
     outcomes = np.array([1] * 63 + [0] * 37)
     drawn = np.random.default_rng(1).choice(outcomes, (20_000, 100)).mean(axis=1)
     expected = 100 * np.quantile(drawn, (0.025, 0.975))
-    assert run_intervals({"a": score(63, 100)})["a"] == pytest.approx(expected, abs=1.0)
+    assert intervals(a=(63, 100))["a"] == pytest.approx(expected, abs=1.0)
 
 
-def test_all_right_or_all_wrong_has_the_exact_interval():
-    found = run_intervals({"a": score(0, 150), "b": score(150, 150)})
+def test_all_correct_or_none_has_the_exact_interval():
+    found = intervals(a=(0, 150), b=(150, 150))
     exact = binomtest(0, 150).proportion_ci(0.95, method="exact")
     assert found["a"] == pytest.approx((0.0, 100 * exact.high))
     assert found["b"] == pytest.approx((100 - 100 * exact.high, 100.0))
 
 
-def test_averages_are_resampled_set_by_set():
-    found = run_intervals({"a": score(75, 150), "b": score(1200, 1500)})
+def test_averages_are_drawn_set_by_set_and_reproducibly():
+    found = intervals(a=(75, 150), b=(1200, 1500))
     low, high = found["micro"]
     assert low < 100 * 1275 / 1650 < high and high - low < 5
     low, high = found["macro"]
     assert low < 65 < high and 7 < high - low < 9.5
-
-
-def test_the_same_scores_have_the_same_interval():
-    scores = {"a": score(40, 150), "b": score(90, 150)}
-    assert run_intervals(scores) == run_intervals(scores)
+    assert found == intervals(a=(75, 150), b=(1200, 1500))

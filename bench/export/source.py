@@ -1,0 +1,127 @@
+"""The run to export: its record and its adapter, from a folder or from the tracking store."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Failure, InputError
+from bench.tracking.record import PRETRAIN
+from bench.tracking.shape import incomplete
+from bench.tracking.store import Store
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+SHORTEST = 4  # characters of an id
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run.
+
+    Attributes:
+        record: its record.
+        adapter: folder of its adapter.
+        created_at: when it began, in ISO 8601; None if unknown.
+    """
+
+    record: dict[str, Any]
+    adapter: Path
+    created_at: str | None
+
+
+def find_run(given: str, results: Path, store: Store | None, scratch: Path) -> Source:
+    """A finished run with its adapter.
+
+    Args:
+        given: its id, a prefix of it, or its folder.
+        results: the results folder.
+        store: the tracking store, or None.
+        scratch: folder for an adapter that only the store has.
+
+    Raises:
+        InputError: no such run, or a run without an adapter.
+        Failure: the record or the adapter is missing or damaged.
+    """
+    folder = Path(given).expanduser()
+    if folder.is_dir():
+        folder = folder.parent if folder.name == "adapter" else folder
+        record = _read_record(folder)
+        run_id = str(record.get("run_id"))
+    else:
+        if store is None:
+            raise InputError(
+                f"action.run={given}: no such folder, and no recorded runs in {results}: run "
+                "something first, e.g. python bench/run.py method=hyplora"
+            )
+        run_id, identity = _recorded(given, store)
+        record = store.record(run_id)
+        folder = results / "runs" / identity[:12]
+    if record.get("kind") == PRETRAIN:
+        raise InputError(
+            f"run {given} is a pretraining run without an adapter; its model is {folder / 'model'} "
+            "in the format of save_pretrained: use it with model=local model.path=FOLDER"
+        )
+    if problem := incomplete(record):
+        raise InputError(f"the record of run {given} {problem}")
+    if not record["rows"].get("train"):
+        raise InputError(
+            f"run {given} ({record['method']}) was not trained and has no adapter: export the run "
+            "that trained it"
+        )
+    began = store.began(run_id) if store else None
+    adapter = folder / "adapter"
+    if not (adapter / WEIGHTS).is_file() and store and began is not None:
+        adapter = store.download(run_id, "adapter", scratch)
+    _check_adapter(adapter)
+    created_at = began and datetime.fromtimestamp(began, UTC).isoformat("T", "seconds")
+    return Source(record, adapter, created_at or None)
+
+
+def _recorded(given: str, store: Store) -> tuple[str, str]:
+    """The id in the store and the identity of the newest finished run with an id like this."""
+    wanted = given.strip().casefold()
+    if re.fullmatch(r"[0-9a-f]+", wanted):
+        if len(wanted) < SHORTEST:
+            raise InputError(f"action.run={given} is too short: give at least {SHORTEST} digits")
+        found = store.finished_like(wanted)
+        if len(set(found.values())) == 1:
+            return next(iter(found.items()))
+        if found:
+            ids = ", ".join(sorted({identity[:12] for identity in found.values()})[:10])
+            raise InputError(f"action.run={given} is ambiguous: give more digits of {ids}")
+    known = [identity[:12] for identity in store.finished_like("").values()]
+    near = difflib.get_close_matches(wanted[:12], known, n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise InputError(
+        f"action.run={given}: no finished run has this id.{hint} The ids are the names of the "
+        "folders in results/runs; make dashboard lists the runs"
+    )
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / "record.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"action.run={folder}: its record.json can't be read ({error}). Give the folder of a "
+            "finished run, e.g. results/runs/ID"
+        ) from error
+
+
+def _check_adapter(folder: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    for name in (WEIGHTS, CONFIG):
+        if not (folder / name).is_file():
+            raise Failure(f"the run's adapter is missing: no {name} in {folder} or in the store")
+    try:
+        with safe_open(folder / WEIGHTS, "np") as weights:
+            weights.keys()
+        json.loads((folder / CONFIG).read_text(encoding="utf-8"))["peft_type"]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise Failure(f"the adapter in {folder} is damaged: {error}") from error
