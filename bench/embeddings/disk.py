@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from math import floor, log10
 from typing import Any
 
 import numpy as np

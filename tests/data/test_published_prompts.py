@@ -40,41 +40,33 @@ def protocol():
     return read
 
 
-def test_llm_adapters_trains_with_two_spaces_and_blank_lines_of_sixteen(protocol):
-    assert training_text(SUM, protocol("llm_adapters")) == (
+def test_prompts_of_llm_adapters(protocol):
+    p, given = protocol("llm_adapters"), "Use {instruction}."
+    assert training_text(SUM, p) == (
         f"{ALPACA}  \n\n{S}### Instruction:\n{S}What is 1+1?\n{S}\n{S}### Response:\n{S}",
         "1+1=2",
     )
-
-
-def test_llm_adapters_asks_with_one_space_and_empty_blank_lines(protocol):
-    assert evaluation_text(SUM, protocol("llm_adapters")) == (
+    assert evaluation_text(SUM, p) == (
         f"{ALPACA} \n\n{S}### Instruction:\n{S}What is 1+1?\n\n{S}### Response:\n{S}"
     )
-
-
-def test_llm_adapters_has_a_section_for_an_input(protocol):
-    given = "Use {instruction}."
-    assert training_text(SUM_WITH_INPUT, protocol("llm_adapters"))[0] == (
+    assert training_text(SUM_WITH_INPUT, p)[0] == (
         f"{ALPACA_WITH_INPUT} \n\n{S}### Instruction:\n{S}What is 1+1?\n{S}\n"
         f"{S}### Input:\n{S}{given}\n{S}\n{S}### Response:\n{S}"
     )
-    assert evaluation_text(SUM_WITH_INPUT, protocol("llm_adapters")) == (
+    assert evaluation_text(SUM_WITH_INPUT, p) == (
         f"{ALPACA_WITH_INPUT}\n\n{S}### Instruction:\n{S}What is 1+1?\n\n"
         f"{S}### Input:\n{S}{given}\n\n{S}### Response:\n{S}"
     )
 
 
 @pytest.mark.parametrize(("style", "kept"), [("llama3", True), ("chatml", False), ("gemma", False)])
-def test_white_space_around_a_problem_stays_where_the_published_code_leaves_it(
-    protocol, style, kept
-):
+def test_white_space_is_stripped_as_in_the_published_code(protocol, style, kept):
     spaced = dataclasses.replace(SUM, instruction=" What?\n", output=" 2\n")
     prompt, target = training_text(spaced, protocol("paper", style))
     assert (" What?\n\n" in prompt) is kept and target.startswith(" 2\n<" if kept else "2")
 
 
-def test_llama3_has_its_headers_around_the_alpaca_form(protocol):
+def test_prompts_of_the_llama3_style(protocol):
     p = protocol("paper", "llama3")
     asked = f"{LLAMA3}### Instruction:\nWhat is 1+1?\n\n{LLAMA3_END}"
     assert training_text(SUM, p) == (asked, "1+1=2<|eot_id|><|end_of_text|>")
@@ -85,7 +77,7 @@ def test_llama3_has_its_headers_around_the_alpaca_form(protocol):
     )
 
 
-def test_chatml_has_the_bare_instruction_in_chatml(protocol):
+def test_prompts_of_the_chatml_style(protocol):
     p = protocol("paper", "chatml")
     asked = f"{CHATML}What is 1+1?<|im_end|>\n<|im_start|>assistant\n"
     assert training_text(SUM, p) == (asked, "1+1=2<|im_end|>\n")
@@ -95,7 +87,7 @@ def test_chatml_has_the_bare_instruction_in_chatml(protocol):
     )
 
 
-def test_gemma_trains_barely_and_wraps_what_it_asks(protocol):
+def test_prompts_of_the_gemma_style(protocol):
     p = protocol("paper", "gemma")
     assert training_text(SUM, p) == (
         f"{SYSTEM}<|user|>\nWhat is 1+1?\n<|end_of_turn|>\n<|assistant|>\n",
@@ -114,7 +106,7 @@ def test_gemma_trains_barely_and_wraps_what_it_asks(protocol):
 @pytest.mark.parametrize(
     "problem", [CHOICE, UNKNOWN_CHOICE, dataclasses.replace(CHOICE, input="A passage.")]
 )
-def test_gemma_asks_a_choice_as_it_was_trained(protocol, problem):
+def test_gemma_uses_the_training_prompt_for_choices(protocol, problem):
     p = protocol("paper", "gemma")
     assert evaluation_text(problem, p) == training_text(problem, p)[0]
 
@@ -160,7 +152,9 @@ def encode(tokenizer, protocol, problem, max_length, train_on_inputs=True):
         ("paper", "gemma", 100, False),
     ],
 )
-def test_a_long_row_is_cut_as_the_published_code_does(tiny, protocol, name, style, length, ends):
+def test_a_long_row_is_truncated_as_in_the_published_code(
+    tiny, protocol, name, style, length, ends
+):
     tokenizer = tiny[1]
     (example,), left_out = encode(tokenizer, protocol(name, style), LONG, 100)
     assert len(example.ids) == length and example.cut and left_out == 0
@@ -174,9 +168,7 @@ def test_a_row_that_fits_ends_with_one_end_of_sequence(tiny, protocol):
         assert example.ids.count(tokenizer.eos_token_id) == 1 and not example.cut
 
 
-def test_a_row_that_is_cut_before_its_answer_is_left_out_where_only_the_answer_counts(
-    tiny, protocol
-):
+def test_a_row_truncated_before_its_answer_is_dropped_if_only_the_answer_counts(tiny, protocol):
     p = protocol("llm_adapters")
     assert encode(tiny[1], p, LONG, 20, train_on_inputs=False) == ([], 1)
     (example,), _ = encode(tiny[1], p, LONG, 200, train_on_inputs=False)

@@ -6,9 +6,16 @@ import pytest
 import torch
 
 import bench.experiment
-from bench.data.general import general_documents
+from bench.data.general import general_documents, read_by_the_embedded_base
 from bench.errors import InputError
-from bench.evaluation.forgetting import WINDOW, cross_entropy, forgetting, text_hash, windows
+from bench.evaluation.forgetting import (
+    FILE,
+    WINDOW,
+    cross_entropy,
+    forgetting,
+    text_hash,
+    windows,
+)
 from bench.experiment import run
 from bench.methods import attach
 from bench.tracking.store import Store
@@ -20,19 +27,16 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("length", [0, 1, 6, 7, 8, 9, 20, 21])
 @pytest.mark.parametrize("size", [2, 3, 8])
-def test_each_token_is_counted_once_and_after_what_precedes_it(length, size):
-    ids = list(range(100, 100 + length))
-    counted = []
-    for window in windows(ids, 1, size):
-        assert len(window.ids) <= size and window.first >= 1
-        counted += window.ids[window.first :]
-        assert [1, *ids][[1, *ids].index(window.ids[0]) :][: len(window.ids)] == window.ids
-    assert counted == ids
-
-
-def test_all_windows_but_the_first_bring_half_a_window_of_context():
+def test_each_token_counts_once_after_its_context(size):
+    for length in (0, 1, 6, 7, 8, 9, 20, 21):
+        ids = list(range(100, 100 + length))
+        counted = []
+        for window in windows(ids, 1, size):
+            assert len(window.ids) <= size and window.first >= 1
+            counted += window.ids[window.first :]
+            assert [1, *ids][[1, *ids].index(window.ids[0]) :][: len(window.ids)] == window.ids
+        assert counted == ids
     assert {window.first for window in windows(range(40), 99, 8)[1:]} == {4}
 
 
@@ -52,7 +56,7 @@ def test_the_loss_is_that_of_one_plain_forward_pass(tiny):
 
 
 @pytest.mark.parametrize("method", ["none", "hyplora", "prefix"])
-def test_how_many_windows_are_computed_at_once_changes_nothing(fresh_tiny, method):
+def test_the_batch_size_does_not_change_the_loss(fresh_tiny, method):
     base, tokenizer = fresh_tiny
     torch.manual_seed(0)
     model = attach(base, method, OPTIONS[method]).eval() if method in OPTIONS else base
@@ -61,11 +65,11 @@ def test_how_many_windows_are_computed_at_once_changes_nothing(fresh_tiny, metho
     assert together.nats_per_token == pytest.approx(alone.nats_per_token, abs=1e-5)
 
 
-def test_a_text_longer_than_the_context_is_read_in_windows(tiny):
+def test_a_text_longer_than_the_context_is_split_into_windows(tiny):
     model, tokenizer = tiny
     text = " ".join(general_documents("embedded", tiny=True)[:60])
     assert len(tokenizer(text)["input_ids"]) > 2 * WINDOW
-    # 128 is what the base was trained on: it knows no position behind that.
+    # The base was pretrained with 128 positions.
     whole, short = (
         cross_entropy(model, tokenizer, [text], 8, size).nats_per_token for size in (128, 8)
     )
@@ -76,17 +80,14 @@ def test_the_embedded_base_knows_its_held_out_text_and_not_the_general_one(tiny)
     model, tokenizer = tiny
     own, general = (general_documents("embedded", tiny=known) for known in (True, False))
     assert len(general[0].split()) > 1900
-    known = cross_entropy(model, tokenizer, own, 64, 1024)
+    known = cross_entropy(model, tokenizer, own[:100], 64, 1024)
     assert 0.7 < known.nats_per_token < 1.3  # its validation loss is 0.98, other rows' ends counted
-    assert cross_entropy(model, tokenizer, general, 64, 1024).bits_per_byte > known.bits_per_byte
+    unknown = cross_entropy(model, tokenizer, [general[0][:4000]], 64, 1024)
+    assert unknown.bits_per_byte > known.bits_per_byte
 
 
-def test_the_held_out_text_is_none_of_the_text_trained_on():
-    import itertools
-
-    from bench.data.synthetic.corpus import documents
-
-    trained = set(itertools.islice(documents(0), 20_000))
+def test_the_held_out_text_is_not_in_the_training_text():
+    trained = set(read_by_the_embedded_base(5000))
     own = [text for text in general_documents("embedded", tiny=True) if len(text) > 60]
     assert len(own) > 200 and not trained & set(own)
 
@@ -102,11 +103,14 @@ def test_an_adapter_trained_on_noise_forgets_and_one_that_does_nothing_does_not(
     start = cross_entropy(model, tokenizer, texts, 64, 1024)
     assert start.nats_per_token == pytest.approx(untouched.nats_per_token, abs=1e-5)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-1)
-    for _ in range(25):
+    for _ in range(15):
         noise = torch.randint(3, len(tokenizer), (8, 24))
         model(input_ids=noise, labels=noise).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+    unchanged = forgetting(base, base, tokenizer, texts[:2], 64, 1024, tmp_path)
+    assert unchanged["before"] == unchanged["after"]
+    (tmp_path / FILE).unlink()
     found = forgetting(tiny[0], model, tokenizer, texts, 64, 1024, tmp_path)
     assert found["before"]["nats_per_token"] == untouched.nats_per_token
     assert found["after"]["nats_per_token"] > found["before"]["nats_per_token"] + 0.5
@@ -124,16 +128,10 @@ def experiment(compose, small):
     return build
 
 
-def test_a_base_without_an_adapter_has_forgotten_nothing(experiment, tmp_path):
+def test_a_run_has_both_losses_in_its_record_and_in_the_store(experiment, monkeypatch, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("Sue has 5 apples. 5+4=9.", encoding="utf-8")
-    record = run(experiment("method=none", f"evaluation.forgetting={text}")).record
-    assert record["forgetting"]["before"] == record["forgetting"]["after"]
-    assert record["hashes"]["forgetting"] == record["forgetting"]["sha256"]
-
-
-def test_a_run_has_both_losses_in_its_record_and_in_the_store(experiment, monkeypatch):
-    words = ("method=lora", "evaluation.forgetting=embedded")
+    words = ("method=lora", f"evaluation.forgetting={text}")
     with monkeypatch.context() as patch:  # killed after the losses, before the record
         patch.setattr(bench.experiment, "_results", None)
         with pytest.raises(TypeError):
@@ -142,13 +140,14 @@ def test_a_run_has_both_losses_in_its_record_and_in_the_store(experiment, monkey
     settings = experiment(*words)
     record = run(settings).record
     found = record["forgetting"]
-    assert found["after"]["nats_per_token"] > found["before"]["nats_per_token"]
+    assert found["after"] != found["before"]
+    assert record["hashes"]["forgetting"] == found["sha256"]
     store = Store(settings.results, None, "hyplora-bench")
     logged = store.client.get_run(record["run_id"]).data.metrics
     assert logged["forgetting/bits_per_byte_after"] == found["after"]["bits_per_byte"]
 
 
-def test_the_text_is_part_of_the_identity_where_it_is_asked_for(experiment, tmp_path):
+def test_the_text_is_part_of_the_identity_if_forgetting_is_measured(experiment, tmp_path):
     text = tmp_path / "text.txt"
 
     def name(*words):
@@ -163,7 +162,7 @@ def test_the_text_is_part_of_the_identity_where_it_is_asked_for(experiment, tmp_
 
 
 @pytest.mark.parametrize("content", [None, b"  \n", b"\xff\xfe"])
-def test_a_text_that_is_none_is_refused(tmp_path, content):
+def test_a_missing_empty_or_invalid_text_is_refused(tmp_path, content):
     path = tmp_path / "text.txt"
     if content is not None:
         path.write_bytes(content)

@@ -1,6 +1,5 @@
-"""Tasks for lm-eval of the tests' own making: one asks for a choice, one for a written answer."""
+"""lm-eval on two tasks of the tests' own: one with choices, one with generated answers."""
 
-import importlib.util
 import json
 import random
 import re
@@ -17,9 +16,7 @@ from bench.models.loading import context_length
 from bench.models.untrained import UntrainedSettings, build
 from bench.tracking.store import Store
 
-needs_lm_eval = pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None, reason="the extra [lm-eval] is not installed"
-)
+pytest.importorskip("lm_eval", reason="the extra [lm-eval] is not installed")
 
 CHOICES = [
     {"question": "2+3=", "choices": ["5.", "8.", "seven"], "answer": 0},
@@ -77,21 +74,21 @@ def tasks(tmp_path, monkeypatch):
 
 
 def adapted(base, method):
-    """The base with an adapter that changes what it says."""
+    """The base with an adapter that changes its outputs."""
+    if method == "prefix":
+        return attach(base, "prefix", {"num_virtual_tokens": 5}).eval()
     options = {"target_modules": ["q_proj", "down_proj"], "r": 4, "lora_alpha": 8.0}
-    if method == "hyplora":
-        options["curvature"] = 0.5
     torch.manual_seed(1)
-    model = attach(base, method, options).eval()
+    model = attach(base, method, options | {"curvature": 0.5}).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "lora_B" in name or "hyplora_B" in name:
+            if "hyplora_B" in name:
                 parameter.normal_(0, 0.1)
     return model
 
 
 def log_likelihood(model, tokenizer, question, choice):
-    """Of the choice's tokens after the question, from one forward pass without padding."""
+    """Log-likelihood of a choice's tokens from one forward pass without padding."""
     prompt = tokenizer(question)["input_ids"]
     ids = tokenizer(f"{question} {choice}")["input_ids"]
     assert ids[: len(prompt)] == prompt
@@ -105,9 +102,8 @@ def asked(model, tokenizer, tasks, tmp_path, names=("own_pick", "own_write"), ba
     return ask(model, tokenizer, loaded, batch_size, None, context_length(model), tmp_path)
 
 
-@needs_lm_eval
 @pytest.mark.parametrize("method", ["none", "hyplora"])
-def test_a_choice_is_the_one_that_the_model_finds_likeliest(fresh_tiny, tasks, tmp_path, method):
+def test_the_choice_is_the_most_likely_one(fresh_tiny, tasks, tmp_path, method):
     base, tokenizer = fresh_tiny
     model = base if method == "none" else adapted(base, method)
     right = 0
@@ -120,30 +116,17 @@ def test_a_choice_is_the_one_that_the_model_finds_likeliest(fresh_tiny, tasks, t
     assert found["metrics"]["acc"]["stderr"] > 0
 
 
-@needs_lm_eval
-@pytest.mark.parametrize("method", ["hyplora", "prefix"])
-def test_log_likelihoods_are_those_of_the_adapted_model(fresh_tiny, tasks, tmp_path, method):
-    base, tokenizer = fresh_tiny
-    if method == "prefix":
-        model = attach(base, "prefix", {"num_virtual_tokens": 5}).eval()
-    else:
-        model = adapted(base, method)
-    assert_likelihoods(model, tokenizer)
-
-
-@needs_lm_eval
-@pytest.mark.parametrize("kind", ["helm_d", "helm_mice"])
-def test_log_likelihoods_are_those_of_a_hyperbolic_base(tiny, kind):
-    settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
-    model = build(settings.config(tiny[1]), seed=0).eval()
-    assert_likelihoods(model, tiny[1])
-
-
-def assert_likelihoods(model, tokenizer):
-    """lm-eval's, of rows of unequal length in batches, are those of one row alone."""
+@pytest.mark.parametrize("kind", ["hyplora", "prefix", "helm_d", "helm_mice"])
+def test_log_likelihoods_in_padded_batches_are_those_of_single_rows(fresh_tiny, kind):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
+    base, tokenizer = fresh_tiny
+    if kind.startswith("helm"):
+        settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
+        model = build(settings.config(tokenizer), seed=0).eval()
+    else:
+        model = adapted(base, kind)
     pairs = [(row["question"], f" {choice}") for row in CHOICES for choice in row["choices"]]
     requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
     found = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=5).loglikelihood(requests)
@@ -151,8 +134,7 @@ def assert_likelihoods(model, tokenizer):
     assert [value for value, _ in found] == pytest.approx(by_hand, abs=1e-4)
 
 
-@needs_lm_eval
-def test_a_written_answer_is_what_the_model_generates(tiny, tasks, tmp_path):
+def test_a_generated_answer_is_what_the_model_generates(tiny, tasks, tmp_path):
     model, tokenizer = tiny
     right = 0
     for row in SUMS:
@@ -165,8 +147,7 @@ def test_a_written_answer_is_what_the_model_generates(tiny, tasks, tmp_path):
     assert found["own_write"]["metrics"]["exact_match.number"]["value"] == right / len(SUMS)
 
 
-@needs_lm_eval
-def test_model_tokenizer_and_generators_are_left_as_they_were(fresh_tiny, tasks, tmp_path):
+def test_the_states_of_model_tokenizer_and_generators_are_preserved(fresh_tiny, tasks, tmp_path):
     model, tokenizer = adapted(fresh_tiny[0], "hyplora"), fresh_tiny[1]
     model.train()
     model.base_model.model.lm_head.eval()
@@ -185,8 +166,7 @@ def test_model_tokenizer_and_generators_are_left_as_they_were(fresh_tiny, tasks,
     assert random.getstate() == states[0] and torch.equal(torch.get_rng_state(), states[1])
 
 
-@needs_lm_eval
-def test_a_task_that_is_done_is_not_asked_again(tiny, tasks, tmp_path, monkeypatch):
+def test_a_finished_task_is_not_evaluated_again(tiny, tasks, tmp_path, monkeypatch):
     first = asked(*tiny, tasks, tmp_path, ["own_pick"])
     monkeypatch.setattr("lm_eval.models.huggingface.HFLM.loglikelihood", None)
     both = asked(*tiny, tasks, tmp_path)
@@ -194,8 +174,7 @@ def test_a_task_that_is_done_is_not_asked_again(tiny, tasks, tmp_path, monkeypat
     assert read_results(tmp_path) == both
 
 
-@needs_lm_eval
-def test_a_batch_that_memory_does_not_hold_is_halved(tiny, tasks, tmp_path, monkeypatch):
+def test_a_batch_that_does_not_fit_in_memory_is_halved(tiny, tasks, tmp_path, monkeypatch):
     from lm_eval.models.huggingface import HFLM
 
     (tmp_path / "a").mkdir()
@@ -213,9 +192,8 @@ def test_a_batch_that_memory_does_not_hold_is_halved(tiny, tasks, tmp_path, monk
     assert halved["own_pick"]["tasks"] == plain["own_pick"]["tasks"]
 
 
-@needs_lm_eval
 @pytest.mark.parametrize(("own", "asked_for", "used"), [(None, 2, 2), (1, None, 1), (0, 2, 0)])
-def test_a_task_keeps_its_own_examples_unless_told_otherwise(tasks, tmp_path, own, asked_for, used):
+def test_a_task_keeps_its_own_examples_unless_overridden(tasks, tmp_path, own, asked_for, used):
     if own is not None:
         with (tasks / "own_pick.yaml").open("a") as file:
             file.write(f"num_fewshot: {own}\n")
@@ -224,32 +202,14 @@ def test_a_task_keeps_its_own_examples_unless_told_otherwise(tasks, tmp_path, ow
     assert task.get_config("num_fewshot") == used
 
 
-@needs_lm_eval
-def test_an_unknown_task_is_refused_with_the_nearest_names():
+def test_unknown_tasks_and_missing_rows_and_folders_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     with pytest.raises(InputError, match=r"unknown lm-eval task 'arc_eazy'\. .*arc_easy"):
         check_tasks(["arc_eazy"], None)
-
-
-@needs_lm_eval
-def test_a_task_whose_rows_are_not_here_is_told_plainly(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(InputError, match=r"rows of arc_easy can't be had .*unset HF_HUB_OFFLINE"):
+    with pytest.raises(InputError, match=r"rows of arc_easy can't be load.*unset HF_HUB_OFFLINE"):
         load_tasks(["arc_easy"], None, None, tmp_path)
-
-
-@needs_lm_eval
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         check_tasks(["own_pick"], str(tmp_path / "missing"))
-
-
-def test_without_the_extra_it_says_what_to_install(monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name: None if name == "lm_eval" else find(name)
-    )
-    with pytest.raises(InputError, match=r"pip install -c constraints.txt -e '\.\[lm-eval\]'"):
-        check_tasks(["arc_easy"], None)
 
 
 @pytest.fixture
@@ -263,41 +223,33 @@ def overrides(small, tasks):
     )
 
 
-@needs_lm_eval
-def test_a_run_has_the_results_in_its_record_and_in_the_store(compose, overrides):
-    experiment = compose(*overrides)
-    outcome = run(experiment)
-    found = outcome.record["lm_eval"]
-    assert found["own_write"]["tasks"]["own_write"]["n"] == 2
-    assert found["own_pick"]["lm_eval"] and found["own_pick"]["seconds"] > 0
-    assert "lm_eval_include" in outcome.record["hashes"]
-    store = Store(experiment.results, None, "hyplora-bench")
-    logged = store.client.get_run(outcome.record["run_id"]).data.metrics
-    value = found["own_pick"]["tasks"]["own_pick"]["metrics"]["acc"]["value"]
-    assert logged["lm_eval/own_pick/acc"] == value
-    assert "lm_eval/own_write/exact_match.number_stderr" in logged
-
-
-@needs_lm_eval
-def test_a_run_killed_between_two_tasks_asks_the_first_no_second_time(
+def test_a_killed_run_resumes_after_its_first_task_and_records_all_results(
     compose, overrides, monkeypatch
 ):
     def killed(*_, **__):
         raise KeyboardInterrupt
 
+    experiment = compose(*overrides)
     with monkeypatch.context() as patch:
         patch.setattr("lm_eval.models.huggingface.HFLM.generate_until", killed)
         with pytest.raises(KeyboardInterrupt):
-            run(compose(*overrides))
+            run(experiment)
     with monkeypatch.context() as patch:
         patch.setattr("lm_eval.models.huggingface.HFLM.loglikelihood", killed)
         patch.setattr("bench.runs.finetuning.finetune", killed)
-        record = run(compose(*overrides)).record
-    assert set(record["lm_eval"]) == {"own_pick", "own_write"}
+        record = run(experiment).record
+    found = record["lm_eval"]
+    assert found["own_write"]["tasks"]["own_write"]["n"] == 2
+    assert found["own_pick"]["lm_eval"] and found["own_pick"]["seconds"] > 0
+    assert "lm_eval_include" in record["hashes"]
+    store = Store(experiment.results, None, "hyplora-bench")
+    logged = store.client.get_run(record["run_id"]).data.metrics
+    value = found["own_pick"]["tasks"]["own_pick"]["metrics"]["acc"]["value"]
+    assert logged["lm_eval/own_pick/acc"] == value
+    assert "lm_eval/own_write/exact_match.number_stderr" in logged
 
 
-@needs_lm_eval
-def test_what_is_asked_is_part_of_the_identity_and_what_is_not_asked_is_not(
+def test_evaluated_tasks_are_part_of_the_identity_and_others_are_not(
     compose, overrides, small, tasks
 ):
     def name(*words):

@@ -1,9 +1,8 @@
-"""Task files for lm-eval: they score what our own evaluation scores."""
+"""Task files for lm-eval have the scores of our own evaluation."""
 
 import dataclasses
 import importlib.util
 import json
-import math
 import re
 
 import pytest
@@ -13,9 +12,11 @@ from hypothesis import strategies as st
 
 from bench.data.problems import Problem
 from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
+from bench.data.sources import load_problems
 from bench.errors import InputError
 from bench.evaluation.answers import extract_letter, extract_number, first_choice
 from bench.evaluation.evaluate import judge
+from bench.evaluation.lm_eval_bridge import ask, check_tasks, load_tasks
 from bench.evaluation.lm_eval_tasks import (
     NUMBER,
     SPELLING,
@@ -32,7 +33,7 @@ needs_lm_eval = pytest.mark.skipif(
 
 
 def found(pattern, text):
-    """What lm-eval's regex filter takes: the last match, of its groups the first that is there."""
+    """The result of lm-eval's regex filter: the first non-empty group of the last match."""
     matches = re.findall(pattern, text)
     if not matches:
         return None
@@ -57,14 +58,14 @@ spellings = st.from_regex(r"\A-?0{0,2}[0-9]{1,3}(,[0-9]{3})?(\.[0-9]{0,4}0{0,3})
 
 
 @given(digits)
-def test_a_number_is_read_as_our_own_rule_reads_it(text):
+def test_numbers_are_read_as_by_our_rule(text):
     ours, theirs = extract_number(text), found(NUMBER, text)
     assert (ours is None) == (theirs is None)
     assert ours is None or float(spelled(theirs)) == ours
 
 
 @given(spellings, spellings)
-def test_two_numbers_are_the_same_however_they_are_spelled(text, answer):
+def test_numbers_are_compared_in_any_spelling(text, answer):
     for gold in (answer, f"{extract_number(text)}"):
         same = spelled(found(NUMBER, f"so {text}.")) == plain_number(gold.rstrip("."))
         assert same == (extract_number(text) == extract_number(gold))
@@ -102,28 +103,21 @@ def protocol(**other):
     )
 
 
-def test_the_files_say_what_the_protocol_says(tmp_path):
+def test_the_files_follow_the_protocol(tmp_path):
     problems = [Problem("SVAMP", "How {{many}}?", "", "", a) for a in ("0.5", "1,000.0")]
     assert write_tasks({"SVAMP": problems}, protocol(), tmp_path) == ["hyplora_own_SVAMP"]
     text = (tmp_path / "hyplora_own_SVAMP.yaml").read_text()
-    assert (
-        "NOT EXACT" in text
-        and "within 0.001" in text
-        and "Of the 2 answers 1 are not whole" in text
-    )
+    assert "NOT EXACT" in text and "within 0.001" in text and "1 of the 2 answers are not" in text
     settings = yaml.safe_load(text)
     assert settings["generation_kwargs"] == {"until": [], "do_sample": False, "max_gen_toks": 9}
     rows = (tmp_path / "hyplora_own_SVAMP.jsonl").read_text().splitlines()
-    assert json.loads(rows[0]) == {
-        "index": 0,
-        "prompt": "Ask: How {{many}}?\n\n",
-        "answer": "0.5",
-    }
+    first = {"index": 0, "prompt": "Ask: How {{many}}?\n\n", "answer": "0.5"}
+    assert json.loads(rows[0]) == first
     assert json.loads(rows[1])["answer"] == "1000"
 
 
 @pytest.mark.parametrize(("rule", "ignored"), [("first", None), ("lower", True)])
-def test_a_set_of_choices_is_written_with_its_words_and_its_rule(tmp_path, rule, ignored):
+def test_a_set_of_choices_has_its_words_and_its_rule(tmp_path, rule, ignored):
     problems = [Problem("social_i_qa", "Why?", "", "", "answer2")]
     own = protocol(choice_rule=rule, choice_max_new_tokens=4)
     (name,) = write_tasks({"social_i_qa": problems}, own, tmp_path)
@@ -145,13 +139,20 @@ def test_a_set_of_choices_is_written_with_its_words_and_its_rule(tmp_path, rule,
         ("so nothing", "8", False, False),
     ],
 )
-def test_the_tolerance_is_all_that_is_lost(text, answer, ours, theirs):
+def test_only_the_tolerance_is_lost(text, answer, ours, theirs):
     verdict = judge("SVAMP", 0, Problem("SVAMP", "", "", "", answer), text, 1, protocol())
     number = found(NUMBER, text)
     same = number is not None and spelled(number) == plain_number(answer)
     assert (verdict.correct, same) == (ours, theirs)
-    near = math.isclose(extract_number(text) or math.inf, float(answer), abs_tol=0.001)
-    assert ours == near
+
+
+def test_without_the_extra_an_error_says_what_to_install(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "lm_eval" else find(name)
+    )
+    with pytest.raises(InputError, match=r"pip install -c constraints.txt -e '\.\[lm-eval\]'"):
+        check_tasks(["arc_easy"], None)
 
 
 @pytest.fixture
@@ -172,8 +173,6 @@ def test_lm_eval_scores_a_trained_adapter_as_our_own_evaluation_does(compose, tm
         "protocol.max_new_tokens=64",
     )
     experiment = compose(*overrides)
-    from bench.data.sources import load_problems
-
     tests = load_problems(experiment.data, trained=False).tests
     names = write_tasks(tests, experiment.protocol, tmp_path / "tasks")
     record = run(
@@ -192,10 +191,8 @@ def test_lm_eval_scores_a_trained_adapter_as_our_own_evaluation_does(compose, tm
 
 
 @needs_lm_eval
-def test_a_prompt_reaches_the_model_to_the_letter(tiny, tmp_path, cache, monkeypatch):
+def test_a_prompt_reaches_the_model_unchanged(tiny, tmp_path, cache, monkeypatch):
     from lm_eval.models.huggingface import HFLM
-
-    from bench.evaluation.lm_eval_bridge import ask, load_tasks
 
     problems = [Problem("SVAMP", "  {{x}} {% if %} 1,0?\t", "of 2", "", "1")]
     (name,) = write_tasks({"SVAMP": problems}, protocol(), tmp_path)
@@ -209,7 +206,7 @@ def test_a_prompt_reaches_the_model_to_the_letter(tiny, tmp_path, cache, monkeyp
     assert seen == ["Ask: {{x}} {% if %} 1,0?\nof 2\n\n"]
 
 
-def test_a_protocol_that_searches_with_beams_is_refused(compose, tmp_path):
+def test_beam_search_is_refused(compose, tmp_path):
     protocol = compose("protocol=llm_adapters").protocol
     tests = {"mawps": [Problem("mawps", "1+1?", "", "", "2")]}
     with pytest.raises(InputError, match=r"give protocol\.num_beams=1"):

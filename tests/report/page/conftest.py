@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.names import model_label
 from bench.report.collect import Collected
 from bench.report.pretraining.spec import TWINS, PretrainingSpec
 from bench.report.result import result_of
@@ -67,7 +68,9 @@ def hostile():
 def pretrained():
     """The selection of HELM and its twins, three seeds each."""
     models = [name for pair in TWINS.items() for name in pair]
-    groups = tuple(Group(m, m, tuple(made(m, seed) for seed in (0, 1, 2))) for m in models)
+    groups = tuple(
+        Group(m, model_label(m), tuple(made(m, seed) for seed in (0, 1, 2))) for m in models
+    )
     contrasts = tuple(Contrast("vs. Euclidean twin", *pair) for pair in TWINS.items())
     return Selection(PretrainingSpec("helm", "HELM vs. twins"), groups, contrasts, total=12)
 

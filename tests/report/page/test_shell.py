@@ -10,14 +10,12 @@ LETTERS = "getComputedStyle(document.querySelector('.plot svg text')).fill"  # o
 
 @pytest.fixture
 def path(collected, tmp_path):
-    return write_page(collected(), tmp_path)
+    return write_page(*collected(), tmp_path)
 
 
 def test_values_are_shown_on_hover_without_a_request(path, opened):
     with opened(path) as page:
-        page.locator(
-            ".plot svg path[aria-roledescription='point'][aria-label*='LoRA']"
-        ).first.hover()
+        page.locator(".plot svg path[aria-roledescription='tick']").first.hover()
         page.wait_for_selector("#vg-tooltip-element.visible")
         assert "LoRA" in page.inner_text("#vg-tooltip-element")
 
