@@ -53,7 +53,7 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     tracking = read_tracking(config)
     paths = write_efficiency(report, tracking.results)
     tags = {"device": report["device"]}
-    open_store(tracking).keep("efficiency", efficiency_metrics(report), tags, paths)
+    open_store(tracking).keep("efficiency", report, efficiency_metrics(report), tags, paths)
     return {"summary": "efficiency -> " + ", ".join(map(str, paths))}
 
 

@@ -45,7 +45,7 @@ def embeddings(config: dict[str, Any]) -> dict[str, Any]:
     show(embeddings_report(report))
     paths = write_embeddings(report, experiment.results)
     tags = {"model": model.name, "data": experiment.data.source}
-    store.keep("embeddings", embeddings_metrics(report), tags, paths)
+    store.keep("embeddings", report, embeddings_metrics(report), tags, paths)
     return {"summary": "embeddings -> " + ", ".join(map(str, paths))}
 
 

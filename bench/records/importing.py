@@ -118,9 +118,7 @@ def _write(found: Found, store: Store) -> Iterator[str]:
     known = Reader(store).holdings().measurements if found.measurements else {}
     for kind, content in found.measurements.items():
         if kind not in known:
-            with tempfile.TemporaryDirectory() as folder:
-                write_json(Path(folder) / f"{kind}.json", content)
-                yield store.keep(kind, METRICS[kind](content), {}, Path(folder).iterdir())
+            yield store.keep(kind, content, METRICS[kind](content), {})
 
 
 def _write_run(

@@ -173,22 +173,28 @@ class Store(Connection):
     def keep(
         self,
         kind: str,
+        content: Mapping[str, Any],
         figures: Mapping[str, float],
         tags: Mapping[str, str],
-        files: Iterable[Path],
+        files: Iterable[Path] = (),
     ) -> str:
-        """Record a measurement, which is no run: its figures and files; returns its id.
+        """Record a measurement, which is no run; returns its id.
 
         Args:
             kind: of the measurement, also its name.
+            content: what was measured, kept as <kind>.json.
             figures: metrics by name.
             tags: for the dashboard's filters.
-            files: to keep with it.
+            files: its tables and figures, kept in the folder report/.
         """
         run_id = self._create(kind, {"kind": kind, **tags})
         self._log([(name, value, 0) for name, value in figures.items()], run_id)
-        for path in files:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{kind}.json"
+            write_json(path, content)
             self.client.log_artifact(run_id, str(path))
+        for path in files:
+            self.client.log_artifact(run_id, str(path), "report")
         self.client.set_terminated(run_id, "FINISHED")
         return run_id
 
