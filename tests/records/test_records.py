@@ -76,8 +76,7 @@ def kept(tmp_path_factory):
     store.keep_sweeps(sweep, sweep_records((run for run, _ in runs), SPEC, words, 1.0))
     for run, predictions in runs[:2]:
         keep(store, folder / "runs" / run["identity"], run, predictions)
-    write_json(folder / "efficiency.json", {"device": "cpu", "cases": []})
-    store.keep("efficiency", {}, {}, [folder / "efficiency.json"])
+    store.keep("efficiency", {"device": "cpu", "cases": []}, {}, {})
     return folder
 
 

@@ -148,11 +148,10 @@ def test_runs_without_a_result_are_told_with_their_reason_unless_it_was_made_sin
     ]
 
 
-def test_of_measurements_the_newest_of_a_kind_is_found_with_its_json(store, tmp_path):
+def test_of_measurements_the_newest_of_a_kind_is_found_with_its_content(store, artifact):
     for value in (1, 2):
-        write_json(tmp_path / "efficiency.json", {"value": value})
-        store.keep("efficiency", {}, {"device": "cpu"}, [tmp_path / "efficiency.json"])
-    store.keep("embeddings", {}, {}, [])  # its file is not there
+        store.keep("efficiency", {"value": value}, {}, {"device": "cpu"})
+    artifact(store.keep("embeddings", {}, {}, {}), "embeddings.json").unlink()
     measured = Reader(store).holdings().measurements
     assert list(measured) == ["efficiency"]
     assert measured["efficiency"].content == {"value": 2}
