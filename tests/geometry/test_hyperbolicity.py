@@ -90,7 +90,7 @@ def cycle_delta(n):
         (nx.complete_bipartite_graph(5, 8), 1),
         (nx.grid_2d_graph(5, 5), 4),
     ],
-    ids=repr,
+    ids=lambda value: f"{len(value)} nodes" if isinstance(value, nx.Graph) else f"{value:g}",
 )
 def test_graphs_have_their_known_delta(graph, expected):
     matrix = steps(graph)
