@@ -1,12 +1,11 @@
-# Every job that a person runs. `make help` lists them.
+# All jobs; `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
 ARGS ?=
 
-# No hub is asked for what is here already, and parallelism is by process: two threads beside a busy
-# process are slower than one.
+# Parallelism is by process: two threads next to a busy process are slower than one.
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -17,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 help: ## list the jobs
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## create .venv and install everything, once
+setup: $(READY) ## create .venv and install everything
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.11")'
@@ -27,18 +26,18 @@ $(READY): pyproject.toml constraints.txt
 	  && echo "installed in $$(( $$(date +%s) - began )) s"
 	@touch $@
 
-reproduce-%: sweeps/%.yaml $(READY) ## run a table of sweeps/, print and write it: reproduce-table2
+reproduce-%: sweeps/%.yaml $(READY) ## run a sweep of sweeps/, print and write its table: reproduce-table2
 	@$(PY) bench/run.py +sweep=$* $(ARGS)
 
-reproduce-table3: reproduce-table2 ## the camera-ready's number for the same table
-reproduce-table4: reproduce-commonsense ## the camera-ready's number for it; needs ARGS=data.root=PATH
-reproduce-table5: reproduce-curvature ## the camera-ready's number for it
-reproduce-table10: reproduce-efficiency ## the camera-ready's number for memory and time
+reproduce-table3: reproduce-table2 ## the same, by the camera-ready's number
+reproduce-table4: reproduce-commonsense ## commonsense, by the camera-ready's number; needs ARGS=data.root=PATH
+reproduce-table5: reproduce-curvature ## curvature, by the camera-ready's number
+reproduce-table10: reproduce-efficiency ## efficiency, by the camera-ready's number
 
-report: $(READY) ## every table and figure of the runs on record, again
+report: $(READY) ## all tables and figures of the recorded runs, and the page
 	@$(PY) bench/run.py action=report $(ARGS)
 
-tiny-base: $(READY) ## pretrain the embedded base again, from nothing (25 minutes)
+tiny-base: $(READY) ## pretrain the embedded base from scratch (25 minutes)
 	@$(PY) bench/run.py action=tiny_base $(ARGS)
 
 test: $(READY) ## the fast tests
@@ -53,7 +52,7 @@ test-gpu: $(READY) ## the tests that need a CUDA GPU
 lint: $(READY) ## style, and types of the public names
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
-dashboard: $(READY) ## MLflow over the recorded runs; prints the links
+dashboard: $(READY) ## MLflow's page over the recorded runs
 	@$(PY) bench/run.py action=dashboard $(ARGS)
 
 clean: ## remove runs and caches; .venv, tables and published figures stay

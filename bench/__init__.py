@@ -4,6 +4,5 @@ import logging
 
 __version__ = "0.1.0"
 
-# Where bitsandbytes is installed, peft loads it, and on some processors it tells at every start of
-# a kernel for weights of 4 bits that it could have.
+# peft imports bitsandbytes if it is installed, which logs an optional 4-bit kernel at every start.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

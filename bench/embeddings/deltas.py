@@ -45,7 +45,9 @@ def control_deltas(
             given = members
             if metric == "cosine":  # a padding token's row may be zero
                 given = [cloud[cloud.any(dim=1)] for cloud in members]
-            found[name] = relative_deltas(given, base_point, metric, told=progress, device=device)
+            found[name] = relative_deltas(
+                given, base_point, metric, progress=progress, device=device
+            )
         yield found
 
 

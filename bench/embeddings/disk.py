@@ -1,4 +1,4 @@
-"""Words in the Poincare disk, laid out by norm and similarity of their embeddings.
+"""Words in the Poincare disk, placed by norm and similarity of their embeddings.
 
 - **Radius**: data. A word's hyperbolic distance from the origin is ``scale * (norm - centre)``,
   with both numbers chosen to use the whole disk and reported with the picture.

@@ -83,7 +83,7 @@ def space_deltas(
             "points": points,
             "sampled": [sampled_delta(each, QUADRUPLES, generator) for each in drawn],
             "first": relative_deltas(drawn, "first", "precomputed"),
-            "exact": relative_deltas(drawn, "all", "precomputed", told=progress),
+            "exact": relative_deltas(drawn, "all", "precomputed", progress=progress),
         }
 
 

@@ -73,7 +73,7 @@ def relative_deltas(
     metric: str = "euclidean",
     *,
     device: torch.device | str | None = None,
-    told: Callable[[int], object] = lambda count: None,
+    progress: Callable[[int], object] = lambda count: None,
 ) -> list[float]:
     """``2 delta / diameter`` of many point clouds.
 
@@ -86,7 +86,7 @@ def relative_deltas(
         metric: ``"euclidean"`` or ``"cosine"``, see :func:`~bench.geometry.metric.distances`; or
             ``"precomputed"``.
         device: where to compute; None: the device of each cloud.
-        told: progress callback, called with the number of clouds finished since the last call.
+        progress: progress callback, called with the number of clouds finished since the last call.
 
     Returns:
         One number per cloud, in order; 0 for fewer than four points and if all points coincide.
@@ -110,7 +110,7 @@ def relative_deltas(
         values = _deltas_and_diameters(matrices, base_point, precision, buffers)
         for i, (value, diameter) in zip(batch, values, strict=True):
             results[i] = 2 * value / diameter if diameter > 0 else 0.0
-        told(len(batch))
+        progress(len(batch))
     return results
 
 

@@ -71,7 +71,7 @@ def fit_power_law(
     xmin: int | None = None,
     replicas: int = 100,
     seed: int = 0,
-    told: Callable[[int], object] = lambda count: None,
+    progress: Callable[[int], object] = lambda count: None,
 ) -> PowerLaw:
     """Fit a discrete power law to positive integers.
 
@@ -81,7 +81,7 @@ def fit_power_law(
         xmin: start of the tail; None: estimated.
         replicas: bootstrap replicas for the p-value; 0 for none. 100 give it to 0.05, 2500 to 0.01.
         seed: of the replicas.
-        told: progress callback, called with 1 after each replica.
+        progress: progress callback, called with 1 after each replica.
 
     Raises:
         ValueError: counts of another kind, fewer than two distinct values in the tail, an xmin
@@ -104,7 +104,7 @@ def fit_power_law(
         farther = 0
         for _ in range(replicas):
             farther += _fit(draw(), xmin).ks >= law.ks
-            told(1)
+            progress(1)
         p_value = farther / replicas
     values, weights = data.values[above], data.weights[above]
     own = -law.gamma * numpy.log(values) - numpy.log(zeta(law.gamma, law.xmin))

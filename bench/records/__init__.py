@@ -1,1 +1,1 @@
-"""Records of runs as files: published beside a table, checked, and imported into a store."""
+"""Records of runs as files: published for a table, checked, and imported into a store."""

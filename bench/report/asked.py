@@ -182,7 +182,7 @@ def _endings(members: Iterable[SweepMember], unfinished: Mapping[str, Unfinished
 def _without_conflicts(
     group: Iterable[tuple[SweepRecord, str]],
 ) -> list[list[tuple[SweepRecord, str]]]:
-    """Sweeps, the newest first, in groups in which a label stands for one setting."""
+    """Sweeps, the newest first, in groups in which a label means one setting."""
     found: list[tuple[dict[Any, str], list[tuple[SweepRecord, str]]]] = []
     for sweep, run_id in sorted(group, key=lambda pair: -pair[0].created):
         names: dict[Any, str] = {(r.method, r.curvature, r.details): r.key for r in sweep.rows}
@@ -217,7 +217,7 @@ def _plainness(
 
 
 def _unlike(facts: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
-    """Words for what tells a question from the first of its name."""
+    """Words for what differs between a question and the first of its name."""
     return [
         re.sub(r"[^\w.]+", "_", str(facts.get(key))).strip("._")[:NAME]
         for key in NAMED

@@ -185,9 +185,9 @@ def _rows(first: Mapping[str, Record], spec: Spec) -> list[SweepRow]:
     for keys in alike.values():
         given = [_settings(first[key]) for key in keys]
         names = dict.fromkeys(name for settings in given for name in settings)
-        told = [n for n in names if len({str(settings.get(n)) for settings in given}) > 1]
-        differing |= dict.fromkeys(keys, told)
-    names = dict.fromkeys([*apart, *(name for told in differing.values() for name in told)])
+        varied = [n for n in names if len({str(settings.get(n)) for settings in given}) > 1]
+        differing |= dict.fromkeys(keys, varied)
+    names = dict.fromkeys([*apart, *(name for varied in differing.values() for name in varied)])
     options = [name for name in names if name != "adapter" and not name.startswith("train.")]
     rows = [
         SweepRow(

@@ -152,7 +152,7 @@ def group(records: Sequence[Record], apart: Mapping[str, Any]) -> list[list[Reco
     for runs in rows.values():
         runs.sort(key=lambda run: -1 if run.get("seed") is None else run["seed"])
         _differ_in_seed_alone(runs)
-    # Rows that only an option tells apart stay in the order of the records.
+    # Rows that differ in an option only stay in the order of the records.
     order = sorted(rows, key=lambda key: (method_rank(key[0]), curvature_rank(key[1])))
     return [rows[key] for key in order]
 

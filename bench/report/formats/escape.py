@@ -5,10 +5,8 @@ The terminal has `bench.errors.printable`, LaTeX `latex.in_latex`; HTML is escap
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from bench.errors import printable
 
@@ -42,17 +40,6 @@ def in_csv(value: T) -> T | str:
         return value
     shown = printable(value)
     return f"'{shown}" if value.startswith(FORMULA) else shown
-
-
-class CsvWriter:
-    """`csv.writer` with every field as `in_csv` has it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._writer = csv.writer(stream, lineterminator="\n")
-
-    def writerow(self, fields: Iterable[object]) -> None:
-        """Write a row."""
-        self._writer.writerow(map(in_csv, fields))
 
 
 def one_line(text: str) -> str:

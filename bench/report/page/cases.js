@@ -61,8 +61,8 @@
     if (others.length) {
       const right = others.filter((row) => found.answers[row].correct).length;
       const more = element("details", "");
-      const told = `The other ${others.length}, of which ${right} right, beside ${data.rows[first]}`;
-      more.append(element("summary", "", told));
+      const title = `The other ${others.length} rows (${right} right), vs. ${data.rows[first]}`;
+      more.append(element("summary", "", title));
       more.addEventListener("toggle", () => {
         if (more.querySelector(".pair")) return;
         const boxes = others.map((row) => answerBox(data.rows[row], found.answers[row], a));
@@ -136,10 +136,10 @@
       ));
       chosen = now.text ? here.filter((found) => texts[data.cases.indexOf(found)].includes(now.text)) : here;
       const problems = total[now.which] === 1 ? "problem" : "problems";
-      const told = [`${total[now.which]} ${problems}`];
-      if (here.length < total[now.which]) told.push(`${here.length} of them on this page`);
-      if (now.text) told.push(`${chosen.length} with “${form.elements.text.value.trim()}”`);
-      status.textContent = `${told.join(", ")}.`;
+      const counts = [`${total[now.which]} ${problems}`];
+      if (here.length < total[now.which]) counts.push(`${here.length} of them on this page`);
+      if (now.text) counts.push(`${chosen.length} with “${form.elements.text.value.trim()}”`);
+      status.textContent = `${counts.join(", ")}.`;
       list.replaceChildren();
       shown = 0;
       add();

@@ -4,7 +4,7 @@
   const keyOf = (block, column) => {
     const rows = block.rows;
     const cell = rows[rows.length - 1].cells[column];
-    // A block's name stands in its first row alone.
+    // Only the first row of a block has its name.
     const named = cell.matches(".name") ? rows[0].cells[column] : cell;
     if ("empty" in named.dataset) return null;
     return "key" in named.dataset ? Number(named.dataset.key) : named.textContent.trim();

@@ -11,8 +11,8 @@
   const keep = (theme) => { try { localStorage.setItem(KEY, theme); } catch { /* not kept */ } };
 
   const current = () => root.dataset.theme ?? (system.matches ? "dark" : "light");
-  const told = kept();
-  if (told === "dark" || told === "light") root.dataset.theme = told;
+  const chosen = kept();
+  if (chosen === "dark" || chosen === "light") root.dataset.theme = chosen;
 
   const changed = () => {
     for (const button of document.querySelectorAll("button.theme")) {

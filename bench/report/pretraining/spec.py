@@ -16,11 +16,11 @@ class PretrainingSpec:
     Attributes:
         name: stem of the files that are written.
         title: heading of the report.
-        twins: by model the Euclidean one that it is set beside.
-        published: stem of the file in results/published to lay beside it, or None.
+        twins: by model the Euclidean one that it is compared with.
+        published: stem of the file in results/published to show with it, or None.
 
     Raises:
-        ValueError: the name is none for a file.
+        ValueError: the name can't be that of a file.
     """
 
     name: str
