@@ -1,8 +1,8 @@
 """Pages that are one file: styles, scripts and figures are in it, and no request goes out.
 
 Texts of models and people are never markup: the templates escape them and write control characters
-out, data for the scripts is JSON in which `<` and `&` are escaped, the scripts set text only, and the
-page's content security policy lets no script run except its own, identified by their hashes.
+out, data for the scripts is JSON in which `<` and `&` are escaped, the scripts set text only, and
+the page's content security policy lets no script run except its own, identified by their hashes.
 """
 
 from __future__ import annotations
