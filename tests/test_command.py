@@ -134,8 +134,8 @@ def test_a_sweep_file_writes_its_table(inline, tmp_path, small):
     }
     assert "camera-ready's Tables 3 and 8" in (tables / "table2.md").read_text()
     assert str(tables / "table2.md") in result.stdout
-    rows = json.loads((tables / "table2.json").read_text())["rows"]
-    assert [row["label"] for row in rows] == ["base model", "LoRA"]
+    scores = json.loads((tables / "table2.json").read_text())["tables"]["scores"]
+    assert [row["names"] for row in scores["rows"]][:2] == [["base model"], ["LoRA"]]
 
 
 def test_one_failing_run_leaves_the_others_their_results(inline, tmp_path, small):
@@ -164,7 +164,7 @@ def test_force_runs_each_different_run_of_a_grid_once(inline, small):
 def test_the_overlap_of_each_training_set_with_each_test_set_is_shown(inline):
     result = inline("action=overlap", "data.train=[mawps,SVAMP]", "data.tests=[gsm8k,AQuA]")
     assert result.code == 0, result.stderr
-    for text in ("gsm8k (150)", "AQuA (150)", "to the letter", "all together", "13 words"):
+    for text in ("gsm8k (150)", "AQuA (150)", "verbatim", "all together", "13 words"):
         assert text in result.stdout
     assert "training rows are also test rows (exact or masked) and are dropped" in result.stdout
 

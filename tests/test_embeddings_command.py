@@ -1,9 +1,8 @@
 """`action=embeddings` as a person meets it."""
 
-import json
-
 import pytest
 
+from bench.tracking.reader import Reader
 from bench.tracking.store import Store
 
 SMALL = (
@@ -27,18 +26,18 @@ def test_a_study_is_printed_written_and_kept(inline, tmp_path):
     text = " ".join(told.stdout.split())
     assert "Token frequency" in text and "make reproduce-table2" in text
     results = tmp_path / "results"
-    report = json.loads((results / "tables" / "embeddings.json").read_text())
+    store = Store(results, None, "hyplora-bench")
+    report = Reader(store).holdings().measurements["embeddings"].content
     assert report["model"]["name"] == "tiny" and report["device"]
     assert report["data"]["rows"] == "train" and report["data"]["sets"]["mawps"]["rows"] == 8
     assert [row["set"] for row in report["frequency"]] == ["mawps", "pretraining"]
     assert (results / "figures" / "embeddings_norms.png").is_file()
-    store = Store(results, None, "hyplora-bench")
     (kept,) = store.client.search_runs([store.experiment], "tags.kind = 'embeddings'")
     assert kept.data.metrics["gamma/mawps"] == pytest.approx(report["frequency"][0]["gamma"])
     assert "delta/prompts/gaussian/euclidean/first/mawps" in kept.data.metrics
     assert "delta/hidden/states/euclidean/all/mawps/base model" in kept.data.metrics
-    names = {entry.path for entry in store.client.list_artifacts(kept.info.run_id)}
-    assert {"embeddings.md", "embeddings.json", "embeddings_norms.svg"} <= names
+    files = store.client.list_artifacts(kept.info.run_id, "report")
+    assert {"report/embeddings.md", "report/embeddings_norms.svg"} <= {e.path for e in files}
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_pretrained_base_is_recorded_once_and_fine_tuned_as_any_other(inline, 
     tuned = inline("method=lora", *base, "train.lr=1e-3", *small, results=results)
     assert tuned.code == 0, tuned.stderr
     refused = inline("action=export", f"action.run={folder.parent}", results=results)
-    assert refused.code == 2 and "needs no export" in refused.stderr
+    assert refused.code == 2 and "is a pretraining run without an adapter" in refused.stderr
     shutil.rmtree(folder)
     gone = inline(*arguments, results=results)
     assert "its folder no longer exists: force=true" in gone.stdout
@@ -88,8 +88,8 @@ def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, 
     plan = inline("-m", *words, "plan=true", results=results)
     assert "4 of 4 runs cached, 0 pending." in plan.stdout
     report = inline("action=report", results=results)
-    assert report.code == 0 and "twins, 4 pretraining runs" in report.stdout
-    assert "text of one's own" in (results / "tables/helm.md").read_text()
+    assert report.code == 0 and "pretraining runs, 4 of 4 runs" in report.stdout
+    assert "own text" in (results / "tables/pretraining.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,8 @@ def _edges(points: torch.Tensor, parents: list[int | None]) -> list[list[list[fl
 def _rings(norms: Floats, centre: float, scale: float) -> list[dict[str, float]]:
     """Round norms between the smallest and the largest, and their radius in the disk."""
     low, high = float(norms.min()), float(norms.max())
+    if low == high:
+        return []
     raw = (high - low) / 6
     ten = 10.0 ** math.floor(math.log10(raw))
     step = next(digit * ten for digit in (1, 2, 2.5, 5, 10) if digit * ten >= raw)

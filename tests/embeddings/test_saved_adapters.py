@@ -7,6 +7,7 @@ import pytest
 from bench.embeddings.saved_adapters import one_of_each, tuned_models
 from bench.errors import InputError
 from bench.files import write_json
+from bench.identity import RESULT_VERSION
 from bench.methods import attach
 from bench.runs.lifecycle import open_store
 from bench.training.adapters import save_adapter
@@ -67,6 +68,10 @@ def trained(compose, fresh_tiny):
         "train": {},
         "training": {},
         "git": {"commit": None, "dirty": None},
+        "split": "test",
+        "options": {},
+        "config": {},
+        "result_version": RESULT_VERSION,
     }
     folder = experiment.results / "runs" / made["identity"][:12]
     folder.mkdir(parents=True)

@@ -136,10 +136,10 @@
       ));
       chosen = now.text ? here.filter((found) => texts[data.cases.indexOf(found)].includes(now.text)) : here;
       const problems = total[now.which] === 1 ? "problem" : "problems";
-      const counts = [`${total[now.which]} ${problems}`];
-      if (here.length < total[now.which]) counts.push(`${here.length} of them on this page`);
-      if (now.text) counts.push(`${chosen.length} with “${form.elements.text.value.trim()}”`);
-      status.textContent = `${counts.join(", ")}.`;
+      const parts = [`${total[now.which]} ${problems}`];
+      if (here.length < total[now.which]) parts.push(`${here.length} of them on this page`);
+      if (now.text) parts.push(`${chosen.length} with “${form.elements.text.value.trim()}”`);
+      status.textContent = `${parts.join(", ")}.`;
       list.replaceChildren();
       shown = 0;
       add();

@@ -74,7 +74,7 @@ def _training(rows: Sequence[Group], facts: Sequence[dict[str, Any]]) -> Any:
         dashes.append(dash)
         seen.add(model)
     encoded = look("model", looks, width=theme.WIDTH // 2 - 60)
-    dashed = alt.StrokeDash("model:N", legend=None, scale=alt.Scale(domain=[*looks], range=dashes))
+    dashed = alt.StrokeDash("model:N", title=None, scale=alt.Scale(domain=[*looks], range=dashes))
     log = log_axis(fact.get("of seed", 0) for fact in facts)
     base = alt.Chart().encode(
         x=alt.X("tokens:Q", title="tokens (thousands)"),
@@ -109,8 +109,14 @@ def _differences(shown: Sequence[Comparison]) -> Any:
     axis = alt.Axis(tickCount=3)
     x = alt.X("low:Q", title="difference (bits per byte)", axis=axis)
     line, point = whiskers("difference", x, looks, 50, y=y)
-    seeds = point.mark_circle(size=12, yOffset=-8).encode(x="difference of seed:Q")
-    text = point.mark_text(dy=14).encode(text="verdict:N", shape=alt.Undefined)
+    seeds = point.mark_point(size=12, yOffset=-8).encode(
+        x="difference of seed:Q", shape=alt.value("circle")
+    )
+    text = (
+        alt.Chart()
+        .mark_text(dy=14)
+        .encode(x="difference:Q", y=y, color=looks["color"], text="verdict:N")
+    )
     return panel((line_at(0), line, seeds, point, text), "vs. the twin", 190)
 
 
