@@ -179,7 +179,7 @@ def test_neighbours_in_a_batch_change_no_bit(base_point):
     sizes = [3, 40, 44, 43, 1, 40, 41, *range(36, 44), 60, 130, 41]
     clouds = [cloud(n, 5 + n % 3, n + i, torch.float32) for i, n in enumerate(sizes)]
     counts = []
-    together = relative_deltas(clouds, base_point, told=counts.append)
+    together = relative_deltas(clouds, base_point, progress=counts.append)
     assert together == [relative_delta(one, base_point) for one in clouds]
     assert sum(counts) == len(clouds) and len(counts) < len(clouds)
 

@@ -132,7 +132,7 @@ def test_what_lies_below_xmin_is_drawn_as_it_is():
 def test_the_seed_alone_fixes_the_p_value():
     data = zipf(2.0, 400)
     counts = []
-    first = fit_power_law(data, replicas=15, seed=4, told=counts.append)
+    first = fit_power_law(data, replicas=15, seed=4, progress=counts.append)
     assert first == fit_power_law(data[::-1], replicas=15, seed=4)
     assert counts == [1] * 15
 
