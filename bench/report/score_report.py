@@ -54,7 +54,6 @@ def score_data(table: ScoreTable) -> dict[str, Any]:
                 "method": row.method,
                 "curvature": row.curvature,
                 "seeds": row.seeds,
-                "run_ids": [run["run_id"] for run in row.records],
                 "identities": [run["identity"] for run in row.records],
                 "train": training_settings(row.first),
                 "options": row.first["options"],
