@@ -7,11 +7,12 @@ were asked and trained on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.report.asked import asked_for, select, spec_of, sweep_records
+from bench.report.cases import Predictions
 from bench.report.design import Spec
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.selection import Record, Selection
@@ -24,9 +25,6 @@ FIGURES = ("accuracy", "differences", "cost")
 OTHER = TableSpec(name="other", title="Other runs", figures=FIGURES, place=90)
 SAVED = TableSpec(name="adapters", title="Saved adapters", figures=FIGURES, place=91)
 PRETRAINED = PretrainingSpec(name="pretraining", title="Other pretraining runs")
-
-# The lines of a run's predictions.jsonl, by its run_id; empty if the file is gone.
-Predictions = Callable[[str], Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.names import curvature_rank, method_label, method_rank
 from bench.tracking.record import TRAINING_PROTOCOL_KEYS
 
 Record = Mapping[str, Any]
 
 # Runs that differ here did not answer the same question.
-SHARED: dict[str, Any] = {
-    "model": None,
-    "published_base": None,
-    "data": None,
-    "protocol": None,
-    "split": "test",
-    "result_version": 2,
-}
+SHARED = ("model", "published_base", "data", "protocol", "split", "result_version")
 # How the weights of the base are loaded.
 LOADED = ("dtype", "quantization", "context")
 # Of a protocol: its names, and what the hash of the training rows covers.
@@ -66,7 +58,7 @@ def asked(record: Record) -> dict[str, Any]:
         "evaluation prompt": protocol and _digest(_protocol(protocol, trained=False)),
         "precision": (record.get("train") or {}).get("precision"),
     }
-    facts = {name: record.get(name, default) for name, default in SHARED.items()}
+    facts = {name: record.get(name) for name in SHARED}
     return facts | {name: value for name, value in found.items() if value is not None}
 
 
@@ -124,67 +116,3 @@ def training_settings(run: Record) -> dict[str, Any]:
     else:
         left_out.discard("validations")
     return {key: value for key, value in train.items() if key not in left_out}
-
-
-def select(records: Iterable[Record]) -> list[Record]:
-    """Drop repeated identities, keeping the first, and check that the rest may be compared."""
-    kept = list({record["identity"]: record for record in reversed(list(records))}.values())[::-1]
-    check_comparable(kept)
-    return kept
-
-
-def group(records: Sequence[Record], apart: Mapping[str, Any]) -> list[list[Record]]:
-    """Sort records into rows: one for each method and curvature, its runs ordered by seed.
-
-    Args:
-        records: Finished runs.
-        apart: Settings (see `setting`) whose values make rows of their own, too.
-
-    Raises:
-        ValueError: The runs of a row differ in more than the seed; their mean would mix settings.
-    """
-    rows: dict[tuple[str, float | str, tuple[str, ...]], list[Record]] = {}
-    for record in records:
-        values = tuple(str(setting(record, name)) for name in apart)
-        rows.setdefault((record["method"], record.get("curvature") or 0.0, values), []).append(
-            record
-        )
-    for runs in rows.values():
-        runs.sort(key=lambda run: -1 if run.get("seed") is None else run["seed"])
-        _differ_in_seed_alone(runs)
-    # Rows that differ in an option only stay in the order of the records.
-    order = sorted(rows, key=lambda key: (method_rank(key[0]), curvature_rank(key[1])))
-    return [rows[key] for key in order]
-
-
-def _differ_in_seed_alone(runs: Sequence[Record]) -> None:
-    first = runs[0]
-    label = method_label(first["method"], first.get("curvature"))
-    for run in runs[1:]:
-        unlike = sorted({name for name, _ in settings_of(run).items() ^ settings_of(first).items()})
-        if unlike:
-            shown = "; ".join(
-                f"{name}: {settings_of(first).get(name)} and {settings_of(run).get(name)}"
-                for name in unlike
-            )
-            raise ValueError(
-                f"{label}: the runs of a row may differ in their seed alone, but these differ in "
-                f"{shown}. Give the runs of one setting"
-            )
-    seeds = [run.get("seed") for run in runs]
-    for seed in seeds:
-        if seeds.count(seed) > 1:
-            twins = ", ".join(run["identity"][:12] for run in runs if run.get("seed") == seed)
-            where = "no seed" if seed is None else f"seed {seed}"
-            raise ValueError(
-                f"{label}: {seeds.count(seed)} different runs with {where} (identities {twins}), "
-                "and a mean over seeds may count one. Give the runs of one sweep"
-            )
-
-
-def settings_of(run: Record) -> dict[str, str]:
-    """All that the runs of one row have in common, as text."""
-    settings = {name: str(value) for name, value in training_settings(run).items()}
-    settings |= {name: str(value) for name, value in (run.get("options") or {}).items()}
-    settings["trainable parameters"] = str((run.get("parameters") or {}).get("trainable"))
-    return settings
