@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from bench.evaluation.evaluate import judge
 from bench.evaluation.scoring import averages, scores
 from bench.files import write_json
 from bench.records import files as reading
+from bench.records.check import check_record
 from bench.records.importing import import_
 from bench.records.publish import publish
 from bench.report.asked import sweep_records
@@ -235,3 +237,13 @@ def test_a_folder_without_records_is_refused(tmp_path):
         call(import_, tmp_path / "new", folder=str(tmp_path / "none"))
     with pytest.raises(InputError, match="has no records"):
         call(import_, tmp_path / "new", folder=str(tmp_path))
+
+
+def test_the_bits_per_byte_of_a_pretraining_run_follow_from_its_blocks(monkeypatch):
+    path = min((Path(__file__).parents[2] / "results" / "records" / "helm").glob("[0-9a-f]*.json"))
+    record = json.loads(path.read_text())
+    monkeypatch.setattr(bench.identity, "identity_of_record", lambda record: record["identity"])
+    check_record(record, None)
+    record["training"]["bits_per_byte"] += 1e-4
+    with pytest.raises(ValueError, match="bits per byte is"):
+        check_record(record, None)
