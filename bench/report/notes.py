@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
+from bench.report.records import Record
 from bench.report.scores import ScoreRow, ScoreTable
-from bench.report.selection import Record, Selection
+from bench.report.selection import Selection
 from bench.report.spec import METRICS
 from bench.tracking.record import gates_by_module
 

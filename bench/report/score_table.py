@@ -10,9 +10,9 @@ import numpy as np
 
 from bench.names import key_of
 from bench.report.comparison import Comparison, compare, judge
-from bench.report.records import check_comparable
+from bench.report.records import Record, check_comparable
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
-from bench.report.selection import Group, Record, Selection
+from bench.report.selection import Group, Selection
 from bench.report.spec import AVERAGES, TableSpec
 from bench.report.statistics.bootstrap import intervals
 from bench.report.statistics.variance import Array

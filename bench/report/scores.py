@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report.comparison import Comparison
-from bench.report.selection import Record, Selection
+from bench.report.records import Record
+from bench.report.selection import Selection
 from bench.report.tables import Cell
 
 

@@ -7,8 +7,8 @@ from statistics import fmean
 
 from bench.report.figure import Figure, data, log_axis, look, panel
 from bench.report.figures.common import cell_facts, interval_note, looks_of_methods
+from bench.report.records import Record
 from bench.report.scores import ScoreRow, ScoreTable
-from bench.report.selection import Record
 
 FINETUNE, EVALUATE = "fine-tuning (s)", "evaluation (s)"
 MEMORY, PARAMETERS = "peak memory of fine-tuning (GiB)", "trainable parameters"
