@@ -14,12 +14,9 @@ from bench.report.tables import Cell
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A test set.
+    """A test set: its key in the records, its name in tables and its number of test rows.
 
     Attributes:
-        key: its key in the records.
-        label: its name in tables.
-        items: number of test rows.
         chance: accuracy of guessing in percent, if that is defined.
         majority: accuracy of always giving the most frequent gold answer, in percent.
         majority_answer: that answer.
@@ -49,12 +46,9 @@ class ScoreRow:
         method: its method; empty for rows without a model.
         curvature: K, `auto` or None.
         records: of its runs, in the order of their seeds.
-        cells: by key of a benchmark, `micro` or `macro`, in percent: mean over runs, sample
-            standard deviation, 95% interval, and the value of each run.
-        trainable: number of trainable parameters.
-        trainable_percent: their share of all parameters.
-        finetune_seconds: mean wall time of fine-tuning.
-        evaluate_seconds: mean wall time of evaluation.
+        cells: by key of a benchmark, `micro` or `macro`, in percent.
+        trainable: number of trainable parameters; then their share of all parameters.
+        finetune_seconds: mean wall time of fine-tuning; then of evaluation.
         format_rate: percent of answers in a valid format, mean over runs.
     """
 
