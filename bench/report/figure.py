@@ -134,16 +134,13 @@ def look(
     import altair as alt
 
     columns = max(1, int(width / (theme.longest(looks) + 30)))
-    more: dict[str, Any] = {
-        "title": None,
-        "legend": alt.Legend(columns=columns) if legend else None,
+    more = {"title": None, "legend": alt.Legend(columns=columns) if legend else None}
+    colours, shapes = zip(*looks.values(), strict=True)
+    scales = [alt.Scale(domain=list(looks), range=list(each)) for each in (colours, shapes)]
+    return {
+        "color": alt.Color(f"{field}:N", scale=scales[0], **more),
+        "shape": alt.Shape(f"{field}:N", scale=scales[1], **more),
     }
-    channels = zip((alt.Color, alt.Shape), zip(*looks.values(), strict=True), strict=True)
-    colour, shape = (
-        channel(f"{field}:N", scale=alt.Scale(domain=list(looks), range=list(values)), **more)
-        for channel, values in channels
-    )
-    return {"color": colour, "shape": shape}
 
 
 def names(field: str, order: Sequence[str], extent: float = 0) -> Any:
