@@ -134,7 +134,8 @@ def look(
     import altair as alt
 
     columns = max(1, int(width / (theme.longest(looks) + 30)))
-    more = {"title": None, "legend": alt.Legend(columns=columns) if legend else None}
+    more: dict[str, Any] = {"title": None}
+    more["legend"] = alt.Legend(columns=columns) if legend else None
     colours, shapes = zip(*looks.values(), strict=True)
     scales = [alt.Scale(domain=list(looks), range=list(each)) for each in (colours, shapes)]
     return {
