@@ -37,7 +37,7 @@ KEPT = ("search.svg", "search.png")
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """Whether the tables are printed, and of how many tables figures are drawn (seconds each)."""
+    """Whether tables are printed, and of how many tables figures are drawn (seconds each)."""
 
     show: bool
     figures: int
