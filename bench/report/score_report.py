@@ -197,7 +197,14 @@ def _comparison_notes(table: ScoreTable, comparisons: Sequence[Comparison]) -> I
 def _cost(table: ScoreTable) -> Table:
     rows = []
     for row in table.rows:
-        values = {column.key: getattr(row, column.key, len(row.records)) for column in COST}
+        values = {
+            "runs": len(row.records),
+            "trainable": row.trainable,
+            "trainable_percent": row.trainable_percent,
+            "format_rate": row.format_rate,
+            "finetune_seconds": row.mean_seconds("finetune"),
+            "evaluate_seconds": row.mean_seconds("evaluate"),
+        }
         rows.append(_row(row, {key: Cell(value) for key, value in values.items()}))
     devices = dict.fromkeys(run["device"] for run in table.selection.records)
     return Table(

@@ -84,21 +84,7 @@ def _row(
     averaged = [values[found.key] for found in benchmarks if found.averaged]
     for kind in averages:
         cells[kind] = _cell([_average(kind, of_run) for of_run in zip(*averaged, strict=True)])
-    first = runs[0]
-    trainable, total = first["parameters"]["trainable"], first["parameters"]["total"]
-    return ScoreRow(
-        key=group.key,
-        label=group.label,
-        method=first["method"],
-        curvature=first["curvature"],
-        records=runs,
-        cells=cells,
-        trainable=trainable,
-        trainable_percent=100 * trainable / total,
-        finetune_seconds=_mean(run["seconds"]["finetune"] for run in runs),
-        evaluate_seconds=_mean(run["seconds"]["evaluate"] for run in runs),
-        format_rate=_mean(map(_format_rate, runs)),
-    )
+    return ScoreRow(group.key, group.label, runs, cells)
 
 
 def _value(run: Record, key: str, metric: str) -> RunValue:
@@ -128,16 +114,6 @@ def _cell(values: Sequence[RunValue]) -> Cell:
         n=values[0].n,
         runs=tuple(values),
     )
-
-
-def _format_rate(run: Record) -> float:
-    scores = run["scores"].values()
-    return sum(s["format_rate"] * s["n"] for s in scores) / sum(s["n"] for s in scores)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
 
 
 def _outcomes(runs: Sequence[Record], key: str) -> Array:
@@ -182,7 +158,7 @@ def _guesses(benchmarks: Sequence[Benchmark], averages: Iterable[str]) -> Iterab
         for kind in averages:
             average = _average(kind, values) if len(values) == len(averaged) else None
             cells[kind] = Cell(average.value, n=average.n) if average else Cell()
-        yield ScoreRow(key, label, method="", curvature=None, records=(), cells=cells)
+        yield ScoreRow(key, label, (), cells)
 
 
 def _comparisons(

@@ -33,7 +33,7 @@ def few_rows(table: ScoreTable) -> list[ScoreRow]:
     if len(table.rows) <= MOST_ROWS:
         return list(table.rows)
     kept: dict[str, ScoreRow] = {}
-    for row in sorted(table.rows, key=lambda row: -(row.trainable or 0)):
+    for row in sorted(table.rows, key=lambda row: -row.trainable):
         kept.setdefault(row.method, row)
     return [row for row in table.rows if row in kept.values()]
 
