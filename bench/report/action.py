@@ -131,7 +131,7 @@ def _write(
     from bench.report.efficiency import write_efficiency
     from bench.report.embeddings.report import write_embeddings
     from bench.report.formats import show
-    from bench.report.page import write_page
+    from bench.report.page.index import write_page
     from bench.report.result import write_result
 
     # The first table of each sweep gets figures before all others.

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.report.collect import Collected
-from bench.report.page import write_page
+from bench.report.page.index import write_page
 from bench.report.result import result_of
 
 # By method, what it wrote for each problem of a set, and whether that is right.

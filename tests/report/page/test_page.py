@@ -6,7 +6,8 @@ import re
 from bench.report.collect import Collected, LeftOut
 from bench.report.figure import page_spec
 from bench.report.formats import to_markdown
-from bench.report.page import page, parts, write_page
+from bench.report.page import parts
+from bench.report.page.index import page, write_page
 from bench.report.result import result_of
 from bench.tracking.holdings import Measurement
 
