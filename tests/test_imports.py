@@ -2,7 +2,7 @@
 
 All imports count: inside functions and under TYPE_CHECKING, too, since a module can't be read or
 moved without what it names. The registry of actions imports by name: its targets count as well.
-That importing a module also runs the __init__.py of its package is not an edge.
+Importing a module also runs the __init__.py of its package: from outside of the package, an edge.
 """
 
 import ast
@@ -57,6 +57,12 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def packages(module):
+    """The packages that a module is in."""
+    parts = module.split(".")
+    return {".".join(parts[:length]) for length in range(1, len(parts))}
+
+
 @pytest.fixture(scope="module")
 def edges():
     """Imports within bench, by module."""
@@ -64,6 +70,7 @@ def edges():
     found = {}
     for module, path in known.items():
         named = {n if n in known else n.rpartition(".")[0] for n in imported(path)}
+        named |= {p for n in named for p in packages(n) if not module.startswith(f"{p}.")}
         found[module] = {n for n in named if n in known and (module, n) not in PENDING} - {module}
     found["bench.actions"] |= {target.partition(":")[0] for target in ACTIONS.values()}
     return found

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bench.report.action import sweep_files
-from bench.report.asked import sweep_records
+from bench.report.design import sweep_records
 from bench.tracking.store import Store
 from tests.report.many_runs import EXPERIMENT, made_up, run_of, write_runs
 

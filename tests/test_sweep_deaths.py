@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.tracking.store import Store
+from tests.forked import kill, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -83,29 +83,29 @@ def scores(results):
 
 
 def test_a_search_killed_again_and_again_ends_as_one_left_alone(tmp_path, small):
-    sweep = (sys.executable, "bench/run.py", "+sweep=curvature", *small)
-    project = Path(__file__).resolve().parent.parent
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    subprocess.run(
-        [*sweep, f"tracking.folder={undisturbed}"], cwd=project, env=ENVIRONMENT, check=True,
-        stdout=subprocess.DEVNULL, timeout=300,
-    )  # fmt: skip
-    for finished in (1, 4, 8):
-        process = subprocess.Popen(
-            [*sweep, f"tracking.folder={killed}"], cwd=project, env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        limit = time.monotonic() + 200
-        while len(list(killed.glob("runs/*/record.json"))) < finished:
-            assert process.poll() is None and time.monotonic() < limit
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    result = subprocess.run(
-        [*sweep, f"tracking.folder={killed}"], cwd=project, env=ENVIRONMENT, check=True,
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert "0 failed" in result.stdout
+    log = tmp_path / "log"
+
+    def search(results, launcher):
+        folder = f"tracking.folder={results}"
+        return running(["+sweep=curvature", *small, f"hydra/launcher={launcher}", folder], log)
+
+    def finish(results):
+        log.write_text("")
+        with search(results, "basic") as process:
+            process.join(300)
+            assert process.exitcode == 0, log.read_text()
+        return log.read_text()
+
+    finish(undisturbed)
+    for finished, launcher in ((1, "joblib"), (8, "basic")):
+        with search(killed, launcher) as process:
+            limit = time.monotonic() + 200
+            while len(list(killed.glob("runs/*/record.json"))) < finished:
+                assert process.is_alive() and time.monotonic() < limit, log.read_text()
+                time.sleep(0.02)
+            kill(process)
+    assert "0 failed" in finish(killed)
     assert len(scores(killed)) == 12 and scores(killed) == scores(undisturbed)
     store = Store(killed, None, "hyplora-bench")
     runs = store.client.search_runs([store.experiment])

@@ -13,7 +13,7 @@ from bench.data.problems import Problem
 from bench.data.prompts import Protocol
 from bench.evaluation.predictions import Prediction
 from bench.evaluation.scoring import averages, scores
-from bench.report.design import row_key
+from bench.report.records import row_key
 from bench.tracking.record import PRETRAIN
 from bench.tracking.shape import incomplete
 from bench.tracking.sweeps import SweepRecord

@@ -14,7 +14,7 @@ from bench.files import write_bytes, write_json
 from bench.progress import Progress
 from bench.records.check import ERRORS, TIMES, check_record, check_sweep
 from bench.records.files import KINDS, RECORD, SWEEP, read_json, read_predictions
-from bench.report.asked import spec_of
+from bench.report.selection import spec_of
 from bench.tracking.reader import Reader
 from bench.tracking.record import efficiency_metrics, embeddings_metrics, metrics, params, tags
 from bench.tracking.store import Store

@@ -15,8 +15,8 @@ from bench.errors import Failure, InputError, unknown
 from bench.files import as_json, write_bytes
 from bench.records.check import ERRORS, check_record
 from bench.records.files import KINDS, OURS, SWEEP
-from bench.report.asked import asked_for
 from bench.report.collect import readable
+from bench.report.selection import select
 from bench.report.shared_record import shared_record, without_folders
 from bench.tracking.reader import Reader
 from bench.tracking.record import PRETRAIN
@@ -51,7 +51,7 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"there is nothing to publish: {error}") from error
     holdings = reader.holdings()
     known = {r["identity"]: r for r in (*holdings.records, *holdings.pretrainings)}
-    tables = {one.spec.name: one for one in asked_for(readable(holdings.sweeps)[0], known, set())}
+    tables = {one.name: one for one in select(readable(holdings.sweeps)[0], known)}
     measurements = {kind: m for kind, m in holdings.measurements.items() if kind in KINDS}
     name = str(settings.table)
     if name in measurements:
@@ -59,6 +59,7 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
         files = {f"{name}.json": as_json(content).encode()}
     elif name in tables:
         sweep = tables[name].sweep
+        assert sweep is not None
         files = {SWEEP: as_json(_shared_sweep(sweep).to_json()).encode()}
         for record in (known[i] for i in sorted(sweep.identities & known.keys())):
             files |= _files(record, reader.file(record["run_id"], "predictions.jsonl"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +37,7 @@ KEPT = ("search.svg", "search.png")
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """What to report.
-
-    Attributes:
-        show: also print the tables.
-        figures: of at most so many tables; each takes seconds.
-    """
+    """Whether tables are printed, and of how many tables figures are drawn (seconds each)."""
 
     show: bool
     figures: int
@@ -58,22 +53,20 @@ def report(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: there is no such store, or no such experiment in it.
     """
-    settings = read_action(ReportSettings, config)
-    tracking = read_tracking(config)
-    folder = tracking.results
-    files = sweep_files()
+    settings, tracking = read_action(ReportSettings, config), read_tracking(config)
+    files, arguments = sweep_files(), store_arguments(tracking)
     try:
-        reader = Reader(Store(folder, tracking.uri, tracking.experiment, create=False))
+        reader = Reader(Store(tracking.results, tracking.uri, tracking.experiment, create=False))
         holdings = reader.holdings()
+        if holdings.empty:
+            raise NothingRecorded(f"the experiment {tracking.experiment} has none")
     except NothingRecorded as error:
-        return {"summary": _nothing(str(error))}
-    if holdings.empty:
-        return {"summary": _nothing(f"the experiment {tracking.experiment} has none")}
-    also = elsewhere(tracking)
-    collected = collect(holdings, files, RESULT_VERSION, reader.predictions, also)
+        summary = f"no runs to report on: {error}. Run some first: make reproduce-table2 (minutes),"
+        return {"summary": f"{summary} or python bench/run.py method=hyplora; then make report"}
+    collected = collect(holdings, files, RESULT_VERSION, reader.predictions, arguments)
     results, collected = _results(collected)
-    paths = list(_write(collected, results, reader, folder, settings))
-    for line in lines_of(collected, also):
+    paths = list(_write(collected, results, reader, tracking.results, settings))
+    for line in _lines(collected, arguments):
         print(printable(line))
     folders = ", ".join(map(str, dict.fromkeys(path.parent for path in paths)))
     return {"summary": f"{_count(len(paths), 'file')} -> {folders}"}
@@ -98,7 +91,7 @@ def sweep_files() -> dict[str, Spec]:
     return dict(sorted(found.items(), key=lambda item: getattr(item[1], "place", 99)))
 
 
-def elsewhere(tracking: TrackingSettings) -> list[str]:
+def store_arguments(tracking: TrackingSettings) -> list[str]:
     """The arguments of a command for a tracking store that is not the default one."""
     text = (PROJECT / "conf" / "tracking" / "default.yaml").read_text(encoding="utf-8")
     usual, given = yaml.safe_load(text), asdict(tracking) | {"uri": without_password(tracking.uri)}
@@ -110,34 +103,21 @@ def elsewhere(tracking: TrackingSettings) -> list[str]:
     ]
 
 
-def _nothing(why: str) -> str:
-    return (
-        f"no runs to report on: {why}. Run some first: make reproduce-table2 (minutes), or "
-        "python bench/run.py method=hyplora; then make report"
-    )
-
-
 def _results(collected: Collected) -> tuple[list[Result], Collected]:
     """The tables computed, and what was collected without those that can't be."""
     from bench.report.result import result_of
 
     results, left_out = [], list(collected.left_out)
-    selections = [*collected.tables, *collected.pretrainings]
-    with Progress("tables", total=len(selections), unit="table") as progress:
-        for selection in selections:
+    with Progress("tables", total=len(collected.tables), unit="table") as progress:
+        for selection in collected.tables:
             try:
                 results.append(result_of(selection))
             except ValueError as error:
                 runs = len(selection.records)
                 left_out.append(LeftOut(f"the table {selection.name}", runs, str(error)))
             progress.update(1)
-    made = {result.selection.name for result in results}
-    return results, replace(
-        collected,
-        tables=tuple(table for table in collected.tables if table.name in made),
-        pretrainings=tuple(table for table in collected.pretrainings if table.name in made),
-        left_out=tuple(left_out),
-    )
+    made = tuple(result.selection for result in results)
+    return results, replace(collected, tables=made, left_out=tuple(left_out))
 
 
 def _write(
@@ -148,11 +128,16 @@ def _write(
     settings: ReportSettings,
 ) -> Iterator[Path]:
     """Write everything; yields the paths."""
+    from bench.report.efficiency import write_efficiency
+    from bench.report.embeddings.report import write_embeddings
     from bench.report.formats import show
-    from bench.report.page import write_page
+    from bench.report.page.index import write_page
     from bench.report.result import write_result
 
-    drawn = _with_figures([result.selection for result in results], settings.figures)
+    # The first table of each sweep gets figures before all others.
+    firsts = {s.sweep and s.sweep.name: s.name for s in reversed(collected.tables)}.values()
+    ordered = sorted((s.name for s in collected.tables), key=lambda name: name not in firsts)
+    drawn = ordered[: settings.figures]
     with Progress("files", total=len(results), unit="table") as progress:
         for result in results:
             if settings.show:
@@ -165,32 +150,17 @@ def _write(
             progress.update(1)
     if bare := len(results) - len(drawn):
         print(f"no figures of {_count(bare, 'table')}: action.figures={len(results)}")
-    for kind, write in _writers().items():
+    writers = {"efficiency": write_efficiency, "embeddings": write_embeddings}
+    for kind, write in writers.items():
         if kind in collected.measurements:
             yield from write(collected.measurements[kind].content, folder)
     yield write_page(results, collected, folder / "report")
 
 
-def _writers() -> dict[str, Any]:
-    """What writes the report of a measurement, by its kind in the store."""
-    from bench.report.efficiency import write_efficiency
-    from bench.report.embeddings.report import write_embeddings
-
-    return {"efficiency": write_efficiency, "embeddings": write_embeddings}
-
-
-def _with_figures(tables: Sequence[Selection], most: int) -> set[str]:
-    """The names of the tables that get figures: the first of each sweep before all others."""
-    firsts: dict[str | None, str] = {}
-    for selection in tables:
-        firsts.setdefault(selection.sweep, selection.name)
-    names = dict.fromkeys([*firsts.values(), *(selection.name for selection in tables)])
-    return set(list(names)[:most])
-
-
 def _kept_figures(selection: Selection, reader: Reader, folder: Path) -> Iterator[Path]:
+    sweep = selection.sweep.name if selection.sweep else ""
     for name in KEPT:
-        found = (reader.file(run, f"{selection.sweep}_{name}") for run in selection.sweep_runs)
+        found = (reader.file(run, f"{sweep}_{name}") for run in selection.sweep_runs)
         if picture := next(filter(None, found), None):
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{selection.name}_{name}"
@@ -198,48 +168,37 @@ def _kept_figures(selection: Selection, reader: Reader, folder: Path) -> Iterato
             yield path
 
 
-def lines_of(collected: Collected, also: Sequence[str]) -> Iterator[str]:
-    """What a report was made from, what is missing and what was left out, line by line.
-
-    Args:
-        collected: of the report.
-        also: arguments of a command for this store.
-    """
-    arguments = f" ARGS={shlex.quote(shlex.join(also))}" if also else ""
+def _lines(collected: Collected, arguments: Sequence[str]) -> Iterator[str]:
+    """What a report was made from, what is missing and what was left out, line by line."""
+    more = f" ARGS={shlex.quote(shlex.join(arguments))}" if arguments else ""
     states = ", ".join(f"{count} {state}" for state, count in collected.states.items() if count)
     yield f"runs: {states}"
-    for selection in (*collected.tables, *collected.pretrainings):
+    for selection in collected.tables:
         rows = _count(len(selection.groups), "row")
         runs = f"{len(selection.records)} of {selection.total} runs in {rows}"
-        yield f"{selection.name}: {selection.spec.title}, {runs}{_facts(selection)}"
-        yield from _listed(
-            ["; ".join([f"  missing: {one.text}", *one.why]) for one in selection.missing]
-        )
+        scored = isinstance(selection.spec, TableSpec)
+        keys = ("model", "data", "protocol") if scored else ("size",)
+        facts = [selection.spec.title, runs, *(str(selection.records[0][key]) for key in keys)]
+        yield f"{selection.name}: {', '.join(facts)}"
+        yield from _listed("; ".join([f"  missing: {m.text}", *m.why]) for m in selection.missing)
         if selection.command:
             yield f"    {selection.command}"
     for kind, measured in collected.measurements.items():
         yield f"{kind}: the measurement of run {measured.run_id}"
     for sweep, why in collected.absent.items():
-        yield f"no table {sweep}: {why}; make reproduce-{sweep}{arguments}"
-    yield from _listed([f"unfinished: {line}" for line in collected.unfinished])
+        yield f"no table {sweep}: {why}; make reproduce-{sweep}{more}"
+    yield from _listed(f"unfinished: {line}" for line in collected.unfinished)
     yield from _listed(
-        [
-            f"left out: {one.what if one.runs == 1 else f'{one.runs} {one.what}'}: {one.why}"
-            for one in collected.left_out
-        ]
+        f"left out: {one.what if one.runs == 1 else f'{one.runs} {one.what}'}: {one.why}"
+        for one in collected.left_out
     )
 
 
-def _facts(selection: Selection) -> str:
-    first: Mapping[str, Any] = selection.records[0]
-    keys = ("model", "data", "protocol") if isinstance(selection.spec, TableSpec) else ("size",)
-    return "".join(f", {first[key]}" for key in keys)
-
-
-def _listed(lines: Sequence[str]) -> Iterator[str]:
-    yield from lines[:LISTED]
-    if len(lines) > LISTED:
-        yield f"  and {len(lines) - LISTED} more"
+def _listed(lines: Iterable[str]) -> Iterator[str]:
+    shown = list(lines)
+    yield from shown[:LISTED]
+    if len(shown) > LISTED:
+        yield f"  and {len(shown) - LISTED} more"
 
 
 def _count(number: int, what: str) -> str:

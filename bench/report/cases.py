@@ -9,8 +9,8 @@ from itertools import permutations
 from typing import Any
 
 from bench.errors import printable
+from bench.report.records import Record
 from bench.report.scores import ScoreRow, ScoreTable
-from bench.report.selection import Record
 
 # The lines of a run's predictions.jsonl, by its run_id; empty if the file is gone.
 Predictions = Callable[[str], Sequence[Mapping[str, Any]]]

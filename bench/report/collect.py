@@ -1,7 +1,6 @@
 """From all that a store holds to the tables of a report, and what is missing or left out.
 
-A sweep's record names its runs, so nothing is inferred. Runs of no sweep are grouped by what they
-were asked and trained on.
+A sweep's record names its runs; runs of no sweep are grouped by the question that they answer.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.report.asked import asked_for, select, spec_of, sweep_records
 from bench.report.cases import Predictions
-from bench.report.design import Spec
+from bench.report.design import Spec, sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
-from bench.report.selection import Record, Selection
+from bench.report.records import NAMES, Record
+from bench.report.selection import Selection, select, spec_of
 from bench.report.spec import TableSpec
-from bench.tracking.holdings import Holdings, Measurement, SweepRun, Unfinished
+from bench.tracking.holdings import Holdings, Measurement, SweepRun
 from bench.tracking.record import PRETRAIN
 
 LISTED = 6  # names in a line
@@ -41,8 +40,8 @@ class Collected:
     """A report's contents.
 
     Attributes:
-        tables: in the order of their sweep files; runs of no sweep come last.
-        pretrainings: reports on pretraining runs.
+        tables: in the order of their sweep files, runs of no sweep after those; then those of
+            pretraining runs.
         measurements: the newest of each kind: `efficiency`, `embeddings`.
         absent: by stem of a sweep file why there is no table of it.
         left_out: finished runs that are in no table.
@@ -52,7 +51,6 @@ class Collected:
     """
 
     tables: tuple[Selection, ...] = ()
-    pretrainings: tuple[Selection, ...] = ()
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
@@ -66,7 +64,7 @@ def collect(
     files: Mapping[str, Spec],
     result_version: int,
     predictions: Predictions = lambda run_id: (),
-    also: Sequence[str] = (),
+    arguments: Sequence[str] = (),
 ) -> Collected:
     """Sort a store's runs into tables.
 
@@ -75,30 +73,38 @@ def collect(
         files: the specs of the sweep files by their stems.
         result_version: of the code; runs of other versions are left out.
         predictions: reads what a run wrote.
-        also: arguments that a command needs, if runs are recorded in an unusual place.
+        arguments: that a command needs, if runs are recorded in an unusual place.
     """
-    records, left_out = _current(holdings, result_version)
-    known = {record["identity"]: record for record in (*records, *holdings.pretrainings)}
+    current = [r for r in holdings.records if r["result_version"] == result_version]
+    known = {r["identity"]: r for r in (*_with_last_names(current), *holdings.pretrainings)}
     unfinished = {run.identity: run for run in holdings.unfinished}
     sweeps, unusable = readable(holdings.sweeps)
-    left_out += unusable
     taken: set[str] = set()
-    tables = [select(asked, known, unfinished, also) for asked in asked_for(sweeps, known, taken)]
+    tables = select(sweeps, known, unfinished, arguments, taken)
     rest = _unused(known.values(), tables)
-    rest, trials = _without_trials(rest, holdings.sweeps)
-    others = _other_tables(rest, taken)
-    replaced = len(_unused(rest, others))
-    left_out += [
-        LeftOut("runs on validation rows", trials, "trials of a search, whose winners are shown"),
-        LeftOut("runs", replaced, "a newer one has the same settings and seed"),
+    searches = {run.run_id for run in holdings.sweeps if run.name != "grid"}
+    kept = [r for r in rest if r.get("split", "test") == "test" or r["parent"] not in searches]
+    others = _other_tables(kept, taken)
+    left_out = [
+        *(LeftOut(f"{run.name} ({run.run_id})", 1, run.why) for run in holdings.unreadable),
+        LeftOut(
+            "runs",
+            len(holdings.records) - len(current),
+            f"their results are of another version of the code than this one's, {result_version}",
+        ),
+        *unusable,
+        LeftOut(
+            "runs on validation rows",
+            len(rest) - len(kept),
+            "trials of a search, whose winners are shown",
+        ),
+        LeftOut("runs", len(_unused(kept, others)), "a newer one has the same settings and seed"),
         LeftOut("runs", holdings.superseded, "run again with force=true; the newest counts"),
     ]
     begun = {sweep.name for run in holdings.sweeps for sweep in run.sweeps}
-    made = {table.sweep for table in tables}
-    tables += others
+    made = {table.sweep.name for table in tables if table.sweep}
     return Collected(
-        tables=tuple(table for table in tables if isinstance(table.spec, TableSpec)),
-        pretrainings=tuple(t for t in tables if isinstance(t.spec, PretrainingSpec)),
+        tables=tuple(sorted([*tables, *others], key=lambda t: isinstance(t.spec, PretrainingSpec))),
         measurements=holdings.measurements,
         absent={
             stem: "no finished runs" if spec.name in begun else "not begun"
@@ -107,7 +113,7 @@ def collect(
         },
         left_out=tuple(one for one in left_out if one.runs),
         states=_states(holdings),
-        unfinished=tuple(_unfinished_lines(holdings.unfinished)),
+        unfinished=tuple(_unfinished_lines(holdings)),
         predictions=predictions,
     )
 
@@ -125,18 +131,14 @@ def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[LeftOut]]
     return kept, left_out
 
 
-def _current(holdings: Holdings, version: int) -> tuple[list[Record], list[LeftOut]]:
-    """The records that count, each base under the name that it was given last."""
-    left_out = [LeftOut(f"{run.name} ({run.run_id})", 1, run.why) for run in holdings.unreadable]
-    kept = [record for record in holdings.records if record["result_version"] == version]
-    why = f"their results are of another version of the code than this one's, {version}"
-    left_out.append(LeftOut("runs", len(holdings.records) - len(kept), why))
+def _with_last_names(records: Iterable[Record]) -> Iterator[Record]:
+    """Records, the newest first, each base under the name that it was given last."""
     names: dict[str, dict[str, Any]] = {}
-    for record in kept:
-        name = {key: record.get(key) for key in ("model", "published_base")}
-        given = names.setdefault(record["hashes"]["base"], name)
-        given["published_base"] = given["published_base"] or name["published_base"]
-    return [{**record, **names[record["hashes"]["base"]]} for record in kept], left_out
+    records = list(records)
+    for record in records:
+        given = names.setdefault(record["hashes"]["base"], {key: record.get(key) for key in NAMES})
+        given["published_base"] = given["published_base"] or record.get("published_base")
+    return ({**record, **names[record["hashes"]["base"]]} for record in records)
 
 
 def _unused(records: Iterable[Record], tables: Iterable[Selection]) -> list[Record]:
@@ -144,32 +146,20 @@ def _unused(records: Iterable[Record], tables: Iterable[Selection]) -> list[Reco
     return [record for record in records if record["identity"] not in used]
 
 
-def _without_trials(
-    records: Sequence[Record], sweeps: Iterable[SweepRun]
-) -> tuple[list[Record], int]:
-    """Records less the trials of searches on validation rows, and how many those are."""
-    searches = {run.run_id for run in sweeps if run.name != "grid"}
-    kept = [
-        record
-        for record in records
-        if record.get("split", "test") == "test" or record["parent"] not in searches
-    ]
-    return kept, len(records) - len(kept)
-
-
 def _other_tables(records: Iterable[Record], taken: set[str]) -> list[Selection]:
     """Tables of runs that are part of no sweep; of one setting and seed the newest counts."""
-    records = list(records)
+    by_kind: dict[str, dict[str, Record]] = {spec.name: {} for spec in (OTHER, SAVED, PRETRAINED)}
+    for record in records:
+        by_kind[_kind(record).name][record["identity"]] = record
     tables = []
     for spec in (OTHER, SAVED, PRETRAINED):
-        runs = [record for record in records if _kind(record) is spec]
-        known = {record["identity"]: record for record in runs}
-        sweeps = [
+        known = by_kind[spec.name]
+        sweeps = tuple(
             replace(sweep, created=min(known[i]["ended"] for i in sweep.identities))
-            for sweep in sweep_records(runs, spec)
-        ]
-        for asked in asked_for([SweepRun("", spec.name, tuple(sweeps))], known, taken):
-            tables.append(replace(select(asked, known), sweep=None, sweep_runs=()))
+            for sweep in sweep_records(known.values(), spec)
+        )
+        found = select([SweepRun("", spec.name, sweeps)], known, taken=taken)
+        tables += [replace(table, sweep=None, sweep_runs=()) for table in found]
     return tables
 
 
@@ -186,9 +176,9 @@ def _states(holdings: Holdings) -> dict[str, int]:
     return {"finished": finished} | Counter(run.status.lower() for run in holdings.unfinished)
 
 
-def _unfinished_lines(unfinished: Iterable[Unfinished]) -> Iterator[str]:
+def _unfinished_lines(holdings: Holdings) -> Iterator[str]:
     alike: dict[tuple[str, str], list[str]] = {}
-    for run in unfinished:
+    for run in holdings.unfinished:
         alike.setdefault((run.status, run.reason), []).append(run.name)
     for (status, reason), names in sorted(alike.items()):
         shown = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")

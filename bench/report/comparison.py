@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from bench.report.statistics.crossed import LEAST_SEEDS, LEVEL, crossed_test
-from bench.report.statistics.holm import holm
 from bench.report.statistics.variance import Array
 
 BETTER, WORSE = "better", "worse"
@@ -79,7 +80,7 @@ def compare(
         theirs: of the reference, with the same seeds and items.
         weights: of the benchmarks; they add up to 1.
         seeds: that both have.
-        unit: of the difference: 100 for outcomes of 0 and 1 in percentage points.
+        unit: that the difference is multiplied by.
     """
     if not seeds:
         return replace(asked, verdict=FEW_SEEDS, why="no common seed")
@@ -100,14 +101,13 @@ def compare(
         return replace(found, verdict=FEW_SEEDS, why=few)
     test = crossed_test(ours, theirs, weights)
     low, high = test.interval()
-    beyond = max(float(test.runs - test.run_residual), 0.0) * len(seeds)
     return replace(
         found,
         low=unit * float(low),
         high=unit * float(high),
         p=float(test.p),
         degrees=float(test.degrees),
-        sd_runs=unit * beyond**0.5,
+        sd_runs=unit * (float(test.between_runs) * len(seeds)) ** 0.5,
         paired_runs=bool(test.paired),
     )
 
@@ -117,11 +117,23 @@ def judge(family: Sequence[Comparison], lower_is_better: bool = False) -> list[C
     corrected = iter(holm([found.p for found in family if found.p is not None]))
     judged = []
     for found in family:
-        if found.p is None or found.difference is None:
-            judged.append(found)
-            continue
-        p = next(corrected)
-        better = (found.difference > 0) != lower_is_better
-        verdict = found.verdict if p > LEVEL else BETTER if better else WORSE
-        judged.append(replace(found, p_holm=p, verdict=verdict))
+        if found.p is not None and found.difference is not None:
+            p = next(corrected)
+            better = (found.difference > 0) != lower_is_better
+            verdict = found.verdict if p > LEVEL else BETTER if better else WORSE
+            found = replace(found, p_holm=p, verdict=verdict)
+        judged.append(found)
     return judged
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected over a family: at 5%, all verdicts hold in 95% of families.
+
+    Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values, kind="stable")
+    steps = np.minimum(values[order] * np.arange(len(p), 0, -1), 1.0)
+    corrected = np.empty_like(values)
+    corrected[order] = np.maximum.accumulate(steps)
+    return list(map(float, corrected))

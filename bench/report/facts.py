@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -26,18 +26,21 @@ def facts(table: ScoreTable) -> dict[str, str]:
         "Answers read by": by_value((found.label, found.rule) for found in table.benchmarks),
     }
     # A label with K names it already.
-    curvatures = [
+    unnamed = [
         (row.label, curvature_label(row.curvature))
         for row in table.rows
         if row.curvature is not None and "K=" not in row.label
     ]
-    if curvatures:
-        found["Curvature"] = by_value(curvatures)
+    if unnamed:
+        found["Curvature"] = by_value(unnamed)
     trained = [row for row in table.rows if training_settings(row.first)]
     if trained:
         found["Trained on"] = by_value((row.label, _training_rows(row)) for row in trained)
         found |= _settings("Training", {r.label: training_settings(r.first) for r in trained})
-        found |= _settings("Adapter", {r.label: _options(r) for r in trained})
+        options = {r.label: {**r.first["options"]} for r in trained}
+        for each in options.values():
+            each.pop("curvature", None)
+        found |= _settings("Adapter", options)
     return found
 
 
@@ -69,10 +72,6 @@ def _training_rows(row: ScoreRow) -> str:
     return f"{counts}, {padding:.0%} padding"
 
 
-def _options(row: ScoreRow) -> dict[str, Any]:
-    return {key: value for key, value in row.first["options"].items() if key != "curvature"}
-
-
 def _settings(title: str, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """A fact of the settings that all rows share, then one for each that differs.
 
@@ -89,8 +88,4 @@ def _settings(title: str, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, st
 
 
 def _plain(value: object) -> str:
-    return (
-        " ".join(map(str, value))
-        if isinstance(value, Sequence) and not isinstance(value, str)
-        else str(value)
-    )
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

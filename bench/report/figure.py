@@ -47,16 +47,7 @@ class Figure:
 
 
 def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Write a figure as SVG and PNG, 6.75 inches wide, the same bytes for the same figure.
-
-    Args:
-        figure: to be written.
-        folder: created if necessary.
-        stem: name of the files without suffix.
-
-    Returns:
-        The two paths.
-    """
+    """Write <stem>.svg and <stem>.png, 6.75 inches wide, the same bytes for the same figure."""
     import vl_convert
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,16 +67,18 @@ def _fitted(figure: Figure) -> str:
     """An SVG of the print width. What axes and legends take is known after a first drawing."""
     import vl_convert
 
-    parts: list[dict[str, Any]] = []
+    panels: list[dict[str, Any]] = []
+    columns = [1]
 
-    def keep(part: dict[str, Any]) -> dict[str, Any]:
-        parts.append(part)
+    def visit(part: dict[str, Any]) -> dict[str, Any]:
+        if part.keys() >= {"width", "height"}:
+            panels.append(part)
+        if part.keys() & {"facet", "concat"}:
+            columns.append(part.get("columns", 1))
         return part
 
-    spec = json.loads(json.dumps(figure.spec), object_hook=keep)
-    panels = [part for part in parts if "width" in part and "height" in part]
-    composed = [part for part in parts if "facet" in part or "concat" in part]
-    across = max((part["columns"] for part in composed if "columns" in part), default=1)
+    spec = json.loads(json.dumps(figure.spec), object_hook=visit)
+    across = max(columns)
     title, caption = (textwrap.wrap(text, CHARACTERS) for text in (figure.title, figure.caption))
     spec |= {"title": {"text": title, "subtitle": caption, "frame": "bounds"}}
     spec["config"] = theme.config()
@@ -121,11 +114,10 @@ def data(rows: Iterable[Mapping[str, Any]]) -> Any:
     """Rows as altair's data, without what is None; floats at four digits."""
     import altair as alt
 
-    return alt.Data(values=[{k: _rounded(v) for k, v in r.items() if v is not None} for r in rows])
+    def rounded(value: Any) -> Any:
+        return float(f"{value:.4g}") if isinstance(value, float) else value
 
-
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+    return alt.Data(values=[{k: rounded(v) for k, v in r.items() if v is not None} for r in rows])
 
 
 def look(
@@ -142,10 +134,8 @@ def look(
     import altair as alt
 
     columns = max(1, int(width / (theme.longest(looks) + 30)))
-    more: dict[str, Any] = {
-        "title": None,
-        "legend": alt.Legend(columns=columns) if legend else None,
-    }
+    more: dict[str, Any] = {"title": None}
+    more["legend"] = alt.Legend(columns=columns) if legend else None
     colours, shapes = zip(*looks.values(), strict=True)
     scales = [alt.Scale(domain=list(looks), range=list(each)) for each in (colours, shapes)]
     return {
@@ -157,10 +147,7 @@ def look(
 def names(field: str, order: Sequence[str], extent: float = 0) -> Any:
     """A vertical axis with a name for each row, the first on top.
 
-    Args:
-        field: of the data.
-        order: of the names.
-        extent: least width of the names in pixels, so that figures below each other align.
+    `extent` is the least width of the names in pixels, so that figures below each other align.
     """
     import altair as alt
 
@@ -169,14 +156,10 @@ def names(field: str, order: Sequence[str], extent: float = 0) -> Any:
 
 
 def whiskers(middle: str, x: Any, looks: Mapping[str, Any], size: int = 36, **more: Any) -> Any:
-    """A line from `low` to `high` and a point, as two layers.
+    """A line from `low` to `high` and a point at the field `middle`, as two layers.
 
-    Args:
-        middle: the field of the point.
-        x: encoding of `low`, with the title and scale of the axis.
-        looks: from `look`.
-        size: of the point.
-        more: encodings of both.
+    `x` encodes `low`, with the title and scale of the axis; `looks` are from `look`; `more` are
+    encodings of both.
     """
     import altair as alt
 
@@ -196,10 +179,10 @@ def facet(
     layers: Sequence[Any], rows: Any, by: str, order: Sequence[str], columns: int, height: Any,
     **independent: Any,
 ) -> Any:  # fmt: skip
-    """One panel for each value of a field.
+    """One panel of layers over each other for each value of a field.
 
     Args:
-        layers: charts that are drawn over each other in each panel.
+        layers: of each panel.
         rows: data of all panels, from `data`.
         by: the field; a line break in its values starts a new line of the heading.
         order: of its values.
@@ -224,12 +207,7 @@ def panel(layers: Sequence[Any], title: str, height: float) -> Any:
 
 
 def log_axis(values: Iterable[float], **more: Any) -> dict[str, Any]:
-    """Scale and axis of a logarithmic channel, with labels that are readable for these values.
-
-    Args:
-        values: that are drawn.
-        more: of the axis.
-    """
+    """Scale and axis (with `more`) of a logarithmic channel, labelled for the values drawn."""
     import altair as alt
 
     label = "datum.value < 1e-3 || datum.value >= 1e4 ? format(datum.value, '.0e') : datum.label"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from bench.report.records import Record
 from bench.report.scores import ScoreRow, ScoreTable
-from bench.report.selection import Record, Selection
 from bench.report.spec import METRICS
 from bench.tracking.record import gates_by_module
 
@@ -32,10 +32,8 @@ def score_notes(table: ScoreTable) -> list[str]:
     return [
         *selection.remarks,
         *selection.spec.remarks,
-        *_incomplete(selection),
-        *_without_comparison(table),
+        *_limits(table),
         *_means(table),
-        *_too_long(table),
         *_curvatures(table.rows),
         *_guesses(table),
         *_data_files(selection.records),
@@ -45,8 +43,9 @@ def score_notes(table: ScoreTable) -> list[str]:
     ]
 
 
-def _incomplete(selection: Selection) -> Iterator[str]:
-    missing = selection.missing
+def _limits(table: ScoreTable) -> Iterator[str]:
+    """What is missing: runs, and comparisons."""
+    selection, missing = table.selection, table.selection.missing
     if missing:
         listed = [row.text for row in missing[:LISTED]]
         listed += [f"{len(missing) - LISTED} more rows"] if len(missing) > LISTED else []
@@ -54,11 +53,8 @@ def _incomplete(selection: Selection) -> Iterator[str]:
             f"Incomplete: {len(selection.records)} of {selection.total} runs have finished. "
             f"Missing: {'; '.join(listed)}."
         )
-
-
-def _without_comparison(table: ScoreTable) -> Iterator[str]:
     trained = [row for row in table.rows if row.method != "none"]
-    if not table.comparisons and len(trained) > 1 and table.selection.spec.metric == "accuracy":
+    if not table.comparisons and len(trained) > 1 and selection.spec.metric == "accuracy":
         yield (
             "No comparisons: there is no LoRA (method=lora) to compare the rows with, nor a row "
             "with K=1 of a method with several K."
@@ -66,18 +62,17 @@ def _without_comparison(table: ScoreTable) -> Iterator[str]:
 
 
 def _means(table: ScoreTable) -> Iterator[str]:
+    """What the numbers are, and how many problems were too long."""
     metric = table.selection.spec.metric
-    singles = [row for row in table.rows if len(row.records) == 1]
+    singles = [
+        row.label + " (nothing is trained)" * (row.method == "none")
+        for row in table.rows
+        if len(row.records) == 1
+    ]
     several = len(singles) < len(table.rows)
     if several:
-        text = f"{METRICS[metric]} in percent: mean ± sample standard deviation over seeds."
-        if singles:
-            names = (
-                f"{row.label} (nothing is trained)" if row.method == "none" else row.label
-                for row in singles
-            )
-            text += f" No ± means a single run: {', '.join(names)}."
-        yield text
+        single = f" No ± means a single run: {', '.join(singles)}." if singles else ""
+        yield f"{METRICS[metric]} in percent: mean ± sample standard deviation over seeds.{single}"
     else:
         yield f"{METRICS[metric]} in percent; every row is a single run, without a deviation."
     if table.averages:
@@ -87,9 +82,6 @@ def _means(table: ScoreTable) -> Iterator[str]:
         yield f"Micro: {what}; macro: plain mean of the sets{per_seed}." + (
             f" Not in the averages: {outside}." if outside else ""
         )
-
-
-def _too_long(table: ScoreTable) -> Iterator[str]:
     for found in table.benchmarks:
         counts = {
             row.label: sum(run["scores"][found.key]["too_long"] for run in row.records)
@@ -141,8 +133,9 @@ def _guesses(table: ScoreTable) -> Iterator[str]:
 
 def _data_files(records: Sequence[Record]) -> Iterator[str]:
     """Files that are not the paper's, or may not be."""
-    others = _files(records, "another file")
-    unknown = [name for name in _files(records, "not known") if name.casefold() in PUBLISHED]
+    states = dict.fromkeys(pair for run in records for pair in run["data_files"].items())
+    others = [name for name, state in states if state == "another file"]
+    unknown = [n for n, state in states if state == "not known" and n.casefold() in PUBLISHED]
     if others:
         yield (
             f"Data: not the paper's file, by its hash: {', '.join(others)}. Scores on such a set "
@@ -152,43 +145,30 @@ def _data_files(records: Sequence[Record]) -> Iterator[str]:
         yield f"Data: it is not known whether these are the paper's files: {', '.join(unknown)}."
 
 
-def _files(records: Iterable[Record], state: str) -> list[str]:
-    found = (name for run in records for name, s in run["data_files"].items() if s == state)
-    return list(dict.fromkeys(found))
-
-
 def _overlap(table: ScoreTable) -> Iterator[str]:
     """What training and test rows share: the same for all runs that were trained."""
     overlap = next((run["overlap"] for run in table.selection.records if run["overlap"]), None)
     if overlap is None:
         return
-    labels = {found.key: found.label for found in table.benchmarks}
-    tests = [(labels.get(key, key), counts) for key, counts in overlap["tests"].items()]
-    shares = [
-        f"{label} {counts['masked']} of {counts['rows']} ({counts['exact']} verbatim)"
-        for label, counts in tests
-        if counts["masked"]
-    ]
-    near = [
-        f"{label} {counts['near']} of {counts['rows']}"
-        for label, counts in tests
-        if counts["near"] > counts["masked"]
-    ]
-    rows = f"The {overlap['train']['masked']} training rows concerned were"
-    if not shares:
+    shares, near = [], []
+    for key, counts in overlap["tests"].items():
+        label = table.labels.get(key, key)
+        if counts["masked"]:
+            verbatim = f"({counts['exact']} verbatim)"
+            shares.append(f"{label} {counts['masked']} of {counts['rows']} {verbatim}")
+        if counts["near"] > counts["masked"]:
+            near.append(f"{label} {counts['near']} of {counts['rows']}")
+    if shares:
+        kept = f"kept: columns marked {MARK} also measure memorisation"
+        yield (
+            "Overlap: test rows among the training rows, with case, punctuation and numbers "
+            f"masked: {', '.join(shares)}. The {overlap['train']['masked']} training rows "
+            f"concerned were {kept if overlap['kept'] else 'left out'}."
+        )
+    else:
         yield (
             "Overlap: no test row is among the training rows, also with case, punctuation and "
             "numbers masked."
-        )
-    else:
-        done = (
-            f"{rows} kept: columns marked {MARK} also measure memorisation."
-            if overlap["kept"]
-            else f"{rows} left out."
-        )
-        yield (
-            "Overlap: test rows among the training rows, with case, punctuation and numbers "
-            f"masked: {', '.join(shares)}. {done}"
         )
     if near:
         yield (
@@ -216,14 +196,11 @@ def _forgetting(rows: Sequence[ScoreRow]) -> Iterator[str]:
 
 
 def _commits(records: Sequence[Record]) -> str:
-    commits = Counter(run["git"]["commit"] or "unknown" for run in records)
-    listed = ", ".join(
-        commit[:10] + (f" ({runs} of {len(records)} runs)" if runs < len(records) else "")
-        for commit, runs in commits.items()
-    )
-    text = f"Code: commit {listed}."
+    commits = Counter((run["git"]["commit"] or "unknown")[:10] for run in records)
+    text = f"Code: commit {next(iter(commits))}."
     if len(commits) > 1:
-        text = f"Code: commits {listed}; it may differ between rows."
+        listed = (f"{commit} ({runs} of {len(records)} runs)" for commit, runs in commits.items())
+        text = f"Code: commits {', '.join(listed)}; it may differ between rows."
     if dirty := sum(bool(run["git"]["dirty"]) for run in records):
         text += f" {dirty} of {len(records)} runs had uncommitted changes in the working tree."
     return text

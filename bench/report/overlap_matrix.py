@@ -35,12 +35,6 @@ def overlap_report(
         for name, each in shown.items()
         for form, label in FORMS.items()
     ]
-    done = (
-        "All of them are trained on; data.keep_overlap=false leaves the masked ones out."
-        if kept
-        else "Training rows with a verbatim or masked match are left out of training "
-        "(data.keep_overlap=true keeps them); near-duplicates are counted and kept."
-    )
     table = Table(
         key="overlap",
         columns=(*columns, Column("train", "Training rows", "d")),
@@ -51,7 +45,10 @@ def overlap_report(
             "training rows that are in any of these test sets.",
             "Verbatim: equal but for white space. Masked: equal but for case, punctuation and "
             f"numbers. Near: {NEAR}. Each count includes those before it.",
-            done,
+            "All of them are trained on; data.keep_overlap=false leaves the masked ones out."
+            if kept
+            else "Training rows with a verbatim or masked match are left out of training "
+            "(data.keep_overlap=true keeps them); near-duplicates are counted and kept.",
         ),
         grouped=True,
     )

@@ -1,25 +1,62 @@
-"""Which runs can be in one table, and the settings that make a row."""
+"""What a table needs from a run's record: the question it answers, and the settings of its row."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.tracking.record import TRAINING_PROTOCOL_KEYS
+from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS
 
 Record = Mapping[str, Any]
 
-# Runs that differ here did not answer the same question.
+# Runs that differ here did not answer the same question; the names of a base do not matter.
 SHARED = ("model", "published_base", "data", "protocol", "split", "result_version")
+NAMES = ("model", "published_base")
 # How the weights of the base are loaded.
 LOADED = ("dtype", "quantization", "context")
 # Of a protocol: its names, and what the hash of the training rows covers.
 NAMES_ONLY = ("name", "style", "keep_overlap")
 # Training settings that depend on the machine and do not change the result.
 MACHINE_ONLY = ("micro_batch_size", "devices", "workers", "validations", "checkpoint_minutes")
+PRETRAIN_MACHINE_ONLY = ("checkpoint_minutes", "evaluations", "micro_rows", "devices", "sharded")
+OWN = ("lr",)  # settings of pretraining that each model has for itself
+
+
+def question(record: Record) -> dict[str, Any]:
+    """What a run was trained on and asked, with contents as hashes; the same for a whole table.
+
+    Of a planned run it has the facts that are known before it runs.
+    """
+    hashes = {key: str(value)[:10] for key, value in (record.get("hashes") or {}).items() if value}
+    if record.get("kind") == PRETRAIN:
+        text = {key: hashes[key] for key in ("text", "tokenizer")}
+        train = _without(record["train"], (*PRETRAIN_MACHINE_ONLY, *OWN))
+        return {"size": record["size"], **text, **train}
+    config = record.get("config") or {}
+    model, protocol = config.get("model"), config.get("protocol")
+    found = {
+        "base content": hashes.get("base"),
+        "base dtype and quantization": model and _digest({key: model.get(key) for key in LOADED}),
+        "test rows": hashes.get("tests"),
+        "evaluation prompt": protocol and _prompt(protocol, trained=False),
+        "precision": (record.get("train") or {}).get("precision"),
+    }
+    if record.get("seed") is not None:
+        found["training rows"] = hashes.get("train")
+        found["training prompt"] = protocol and _prompt(protocol, trained=True)
+    known = {name: value for name, value in found.items() if value is not None}
+    return {name: record.get(name) for name in SHARED} | known
+
+
+def answers(part: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
+    """Whether runs of one question belong to another: they are asked the same, or a part of it.
+
+    The base model answers the question of each training on its rows.
+    """
+    return all(whole.get(key) == value for key, value in part.items() if key not in NAMES)
 
 
 def check_comparable(records: Sequence[Record]) -> None:
@@ -30,7 +67,11 @@ def check_comparable(records: Sequence[Record]) -> None:
     """
     if not records:
         raise ValueError("no finished runs to make a table of: run the sweep first, then report")
-    found = [asked(record) | taught(record) | _items(record) for record in records]
+    found = [
+        question(record)
+        | {"set of test items": ", ".join(f"{k} {s['n']}" for k, s in record["scores"].items())}
+        for record in records
+    ]
     for field in dict.fromkeys(name for facts in found for name in facts):
         counts = Counter(facts[field] for facts in found if field in facts)
         if len(counts) > 1:
@@ -43,76 +84,51 @@ def check_comparable(records: Sequence[Record]) -> None:
             )
 
 
-def asked(record: Record) -> dict[str, Any]:
-    """The question that a run answers: base, test rows and prompt, with contents as a hash.
-
-    Of a planned run it has the facts that are known before it runs.
-    """
-    config, hashes = record.get("config") or {}, record.get("hashes") or {}
-    protocol = config.get("protocol")
-    loaded = {name: config["model"].get(name) for name in LOADED} if config.get("model") else None
-    found = {
-        "base content": _short(hashes.get("base")),
-        "base dtype and quantization": loaded and _digest(loaded),
-        "test rows": _short(hashes.get("tests")),
-        "evaluation prompt": protocol and _digest(_protocol(protocol, trained=False)),
-        "precision": (record.get("train") or {}).get("precision"),
-    }
-    facts = {name: record.get(name) for name in SHARED}
-    return facts | {name: value for name, value in found.items() if value is not None}
+def row_key(record: Record) -> str:
+    """Digest of all settings of a run except its seed."""
+    if record.get("kind") == PRETRAIN:
+        train = _without(record["train"], PRETRAIN_MACHINE_ONLY)
+        facts = [record["model"], record["size"], train, record["choices"]]
+    else:
+        # 1 and 1.0 are the same curvature.
+        options = {
+            key: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            for key, value in record["options"].items()
+        }
+        facts = [record["method"], options, training_settings(record), _adapter(record)]
+    return _digest(facts, 12)
 
 
-def taught(record: Record) -> dict[str, Any]:
-    """The rows and the prompt that a run was trained on, as a hash; empty without training."""
-    if record.get("seed") is None:
-        return {}
-    protocol = (record.get("config") or {}).get("protocol")
-    found = {
-        "training rows": _short((record.get("hashes") or {}).get("train")),
-        "training prompt": protocol and _digest(_protocol(protocol, trained=True)),
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _items(record: Record) -> dict[str, str]:
-    scores = record["scores"].items()
-    return {"set of test items": ", ".join(f"{key} {score['n']}" for key, score in scores)}
-
-
-def _protocol(protocol: Mapping[str, Any], trained: bool) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in protocol.items()
-        if (key in TRAINING_PROTOCOL_KEYS) == trained and key not in NAMES_ONLY
-    }
-
-
-def _short(hashed: str | None) -> str | None:
-    return hashed[:10] if hashed else None
-
-
-def _digest(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def setting(record: Record, name: str) -> Any:
-    """A setting that can make a row: `train.lr`, `adapter` (its content), or a method's option."""
-    section, _, key = name.rpartition(".")
-    if section == "train":
-        return training_settings(record).get(key)
-    if name == "adapter":
-        return _short((record.get("hashes") or {}).get("adapter"))
-    return (record.get("options") or {}).get(name)
+def settings(record: Record) -> dict[str, Any]:
+    """All settings that can make a row, by name: an option's, `train.lr`, ..., and `adapter`."""
+    if record.get("kind") == PRETRAIN:
+        return {**record["choices"], **{name: record["train"][name] for name in OWN}}
+    train = {f"train.{key}": value for key, value in training_settings(record).items()}
+    return train | (record.get("options") or {}) | {"adapter": _adapter(record)}
 
 
 def training_settings(run: Record) -> dict[str, Any]:
     """The training settings that can change a result; empty without training."""
     if run.get("seed") is None:
         return {}
-    train = dict(run["train"])
-    left_out = set(MACHINE_ONLY)
-    if train.get("keep", "last") == "last":  # then validation does not change the result
-        left_out |= {"keep", "validate_every"}
-    else:
-        left_out.discard("validations")
-    return {key: value for key, value in train.items() if key not in left_out}
+    if run["train"].get("keep", "last") == "last":  # then validation does not change the result
+        return _without(run["train"], (*MACHINE_ONLY, "keep", "validate_every"))
+    return _without(run["train"], set(MACHINE_ONLY) - {"validations"})
+
+
+def _adapter(record: Record) -> str | None:
+    content = (record.get("hashes") or {}).get("adapter")
+    return content[:10] if content else None
+
+
+def _prompt(protocol: Mapping[str, Any], trained: bool) -> str:
+    used = [key for key in protocol if (key in TRAINING_PROTOCOL_KEYS) == trained]
+    return _digest({key: protocol[key] for key in used if key not in NAMES_ONLY})
+
+
+def _without(facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key not in names}
+
+
+def _digest(facts: Any, length: int = 10) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:length]

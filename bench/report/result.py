@@ -76,12 +76,7 @@ def _pretraining_result(selection: Selection) -> Result:
 
 
 def write_result(result: Result, results: Path, figures: bool = True) -> list[Path]:
-    """Write tables/<name>.{md,csv,json,tex} and figures/<name>_<figure>.{svg,png}.
-
-    Args:
-        result: to write.
-        results: folder with tables/ and figures/.
-        figures: whether to draw the figures.
+    """Write tables/<name>.{md,csv,json,tex} and, if asked for, figures/<name>_<figure>.{svg,png}.
 
     Returns:
         The paths.

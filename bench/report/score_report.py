@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -64,9 +65,9 @@ def score_data(table: ScoreTable) -> dict[str, Any]:
     }
 
 
-def _row(row: ScoreRow, cells: Mapping[str, Cell]) -> Row:
-    keys = {"method": row.method or None, "curvature": row.curvature}
-    return Row((row.label,), cells, keys=keys)
+def _row(row: ScoreRow, cells: Mapping[str, Cell], **keys: Any) -> Row:
+    keys = {"method": row.method or None, "curvature": row.curvature} | keys
+    return Row((row.label,), cells, signed="reference" in keys, keys=keys)
 
 
 def _columns(table: ScoreTable, show: str) -> tuple[Column, ...]:
@@ -113,7 +114,6 @@ def _comparisons(table: ScoreTable) -> Iterator[Table]:
     for heading in dict.fromkeys(found.heading for found in table.comparisons):
         of_heading = [found for found in table.comparisons if found.heading == heading]
         main = [found for found in of_heading if found.column == table.main]
-        key = heading.removeprefix("vs. ")
         tested = any(found.difference is not None for found in main)
         columns: tuple[Column, ...] = (
             Column(table.main, "Verdict", "text", show="verdict"),
@@ -121,7 +121,7 @@ def _comparisons(table: ScoreTable) -> Iterator[Table]:
             Column(table.main, "p (Holm)", "p", show="p"),
         )
         yield Table(
-            key=f"vs. {key}",
+            key=heading,
             heading=f"{heading}: {table.labels[table.main]}",
             columns=columns if tested else columns[:1],
             rows=tuple(_compared(table, [found]) for found in main),
@@ -136,7 +136,7 @@ def _comparisons(table: ScoreTable) -> Iterator[Table]:
         if columns:
             rows = dict.fromkeys(found.row for found in others)
             yield Table(
-                key=f"vs. {key}, benchmarks",
+                key=f"{heading}, benchmarks",
                 heading=f"{heading}: each benchmark",
                 columns=columns,
                 rows=tuple(
@@ -161,9 +161,7 @@ def _compared(table: ScoreTable, comparisons: Sequence[Comparison]) -> Row:
         )
         for found in comparisons
     }
-    keys = {"method": row.method, "curvature": row.curvature}
-    keys["reference"] = comparisons[0].reference_label
-    return Row((row.label,), cells, signed=True, keys=keys)
+    return _row(row, cells, reference=comparisons[0].reference_label)
 
 
 def _comparison_notes(table: ScoreTable, comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -175,11 +173,12 @@ def _comparison_notes(table: ScoreTable, comparisons: Sequence[Comparison]) -> I
         like = f"{reference} with the same options" if several else reference
         yield f"Row minus {like}, in percentage points, with the same seeds and the same items."
     if any(found.p is not None for found in comparisons):
-        tested = [found.column for found in table.comparisons if found.p is not None]
-        on_average = sum(column in table.averages for column in tested)
-        families = {f"on the {table.main} average": on_average}
-        families["on single benchmarks"] = len(tested) - on_average
-        counts = [f"the {count} {what}" for what, count in families.items() if count]
+        families = Counter(
+            f"on the {table.main} average" if c.column in table.averages else "on single benchmarks"
+            for c in table.comparisons
+            if c.p is not None
+        )
+        counts = [f"the {count} {what}" for what, count in families.items()]
         yield f"{TEST} Corrected over all comparisons of the table: {' and '.join(counts)}."
     if paired := [found.label for found in main if found.paired_runs]:
         yield (
@@ -198,7 +197,14 @@ def _comparison_notes(table: ScoreTable, comparisons: Sequence[Comparison]) -> I
 def _cost(table: ScoreTable) -> Table:
     rows = []
     for row in table.rows:
-        values = {column.key: getattr(row, column.key, len(row.records)) for column in COST}
+        values = {
+            "runs": len(row.records),
+            "trainable": row.trainable,
+            "trainable_percent": row.trainable_percent,
+            "format_rate": row.format_rate,
+            "finetune_seconds": row.mean_seconds("finetune"),
+            "evaluate_seconds": row.mean_seconds("evaluate"),
+        }
         rows.append(_row(row, {key: Cell(value) for key, value in values.items()}))
     devices = dict.fromkeys(run["device"] for run in table.selection.records)
     return Table(

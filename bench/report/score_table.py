@@ -10,13 +10,14 @@ import numpy as np
 
 from bench.names import key_of
 from bench.report.comparison import Comparison, compare, judge
-from bench.report.records import check_comparable
+from bench.report.records import Record, check_comparable
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
-from bench.report.selection import Group, Record, Selection
+from bench.report.selection import Group, Selection
 from bench.report.spec import AVERAGES, TableSpec
 from bench.report.statistics.bootstrap import intervals
 from bench.report.statistics.variance import Array
 from bench.report.tables import Cell, RunValue
+from bench.tracking.sweeps import Contrast
 
 Outcomes = Mapping[str, Array]
 Weights = Mapping[str, Mapping[str, float]]
@@ -40,12 +41,12 @@ def score_table(selection: Selection) -> ScoreTable:
     table = ScoreTable(selection, benchmarks, averages, tuple(rows))
     if spec.metric != "accuracy":
         return table
-    outcomes = [
-        {found.key: _outcomes(group.records, found.key) for found in benchmarks}
+    outcomes = {
+        group.key: {found.key: _outcomes(group.records, found.key) for found in benchmarks}
         for group in selection.groups
-    ]
+    }
     weights = _weights(benchmarks, averages)
-    ends = intervals(outcomes, weights)
+    ends = intervals(list(outcomes.values()), weights)
     return replace(
         table,
         rows=tuple(_with_intervals(row, of_row) for row, of_row in zip(rows, ends, strict=True)),
@@ -83,21 +84,7 @@ def _row(
     averaged = [values[found.key] for found in benchmarks if found.averaged]
     for kind in averages:
         cells[kind] = _cell([_average(kind, of_run) for of_run in zip(*averaged, strict=True)])
-    first = runs[0]
-    trainable, total = first["parameters"]["trainable"], first["parameters"]["total"]
-    return ScoreRow(
-        key=group.key,
-        label=group.label,
-        method=first["method"],
-        curvature=first["curvature"],
-        records=runs,
-        cells=cells,
-        trainable=trainable,
-        trainable_percent=100 * trainable / total,
-        finetune_seconds=_mean(run["seconds"]["finetune"] for run in runs),
-        evaluate_seconds=_mean(run["seconds"]["evaluate"] for run in runs),
-        format_rate=_mean(map(_format_rate, runs)),
-    )
+    return ScoreRow(group.key, group.label, runs, cells)
 
 
 def _value(run: Record, key: str, metric: str) -> RunValue:
@@ -129,22 +116,11 @@ def _cell(values: Sequence[RunValue]) -> Cell:
     )
 
 
-def _format_rate(run: Record) -> float:
-    scores = run["scores"].values()
-    return sum(s["format_rate"] * s["n"] for s in scores) / sum(s["n"] for s in scores)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
 def _outcomes(runs: Sequence[Record], key: str) -> Array:
     """Which items each run answered correctly: `(seeds, items)` of 0 and 1."""
-    texts = [run["scores"][key]["outcomes"].encode("ascii") for run in runs]
-    return np.array([np.frombuffer(text, dtype=np.uint8) for text in texts]).astype(float) - ord(
-        "0"
-    )
+    texts = [run["scores"][key]["outcomes"] for run in runs]
+    digits = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
+    return digits.reshape(len(texts), -1).astype(float) - ord("0")
 
 
 def _weights(benchmarks: Sequence[Benchmark], averages: Iterable[str]) -> Weights:
@@ -175,20 +151,18 @@ def _guesses(benchmarks: Sequence[Benchmark], averages: Iterable[str]) -> Iterab
         cells = {found.key: Cell(getattr(found, key), n=found.items) for found in benchmarks}
         if all(cell.value is None for cell in cells.values()):
             continue
+        averaged = [cells[found.key] for found in benchmarks if found.averaged]
         values = [
-            RunValue(None, value, found.items)
-            for found in benchmarks
-            if found.averaged and (value := getattr(found, key)) is not None
+            RunValue(None, c.value, c.n) for c in averaged if isinstance(c.value, int | float)
         ]
-        whole = len(values) == sum(found.averaged for found in benchmarks)
         for kind in averages:
-            average = _average(kind, values) if whole else None
+            average = _average(kind, values) if len(values) == len(averaged) else None
             cells[kind] = Cell(average.value, n=average.n) if average else Cell()
-        yield ScoreRow(key, label, method="", curvature=None, records=(), cells=cells)
+        yield ScoreRow(key, label, (), cells)
 
 
 def _comparisons(
-    table: ScoreTable, outcomes: Sequence[Outcomes], weights: Weights
+    table: ScoreTable, outcomes: Mapping[str, Outcomes], weights: Weights
 ) -> Iterable[Comparison]:
     """As the selection asks for them: on the average, then on each benchmark.
 
@@ -197,31 +171,23 @@ def _comparisons(
     """
     averaged = [found.key for found in table.benchmarks if found.averaged]
     singles = [found.key for found in table.benchmarks]
-    main = [[key] for key in table.averages[:1]]
-    for family in (*main, singles if singles != averaged[:1] else []):
-        yield from judge(list(_compared(table, outcomes, weights, family)))
+    rows = {row.key: row for row in table.rows}
 
+    def compared(contrast: Contrast, column: str) -> Comparison:
+        pair = [rows[contrast.row], *filter(None, [rows.get(contrast.reference)])]
+        labels = [*(row.label for row in pair), ""][:2]
+        asked = Comparison(
+            contrast.heading, contrast.row, contrast.reference, labels[0], labels[1], column
+        )
+        if len(pair) == 1:
+            return replace(asked, why="the reference has no finished run")
+        seeds = [s for s in pair[0].seeds if s is not None and s in pair[1].seeds]
+        one, other = (
+            [outcomes[row.key][key][list(map(row.seeds.index, seeds))] for key in weights[column]]
+            for row in pair
+        )
+        return compare(asked, one, other, list(weights[column].values()), seeds)
 
-def _compared(
-    table: ScoreTable, outcomes: Sequence[Outcomes], weights: Weights, columns: Iterable[str]
-) -> Iterable[Comparison]:
-    rows = {row.key: (row, of_row) for row, of_row in zip(table.rows, outcomes, strict=True)}
-    contrasts = [found for found in table.selection.contrasts if found.row in rows]
-    for column in columns:
-        for contrast in contrasts:
-            row, ours = rows[contrast.row]
-            asked = Comparison(contrast.heading, row.key, contrast.reference, row.label, "", column)
-            if contrast.reference not in rows:
-                yield replace(asked, why="the reference has no finished run")
-                continue
-            reference, theirs = rows[contrast.reference]
-            seeds = [s for s in row.seeds if s is not None and s in reference.seeds]
-            one, other = (
-                [
-                    of_row[key][[found.seeds.index(seed) for seed in seeds]]
-                    for key in weights[column]
-                ]
-                for found, of_row in ((row, ours), (reference, theirs))
-            )
-            asked = replace(asked, reference_label=reference.label)
-            yield compare(asked, one, other, list(weights[column].values()), seeds)
+    for family in (list(table.averages[:1]), singles if singles != averaged[:1] else []):
+        contrasts = [found for found in table.selection.contrasts if found.row in rows]
+        yield from judge([compared(found, column) for column in family for found in contrasts])

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from bench.report.comparison import Comparison
-from bench.report.selection import Record, Selection
+from bench.report.records import Record
+from bench.report.selection import Selection
 from bench.report.tables import Cell
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A test set.
+    """A test set: its key in the records, its name in tables and its number of test rows.
 
     Attributes:
-        key: its key in the records.
-        label: its name in tables.
-        items: number of test rows.
         chance: accuracy of guessing in percent, if that is defined.
         majority: accuracy of always giving the most frequent gold answer, in percent.
         majority_answer: that answer.
@@ -40,34 +39,34 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A method with one setting, over its seeds.
+    """A method with one setting, over its seeds; or a guess, without runs.
 
     Attributes:
-        key: digest of its settings; `chance` and `majority` for rows without a model.
+        key: digest of its settings; `chance` or `majority` for a guess.
         label: what the table calls it.
-        method: its method; empty for rows without a model.
-        curvature: K, `auto` or None.
         records: of its runs, in the order of their seeds.
-        cells: by key of a benchmark, `micro` or `macro`, in percent: mean over runs, sample
-            standard deviation, 95% interval, and the value of each run.
-        trainable: number of trainable parameters.
-        trainable_percent: their share of all parameters.
-        finetune_seconds: mean wall time of fine-tuning.
-        evaluate_seconds: mean wall time of evaluation.
-        format_rate: percent of answers in a valid format, mean over runs.
+        cells: by key of a benchmark, `micro` or `macro`, in percent.
     """
 
     key: str
     label: str
-    method: str
-    curvature: float | str | None
     records: tuple[Record, ...]
     cells: Mapping[str, Cell]
-    trainable: int | None = None
-    trainable_percent: float | None = None
-    finetune_seconds: float | None = None
-    evaluate_seconds: float | None = None
-    format_rate: float | None = None
+
+    @property
+    def first(self) -> Record:
+        """The record of the first run, for what all runs of a row share."""
+        return self.records[0]
+
+    @property
+    def method(self) -> str:
+        """Its method; empty for a guess."""
+        return str(self.first["method"]) if self.records else ""
+
+    @property
+    def curvature(self) -> Any:
+        """K, `auto` or None."""
+        return self.first["curvature"] if self.records else None
 
     @property
     def seeds(self) -> tuple[int | None, ...]:
@@ -75,9 +74,28 @@ class ScoreRow:
         return tuple(record["seed"] for record in self.records)
 
     @property
-    def first(self) -> Mapping[str, Any]:
-        """The record of the first run, for what all runs of a row share."""
-        return self.records[0]
+    def trainable(self) -> int:
+        """Number of trainable parameters."""
+        return int(self.first["parameters"]["trainable"])
+
+    @property
+    def trainable_percent(self) -> float:
+        """Their share of all parameters."""
+        return 100 * self.trainable / self.first["parameters"]["total"]
+
+    def mean_seconds(self, stage: str) -> float | None:
+        """Mean wall time of `finetune` or `evaluate`, over the runs that have one."""
+        known = [s for run in self.records if (s := run["seconds"][stage]) is not None]
+        return fmean(known) if known else None
+
+    @property
+    def format_rate(self) -> float:
+        """Percent of answers in a valid format, mean over runs."""
+        scores = [list(run["scores"].values()) for run in self.records]
+        return fmean(
+            sum(s["format_rate"] * s["n"] for s in of_run) / sum(s["n"] for s in of_run)
+            for of_run in scores
+        )
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,27 @@
-"""The runs of one table, sorted into its rows."""
+"""The runs of a table, sorted into its rows: those that sweeps asked for, as they recorded it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.report.design import Spec, contrasts, labelled
+from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.records import Record, answers
 from bench.report.spec import TableSpec
-from bench.tracking.sweeps import Contrast
+from bench.tracking.holdings import SweepRun, Unfinished
+from bench.tracking.record import PRETRAIN
+from bench.tracking.sweeps import Contrast, SweepMember, SweepRecord
 
-Record = Mapping[str, Any]
+NAMED = ("model", "data", "protocol", "split", "size")  # facts that tables are named by
+NAME = 60  # characters of a base in a file's name
+# Arguments that change nothing in a table, and those that a command is given anew.
+NEUTRAL = re.compile(r"[+~]*(tracking\.|force=|plan=|sweep=|hydra[./])")
+REPEATED = re.compile(r"[+~]*(tracking\.|force=|plan=)")
+Begun = tuple[SweepRecord, str]  # what a sweep asked for, and the id of its own run
 
 
 @dataclass(frozen=True)
@@ -23,13 +35,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Missing:
-    """A row that lacks runs.
-
-    Attributes:
-        label: what the table calls the row.
-        seeds: without a finished run; empty if the row has no seed.
-        why: how those that were tried ended, one line each.
-    """
+    """A row that lacks runs: of these seeds (none if it has no seed), and how they ended."""
 
     label: str
     seeds: tuple[int, ...]
@@ -54,7 +60,7 @@ class Selection:
         total: number of runs that were asked for.
         command: what runs the missing ones; empty if none is missing.
         remarks: notes of the sweep.
-        sweep: name of the sweep; None for runs outside of any.
+        sweep: all sweeps of one name and question as one; None for runs outside of any.
         sweep_runs: ids of the sweeps' own runs in the store, the newest first.
     """
 
@@ -65,7 +71,7 @@ class Selection:
     total: int = 0
     command: str = ""
     remarks: tuple[str, ...] = ()
-    sweep: str | None = None
+    sweep: SweepRecord | None = None
     sweep_runs: tuple[str, ...] = ()
 
     @property
@@ -77,3 +83,154 @@ class Selection:
     def records(self) -> tuple[Record, ...]:
         """All its runs, row by row."""
         return tuple(record for group in self.groups for record in group.records)
+
+
+def spec_of(sweep: SweepRecord) -> Spec:
+    """The spec of a sweep's table.
+
+    Raises:
+        ValueError: it can't be used.
+    """
+    try:
+        pretrains = sweep.kind == PRETRAIN
+        spec = PretrainingSpec(**sweep.table) if pretrains else TableSpec.from_mapping(sweep.table)
+    except TypeError as error:
+        raise ValueError(f"its table can't be used: {error}") from error
+    if spec.name != sweep.name:
+        raise ValueError(f"the sweep {sweep.name} has the table {spec.name}")
+    return spec
+
+
+def select(
+    sweeps: Iterable[SweepRun],
+    known: Mapping[str, Record],
+    unfinished: Mapping[str, Unfinished] | None = None,
+    arguments: Sequence[str] = (),
+    taken: set[str] | None = None,
+) -> list[Selection]:
+    """The tables that sweeps asked for and that have a finished run, in a report's order.
+
+    Sweeps of one name over one question extend each other. If that would give one label to two
+    settings, the newest has the name and the others have numbers. Of several questions, the one
+    that was asked with the fewest arguments has the plain name.
+
+    Args:
+        sweeps: that were begun.
+        known: finished records by identity.
+        unfinished: runs without a result, by identity.
+        arguments: that a command needs.
+        taken: names of tables; those that are found are added.
+    """
+    taken = set() if taken is None else taken
+    begun = [(s, run.run_id) for run in sweeps for s in run.sweeps if s.identities & known.keys()]
+    # The question of a base model alone is a part of that of runs trained on some rows: it is last.
+    begun.sort(key=lambda pair: (-len(pair[0].question), -pair[0].created))
+    by_name: dict[str, list[list[Begun]]] = {}
+    for sweep, run_id in begun:
+        questions = by_name.setdefault(sweep.name, [])
+        group = next((g for g in questions if answers(sweep.question, g[0][0].question)), None)
+        if group is None:
+            questions.append(group := [])
+        group.append((sweep, run_id))
+    found = []
+    for name, questions in sorted(by_name.items()):
+        questions.sort(key=lambda group: _plainness(group, known))
+        for group in questions:
+            facts, first = group[0][0].question, questions[0][0][0].question
+            words = (str(facts.get(k)) for k in NAMED if facts.get(k) != first.get(k))
+            stem = "-".join([name, *(re.sub(r"[^\w.]+", "_", w).strip("._")[:NAME] for w in words)])
+            for members in _without_conflicts(group):
+                table = _unused(stem, taken)
+                found.append(_selection(table, members, known, unfinished or {}, arguments))
+    return sorted(found, key=lambda table: getattr(table.spec, "place", 0))
+
+
+def _selection(
+    name: str,
+    members: Sequence[Begun],
+    known: Mapping[str, Record],
+    unfinished: Mapping[str, Unfinished],
+    arguments: Sequence[str],
+) -> Selection:
+    """The runs of sweeps, the newest first, as one table."""
+    sweeps = [sweep for sweep, _ in members]
+    spec, sweep = replace(spec_of(sweeps[0]), name=name), sweeps[0]
+    if len(sweeps) > 1:
+        rows = labelled({row.key: row for s in reversed(sweeps) for row in s.rows}.values(), spec)
+        union = {member.identity: member for s in sweeps for member in s.members}
+        sweep = replace(
+            sweep, rows=rows, members=tuple(union.values()), contrasts=contrasts(rows, spec)
+        )
+    wanted: dict[tuple[str, int | None], list[SweepMember]] = {}
+    for member in sorted(sweep.members, key=lambda m: -1 if m.seed is None else m.seed):
+        wanted.setdefault((member.row, member.seed), []).append(member)
+    runs: dict[str, list[Record]] = {}
+    absent: dict[str, list[SweepMember]] = {}
+    for (row, _), alike in wanted.items():
+        found = [known[m.identity] for m in alike if m.identity in known]
+        if found:
+            runs.setdefault(row, []).append(found[0])
+        else:
+            absent.setdefault(row, []).append(alike[0])
+    lost = {member.identity for alike in absent.values() for member in alike}
+    return Selection(
+        spec=spec,  # type: ignore[arg-type]
+        groups=tuple(
+            Group(r.key, r.label, tuple(runs[r.key])) for r in sweep.rows if r.key in runs
+        ),
+        contrasts=sweep.contrasts,
+        missing=tuple(
+            Missing(
+                row.label,
+                tuple(m.seed for m in absent[row.key] if m.seed is not None),
+                tuple(
+                    f"{run.name}: {run.status.lower()}" + (f", {run.reason}" if run.reason else "")
+                    for m in absent[row.key]
+                    if (run := unfinished.get(m.identity))
+                ),
+            )
+            for row in sweep.rows
+            if row.key in absent
+        ),
+        total=len(wanted),
+        command=" && ".join(command(s, arguments) for s in sweeps if s.identities & lost),
+        remarks=sweep.remarks,
+        sweep=sweep,
+        sweep_runs=tuple(run_id for _, run_id in members),
+    )
+
+
+def command(sweep: SweepRecord, arguments: Sequence[str] = ()) -> str:
+    """The command of a sweep, which runs what is missing, with further arguments."""
+    words = [word for word in sweep.arguments if not REPEATED.match(word)]
+    return "python bench/run.py " + shlex.join([*words, *arguments])
+
+
+def _without_conflicts(group: Iterable[Begun]) -> list[list[Begun]]:
+    """Sweeps, the newest first, in groups in which a label means one setting."""
+    found: list[tuple[dict[Any, str], list[Begun]]] = []
+    for sweep, run_id in sorted(group, key=lambda pair: -pair[0].created):
+        names: dict[Any, str] = {(r.method, r.curvature, r.details): r.key for r in sweep.rows}
+        for known, members in found:
+            if all(known.get(name, key) == key for name, key in names.items()):
+                known |= names
+                members.append((sweep, run_id))
+                break
+        else:
+            found.append((names, [(sweep, run_id)]))
+    return [members for _, members in found]
+
+
+def _plainness(group: Sequence[Begun], known: Mapping[str, Record]) -> tuple[int, int, float]:
+    arguments = min(sum(not NEUTRAL.match(word) for word in sweep.arguments) for sweep, _ in group)
+    finished = {identity for sweep, _ in group for identity in sweep.identities & known.keys()}
+    return arguments, -len(finished), min(sweep.created for sweep, _ in group)
+
+
+def _unused(stem: str, taken: set[str]) -> str:
+    name, number = stem, 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    taken.add(name)
+    return name

@@ -21,8 +21,7 @@ class Base:
 
     Attributes:
         name: a hub id, `EMBEDDED`, or the name of a local folder.
-        revision: the commit that was loaded, else the revision that was requested; None if the
-            base is not from the hub.
+        revision: the commit that was loaded, else the one requested; None if not from the hub.
         kind: `hub`, `embedded` or `local`.
         dtype: of its weights, e.g. `float32`.
         quantization: `int8`, `nf4` or None.

@@ -90,11 +90,10 @@ class TableSpec:
             ValueError: a key is missing, is not one of this class's fields, or has a bad value.
         """
         allowed = [known.name for known in fields(cls)]
-        for key in mapping:
-            if key not in allowed:
-                near = get_close_matches(str(key), allowed, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"table: unknown key {key!r}{hint} Allowed: {', '.join(allowed)}")
+        for key in mapping.keys() - set(allowed):
+            near = get_close_matches(str(key), allowed, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"table: unknown key {key!r}{hint} Allowed: {', '.join(allowed)}")
         missing = [key for key in ("name", "title") if not mapping.get(key)]
         if missing:
             raise ValueError(f"table: {' and '.join(missing)} must be given, got {dict(mapping)}")

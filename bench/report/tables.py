@@ -1,7 +1,6 @@
 """The one table type: typed cells, which every output format renders.
 
-A value stays a number until it is printed. `bench.report.formats` has one function over these types
-for each of terminal, Markdown, CSV, JSON, LaTeX and HTML.
+A value stays a number until it is printed; `bench.report.formats` has one function per format.
 """
 
 from __future__ import annotations
@@ -15,14 +14,7 @@ EMPTY = "-"
 
 @dataclass(frozen=True)
 class RunValue:
-    """The value of one run behind a cell.
-
-    Attributes:
-        seed: of the run; None if it has none.
-        value: in the unit of the column.
-        n: items that it was computed over.
-        correct: items answered correctly.
-    """
+    """The value of one run behind a cell, with the items behind it and how many are correct."""
 
     seed: int | None
     value: float
@@ -37,8 +29,7 @@ class Cell:
     Attributes:
         value: a number in the unit of its column, or text.
         sd: sample standard deviation over runs.
-        low: lower end of the 95% interval (of the quartiles, if the table says so).
-        high: upper end.
+        low: lower end of the 95% interval (of the quartiles, if the table says so), then its upper.
         n: items behind the value.
         p: p-value of the comparison that the value is from, corrected over its family.
         verdict: of that comparison, e.g. `better`.
@@ -140,14 +131,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """What is printed and written under one name.
-
-    Attributes:
-        name: stem of its files.
-        title: its heading.
-        facts: what was compared, by name.
-        tables: in reading order.
-    """
+    """What is printed and written under one name: facts on what was compared, then tables."""
 
     name: str
     title: str
@@ -156,30 +140,22 @@ class Report:
 
 
 def printed(cell: Cell | None, column: Column, signed: bool = False) -> tuple[str, str]:
-    """A cell as text in two parts.
-
-    Args:
-        cell: to print; None is printed as `-`.
-        column: that it is printed in.
-        signed: whether its number is printed with its sign.
+    """A cell as text in two parts; marks of footnotes are left to the renderer.
 
     Returns:
         The number or text, and what hangs behind it (deviation, range, unit), so that a renderer
-        can align the numbers of a column. Footnote marks are left to the renderer.
+        can align the numbers of a column.
     """
-    if cell is None:
-        return EMPTY, ""
+    cell = cell or Cell()
     form = "+" + column.format if signed else column.format
     if column.show == "verdict":
         return cell.verdict or EMPTY, ""
     if column.show == "p":
-        return p_value(cell.p), ""
+        return EMPTY if cell.p is None else number(cell.p, "p"), ""
     if column.show == "interval":
         return between(cell.low, cell.high, form), ""
-    if cell.value is None:
-        return EMPTY, ""
-    if isinstance(cell.value, str):
-        return cell.value, ""
+    if cell.value is None or isinstance(cell.value, str):
+        return EMPTY if cell.value is None else cell.value, ""
     behind = column.unit
     if column.show == "sd" and cell.sd is not None:
         behind += f" ± {number(cell.sd, column.format)}"
@@ -203,11 +179,6 @@ def number(value: float, form: str) -> str:
     return format(value, form)
 
 
-def p_value(p: float | None) -> str:
-    """`0.34`, `0.012`, `<0.001`; `-` if there is none."""
-    return EMPTY if p is None else number(p, "p")
-
-
 def between(low: float | None, high: float | None, form: str = "z.1f") -> str:
     """`80.1 to 86.0`; `-` if there is no interval."""
     if low is None or high is None:
@@ -221,11 +192,9 @@ def printed_rows(table: Table) -> list[tuple[Row, tuple[str, ...], list[tuple[st
     In a grouped table a first name that repeats the one above is empty.
     """
     found = []
-    above: tuple[str, ...] = ()
-    for row in table.rows:
-        repeated = table.grouped and above[:1] == row.names[:1]
+    for above, row in zip((None, *table.rows), table.rows, strict=False):
+        repeated = table.grouped and above and above.names[0] == row.names[0]
         names = ("", *row.names[1:]) if repeated else row.names
         cells = [printed(row.cells.get(c.key), c, row.signed) for c in table.columns]
         found.append((row, names, cells))
-        above = row.names
     return found

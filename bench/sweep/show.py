@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from bench.config import results_folder
 from bench.errors import InputError, printable
 from bench.files import write_json
-from bench.report.asked import asked_for, select, sweep_records
-from bench.report.design import Spec
+from bench.report.design import Spec, sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import load_published
+from bench.report.selection import select
 from bench.report.spec import TableSpec
 from bench.tracking.holdings import SweepRun
 from bench.tracking.sweeps import SweepRecord
@@ -81,12 +81,12 @@ class Wanted:
         known = {record["identity"]: record for record in records}
         paths: list[Path] = []
         problems = []
-        for asked in asked_for([SweepRun("", self.name, tuple(sweeps))], known, set()):
+        for selection in select([SweepRun("", self.name, tuple(sweeps))], known):
             try:
-                result = result_of(select(asked, known))
+                result = result_of(selection)
             except ValueError as error:
                 print(printable(f"no table: {error}"))
-                problems.append(f"the table {asked.spec.name} can't be made: {error}")
+                problems.append(f"the table {selection.name} can't be made: {error}")
                 continue
             show(result.report)
             if self.folder:

@@ -19,7 +19,7 @@ from bench.records import files as reading
 from bench.records.check import check_record
 from bench.records.importing import import_
 from bench.records.publish import publish
-from bench.report.asked import sweep_records
+from bench.report.design import sweep_records
 from bench.report.shared_record import shared_record
 from bench.report.spec import TableSpec
 from bench.tracking.reader import Reader

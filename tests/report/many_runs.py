@@ -22,6 +22,7 @@ from typing import Any
 from bench.identity import RESULT_VERSION
 from bench.tracking.record import flat, metrics, tags
 from bench.tracking.store import Store
+from tests.report.score_runs import finished, score
 
 SETS = {"mawps": "MAWPS", "SVAMP": "SVAMP", "gsm8k": "GSM8K", "AQuA": "AQuA"}
 LAYERS = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
@@ -44,12 +45,7 @@ EXPERIMENT = "hyplora-bench"
 
 
 def made_up(count: int, seeds: int = 25) -> Iterator[dict[str, Any]]:
-    """Records of grids over method, curvature and seed, under two protocols for base after base.
-
-    Args:
-        count: how many.
-        seeds: of each row.
-    """
+    """Records of grids over method, curvature and seed, under two protocols for base after base."""
     points = list(itertools.product(("fast", "paper"), range(seeds), ROWS))
     for number in range(count):
         base, place = divmod(number, len(points))
@@ -69,26 +65,16 @@ def run_of(
     sets: Mapping[str, str] = SETS,
     **changes: Any,
 ) -> dict[str, Any]:
-    """A record such as a run leaves; its figures follow from the arguments.
+    """A record whose figures follow from the arguments.
 
-    Args:
-        method: its key; `none` has no seed.
-        seed: of the run.
-        curvature: of a method that has one.
-        model: the base's name, which also stands for its contents.
-        protocol: its name, which also stands for its contents.
-        layers: that a gate was measured in.
-        steps: of fine-tuning.
-        items: of each set.
-        sets: labels by key.
-        changes: keys of the record that are to be otherwise; of `train` and `options` those that
-            are named.
+    `model` and `protocol` also stand for contents; `changes` are keys of the record, or some of
+    `train` and `options`.
     """
     seed = None if method == "none" else seed
     told = json.dumps([method, seed, curvature, model, protocol, items, changes], sort_keys=True)
     identity = hashlib.sha256(told.encode()).hexdigest()
     draw = random.Random(identity)
-    outcomes = {key: [int(draw.random() < 0.6) for _ in range(items)] for key in sets}
+    outcomes = {key: "".join("01"[draw.random() < 0.6] for _ in range(items)) for key in sets}
     options = OPTIONS.get(method, ADAPTER) | ({"curvature": curvature} if curvature else {})
     options |= changes.pop("options", {})
     rate = 3e-1 if method == "prefix" else RATES.get(method, 3e-2)
@@ -99,11 +85,6 @@ def run_of(
         "warmup": 0.06, "decay": "linear", "gradient_clip": 1.0, "train_on_inputs": False,
         "precision": "32-true", "validations": 4, "checkpoint_minutes": 1.0, "keep": "last",
     } | changes.pop("train", {})  # fmt: skip
-    gate = {"module": "q_proj", "mean": 1.0, "median": 1.0, "variation": 0.1, "largest": 2.0}
-    gates = [
-        gate | {"layer": f"model.layers.{i}.self_attn.q_proj", "clamped": 0.0, "smallest": 0.5}
-        for i in range(layers)
-    ]
     parameters = {"trainable": 147_456 if seed is not None else 0, "total": 2_017_000}
     training: dict[str, Any] = {"parameters": parameters}
     if seed is not None:
@@ -113,43 +94,32 @@ def run_of(
             "validation": [[steps * i // 4, draw.random()] for i in range(1, 5)],
         }  # fmt: skip
     if curvature is not None:
+        gate = {"module": "q_proj", "mean": 1.0, "median": 1.0, "variation": 0.1, "largest": 2.0}
+        gates = [
+            gate | {"layer": f"model.layers.{i}.self_attn.q_proj", "clamped": 0.0, "smallest": 0.5}
+            for i in range(layers)
+        ]
         training["gates"] = {"start": gates, "end": gates}
-    scores = {
-        key: {
-            "label": sets[key], "chance": None, "rule": "number/1", "n": items, "too_long": 0,
-            "correct": sum(right), "accuracy": 100 * sum(right) / items, "format_rate": 99.0,
-            "outcomes": "".join(map(str, right)), "tokens": 50 * items,
-            "majority": {"answer": "7", "accuracy": 3.0},
-        }
-        for key, right in outcomes.items()
-    }  # fmt: skip
-    average = sum(score["accuracy"] for score in scores.values()) / len(scores)
+    scores = {key: score(text, sets[key]) for key, text in outcomes.items()}
+    average = sum(found["accuracy"] for found in scores.values()) / len(scores)
     prompts = {"train_prompt": f"{protocol} {{instruction}}", "max_new_tokens": 256}
-    return {
-        "identity": identity, "run_id": identity[:32], "method": method, "curvature": curvature,
-        "result_version": RESULT_VERSION, "seed": seed, "model": model, "published_base": None,
-        "data": "synthetic", "split": "test",
-        "protocol": protocol, "scores": scores, "averages": {"micro": average, "macro": average},
-        "parameters": parameters, "rows": {"train": 640, "train_too_long": 0},
-        "data_files": {}, "overlap": None,
-        "seconds": {"finetune": None if seed is None else 25.0, "evaluate": 5.0},
-        "training": training, "options": options, "train": train, "device": "cpu, 1 threads",
+    hashes = {"base": f"{model} contents", "tests": f"{items} rows"}
+    made = {
+        "identity": identity, "run_id": identity[:32], "result_version": RESULT_VERSION,
+        "model": model, "protocol": protocol, "scores": scores,
+        "averages": {"micro": average, "macro": average}, "parameters": parameters,
+        "training": training, "options": options, "train": train,
         "config": {"method": {"name": method, "options": options}, "train": train,
                    "protocol": {"name": protocol} | prompts, "model": {"dtype": "auto"}},
-        "hashes": {"base": f"{model} contents", "tests": f"{items} rows"}
-        | ({"train": "rows"} if seed is not None else {}),
-        "versions": {"torch": "2.13.0"}, "git": {"commit": "a" * 40, "dirty": False},
-    } | changes  # fmt: skip
+        "hashes": hashes | ({"train": "rows"} if seed is not None else {}),
+    }  # fmt: skip
+    return finished(method, seed, (), curvature, {}, **made | changes)
 
 
 def write_runs(folder: Path, records: Iterable[Mapping[str, Any]], began: float = 1.7e9) -> None:
-    """Write finished runs into the sqlite store of a results folder.
+    """Write finished runs into the sqlite store of a results folder, a minute each since `began`.
 
-    Args:
-        folder: of results; store and experiment are made where they are not there.
-        records: of the runs; each gets a run id of its own. What they have as `parent` is the
-            sweep that they belong to.
-        began: when the first began, in seconds since the epoch; each takes a minute.
+    Each gets a run id of its own; `parent` is the sweep that it belongs to.
     """
     from mlflow.store.tracking.dbmodels import models
     from sqlalchemy import create_engine, insert

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,7 @@ def finished(
     sets: Mapping[str, tuple[str, int]] = SETS,
     **changes: Any,
 ) -> dict[str, Any]:
-    """The record of a finished run.
-
-    Args:
-        method: its key; `none` has no seed.
-        seed: of the run.
-        correct: right answers on each set; the first items are those that are right.
-        curvature: K.
-        sets: label and number of items by key.
-        changes: other keys of the record.
-    """
+    """The record of a run; on each set the first `correct` answers are right."""
     trained = method != "none"
     scores = {
         key: score("1" * right + "0" * (n - right), label)
@@ -82,6 +74,7 @@ def score(outcomes: str, label: str) -> dict[str, Any]:
         "too_long": 0,
         "chance": None,
         "rule": "number/1",
+        "tokens": 50 * n,
         "majority": {"answer": "7", "accuracy": 4.0},
     }
 
@@ -94,16 +87,7 @@ def answered(
     chances: Mapping[str, float] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
-    """A finished run with random answers.
-
-    Args:
-        method: its key.
-        seed: of the run.
-        draws: a generator, or its seed; None for one of method and seed.
-        items: of each set.
-        chances: of a right answer, by set.
-        changes: other keys of the record.
-    """
+    """A run with random answers, of a generator or its seed, that are right with some chance."""
     draws = np.random.default_rng([0, seed or 0, len(method)] if draws is None else draws)
     texts = {
         key: "".join("01"[hit] for hit in (draws.random(items) < chance).astype(int))
@@ -121,36 +105,24 @@ def selection(
 ) -> Selection:
     """Runs in rows of one method, K and options.
 
-    Args:
-        runs: records.
-        spec: of the table.
-        contrasts: heading and the labels of row and reference; None for each row vs. LoRA.
-        more: fields of the selection.
+    Contrasts are a heading and the labels of row and reference; None: each row vs. LoRA.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
-        rows.setdefault(
-            json.dumps([run[k] for k in ("method", "curvature", "options")]), []
-        ).append(run)
-    several = {
-        m for m in {r["method"] for r in runs} if sum(json.loads(k)[0] == m for k in rows) > 1
-    }
+        key = json.dumps([run["method"], run["curvature"], run["options"]])
+        rows.setdefault(key, []).append(run)
+    methods = [members[0]["method"] for members in rows.values()]
     groups = []
     for key, members in rows.items():
-        first = members[0]
-        details = [str(value) for value in first["options"].values()]
-        curvature = first["curvature"] if first["method"] in several else None
-        label = method_label(first["method"], curvature, details)
+        method, curvature, options = json.loads(key)
+        named = curvature if methods.count(method) > 1 else None
+        label = method_label(method, named, [str(value) for value in options.values()])
         ordered = sorted(members, key=lambda run: -1 if run["seed"] is None else run["seed"])
-        groups.append(Group(key, label, tuple(ordered)))
-    groups.sort(
-        key=lambda g: (
-            method_rank(g.records[0]["method"]),
-            curvature_rank(g.records[0]["curvature"]),
-        )
-    )
-    labels = {group.label: group.key for group in groups}
+        rank = method_rank(method), curvature_rank(curvature)
+        groups.append((rank, len(groups), Group(key, label, tuple(ordered))))
+    found = tuple(group for *_, group in sorted(groups, key=lambda entry: entry[:2]))
+    labels = {group.label: group.key for group in found}
     if contrasts is None and "LoRA" in labels:
         contrasts = [("vs. LoRA", n, "LoRA") for n in labels if n not in ("LoRA", "base model")]
     asked = tuple(Contrast(h, labels[row], labels.get(ref, ref)) for h, row, ref in contrasts or ())
-    return Selection(spec, tuple(groups), asked, **({"total": len(runs)} | more))
+    return replace(Selection(spec, found, asked, total=len(runs)), **more)

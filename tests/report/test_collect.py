@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bench.identity import RESULT_VERSION
-from bench.report.asked import sweep_records
 from bench.report.collect import collect
+from bench.report.design import sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.spec import TableSpec
 from bench.tracking.holdings import Holdings, SweepRun, Unfinished, Unreadable
@@ -49,8 +49,7 @@ def collected(runs, *sweeps, version=RESULT_VERSION, **rest):
 
 def shape(report):
     """Labels and number of runs of each table, by name."""
-    tables = (*report.tables, *report.pretrainings)
-    return {t.name: ([group.label for group in t.groups], len(t.records)) for t in tables}
+    return {t.name: ([group.label for group in t.groups], len(t.records)) for t in report.tables}
 
 
 def test_a_sweep_s_runs_are_its_table_by_row_and_seed():
@@ -224,5 +223,5 @@ def test_pretraining_runs_are_reports_of_their_own():
     longer["train"] = longer["train"] | {"steps": 40}
     report = collected([*runs, longer], swept(runs, HELM))
     assert shape(report) == {"helm": (["HELM-D", "LLaMA"], 2), "pretraining": (["HELM-D"], 1)}
-    (contrast,) = report.pretrainings[0].contrasts
+    (contrast,) = report.tables[0].contrasts
     assert contrast.heading == "vs. Euclidean twin"

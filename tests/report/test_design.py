@@ -2,8 +2,9 @@
 
 import pytest
 
-from bench.report.design import VS_LORA, VS_MATCHED, VS_TWIN, design, row_key
+from bench.report.design import VS_LORA, VS_MATCHED, VS_TWIN, sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.records import row_key
 from bench.report.spec import TableSpec
 from tests.report.many_runs import LAYERS, run_of
 from tests.report.pretraining_runs import made
@@ -11,6 +12,11 @@ from tests.report.pretraining_runs import made
 LAYERED = TableSpec(
     "layers", "Layers", apart={"target_modules": {"down_proj alone": ["down_proj"]}}
 )
+
+
+def design(runs, spec):
+    (found,) = sweep_records(runs, spec)
+    return found
 
 
 def pairs(found):

@@ -3,27 +3,27 @@
 import pytest
 
 from bench.names import method_label
-from bench.report.records import asked, setting, training_settings
+from bench.report.records import question, settings, training_settings
 from tests.report.score_runs import finished
 
 
-def settings(**train):
+def trained(**train):
     return training_settings(finished(train={"lr": 0.01} | train))
 
 
 def test_settings_of_the_machine_make_no_row():
-    assert settings(micro_batch_size=4, devices=2, workers=0, checkpoint_minutes=1) == settings()
+    assert trained(micro_batch_size=4, devices=2, workers=0, checkpoint_minutes=1) == trained()
     assert training_settings(finished("none")) == {}
 
 
 def test_validation_matters_if_the_best_adapter_is_kept():
-    assert settings(keep="last", validate_every=80) == settings()
-    assert settings(keep="best", validate_every=80) != settings(keep="best", validate_every=200)
+    assert trained(keep="last", validate_every=80) == trained()
+    assert trained(keep="best", validate_every=80) != trained(keep="best", validate_every=200)
 
 
 def test_a_setting_is_found_by_its_name():
     run = finished(options={"r": 4}, hashes={"adapter": "a" * 64})
-    assert [setting(run, name) for name in ("train.lr", "r", "adapter")] == [0.01, 4, "a" * 10]
+    assert [settings(run)[name] for name in ("train.lr", "r", "adapter")] == [0.01, 4, "a" * 10]
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,10 @@ def test_a_setting_is_found_by_its_name():
     [("evaluation_prompt", "{x}", False), ("name", "other", True), ("target", "{y}", True)],
 )
 def test_the_question_has_the_prompt_of_evaluation(key, value, same):
-    run = finished()
+    run = finished("none")
     protocol = run["config"]["protocol"] | {key: value}
-    other = finished(config=run["config"] | {"protocol": protocol})
-    assert (asked(run) == asked(other)) is same
+    other = finished("none", config=run["config"] | {"protocol": protocol})
+    assert (question(run) == question(other)) is same
 
 
 def test_methods_have_labels():

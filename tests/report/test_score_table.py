@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from bench.report.comparison import NOT_COMPARED
+from bench.report.records import SHARED
 from bench.report.score_table import score_table
 from bench.report.spec import TableSpec
 from tests.report.score_runs import SPEC, answered, finished, score, selection
@@ -89,9 +89,9 @@ def test_cost_of_a_row():
     ]
     none, lora = table_of(runs).rows
     assert (lora.trainable, lora.trainable_percent) == (20_000, pytest.approx(1.0))
-    assert (lora.finetune_seconds, lora.evaluate_seconds) == (45.0, 7.0)
+    assert [lora.mean_seconds(stage) for stage in ("finetune", "evaluate")] == [45.0, 7.0]
     assert lora.format_rate == pytest.approx(98.0)
-    assert (none.trainable, none.finetune_seconds) == (0, None)
+    assert (none.trainable, none.mean_seconds("finetune")) == (0, None)
 
 
 def test_chance_and_majority_are_averaged_as_the_sets_are():
@@ -116,19 +116,20 @@ def test_no_records_are_refused():
         table_of([])
 
 
-@pytest.mark.parametrize("field", ["model", "data", "protocol", "published_base", "split"])
-def test_runs_that_cannot_be_compared_are_refused(field):
-    with pytest.raises(ValueError, match=rf"one {field}.*'other' in 1 of 2 runs"):
-        table_of([finished(), finished("dora", **{field: "other"})])
-
-
-def test_runs_on_other_items_are_refused():
-    other = finished("dora", hashes={"base": "base", "tests": "others", "train": "train"})
-    with pytest.raises(ValueError, match="one test rows"):
-        table_of([finished(), other])
-    fewer = finished("dora", correct=(9,), sets={"mawps": ("MAWPS", 50)})
-    with pytest.raises(ValueError, match=r"one set of test items.*'mawps 50' in 1"):
-        table_of([finished(), fewer])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        *(({f: "other"}, rf"one {f}.*'other' in 1 of 2 runs") for f in SHARED[:-1]),
+        ({"hashes": {"base": "base", "tests": "others", "train": "train"}}, "one test rows"),
+        (
+            {"correct": (9,), "sets": {"mawps": ("MAWPS", 50)}},
+            r"one set of test items.*'mawps 50' in 1",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        table_of([finished(), finished("dora", **changes)])
 
 
 def test_rows_are_compared_as_asked():
@@ -190,11 +191,6 @@ def test_only_seeds_that_both_have_count():
     runs = [r for r in random_runs(seeds=4) if (r["method"], r["seed"]) != ("series", 0)]
     series = next(found for found in table_of(runs).comparisons if found.label == "Series")
     assert series.seeds == (1, 2, 3)
-
-
-def test_a_reference_without_runs_is_named():
-    (found,) = table_of([finished()], contrasts=[("vs. DoRA", "LoRA", "dora")]).comparisons[:1]
-    assert (found.verdict, found.why) == (NOT_COMPARED, "the reference has no finished run")
 
 
 def test_a_row_has_the_same_intervals_in_every_table():

@@ -6,7 +6,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.files import write_json
-from bench.report.asked import sweep_records
+from bench.report.design import sweep_records
 from bench.report.spec import TableSpec
 from bench.tracking import reader as reading
 from bench.tracking.reader import Reader

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from bench.report.figure import Figure, data, facet, look, names
-from bench.report.figures.common import (
-    cell_facts,
-    columns_of,
-    interval_note,
-    looks_of_methods,
-    panels_across,
-)
+from bench.report.figures import common
 from bench.report.scores import ScoreTable
 
 STEP = 17  # pixels of a row
@@ -19,16 +13,16 @@ def figure(table: ScoreTable) -> Figure | None:
     """A panel for each average and benchmark."""
     import altair as alt
 
-    columns = columns_of(table)
-    facts = cell_facts(table.rows, columns)
+    columns = common.columns_of(table)
+    facts = common.cell_facts(table.rows, columns)
     if not facts:
         return None
     chances = {found.label: found.chance for found in table.benchmarks if found.chance is not None}
-    caption = f"Points: seeds; bar: mean{interval_note('line', facts)}"
+    caption = f"Points: seeds; bar: mean{common.interval_note('line', facts)}"
     caption += "; dashed: chance." if chances else "."
     facts += [{"benchmark": label, "chance": chance} for label, chance in chances.items()]
 
-    looks = look("method", looks_of_methods(table), legend=False)
+    looks = look("method", common.looks_of_methods(table), legend=False)
     base = alt.Chart().encode(
         y=names("row", [row.label for row in table.rows]), color=looks["color"]
     )
@@ -40,8 +34,8 @@ def figure(table: ScoreTable) -> Figure | None:
         base.mark_point(opacity=0.6).encode(x="accuracy:Q", shape=looks["shape"]),
         base.mark_tick(thickness=2, size=12).encode(x="mean:Q"),
     )
-    across, titles = panels_across(columns), list(columns.values())
+    titles, across, lines = common.grid_of(columns)
     step = {"step": STEP}
     chart = facet(layers, data(facts), "benchmark", titles, across, step, x="independent")
-    height = (60 + STEP * len(table.rows)) * -(-len(columns) // across)
+    height = (60 + STEP * len(table.rows)) * lines
     return Figure("accuracy", f"{table.selection.spec.title}: accuracy", caption, chart, height)

@@ -22,9 +22,10 @@ def columns_of(table: ScoreTable) -> dict[str, str]:
     return {k: label for k, label in table.labels.items() if not single or k not in table.averages}
 
 
-def panels_across(columns: Mapping[str, str]) -> int:
-    """How many panels are side by side."""
-    return 3 if len(columns) in (3, 5, 6) else 4
+def grid_of(columns: Mapping[str, str]) -> tuple[list[str], int, int]:
+    """The titles of the panels of columns, how many are side by side, and the number of lines."""
+    across = 3 if len(columns) in (3, 5, 6) else 4
+    return list(columns.values()), across, -(-len(columns) // across)
 
 
 def few_rows(table: ScoreTable) -> list[ScoreRow]:
@@ -32,7 +33,7 @@ def few_rows(table: ScoreTable) -> list[ScoreRow]:
     if len(table.rows) <= MOST_ROWS:
         return list(table.rows)
     kept: dict[str, ScoreRow] = {}
-    for row in sorted(table.rows, key=lambda row: -(row.trainable or 0)):
+    for row in sorted(table.rows, key=lambda row: -row.trainable):
         kept.setdefault(row.method, row)
     return [row for row in table.rows if row in kept.values()]
 

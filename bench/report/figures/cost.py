@@ -7,8 +7,8 @@ from statistics import fmean
 
 from bench.report.figure import Figure, data, log_axis, look, panel
 from bench.report.figures.common import cell_facts, interval_note, looks_of_methods
+from bench.report.records import Record
 from bench.report.scores import ScoreRow, ScoreTable
-from bench.report.selection import Record
 
 FINETUNE, EVALUATE = "fine-tuning (s)", "evaluation (s)"
 MEMORY, PARAMETERS = "peak memory of fine-tuning (GiB)", "trainable parameters"
@@ -59,8 +59,8 @@ def costs(table: ScoreTable) -> dict[str, list[tuple[ScoreRow, float]]]:
     rows = [row for row in table.rows if row.trainable]
     peaks = [peak_gib(row.records) for row in rows]
     measures: dict[str, Sequence[float | None]] = {
-        FINETUNE: [row.finetune_seconds for row in rows],
-        EVALUATE: [row.evaluate_seconds for row in rows],
+        FINETUNE: [row.mean_seconds("finetune") for row in rows],
+        EVALUATE: [row.mean_seconds("evaluate") for row in rows],
         **({PARAMETERS: [row.trainable for row in rows]} if None in peaks else {MEMORY: peaks}),
     }
     found = {

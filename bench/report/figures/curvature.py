@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from bench.report.figure import Figure, data, facet, look
-from bench.report.figures.common import (
-    cell_facts,
-    columns_of,
-    interval_note,
-    looks_of_methods,
-    panels_across,
-)
+from bench.report.figures import common
 from bench.report.scores import ScoreRow, ScoreTable
 
 
@@ -20,9 +14,9 @@ def figure(table: ScoreTable) -> Figure | None:
     found = curved(table)
     if not found:
         return None
-    columns = columns_of(table)
-    facts = cell_facts((row for rows in found.values() for row in rows), columns)
-    looks = look("method", looks_of_methods(table, found), legend=len(found) > 1)
+    columns = common.columns_of(table)
+    facts = common.cell_facts((row for rows in found.values() for row in rows), columns)
+    looks = look("method", common.looks_of_methods(table, found), legend=len(found) > 1)
     axis = alt.Axis(values=sorted({fact["K"] for fact in facts}), format="~g")
     x = alt.X("K:Q", axis=axis, scale=alt.Scale(type="log", base=2, nice=False, padding=8))
     scale = alt.Scale(zero=False, nice=False, padding=8)
@@ -34,14 +28,14 @@ def figure(table: ScoreTable) -> Figure | None:
         base.mark_rule().encode(y="low:Q", y2="high:Q"),
         base.mark_point().encode(shape=looks["shape"]),
     )
-    across, titles = panels_across(columns), list(columns.values())
+    titles, across, lines = common.grid_of(columns)
     chart = facet(layers, data(facts), "benchmark", titles, across, 130, y="independent")
     caption = (
-        f"Small points: seeds; line: mean{interval_note('vertical line', facts)}. The sectional "
-        "curvature is −1/K: the larger K, the flatter the space."
+        f"Small points: seeds; line: mean{common.interval_note('vertical line', facts)}. The "
+        "sectional curvature is −1/K: the larger K, the flatter the space."
     )
     title = f"{table.selection.spec.title}: accuracy over K"
-    return Figure("curvature", title, caption, chart, 180 * -(-len(columns) // across))
+    return Figure("curvature", title, caption, chart, 180 * lines)
 
 
 def curved(table: ScoreTable) -> dict[str, list[ScoreRow]]:

@@ -16,17 +16,9 @@ __all__ = ["frame", "show", "to_csv", "to_json", "to_latex", "to_markdown", "wri
 
 
 def write(report: Report, folder: Path, data: dict[str, Any] | None = None) -> list[Path]:
-    """Write <name>.md, <name>.csv, <name>.json and <name>.tex.
+    """Write <name>.md, <name>.csv, <name>.json (with further `data`) and <name>.tex.
 
-    Each file is replaced as a whole, so that a reader never finds half of one.
-
-    Args:
-        report: what is written.
-        folder: created if it does not exist.
-        data: further entries of the JSON file.
-
-    Returns:
-        The paths, in that order.
+    Each file is replaced as a whole. Returns the paths, in that order.
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {

@@ -19,7 +19,7 @@ class HtmlCell:
         key: what its column is sorted by; None for text, which is sorted as such.
         name: whether it names its row.
         verdict: `better` or `worse` if it claims that.
-        empty: whether it has no value: such cells are sorted last in any order.
+        empty: whether it is sorted last in any order.
     """
 
     text: str
@@ -31,14 +31,9 @@ class HtmlCell:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table.
+    """A table, with `names` columns that name the rows.
 
-    Attributes:
-        heading: printed above it.
-        header: of the columns.
-        names: how many columns, from the left, name the rows.
-        blocks: rows that stay together when the table is sorted, by the last of them.
-        notes: printed below it.
+    Rows of a block stay together when the table is sorted, by the last of them.
     """
 
     heading: str

@@ -91,17 +91,10 @@ def _float(table: Table, caption: str, label: str, notes: Sequence[str]) -> Iter
 def _parts(table: Table) -> list[range]:
     """The columns by number, in groups that fit on a page with the names."""
 
-    def width(texts: Iterable[str]) -> int:
-        return max(map(len, texts)) + GAP
-
-    rows = printed_rows(table)
-    heads = [
-        width([head, *(names[i] for _, names, _ in rows)]) for i, head in enumerate(table.names)
-    ]
-    widths = [
-        width([column.label, *("".join(cells[place]) for *_, cells in rows)])
-        for place, column in enumerate(table.columns)
-    ]
+    texts = [[*table.names, *(column.label for column in table.columns)]]
+    texts += [[*names, *map("".join, cells)] for _, names, cells in printed_rows(table)]
+    widths = [max(map(len, column)) + GAP for column in zip(*texts, strict=True)]
+    heads, widths = widths[: len(table.names)], widths[len(table.names) :]
     starts, used = [0], sum(heads)
     for place, needed in enumerate(widths):
         if place > starts[-1] and used + needed > WIDTH:

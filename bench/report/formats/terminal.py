@@ -73,24 +73,18 @@ def _lines(columns: Sequence[Sequence[str]]) -> list[str]:
 
 def _aligned(table: Table, tight: bool = False) -> list[list[str]]:
     """The columns, each padded to one width: names to the left, numbers aligned at their end."""
-    heads = [printable(text) for text in headings(table)]
     rows = list(text_rows(table))
-    columns = [
-        _padded([head, *(printable(names[place]) for names, _ in rows)], left=True)
-        for place, head in enumerate(heads[: len(table.names)])
-    ]
-    for place, (head, column) in enumerate(
-        zip(heads[len(table.names) :], table.columns, strict=True)
-    ):
-        pairs = [cells[place] for _, cells in rows]
-        if tight:
-            pairs = [(text, behind.replace(" ± ", "±")) for text, behind in pairs]
-        longest = max(len(behind) for _, behind in pairs)
-        texts = [printable(text) + behind.ljust(longest) for text, behind in pairs]
-        columns.append(_padded([head, *texts], left=column.is_text))
-    return columns
-
-
-def _padded(texts: Sequence[str], left: bool) -> list[str]:
-    width = max(map(len, texts))
-    return [text.ljust(width) if left else text.rjust(width) for text in texts]
+    columns = [list(names) for names in zip(*(names for names, _ in rows), strict=True)]
+    for pairs in zip(*(cells for _, cells in rows), strict=True):
+        behind = [text.replace(" ± ", "±") if tight else text for _, text in pairs]
+        longest = max(map(len, behind))
+        columns.append(
+            [text + b.ljust(longest) for (text, _), b in zip(pairs, behind, strict=True)]
+        )
+    left = [True] * len(table.names) + [column.is_text for column in table.columns]
+    found = []
+    for head, texts, to_left in zip(headings(table), columns, left, strict=True):
+        shown = [printable(text) for text in (head, *texts)]
+        width = max(map(len, shown))
+        found.append([text.ljust(width) if to_left else text.rjust(width) for text in shown])
+    return found

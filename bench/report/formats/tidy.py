@@ -68,12 +68,7 @@ def to_csv(report: Report) -> str:
 
 
 def to_json(report: Report, data: dict[str, Any] | None = None) -> str:
-    """Everything that a report holds, unrounded, with the value of each run.
-
-    Args:
-        report: to write.
-        data: further entries.
-    """
+    """Everything that a report holds, unrounded, with the value of each run and further `data`."""
     tables = {
         table.key: {
             "heading": table.heading,

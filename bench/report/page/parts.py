@@ -32,12 +32,9 @@ class Part:
 
     Attributes:
         anchor: target of links.
-        title: its heading.
-        note: below the heading.
+        title: its heading, then the note below it.
         facts: what was compared.
-        tables: its tables.
-        charts: its figures.
-        cases: what was written for the same problems; None if unknown.
+        tables: its tables; then figures and case studies, if there are any.
         missing: missing runs and the command that makes them.
         omitted: what did not fit.
     """
@@ -89,22 +86,15 @@ def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part
             else:
                 others.append(title)
             progress.update(1)
-    return [*parts, *_measured(collected)], others
-
-
-def _measured(collected: Collected) -> Iterator[Part]:
-    """A part for each measurement."""
-    if "efficiency" in collected.measurements:
-        measured = collected.measurements["efficiency"].content
-        figure = efficiency.figure(measured)
-        drawn = (figure,) if figure else ()
-        yield _part(efficiency_report(measured), charts=drawn)
-    if "embeddings" in collected.measurements:
-        note = (
-            "Its figures are not in this file: see figures/embeddings_*.svg, and "
-            "figures/embeddings_disk.html for an interactive one."
-        )
-        yield _part(embeddings_report(collected.measurements["embeddings"].content), note=note)
+    measured = {kind: found.content for kind, found in collected.measurements.items()}
+    if found := measured.get("efficiency"):
+        charts = tuple(filter(None, [efficiency.figure(found)]))
+        parts.append(_part(efficiency_report(found), charts=charts))
+    if found := measured.get("embeddings"):
+        note = "Its figures are not in this file: see figures/embeddings_*.svg, and "
+        note += "figures/embeddings_disk.html for an interactive one."
+        parts.append(_part(embeddings_report(found), note=note))
+    return parts, others
 
 
 def titles_of(selections: Sequence[Selection]) -> dict[str, str]:
@@ -129,10 +119,8 @@ def _result_part(
     omitted: list[str] = []
     if figures:
         drawn = tuple(result.figures())
-        if not figures.take(sum(_data_size(page_spec(figure)) for figure in drawn)):
-            drawn = ()
-            omitted.append("interactive figures")
-    else:
+    if not figures.take(sum(_data_size(page_spec(figure)) for figure in drawn)):
+        drawn = ()
         omitted.append("interactive figures")
     if result.scores and cases:
         studies = case_studies(result.scores, predictions, characters=share)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.report.selection import Selection
@@ -15,49 +15,38 @@ PACKAGES = ("python", "torch", "transformers", "peft", "lightning")
 
 def provenance(selections: Sequence[Selection]) -> Table:
     """One row per table: its runs, commits, devices, protocol and versions."""
-    columns = (
-        Column("runs", "Runs", ","),
-        Column("commit", "Commit", "text"),
-        Column("dirty", "Uncommitted changes", ","),
-        *(
-            Column(key, label, "text")
-            for key, label in (
-                ("device", "Device"),
-                ("precision", "Precision"),
-                ("protocol", "Protocol"),
-                ("base", "Base (sha256)"),
-                ("tests", "Test rows (sha256)"),
-                ("versions", "Versions"),
-            )
-        ),
-    )
     rows = tuple(_row(selection) for selection in selections)
     notes = (
         "In brackets: number of runs, if a table has several values. The tracking store has the "
         "full record of each run: make dashboard.",
+    )
+    columns = tuple(
+        Column(key, key, "," if key in ("Runs", "Uncommitted changes") else "text")
+        for key in (rows[0].cells if rows else ())
     )
     return Table("provenance", "", columns, rows, ("Table",), notes)
 
 
 def _row(selection: Selection) -> Row:
     runs = selection.records
-    texts = {
-        "commit": (str(run["git"]["commit"] or "unknown")[:10] for run in runs),
-        "device": (run["device"] for run in runs),
-        "precision": (run["train"].get("precision") for run in runs),
-        "protocol": (run["protocol"] for run in runs),
-        "base": (run["hashes"]["base"][:10] for run in runs),
-        "tests": (run["hashes"]["tests"][:10] for run in runs),
-        "versions": (_versions(run["versions"]) for run in runs),
+    cells: dict[str, float | str] = {
+        "Runs": len(runs),
+        "Commit": _counted((run["git"]["commit"] or "unknown")[:10] for run in runs),
+        "Uncommitted changes": sum(bool(run["git"]["dirty"]) for run in runs),
+        "Device": _counted(run["device"] for run in runs),
+        "Precision": _counted(run["train"].get("precision") for run in runs),
+        "Protocol": _counted(run["protocol"] for run in runs),
+        "Base (sha256)": _counted(run["hashes"]["base"][:10] for run in runs),
+        "Test rows (sha256)": _counted(run["hashes"]["tests"][:10] for run in runs),
+        "Versions": _counted(
+            ", ".join(
+                f"{name} {run['versions'][name]}" for name in PACKAGES if name in run["versions"]
+            )
+            for run in runs
+        ),
     }
-    cells = {key: Cell(_counted(values)) for key, values in texts.items()}
-    cells["runs"] = Cell(len(runs))
-    cells["dirty"] = Cell(sum(bool(run["git"]["dirty"]) for run in runs))
-    return Row((f"{selection.spec.title} ({selection.name})",), cells)
-
-
-def _versions(found: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {found[name]}" for name in PACKAGES if name in found)
+    name = f"{selection.spec.title} ({selection.name})"
+    return Row((name,), {key: Cell(value) for key, value in cells.items()})
 
 
 def _counted(values: Iterable[Any]) -> str:

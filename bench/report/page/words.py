@@ -19,11 +19,6 @@ class Sentence:
     rest: str
 
     @property
-    def text(self) -> str:
-        """The whole sentence."""
-        return f"{self.subject} {self.verdict}{self.rest}"
-
-    @property
     def mark(self) -> str:
         """`better` or `worse` if it claims that, else `open`."""
         return self.verdict if self.verdict in (BETTER, WORSE) else "open"

@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from bench.report.selection import Group, Record, Selection
+from bench.report.records import Record
+from bench.report.selection import Group, Selection
 from bench.report.tables import Cell, RunValue
 
 

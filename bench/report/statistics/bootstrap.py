@@ -1,17 +1,13 @@
 """95% intervals of a table's cells: a hierarchical bootstrap over seeds and items.
 
 A draw takes items with replacement, the same for all seeds of a row, and seeds with replacement,
-the same for all benchmarks of an average. Plain percentiles of such draws are too narrow for few
-seeds: the variance of a mean of S drawn seeds is (S - 1) / S of what it estimates. So
+the same for all benchmarks of an average. Plain percentiles are too narrow for few seeds S: what
+the seeds add to a draw is scaled by sqrt(S / (S - 1)), and its distance from the mean by Student's
+t over the normal quantile, with Satterthwaite's degrees of freedom (as in Hesterberg, What Teachers
+Should Know About the Bootstrap, 2015). With one seed the interval does not cover other seeds.
 
-- what the seeds add to a draw is scaled by sqrt(S / (S - 1));
-- a draw's distance from the mean is scaled by Student's t over the normal quantile, with
-  Satterthwaite's degrees of freedom (as Hesterberg, What Teachers Should Know About the Bootstrap,
-  2015, widens percentiles for small samples).
-
-With one seed only items are drawn, and the interval does not cover other seeds. In simulations with
-600 items at 75% and runs that differ by 0, 2 and 5 points, intervals over three seeds contain the
-true mean in 98.5, 97.8 and 93.8% of cells (tests/report/statistics/simulate.py).
+In simulations (tests/report/statistics/simulate.py) with 600 items at 75% and runs that differ by
+0, 2 and 5 points, intervals over three seeds contain the true mean in 98.5, 97.8 and 93.8%.
 """
 
 from __future__ import annotations
@@ -41,29 +37,24 @@ def intervals(
     table.
 
     Args:
-        rows: of each row the outcomes, 0 or 1, by benchmark: `(seeds, items)`. All rows have the
-            same items.
+        rows: of each row the outcomes, 0 or 1, by benchmark: `(seeds, items)`, of the same items.
         cells: the weights of the benchmarks in each cell; they add up to 1.
         draws: number of draws.
 
     Returns:
         Of each row, lower and upper end by cell.
     """
-    drawn: list[dict[str, Array]] = [{} for _ in rows]
-    for key in rows[0]:
-        means = _drawn_means([row[key] for row in rows], key, draws)
-        for of_row, found in zip(drawn, means, strict=True):
-            of_row[key] = found
+    drawn = {key: _drawn_means([row[key] for row in rows], key, draws) for key in rows[0]}
     return [
         {
             cell: _interval(
                 [row[key] for key in weights],
                 list(weights.values()),
-                [of_row[key] for key in weights],
+                [drawn[key][place] for key in weights],
             )
             for cell, weights in cells.items()
         }
-        for row, of_row in zip(rows, drawn, strict=True)
+        for place, row in enumerate(rows)
     ]
 
 

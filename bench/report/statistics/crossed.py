@@ -6,15 +6,11 @@ seeds and other items of the kind, so both are random. For a method's run s and 
     outcome = mean + run_s + item_i + rest_si
 
 In the difference of two methods what an item has in common cancels; what it has for one method
-(method x item) does not. The variance of the mean difference is then
+(method x item) does not. The variance of the mean difference is estimated by mean squares
+(variance.py): I, the variance over n of the items' paired differences, holds method x item and the
+rest; R, the variance over S of the runs, holds the part between runs and a rest E of its own:
 
-    V = between runs / S  +  method x item / n  +  rest / (S n)
-
-It is estimated by mean squares (variance.py): I, the variance over n of the items' paired
-differences, holds the last two parts; R, the variance over S of the runs, holds the first and a
-rest E of its own:
-
-    V = I + max(R - E, 0)
+    V = between runs / S  +  method x item / n  +  rest / (S n)  =  max(R - E, 0)  +  I
 
 The difference over sqrt(V) is referred to Student's t with Satterthwaite's degrees of freedom,
 V² / (R² / degrees of R + I² / degrees of I), at least S - 1: the quasi-F of designs with crossed
@@ -26,11 +22,10 @@ of methods makes them no more alike than any two runs: then R is the sum of both
 are paired if that makes R less uncertain, judged by the rest: if that of the paired differences is
 below 1 / sqrt(2) of the two methods' own.
 
-Conditions: outcomes of different items are independent, and the runs of both methods have the same,
-symmetric distribution around their means. In simulations of that kind, with three seeds and 75%
-accuracy, equal methods were called different in 1.6 to 4.5% of comparisons at 5%
-(tests/report/statistics/simulate.py). If only one method's runs differ the rate is 5.8%; skewed
-runs or items that share a passage can raise it further.
+Items must be independent, and the runs of both methods have the same, symmetric distribution. Then,
+in simulations with three seeds and 75% accuracy (tests/report/statistics/simulate.py), equal
+methods were called different in 1.6 to 4.5% of comparisons at 5%. If only one method's runs differ
+the rate is 5.8%; skewed runs or items that share a passage can raise it further.
 """
 
 from __future__ import annotations
@@ -40,7 +35,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.report.statistics.variance import Array, items, parts, ratio
+from bench.report.statistics.variance import Array, Items, items, parts, ratio
 
 LEVEL = 0.05
 LEAST_SEEDS = 3
@@ -56,12 +51,8 @@ class CrossedTest:
         degrees: degrees of freedom.
         p: two-sided.
         paired: whether runs with one seed were paired.
-        runs: R above.
-        run_degrees: its degrees of freedom.
-        run_residual: E above.
-        items: I above.
-        item_degrees: its degrees of freedom.
-        item_residual: the rest / (S n) in it.
+        between_runs: max(R - E, 0) above.
+        items: I above, with its degrees of freedom.
     """
 
     difference: Array
@@ -69,12 +60,8 @@ class CrossedTest:
     degrees: Array
     p: Array
     paired: Array
-    runs: Array
-    run_degrees: Array
-    run_residual: Array
-    items: Array
-    item_degrees: Array
-    item_residual: Array
+    between_runs: Array
+    items: Items
 
     def interval(self, level: float = LEVEL) -> tuple[Array, Array]:
         """Lower and upper end of the difference's interval; `level` 0.05 is 95%."""
@@ -105,15 +92,15 @@ def crossed_test(
     one, other, pairs = (parts(values, weights) for values in (ours, theirs, both))
     own = items([values.mean(axis=-2) for values in both], weights)
     free = pairs.seeds - 1
-    apart, apart_residual = one.runs + other.runs, one.residual + other.residual
+    apart, rest = one.runs + other.runs, one.residual + other.residual
     apart_degrees = ratio(apart**2, (one.runs**2 + other.runs**2) / free, otherwise=free)
-    alike = np.asarray(pairs.residual < apart_residual / np.sqrt(2))
+    alike = np.asarray(pairs.residual < rest / np.sqrt(2))
     if paired is not None:
         alike = np.full(alike.shape, paired)
     runs = np.where(alike, pairs.runs, apart)
-    run_residual = np.where(alike, pairs.residual, apart_residual)
     run_degrees = np.where(alike, free, apart_degrees)
-    variance = own.variance + np.maximum(runs - run_residual, 0.0)
+    between = np.maximum(runs - np.where(alike, pairs.residual, rest), 0.0)
+    variance = own.variance + between
     # If neither runs nor items differ among themselves: as if one more item did.
     size = sum(values.shape[-1] for values in ours)
     variance = np.where(variance > 0, variance, 1.0 / size**2)
@@ -127,10 +114,6 @@ def crossed_test(
         degrees=degrees,
         p=np.minimum(p, 1.0),
         paired=alike,
-        runs=runs,
-        run_degrees=run_degrees,
-        run_residual=run_residual,
-        items=own.variance,
-        item_degrees=own.degrees,
-        item_residual=pairs.residual,
+        between_runs=between,
+        items=own,
     )

@@ -1,10 +1,7 @@
-"""Where the variance of a mean over runs and items comes from.
+"""The parts of a mean's variance: mean squares of a two-way table of seeds and items.
 
-A row's outcomes on one benchmark are a table of seeds x items. Seeds and items are crossed, so
-their parts of the variance are separated by the mean squares of a two-way table with one
-observation a cell (Searle, Casella, McCulloch, Variance Components, 1992, chapter 4). An average
-over benchmarks has the same seeds in all of them and other items in each: its run means are
-averaged before their variance is taken, and the items' parts add up.
+Searle, Casella, McCulloch, Variance Components, 1992, chapter 4. An average over benchmarks has the
+same seeds in all of them and other items in each.
 """
 
 from __future__ import annotations
@@ -25,10 +22,9 @@ class Parts:
 
     Attributes:
         mean: over seeds and items.
-        runs: variance of the run means over the seeds, divided by their number: the part of the
-            seeds, and `residual`; 0 for a single run.
-        residual: variance of the mean that neither seeds nor items explain; 0 for a single run.
-        seeds: their number.
+        runs: variance of the run means over the number of seeds: theirs and `residual`.
+        residual: variance of the mean that neither seeds nor items explain.
+        seeds: their number; both variances of a single run are 0.
     """
 
     mean: Array
@@ -42,8 +38,7 @@ class Items:
     """Variance of a mean over items.
 
     Attributes:
-        variance: variance of the items' means over the items, divided by their number: the part
-            of the items, and the residual one.
+        variance: variance of the items' means over their number: theirs and the residual.
         degrees: its degrees of freedom, over several benchmarks by Satterthwaite's formula.
     """
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.report.collect import Collected
-from bench.report.page import write_page
+from bench.report.page.index import write_page
 from bench.report.result import result_of
 
 # By method, what it wrote for each problem of a set, and whether that is right.
@@ -67,7 +67,7 @@ def test_nothing_fails_overflows_or_runs_whatever_models_wrote(
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pretraining_runs_have_their_figures(pretrained, tmp_path, opened, width):
-    path = write_page([result_of(pretrained)], Collected(pretrainings=(pretrained,)), tmp_path)
+    path = write_page([result_of(pretrained)], Collected(tables=(pretrained,)), tmp_path)
     with opened(path, width=width) as page:
         wait_for_figures(page, count=2, scroll=True)
         assert page.evaluate("document.documentElement.scrollWidth") == width

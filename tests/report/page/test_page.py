@@ -6,7 +6,8 @@ import re
 from bench.report.collect import Collected, LeftOut
 from bench.report.figure import page_spec
 from bench.report.formats import to_markdown
-from bench.report.page import page, parts, write_page
+from bench.report.page import parts
+from bench.report.page.index import page, write_page
 from bench.report.result import result_of
 from bench.tracking.holdings import Measurement
 
@@ -50,7 +51,7 @@ def test_its_tables_have_the_digits_of_the_markdown(collected):
 
 def test_pretraining_runs_are_a_part_of_it(pretrained):
     result = result_of(pretrained)
-    text = visible(page([result], Collected(pretrainings=(pretrained,))))
+    text = visible(page([result], Collected(tables=(pretrained,))))
     assert "12 pretraining runs of hyperbolic language models" in text
     found = result.comparisons[0]
     assert f'<b class="open">{found.verdict}</b>: {found.difference:+.3f} bits per byte' in text

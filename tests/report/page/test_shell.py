@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from bench.report.page import write_page
+from bench.report.page.index import write_page
 
 PAPER = "getComputedStyle(document.body).backgroundColor"
 LETTERS = "getComputedStyle(document.querySelector('.plot svg text')).fill"  # of a figure

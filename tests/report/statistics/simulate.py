@@ -139,8 +139,8 @@ def items_alone(ours: Array, theirs: Array) -> Array:
     from scipy.special import stdtr
 
     test = crossed_test([ours], [theirs])
-    t = ratio(np.abs(test.difference), np.sqrt(test.items), otherwise=0.0)
-    return 2 * stdtr(test.item_degrees, -t)
+    t = ratio(np.abs(test.difference), np.sqrt(test.items.variance), otherwise=0.0)
+    return 2 * stdtr(test.items.degrees, -t)
 
 
 TESTS = {"crossed": crossed, "paired": runs_paired, "items": items_alone}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from bench.report.statistics.holm import holm
+from bench.report.comparison import holm
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 40])

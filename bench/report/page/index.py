@@ -1,0 +1,76 @@
+"""The page: results/report/index.html, a single file without a server or a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.files import write_text
+from bench.report.collect import Collected
+from bench.report.comparison import NOT_COMPARED
+from bench.report.formats.html import html_table
+from bench.report.page.parts import bounded, parts_of, titles_of
+from bench.report.page.provenance import provenance
+from bench.report.page.shell import render
+from bench.report.page.words import Sentence, sentence
+from bench.report.result import Result
+
+NAME = "index.html"
+SCRIPTS = ("nav.js", "sort.js", "vega", "charts.js", "cases.js")
+FAMILY = "hyplora"  # methods that the summary is about
+GLANCED = 8  # tables in the summary
+
+
+def write_page(results: Sequence[Result], collected: Collected, folder: Path) -> Path:
+    """Write the page.
+
+    Args:
+        results: of the selections of `collected`, in their order.
+        collected: of the report.
+        folder: of index.html; created if it does not exist.
+
+    Returns:
+        The path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    write_text(path, page(results, collected))
+    return path
+
+
+def page(results: Sequence[Result], collected: Collected) -> str:
+    """The page as text."""
+    parts, others = parts_of(results, collected)
+    titles = titles_of([result.selection for result in results])
+    found = [(titles[result.selection.name], _summary(result)) for result in results]
+    summary = [(title, sentences) for title, sentences in found if sentences]
+    scored = [result.selection for result in results if result.scores]
+    runs = {record["identity"] for selection in scored for record in selection.records}
+    pretrained = [result.selection for result in results if not result.scores]
+    return render(
+        "report.html",
+        "HypLoRA: results",
+        SCRIPTS,
+        parts=parts,
+        others=list(bounded(others)),
+        summary=summary[:GLANCED],
+        more_found=max(0, len(summary) - GLANCED),
+        runs=len(runs),
+        pretrained=sum(len(selection.records) for selection in pretrained),
+        bases=sorted({record["model"] for found in scored for record in found.records}),
+        absent=dict(collected.absent),
+        left_out=list(bounded(f"{out.what}: {out.why}" for out in collected.left_out)),
+        states={state: count for state, count in collected.states.items() if count},
+        unfinished=list(bounded(collected.unfinished)),
+        provenance=html_table(provenance(scored)) if scored else None,
+    )
+
+
+def _summary(result: Result) -> list[Sentence]:
+    """The comparisons on what a table is judged by: of HypLoRA's methods, or of all models."""
+    found = [each for each in result.comparisons if each.verdict != NOT_COMPARED]
+    if result.scores:
+        ours = {row.key for row in result.scores.rows if row.method.startswith(FAMILY)}
+        main = result.scores.main
+        found = [each for each in found if each.column == main and each.row in ours]
+    return list(map(sentence, found))
