@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import permutations
+from itertools import chain, permutations, zip_longest
 from typing import Any
 
 from bench.errors import printable
@@ -173,42 +173,26 @@ def _pair(rows: Sequence[ScoreRow]) -> tuple[int, int]:
     return first, second
 
 
-def _by_interest(verdicts: Verdicts, pair: tuple[int, int]) -> Iterator[Problem]:
+def _by_interest(verdicts: Verdicts, pair: tuple[int, int]) -> Iterable[Problem]:
     """All problems: first those that the pair disagrees on (both directions and all sets in turn),
     then those that any other two rows disagree on, then the rest.
     """
     rows = len(next(iter(verdicts.values())))
     pairs = [pair, pair[::-1]]
+    sets = dict.fromkeys(task for task, _ in verdicts)
+
+    def disagreed(wrong: int, right: int) -> list[Problem]:
+        found = [p for p, correct in verdicts.items() if correct[right] and not correct[wrong]]
+        return _in_turn([[p for p in found if p[0] == task] for task in sets])
+
     others = [two for two in permutations(range(rows), 2) if two not in pairs]
-    by_set: dict[str, list[Problem]] = {}
-    for problem in verdicts:
-        by_set.setdefault(problem[0], []).append(problem)
-
-    def disagreed(two: tuple[int, int], problems: Sequence[Problem]) -> Iterator[Problem]:
-        wrong, right = two
-        return (p for p in problems if verdicts[p][right] and not verdicts[p][wrong])
-
-    seen: dict[Problem, None] = {}
-    for part in (pairs, others):
-        queues = (_in_turn([disagreed(two, found) for found in by_set.values()]) for two in part)
-        for problem in _in_turn(list(queues)):
-            if problem not in seen:
-                seen[problem] = None
-                yield problem
-    yield from (problem for problem in verdicts if problem not in seen)
+    parts = [_in_turn([disagreed(*two) for two in part]) for part in (pairs, others)]
+    return dict.fromkeys([*chain(*parts), *verdicts])
 
 
-def _in_turn(queues: Sequence[Iterator[Problem]]) -> Iterator[Problem]:
+def _in_turn(queues: Sequence[Sequence[Problem]]) -> list[Problem]:
     """One of each in turn until all are empty."""
-    open_ones = list(queues)
-    while open_ones:
-        left = []
-        for queue in open_ones:
-            for problem in queue:
-                yield problem
-                left.append(queue)
-                break
-        open_ones = left
+    return [found for row in zip_longest(*queues) for found in row if found is not None]
 
 
 def _case(problem: Problem, question: str, lines: Sequence[Mapping[str, Any]]) -> Case:
