@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import permutations
+from itertools import chain, permutations, zip_longest
 from typing import Any
 
 from bench.errors import printable
@@ -24,36 +24,6 @@ LONGEST = 1_200  # characters of one text
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one row wrote for a problem.
-
-    Attributes:
-        text: the model's text, control characters written out.
-        said: the answer extracted from it; empty if none was found.
-        correct: whether it is right.
-        left_out: number of characters cut from `text`.
-        reason: why the model was not asked; else empty.
-    """
-
-    text: str
-    said: str
-    correct: bool
-    left_out: int = 0
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One problem, and what each row wrote for it, in the order of `CaseStudies.rows`."""
-
-    task: str
-    index: int
-    question: str
-    gold: str
-    answers: tuple[Answer, ...]
-
-
-@dataclass(frozen=True)
 class CaseStudies:
     """The problems that are shown, and counts over all problems.
 
@@ -65,7 +35,10 @@ class CaseStudies:
         right: by set, for each row the number of correct answers.
         split: by set, how many the first index answered wrongly and the second correctly.
         pair: the two rows that are compared first, as indices.
-        cases: the problems shown, the pair's disagreements first.
+        cases: the problems shown, the pair's disagreements first; each with `task`, `index`,
+            `question`, `gold` and, in the order of `rows`, `answers`: `text`, `said` (the answer
+            extracted from it, or empty), `correct`, `left_out` (characters cut from the text), and
+            `reason` (why the model was not asked, or empty).
         notes: what was left out.
     """
 
@@ -76,7 +49,7 @@ class CaseStudies:
     right: Mapping[str, tuple[int, ...]]
     split: Mapping[str, tuple[tuple[int, ...], ...]]
     pair: tuple[int, int]
-    cases: tuple[Case, ...]
+    cases: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -108,24 +81,27 @@ def case_studies(
         None if fewer than two rows have answers to the same problems.
     """
     seed = _seed(table.rows)
-    chosen = [(row, run) for row in table.rows if (run := _run_of(row.records, seed))]
-    read = [(row, {_key(line): line for line in predictions(run["run_id"])}) for row, run in chosen]
-    answered = [(row, lines) for row, lines in read if lines]
-    if len(answered) < 2:
+    rows: list[ScoreRow] = []
+    lines: list[dict[Problem, Mapping[str, Any]]] = []
+    for row in table.rows:
+        run = next((run for run in row.records if run["seed"] in (seed, None)), None)
+        written = predictions(run["run_id"]) if run else ()
+        if written:
+            rows.append(row)
+            lines.append({(line["task"], line["index"]): line for line in written})
+    shared = set.intersection(*map(set, lines)) if len(rows) > 1 else set()
+    if not shared:
         return None
-    rows = [row for row, _ in answered]
-    lines = [found for _, found in answered]
     labels = {found.key: found.label for found in table.benchmarks}
-    problems = sorted(set.intersection(*map(set, lines)), key=lambda p: (_place(labels, p), p[1]))
-    if not problems:
-        return None
+    order = {key: place for place, key in enumerate(labels)}
+    problems = sorted(shared, key=lambda p: (order.get(p[0], len(order)), p[1]))
     verdicts = {p: tuple(bool(found[p]["correct"]) for found in lines) for p in problems}
     pair = _pair(rows)
-    questions = {problem: lines[0][problem]["question"] for problem in problems}
-    cases: list[Case] = []
+    cases: list[Mapping[str, Any]] = []
     for problem in _by_interest(verdicts, pair):
-        case = _case(problem, questions[problem], [found[problem] for found in lines])
-        characters -= len(case.question) + sum(len(answer.text) for answer in case.answers)
+        case = _case(problem, [found[problem] for found in lines])
+        texts = (answer["text"] for answer in case["answers"])
+        characters -= len(case["question"]) + sum(map(len, texts))
         if cases and (characters < 0 or len(cases) == shown):
             break
         cases.append(case)
@@ -150,20 +126,6 @@ def _seed(rows: Sequence[ScoreRow]) -> int | None:
     return min(seeds, key=lambda seed: (-seeds[seed], seed)) if seeds else None
 
 
-def _run_of(runs: Iterable[Record], seed: int | None) -> Record | None:
-    """A row's run with this seed; its only run if nothing was trained."""
-    return next((run for run in runs if run["seed"] in (seed, None)), None)
-
-
-def _key(line: Mapping[str, Any]) -> Problem:
-    return line["task"], line["index"]
-
-
-def _place(labels: Mapping[str, str], problem: Problem) -> int:
-    keys = list(labels)
-    return keys.index(problem[0]) if problem[0] in labels else len(keys)
-
-
 def _pair(rows: Sequence[ScoreRow]) -> tuple[int, int]:
     """LoRA and HypLoRA if the table has them, else its first two rows."""
     methods = [row.method for row in rows]
@@ -173,67 +135,52 @@ def _pair(rows: Sequence[ScoreRow]) -> tuple[int, int]:
     return first, second
 
 
-def _by_interest(verdicts: Verdicts, pair: tuple[int, int]) -> Iterator[Problem]:
+def _by_interest(verdicts: Verdicts, pair: tuple[int, int]) -> Iterable[Problem]:
     """All problems: first those that the pair disagrees on (both directions and all sets in turn),
     then those that any other two rows disagree on, then the rest.
     """
     rows = len(next(iter(verdicts.values())))
     pairs = [pair, pair[::-1]]
+    sets = dict.fromkeys(task for task, _ in verdicts)
+
+    def disagreed(wrong: int, right: int) -> list[Problem]:
+        found = [p for p, correct in verdicts.items() if correct[right] and not correct[wrong]]
+        return _in_turn([[p for p in found if p[0] == task] for task in sets])
+
     others = [two for two in permutations(range(rows), 2) if two not in pairs]
-    by_set: dict[str, list[Problem]] = {}
-    for problem in verdicts:
-        by_set.setdefault(problem[0], []).append(problem)
-
-    def disagreed(two: tuple[int, int], problems: Sequence[Problem]) -> Iterator[Problem]:
-        wrong, right = two
-        return (p for p in problems if verdicts[p][right] and not verdicts[p][wrong])
-
-    seen: dict[Problem, None] = {}
-    for part in (pairs, others):
-        queues = (_in_turn([disagreed(two, found) for found in by_set.values()]) for two in part)
-        for problem in _in_turn(list(queues)):
-            if problem not in seen:
-                seen[problem] = None
-                yield problem
-    yield from (problem for problem in verdicts if problem not in seen)
+    parts = [_in_turn([disagreed(*two) for two in part]) for part in (pairs, others)]
+    return dict.fromkeys([*chain(*parts), *verdicts])
 
 
-def _in_turn(queues: Sequence[Iterator[Problem]]) -> Iterator[Problem]:
+def _in_turn(queues: Sequence[Sequence[Problem]]) -> list[Problem]:
     """One of each in turn until all are empty."""
-    open_ones = list(queues)
-    while open_ones:
-        left = []
-        for queue in open_ones:
-            for problem in queue:
-                yield problem
-                left.append(queue)
-                break
-        open_ones = left
+    return [found for row in zip_longest(*queues) for found in row if found is not None]
 
 
-def _case(problem: Problem, question: str, lines: Sequence[Mapping[str, Any]]) -> Case:
-    task, index = problem
-    return Case(
-        task=task,
-        index=index,
-        question=printable(question[:LONGEST]) + ("…" if len(question) > LONGEST else ""),
-        gold=printable(str(lines[0]["answer"])),
-        answers=tuple(
-            Answer(
-                text=printable(line["text"].strip()[:LONGEST]),
-                said=_said(line["prediction"]),
-                correct=bool(line["correct"]),
-                left_out=max(0, len(line["text"].strip()) - LONGEST),
-                reason=line.get("reason") or "",
-            )
+def _case(problem: Problem, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    (task, index), question = problem, lines[0]["question"]
+    return {
+        "task": task,
+        "index": index,
+        "question": printable(question[:LONGEST]) + ("…" if len(question) > LONGEST else ""),
+        "gold": printable(str(lines[0]["answer"])),
+        "answers": tuple(
+            {
+                "text": printable(text[:LONGEST]),
+                "said": _said(line["prediction"]),
+                "correct": bool(line["correct"]),
+                "left_out": max(0, len(text) - LONGEST),
+                "reason": line.get("reason") or "",
+            }
             for line in lines
+            for text in [line["text"].strip()]
         ),
-    )
+    }
 
 
 def _said(prediction: float | str | None) -> str:
     if isinstance(prediction, float) and prediction.is_integer():
-        return str(int(prediction))
+        prediction = int(prediction)
     return "" if prediction is None else printable(str(prediction))
 
 
@@ -251,7 +198,7 @@ def _notes(
     rows: Sequence[ScoreRow],
     seed: int | None,
     total: int,
-    cases: Sequence[Case],
+    cases: Sequence[Mapping[str, Any]],
 ) -> Iterator[str]:
     if len(cases) < total:
         yield (

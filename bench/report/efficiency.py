@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,9 @@ def efficiency_report(measured: Measurement) -> Report:
         "Rounds": f"{settings['rounds']} per measurement, each in a new random order",
     }
     tables = [_case(case) for case in measured["cases"]]
-    for part, tables_of in PARTS.items():
-        if measured.get(part):
-            tables += tables_of(measured[part])
+    for part, makers in PARTS.items():
+        if found := measured.get(part):
+            tables += [table for make in makers if (table := make(found))]
     return Report(NAME, TITLE, facts, (*tables, _published()))
 
 
@@ -72,8 +72,7 @@ def _case(case: Mapping[str, Any]) -> Table:
     for method, trainable in case["parameters"].items():
         found = {work: times[method] for work, times in works.items() if method in times}
         cells = {work: _ratio(times) for work, times in found.items()}
-        peaks = [times["peak_bytes"] for times in found.values() if times["peak_bytes"]]
-        if peaks:
+        if peaks := [times["peak_bytes"] for times in found.values() if times["peak_bytes"]]:
             cells["peak_gib"] = Cell(max(peaks) / 2**30)
         cells["trainable"] = Cell(trainable)
         rows.append(Row((method_label(method),), cells, keys={"method": method}))
@@ -81,8 +80,7 @@ def _case(case: Mapping[str, Any]) -> Table:
         "Time relative to LoRA's: median over rounds, quartiles in brackets.",
         "LoRA again: a second copy of LoRA; its deviation from 1 is noise.",
     ]
-    errors = [error for error in case["errors"].values() if error is not None]
-    if errors:
+    if errors := [error for error in case["errors"].values() if error is not None]:
         notes.append(
             "HypLoRA's layers were checked against their literal definition first: they differ by "
             f"at most {max(errors):.0e}."
@@ -91,23 +89,21 @@ def _case(case: Mapping[str, Any]) -> Table:
     return Table(title, title, tuple(columns), tuple(rows), notes=tuple(notes))
 
 
+def _rows(found: Mapping[str, Mapping[str, Any]], columns: Sequence[Column]) -> tuple[Row, ...]:
+    """A row for each entry, whose values have the names of the columns."""
+    return tuple(
+        Row((name,), {c.key: _ratio(v) if c.key == "ratio" else Cell(v[c.key]) for c in columns})
+        for name, v in found.items()
+    )
+
+
 def _throughput(found: Mapping[str, Any]) -> Table:
     columns = (
         Column("tokens_per_second", "Tokens/s", ",.0f"),
         _ratio_column("ratio", "Ratio"),
         Column("utilisation", "Utilisation", ".0%"),
     )
-    rows = tuple(
-        Row(
-            (name,),
-            {
-                "tokens_per_second": Cell(loop["tokens_per_second"]),
-                "ratio": _ratio(loop),
-                "utilisation": Cell(loop["utilisation"]),
-            },
-        )
-        for name, loop in found["loops"].items()
-    )
+    rows = _rows(found["loops"], columns)
     notes = (
         f"LoRA on {found['model']}, {found['rows']} rows of {', '.join(found['data'])} "
         f"({found['tokens']:,} tokens), {found['batch_size']} per step. This loop splits a step "
@@ -117,14 +113,8 @@ def _throughput(found: Mapping[str, Any]) -> Table:
         f"matrix product on this device, {found['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s.",
         f"The two loss curves differ by at most {found['loss_difference']:.0e} of the loss.",
     )
-    return Table(
-        "throughput", "Fine-tuning loop vs. transformers Trainer", columns, rows, ("Loop",), notes
-    )
-
-
-def evaluation_tables(found: Mapping[str, Any]) -> list[Table]:
-    """The evaluation relative to the published loop, and predictions that differ."""
-    return [_evaluation(found), *([_differing(found)] if found["differing"] else [])]
+    heading = "Fine-tuning loop vs. transformers Trainer"
+    return Table("throughput", heading, columns, rows, ("Loop",), notes)
 
 
 def _evaluation(found: Mapping[str, Any]) -> Table:
@@ -136,14 +126,10 @@ def _evaluation(found: Mapping[str, Any]) -> Table:
         Column("at_limit", "Truncated", ","),
         Column("accuracy", "Accuracy", ".1f"),
     )
-    values = ("problems_per_second", "tokens", "at_limit", "accuracy")
-    rows = tuple(
-        Row(
-            (name if name == PUBLISHED_LOOP else f"this project, protocol={name}",),
-            {key: Cell(loop[key]) for key in values} | {"ratio": _ratio(loop)},
-        )
+    loops = {
+        name if name == PUBLISHED_LOOP else f"this project, protocol={name}": loop
         for name, loop in found["loops"].items()
-    )
+    }
     taught, total = found["taught"], found["problems"]
     model = f"{found['model']} without an adapter"
     if taught:
@@ -167,12 +153,14 @@ def _evaluation(found: Mapping[str, Any]) -> Table:
         f"{found['same_predictions']} of {total} problems, and generates the same text in "
         f"{found['same_texts']}.",
     )
-    return Table(
-        "evaluation", "Evaluation vs. the published loop", columns, rows, ("Evaluation",), notes
-    )
+    heading, rows = "Evaluation vs. the published loop", _rows(loops, columns)
+    return Table("evaluation", heading, columns, rows, ("Evaluation",), notes)
 
 
-def _differing(found: Mapping[str, Any]) -> Table:
+def _differing(found: Mapping[str, Any]) -> Table | None:
+    """Predictions that differ from the published loop's."""
+    if not found["differing"]:
+        return None
     rows = tuple(
         Row(
             (one["task"], one["instruction"]),
@@ -190,7 +178,7 @@ def _differing(found: Mapping[str, Any]) -> Table:
     return Table("differing", "Predictions that differ", columns, rows, names, notes)
 
 
-def hyperbolicity_table(found: Mapping[str, Any]) -> Table:
+def _hyperbolicity(found: Mapping[str, Any]) -> Table:
     """The speed of delta-hyperbolicity relative to the public routine."""
     columns = (
         Column("points", "Points", ","),
@@ -198,19 +186,13 @@ def hyperbolicity_table(found: Mapping[str, Any]) -> Table:
         _ratio_column("ratio", "Speed", ".1f"),
         Column("peak_mib", "Memory", ".0f", " MiB"),
     )
-    rows = tuple(
-        Row(
-            (name,),
-            {
-                "points": Cell(size["points"]),
-                "seconds": Cell(routine["seconds"]),
-                "ratio": _ratio(routine),
-                "peak_mib": Cell(routine["peak_bytes"] / 2**20),
-            },
-        )
-        for size in found["sizes"]
-        for name, routine in size["routines"].items()
-    )
+    rows: list[Row] = []
+    for size in found["sizes"]:
+        routines = {
+            name: routine | {"points": size["points"], "peak_mib": routine["peak_bytes"] / 2**20}
+            for name, routine in size["routines"].items()
+        }
+        rows += _rows(routines, columns)
     counts = ", ".join(f"{size['spaces']} of {size['points']} points" for size in found["sizes"])
     difference = max(size["difference"] for size in found["sizes"])
     notes = (
@@ -224,10 +206,10 @@ def hyperbolicity_table(found: Mapping[str, Any]) -> Table:
         f"{difference:.0e}.",
     )
     heading = "Delta-hyperbolicity vs. the public routine"
-    return Table("hyperbolicity", heading, columns, rows, ("Routine",), notes)
+    return Table("hyperbolicity", heading, columns, tuple(rows), ("Routine",), notes)
 
 
-def helm_table(found: Mapping[str, Any]) -> Table:
+def _helm(found: Mapping[str, Any]) -> Table:
     """The speed of HELM's models relative to their Euclidean twins."""
     works = list(next(iter(found["pairs"].values()))["works"])
     columns = (
@@ -299,9 +281,9 @@ def _ratio(timing: Mapping[str, float]) -> Cell:
     return Cell(timing["ratio"], low=timing["ratio_low"], high=timing["ratio_high"])
 
 
-PARTS: dict[str, Callable[[Mapping[str, Any]], list[Table]]] = {
-    "throughput": lambda found: [_throughput(found)],
-    "evaluation": evaluation_tables,
-    "hyperbolicity": lambda found: [hyperbolicity_table(found)],
-    "helm": lambda found: [helm_table(found)],
+PARTS: dict[str, tuple[Callable[[Mapping[str, Any]], Table | None], ...]] = {
+    "throughput": (_throughput,),
+    "evaluation": (_evaluation, _differing),
+    "hyperbolicity": (_hyperbolicity,),
+    "helm": (_helm,),
 }

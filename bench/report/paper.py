@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.names import key_of, method_label
 from bench.report.published import PARAMS, Footnote, Published, PublishedRow
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.tables import Cell, Column, Row, Table
+
+Notes = Sequence[tuple[int, Footnote]]
 
 
 def paper_table(table: ScoreTable, published: Published) -> Table:
@@ -26,7 +28,15 @@ def paper_table(table: ScoreTable, published: Published) -> Table:
             f"{', '.join(published.bases)}."
         )
         return Table("paper", "vs. the paper", notes=(note,))
-    return _Pairs.of(table, published, theirs).table()
+    by_key = {key_of(found.key): found for found in table.benchmarks}
+    benchmarks = {k: by_key[key_of(k)] for k in published.items if key_of(k) in by_key}
+    labels = {key: found.label for key, found in benchmarks.items()}
+    if benchmarks:
+        labels |= {kind: f"{label} ({kind})" for kind, label in published.averages.items()}
+    if any(row.values[PARAMS] is not None for row in theirs):
+        labels[PARAMS] = "Trainable %"
+    unlike = _unlike_averages(table, published, benchmarks)
+    return _Pairs(table, published, theirs, benchmarks, labels, unlike).table()
 
 
 @dataclass(frozen=True)
@@ -34,9 +44,6 @@ class _Pairs:
     """Our table and the paper's rows for the same base.
 
     Attributes:
-        ours: our table.
-        published: the paper's table.
-        theirs: its rows for the base.
         benchmarks: ours, by the paper's key.
         labels: of the columns shown, by key.
         unlike: why an average of ours is not the paper's, by average.
@@ -49,44 +56,26 @@ class _Pairs:
     labels: Mapping[str, str]
     unlike: Mapping[str, str]
 
-    @classmethod
-    def of(cls, ours: ScoreTable, published: Published, theirs: tuple[PublishedRow, ...]) -> _Pairs:
-        """The columns that both have, with the averages."""
-        by_key = {key_of(found.key): found for found in ours.benchmarks}
-        benchmarks = {k: by_key[key_of(k)] for k in published.items if key_of(k) in by_key}
-        labels = {key: found.label for key, found in benchmarks.items()}
-        if benchmarks:
-            labels |= {kind: f"{label} ({kind})" for kind, label in published.averages.items()}
-        if any(row.values[PARAMS] is not None for row in theirs):
-            labels[PARAMS] = "Trainable %"
-        unlike = _unlike_averages(ours, published, benchmarks)
-        return cls(ours, published, theirs, benchmarks, labels, unlike)
-
-    @property
-    def references(self) -> list[PublishedRow]:
-        """The paper's rows for orientation."""
-        return [row for row in self.published.rows if row.reference]
-
-    @property
-    def notes(self) -> list[tuple[int, Footnote]]:
-        """The footnotes that concern the rows shown, numbered from 1."""
-        bases = {row.base for row in (*self.theirs, *self.references)}
+    def table(self) -> Table:
+        """All rows, then the paper's for orientation."""
+        base, references = self.theirs[0].base, [r for r in self.published.rows if r.reference]
+        bases = {base, *(row.base for row in references)}
         chosen = [
             note
             for note in self.published.footnotes
             if (not note.bases or bases & set(note.bases))
             and (not note.columns or set(self.labels) & set(note.columns))
         ]
-        return list(enumerate(chosen, start=1))
-
-    def table(self) -> Table:
-        """All rows, then the references."""
-        base, marks = self.theirs[0].base, self.marks()
-        rows = [row for ours in self.ours.rows for row in self.rows(ours)]
-        references = [
-            Row((row.base, "paper"), self.cells(row, []), marks.get(row.base, ()))
-            for row in self.references
-        ]
+        notes = list(enumerate(chosen, start=1))
+        # Footnotes on no single method go to columns, the base or references.
+        marks: dict[str, tuple[int, ...]] = {}
+        for number, note in notes:
+            places = [row.base for row in references if row.base in note.bases]
+            if not note.bases or base in note.bases:
+                places = [key for key in note.columns if key in self.labels] or [base]
+            for place in places if not note.methods else ():
+                marks[place] = (*marks.get(place, ()), number)
+        rows = [row for ours in self.ours.rows for row in self.rows(ours, notes)]
         text = "Percent; differences (ours minus the paper's) in percentage points."
         return Table(
             key="paper",
@@ -95,40 +84,31 @@ class _Pairs:
                 Column(key, label, "z.2f" if key == PARAMS else "z.1f", marks=marks.get(key, ()))
                 for key, label in self.labels.items()
             ),
-            rows=(*rows, *references),
+            rows=(
+                *rows,
+                *(
+                    Row((row.base, "paper"), self.cells(row, []), marks.get(row.base, ()))
+                    for row in references
+                ),
+            ),
             names=("Method", ""),
             notes=(
                 text if rows else "None of the paper's methods for this base was run.",
                 *self.limits(),
             ),
-            footnotes=tuple(self.worded(note) for _, note in self.notes),
+            footnotes=tuple(map(self.worded, chosen)),
             grouped=True,
             marks=marks.get(base, ()),
         )
 
-    def marks(self) -> dict[str, tuple[int, ...]]:
-        """Where the footnotes on no single method go: to a column, the base or a reference."""
-        base = self.theirs[0].base
-        marks: dict[str, tuple[int, ...]] = {}
-        for number, note in self.notes:
-            if note.methods:
-                continue
-            if not note.bases or base in note.bases:
-                places = [key for key in note.columns if key in self.labels] or [base]
-            else:
-                places = [row.base for row in self.references if row.base in note.bases]
-            for place in places:
-                marks[place] = (*marks.get(place, ()), number)
-        return marks
-
-    def rows(self, ours: ScoreRow) -> Iterator[Row]:
+    def rows(self, ours: ScoreRow, footnotes: Notes) -> Iterator[Row]:
         """For each row of the paper with our method: that, ours, and the difference."""
         for paper in self.theirs:
             if paper.method != ours.method or paper.curvature not in (None, ours.curvature):
                 continue
             notes = [
                 (number, note)
-                for number, note in self.notes
+                for number, note in footnotes
                 if paper.method in note.methods
                 and (not note.bases or paper.base in note.bases)
                 and (not note.origins or paper.origin in note.origins)
@@ -150,7 +130,7 @@ class _Pairs:
         found = ours.cells.get(key, Cell(why="not scored"))
         return Cell(found.value, n=found.n, why=found.why)
 
-    def cells(self, row: PublishedRow, notes: list[tuple[int, Footnote]]) -> dict[str, Cell]:
+    def cells(self, row: PublishedRow, notes: Notes) -> dict[str, Cell]:
         """A row of the paper."""
         return {
             column: Cell(
@@ -170,7 +150,7 @@ class _Pairs:
 
     def worded(self, note: Footnote) -> str:
         """A footnote with what it concerns."""
-        methods = ", ".join(method_label(method) for method in note.methods)
+        methods = ", ".join(map(method_label, note.methods))
         columns = ", ".join(self.labels[column] for column in note.columns if column in self.labels)
         concerns = "; ".join(filter(None, (methods, *note.origins, columns)))
         return f"{concerns}: {note.text}" if concerns else note.text
@@ -192,18 +172,17 @@ class _Pairs:
         for kind, reason in self.unlike.items():
             if kind in self.labels:
                 yield f"{self.published.averages[kind]}: no difference, {reason}."
-        ours = dict.fromkeys(row.method for row in self.ours.rows)
-        paper = dict.fromkeys(row.method for row in self.theirs)
-        empty = {
-            f"In the paper, {method_label(row.method)} has no {self.labels[column]}: {reason}."
-            for row in self.theirs
-            for column, reason in row.missing.items()
-            if column in self.labels and row.method in ours
-        }
-        yield from sorted(empty)
+        ours, paper = (dict.fromkeys(r.method for r in o) for o in (self.ours.rows, self.theirs))
+        yield from sorted(
+            {
+                f"In the paper, {method_label(row.method)} has no {self.labels[column]}: {reason}."
+                for row in self.theirs
+                for column, reason in row.missing.items()
+                if column in self.labels and row.method in ours
+            }
+        )
         for title, have, lack in (("In the paper only", paper, ours), ("Ours only", ours, paper)):
-            only = [method_label(method) for method in have if method not in lack]
-            if only:
+            if only := [method_label(method) for method in have if method not in lack]:
                 yield f"{title}: {', '.join(only)}."
 
 

@@ -86,10 +86,6 @@ class Published:
 def load_published(name: str, folder: Path | str = FOLDER) -> Published:
     """Read and check results/published/<name>.yaml.
 
-    Args:
-        name: stem of the file, e.g. `table2`.
-        folder: of the files.
-
     Raises:
         ValueError: there is no such file, or its content is invalid.
     """
@@ -115,55 +111,38 @@ def _published(name: str, content: Mapping[str, Any]) -> Published:
     unknown = set(content["averages"]) - {"micro", "macro"}
     if unknown:
         raise ValueError(f"averages {sorted(unknown)} unknown, allowed: micro, macro")
-    rows = tuple(_row(row, columns) for row in content["rows"])
+    rows = tuple(_row(dict(row), columns) for row in content["rows"])
     known = {
         "bases": {row.base for row in rows},
         "methods": {row.method for row in rows},
         "origins": {row.origin for row in rows},
         "columns": set(columns),
     }
-    return Published(
-        name=name,
-        **{key: content[key] for key in ("title", "paper", "version", "numbering", "runs")},
-        sources=tuple(content["sources"]),
-        items=dict(content["items"]),
-        averages=dict(content["averages"]),
-        rows=rows,
-        footnotes=tuple(_footnote(note, known) for note in content.get("footnotes") or ()),
-    )
+    footnotes = tuple(_footnote(note, known) for note in content.get("footnotes") or ())
+    sources = tuple(content["sources"])
+    given = {"name": name, **content, "rows": rows, "footnotes": footnotes, "sources": sources}
+    return Published(**given)
 
 
-def _row(row: Mapping[str, Any], columns: tuple[str, ...]) -> PublishedRow:
+def _row(row: dict[str, Any], columns: tuple[str, ...]) -> PublishedRow:
     who = f"row {row['base']}, {row['method']}"
-    facts = {"base", "method", "origin", "reference", "missing", "curvature"}
-    unknown = set(row) - facts - set(columns)
+    values = {column: row.pop(column) for column in columns}
+    unknown = set(row) - set(PublishedRow.__dataclass_fields__)
     if unknown:
         raise ValueError(f"{who}: unknown {sorted(unknown)}, allowed: {', '.join(columns)}")
-    missing = dict(row.get("missing") or {})
-    values: dict[str, float | None] = {}
-    for column in columns:
-        value = row[column]
-        if value is None and column != PARAMS and column not in missing:
+    found = PublishedRow(values=values, **row)
+    for column, value in values.items():
+        if value is None and column != PARAMS and column not in found.missing:
             raise ValueError(f"{who}: {column} is null without a reason under `missing`")
         if value is not None and not 0 <= value <= 100:
             raise ValueError(f"{who}: {column} is {value}, expected percent from 0 to 100")
-        values[column] = value
-    return PublishedRow(
-        base=row["base"],
-        method=row["method"],
-        origin=row["origin"],
-        values=values,
-        missing=missing,
-        curvature=row.get("curvature"),
-        reference=bool(row.get("reference", False)),
-    )
+    return found
 
 
 def _footnote(note: Mapping[str, Any], known: Mapping[str, set[str]]) -> Footnote:
-    for kind, names in note.items():
-        # A misspelt base or column would hide the remark.
-        wrong = [] if kind == "text" else sorted(set(names) - known[kind])
-        if wrong:
-            raise ValueError(f"footnote names {kind} without a row: {', '.join(wrong)}")
     lists = {kind: tuple(names) for kind, names in note.items() if kind != "text"}
+    for kind, names in lists.items():
+        # A misspelt base or column would hide the remark.
+        if wrong := sorted(set(names) - known[kind]):
+            raise ValueError(f"footnote names {kind} without a row: {', '.join(wrong)}")
     return Footnote(text=" ".join(note["text"].split()), **lists)

@@ -45,7 +45,7 @@ def studied():
 
 
 def problems(studies):
-    return [(case.task, case.index) for case in studies.cases]
+    return [(case["task"], case["index"]) for case in studies.cases]
 
 
 def test_both_directions_of_every_pair_are_counted_over_all_problems(studied):
@@ -80,14 +80,14 @@ def test_a_selection_says_what_it_is(studied):
 def test_texts_are_held_to_a_size(studied):
     few = studied(characters=150)
     assert 1 < len(few.cases) < 8
-    assert sum(len(answer.text) for case in few.cases for answer in case.answers) <= 150
+    assert sum(len(answer["text"]) for case in few.cases for answer in case["answers"]) <= 150
 
 
 def test_a_long_text_is_cut_and_says_by_how_much(studied):
     text = "x" * (LONGEST + 7)
     written = {"lora-0": lines("lora", text=text), "dora-0": lines("lora")}
-    answer = studied(("lora", "dora"), written).cases[0].answers[0]
-    assert len(answer.text) == LONGEST and answer.left_out == 7
+    answer = studied(("lora", "dora"), written).cases[0]["answers"][0]
+    assert len(answer["text"]) == LONGEST and answer["left_out"] == 7
 
 
 def test_the_seed_that_most_rows_have_is_shown(studied):
@@ -110,5 +110,5 @@ def test_control_characters_are_written_out(studied):
     written = {
         f"{m}-0": lines("lora", text="a\x1b[31mb\u202ec", prediction=7.0) for m in ("lora", "dora")
     }
-    answer = studied(("lora", "dora"), written).cases[0].answers[0]
-    assert answer.text == "a\\x1b[31mb\\u202ec" and answer.said == "7"
+    answer = studied(("lora", "dora"), written).cases[0]["answers"][0]
+    assert answer["text"] == "a\\x1b[31mb\\u202ec" and answer["said"] == "7"

@@ -1,5 +1,8 @@
 """The report of an embedding study, from a made-up study."""
 
+import subprocess
+import sys
+
 import pytest
 
 from bench.report.embeddings.report import embeddings_report
@@ -175,7 +178,15 @@ def test_a_rejected_power_law_is_said_to_be(report):
 
 def test_a_p_value_that_no_replica_reached_is_below_one_of_them(report):
     report["frequency"][0]["p"] = 0.0
-    assert "rejected for MAWPS (p <0.01)" in text_of(report).replace("&lt;", "<")
+    text = text_of(report).replace("&lt;", "<")
+    assert "rejected for MAWPS (p <0.01)" in text and " | 0.020 | <0.01 | " in text
+    found = frame(embeddings_report(report))
+    (p,) = found[found["column"] == "p"].to_dict("records")
+    assert p["text"] == "<0.01" and p["value"] != p["value"]
+
+
+def test_the_action_can_be_imported_first():
+    subprocess.run([sys.executable, "-c", "import bench.embeddings.action"], check=True)
 
 
 def test_the_law_of_synthetic_problems_is_by_construction(report):

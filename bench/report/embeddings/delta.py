@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from statistics import fmean, stdev
 from typing import Any
 
@@ -18,11 +20,12 @@ CONTROLS = {"gaussian": "Gaussian", "shuffled": "shuffled"}
 
 def spaces_table(study: Study, published: Mapping[str, Any]) -> Table:
     """Spaces of known shape: the paper's Table 2, left."""
-    papers = {row["space"]: _pair((row["mean"], row["sd"])) for row in published["rows"]}
+    papers = {row["space"]: Cell(row["mean"], row["sd"]) for row in published["rows"]}
+    ways = {"sampled": "1,000 four-tuples", "first": "First point", "exact": "Every point"}
     rows = [
         Row(
             (row["space"],),
-            {way: spread(row[way]) for way in ("sampled", "first", "exact")}
+            {way: spread(row[way]) for way in ways}
             | {"published": papers.pop(row["space"], Cell())},
         )
         for row in study["spaces"]
@@ -38,25 +41,21 @@ def spaces_table(study: Study, published: Mapping[str, Any]) -> Table:
         f"The paper's: {published['source']}.",
         *published["notes"],
     )
-    columns = (
-        _column("sampled", "1,000 four-tuples"),
-        _column("first", "First point"),
-        _column("exact", "Every point"),
-        _column("published", "Paper's"),
-    )
+    columns = _columns(ways | {"published": "Paper's"})
     return Table("spaces", "Reference spaces", columns, tuple(rows), ("Space",), notes)
 
 
 def prompts_table(study: Study, published: Mapping[str, Any]) -> Table:
     """Input embeddings of the prompts: the paper's Table 2, right."""
     base = study["model"]["published"]
-    papers = next((row for row in published["rows"] if _same(row["base"], base)), None)
-    values = {key_of(name): value for name, value in (papers or {}).items()}
+    papers = next((row for row in published["rows"] if _same(row["base"], base)), {})
+    values = {key_of(name): value for name, value in papers.items()}
+    columns: dict[str, str] = {}
     rows = []
-    for (label, key, metric), measured in _by(study["prompts"], "label", "set", "metric"):
-        cells = _cells(measured, "embeddings")
+    for (label, key, metric), found in _by(study["prompts"], "label", "set", "metric"):
+        cells = _controlled(found, "embeddings", columns)
         if metric == "euclidean" and key_of(key) in values:
-            cells["published"] = _pair(values[key_of(key)])
+            cells["published"] = Cell(*values[key_of(key)])
         rows.append(Row((label, METRICS[metric]), cells))
     notes = [
         "2 δ / diameter of the input embeddings of a prompt's tokens, mean ± standard deviation "
@@ -67,6 +66,7 @@ def prompts_table(study: Study, published: Mapping[str, Any]) -> Table:
         "not below both controls is no sign of a tree.",
     ]
     if papers:
+        columns["published"] = f"Paper's {base}, first token"
         notes.append(f"The paper's: {published['source']}.")
     else:
         listed = "; ".join(
@@ -78,33 +78,29 @@ def prompts_table(study: Study, published: Mapping[str, Any]) -> Table:
             f"and AQuA it prints {listed}."
         )
     notes += published["notes"]
-    columns = _columns(study["prompts"], "embeddings")
-    if papers:
-        columns.append(_column("published", f"Paper's {base}, first token"))
     heading, names = "Input embeddings of prompts", ("Set", "Distance")
-    return Table("prompts", heading, tuple(columns), tuple(rows), names, tuple(notes))
+    return Table("prompts", heading, _columns(columns), tuple(rows), names, tuple(notes))
 
 
 def hidden_table(study: Study, published: Mapping[str, Any]) -> Table:
     """The last hidden layer before and after fine-tuning: the paper's Tables 6 and 7."""
-    base = study["model"]["published"]
+    base, sets = study["model"]["published"], list(study["data"]["prompts"])
     papers = {key_of(r["set"]): r for r in published["rows"] if _same(r["base"], base)}
-    sets = list(study["data"]["prompts"])
     ordered = sorted(study["hidden"], key=lambda row: sets.index(row["set"]))
+    columns: dict[str, str] = {}
     rows = []
-    for (label, key, model, method), measured in _by(ordered, "label", "set", "model", "method"):
-        cells = _cells(measured, "states")
+    for (label, key, model, method), found in _by(ordered, "label", "set", "model", "method"):
+        cells = _controlled(found, "states", columns)
         if own := papers.get(key_of(key), {}).get(method):
-            cells["published"] = _pair(own)
+            cells["published"] = Cell(*own)
         rows.append(Row((label, model), cells, keys={"method": method}))
-    columns = _columns(study["hidden"], "states")
     notes = [
         "2 δ / diameter of the output layer's inputs for the tokens of the same prompts; Euclidean "
         "distance. Gaussian: random vectors of the same lengths. shuffled: the set's states "
         "permuted among its prompts, except the first of each prompt.",
     ]
     if papers:
-        columns.append(_column("published", f"Paper's {base}"))
+        columns["published"] = f"Paper's {base}"
         notes.append(f"The paper's: {published['source']}.")
     runs = {row["model"]: row["run"] for row in study["hidden"] if row["run"]}
     if runs:
@@ -117,43 +113,8 @@ def hidden_table(study: Study, published: Mapping[str, Any]) -> Table:
         )
     notes += published["notes"]
     heading, names = "Last hidden layer, before and after fine-tuning", ("Set", "Model")
-    return Table("hidden", heading, tuple(columns), tuple(rows), names, tuple(notes), grouped=True)
-
-
-def _same(paper: str, base: str | None) -> bool:
-    return base is not None and key_of(paper) == key_of(base)
-
-
-def _by(rows: Rows, *keys: str) -> list[tuple[tuple[Any, ...], Rows]]:
-    """Rows that differ in their base point only, in order of appearance."""
-    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(tuple(row[name] for name in keys), []).append(row)
-    return list(found.items())
-
-
-def _cells(measured: Rows, own: str) -> dict[str, Cell]:
-    return {
-        f"{row['base_point']}_{kind}": spread(row[kind])
-        for row in measured
-        for kind in (own, *CONTROLS)
-    }
-
-
-def _columns(rows: Rows, own: str) -> list[Column]:
-    points = dict.fromkeys(row["base_point"] for row in rows)
-    return [
-        _column(
-            f"{point}_{kind}",
-            f"{BASE_POINTS[point]}: {own}" if kind == own else CONTROLS[kind],
-        )
-        for point in points
-        for kind in (own, *CONTROLS)
-    ]
-
-
-def _column(key: str, label: str) -> Column:
-    return Column(key, label, ".2f", show="sd")
+    rows_, shown = tuple(rows), _columns(columns)
+    return Table("hidden", heading, shown, rows_, names, tuple(notes), grouped=True)
 
 
 def spread(values: Sequence[float]) -> Cell:
@@ -161,6 +122,27 @@ def spread(values: Sequence[float]) -> Cell:
     return Cell(fmean(values), stdev(values) if len(values) > 1 else None, n=len(values))
 
 
-def _pair(printed: Sequence[float | None]) -> Cell:
-    mean, sd = printed
-    return Cell(mean, sd)
+def _same(paper: str, base: str | None) -> bool:
+    return base is not None and key_of(paper) == key_of(base)
+
+
+def _by(rows: Rows, *keys: str) -> Iterable[tuple[tuple[Any, ...], Iterable[Mapping[str, Any]]]]:
+    """Rows that differ in their base point only."""
+    return groupby(rows, itemgetter(*keys))
+
+
+def _controlled(
+    rows: Iterable[Mapping[str, Any]], own: str, labels: dict[str, str]
+) -> dict[str, Cell]:
+    """Values and controls by base point; the labels of their columns are added."""
+    cells = {}
+    for row in rows:
+        point = row["base_point"]
+        kinds = {own: f"{BASE_POINTS[point]}: {own}"} | CONTROLS
+        labels |= {f"{point}_{kind}": label for kind, label in kinds.items()}
+        cells |= {f"{point}_{kind}": spread(row[kind]) for kind in kinds}
+    return cells
+
+
+def _columns(labels: Mapping[str, str]) -> tuple[Column, ...]:
+    return tuple(Column(key, label, ".2f", show="sd") for key, label in labels.items())

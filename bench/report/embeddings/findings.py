@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bench.report.embeddings.layers import by_input, mean_variation
-from bench.report.embeddings.tokens import p_value
+from bench.report.embeddings.tokens import bounded
 
 Study = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -28,44 +28,58 @@ LIKELIHOOD = {1: "better in", -1: "worse in", 0: "n.s. in"}
 
 
 def findings(study: Study, published: Mapping[str, Any]) -> Iterator[str]:
-    """The sentences, in the order of the tables.
-
-    Args:
-        study: of an embedding study.
-        published: the paper's figures.
-    """
-    yield from _frequency(study)
+    """The sentences on a study, next to the paper's figures, in the order of the tables."""
+    yield _frequency(study)
     for role, name in ORIGINS.items():
-        yield from _norms(study, role, name)
+        yield from _norms(study["norms"]["correlations"], role, name)
     yield from _groups(study["norms"]["groups"], "", "in the paper")
     behind = study["norms"]["state_groups"]
     yield from _groups(behind, " after the last block", "by increasing specificity")
     if rows := _as_published(study["prompts"]):
         yield f"Prompts: {_vs_controls(rows, 'embeddings')}"
-    yield from _random_points(study, published["prompts"])
-    yield from _hidden(study)
-    yield from _layers(study)
+    # The paper has no controls; random points in as many dimensions take their place.
+    printed = [v[0] for row in published["prompts"]["rows"] for k, v in row.items() if k != "base"]
+    for space in study["spaces"]:
+        if space["dimension"] == 4096:
+            found = fmean(space["first"])
+            yield (
+                f"For comparison: {space['points']} random points in 4,096 dimensions have a "
+                f"relative delta of {found:.2f} from the first one; the paper's values, "
+                f"{_extent(printed)}, are {'above' if found < min(printed) else 'not all above'} "
+                "that."
+            )
+    yield from _hidden(_as_published(study["hidden"]))
+    if study["layers"]:
+        groups = by_input(study["layers"][0]["layers"])
+        variation = {names: mean_variation(layers) for names, layers in groups.items()}
+        most, least = (of(variation, key=lambda n: variation[n]) for of in (max, min))
+        yield (
+            f"Norms vary most in the input of {most} (coefficient of variation "
+            f"{variation[most]:.2f}) and least in that of {least} ({variation[least]:.2f}): the "
+            "less they vary, the more HypLoRA is LoRA with another alpha."
+        )
     yield (
         "Not shown: that fine-tuning in a hyperbolic space helps. These are measurements of one "
         "checkpoint; the tables of accuracy compare methods."
     )
 
 
-def _frequency(study: Study) -> Iterator[str]:
+def _frequency(study: Study) -> str:
     rows = [row for row in study["frequency"] if row["gamma"] is not None]
     if not rows:
-        yield "Token frequency: too few different counts for a power law."
-        return
-    replicas = study["settings"]["power_replicas"]
-    tested = [row for row in rows if row["p"] is not None]
-    rejected = [
-        f"{row['label']} (p {p_value(row['p'], replicas)})" for row in tested if row["p"] < REJECTED
-    ]
-    kept = [row["label"] for row in tested if row["p"] >= REJECTED]
+        return "Token frequency: too few different counts for a power law."
+    kept, rejected = [], []
+    for row in rows:
+        p = bounded(row["p"], study["settings"]["power_replicas"])
+        if row["p"] is not None and row["p"] < REJECTED:
+            rejected.append(f"{row['label']} (p {p if isinstance(p, str) else format(p, '.2f')})")
+        elif row["p"] is not None:
+            kept.append(row["label"])
     parts = [f"rejected for {', '.join(rejected)}"] if rejected else []
     parts += [f"not rejected for {', '.join(kept)}"] if kept else []
     for name in ("lognormal", "exponential"):
-        signs = (_better_than(row["against"][name]) for row in rows)
+        others = [row["against"][name] for row in rows]
+        signs = (0 if o["p"] >= SIGNIFICANT else 1 if o["ratio"] > 0 else -1 for o in others)
         parts.append(f"vs. {name}: {_counts(signs, LIKELIHOOD)}")
     gammas = _extent([row["gamma"] for row in rows])
     text = f"Power law of token frequency: exponents {gammas}; {'; '.join(parts)}."
@@ -73,29 +87,21 @@ def _frequency(study: Study) -> Iterator[str]:
         text += (
             " The words of these problems are sampled by Zipf's law, so this is by construction."
         )
-    yield text
+    return text
 
 
-def _better_than(other: Mapping[str, float]) -> int:
-    """1 if the power law fits better than another law, -1 if worse, 0 if not significant."""
-    return 0 if other["p"] >= SIGNIFICANT else (1 if other["ratio"] > 0 else -1)
-
-
-def _norms(study: Study, role: str, name: str) -> Iterator[str]:
-    rows = [
-        row
-        for row in study["norms"]["correlations"]
-        if row["role"] == role and row["counted"] == "texts" and row["rho"] is not None
-    ]
+def _norms(correlations: Rows, role: str, name: str) -> Iterator[str]:
+    wanted = (role, "texts")
+    rows = [r for r in correlations if (r["role"], r["counted"]) == wanted and r["rho"] is not None]
     if not rows:
         return
     signs = {-1 if row["high"] < 0 else 1 if row["low"] > 0 else 0 for row in rows}
     claimed = role != STATES
-    answer = "it depends on the types and on the origin"
+    answer = "It depends on the types and on the origin"
     if signs == {-1}:
-        answer = "yes, as the paper says" if claimed else "yes"
+        answer = "Yes" + ", as the paper says" * claimed
     elif -1 not in signs:
-        answer = "no, unlike in the paper" if claimed else "no"
+        answer = "No" + ", unlike in the paper" * claimed
     parts = []
     for centred, head in ((False, ""), (True, "minus the mean embedding: ")):
         each = [
@@ -104,51 +110,32 @@ def _norms(study: Study, role: str, name: str) -> Iterator[str]:
             if row["centred"] == centred
         ]
         parts += [head + ", ".join(each)] if each else []
-    yield (
-        f"Frequent types closer to the origin of {name}? {answer.capitalize()}: {'; '.join(parts)}."
-    )
+    yield f"Frequent types closer to the origin of {name}? {answer}: {'; '.join(parts)}."
 
 
 def _groups(every: Rows, name: str, expected: str) -> Iterator[str]:
     if not every:
         return
     groups = [group for group in every if group["words"]]
-    words = sum(len(group["words"]) for group in groups)
-    total = words + sum(len(group["missing"]) for group in every)
-    share = f"{words} of their {total} words are available"
+    words, missing = (sum(len(group[key]) for group in every) for key in ("words", "missing"))
+    share = f"{words} of their {words + missing} words are available"
     if len(groups) < 2:
         yield f"The paper's word groups{name}: {share}, too few to order them."
         return
     order = [group["group"] for group in sorted(groups, key=lambda group: group["norm_mean"])]
     paper = [group["group"] for group in groups]
-    same = "as" if order == paper else "not as"
     yield (
-        f"The paper's word groups{name} by mean norm: {' < '.join(order)}, {same} {expected} "
-        f"({' < '.join(paper)}); {share}."
+        f"The paper's word groups{name} by mean norm: {' < '.join(order)}, "
+        f"{'as' if order == paper else 'not as'} {expected} ({' < '.join(paper)}); {share}."
     )
 
 
-def _random_points(study: Study, published: Mapping[str, Any]) -> Iterator[str]:
-    """The paper has no controls; random points in as many dimensions take their place."""
-    printed = [v[0] for row in published["rows"] for k, v in row.items() if k != "base"]
-    for space in study["spaces"]:
-        if space["dimension"] == 4096:
-            found = fmean(space["first"])
-            compared = "above" if found < min(printed) else "not all above"
-            yield (
-                f"For comparison: {space['points']} random points in 4,096 dimensions have a "
-                f"relative delta of {found:.2f} from the first one; the paper's values, "
-                f"{_extent(printed)}, are {compared} that."
-            )
-
-
-def _hidden(study: Study) -> Iterator[str]:
-    rows = _as_published(study["hidden"])
+def _hidden(rows: Rows) -> Iterator[str]:
     by_model: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         by_model.setdefault(row["model"], {})[row["set"]] = row
-    names = {row["model"]: row["method"] for row in rows}
-    bases = [model for model, method in names.items() if method == "none"]
+    methods = {row["model"]: row["method"] for row in rows}
+    bases = [model for model, method in methods.items() if method == "none"]
     if not bases:
         return
     base = by_model.pop(bases[0])
@@ -159,25 +146,13 @@ def _hidden(study: Study) -> Iterator[str]:
             "Delta of the last hidden layer after fine-tuning vs. the base, same prompts: "
             f"{'; '.join(parts)}. One run each: variation between seeds is not included."
         )
-    loras = [found for model, found in by_model.items() if names[model] == "lora"]
+    lora = next((found for model, found in by_model.items() if methods[model] == "lora"), None)
     for model, found in by_model.items():
-        if loras and str(names[model]).startswith("hyplora"):
+        if lora and str(methods[model]).startswith("hyplora"):
             yield (
-                f"{model} vs. LoRA: {_versus(found, loras[0])}; the paper reports lower values in "
+                f"{model} vs. LoRA: {_versus(found, lora)}; the paper reports lower values in "
                 "all of its sets."
             )
-
-
-def _layers(study: Study) -> Iterator[str]:
-    if study["layers"]:
-        groups = by_input(study["layers"][0]["layers"])
-        variation = {names: mean_variation(layers) for names, layers in groups.items()}
-        most, least = (of(variation, key=lambda n: variation[n]) for of in (max, min))
-        yield (
-            f"Norms vary most in the input of {most} (coefficient of variation "
-            f"{variation[most]:.2f}) and least in that of {least} ({variation[least]:.2f}): the "
-            "less they vary, the more HypLoRA is LoRA with another alpha."
-        )
 
 
 def _versus(found: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> str:
@@ -206,7 +181,7 @@ def _vs_controls(rows: Rows, own: str) -> str:
     return f"relative delta {values} from the first token; {'; '.join(parts)}. {verdict}"
 
 
-def _as_published(rows: Rows) -> list[Mapping[str, Any]]:
+def _as_published(rows: Rows) -> Rows:
     return [r for r in rows if (r["metric"], r["base_point"]) == ("euclidean", "first")]
 
 

@@ -8,23 +8,21 @@ from typing import Any
 
 from bench.report.tables import Cell, Column, Row, Table
 
-Study = Mapping[str, Any]
 Layers = Sequence[Mapping[str, Any]]
 
 
-def layer_tables(study: Study) -> list[Table]:
+def layer_tables(models: Sequence[Mapping[str, Any]]) -> list[Table]:
     """The base's layers by module type, after fine-tuning, and the adapters' K."""
-    models = study["layers"]
     if not models:
         return []
-    tables = [_base_table(models[0])]
+    tables = [_base_table(models[0]["layers"])]
     if len(models) > 1:
         tables.append(_tuned_table(models))
     adapted = [m for m in models if any(x["adapter_curvature"] is not None for x in m["layers"])]
     return [*tables, *([_curvature_table(models[0], adapted)] if adapted else [])]
 
 
-def by_input(layers: Layers) -> dict[str, list[Mapping[str, Any]]]:
+def by_input(layers: Layers) -> dict[str, Layers]:
     """Layers by module type; types with the same inputs, such as q, k and v, are one."""
     found: dict[tuple[float, ...], list[str]] = {}
     modules = by_module(layers)
@@ -33,12 +31,10 @@ def by_input(layers: Layers) -> dict[str, list[Mapping[str, Any]]]:
     return {", ".join(names): modules[names[0]] for names in found.values()}
 
 
-def by_module(layers: Layers) -> dict[str, list[Mapping[str, Any]]]:
+def by_module(layers: Layers) -> dict[str, Layers]:
     """Layers by the last part of their name."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for layer in layers:
-        found.setdefault(layer["module"], []).append(layer)
-    return found
+    modules = dict.fromkeys(layer["module"] for layer in layers)
+    return {module: [x for x in layers if x["module"] == module] for module in modules}
 
 
 def mean_variation(layers: Layers) -> float:
@@ -46,8 +42,8 @@ def mean_variation(layers: Layers) -> float:
     return fmean(layer["rms_variation"] for layer in layers)
 
 
-def _base_table(base: Mapping[str, Any]) -> Table:
-    gates = [gate["curvature"] for gate in base["layers"][0]["gates"]]
+def _base_table(base: Layers) -> Table:
+    gates = [gate["curvature"] for gate in base[0]["gates"]]
     columns = (
         Column("rms_mean", "Norm", ".2f"),
         Column("rms_variation", "Variation", ".2f", show="range"),
@@ -55,23 +51,18 @@ def _base_table(base: Mapping[str, Any]) -> Table:
         *(Column(f"gate_{K:g}", f"Gate, K={K:g}", ".2g") for K in gates),
         Column("delta", "Relative delta", ".2f", show="range"),
     )
-    rows = tuple(
-        Row(
-            (module,),
-            {
-                "rms_mean": Cell(fmean(layer["rms_mean"] for layer in layers)),
-                "rms_variation": _range(layers, "rms_variation"),
-                "rms_largest": Cell(max(layer["rms_largest"] for layer in layers)),
-                "delta": _range(layers, "delta"),
-                **{
-                    f"gate_{K:g}": Cell(fmean(layer["gates"][i]["variation"] for layer in layers))
-                    for i, K in enumerate(gates)
-                },
-            },
-        )
-        for module, layers in by_input(base["layers"]).items()
-    )
-    tokens = max(layer["tokens"] for layer in base["layers"])
+    rows = []
+    for module, layers in by_input(base).items():
+        cells = {
+            "rms_mean": Cell(fmean(layer["rms_mean"] for layer in layers)),
+            "rms_variation": _range(layers, "rms_variation"),
+            "rms_largest": Cell(max(layer["rms_largest"] for layer in layers)),
+            "delta": _range(layers, "delta"),
+        }
+        for i, K in enumerate(gates):
+            cells[f"gate_{K:g}"] = Cell(fmean(layer["gates"][i]["variation"] for layer in layers))
+        rows.append(Row((module,), cells))
+    tokens = max(layer["tokens"] for layer in base)
     notes = (
         f"Norm: |x| / √d of a token in a layer's input, mean over {tokens:,} tokens and over "
         "layers. Variation: standard deviation divided by the mean within a layer; mean over "
@@ -81,7 +72,7 @@ def _base_table(base: Mapping[str, Any]) -> Table:
         "Relative delta: from the first token, mean over prompts.",
     )
     heading = "Norms of the inputs of the base's layers"
-    return Table("layers", heading, columns, rows, ("Input of",), notes)
+    return Table("layers", heading, columns, tuple(rows), ("Input of",), notes)
 
 
 def _tuned_table(models: Sequence[Mapping[str, Any]]) -> Table:
@@ -99,20 +90,20 @@ def _tuned_table(models: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _curvature_table(base: Mapping[str, Any], adapted: Sequence[Mapping[str, Any]]) -> Table:
+    shown = [("of the data", base["layers"], "data_curvature")]
+    shown += [(m["model"], m["layers"], "adapter_curvature") for m in adapted]
     modules = by_module(base["layers"])
-
-    def row(name: str, layers: Mapping[str, Layers], key: str) -> Row:
-        return Row((name,), {module: _range(layers.get(module, ()), key) for module in modules})
-
-    rows = [row("of the data", modules, "data_curvature")]
-    rows += [row(m["model"], by_module(m["layers"]), "adapter_curvature") for m in adapted]
+    rows = tuple(
+        Row((name,), {m: _range([x for x in layers if x["module"] == m], key) for m in modules})
+        for name, layers, key in shown
+    )
     columns = tuple(Column(module, module, ".2f", show="range") for module in modules)
     notes = (
         "Of the data: (δ / 0.144)² of the relative delta of the base's layer inputs, which "
         "curvature=auto takes. Below: the adapters', as given or as trained. Mean over layers, "
         "smallest and largest in brackets.",
     )
-    return Table("layer_curvatures", "Curvature K by layer", columns, tuple(rows), ("K",), notes)
+    return Table("layer_curvatures", "Curvature K by layer", columns, rows, ("K",), notes)
 
 
 def _range(layers: Layers, key: str) -> Cell:

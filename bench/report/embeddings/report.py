@@ -10,21 +10,16 @@ from typing import Any
 import yaml
 
 from bench.report import formats
+from bench.report.embeddings import tokens
 from bench.report.embeddings.delta import hidden_table, prompts_table, spaces_table
 from bench.report.embeddings.findings import findings
 from bench.report.embeddings.layers import layer_tables
-from bench.report.embeddings.tokens import (
-    correlations_table,
-    frequency_table,
-    groups_table,
-    state_groups_table,
-)
-from bench.report.embeddings_figures import draw_embeddings
 from bench.report.published import FOLDER
 from bench.report.tables import Report, Table
 
 NAME = "embeddings"
 TITLE = "Embeddings: frequencies, norms and hyperbolicity"
+ROWS = {"tests": "test rows", "train": "training rows"}
 Study = Mapping[str, Any]
 
 
@@ -33,26 +28,28 @@ def embeddings_report(study: Study) -> Report:
     published = yaml.safe_load((FOLDER / f"{NAME}.yaml").read_text(encoding="utf-8"))
     tables = [
         Table("findings", "Findings", notes=tuple(findings(study, published))),
-        frequency_table(study, published["gamma"]),
-        groups_table(study, published["groups"]),
-        state_groups_table(study),
-        correlations_table(study),
+        tokens.frequency_table(study, published["gamma"]),
+        tokens.groups_table(study, published["groups"]),
+        tokens.state_groups_table(study),
+        tokens.correlations_table(study),
         spaces_table(study, published["spaces"]),
         prompts_table(study, published["prompts"]),
         hidden_table(study, published["hidden"]),
-        *layer_tables(study),
+        *layer_tables(study["layers"]),
     ]
     return Report(NAME, TITLE, _facts(study), tuple(table for table in tables if table))
 
 
 def write_embeddings(study: Study, folder: Path) -> list[Path]:
     """Write tables/embeddings.{md,csv,json,tex} and the figures; return the paths."""
+    from bench.report.embeddings_figures import draw_embeddings
+
     paths = formats.write(embeddings_report(study), folder / "tables")
     return [*paths, *draw_embeddings(study, folder / "figures")]
 
 
 def _facts(study: Study) -> dict[str, str]:
-    model, data, settings = study["model"], study["data"], study["settings"]
+    model, data, scale = study["model"], study["data"], study["model"]["input_scale"]
     base = (
         f"{model['name']}, {model['vocabulary']:,} token types in {model['dimension']:,} dimensions"
     )
@@ -68,12 +65,11 @@ def _facts(study: Study) -> dict[str, str]:
     facts = {
         "Base": base,
         "Output": "tied to the input embedding" if model["tied"] else "has its own embedding",
-        "Data": f"{data['source']}; counted: {_ROWS[data['rows']]} of {sets}",
+        "Data": f"{data['source']}; counted: {ROWS[data['rows']]} of {sets}",
         "Prompts": f"{prompts}; the problem's text only, {front}",
         "Device": study["device"],
-        "Seed": str(settings["seed"]),
+        "Seed": str(study["settings"]["seed"]),
     }
-    scale = model["input_scale"]
     if scale is None:
         facts["Input"] = "the model adds to or rotates its embedding; the matrix is measured"
     elif not math.isclose(scale, 1.0, rel_tol=0.01):
@@ -82,6 +78,3 @@ def _facts(study: Study) -> dict[str, str]:
             "paper (relative deltas are the same)"
         )
     return facts
-
-
-_ROWS = {"tests": "test rows", "train": "training rows"}

@@ -15,42 +15,29 @@ from bench.report.embeddings_figures.norms import correlations, norms
 from bench.report.figure import Figure, save
 
 
-def embeddings_figures(report: Mapping[str, Any]) -> list[Figure]:
-    """All figures of the study, less those without data.
-
-    Args:
-        report: the plain data of bench.embeddings.study, or the content of its JSON file.
-    """
+def embeddings_figures(study: Mapping[str, Any]) -> list[Figure]:
+    """All figures of the plain data of bench.embeddings.study, less those without data."""
     drawn = (
-        frequency(report["frequency"]),
-        norms(report),
-        correlations(report["norms"]["correlations"]),
-        delta(report["prompts"], report["spaces"]),
-        hidden(report["hidden"]),
-        layers(report["layers"]),
-        disk(report),
+        frequency(study["frequency"]),
+        norms(study),
+        correlations(study["norms"]["correlations"]),
+        delta(study["prompts"], study["spaces"]),
+        hidden(study["hidden"]),
+        layers(study["layers"]),
+        disk(study),
     )
     return [figure for figure in drawn if figure is not None]
 
 
-def draw_embeddings(report: Mapping[str, Any], folder: Path) -> list[Path]:
+def draw_embeddings(study: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write all figures as embeddings_<figure>.svg and .png, and the disk as embeddings_disk.html.
-
-    Args:
-        report: as for `embeddings_figures`.
-        folder: created if necessary.
 
     Returns:
         The paths.
     """
-    paths = [
-        path
-        for figure in embeddings_figures(report)
-        for path in save(figure, folder, f"embeddings_{figure.name}")
-    ]
-    page = disk_page(report)
-    if page is not None:
-        path = folder / "embeddings_disk.html"
-        write_text(path, page)
-        paths.append(path)
+    drawn = embeddings_figures(study)
+    paths = [path for each in drawn for path in save(each, folder, f"embeddings_{each.name}")]
+    if page := disk_page(study):
+        paths.append(folder / "embeddings_disk.html")
+        write_text(paths[-1], page)
     return paths

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
+import altair as alt
 import numpy as np
 
+from bench.report.embeddings.delta import METRICS
 from bench.report.figure import Figure, data, facet, look, names, whiskers
 from bench.report.theme import BLUE, GREEN, GREY, PALETTE, RED, Look, look_of
 
 Rows = Sequence[Mapping[str, Any]]
 
-METRICS = {"euclidean": "Euclidean", "cosine": "cosine"}
 BASE_POINTS = {"first": "base point: first token", "all": "base point: worst"}
+GAUSSIAN = "control: Gaussian vectors, same norms"
 KINDS: dict[str, tuple[str, Look]] = {
     "embeddings": ("the tokens' embeddings", (RED, "circle")),
-    "gaussian": ("control: Gaussian vectors, same norms", (BLUE, "diamond")),
+    "gaussian": (GAUSSIAN, (BLUE, "diamond")),
     "shuffled": ("control: other tokens' embeddings", (GREEN, "square")),
 }
 CONTROLS: dict[str, tuple[str, Look]] = {
-    "gaussian": ("control: Gaussian vectors, same norms", (GREY, "triangle-up")),
+    "gaussian": (GAUSSIAN, (GREY, "triangle-up")),
     "shuffled": ("control: states of other prompts", (GREY, "cross")),
 }
 DASHES = ([4, 2], [1, 2], [6, 2, 1, 2], [2, 2], [8, 3], [3, 1, 1, 1, 1, 1])
@@ -31,18 +33,16 @@ QUANTILES = {"low": 0.025, "q25": 0.25, "median": 0.5, "q75": 0.75, "high": 0.97
 
 def delta(rows: Rows, spaces: Rows) -> Figure | None:
     """The prompts of each set, their controls and reference spaces; None without prompts."""
-    import altair as alt
-
     order = list(dict.fromkeys(row["label"] for row in rows))
     if not order:
         return None
     facts = [
-        {"panel": _panel(row), "row": row["label"], "what": label, **_spread(row.get(key) or ())}
+        {"panel": _panel(row), "row": row["label"], "what": label, **_quantiles(row[key])}
         for row in rows
         for key, (label, _) in KINDS.items()
     ]
-    exact = {space["space"]: _mean(space["exact"]) for space in spaces}
-    lines = {f"{name}: {mean:.2f}": mean for name, mean in exact.items() if mean is not None}
+    exact = {space["space"]: sum(space["exact"]) / len(space["exact"]) for space in spaces}
+    lines = {f"{name}: {mean:.2f}": mean for name, mean in exact.items()}
     kinds = dict(KINDS.values())
     styles = {name: (PALETTE[i % len(PALETTE)], "stroke") for i, name in enumerate(lines)}
     looks = look("what", kinds | styles)
@@ -61,25 +61,20 @@ def delta(rows: Rows, spaces: Rows) -> Figure | None:
 
 def hidden(rows: Rows) -> Figure | None:
     """The last hidden layer of the base and after each method; None if none was measured."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    sets = list(dict.fromkeys(row["label"] for row in rows))
+    models, sets = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "label"))
     if not models:
         return None
-    together: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    together: dict[tuple[str, ...], Rows] = {}
     for row in rows:
-        together.setdefault((_panel(row), row["model"], row["label"]), []).append(row)
-    facts = []
+        key = (_panel(row), row["model"], row["label"])
+        together[key] = [*together.get(key, ()), row]
+    facts: list[dict[str, Any]] = []
     for (panel, model, label), runs in together.items():
         named: dict[str, Any] = {"panel": panel, "row": model, "set": label}
-        values = {
-            key: [value for run in runs for value in run.get(key) or ()]
-            for key in ("states", *CONTROLS)
-        }
-        facts.append(named | {"what": label} | _spread(values["states"]))
-        facts += [
-            named | {"what": control, "mean": _mean(values[key])}
-            for key, (control, _) in CONTROLS.items()
-        ]
+        values = {k: [v for run in runs for v in run[k]] for k in ("states", *CONTROLS)}
+        facts.append(named | {"what": label} | _quantiles(values["states"]))
+        for kind, (control, _) in CONTROLS.items():
+            facts.append(named | {"what": control, "mean": fmean(values[kind])})
     looks = {label: look_of(place) for place, label in enumerate(sets)} | dict(CONTROLS.values())
     spreads = _spreads(look("what", looks), names("row", models), "set", sets)
     controls = spreads[-1].mark_point(size=9, opacity=0.8).encode(x="mean:Q")
@@ -101,8 +96,6 @@ def _panel(row: Mapping[str, Any]) -> str:
 
 def _spreads(looks: Mapping[str, Any], y: Any, by: str, order: Sequence[str]) -> tuple[Any, ...]:
     """Middle 95%, middle half and median, the values of a field below each other."""
-    import altair as alt
-
     scale = alt.Scale(zero=True, nice=False, padding=8)
     x = alt.X("low:Q", title="2 δ / diameter", scale=scale, axis=alt.Axis(tickCount=5))
     offset = alt.YOffset(f"{by}:N", sort=list(order))
@@ -111,12 +104,5 @@ def _spreads(looks: Mapping[str, Any], y: Any, by: str, order: Sequence[str]) ->
     return line.mark_rule(strokeWidth=0.7), half, point
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    if not values:
-        return {}
+def _quantiles(values: Sequence[float]) -> dict[str, float]:
     return dict(zip(QUANTILES, np.quantile(values, [*QUANTILES.values()]).tolist(), strict=True))
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
 
 from bench.report.embeddings_figures.labels import label_scales
@@ -14,9 +15,9 @@ from bench.report.page.shell import FIGURES, render
 from bench.report.theme import BLUE, GREY, ORANGE, RED, WIDTH, config
 
 KINDS = {
-    "content": ("content words", BLUE),
-    "other": ("function words, single letters", RED),
-    "word": ("words", BLUE),
+    True: ("content words", BLUE),
+    False: ("function words, single letters", RED),
+    None: ("words", BLUE),
 }
 # Pixels: text of the rarest and of the most frequent word, and of the labels of rings.
 PRINT, PAGE = (6.5, 11.5, 8.0), (10.0, 15.0, 10.0)
@@ -25,6 +26,17 @@ TARGET = 200  # area that reacts to the pointer
 ROOM = 1.04  # half the width of the figure, in radii of the disk
 CIRCLE = 121  # points
 NEVER = 1e9  # JSON has no infinity: the scale of a label that is never drawn
+TOOLTIP = {
+    "text": "word",
+    "count": "occurrences",
+    "norm": "norm",
+    "relatives": "relatives (cosine)",
+    "parent": "edge to",
+}
+LEAD = (
+    "Point at a word or tap it for its count, its norm and its nearest relatives. Drag to "
+    "move; scroll or press + to zoom: more words are labelled the closer you look."
+)
 
 # Expressions of Vega for a row `datum`: the word under the pointer, its relatives, words searched.
 HELD = "(isValid(held.id) && indexof(held.id, datum.id) >= 0)"
@@ -35,67 +47,59 @@ FOUND = f"({SEARCHING} && lower(datum.text) == lower(search))"
 # Pixels for a radius of the disk, from which on a label has room.
 ROOMY = "(datum.scale <= width / (domain('x')[1] - domain('x')[0]))"
 
-Words = Sequence[Mapping[str, Any]]
-Label = tuple[str, float, float]  # a text and its centre
-Sizes = tuple[float, float, float]
+Rows = Sequence[Mapping[str, Any]]
 
 
-def disk(report: Mapping[str, Any]) -> Figure | None:
+def disk(study: Mapping[str, Any]) -> Figure | None:
     """The figure; None if the study placed no words."""
-    placed = report["disk"]
+    placed = study["disk"]
     if not placed.get("words"):
         return None
-    import altair as alt
-
-    words, rings, rows = _laid_out(report, PRINT)
+    rows, rings = _rows(study, PRINT)
     named = [row for row in rows if row["scale"] <= WIDTH / (2 * ROOM)]
     dots = [row | {"area": 8} for row in rows if row not in named]
     colour = _colour(rows)
     layers = (
         _circles(placed["rings"]),
-        _edges(words, faintest=0.08).encode(strokeWidth=alt.value(0.5)),
-        _ring_texts(rings, PRINT),
+        _edges(placed["words"], 0.08).encode(strokeWidth=alt.value(0.5)),
+        rings,
         _placed(dots).mark_circle(opacity=1).encode(color=colour, size=_as_is("area")),
         _placed(named).mark_text().encode(text="text:N", color=colour, size=_as_is("size")),
     )
     chart = alt.layer(*layers).properties(width=PANEL, height=WIDTH)
-    return Figure("disk", _title(report), " ".join(notes_of(placed)), chart, WIDTH)
+    return Figure("disk", _title(study), " ".join(_notes(placed)), chart, WIDTH)
 
 
-def disk_page(report: Mapping[str, Any]) -> str | None:
+def disk_page(study: Mapping[str, Any]) -> str | None:
     """The page as one file that makes no request; None if the study placed no words."""
-    placed = report["disk"]
-    if not placed.get("words"):
+    if not study["disk"].get("words"):
         return None
-    words, rings, rows = _laid_out(report, PAGE)
-    chart = _interactive(words, rings, rows, placed["rings"])
-    lead = (
-        "Point at a word or tap it for its count, its norm and its nearest relatives. Drag to "
-        "move; scroll or press + to zoom: more words are labelled the closer you look."
-    )
+    rows, rings = _rows(study, PAGE)
+    chart = _interactive(rows, rings, study["disk"])
+    words = [
+        {key: row[key] for key in ("text", "x", "y")}
+        | {
+            "facts": f"{row['count']:,} occurrences, norm {row['norm']:.4g}. Relatives (cosine): "
+            f"{row['relatives'] or 'none'}. Edge to {row['parent']}."
+        }
+        for row in rows
+    ]
+    spec, notes = chart.to_dict() | {"config": config(page=True)}, _notes(study["disk"])
+    scripts = (*FIGURES, "disk.js")
     return render(
-        "disk.html",
-        _title(report),
-        (*FIGURES, "disk.js"),
-        lead=lead,
-        words=[
-            {"text": row["text"], "x": row["x"], "y": row["y"], "facts": _facts(row)}
-            for row in rows
-        ],
-        spec=chart.to_dict() | {"config": config(page=True)},
-        notes=notes_of(placed),
+        "disk.html", _title(study), scripts, lead=LEAD, words=words, spec=spec, notes=notes
     )
 
 
-def _title(report: Mapping[str, Any]) -> str:
-    count = len(report["disk"]["words"])
-    return f"{report['model']['name']}: the {count} most frequent words in the Poincaré disk"
+def _title(study: Mapping[str, Any]) -> str:
+    count = len(study["disk"]["words"])
+    return f"{study['model']['name']}: the {count} most frequent words in the Poincaré disk"
 
 
-def notes_of(placed: Mapping[str, Any]) -> list[str]:
+def _notes(placed: Mapping[str, Any]) -> list[str]:
     """What in the figure is data, and what is layout."""
     kept = ""
-    if placed.get("kept") is not None:
+    if placed["kept"] is not None:
         kept = (
             f" {placed['kept']:.0%} of a word's nearest relatives are among its 10 nearest words "
             f"here ({placed['kept_by_chance']:.1%} by chance)."
@@ -110,21 +114,8 @@ def notes_of(placed: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _laid_out(
-    report: Mapping[str, Any], sizes: Sizes
-) -> tuple[Words, list[Label], list[dict[str, Any]]]:
-    """The words by falling count, the labels of the rings, and rows of words for a chart."""
-    words = by_count(report["disk"]["words"])
-    rings = ring_labels(words, report["disk"]["rings"])
-    return words, rings, _rows(words, kinds_of(words, report["tokens"]), rings, sizes)
-
-
-def _interactive(
-    words: Words, rings: Sequence[Label], rows: Words, circles: Sequence[Mapping[str, float]]
-) -> Any:
+def _interactive(rows: Rows, rings: Any, placed: Mapping[str, Any]) -> Any:
     """The disk with zoom, search and values on hover."""
-    import altair as alt
-
     find = alt.BindInput(
         input="search", name="Find ", placeholder="a word", autocomplete="off", element="#find"
     )
@@ -133,141 +124,116 @@ def _interactive(
     frame = alt.selection_interval(name="frame", bind="scales")
     highlighted = alt.when(HELD)
     width = highlighted.then(alt.value(3)).when(SEARCHING).then(alt.value(0.1))
-    edges = _edges(words).encode(
+    edges = _edges(placed["words"], 0.2).encode(
         color=highlighted.then(alt.value(ORANGE)).otherwise(alt.value(GREY)),
         strokeWidth=width.otherwise(alt.value(0.8)),
     )
-    layers = (
-        _circles(circles),
-        edges,
-        _ring_texts(rings, PAGE),
-        _dots(rows),
-        _texts(rows),
-        _targets(rows).add_params(held, frame),
+    # Words under the pointer, related or found have a rim.
+    faded = alt.when(f"{SEARCHING} && !{SOUGHT} && !{HELD}").then(alt.value(0.12))
+    rimmed = alt.when(f"{HELD} || {AKIN} || {SOUGHT}").then(alt.value(2.5))
+    base = _placed(rows)
+    dots = base.mark_circle(stroke=GREY).encode(
+        color=_colour(rows),
+        size=_as_is("area"),
+        opacity=faded.otherwise(alt.value(0.85)),
+        strokeWidth=rimmed.otherwise(alt.value(0)),
     )
-    chart = alt.layer(*layers).add_params(alt.param(name="search", value="", bind=find))
+    # A word is labelled if there is room or a reason.
+    wanted = alt.when(f"{HELD} || {FOUND} || ({AKIN} || {SOUGHT}) && {ROOMY}").then(alt.value(1))
+    shown = wanted.when(f"!{SEARCHING} && {ROOMY}").then(alt.value(0.9)).otherwise(alt.value(0))
+    texts = base.mark_text(baseline="bottom", dy=-4)
+    texts = texts.encode(text="text:N", size=_as_is("size"), opacity=shown)
+    # What reacts to the pointer is larger than a dot; frequent words are on top.
+    tooltip = [alt.Tooltip(f"{field}:N", title=title) for field, title in TOOLTIP.items()]
+    targets = _placed(rows[::-1]).mark_circle(size=TARGET, opacity=0).encode(tooltip=tooltip)
+    targets = targets.add_params(held, frame)
+    chart = alt.layer(_circles(placed["rings"]), edges, rings, dots, texts, targets)
+    chart = chart.add_params(alt.param(name="search", value="", bind=find))
     return chart.properties(width="container", height=320, padding=2)
 
 
-def _facts(row: Mapping[str, Any]) -> str:
-    facts = f"{row['count']:,} occurrences, norm {row['norm']:.4g}"
-    return f"{facts}. Relatives (cosine): {row['relatives'] or 'none'}. Edge to {row['parent']}."
-
-
 def _rows(
-    words: Words, kinds: Sequence[str], rings: Sequence[Label], sizes: Sizes
-) -> list[dict[str, Any]]:
-    """What the chart knows of each word; `of`: the words that it is a near relative of."""
-    counts = [word["count"] for word in words]
-    texts, areas = scaled(counts, *sizes[:2]), scaled(counts, *AREAS)
-    labels = [*rings, *((word["text"], word["x"], word["y"]) for word in words)]
+    study: Mapping[str, Any], sizes: tuple[float, float, float]
+) -> tuple[list[dict[str, Any]], Any]:
+    """What the chart knows of each word (`of`: whose near relative it is), and the rings' labels.
+
+    Frequent words, which come first, get a label first.
+    """
+    words = study["disk"]["words"]
+    content = {t["text"].strip(): t["content"] for t in study["tokens"] if t["word"]}
+    known = all(word["text"] in content for word in words)
+    counts = np.log([word["count"] for word in words])
+    texts, areas = _scaled(counts, *sizes[:2]), _scaled(counts, *AREAS)
+    rings = _ring_labels(words, study["disk"]["rings"])
+    labels = [*rings, *words]
     scales = label_scales(
-        np.array([(x, y) for _, x, y in labels]),
-        [text for text, _, _ in labels],
-        [sizes[2]] * len(rings) + texts,
+        np.array([(label["x"], label["y"]) for label in labels]),
+        [label["text"] for label in labels],
+        [*([sizes[2]] * len(rings)), *texts],
     )[len(rings) :]
-    return [
-        {
-            "id": place,
-            "text": word["text"],
-            "count": word["count"],
-            "norm": float(f"{word['norm']:.5g}"),
-            "x": word["x"],
-            "y": word["y"],
-            "kind": KINDS[kind][0],
-            "relatives": ", ".join(
-                f"{words[relative]['text']} {cosine:.2f}"
-                for relative, cosine in zip(word["relatives"], word["cosines"], strict=True)
-            ),
-            "parent": "nothing: it has the smallest norm"
-            if word["parent"] is None
-            else f"{words[word['parent']]['text']} {word['cosine']:.2f}",
-            "of": [i for i, other in enumerate(words) if place in other["relatives"]],
-            "size": round(size, 1),
-            "area": round(area, 1),
-            "scale": round(scale, 1) if math.isfinite(scale) else NEVER,
-        }
-        for place, (word, kind, size, area, scale) in enumerate(
-            zip(words, kinds, texts, areas, scales, strict=True)
+    rows = []
+    for place, word in enumerate(words):
+        near, parent = word["relatives"], word["parent"]
+        pairs = zip(near, word["cosines"], strict=True)
+        rows.append(
+            {
+                "id": place,
+                "text": word["text"],
+                "count": word["count"],
+                "norm": float(f"{word['norm']:.5g}"),
+                "x": word["x"],
+                "y": word["y"],
+                "kind": KINDS[content[word["text"]] if known else None][0],
+                "relatives": ", ".join(f"{words[i]['text']} {cosine:.2f}" for i, cosine in pairs),
+                "parent": "nothing: it has the smallest norm"
+                if parent is None
+                else f"{words[parent]['text']} {word['cosine']:.2f}",
+                "of": [i for i, other in enumerate(words) if place in other["relatives"]],
+                "size": round(texts[place], 1),
+                "area": round(areas[place], 1),
+                "scale": round(min(scales[place], NEVER), 1),
+            }
         )
-    ]
+    return rows, _placed(rings).mark_text(color=GREY, size=sizes[2]).encode(text="text:N")
 
 
-def _colour(rows: Words) -> Any:
+def _scaled(values: Any, smallest: float, largest: float) -> list[float]:
+    """Sizes between two; all are in the middle if the values are equal."""
+    low, span = values.min(), np.ptp(values)
+    shares = (values - low) / span if span else np.full(len(values), 0.5)
+    return (smallest + (largest - smallest) * shares).tolist()
+
+
+def _colour(rows: Rows) -> Any:
     """Each kind of word in its colour, with a legend."""
-    import altair as alt
-
-    kinds = [kind for kind in KINDS.values() if any(row["kind"] == kind[0] for row in rows)]
-    scale = alt.Scale(domain=[name for name, _ in kinds], range=[colour for _, colour in kinds])
+    drawn = {row["kind"] for row in rows}
+    kinds = {name: colour for name, colour in KINDS.values() if name in drawn}
+    scale = alt.Scale(domain=list(kinds), range=list(kinds.values()))
     legend = alt.Legend(title=None, symbolType="circle", symbolStrokeWidth=0)
     return alt.Color("kind:N", scale=scale, legend=legend)
 
 
-def _dots(rows: Words) -> Any:
-    """The words as dots; those under the pointer, related or found have a rim."""
-    import altair as alt
-
-    faded = alt.when(f"{SEARCHING} && !{SOUGHT} && !{HELD}")
-    rimmed = alt.when(f"{HELD} || {AKIN} || {SOUGHT}")
-    return _placed(rows).mark_circle(stroke=GREY).encode(
-        color=_colour(rows),
-        size=_as_is("area"),
-        opacity=faded.then(alt.value(0.12)).otherwise(alt.value(0.85)),
-        strokeWidth=rimmed.then(alt.value(2.5)).otherwise(alt.value(0)),
-    )  # fmt: skip
-
-
-def _targets(rows: Words) -> Any:
-    """What reacts to the pointer: larger than a dot; frequent words are on top."""
-    import altair as alt
-
-    titles = {"text": "word", "count": "occurrences", "norm": "norm",
-              "relatives": "relatives (cosine)", "parent": "edge to"}  # fmt: skip
-    tooltip = [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
-    return _placed(rows[::-1]).mark_circle(size=TARGET, opacity=0).encode(tooltip=tooltip)
-
-
-def _texts(rows: Words) -> Any:
-    """The words themselves, if there is room or a reason."""
-    import altair as alt
-
-    wanted = alt.when(f"{HELD} || {FOUND} || ({AKIN} || {SOUGHT}) && {ROOMY}").then(alt.value(1))
-    roomy = wanted.when(f"!{SEARCHING} && {ROOMY}").then(alt.value(0.9))
-    return _placed(rows).mark_text(baseline="bottom", dy=-4).encode(
-        text="text:N",
-        size=_as_is("size"),
-        opacity=roomy.otherwise(alt.value(0)),
-    )  # fmt: skip
-
-
-def _edges(words: Words, faintest: float = 0.2) -> Any:
-    """Geodesics to the parents."""
-    import altair as alt
-
-    rows = [
-        {"id": place, "opacity": round(faintest + 0.4 * strength, 2), **_path(word["edge"])}
-        for place, (word, strength) in enumerate(zip(words, strengths(words), strict=True))
-        if word["edge"]
-    ]
-    return _lines(rows).encode(detail="id:N", opacity=alt.Opacity("opacity:Q", scale=None))
-
-
-def _ring_texts(rings: Sequence[Label], sizes: Sizes) -> Any:
-    rows = [{"text": text, "x": x, "y": y} for text, x, y in rings]
-    return _placed(rows).mark_text(color=GREY, size=sizes[2]).encode(text="text:N")
-
-
 def _as_is(field: str) -> Any:
     """The size of a mark, as the data have it."""
-    import altair as alt
-
     return alt.Size(f"{field}:Q", scale=None)
+
+
+def _edges(words: Rows, faintest: float) -> Any:
+    """Geodesics to the parents, darker if a word is more similar to its parent."""
+    cosines = [word["cosine"] for word in words if word["edge"]]
+    low = min(cosines, default=0.0)
+    span = max(cosines, default=0.0) - low or 1.0
+    rows = [
+        {"id": place, "opacity": round(faintest + 0.4 * ((word["cosine"] - low) / span), 2)}
+        | _path(word["edge"])
+        for place, word in enumerate(words)
+        if word["edge"]
+    ]
+    return _lines(rows)
 
 
 def _circles(rings: Sequence[Mapping[str, float]]) -> Any:
     """The boundary, and rings of one norm."""
-    import altair as alt
-
     turns = np.linspace(0, 2 * math.pi, CIRCLE)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
     looks = [(1.0, 0.9, 1.5), *((ring["radius"], 0.35, 1.0) for ring in rings)]
@@ -276,80 +242,36 @@ def _circles(rings: Sequence[Mapping[str, float]]) -> Any:
         | _path((radius * circle).round(4).tolist())
         for place, (radius, opacity, width) in enumerate(looks)
     ]
-    return _lines(rows).encode(
-        detail="id:N",
-        opacity=alt.Opacity("opacity:Q", scale=None),
-        strokeWidth=alt.StrokeWidth("width:Q", scale=None),
-    )
+    return _lines(rows).encode(strokeWidth=alt.StrokeWidth("width:Q", scale=None))
 
 
 def _path(points: Sequence[Sequence[float]]) -> dict[str, list[float]]:
     return {"x": [x for x, _ in points], "y": [y for _, y in points]}
 
 
-def _lines(rows: Sequence[Mapping[str, Any]]) -> Any:
+def _lines(rows: Rows) -> Any:
     """Lines through the points of each row, in their order."""
     lines = _placed(rows).transform_flatten(["x", "y"])
-    return lines.mark_line(color=GREY, order=False, interpolate="natural")
+    lines = lines.mark_line(color=GREY, order=False, interpolate="natural")
+    return lines.encode(detail="id:N", opacity=alt.Opacity("opacity:Q", scale=None))
 
 
-def _placed(rows: Sequence[Mapping[str, Any]]) -> Any:
-    import altair as alt
-
+def _placed(rows: Rows) -> Any:
     scale = alt.Scale(domain=[-ROOM, ROOM], nice=False, zero=False)
     return alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("x:Q", scale=scale, axis=None), y=alt.Y("y:Q", scale=scale, axis=None)
     )
 
 
-def by_count(words: Words) -> list[dict[str, Any]]:
-    """Words by falling count, so that frequent ones get a label first; indices follow."""
-    order = sorted(range(len(words)), key=lambda i: -words[i]["count"])
-    place: dict[int | None, int] = {old: new for new, old in enumerate(order)}
-    return [
-        {
-            **words[i],
-            "relatives": [place[relative] for relative in words[i]["relatives"]],
-            "parent": place.get(words[i]["parent"]),
-        }
-        for i in order
-    ]
-
-
-def kinds_of(words: Words, tokens: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A key of KINDS for each word, from the tokens; `word` for all if any is not among them."""
-    content = {token["text"].strip(): token["content"] for token in tokens if token["word"]}
-    if not all(word["text"] in content for word in words):
-        return ["word"] * len(words)
-    return ["content" if content[word["text"]] else "other" for word in words]
-
-
-def scaled(counts: Sequence[float], smallest: float, largest: float) -> list[float]:
-    """Sizes between two, by the logarithm of the count."""
-    logs = [math.log(max(count, 1)) for count in counts]
-    low, high = min(logs), max(logs)
-    shares = [(log - low) / (high - low) if high > low else 0.5 for log in logs]
-    return [smallest + (largest - smallest) * share for share in shares]
-
-
-def strengths(words: Words) -> list[float]:
-    """How similar each word is to its parent: 0 for the least similar pair, 1 for the most."""
-    cosines = [word["cosine"] for word in words if word["cosine"] is not None]
-    if not cosines:
-        return [0.0] * len(words)
-    low, high = min(cosines), max(cosines)
-    span = high - low or 1.0
-    return [0.0 if word["cosine"] is None else (word["cosine"] - low) / span for word in words]
-
-
-def ring_labels(words: Words, rings: Sequence[Mapping[str, float]]) -> list[Label]:
+def _ring_labels(words: Rows, rings: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
     """The norms of the rings, in the direction in which they are farthest from any word."""
-    radii = np.array([ring["radius"] for ring in rings])
-    if not len(radii):
+    if not rings:
         return []
+    radii = np.array([ring["radius"] for ring in rings])
     angles = np.linspace(0, 2 * math.pi, 72, endpoint=False) - math.pi / 2
     spots = radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     away = spots[:, :, None] - np.array([[word["x"], word["y"]] for word in words])
     away[..., 0] /= 3  # texts are wider than they are high
-    best = spots[:, np.linalg.norm(away, axis=-1).min(axis=(0, 2)).argmax()]
-    return [(f"{ring['norm']:g}", x, y) for ring, (x, y) in zip(rings, best.tolist(), strict=True)]
+    best = spots[:, np.linalg.norm(away, axis=-1).min(axis=(0, 2)).argmax()].tolist()
+    norms = [f"{ring['norm']:g}" for ring in rings]
+    return [{"text": t, "x": x, "y": y} for t, (x, y) in zip(norms, best, strict=True)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
+from scipy.special import zeta
 
 from bench.report.figure import Figure, data, facet, log_axis
 from bench.report.theme import BLUE, RED
@@ -13,8 +15,6 @@ from bench.report.theme import BLUE, RED
 
 def frequency(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     """The share of types that occur at least k times, for each set; None without a set."""
-    import altair as alt
-
     facts = [fact for row in rows if row["counts"] for fact in _facts(row)]
     if not facts:
         return None
@@ -38,29 +38,20 @@ def frequency(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
 
 
 def _facts(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    from scipy.special import zeta
-
     counts, types = np.array(sorted(row["counts"]), dtype=float).T
     share = types[::-1].cumsum()[::-1] / types.sum()
-    named = {"set": _heading(row)}
+    gamma, xmin = row["gamma"], row["xmin"]
+    heading, fitted = "no fit", gamma is not None and xmin is not None
+    if fitted:
+        interval = f" [{row['low']:.2f}, {row['high']:.2f}]" if row["low"] is not None else ""
+        heading = f"γ = {gamma:.2f}{interval}, xmin = {xmin:.0f}"
+    named = {"set": f"{row['label']}\n{heading}"}
     for k, value in zip(counts.tolist(), share.tolist(), strict=True):
         yield named | {"k": k, "share": value}
-    gamma, xmin = row["gamma"], row["xmin"]
-    if gamma is None or xmin is None:
-        return
-    yield named | {"xmin": xmin}
-    # P(K >= k | K >= xmin) of the discrete power law, scaled to the share of the tail.
-    tail = np.unique(np.geomspace(xmin, counts.max(), 60).round())
-    fitted = share[counts >= xmin][0] * zeta(gamma, tail) / zeta(gamma, xmin)
-    for k, value in zip(tail.tolist(), fitted.tolist(), strict=True):
-        yield named | {"k": k, "fitted": value}
-
-
-def _heading(row: Mapping[str, Any]) -> str:
-    """The set and what was fitted, in two lines."""
-    if row["gamma"] is None or row["xmin"] is None:
-        return f"{row['label']}\nno fit"
-    text = f"{row['label']}\nγ = {row['gamma']:.2f}"
-    if row.get("low") is not None and row.get("high") is not None:
-        text += f" [{row['low']:.2f}, {row['high']:.2f}]"
-    return f"{text}, xmin = {row['xmin']:.0f}"
+    if fitted:
+        yield named | {"xmin": xmin}
+        # P(K >= k | K >= xmin) of the discrete power law, scaled to the share of the tail.
+        tail = np.unique(np.geomspace(xmin, counts.max(), 60).round())
+        law = share[counts >= xmin][0] * zeta(gamma, tail) / zeta(gamma, xmin)
+        for k, value in zip(tail.tolist(), law.tolist(), strict=True):
+            yield named | {"k": k, "fitted": value}

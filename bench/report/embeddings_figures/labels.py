@@ -22,17 +22,9 @@ def label_scales(
 ) -> list[float]:
     """From which scale on each label can be drawn without covering one that precedes it.
 
-    A label keeps its size when the reader zooms in, so each pair of labels has a scale from which
-    on it does not overlap.
-
-    Args:
-        places: centres of the labels, (n, 2), in the unit of the figure.
-        texts: the labels, the most important first.
-        sizes: of their text, in pixels.
-
-    Returns:
-        Pixels per unit of the figure from which on each label is drawn; 0: always, infinite: never,
-        because a label before it has the same place.
+    A label keeps its size, `sizes` pixels, when the reader zooms in. A scale is in pixels per unit
+    of `places`, (n, 2); 0: the label is always drawn; infinite: never, since one before it has the
+    same place.
     """
     widths = np.array([text_width(text, size) for text, size in zip(texts, sizes, strict=True)])
     heights = HEIGHT * np.asarray(sizes, dtype=float)

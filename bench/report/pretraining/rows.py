@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
 import numpy as np
+from scipy.special import stdtrit
 
 from bench.report.records import Record
-from bench.report.selection import Group, Selection
+from bench.report.selection import Selection
 from bench.report.tables import Cell, RunValue
 
 
@@ -29,12 +31,6 @@ class PretrainedRow:
     label: str
     records: Mapping[int, Record]
 
-    @classmethod
-    def of(cls, group: Group) -> PretrainedRow:
-        """The row of a selection's group."""
-        by_seed = {record["seed"]: record for record in group.records}
-        return cls(group.key, group.records[0]["model"], group.label, dict(sorted(by_seed.items())))
-
     @property
     def first(self) -> Record:
         """The record of the first seed, for what all seeds share."""
@@ -47,7 +43,7 @@ class PretrainedRow:
 
     def mean_of(self, key: str) -> float:
         """The mean over the seeds of a number of the record."""
-        return float(np.mean([record[key] for record in self.records.values()]))
+        return fmean(record[key] for record in self.records.values())
 
 
 def rows_of(selection: Selection) -> list[PretrainedRow]:
@@ -58,30 +54,20 @@ def rows_of(selection: Selection) -> list[PretrainedRow]:
     """
     if not selection.groups:
         raise ValueError("there is no finished pretraining run")
-    return [PretrainedRow.of(group) for group in selection.groups]
+    rows = []
+    for group in selection.groups:
+        by_seed = {run["seed"]: run for run in sorted(group.records, key=lambda run: run["seed"])}
+        rows.append(PretrainedRow(group.key, group.records[0]["model"], group.label, by_seed))
+    return rows
 
 
 def over_seeds(values: Mapping[int, float], n: int | None = None) -> Cell:
-    """The mean of a value over seeds, its deviation, and Student's 95% interval.
-
-    Args:
-        values: by seed; of a single one there is no interval.
-        n: items behind each value.
-    """
+    """The mean of a value over seeds, over `n` items each, with Student's 95% interval."""
     numbers = list(values.values())
     runs = tuple(RunValue(seed, value, n) for seed, value in values.items())
-    mean = float(np.mean(numbers))
-    if len(numbers) < 2:
+    mean, count = float(np.mean(numbers)), len(numbers)
+    if count < 2:
         return Cell(mean, n=n, runs=runs)
     sd = float(np.std(numbers, ddof=1))
-    low, high = t_interval(numbers)
-    return Cell(mean, sd, low, high, n=n, runs=runs)
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Student's 95% interval of the mean of at least two values."""
-    from scipy.special import stdtrit
-
-    count, mean = len(values), float(np.mean(values))
-    reach = float(stdtrit(count - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(count))
-    return mean - reach, mean + reach
+    reach = float(stdtrit(count - 1, 0.975) * sd / np.sqrt(count))
+    return Cell(mean, sd, mean - reach, mean + reach, n=n, runs=runs)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from bench.report.comparison import Comparison
 from bench.report.pretraining.rows import PretrainedRow, over_seeds
 from bench.report.tables import Cell, Column, Row, Table
 
+Rows = Sequence[PretrainedRow]
 SHARES = ("acc", "exact_match", "f1")  # prefixes of metrics that are shares
 
 
-def main_table(rows: Sequence[PretrainedRow]) -> Table:
+def main_table(rows: Rows) -> Table:
     """Sizes, tokens, speed and bits per byte."""
     columns = (
         Column("parameters", "Parameters", ","),
@@ -24,6 +26,18 @@ def main_table(rows: Sequence[PretrainedRow]) -> Table:
         Column("utilisation", "MFU", ".0%"),
         Column("bits_per_byte", "Bits per byte [95% interval]", ".4f", show="range"),
     )
+    lines = []
+    for row in rows:
+        training = row.first["training"]
+        cells = {
+            "parameters": Cell(training["parameters"]["total"]),
+            "without_vocabulary": Cell(training["parameters"]["without_vocabulary"]),
+            "tokens": Cell(training["tokens"]),
+            "bits_per_byte": row.bits,
+        }
+        for key in ("tokens_per_second", "utilisation"):
+            cells[key] = over_seeds({seed: record[key] for seed, record in row.records.items()})
+        lines.append(Row((row.label,), cells, keys={"model": row.model}))
     first = rows[0].first["training"]
     notes = (
         f"Bits per byte of {first['held_out_documents']:,} held-out documents "
@@ -35,114 +49,78 @@ def main_table(rows: Sequence[PretrainedRow]) -> Table:
         f"{rows[0].mean_of('matmul_flops_per_second') / 1e9:,.0f} GFLOP/s. Per token: "
         f"{first['flops_formula']}.",
     )
-    lines = tuple(Row((row.label,), _main_cells(row), keys={"model": row.model}) for row in rows)
-    return Table("main", "Bits per byte of held-out text", columns, lines, ("Model",), notes)
-
-
-def _main_cells(row: PretrainedRow) -> dict[str, Cell]:
-    training = row.first["training"]
-    return {
-        "parameters": Cell(training["parameters"]["total"]),
-        "without_vocabulary": Cell(training["parameters"]["without_vocabulary"]),
-        "tokens": Cell(training["tokens"]),
-        "bits_per_byte": row.bits,
-        **{
-            key: over_seeds({seed: record[key] for seed, record in row.records.items()})
-            for key in ("tokens_per_second", "utilisation")
-        },
-    }
+    return Table("main", "Bits per byte of held-out text", columns, tuple(lines), ("Model",), notes)
 
 
 def twin_table(found: Sequence[Comparison]) -> Table:
     """The differences to the twins, paired by seed."""
+    seeds = sorted({seed for each in found for seed in each.seeds})
     columns = (
         Column("difference", "Verdict", show="verdict"),
         Column("difference", "Difference [95% interval]", "+z.4f", show="range"),
         Column("difference", "p (Holm)", show="p"),
-        *(Column(f"seed_{seed}", f"seed {seed}", "+.4f") for seed in _seeds(found)),
+        *(Column(f"seed_{seed}", f"seed {seed}", "+.4f") for seed in seeds),
     )
-    rows = tuple(
-        Row(
-            (each.label, each.reference_label),
-            {
-                "difference": Cell(
-                    each.difference,
-                    low=each.low,
-                    high=each.high,
-                    n=each.n,
-                    p=each.p_holm,
-                    verdict=each.verdict,
-                ),
-                **{f"seed_{seed}": Cell(value) for seed, value in each.by_seed.items()},
-            },
-        )
-        for each in found
-    )
+    rows = []
+    for each in found:
+        interval: dict[str, Any] = {"low": each.low, "high": each.high}
+        cell = Cell(each.difference, n=each.n, p=each.p_holm, verdict=each.verdict, **interval)
+        by_seed = {f"seed_{seed}": Cell(value) for seed, value in each.by_seed.items()}
+        rows.append(Row((each.label, each.reference_label), {"difference": cell} | by_seed))
     notes = [
         "Bits per byte of the model minus its twin's at equal seeds. Both saw the same tokens in "
         "the same order (checked by a hash). Negative: the model is better.",
         "The test accounts for variation between seeds and between held-out documents; verdicts "
-        f"follow p (Holm) at 5%. With {len(_seeds(found))} seeds the variation between runs has "
+        f"follow p (Holm) at 5%. With {len(seeds)} seeds the variation between runs has "
         "2 to 4 degrees of freedom, so the intervals are wide if runs differ.",
         "The comparison holds for this size, text, number of tokens and these learning rates; "
         "warm-up was not tuned. Each model is initialised as in its own code (embeddings with a "
         "standard deviation of 1 in HELM, 0.02 in its twins); norms, residuals and gains differ "
         "as well. After so short a training these may decide; the difference is no evidence for "
         "curvature.",
+        *(f"{each.label}: {each.why}." for each in found if each.why),
     ]
-    notes += [f"{each.label}: {each.why}." for each in found if each.why]
-    names = ("Model", "Twin")
-    return Table("twins", "vs. the Euclidean twin", columns, rows, names, tuple(notes))
+    heading, names = "vs. the Euclidean twin", ("Model", "Twin")
+    return Table("twins", heading, columns, tuple(rows), names, tuple(notes))
 
 
-def _seeds(found: Sequence[Comparison]) -> list[int]:
-    return sorted({seed for each in found for seed in each.seeds})
-
-
-def routing_table(rows: Sequence[PretrainedRow]) -> Table | None:
+def routing_table(rows: Rows) -> Table | None:
     """The load of each expert after training, by block; None if no model has experts."""
-    lines, most, first = [], 0, rows[0].first["training"]["layers"]
+    lines: list[Row] = []
     for row in rows:
         runs = [record["training"]["layers"]["routing"] for record in row.records.values()]
-        for place, layer in enumerate(runs[0]):
-            loads = np.array([run[place]["load"] for run in runs])
-            entropy = float(np.mean([run[place]["entropy"] for run in runs]))
-            cells = {
-                f"expert_{i}": Cell(
-                    float(loads[:, i].mean()), low=float(loads[:, i].min()), high=float(top)
-                )
-                for i, top in enumerate(loads.max(axis=0))
-            }
-            lines.append(Row((row.label, str(layer["block"])), cells | {"entropy": Cell(entropy)}))
-            most = max(most, len(cells))
+        for layers in zip(*runs, strict=True):
+            loads = zip(*(layer["load"] for layer in layers), strict=True)
+            cells = {f"expert_{i}": _extent(load) for i, load in enumerate(loads)}
+            cells["entropy"] = Cell(fmean(layer["entropy"] for layer in layers))
+            lines.append(Row((row.label, str(layers[0]["block"])), cells))
     if not lines:
         return None
+    most = max(len(row.cells) for row in lines) - 1
     columns = (
         *(Column(f"expert_{i}", f"Expert {i}", ".0%", show="range") for i in range(most)),
         Column("entropy", "Entropy", ".3f"),
     )
+    tokens = rows[0].first["training"]["layers"]["tokens"]
     notes = (
-        "Share of the tokens routed to each expert after training, on "
-        f"{first['tokens']:,} held-out tokens: mean over seeds, smallest and largest in brackets. "
+        f"Share of the tokens routed to each expert after training, on {tokens:,} held-out "
+        "tokens: mean over seeds, smallest and largest in brackets. "
         "Entropy of the load relative to an even one.",
         "Both models update their router's biases by HELM's rule after each step; HELM-MiCE also "
         "has a small balance loss. DeepSeek-V3 scores by a sigmoid and normalises the weights of "
         "the selected experts; HELM-MiCE uses a softmax over all, as its code does.",
     )
-    names = ("Model", "Block")
-    return Table("routing", "Expert load", columns, tuple(lines), names, notes)
+    return Table("routing", "Expert load", columns, tuple(lines), ("Model", "Block"), notes)
 
 
-def curvature_table(rows: Sequence[PretrainedRow]) -> Table | None:
+def curvature_table(rows: Rows) -> Table | None:
     """Curvature parameters before and after training; None if none is learned."""
     lines = []
     for row in rows:
-        runs = [curvatures(record) for record in row.records.values()]
-        for place, (name, start, _) in enumerate(runs[0]):
-            ends = [run[place][2] for run in runs]
-            if name != "stream":
-                end = Cell(float(np.mean(ends)), low=min(ends), high=max(ends))
-                lines.append(Row((row.label, _expert(name)), {"start": Cell(start), "end": end}))
+        for name, (start, ends) in experts(row).items():
+            numbers = [part for part in name.split(".") if part.isdigit()]
+            label = f"block {numbers[0]}, expert {numbers[-1]}" if len(numbers) > 1 else name
+            lines.append(Row((row.label, label), {"start": Cell(start), "end": _extent(ends)}))
     if not lines:
         return None
     columns = (
@@ -154,21 +132,35 @@ def curvature_table(rows: Sequence[PretrainedRow]) -> Table | None:
     return Table("curvatures", "Learned curvatures", columns, tuple(lines), names, notes)
 
 
-def initialisation_table(rows: Sequence[PretrainedRow]) -> Table:
+def experts(row: PretrainedRow) -> dict[str, tuple[float, list[float]]]:
+    """K of each expert at the start, and at the end by seed."""
+    runs = [record["training"] for record in row.records.values()]
+    return {
+        name: (start, [run["curvatures_at_end"][name] for run in runs])
+        for name, start in runs[0]["curvatures_at_start"].items()
+        if name != "stream"
+    }
+
+
+def _extent(values: Sequence[float]) -> Cell:
+    return Cell(fmean(values), low=min(values), high=max(values))
+
+
+def initialisation_table(rows: Rows) -> Table:
     """Similarity of tokens before and after training, layer by layer."""
-    lines, depth, blocks = [], 0, 0
+    lines, keys = [], {"layer": 0, "entropy": 0}
     for row in rows:
         after = mean_layers([r["training"]["layers"] for r in row.records.values()])
         states = {f"{n} at start": v for n, v in initialisations(row).items()}
         for name, layers in (states | {"after training": after}).items():
-            similarity, entropy = layers["similarity"], layers["entropy"]
-            cells = {f"layer_{i}": Cell(value) for i, value in enumerate(similarity)}
-            cells |= {f"entropy_{i}": Cell(value) for i, value in enumerate(entropy)}
+            cells = {}
+            for key, values in zip(keys, layers, strict=True):
+                cells |= {f"{key}_{i}": Cell(value) for i, value in enumerate(values)}
+                keys[key] = max(keys[key], len(values))
             lines.append(Row((row.label, name.replace("own at", "at")), cells))
-            depth, blocks = max(depth, len(similarity)), max(blocks, len(entropy))
     columns = (
-        *(Column(f"layer_{i}", f"cosine {i}", ".2f") for i in range(depth)),
-        *(Column(f"entropy_{i}", f"entropy {i + 1}", ".2f") for i in range(blocks)),
+        *(Column(f"layer_{i}", f"cosine {i}", ".2f") for i in range(keys["layer"])),
+        *(Column(f"entropy_{i}", f"entropy {i + 1}", ".2f") for i in range(keys["entropy"])),
     )
     notes = (
         "cosine: mean over all pairs of different tokens, of the input of each block and, last, of "
@@ -181,57 +173,51 @@ def initialisation_table(rows: Sequence[PretrainedRow]) -> Table:
     return Table("similarity", "Similarity of tokens", columns, tuple(lines), names, notes)
 
 
-def tasks_table(rows: Sequence[PretrainedRow], chance: Mapping[str, float]) -> Table | None:
-    """The models on lm-eval's tasks; None if none was evaluated.
+def initialisations(row: PretrainedRow) -> dict[str, tuple[list[float], list[float]]]:
+    """`mean_layers` before training, by initialisation."""
+    runs = [record["training"]["initialisations"] for record in row.records.values()]
+    return {name: mean_layers([run[name] for run in runs]) for name in runs[0]}
 
-    Args:
-        rows: of the report.
-        chance: percent that guessing gets, by a task's name.
-    """
-    lines: list[Row] = []
-    shots = set()
-    for task, metric in dict.fromkeys(pair for row in rows for pair in _pairs(row)):
-        share = metric.startswith(SHARES)
-        for row in rows:
-            found = dict(_metric(row, task, metric))
-            if found:
-                scale = 100.0 if share else 1.0
-                values = {seed: scale * value for seed, (value, _) in found.items()}
-                items = next(iter(found.values()))[1]["n"]
-                lines.append(Row((task, metric, row.label), {"value": over_seeds(values, items)}))
-                shots |= {task_result["fewshot"] for _, task_result in found.values()}
-        if share and task in chance:
-            lines.append(Row((task, metric, "chance"), {"value": Cell(chance[task])}))
-    if not lines:
+
+def mean_layers(runs: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
+    """Similarity by layer and routing entropy by block, means over runs."""
+    entropies = [[layer["entropy"] for layer in run["routing"]] for run in runs]
+    similarity = np.mean([run["similarity"] for run in runs], axis=0)
+    return similarity.tolist(), np.mean(entropies, axis=0).tolist()
+
+
+def tasks_table(rows: Rows, chance: Mapping[str, float]) -> Table | None:
+    """The models on lm-eval's tasks, with the percent that guessing gets; None without any."""
+    # By task and metric, then by row, each seed's value.
+    found: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
+    tasks: dict[str, Any] = {}
+    for row in rows:
+        for seed, record in row.records.items():
+            for asked in record.get("lm_eval", {}).values():
+                for task, result in asked["tasks"].items():
+                    tasks.setdefault(task, []).append(result)
+                    for metric, measured in result["metrics"].items():
+                        by_row = found.setdefault((task, metric), {})
+                        scale = 100.0 if metric.startswith(SHARES) else 1.0
+                        by_row.setdefault(row.label, {})[seed] = scale * measured["value"]
+    if not found:
         return None
+    lines = []
+    for (task, metric), by_row in found.items():
+        for label, values in by_row.items():
+            cells = {"value": over_seeds(values, tasks[task][0]["n"])}
+            lines.append(Row((task, metric, label), cells))
+        if metric.startswith(SHARES) and task in chance:
+            lines.append(Row((task, metric, "chance"), {"value": Cell(chance[task])}))
+    shots = {result["fewshot"] for results in tasks.values() for result in results}
     columns = (Column("value", "Value [95% interval]", ".4g", show="range"),)
-    shown = ", ".join(str(number) for number in sorted(shots, key=str))
     notes = (
-        "lm-eval's tasks with their own prompts, of the finished models; "
-        f"few-shot examples: {shown}. Shares in percent, other metrics as they are.",
+        "lm-eval's tasks with their own prompts, of the finished models; few-shot examples: "
+        f"{', '.join(sorted(map(str, shots)))}. Shares in percent, other metrics as they are.",
         "Means over seeds with Student's interval over seeds, on these items.",
     )
-    names = ("Task", "Metric", "Model")
-    return Table("tasks", "Tasks of lm-eval", columns, tuple(lines), names, notes, grouped=True)
-
-
-def _pairs(row: PretrainedRow) -> Iterator[tuple[str, str]]:
-    """Task and metric of everything that a row was evaluated on."""
-    for record in row.records.values():
-        for asked in record.get("lm_eval", {}).values():
-            for task, found in asked["tasks"].items():
-                yield from ((task, metric) for metric in found["metrics"])
-
-
-def _metric(
-    row: PretrainedRow, task: str, metric: str
-) -> Iterator[tuple[int, tuple[float, Mapping[str, Any]]]]:
-    """By seed a metric's value and the task that it belongs to."""
-    for seed, record in row.records.items():
-        for asked in record.get("lm_eval", {}).values():
-            found = asked["tasks"].get(task)
-            if found and metric in found["metrics"]:
-                yield seed, (found["metrics"][metric]["value"], found)
+    heading, names = "Tasks of lm-eval", ("Task", "Metric", "Model")
+    return Table("tasks", heading, columns, tuple(lines), names, notes, grouped=True)
 
 
 def published_table(published: Mapping[str, Any]) -> Table:
@@ -242,45 +228,10 @@ def published_table(published: Mapping[str, Any]) -> Table:
         Column("average", "Printed average"),
         Column("mean", "Mean of the entries", ".2f"),
     )
-    shown = [*published["rows"], {"model": "Chance", "size": "", **tasks}]
-    rows = tuple(
-        Row(
-            (row["model"], row["size"]),
-            {
-                **{task: Cell(row[task]) for task in tasks},
-                "average": Cell(row.get("average")),
-                "mean": Cell(float(np.mean([row[task] for task in tasks]))),
-            },
-        )
-        for row in shown
-    )
+    rows = []
+    for row in [*published["rows"], {"model": "Chance", "size": "", **tasks}]:
+        cells = {task: Cell(row[task]) for task in tasks} | {"average": Cell(row.get("average"))}
+        cells["mean"] = Cell(fmean(row[task] for task in tasks))
+        rows.append(Row((row["model"], row["size"]), cells))
     notes = (f"Accuracy in percent. {published['source']}.", *published["notes"])
-    return Table("published", "The paper's", columns, rows, ("Model", "Size"), notes)
-
-
-def initialisations(row: PretrainedRow) -> dict[str, dict[str, list[float]]]:
-    """What was measured before training, by initialisation; means over seeds."""
-    runs = [record["training"]["initialisations"] for record in row.records.values()]
-    return {name: mean_layers([run[name] for run in runs]) for name in runs[0]}
-
-
-def mean_layers(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Similarity by layer and routing entropy by block, means over runs."""
-    entropies = [[layer["entropy"] for layer in run["routing"]] for run in runs]
-    return {
-        "similarity": np.mean([run["similarity"] for run in runs], axis=0).tolist(),
-        "entropy": np.mean(entropies, axis=0).tolist() if entropies[0] else [],
-    }
-
-
-def curvatures(record: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """Name, K at the start and K at the end of each curvature."""
-    training = record["training"]
-    end = training["curvatures_at_end"]
-    return [(name, start, end[name]) for name, start in training["curvatures_at_start"].items()]
-
-
-def _expert(name: str) -> str:
-    """`block 1, expert 0` of `model.layers.1.mlp.experts.0`."""
-    numbers = [part for part in name.split(".") if part.isdigit()]
-    return f"block {numbers[0]}, expert {numbers[-1]}" if len(numbers) > 1 else name
+    return Table("published", "The paper's", columns, tuple(rows), ("Model", "Size"), notes)
