@@ -31,7 +31,8 @@ from bench.tracking.record import PRETRAIN, lm_eval_metrics
 from bench.tracking.store import Attempt, Store
 from bench.training.flops import FORMULA, flops_a_token, parameter_counts
 from bench.training.loop import resolve_precision
-from bench.training.pretrain import Text, curvatures
+from bench.training.packed import Text
+from bench.training.pretrain import curvatures
 from bench.training.pretrain import pretrain as train_model
 
 

@@ -11,7 +11,7 @@ from bench.data.text import TextSettings
 from bench.errors import InputError
 from bench.fields import chosen, read_section, read_seed, typed
 from bench.models.untrained import UntrainedSettings
-from bench.training.pretrain_settings import PretrainSettings
+from bench.training.settings import PretrainSettings
 
 OF_MODEL = ("name", "kind", "size", "tokenizer")
 OF_TEXT = {"text": ("source", "path", "separator", "field"), "synthetic": ("source", "seed")}

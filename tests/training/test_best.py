@@ -8,9 +8,8 @@ import torch
 from bench.data.batches import collate
 from bench.methods import attach
 from bench.models.loading import load_base
-from bench.training.finetune import finetune
+from bench.training.finetune import FineTuning, finetune
 from bench.training.loss import target_loss
-from bench.training.module import FineTuning
 
 STEPS = 8
 

@@ -15,9 +15,8 @@ from bench.data.batches import collate
 from bench.errors import Terminated
 from bench.methods import attach
 from bench.training import loss as loss_module
-from bench.training.finetune import finetune
+from bench.training.finetune import FineTuning, finetune
 from bench.training.loss import target_loss
-from bench.training.module import FineTuning
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
 METHODS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "none")

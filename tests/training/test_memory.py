@@ -8,8 +8,7 @@ import torch
 from bench.errors import Failure
 from bench.methods import attach
 from bench.models.loading import load_base
-from bench.training.finetune import finetune
-from bench.training.module import FineTuning
+from bench.training.finetune import FineTuning, finetune
 
 pytestmark = pytest.mark.usefixtures("few_objects")
 ADAPTER = {"r": 4, "target_modules": ["q_proj", "down_proj"]}

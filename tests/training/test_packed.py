@@ -10,11 +10,10 @@ from torch.nn import functional as F
 from bench.data.packing import Packer, whole_rows
 from bench.data.tokens import encoded
 from bench.models.untrained import UntrainedSettings, build
+from bench.pretraining.measures import layer_similarity, mean_cosine
 from bench.training.flops import flops_a_token, parameter_counts
-from bench.training.held_out import HeldOut, blocks, document_bits
-from bench.training.packed import forward
+from bench.training.packed import Text, blocks, document_bits, forward
 from bench.training.routing import Routing, evenness
-from bench.training.similarity import layer_similarity, mean_cosine
 
 KINDS = ("helm_d", "helm_mice", "llama_twin", "deepseek_twin")
 TEXTS = ["Mia has 3 apples.", "3+4=7. 7+1=8.", "Tom is tall.", "One, two, three, four."]
@@ -52,8 +51,8 @@ def test_no_token_sees_another_document(models, tokens, kind):
 
 def test_bits_per_byte_are_those_of_a_computation_by_hand(models, tokens):
     model = models["helm_d"]
-    held_out = HeldOut(tokens, row_tokens=16, pad_id=0, at_once=2)
-    found = document_bits(model, held_out, np.arange(4), "test")
+
+    found = document_bits(model, Text(tokens, 0), np.arange(4), 16, 2, "test")
     for number, text in enumerate(TEXTS):
         ids = torch.tensor(tokens.document(number).astype(np.int64))
         nats = 0.0
@@ -69,7 +68,7 @@ def test_bits_per_byte_are_those_of_a_computation_by_hand(models, tokens):
 
 
 def test_parts_of_the_held_out_text_add_up_to_all_of_it(monkeypatch):
-    monkeypatch.setattr("bench.training.held_out.BLOCKS", 3)
+    monkeypatch.setattr("bench.training.packed.BLOCKS", 3)
     parts = blocks(np.array([1.0, 2, 3, 4, 5]), np.array([10, 10, 10, 10, 10]))
     assert sum(parts["bits"]) == 15 and len(parts["bits"]) == 3 and sum(parts["bytes"]) == 50
 

@@ -8,8 +8,9 @@ import torch
 from bench.data.tokens import encoded
 from bench.errors import InputError
 from bench.models.untrained import UntrainedSettings, build
-from bench.training.pretrain import Pretraining, Text, pretrain
-from bench.training.pretrain_settings import PretrainSettings
+from bench.training.packed import Text
+from bench.training.pretrain import Pretraining, pretrain
+from bench.training.settings import PretrainSettings
 
 SETTINGS = PretrainSettings(
     steps=6,
@@ -132,7 +133,7 @@ def test_training_lowers_the_bits_per_byte(text, make):
 
 
 def test_held_out_documents_are_not_trained_on_and_only_matrices_decay(text, make):
-    module = Pretraining(make("helm_mice"), text, SETTINGS, 0, "test")
+    module = Pretraining(text, SETTINGS, 0, "test", make("helm_mice"))
     assert not set(module.packer.documents) & set(np.flatnonzero(text.tokens.held_out))
     groups = module.configure_optimizers()[0][0].param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}

@@ -18,7 +18,7 @@ from bench.errors import Failure, Pruned, Terminated
 from bench.methods import attach
 from bench.models.loading import load_base
 from bench.training.finetune import finetune
-from bench.training.resume import finished_steps
+from bench.training.loop import finished_steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each training starts two processes
 

@@ -73,7 +73,7 @@ def test_operations_share_the_gate_of_arithmetic():
 
 
 def test_the_loss_of_a_step_is_the_mean_over_its_target_tokens(local_base):
-    step = TinyBasePretraining(AutoModelForCausalLM.from_pretrained(local_base), SETTINGS)
+    step = TinyBasePretraining(SETTINGS, None, AutoModelForCausalLM.from_pretrained(local_base))
     ids = torch.randint(3, 200, (3, 6), generator=torch.Generator().manual_seed(0))
     short, long = ids[:1, :4], ids[1:]
     labels = long.clone()
@@ -82,7 +82,7 @@ def test_the_loss_of_a_step_is_the_mean_over_its_target_tokens(local_base):
     for part in ((short, short), (long, labels)):
         losses.append(step.model(input_ids=part[0], labels=part[1]).loss)
     expected = sum(n * loss for n, loss in zip(counts, losses, strict=True)) / sum(counts)
-    found = step.training_step([(short, short), (long, labels)], 0)
+    found = step.loss([(short, short), (long, labels)])
     assert torch.allclose(found, expected)
 
 

@@ -1,22 +1,57 @@
-"""FSDP2: weights, gradients and optimiser state sharded over the ranks.
+"""How ranks share a training: gradients alone, or also weights and optimiser state (FSDP2).
 
 States are saved and loaded whole, so that one process and several ranks can resume each other's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from bench.training.ranks import ManualDDP
+BUCKET = 2**25  # numbers that are reduced at once, through a copy
+
+
+class ManualDDP(DDPStrategy):
+    """Lightning's DDP without its wrapper, which would reduce during the backward pass."""
+
+    def configure_ddp(self) -> None:
+        """Leave the module unwrapped."""
+
+    def reduce_step(self, parameters: Iterable[torch.Tensor], loss: torch.Tensor) -> None:
+        """Replace gradients and loss of a step, (), by their sums over all ranks.
+
+        Once per step, so that ranks may differ in their number of passes.
+        """
+        trained = [p for p in parameters if p.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        for bucket in _buckets([loss, *(p.grad for p in trained if p.grad is not None)]):
+            total = self.reduce(torch.cat([t.flatten() for t in bucket]), reduce_op="sum")
+            for own, part in zip(bucket, total.split([t.numel() for t in bucket]), strict=True):
+                own.copy_(part.view_as(own))
+
+
+def _buckets(tensors: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Group successive tensors of one dtype up to BUCKET numbers."""
+    bucket: list[torch.Tensor] = []
+    held = 0
+    for tensor in tensors:
+        if bucket and (held + tensor.numel() > BUCKET or tensor.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, held = [], 0
+        bucket.append(tensor)
+        held += tensor.numel()
+    yield bucket
 
 
 def shard(model: Any, device: torch.device) -> None:
@@ -43,6 +78,10 @@ def gathered(model: nn.Module) -> Iterator[None]:
 
 class Sharded(ManualDDP):
     """Lightning's strategy for a model that is already sharded."""
+
+    def reduce_step(self, parameters: Iterable[torch.Tensor], loss: torch.Tensor) -> None:
+        """Replace the loss by its sum; FSDP reduces the gradients in each backward pass."""
+        super().reduce_step((), loss)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """The whole weights, on the CPU."""
