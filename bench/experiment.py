@@ -57,15 +57,16 @@ class Prepared(PreparedRun):
         config = check_options(run.method.module, run.method.options)
         if run.trained and run.train.gradient_checkpointing:
             check_checkpointing(config)
-        check_tasks(run.evaluation.lm_eval, run.evaluation.lm_eval_include)
+        check_tasks(run.evaluation)
 
     def work(self) -> dict[str, Any]:
         """Train, evaluate, and return what the record says of both."""
+        from bench.evaluation.lm_eval_bridge import load_tasks
         from bench.runs import auxiliary
         from bench.runs.finetuning import evaluate, train
 
         run, base_hash = self.settings, self.hashes["base"]
-        tasks = auxiliary.load_tasks(run.evaluation, self.folder)
+        tasks = load_tasks(run.evaluation, self.folder)
         model, tokenizer, training = train(run, self.problems, self.folder, base_hash, self.watch)
         evaluation = evaluate(run, self.problems, self.folder, model, tokenizer)
         others = auxiliary.evaluate(run, tasks, self.folder, base_hash, model, tokenizer)

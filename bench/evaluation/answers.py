@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from bench import tasks
 from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
 from bench.errors import unknown
-from bench.tasks.task import AnswerKind
+from bench.tasks.task import AnswerKind, Task
 
 # Increase a version, and RESULT_VERSION, when a rule extracts another answer from any text.
 VERSIONS = {
@@ -78,17 +78,13 @@ def extract_number(text: str) -> float | None:
 
 
 def extract_letter(text: str, rule: str = "released") -> str | None:
-    """The letter that a text answers with; None if the rule finds none.
+    """The letter that a text answers with, by one of LETTER_RULES; None if it finds none.
 
     Two patterns ignore case, so "the answer is a guess" gives "a". As in the published code it is
     compared unchanged and equals no gold answer.
 
     >>> extract_letter("(A) is too small. The answer is (B).")
     'B'
-
-    Args:
-        text: the generated text.
-        rule: `first`, `paper` or `released`.
 
     Raises:
         InputError: the rule is unknown.
@@ -100,17 +96,12 @@ def extract_letter(text: str, rule: str = "released") -> str | None:
 
 
 def extract_choice(text: str, task: str, rule: str = "first") -> str | None:
-    """The first choice of a benchmark in a text; None if there is none.
+    """The first choice of a benchmark in a text, by one of CHOICE_RULES; None if there is none.
 
     As published, `answer1` to `answer5` are matched also for sets of three or four answers.
 
     >>> extract_choice("the correct answer is answer3", "social_i_qa")
     'answer3'
-
-    Args:
-        text: the generated text.
-        task: key of a benchmark of choices, ignoring case.
-        rule: `first` or `lower`.
 
     Raises:
         InputError: the benchmark or the rule is unknown.
@@ -131,6 +122,15 @@ def first_choice(text: str, words: Sequence[str], rule: str = "first") -> str | 
         raise unknown("choice rule", rule, CHOICE_RULES)
     match = re.search("|".join(map(re.escape, words)), text.lower() if rule == "lower" else text)
     return match[0] if match else None
+
+
+def extract(text: str, task: Task, protocol: Protocol) -> float | str | None:
+    """The answer in a text, by the protocol's rule for the task's kind of answer."""
+    if task.answer == "choice":
+        return first_choice(text, task.sought, protocol.choice_rule)
+    if task.answer == "letter":
+        return extract_letter(text, protocol.letter_rule)
+    return extract_number(text)
 
 
 def gold_value(answer: str, kind: AnswerKind) -> float | str:

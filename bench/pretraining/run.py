@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from bench.data.tokens import encoded
 from bench.efficiency.throughput import matmul_rate
 from bench.errors import InputError
-from bench.evaluation.lm_eval_bridge import check_tasks
+from bench.evaluation.lm_eval_bridge import check_tasks, evaluate_tasks, load_tasks
 from bench.files import write_json
 from bench.identity import PRETRAIN_VERSION, pretraining_identity
 from bench.models.loading import check_devices, pick_device
@@ -53,13 +53,18 @@ class Prepared(PreparedRun):
     kind = PRETRAIN
 
     @property
+    def task_folder(self) -> Path:
+        """Where the results of lm-eval are."""
+        return tasks.results_folder(self.settings.evaluation, self.folder)
+
+    @property
     def names(self) -> dict[str, Any]:
         """What the model is called."""
         return {"model": self.settings.model.name}
 
     def check(self) -> None:
         """Refuse tasks that lm-eval does not know."""
-        check_tasks(self.settings.evaluation.lm_eval, self.settings.evaluation.lm_eval_include)
+        check_tasks(self.settings.evaluation)
 
     def is_complete(self, record: Mapping[str, Any]) -> bool:
         """Whether a record has all tasks of lm-eval."""
@@ -67,7 +72,7 @@ class Prepared(PreparedRun):
 
     def work(self) -> dict[str, Any]:
         """Train, evaluate, and return what the record says of both."""
-        loaded = tasks.load(self.settings.evaluation, self.folder)
+        loaded = load_tasks(self.settings.evaluation, self.task_folder)
         text = _read_text(self)
         model, training = train(self, text)
         training |= measures.evaluate(self.settings, model, text)
@@ -86,7 +91,7 @@ class Prepared(PreparedRun):
                 f"{self.settings.name} is cached, but can't be evaluated on further tasks: "
                 f"{model_folder} no longer exists. force=true pretrains it again"
             )
-        loaded = tasks.load(self.settings.evaluation, self.folder)
+        loaded = load_tasks(self.settings.evaluation, self.task_folder)
         found = self._evaluate_tasks(loaded, _load(model_folder))
         record = store.record(run_id)
         record[tasks.KEY] = record.get(tasks.KEY, {}) | found
@@ -95,10 +100,13 @@ class Prepared(PreparedRun):
         return record
 
     def _evaluate_tasks(self, loaded: dict[str, Any], model: Any) -> dict[str, Any]:
-        run = self.settings
-        return tasks.evaluate(
-            run.evaluation, loaded, self.folder, model, self.tokenizer, title=run.name
-        )
+        settings, folder = self.settings.evaluation, self.task_folder
+        if not settings.lm_eval:
+            return {}
+        folder.mkdir(exist_ok=True)
+        found = evaluate_tasks(settings, loaded, model, self.tokenizer, folder, self.settings.name)
+        asked = tasks.conditions(settings)
+        return {name: found[name] | {"asked": asked} for name in settings.lm_eval}
 
 
 def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
