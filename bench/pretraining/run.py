@@ -6,7 +6,6 @@ there: training at its last checkpoint, evaluation with the trained model.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +28,8 @@ from bench.runs.attempt import finished_training
 from bench.runs.lifecycle import Outcome, PreparedRun, run_once
 from bench.tracking.record import PRETRAIN, lm_eval_metrics
 from bench.tracking.store import Attempt, Store
-from bench.training.flops import FORMULA, flops_a_token, parameter_counts
+from bench.training.adapters import replaced
+from bench.training.flops import FORMULA, flops_per_token, parameter_counts
 from bench.training.loop import resolve_precision
 from bench.training.packed import Text
 from bench.training.pretrain import curvatures
@@ -163,7 +163,7 @@ def train(prepared: Prepared, text: Text) -> tuple[Any, dict[str, Any]]:
     model = build(prepared.architecture, run.seed).to(pick_device())
     training = {
         "parameters": parameter_counts(model),
-        "flops_a_token": flops_a_token(model, run.train.row_tokens),
+        "flops_a_token": flops_per_token(model, run.train.row_tokens),
         "flops_formula": FORMULA,
         "initialisations": layers,
         "curvatures_at_start": curvatures(model),
@@ -177,13 +177,15 @@ def train(prepared: Prepared, text: Text) -> tuple[Any, dict[str, Any]]:
         "tokens": run.train.steps * run.train.step_tokens,
         "targets": done.targets,
         "passes": done.packer.passes,
-        "order": done.order.hex(),
+        "order": done.order,
         "losses": done.losses,
         "held_out": done.held_out,
         "curvatures": done.curvatures,
         "seconds": done.seconds,
     }
-    _save(model, prepared.tokenizer, model_folder)
+    with replaced(model_folder) as partial:
+        model.save_pretrained(partial)
+        prepared.tokenizer.save_pretrained(partial)
     write_json(prepared.folder / "training.json", training)
     return model, training
 
@@ -192,16 +194,6 @@ def _load(folder: Path) -> Any:
     """A saved model on the device, in eval mode."""
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     return model.to(pick_device()).eval()
-
-
-def _save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Save a model; the folder appears only when it is complete."""
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
 
 
 def _results(prepared: Prepared, training: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from bench.models.settings import ModelSettings
 from bench.training.activations import checkpointing
 from bench.training.loop import StepModule, train
 from bench.training.loss import target_loss
-from bench.training.optimizer import adamw, learning_rate_factor
+from bench.training.optimizer import adamw, schedule
 from bench.training.ranks import Watch
 from bench.training.settings import TrainSettings
 
@@ -101,16 +101,11 @@ class FineTuning(StepModule):
             step_loss += loss.detach()
         return step_loss
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        s = self.settings
+    def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
+        s, total = self.settings, self.total_steps
         factors = {"hyplora_K": s.curvature_lr_factor}
         optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay, factors)
-        warmup = s.warmup_steps(self.total_steps)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: learning_rate_factor(step, self.total_steps, warmup, s.decay),
-        )
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return [optimizer], [schedule(optimizer, total, s.warmup_steps(total), s.decay)]
 
     def context(self) -> AbstractContextManager[None]:
         return checkpointing(self.model, self.settings.gradient_checkpointing)

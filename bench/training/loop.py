@@ -82,23 +82,19 @@ class StepModule(L.LightningModule):
         """Entered for the whole training."""
         return nullcontext()
 
-    @property
-    def sharded(self) -> bool:
-        """Whether the ranks share the weights."""
-        return isinstance(self.trainer.strategy, Sharded)
-
     def training_step(self, step: int, index: int) -> torch.Tensor:
         def gradients(rows: int) -> torch.Tensor:
             self.zero_grad()  # of an attempt that ran out of memory
             self.rows_at_once = rows
             return self.gradients(step)
 
-        if self.settings.devices > 1 and self.sharded:  # all ranks make the same passes
+        strategy = self.trainer.strategy
+        if isinstance(strategy, Sharded):  # all ranks make the same passes
             loss = gradients(self.rows_at_once)
         else:
             loss = halving(gradients, self.rows_at_once, self.title, self.less_memory)
-        if self.settings.devices > 1:
-            self.trainer.strategy.reduce_step(self.parameters(), loss)
+        if isinstance(strategy, ManualDDP):
+            strategy.reduce_step(self.parameters(), loss)
         if self.settings.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip)
         first, *others = _listed(self.optimizers())
@@ -123,10 +119,10 @@ class StepModule(L.LightningModule):
         self.seconds, self.started = self.seconds + now - self.started, now
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Only if memory has lowered it: the setting itself may change before a resume.
-        fits = self.rows_at_once if self.rows_at_once < self.asked else self.asked
         checkpoint["progress"] = {name: getattr(self, name) for name in self.saved}
-        checkpoint["fits"] = fits if fits < self.asked else None
+        # Only if memory has lowered it: the setting itself may change before a resume.
+        lowered = self.rows_at_once < self.asked
+        checkpoint["fits"] = self.rows_at_once if lowered else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["progress"].items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from bench.data.packing import Packer, Place
 from bench.models.helm.embedding import LorentzEmbedding
 from bench.models.untrained import build
 from bench.training.loop import StepModule, train
-from bench.training.optimizer import adamw, learning_rate_factor
+from bench.training.optimizer import adamw, schedule
 from bench.training.packed import Text, document_bits, forward
 from bench.training.riemannian_adam import RiemannianAdam
 from bench.training.routing import Routing
@@ -98,11 +97,8 @@ class Pretraining(StepModule):
         optimizers: list[Any] = [adamw(others, s.lr, s.weight_decay, vectors=VECTORS)]
         if points is not None:
             optimizers.append(RiemannianAdam([points], s.lr, K=self.model.config.curvature))
-
-        def factor(step: int) -> float:
-            return learning_rate_factor(step, s.steps, s.warmup_steps, "cosine", floor=s.lr_floor)
-
-        return optimizers, [torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers]
+        shape = (s.steps, s.warmup_steps, "cosine")
+        return optimizers, [schedule(o, *shape, floor=s.lr_floor) for o in optimizers]
 
     def measure(self, step: int) -> None:
         """Measure bits per byte and curvatures if it is due; this takes no time of a step."""
@@ -130,8 +126,8 @@ class Pretraining(StepModule):
 
 def curvatures(model: Any) -> dict[str, float]:
     """The curvature parameters of a model by name; empty for a Euclidean one."""
-    found: Callable[[], dict[str, float]] | None = getattr(model, "curvatures", None)
-    return {} if found is None else {name: float(value) for name, value in found().items()}
+    found = model.curvatures() if hasattr(model, "curvatures") else {}
+    return {name: float(value) for name, value in found.items()}
 
 
 def pretrain(

@@ -64,7 +64,7 @@ class TrainSettings:
         """Whether a validation follows a step, counted from 1, of `total`."""
         if self.validate_every is not None:
             return step % min(self.validate_every, total) == 0
-        return step * self.validations // total > (step - 1) * self.validations // total
+        return evenly(step, self.validations, total)
 
     def warmup_steps(self, total: int) -> int:
         """Number of warm-up steps out of `total`."""
@@ -96,8 +96,8 @@ class PretrainSettings:
         not_negative = ("weight_decay", "gradient_clip", "evaluations")
         check_settings("action", self, positive, not_negative)
         for name in ("lr_floor", "warmup"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"action.{name} is a share, 0 to 1, got {getattr(self, name)}")
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise InputError(f"action.{name} is a share, 0 to 1, got {share}")
         if not 0 < self.held_out < 1:
             raise InputError(
                 f"action.held_out is a share between 0 and 1, got {self.held_out:g}: bits per byte "
@@ -132,17 +132,18 @@ class PretrainSettings:
 
     def evaluates(self, step: int) -> bool:
         """Whether bits per byte are measured after a step, counted from 1."""
-        return step * self.evaluations // self.steps > (step - 1) * self.evaluations // self.steps
+        return evenly(step, self.evaluations, self.steps)
+
+
+def evenly(step: int, times: int, total: int) -> bool:
+    """Whether a step, counted from 1, is one of `times` evenly spaced ones, the last at `total`."""
+    return step * times // total > (step - 1) * times // total
 
 
 def check_settings(
     section: str, settings: Any, positive: Iterable[str], not_negative: Iterable[str]
 ) -> None:
-    """Check ranges and choices of settings.
-
-    Raises:
-        InputError: a value is out of range, or not among `CHOICES`.
-    """
+    """Raise an InputError if a value is out of range, or not among `CHOICES`."""
     for name in positive:
         if (value := getattr(settings, name)) <= 0:
             raise InputError(f"{section}.{name} must be greater than 0, got {value}")

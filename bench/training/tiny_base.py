@@ -27,7 +27,7 @@ from bench.files import write_json
 from bench.models.tiny_base import llama_config
 from bench.models.tokenizer import train_tokenizer
 from bench.training.loop import StepModule, train
-from bench.training.optimizer import adamw, learning_rate_factor
+from bench.training.optimizer import adamw, schedule
 from bench.training.probes import probe
 
 TOKENIZER_DOCUMENTS = 20_000
@@ -110,6 +110,7 @@ class TinyBasePretraining(StepModule):
         return loss.detach()
 
     def loss(self, batch: list[Part]) -> torch.Tensor:
+        """The loss of a batch, ()."""
         counted = [int((labels[:, 1:] != IGNORED).sum()) for _, labels in batch]
         loss = torch.zeros(())
         for (ids, labels), count in zip(batch, counted, strict=True):
@@ -122,22 +123,14 @@ class TinyBasePretraining(StepModule):
         now = time.process_time()
         self.cpu_seconds, self.cpu_started = self.cpu_seconds + now - self.cpu_started, now
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
         s = self.settings
         optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: learning_rate_factor(step, s.steps, s.warmup, "cosine", s.flat),
-        )
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return [optimizer], [schedule(optimizer, s.steps, s.warmup, "cosine", s.flat)]
 
 
 def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict[str, Any]]:
-    """Make the embedded base: tokenizer, rows, weights, probes and a record.
-
-    Args:
-        settings: the recipe.
-        states: folder of the state from which a killed pretraining resumes.
+    """Make the embedded base; a killed pretraining resumes from its state in the folder `states`.
 
     Returns:
         The folder, with config, tokenizer, bf16 safetensors weights and pretraining.json, and the

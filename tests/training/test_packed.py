@@ -11,7 +11,7 @@ from bench.data.packing import Packer, whole_rows
 from bench.data.tokens import encoded
 from bench.models.untrained import UntrainedSettings, build
 from bench.pretraining.measures import layer_similarity, mean_cosine
-from bench.training.flops import flops_a_token, parameter_counts
+from bench.training.flops import flops_per_token, parameter_counts
 from bench.training.packed import Text, blocks, document_bits, forward
 from bench.training.routing import Routing, evenness
 
@@ -125,12 +125,12 @@ def test_parameters_and_arithmetic_by_hand(models):
     assert counts["total"] == counts["without_vocabulary"] + 2 * vocabulary * width
     matrices = 2 * block + vocabulary * width
     attention = 2 * 2 * heads * 100
-    assert flops_a_token(model, 100) == 6 * (matrices + attention)
+    assert flops_per_token(model, 100) == 6 * (matrices + attention)
 
 
 def test_flops_count_the_experts_that_a_token_goes_to(models, monkeypatch):
     model = models["deepseek_twin"]
     experts = sum(p.numel() for p in model.parameters() if p.ndim == 3)
-    before, some = model.config.num_experts_per_tok, flops_a_token(model, 1)
+    before, some = model.config.num_experts_per_tok, flops_per_token(model, 1)
     monkeypatch.setattr(model.config, "num_experts_per_tok", 4)
-    assert flops_a_token(model, 1) - some == 6 * experts * (4 - before) / 4
+    assert flops_per_token(model, 1) - some == 6 * experts * (4 - before) / 4
