@@ -1,8 +1,4 @@
-"""One fine-tuning run: prepare, train, evaluate, record.
-
-Each step leaves its result in the run's folder before the next begins. A run that is killed resumes
-there: training at its last checkpoint, evaluation after its last prediction.
-"""
+"""One fine-tuning run: prepare, train, evaluate, record; each step leaves its result on disk."""
 
 from __future__ import annotations
 
@@ -90,11 +86,7 @@ def look_up(
 
 
 def prepare(experiment: Experiment) -> Prepared:
-    """Read the rows, check base and adapter, and compute the run's identity.
-
-    Raises:
-        InputError: base, adapter or rows can't be used.
-    """
+    """Read the rows, check base and adapter, and compute the run's identity."""
     adapter = Path(experiment.adapter).expanduser() if experiment.adapter else None
     if adapter:
         from bench.training.adapters import saved_options

@@ -35,12 +35,8 @@ def text_hash(documents: Sequence[str]) -> str:
 def windows(ids: Sequence[int], start: int, size: int) -> list[Window]:
     """Split a document into overlapping windows in which each of its tokens counts once.
 
-    Every window except the first has half a window of context.
-
-    Args:
-        ids: tokens of the document without special tokens.
-        start: the token before the first one.
-        size: maximum number of tokens of a window; at least 2.
+    Every window except the first has half a window of context. `start` is the token before the
+    first one, `size` the maximum number of tokens of a window, at least 2.
     """
     tokens, stride = [start, *ids], max(1, size // 2)
     found, counted = [], 1
@@ -97,15 +93,7 @@ def forgetting(
 ) -> dict[str, Any]:
     """The loss before and after fine-tuning; an existing result in the run's folder is returned.
 
-    Args:
-        base: the base before fine-tuning.
-        model: the model after it; the base itself if nothing was trained.
-        batch_size: see `cross_entropy`.
-        context: see `cross_entropy`.
-
-    Returns:
-        `before` and `after` of `cross_entropy`; `sha256`, `tokens` and `bytes` of the text;
-        `seconds`.
+    `model` is the base itself if nothing was trained.
     """
     path = folder / FILE
     if path.is_file():

@@ -38,11 +38,7 @@ LESS_MEMORY = "use model.dtype=bfloat16, a smaller base, or fewer evaluation.lm_
 
 
 def check_tasks(settings: EvaluationSettings) -> None:
-    """Check the names of tasks, groups or tags before a model is loaded; no rows are read.
-
-    Raises:
-        InputError: lm-eval is not installed, or the folder or a task does not exist.
-    """
+    """Refuse unknown tasks, groups or tags before a model is loaded; no rows are read."""
     names, include = settings.lm_eval, settings.lm_eval_include
     if not names:
         return
@@ -117,12 +113,8 @@ def evaluate_tasks(
 ) -> dict[str, Any]:
     """Evaluate tasks; each result is written before the next task starts.
 
-    Args:
-        settings: batch size, and the maximum number of rows of each task.
-        loaded: of `load_tasks`.
-        model: a causal language model, with or without an adapter; its state is preserved. Prompts
-            longer than its context are truncated on the left.
-        folder: folder of the run; existing results are kept.
+    The model's state is preserved. Prompts longer than its context are truncated on the left.
+    Existing results in the run's folder are kept.
 
     Returns:
         For each name `lm_eval` (the version), `seconds` and `tasks`: for each task and group its

@@ -57,11 +57,9 @@ def evaluate(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
 
 @torch.no_grad()
 def layer_similarity(model: Any, rows: Rows) -> dict[str, Any]:
-    """Mean cosine similarity of token states: near 1 a model can't tell its tokens apart.
+    """Mean cosine similarity of all pairs of token states: near 1 a model can't tell them apart.
 
-    Returns:
-        `similarity`: mean cosine over all pairs of tokens, before each block and, last, at the
-        head's input; `routing`: of `Routing.load`; `tokens`: their number.
+    Before each block and, last, at the head's input; with the loads of the experts.
     """
     training, routing = model.training, Routing(model)
     model.eval()

@@ -1,8 +1,4 @@
-"""One pretraining run: prepare, train, evaluate, record.
-
-Each step leaves its result in the run's folder before the next begins. A run that is killed resumes
-there: training at its last checkpoint, evaluation with the trained model.
-"""
+"""One pretraining run: prepare, train, evaluate, record; each step leaves its result on disk."""
 
 from __future__ import annotations
 
@@ -40,10 +36,7 @@ from bench.training.pretrain import pretrain as train_model
 class Prepared(PreparedRun):
     """A pretraining run before it is trained.
 
-    Attributes:
-        tokenizer: of the model.
-        architecture: the model's configuration.
-        model_config: the same as plain data; training adds to the configuration.
+    `model_config` is the architecture as plain data, before training adds to it.
     """
 
     settings: Pretraining
@@ -80,11 +73,7 @@ class Prepared(PreparedRun):
         return _results(self, training) | ({tasks.KEY: on_tasks} if on_tasks else {})
 
     def extend(self, store: Store, run_id: str) -> dict[str, Any]:
-        """Evaluate a finished model on the tasks that its record lacks.
-
-        Raises:
-            InputError: the model no longer exists, or a task's rows can't be loaded.
-        """
+        """Evaluate a finished model on the tasks that its record lacks."""
         model_folder, path = self.folder / "model", self.folder / "record.json"
         if not (model_folder / "config.json").is_file():
             raise InputError(
@@ -110,10 +99,7 @@ class Prepared(PreparedRun):
 
 
 def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
-    """Pretrain a model, unless it is cached: see `bench.runs.lifecycle.run_once`.
-
-    A finished model that lacks some of the tasks is evaluated on these alone.
-    """
+    """Pretrain a model, unless it is cached: see `bench.runs.lifecycle.run_once`."""
     return run_once(prepare(run), began)
 
 
@@ -125,11 +111,7 @@ def look_up(
 
 
 def prepare(run: Pretraining) -> Prepared:
-    """Check model, tokenizer and text, and compute the run's identity.
-
-    Raises:
-        InputError: one of them can't be used, or they do not fit together.
-    """
+    """Check model, tokenizer and text, and compute the run's identity."""
     device = pick_device()
     check_devices("action.devices", run.train.devices, device)
     cache = run.results / "hashes.json"

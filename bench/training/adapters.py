@@ -19,11 +19,7 @@ from bench.models.loading import first_not_finite
 
 
 def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
-    """The peft configuration of a method, which needs no base model.
-
-    Raises:
-        InputError: an option is unknown or out of range.
-    """
+    """The peft configuration of a method; InputError if an option is unknown or out of range."""
     try:
         return unmeasured_config(module, options)
     except (TypeError, ValueError) as error:
@@ -83,11 +79,7 @@ def replaced(folder: Path) -> Iterator[Path]:
 
 
 def load_adapter(base: Any, folder: Path) -> Any:
-    """The base model with a saved adapter, in eval mode.
-
-    Raises:
-        InputError: the adapter can't be read or does not fit the base.
-    """
+    """The base model with a saved adapter, in eval mode; InputError if it does not fit."""
     try:
         with quiet_peft():
             model = PeftModel.from_pretrained(base, str(folder)).eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,12 @@ class FineTuned:
     """Result of a fine-tuning, for the record.
 
     Attributes:
-        steps: optimiser steps.
-        seconds: wall time of all of them, including those before a resume.
+        seconds: wall time of all optimiser steps, including those before a resume.
         padding: share of the positions that is padding, 0 to 1.
         target_tokens: tokens that the loss counts, over all steps.
-        micro_batch_size: rows in a forward pass at the end; fewer than asked for if memory was
-            short.
-        losses: (step, training loss of the step) at up to 100 steps.
-        validation: (step, validation loss), both per target token.
+        micro_batch_size: rows in a forward pass at the end.
+        losses: (step, training loss per target token) at up to 100 steps.
+        validation: (step, validation loss per target token).
         kept_step: the step whose adapter is kept: the last one, or the best.
         peak_bytes: peak GPU memory since the last resume; None on a CPU and on several devices.
     """
@@ -47,10 +45,10 @@ class FineTuned:
     padding: float
     target_tokens: int
     micro_batch_size: int
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    validation: list[tuple[int, float]] = field(default_factory=list)
-    kept_step: int = 0
-    peak_bytes: int | None = None
+    losses: list[tuple[int, float]]
+    validation: list[tuple[int, float]]
+    kept_step: int
+    peak_bytes: int | None
 
 
 class FineTuning(StepModule):
@@ -173,11 +171,10 @@ def finetune(
         checkpoints: folder of the saved state; a state found there is resumed.
         watch: called with (step, validation loss) after each validation; an exception that it
             raises ends the training.
-        base: the model's base, which each process loads if several devices share the training.
+        base: the model's base, which each process loads; needed for several devices.
 
     Raises:
-        ValueError: there is no training row or no trainable parameter, or `base` is missing for
-            several devices.
+        ValueError: there is no training row or no trainable parameter.
         Exception: those of :func:`bench.training.loop.train`.
     """
     if not examples:
@@ -189,8 +186,6 @@ def finetune(
         torch.cuda.reset_peak_memory_stats(gpu)
     load = None
     if settings.devices > 1:
-        if base is None:
-            raise ValueError("on several devices each rank loads the base: give base=")
         weights = {n: w.cpu() for n, w in without_frozen(model, model.state_dict()).items()}
         load = partial(_load, base, model.peft_config[model.active_adapter], weights)
     build = partial(FineTuning, examples, validation, settings, seed, pad_id, title)

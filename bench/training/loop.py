@@ -44,9 +44,7 @@ class StepModule(L.LightningModule):
     Args:
         model: on the device to train on, or sharded.
         settings: with `devices`, `precision`, `gradient_clip` and `checkpoint_minutes`.
-        total_steps: optimiser steps of the whole training.
         rows_at_once: rows of a forward pass, fewer when memory is short.
-        title: of the progress.
 
     Attributes:
         losses: (step, loss) at up to `recorded_losses` steps.

@@ -50,16 +50,13 @@ class _Job:
 
 
 def run_ranks(part: Part, devices: int, device: str, watch: Watch | None = None) -> None:
-    """Run a part in each of `devices` processes, to the end.
+    """Run a part in each of `devices` processes on devices of one type, to the end.
 
     Not children of multiprocessing: daemonic workers of a sweep can't have any, and a child that
     dies before it has read its arguments blocks its parent.
 
-    Args:
-        part: a rank's part; it is pickled.
-        device: the type of all devices.
-        watch: called in this process after each validation; an exception that it raises ends all
-            ranks.
+    The part is pickled. `watch` is called in this process after each validation; an exception that
+    it raises ends all ranks.
 
     Raises:
         Failure: a rank process died without an error message.

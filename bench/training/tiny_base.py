@@ -69,15 +69,13 @@ class TinyBaseSettings:
     @property
     def schedule(self) -> list[Phase]:
         """The phases, typed."""
-        return [
-            Phase(int(phase["steps"]), {k: v for k, v in phase.items() if k != "steps"})
-            for phase in self.phases
-        ]
+        mixes = [dict(phase) for phase in self.phases]
+        return [Phase(int(mix.pop("steps")), mix) for mix in mixes]
 
     @property
     def steps(self) -> int:
         """Optimiser steps of all phases."""
-        return sum(phase.steps for phase in self.schedule)
+        return sum(int(phase["steps"]) for phase in self.phases)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -164,16 +162,14 @@ def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict
         "processor": platform.machine(),
         "torch": torch.__version__,
     }
-    below = below_gates(probes, settings.gates)
-    output = Path(settings.output)
-    if below:
-        output = output.with_name(f"{output.name}-below-gates")
+    below = ", ".join(below_gates(probes, settings.gates))
+    output = Path(settings.output + ("-below-gates" if below else ""))
     model.to(torch.bfloat16).save_pretrained(output)
     tokenizer.save_pretrained(output)
     write_json(output / "pretraining.json", record)
     state.unlink(missing_ok=True)
     if below:
-        raise Failure(f"the base is below its gates: {', '.join(below)}; it is in {output}")
+        raise Failure(f"the base is below its gates: {below}; it is in {output}")
     return output, record
 
 

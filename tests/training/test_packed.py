@@ -88,9 +88,6 @@ def test_routing_counts_tokens_and_balance_moves_the_bias_against_the_load(tiny,
     assert layer["block"] == 1 and sum(layer["load"]) == pytest.approx(1)
     expected = [0.005 * (1 / 4 - share) for share in layer["load"]]
     assert gate.e_score_correction_bias.tolist() == pytest.approx(expected, abs=1e-7)
-
-
-def test_evenness_of_a_load():
     assert evenness([0.25] * 4) == pytest.approx(1) and evenness([1.0, 0.0]) == 0
     assert evenness([0.5, 0.5, 0.0, 0.0]) == pytest.approx(0.5)
 
@@ -114,7 +111,7 @@ def test_the_public_initialisation_makes_tokens_alike(tiny, tokens):
     assert last["public"] > 0.9 and last["balanced"] < 0.4
 
 
-def test_parameters_and_arithmetic_by_hand(models):
+def test_parameters_and_arithmetic_by_hand(models, monkeypatch):
     model = models["llama_twin"]
     config = model.config
     width, inner, vocabulary = config.hidden_size, config.intermediate_size, config.vocab_size
@@ -126,11 +123,8 @@ def test_parameters_and_arithmetic_by_hand(models):
     matrices = 2 * block + vocabulary * width
     attention = 2 * 2 * heads * 100
     assert flops_per_token(model, 100) == 6 * (matrices + attention)
-
-
-def test_flops_count_the_experts_that_a_token_goes_to(models, monkeypatch):
-    model = models["deepseek_twin"]
-    experts = sum(p.numel() for p in model.parameters() if p.ndim == 3)
-    before, some = model.config.num_experts_per_tok, flops_per_token(model, 1)
-    monkeypatch.setattr(model.config, "num_experts_per_tok", 4)
-    assert flops_per_token(model, 1) - some == 6 * experts * (4 - before) / 4
+    mixture = models["deepseek_twin"]
+    experts = sum(p.numel() for p in mixture.parameters() if p.ndim == 3)
+    before, some = mixture.config.num_experts_per_tok, flops_per_token(mixture, 1)
+    monkeypatch.setattr(mixture.config, "num_experts_per_tok", 4)
+    assert flops_per_token(mixture, 1) - some == 6 * experts * (4 - before) / 4
