@@ -164,18 +164,15 @@ class _AfterStep(Callback):
             # Saving is collective and the ranks' clocks differ.
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
             if due or module.global_step == module.total_steps:
-                self._save(trainer, self.state)
+                partial = self.state.with_suffix(".partial")
+                try:
+                    trainer.save_checkpoint(partial)
+                    if trainer.is_global_zero:
+                        partial.replace(self.state)
+                finally:
+                    if trainer.is_global_zero:
+                        partial.unlink(missing_ok=True)  # incomplete when the disk is full
                 self.saved = module.started = time.perf_counter()
-
-    def _save(self, trainer: L.Trainer, state: Path) -> None:
-        partial = state.with_suffix(".partial")
-        try:
-            trainer.save_checkpoint(partial)
-            if trainer.is_global_zero:
-                partial.replace(state)
-        finally:
-            if trainer.is_global_zero:
-                partial.unlink(missing_ok=True)  # incomplete when the disk is full
 
     def teardown(self, trainer: L.Trainer, module: StepModule, stage: str) -> None:
         if self.progress is not None:

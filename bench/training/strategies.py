@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -84,7 +85,7 @@ class Sharded(ManualDDP):
         super().reduce_step((), loss)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """The whole weights, on the CPU."""
+        """The whole weights."""
         return _whole(self.lightning_module.state_dict())
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
@@ -95,7 +96,7 @@ class Sharded(ManualDDP):
         module.load_state_dict(shards, strict=strict)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """The whole state of an optimiser, on the CPU."""
+        """The whole state of an optimiser."""
         return _whole(optimizer.state_dict())
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
@@ -109,20 +110,15 @@ class Sharded(ManualDDP):
             optimizer.load_state_dict({**saved, "state": state})
 
 
-def _whole(value: Any) -> Any:
+def _whole(state: Any) -> Any:
     """A state with gathered tensors, on the CPU."""
-    if isinstance(value, DTensor):
-        return value.full_tensor().cpu()
-    if isinstance(value, torch.Tensor):
-        return value.cpu()
-    if isinstance(value, dict):
-        return {key: _whole(held) for key, held in value.items()}
-    return [_whole(held) for held in value] if isinstance(value, list) else value
+    gather = lambda t: (t.full_tensor() if isinstance(t, DTensor) else t).cpu()  # noqa: E731
+    return apply_to_collection(state, torch.Tensor, gather)
 
 
 def _shard(value: Any, like: Any) -> Any:
-    """This rank's shard of a value that belongs to a weight; step counts and the like unchanged."""
-    sharded = isinstance(like, DTensor) and isinstance(value, torch.Tensor)
-    if sharded and value.shape == like.shape:
+    """This rank's shard of a value with an entry per row of a weight, or per number of it."""
+    shape = value.shape if isinstance(value, torch.Tensor) else ()
+    if isinstance(like, DTensor) and shape and shape == like.shape[: len(shape)]:
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
     return value

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from bench.data.batches import collate
+from bench.data.batches import collate, step_order
 from bench.errors import Terminated
 from bench.methods import attach
 from bench.training import loss as loss_module
@@ -26,30 +26,27 @@ def undisturbed(train):
     return train(dropout=0.2)
 
 
-@pytest.mark.parametrize("micro_batch_size", [2, 4])
-def test_micro_batches_change_no_result(train, assert_close, micro_batch_size):
-    assert_close(train(), train(micro_batch_size=micro_batch_size))
-
-
-def test_a_step_loss_is_the_mean_over_its_target_tokens(train, lora, rows):
-    sums = [target_loss(lora, collate([row], pad_id=0)) for row in rows(8)]
-    mean = float(sum(sums).detach()) / sum(row.targets for row in rows(8))
-    done = train(examples=rows(8), epochs=1.0).done
-    assert done.peak_bytes is None  # on a CPU
-    assert done.steps == 1 and done.losses[0][1] == pytest.approx(mean, rel=1e-5)
+def test_micro_batches_change_no_result(train, assert_close, lora, rows):
+    whole = train()
+    for micro_batch_size in (2, 4):
+        assert_close(whole, train(micro_batch_size=micro_batch_size))
+    first = step_order(32, 8, 2.0, seed=0)[0]
+    sums = [target_loss(lora, collate([rows(32)[i]], pad_id=0)) for i in first]
+    mean = float(sum(sums).detach()) / sum(rows(32)[i].targets for i in first)
+    assert whole.done.losses[0][1] == pytest.approx(mean, rel=1e-5)
+    assert whole.done.steps == 8 and whole.done.peak_bytes is None  # on a CPU
 
 
 @pytest.mark.parametrize("supported", [True, False])
 def test_the_loss_is_the_cross_entropy_of_the_targets(lora, rows, monkeypatch, supported):
-    model = lora
-    assert loss_module._takes(type(model.get_base_model()), "logits_to_keep")
+    assert loss_module._takes(type(lora.get_base_model()), "logits_to_keep")
     monkeypatch.setattr(loss_module, "_takes", lambda *_: supported)
     batch = collate(rows(6), pad_id=0)
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    logits = lora(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     expected = torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="sum"
     )
-    assert torch.allclose(target_loss(model, batch), expected, rtol=1e-5)
+    assert torch.allclose(target_loss(lora, batch), expected, rtol=1e-5)
 
 
 def test_training_lowers_the_loss_and_changes_the_adapter_alone(train, lora, rows):
