@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,7 @@ from bench.methods import quiet_peft
 from bench.models.loading import load_base
 from bench.models.settings import ModelSettings
 from bench.training.activations import checkpointing
+from bench.training.dropout import Draws, row_dropout
 from bench.training.loop import StepModule, train
 from bench.training.loss import target_loss
 from bench.training.optimizer import adamw, schedule
@@ -80,19 +83,22 @@ class FineTuning(StepModule):
         rows_at_once = min(settings.micro_batch_size, settings.batch_size)
         super().__init__(model, settings, len(order), rows_at_once, title)
         self.steps = Steps(examples, order, rows_at_once, pad_id, settings.devices)
-        self.seed = seed
+        self.seed, self.draws = seed, Draws()
         self.unseen = sorted(validation, key=lambda row: len(row.ids))
         self.unseen_at_once = settings.batch_size
         self.validation: list[tuple[int, float]] = []
         self.best: dict[str, Any] = {"step": 0, "loss": math.inf, "weights": {}}
 
     def gradients(self, step: int) -> torch.Tensor:
-        # Dropout depends on seed and step alone, so that a resume needs no generator state.
+        # So that a resume needs no generator state; dropout needs no generator.
         torch.manual_seed(self.seed * 1_000_003 + step + self.global_rank * 2**40)
         self.steps.micro_batch_size = self.rows_at_once
         step_loss = torch.zeros((), device=self.device)
         targets = self.steps.targets(step)
+        places = itertools.count(self.global_rank, self.settings.devices)
         for micro_batch in self.steps.micro_batches(step, self.global_rank):
+            rows = itertools.islice(places, len(micro_batch["input_ids"]))
+            self.draws.choose(self.seed, step, rows, self.device)
             on_device = self.trainer.strategy.batch_to_device(micro_batch)
             loss = target_loss(self.model, on_device) / targets
             self.manual_backward(loss)
@@ -105,8 +111,11 @@ class FineTuning(StepModule):
         optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay, factors)
         return [optimizer], [schedule(optimizer, total, s.warmup_steps(total), s.decay)]
 
-    def context(self) -> AbstractContextManager[None]:
-        return checkpointing(self.model, self.settings.gradient_checkpointing)
+    @contextmanager
+    def context(self) -> Iterator[None]:
+        enabled = self.settings.gradient_checkpointing
+        with checkpointing(self.model, enabled), row_dropout(self.model, self.draws):
+            yield
 
     def measure(self, step: int) -> None:
         """Compute the validation loss if it is due, and keep the best adapter if asked to."""

@@ -43,7 +43,7 @@ def long(job):
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("lora", LORA),
+        ("lora", LORA | {"lora_dropout": 0.2}),
         ("hyplora", LORA | {"learnable_curvature": True}),
         ("prefix", {"num_virtual_tokens": 4}),
     ],
