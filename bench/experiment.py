@@ -1,8 +1,4 @@
-"""One fine-tuning run: prepare, train, evaluate, record.
-
-Each step leaves its result in the run's folder before the next begins. A run that is killed resumes
-there: training at its last checkpoint, evaluation after its last prediction.
-"""
+"""One fine-tuning run: prepare, train, evaluate, record; each step leaves its result on disk."""
 
 from __future__ import annotations
 
@@ -57,15 +53,16 @@ class Prepared(PreparedRun):
         config = check_options(run.method.module, run.method.options)
         if run.trained and run.train.gradient_checkpointing:
             check_checkpointing(config)
-        check_tasks(run.evaluation.lm_eval, run.evaluation.lm_eval_include)
+        check_tasks(run.evaluation)
 
     def work(self) -> dict[str, Any]:
         """Train, evaluate, and return what the record says of both."""
+        from bench.evaluation.lm_eval_bridge import load_tasks
         from bench.runs import auxiliary
         from bench.runs.finetuning import evaluate, train
 
         run, base_hash = self.settings, self.hashes["base"]
-        tasks = auxiliary.load_tasks(run.evaluation, self.folder)
+        tasks = load_tasks(run.evaluation, self.folder)
         model, tokenizer, training = train(run, self.problems, self.folder, base_hash, self.watch)
         evaluation = evaluate(run, self.problems, self.folder, model, tokenizer)
         others = auxiliary.evaluate(run, tasks, self.folder, base_hash, model, tokenizer)
@@ -89,11 +86,7 @@ def look_up(
 
 
 def prepare(experiment: Experiment) -> Prepared:
-    """Read the rows, check base and adapter, and compute the run's identity.
-
-    Raises:
-        InputError: base, adapter or rows can't be used.
-    """
+    """Read the rows, check base and adapter, and compute the run's identity."""
     adapter = Path(experiment.adapter).expanduser() if experiment.adapter else None
     if adapter:
         from bench.training.adapters import saved_options

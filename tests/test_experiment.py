@@ -95,7 +95,7 @@ def test_a_local_base_is_fine_tuned_the_same_way(small, local_base):
 
 def test_a_failed_training_is_recorded_with_its_reason(small, monkeypatch):
     experiment = small("method=lora")
-    monkeypatch.setattr("bench.training.module.target_loss", lambda *_: 1 / 0)
+    monkeypatch.setattr("bench.training.finetune.target_loss", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(experiment)
     (failure,) = experiment.results.glob("runs/*/failure.txt")

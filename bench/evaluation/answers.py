@@ -1,25 +1,7 @@
-r"""Extraction of answers from generated text: pure functions, one for each kind of answer.
+"""Extraction of answers from generated text, by the published rules with all their quirks.
 
-The rules are the published ones, including their quirks, because the published results depend on
-them. The record names the rule of a score with its version: `number/1`, `letter released/1`.
-
-Numbers: the rule of LLM-Adapters' evaluate.py, also used for HypLoRA's tables: delete commas, find
-all `-?\d+\.?\d*`, take the last. So "10-7=3" gives 3 and "10-7" gives -7, "1/2" gives 2, ".5"
-gives 5, "1e3" gives 3, a list "1,2" gives 12, and a trailing year, exponent or option number wins.
-Currency and percent signs, `\boxed{}` and any minus sign that is not an ASCII hyphen are ignored.
-
-Letters: three published rules, whose accuracies differ by many points on the same texts.
-
-- `first`, LLM-Adapters': the first A, B, C, D or E anywhere, so "Answer: C" gives A.
-- `paper`, HypLoRA's until 4 February 2026, according to a comment in its evaluate.py: the last
-  letter before a closing parenthesis, else the last after "correct answer is".
-- `released`, HypLoRA's since then: the last match of the first of six patterns that matches.
-
-Choices: the answer words of the commonsense sets.
-
-- `first`, LLM-Adapters': the first of the set's words anywhere, case-sensitive and without word
-  boundaries: "True" gives nothing, "untrue" gives true, "answer12" gives answer1.
-- `lower`, HypLoRA's script for Llama-3: the same on the lower-cased text.
+The published results depend on the quirks. The record names the rule of a score with its version:
+`number/1`, `letter released/1`.
 """
 
 from __future__ import annotations
@@ -31,7 +13,7 @@ from collections.abc import Sequence
 from bench import tasks
 from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
 from bench.errors import unknown
-from bench.tasks.task import AnswerKind
+from bench.tasks.task import AnswerKind, Task
 
 # Increase a version, and RESULT_VERSION, when a rule extracts another answer from any text.
 VERSIONS = {
@@ -69,6 +51,9 @@ def rule_name(kind: AnswerKind, protocol: Protocol) -> str:
 def extract_number(text: str) -> float | None:
     """The last number of a text; None if there is none, or if it overflows a float.
 
+    The rule of LLM-Adapters' evaluate.py, also used for HypLoRA's tables. "10-7=3" gives 3 and
+    "10-7" -7, "1/2" 2, ".5" 5, "1e3" 3, "1,2" 12; a trailing year or option number wins.
+
     >>> extract_number("22-14=8. The answer is 1,008.")
     1008.0
     """
@@ -80,15 +65,16 @@ def extract_number(text: str) -> float | None:
 def extract_letter(text: str, rule: str = "released") -> str | None:
     """The letter that a text answers with; None if the rule finds none.
 
+    - `first`, LLM-Adapters': the first A, B, C, D or E anywhere, so "Answer: C" gives A.
+    - `paper`, HypLoRA's until 4 February 2026, according to a comment in its evaluate.py: the last
+      letter before a closing parenthesis, else the last after "correct answer is".
+    - `released`, HypLoRA's since then: the last match of the first of six patterns that matches.
+
     Two patterns ignore case, so "the answer is a guess" gives "a". As in the published code it is
     compared unchanged and equals no gold answer.
 
     >>> extract_letter("(A) is too small. The answer is (B).")
     'B'
-
-    Args:
-        text: the generated text.
-        rule: `first`, `paper` or `released`.
 
     Raises:
         InputError: the rule is unknown.
@@ -102,15 +88,12 @@ def extract_letter(text: str, rule: str = "released") -> str | None:
 def extract_choice(text: str, task: str, rule: str = "first") -> str | None:
     """The first choice of a benchmark in a text; None if there is none.
 
+    By LLM-Adapters' rule `first` anywhere, case-sensitive and without word boundaries: "untrue"
+    gives true. By `lower`, HypLoRA's script for Llama-3, the same on the lower-cased text.
     As published, `answer1` to `answer5` are matched also for sets of three or four answers.
 
     >>> extract_choice("the correct answer is answer3", "social_i_qa")
     'answer3'
-
-    Args:
-        text: the generated text.
-        task: key of a benchmark of choices, ignoring case.
-        rule: `first` or `lower`.
 
     Raises:
         InputError: the benchmark or the rule is unknown.
@@ -122,15 +105,20 @@ def extract_choice(text: str, task: str, rule: str = "first") -> str | None:
 
 
 def first_choice(text: str, words: Sequence[str], rule: str = "first") -> str | None:
-    """The first of the words anywhere in a text; None if there is none.
-
-    Raises:
-        InputError: the rule is unknown.
-    """
+    """The first of the words anywhere in a text; None if there is none."""
     if rule not in CHOICE_RULES:
         raise unknown("choice rule", rule, CHOICE_RULES)
     match = re.search("|".join(map(re.escape, words)), text.lower() if rule == "lower" else text)
     return match[0] if match else None
+
+
+def extract(text: str, task: Task, protocol: Protocol) -> float | str | None:
+    """The answer in a text, by the protocol's rule for the task's kind of answer."""
+    if task.answer == "choice":
+        return first_choice(text, task.sought, protocol.choice_rule)
+    if task.answer == "letter":
+        return extract_letter(text, protocol.letter_rule)
+    return extract_number(text)
 
 
 def gold_value(answer: str, kind: AnswerKind) -> float | str:

@@ -11,7 +11,7 @@ from typing import Any
 from bench import tasks
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text, new_tokens
-from bench.evaluation.answers import agrees, extract_letter, extract_number, first_choice
+from bench.evaluation.answers import agrees, extract
 from bench.evaluation.generation import generate
 from bench.evaluation.predictions import Prediction, append, read
 from bench.progress import Progress
@@ -32,14 +32,11 @@ def evaluate(
 
     Args:
         model: a causal language model in eval mode.
-        tokenizer: its tokenizer.
         tests: test rows by benchmark.
-        protocol: prompts, generation limits and answer rules.
         batch_size: prompts per batch; in float32 it does not change the result.
         context: maximum number of tokens of the model. A prompt that leaves no room for the
             answer is not generated for and counts as wrong; its line has a `reason`.
         path: the predictions file. Existing lines are kept.
-        title: title of the progress bar.
 
     Returns:
         All predictions, those from the file first.
@@ -58,21 +55,15 @@ def evaluate(
             pending = [i for i in range(len(problems)) if (key, i) not in done]
             texts = [evaluation_text(problems[i], protocol) for i in pending]
             ids = tokenizer(texts)["input_ids"] if texts else []
-            prompts = dict(zip(pending, ids, strict=True))
             most = max(new_tokens(problem, protocol) for problem in problems)
-            limit = context - most
-            too_long = {i: len(prompt) for i, prompt in prompts.items() if len(prompt) > limit}
-            add(
-                [
-                    replace(
-                        judge(key, i, problems[i], "", 0, protocol),
-                        formatted=False,
-                        reason=f"prompt of {length} tokens; the context leaves room for {limit}",
-                    )
-                    for i, length in too_long.items()
-                ]
-            )
-            prompts = {i: prompt for i, prompt in prompts.items() if i not in too_long}
+            prompts, limit = dict(zip(pending, ids, strict=True)), context - most
+            too_long = []
+            for i in [i for i in pending if len(prompts[i]) > limit]:
+                length = len(prompts.pop(i))
+                reason = f"prompt of {length} tokens; the context leaves room for {limit}"
+                wrong = judge(key, i, problems[i], "", 0, protocol)
+                too_long.append(replace(wrong, formatted=False, reason=reason))
+            add(too_long)
             began = time.perf_counter()
             given = (model, tokenizer, prompts, most, batch_size)
             for batch in generate(*given, protocol.answer_end, protocol.num_beams):
@@ -89,13 +80,7 @@ def judge(
 ) -> Prediction:
     """Extract the answer from a text by the protocol's rule and compare it with the gold answer."""
     task = tasks.describe(key, problem.answer)
-    prediction: float | str | None
-    if task.answer == "choice":
-        prediction = first_choice(text, task.sought, protocol.choice_rule)
-    elif task.answer == "letter":
-        prediction = extract_letter(text, protocol.letter_rule)
-    else:
-        prediction = extract_number(text)
+    prediction = extract(text, task, protocol)
     form = ANSWER_FORMS.get(task.answer, protocol.answer_form)
     return Prediction(
         task=key,

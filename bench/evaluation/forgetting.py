@@ -7,13 +7,11 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from bench.evaluation.preserve_state import preserve_state
 from bench.files import write_json
 from bench.memory import halving
 
@@ -22,25 +20,11 @@ WINDOW = 1024  # maximum number of tokens: the logits of all are in memory at on
 LESS_MEMORY = "use model.dtype=bfloat16, or a smaller base"
 
 
-@dataclass(frozen=True)
-class Window:
-    """A part of a document for one forward pass.
-
-    Attributes:
-        ids: tokens.
-        first: position of the first token that counts; those before it are context.
-    """
+class Window(NamedTuple):
+    """A part of a document for one forward pass; tokens before the position `first` are context."""
 
     ids: list[int]
     first: int
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Cross-entropy of a text. Only bits per byte (of UTF-8) is comparable between tokenizers."""
-
-    nats_per_token: float
-    bits_per_byte: float
 
 
 def text_hash(documents: Sequence[str]) -> str:
@@ -51,12 +35,8 @@ def text_hash(documents: Sequence[str]) -> str:
 def windows(ids: Sequence[int], start: int, size: int) -> list[Window]:
     """Split a document into overlapping windows in which each of its tokens counts once.
 
-    Every window except the first has half a window of context.
-
-    Args:
-        ids: tokens of the document without special tokens.
-        start: the token before the first one.
-        size: maximum number of tokens of a window; at least 2.
+    Every window except the first has half a window of context. `start` is the token before the
+    first one, `size` the maximum number of tokens of a window, at least 2.
     """
     tokens, stride = [start, *ids], max(1, size // 2)
     found, counted = [], 1
@@ -70,15 +50,16 @@ def windows(ids: Sequence[int], start: int, size: int) -> list[Window]:
 
 def cross_entropy(
     model: Any, tokenizer: Any, documents: Sequence[str], batch_size: int, context: int
-) -> Loss:
-    """The model's loss on documents, each without the context of the others.
+) -> dict[str, float]:
+    """The loss of a model in eval mode on documents, each without the context of the others.
 
     Args:
-        model: a causal language model, with or without an adapter; its state is preserved.
-        tokenizer: its tokenizer.
-        documents: texts.
         batch_size: memory limit: the windows of a batch have the tokens of that many prompts.
         context: maximum number of tokens of the model.
+
+    Returns:
+        `nats_per_token`, and `bits_per_byte` (of UTF-8), which alone is comparable between
+        tokenizers.
     """
     start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     size = max(2, min(WINDOW, context))
@@ -90,14 +71,15 @@ def cross_entropy(
     def first(rows: int) -> tuple[int, float]:
         return rows, _nats(model, pending[:rows], tokenizer.pad_token_id)
 
-    with preserve_state(model), torch.inference_mode():
-        model.eval()
-        while pending:
-            # 64 is the length of a typical prompt.
-            rows = max(1, batch_size * 64 // len(pending[0].ids))
-            done, sum_ = halving(first, min(rows, len(pending)), "forgetting", LESS_MEMORY)
-            nats, pending = nats + sum_, pending[done:]
-    return Loss(nats / sum(map(len, encoded)), nats / math.log(2) / _size(documents))
+    while pending:
+        # 64 is the length of a typical prompt.
+        rows = max(1, batch_size * 64 // len(pending[0].ids))
+        done, sum_ = halving(first, min(rows, len(pending)), "forgetting", LESS_MEMORY)
+        nats, pending = nats + sum_, pending[done:]
+    return {
+        "nats_per_token": nats / sum(map(len, encoded)),
+        "bits_per_byte": nats / math.log(2) / len("".join(documents).encode()),
+    }
 
 
 def forgetting(
@@ -111,33 +93,23 @@ def forgetting(
 ) -> dict[str, Any]:
     """The loss before and after fine-tuning; an existing result in the run's folder is returned.
 
-    Args:
-        base: the base before fine-tuning.
-        model: the model after it; the base itself if nothing was trained.
-        tokenizer: tokenizer of both.
-        documents: texts.
-        batch_size: see `cross_entropy`.
-        context: see `cross_entropy`.
-        folder: folder of the run.
-
-    Returns:
-        `before` and `after`, each a `Loss` as a dictionary; `sha256`, `tokens` and `bytes` of the
-        text; `seconds`.
+    `model` is the base itself if nothing was trained.
     """
     path = folder / FILE
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
     began = time.perf_counter()
-    # The same windows for both models: prefix tuning takes up a part of the context.
-    given = (tokenizer, documents, batch_size, context - _virtual_tokens(model))
+    # The same windows for both models: the virtual tokens of prefix tuning take up a part.
+    configs = getattr(model, "peft_config", {}).values()
+    virtual = max((getattr(c, "num_virtual_tokens", None) or 0 for c in configs), default=0)
+    given = (tokenizer, documents, batch_size, context - virtual)
     before = cross_entropy(base, *given)
-    after = before if model is base else cross_entropy(model, *given)
     found = {
-        "before": asdict(before),
-        "after": asdict(after),
+        "before": before,
+        "after": before if model is base else cross_entropy(model, *given),
         "sha256": text_hash(documents),
         "tokens": sum(map(len, _encode(tokenizer, documents))),
-        "bytes": _size(documents),
+        "bytes": len("".join(documents).encode()),
         "seconds": time.perf_counter() - began,
     }
     write_json(path, found)
@@ -148,17 +120,13 @@ def _encode(tokenizer: Any, documents: Sequence[str]) -> list[list[int]]:
     return tokenizer(list(documents), add_special_tokens=False)["input_ids"]
 
 
-def _size(documents: Sequence[str]) -> int:
-    return sum(len(text.encode()) for text in documents)
-
-
+@torch.inference_mode()
 def _nats(model: Any, rows: Sequence[Window], pad: int) -> float:
     """The summed loss of windows, padded on the right: with prefix tuning, left padding differs."""
-    longest = max(len(row.ids) for row in rows)
-    device = next(model.parameters()).device
+    device, longest = next(model.parameters()).device, len(rows[0].ids)
     pads = [longest - len(row.ids) for row in rows]
     ids = [row.ids + [pad] * n for row, n in zip(rows, pads, strict=True)]
-    mask = [[1] * len(row.ids) + [0] * n for row, n in zip(rows, pads, strict=True)]
+    mask = [[1] * (longest - n) + [0] * n for n in pads]
     logits = model(
         input_ids=torch.tensor(ids, device=device),
         attention_mask=torch.tensor(mask, device=device),
@@ -170,9 +138,3 @@ def _nats(model: Any, rows: Sequence[Window], pad: int) -> float:
         predicted = scores[row.first - 1 : len(row.ids) - 1].float()
         total += torch.nn.functional.cross_entropy(predicted, targets, reduction="sum").item()
     return total
-
-
-def _virtual_tokens(model: Any) -> int:
-    """Number of tokens that prefix tuning prepends to every text."""
-    configs = getattr(model, "peft_config", {})
-    return max((getattr(c, "num_virtual_tokens", None) or 0 for c in configs.values()), default=0)

@@ -40,10 +40,7 @@ def generate(
     Args:
         model: a causal language model in eval mode without generation settings of its own, as
             loaded by bench.models.loading.
-        tokenizer: its tokenizer.
         prompts: token ids by index.
-        max_new_tokens: maximum number of tokens for each.
-        batch_size: prompts per batch.
         answer_end: the text from this marker on is discarded; see Protocol.
         num_beams: 1 for greedy decoding. Each beam of a prompt takes a row of memory.
 
@@ -56,23 +53,22 @@ def generate(
     order = sorted(prompts, key=lambda index: (-len(prompts[index]), index))
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
 
+    @torch.inference_mode()
     def first(size: int) -> list[Generated]:
-        batch = order[:size]
-        device = next(model.parameters()).device
+        batch, device = order[:size], next(model.parameters()).device
         longest = len(prompts[batch[0]])
         empty = {i: longest - len(prompts[i]) for i in batch}
         rows = [[pad] * empty[i] + prompts[i] for i in batch]
         mask = [[0] * empty[i] + [1] * len(prompts[i]) for i in batch]
-        with torch.inference_mode():
-            written: torch.Tensor = model.generate(
-                input_ids=torch.tensor(rows, device=device),
-                attention_mask=torch.tensor(mask, device=device),
-                do_sample=False,
-                max_new_tokens=max_new_tokens,
-                num_beams=num_beams,
-                pad_token_id=pad,
-                eos_token_id=eos,
-            )
+        written: torch.Tensor = model.generate(
+            input_ids=torch.tensor(rows, device=device),
+            attention_mask=torch.tensor(mask, device=device),
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            num_beams=num_beams,
+            pad_token_id=pad,
+            eos_token_id=eos,
+        )
         return list(map(read, batch, written[:, longest:].tolist()))
 
     def read(index: int, ids: list[int]) -> Generated:

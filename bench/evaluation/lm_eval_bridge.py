@@ -14,34 +14,32 @@ import json
 import logging
 import math
 import os
+import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
 from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from bench.config import EvaluationSettings
 from bench.errors import InputError
-from bench.evaluation.preserve_state import SEED, preserve_state
 from bench.files import write_json
 from bench.memory import halving
+from bench.models.loading import context_length
 from bench.progress import has_terminal
 
 FILE = "lm_eval.json"
+PYTHON_SEED, SEED = 0, 1234  # those of lm-eval's own command
 BOOTSTRAP = 1000  # resamples for standard errors without a formula
 LESS_MEMORY = "use model.dtype=bfloat16, a smaller base, or fewer evaluation.lm_eval_fewshot"
 
 
-def check_tasks(names: Sequence[str], include: str | None) -> None:
-    """Check the names of tasks before a model is loaded; no rows are read.
-
-    Args:
-        names: names of tasks, groups or tags.
-        include: a folder with the user's own task files.
-
-    Raises:
-        InputError: lm-eval is not installed, or the folder or a task does not exist.
-    """
+def check_tasks(settings: EvaluationSettings) -> None:
+    """Refuse unknown tasks, groups or tags before a model is loaded; no rows are read."""
+    names, include = settings.lm_eval, settings.lm_eval_include
     if not names:
         return
     if importlib.util.find_spec("lm_eval") is None or importlib.util.find_spec("datasets") is None:
@@ -51,7 +49,7 @@ def check_tasks(names: Sequence[str], include: str | None) -> None:
         )
     if include is not None and not Path(include).expanduser().is_dir():
         raise InputError(f"evaluation.lm_eval_include={include}: no such folder")
-    known = _manager(tuple(names), include).task_index
+    known = _manager(names, include).task_index
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
@@ -74,34 +72,21 @@ def include_hash(folder: str) -> str:
     return digest.hexdigest()
 
 
-def load_tasks(
-    names: Iterable[str], include: str | None, fewshot: int | None, folder: Path
-) -> dict[str, Any]:
-    """Load the tasks, with their rows, that a run's folder has no results of yet.
+def load_tasks(settings: EvaluationSettings, folder: Path) -> dict[str, Any]:
+    """The tasks, with their rows, that a run's folder has no results of, by name.
 
-    Args:
-        names: names that passed `check_tasks`.
-        include: a folder with the user's own task files.
-        fewshot: examples per prompt; None for each task's own number. A task with 0 keeps it: its
-            prompt has no place for examples.
-        folder: folder of the run.
-
-    Returns:
-        lm-eval's loaded tasks by name.
+    Loaded before the training: a missing file must not end a run after hours. A task without
+    examples in its prompt keeps their number, 0: there is no place for them.
 
     Raises:
         InputError: a task's rows are not available.
     """
-    done = read_results(folder)
-    names = [name for name in dict.fromkeys(names) if name not in done]
-    if not names:
-        return {}
-    manager = _manager(tuple(names), include)
-    found = {}
+    done, found = read_results(folder), {}
+    names = [name for name in dict.fromkeys(settings.lm_eval) if name not in done]
     for name in names:
         try:
-            with preserve_state():  # a task may shuffle its rows
-                found[name] = manager.load([name])
+            with _seeded():  # a task may shuffle its rows
+                found[name] = _manager(names, settings.lm_eval_include).load([name])
         except Exception as error:  # errors of the task's own code, `datasets` or the hub
             reason = next(iter(str(error).strip().splitlines()), "")
             raise InputError(
@@ -111,34 +96,25 @@ def load_tasks(
                 "HF_DATASETS_OFFLINE for it"
             ) from error
         for task in found[name]["tasks"].values():
-            own = task.get_config("num_fewshot")
+            own, fewshot = task.get_config("num_fewshot"), settings.lm_eval_fewshot
             if own is None or (fewshot is not None and own != 0):
                 task.set_config(key="num_fewshot", value=fewshot or 0)
             task.set_fewshot_seed(seed=SEED)
     return found
 
 
-def ask(
+def evaluate_tasks(
+    settings: EvaluationSettings,
+    loaded: Mapping[str, Any],
     model: Any,
     tokenizer: Any,
-    loaded: Mapping[str, Any],
-    batch_size: int,
-    limit: int | None,
-    context: int,
     folder: Path,
     title: str = "evaluation",
 ) -> dict[str, Any]:
     """Evaluate tasks; each result is written before the next task starts.
 
-    Args:
-        model: a causal language model, with or without an adapter; its state is preserved.
-        tokenizer: its tokenizer.
-        loaded: tasks from `load_tasks`.
-        batch_size: prompts per batch, or fewer if memory is short.
-        limit: maximum number of rows of each task; None for all.
-        context: maximum number of tokens of the model; longer prompts are truncated on the left.
-        folder: folder of the run; existing results are kept.
-        title: title of the progress.
+    The model's state is preserved. Prompts longer than its context are truncated on the left.
+    Existing results in the run's folder are kept.
 
     Returns:
         For each name `lm_eval` (the version), `seconds` and `tasks`: for each task and group its
@@ -148,11 +124,8 @@ def ask(
     for name, tasks in loaded.items():
         print(f"{title}: lm-eval {name}", flush=True)
         began = time.perf_counter()
-
-        def run(size: int, tasks: Any = tasks) -> dict[str, Any]:
-            return _evaluate(model, tokenizer, tasks, size, limit, context)
-
-        found = halving(run, batch_size, f"lm-eval {name}", LESS_MEMORY)
+        run = partial(_evaluate, model, tokenizer, tasks, settings.lm_eval_limit)
+        found = halving(run, settings.batch_size, f"lm-eval {name}", LESS_MEMORY)
         seconds = time.perf_counter() - began
         results[name] = {"lm_eval": version("lm-eval"), "seconds": seconds, "tasks": _read(found)}
         write_json(folder / FILE, results)
@@ -165,7 +138,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _manager(names: tuple[str, ...], include: str | None) -> Any:
+def _manager(names: list[str], include: str | None) -> Any:
     """lm-eval's index of tasks; reading its own 14,000 takes ten seconds, so only if needed."""
     if include is not None and set(names) <= set((own := _index(include, False)).all_subtasks):
         return own
@@ -180,52 +153,67 @@ def _index(include: str | None, stock: bool) -> Any:
     return TaskManager(include_path=path, include_defaults=stock)
 
 
-def _evaluate(
-    model: Any, tokenizer: Any, tasks: Any, batch_size: int, limit: int | None, context: int
-) -> Any:
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Seed the generators of Python, numpy and torch, and restore their states afterwards."""
+    import numpy as np
+    import torch
+
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        random.seed(PYTHON_SEED)
+        np.random.seed(SEED)
+        torch.manual_seed(SEED)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+def _evaluate(model: Any, tokenizer: Any, tasks: Any, limit: int | None, batch_size: int) -> Any:
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
-
-    class Quiet(HFLM):
-        """Without a progress bar if there is no terminal: ten lines a second in a log."""
-
-        def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            return super().loglikelihood(requests, not has_terminal())
-
-        def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            return super().loglikelihood_rolling(requests, not has_terminal())
-
-        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            return super().generate_until(requests, not has_terminal())
 
     os.environ.setdefault("DISABLE_MULTIPROC", "1")  # its bootstrap forks once per core
     # It warns that a model in memory is not a path.
     logging.getLogger(HFLM.__module__).setLevel(logging.ERROR)
-    with preserve_state(model):
-        wrapped = Quiet(
+    modes = {module: module.training for module in model.modules()}
+    try:
+        wrapped = HFLM(
             pretrained=model,
             backend="causal",
             tokenizer=copy.deepcopy(tokenizer),  # the runs of a process share theirs
             batch_size=batch_size,
-            max_length=context,
+            max_length=context_length(model),
         )
-        return evaluate(wrapped, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=False)
+        for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
+            # Without a terminal its progress bar would be ten lines a second in a log.
+            quiet = partial(getattr(wrapped, kind), disable_tqdm=not has_terminal())
+            setattr(wrapped, kind, quiet)
+        with _seeded():
+            return evaluate(
+                wrapped, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=False
+            )
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _read(found: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of lm-eval's results, and their provenance."""
     tasks = {}
     for task, values in found["results"].items():
+        numbers = {k: float(v) for k, v in values.items() if isinstance(v, Real)}
         metrics = {}
-        for key, value in values.items():
+        for key, value in numbers.items():
             metric, comma, chosen = key.partition(",")
-            if not comma or metric.endswith("_stderr") or not _is_number(value):
-                continue
-            stderr = values.get(f"{metric}_stderr,{chosen}")
-            metrics[metric if chosen == "none" else f"{metric}.{chosen}"] = {
-                "value": float(value),
-                "stderr": float(stderr) if _is_number(stderr) else None,
-            }
+            if comma and not metric.endswith("_stderr") and math.isfinite(value):
+                stderr = numbers.get(f"{metric}_stderr,{chosen}", math.nan)
+                metrics[metric if chosen == "none" else f"{metric}.{chosen}"] = {
+                    "value": value,
+                    "stderr": stderr if math.isfinite(stderr) else None,
+                }
         tasks[task] = {
             "version": found["versions"].get(task),
             "n": values.get("sample_len"),
@@ -233,10 +221,3 @@ def _read(found: Mapping[str, Any]) -> dict[str, Any]:
             "metrics": metrics,
         }
     return tasks
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return not isinstance(value, str | bool) and math.isfinite(value)
-    except TypeError:
-        return False

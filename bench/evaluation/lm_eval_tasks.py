@@ -1,8 +1,7 @@
-"""Export of test sets as self-contained task files for lm-eval.
+"""Export of test sets as self-contained task files for lm-eval, which need no code.
 
-Each set becomes a YAML file and a JSONL file with its prompts. Answers are extracted by lm-eval's
-stock filters, so no code is needed: letters and choices exactly by the protocol's rule, numbers as
-`extract_number` does. Only the tolerance for numbers cannot be expressed.
+Its stock filters extract letters, choices and numbers exactly by the protocol's rules; only the
+tolerance for numbers cannot be expressed.
 """
 
 from __future__ import annotations
@@ -55,12 +54,7 @@ EXACTNESS = {
 def write_tasks(
     tests: Mapping[str, Sequence[Problem]], protocol: Protocol, folder: Path
 ) -> list[str]:
-    """Write a YAML and a JSONL file for each test set.
-
-    Args:
-        tests: test rows by benchmark.
-        protocol: prompts, generation limits and answer rules.
-        folder: the folder for lm-eval's --include_path; created if missing.
+    """Write a YAML and a JSONL file for each test set into a folder for lm-eval's --include_path.
 
     Returns:
         The names of the tasks.
@@ -121,24 +115,20 @@ def _write(key: str, problems: Sequence[Problem], protocol: Protocol, folder: Pa
     name = _name(f"{tag}_{key}")
     task = tasks.describe(key, problems[0].answer)
     answers = [p.answer for p in problems]
-    metric: dict[str, Any] = {"metric": "exact_match", "aggregation": "mean"}
-    metric["higher_is_better"] = True
+    comparison: dict[str, Any] = {}
     if task.answer == "number":
-        answers = list(map(plain_number, answers))
-        pattern = NUMBER
-        metric["regexes_to_ignore"] = list(SPELLING)
+        answers, pattern = list(map(plain_number, answers)), NUMBER
+        comparison = {"regexes_to_ignore": list(SPELLING)}
     elif task.answer == "letter":
         pattern = letter_regex(protocol.letter_rule)
     else:
         pattern = choice_regex(task.sought, protocol.choice_rule)
-        if protocol.choice_rule == "lower":
-            metric["ignore_case"] = True
-    rows = [
-        {"index": index, "prompt": evaluation_text(problem, protocol), "answer": answer}
-        for index, (problem, answer) in enumerate(zip(problems, answers, strict=True))
-    ]
-    data = folder / f"{name}.jsonl"
-    write_text(data, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        comparison = {"ignore_case": True} if protocol.choice_rule == "lower" else {}
+    data, lines = folder / f"{name}.jsonl", []
+    for index, (problem, answer) in enumerate(zip(problems, answers, strict=True)):
+        row = {"index": index, "prompt": evaluation_text(problem, protocol), "answer": answer}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_text(data, "".join(lines))
     filters = [
         {"function": "regex", "regex_pattern": pattern, "group_select": -1},
         {"function": "take_first"},
@@ -160,14 +150,15 @@ def _write(key: str, problems: Sequence[Problem], protocol: Protocol, folder: Pa
             "max_gen_toks": max(new_tokens(problem, protocol) for problem in problems),
         },
         "filter_list": [{"name": "answer", "filter": filters}],
-        "metric_list": [metric],
+        "metric_list": [
+            {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True} | comparison
+        ],
         "metadata": {"version": 1.0},
     }
-    facts = vars(protocol) | {"rows": len(rows), "fractions": sum("." in a for a in answers)}
-    exactness = EXACTNESS[task.answer].format(**facts)
-    header = HEADER.format(
-        key=key, protocol=protocol.name, name=name, tag=tag, rows=len(rows), exactness=exactness
-    )
+    facts = {"rows": len(answers), "fractions": sum("." in answer for answer in answers)}
+    exactness = EXACTNESS[task.answer].format(**vars(protocol), **facts)
+    names = {"key": key, "protocol": protocol.name, "name": name, "tag": tag}
+    header = HEADER.format(**names, **facts, exactness=exactness)
     body = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=1000)
     write_text(folder / f"{name}.yaml", header + body)
     return name

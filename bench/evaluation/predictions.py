@@ -14,9 +14,7 @@ class Prediction:
     """The result of one test row.
 
     Attributes:
-        task: key of the benchmark.
-        index: position in the test set.
-        text: the generated text; empty if nothing was generated.
+        index: position in the test set of the benchmark `task`.
         prediction: the number, letter or choice extracted from the text, None if there is none.
         answer: the gold answer as in the file.
         correct: whether they agree.

@@ -22,9 +22,8 @@ def scores(
     Rows whose prompt is too long count as wrong; `too_long` is their number.
 
     Args:
-        predictions: predictions for all test rows.
+        predictions: of all test rows, by the protocol.
         order: keys of the benchmarks in the order of the columns.
-        protocol: the protocol of the predictions.
     """
     result = {}
     for key in order:

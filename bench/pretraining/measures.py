@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.data.packing import Packer
+import torch
+
+from bench.data.packing import Packer, Rows
 from bench.models.loading import pick_device
 from bench.models.untrained import build
 from bench.pretraining.settings import Pretraining
-from bench.training.held_out import HeldOut, blocks, document_bits
-from bench.training.pretrain import Text, curvatures
-from bench.training.similarity import layer_similarity
+from bench.training.packed import Text, blocks, document_bits, forward
+from bench.training.pretrain import curvatures
+from bench.training.routing import Routing
 
 INITIALISATIONS = ("public", "balanced")  # of HELM's, compared before training
 ROWS = 8  # of held-out text, for the similarity of tokens
@@ -32,17 +34,16 @@ def initialisations(
     }
 
 
-def _sample(run: Pretraining, text: Text) -> Any:
+def _sample(run: Pretraining, text: Text) -> Rows:
     """Rows of held-out text, the same for all models."""
-    held_out = text.tokens.held_out.nonzero()[0]
-    return Packer(text.tokens, held_out, run.train.row_tokens, text.pad_id, seed=0).rows(ROWS)
+    packer = Packer(text.tokens, text.held_out, run.train.row_tokens, text.pad_id, seed=0)
+    return packer.rows(ROWS)
 
 
 def evaluate(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
     """Bits per byte, similarity of tokens and curvatures of the trained model."""
-    held_out = HeldOut(text.tokens, run.train.row_tokens, text.pad_id, run.train.micro_rows)
-    documents = held_out.documents
-    bits = document_bits(model, held_out, documents, f"{run.name}: held-out text")
+    documents, rows = text.held_out, (run.train.row_tokens, run.train.micro_rows)
+    bits = document_bits(model, text, documents, *rows, f"{run.name}: held-out text")
     sizes = text.tokens.sizes[documents]
     return {
         "bits_per_byte": float(bits.sum() / sizes.sum()),
@@ -52,3 +53,30 @@ def evaluate(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
         "layers": layer_similarity(model, _sample(run, text)),
         "curvatures_at_end": curvatures(model),
     }
+
+
+@torch.no_grad()
+def layer_similarity(model: Any, rows: Rows) -> dict[str, Any]:
+    """Mean cosine similarity of all pairs of token states: near 1 a model can't tell them apart.
+
+    Before each block and, last, at the head's input; with the loads of the experts.
+    """
+    training, routing = model.training, Routing(model)
+    model.eval()
+    rows = rows.to(next(model.parameters()).device)
+    known = rows.documents >= 0
+    with routing.counting():
+        states = forward(model, rows, output_hidden_states=True).hidden_states
+    model.train(training)
+    return {
+        "tokens": int(known.sum()),
+        "similarity": [mean_cosine(state[known]) for state in states],
+        "routing": routing.load(),
+    }
+
+
+def mean_cosine(states: torch.Tensor) -> float:
+    """The mean cosine over all pairs of different rows of (tokens, width)."""
+    units = torch.nn.functional.normalize(states.double(), dim=-1)
+    count = len(units)
+    return float((units.sum(0).square().sum() - count) / (count * (count - 1)))

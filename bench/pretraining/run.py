@@ -1,12 +1,7 @@
-"""One pretraining run: prepare, train, evaluate, record.
-
-Each step leaves its result in the run's folder before the next begins. A run that is killed resumes
-there: training at its last checkpoint, evaluation with the trained model.
-"""
+"""One pretraining run: prepare, train, evaluate, record; each step leaves its result on disk."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from bench.data.tokens import encoded
 from bench.efficiency.throughput import matmul_rate
 from bench.errors import InputError
-from bench.evaluation.lm_eval_bridge import check_tasks
+from bench.evaluation.lm_eval_bridge import check_tasks, evaluate_tasks, load_tasks
 from bench.files import write_json
 from bench.identity import PRETRAIN_VERSION, pretraining_identity
 from bench.models.loading import check_devices, pick_device
@@ -29,9 +24,11 @@ from bench.runs.attempt import finished_training
 from bench.runs.lifecycle import Outcome, PreparedRun, run_once
 from bench.tracking.record import PRETRAIN, lm_eval_metrics
 from bench.tracking.store import Attempt, Store
-from bench.training.flops import FORMULA, flops_a_token, parameter_counts
+from bench.training.adapters import replaced
+from bench.training.flops import FORMULA, flops_per_token, parameter_counts
 from bench.training.loop import resolve_precision
-from bench.training.pretrain import Text, curvatures
+from bench.training.packed import Text
+from bench.training.pretrain import curvatures
 from bench.training.pretrain import pretrain as train_model
 
 
@@ -39,10 +36,7 @@ from bench.training.pretrain import pretrain as train_model
 class Prepared(PreparedRun):
     """A pretraining run before it is trained.
 
-    Attributes:
-        tokenizer: of the model.
-        architecture: the model's configuration.
-        model_config: the same as plain data; training adds to the configuration.
+    `model_config` is the architecture as plain data, before training adds to it.
     """
 
     settings: Pretraining
@@ -52,13 +46,18 @@ class Prepared(PreparedRun):
     kind = PRETRAIN
 
     @property
+    def task_folder(self) -> Path:
+        """Where the results of lm-eval are."""
+        return tasks.results_folder(self.settings.evaluation, self.folder)
+
+    @property
     def names(self) -> dict[str, Any]:
         """What the model is called."""
         return {"model": self.settings.model.name}
 
     def check(self) -> None:
         """Refuse tasks that lm-eval does not know."""
-        check_tasks(self.settings.evaluation.lm_eval, self.settings.evaluation.lm_eval_include)
+        check_tasks(self.settings.evaluation)
 
     def is_complete(self, record: Mapping[str, Any]) -> bool:
         """Whether a record has all tasks of lm-eval."""
@@ -66,7 +65,7 @@ class Prepared(PreparedRun):
 
     def work(self) -> dict[str, Any]:
         """Train, evaluate, and return what the record says of both."""
-        loaded = tasks.load(self.settings.evaluation, self.folder)
+        loaded = load_tasks(self.settings.evaluation, self.task_folder)
         text = _read_text(self)
         model, training = train(self, text)
         training |= measures.evaluate(self.settings, model, text)
@@ -74,18 +73,14 @@ class Prepared(PreparedRun):
         return _results(self, training) | ({tasks.KEY: on_tasks} if on_tasks else {})
 
     def extend(self, store: Store, run_id: str) -> dict[str, Any]:
-        """Evaluate a finished model on the tasks that its record lacks.
-
-        Raises:
-            InputError: the model no longer exists, or a task's rows can't be loaded.
-        """
+        """Evaluate a finished model on the tasks that its record lacks."""
         model_folder, path = self.folder / "model", self.folder / "record.json"
         if not (model_folder / "config.json").is_file():
             raise InputError(
                 f"{self.settings.name} is cached, but can't be evaluated on further tasks: "
                 f"{model_folder} no longer exists. force=true pretrains it again"
             )
-        loaded = tasks.load(self.settings.evaluation, self.folder)
+        loaded = load_tasks(self.settings.evaluation, self.task_folder)
         found = self._evaluate_tasks(loaded, _load(model_folder))
         record = store.record(run_id)
         record[tasks.KEY] = record.get(tasks.KEY, {}) | found
@@ -94,17 +89,17 @@ class Prepared(PreparedRun):
         return record
 
     def _evaluate_tasks(self, loaded: dict[str, Any], model: Any) -> dict[str, Any]:
-        run = self.settings
-        return tasks.evaluate(
-            run.evaluation, loaded, self.folder, model, self.tokenizer, title=run.name
-        )
+        settings, folder = self.settings.evaluation, self.task_folder
+        if not settings.lm_eval:
+            return {}
+        folder.mkdir(exist_ok=True)
+        found = evaluate_tasks(settings, loaded, model, self.tokenizer, folder, self.settings.name)
+        asked = tasks.conditions(settings)
+        return {name: found[name] | {"asked": asked} for name in settings.lm_eval}
 
 
 def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
-    """Pretrain a model, unless it is cached: see `bench.runs.lifecycle.run_once`.
-
-    A finished model that lacks some of the tasks is evaluated on these alone.
-    """
+    """Pretrain a model, unless it is cached: see `bench.runs.lifecycle.run_once`."""
     return run_once(prepare(run), began)
 
 
@@ -116,11 +111,7 @@ def look_up(
 
 
 def prepare(run: Pretraining) -> Prepared:
-    """Check model, tokenizer and text, and compute the run's identity.
-
-    Raises:
-        InputError: one of them can't be used, or they do not fit together.
-    """
+    """Check model, tokenizer and text, and compute the run's identity."""
     device = pick_device()
     check_devices("action.devices", run.train.devices, device)
     cache = run.results / "hashes.json"
@@ -154,7 +145,7 @@ def train(prepared: Prepared, text: Text) -> tuple[Any, dict[str, Any]]:
     model = build(prepared.architecture, run.seed).to(pick_device())
     training = {
         "parameters": parameter_counts(model),
-        "flops_a_token": flops_a_token(model, run.train.row_tokens),
+        "flops_a_token": flops_per_token(model, run.train.row_tokens),
         "flops_formula": FORMULA,
         "initialisations": layers,
         "curvatures_at_start": curvatures(model),
@@ -168,13 +159,15 @@ def train(prepared: Prepared, text: Text) -> tuple[Any, dict[str, Any]]:
         "tokens": run.train.steps * run.train.step_tokens,
         "targets": done.targets,
         "passes": done.packer.passes,
-        "order": done.order.hex(),
+        "order": done.order,
         "losses": done.losses,
         "held_out": done.held_out,
         "curvatures": done.curvatures,
         "seconds": done.seconds,
     }
-    _save(model, prepared.tokenizer, model_folder)
+    with replaced(model_folder) as partial:
+        model.save_pretrained(partial)
+        prepared.tokenizer.save_pretrained(partial)
     write_json(prepared.folder / "training.json", training)
     return model, training
 
@@ -183,16 +176,6 @@ def _load(folder: Path) -> Any:
     """A saved model on the device, in eval mode."""
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     return model.to(pick_device()).eval()
-
-
-def _save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Save a model; the folder appears only when it is complete."""
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
 
 
 def _results(prepared: Prepared, training: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from bench.data.text import TextSettings
 from bench.errors import InputError
 from bench.fields import chosen, read_section, read_seed, typed
 from bench.models.untrained import UntrainedSettings
-from bench.training.pretrain_settings import PretrainSettings
+from bench.training.settings import PretrainSettings
 
 OF_MODEL = ("name", "kind", "size", "tokenizer")
 OF_TEXT = {"text": ("source", "path", "separator", "field"), "synthetic": ("source", "seed")}
@@ -42,15 +42,7 @@ class Pretraining:
 
 
 def read_pretraining(config: dict[str, Any]) -> Pretraining:
-    """The pretraining run that a resolved configuration describes.
-
-    Args:
-        config: plain containers, as `OmegaConf.to_container(cfg, resolve=True)` gives.
-
-    Raises:
-        InputError: a value has the wrong type or is out of range, or model or data can't be
-            pretrained (on).
-    """
+    """The pretraining run that a resolved configuration, in plain containers, describes."""
     model, action, data = (dict(config[key]) for key in ("model", "action", "data"))
     if "kind" not in model:
         raise InputError(

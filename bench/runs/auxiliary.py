@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.config import EvaluationSettings, Experiment
+from bench.config import Experiment
 from bench.data.general import general_documents
 from bench.evaluation import lm_eval_bridge
 from bench.evaluation.forgetting import forgetting, text_hash
@@ -27,32 +27,6 @@ def content_hashes(experiment: Experiment) -> dict[str, str]:
     return hashes
 
 
-def load_tasks(settings: EvaluationSettings, folder: Path) -> dict[str, Any]:
-    """The lm-eval tasks that a folder has no results of, with their rows.
-
-    Loaded before the training: a missing file must not end a run after hours.
-
-    Raises:
-        InputError: a task's rows can't be loaded.
-    """
-    names, include, fewshot = settings.lm_eval, settings.lm_eval_include, settings.lm_eval_fewshot
-    return lm_eval_bridge.load_tasks(names, include, fewshot, folder)
-
-
-def evaluate_tasks(
-    settings: EvaluationSettings,
-    tasks: dict[str, Any],
-    folder: Path,
-    model: Any,
-    tokenizer: Any,
-    title: str,
-) -> dict[str, Any]:
-    """Results of lm-eval tasks by name; those in `folder` are not computed again."""
-    batch_size, limit = settings.batch_size, settings.lm_eval_limit
-    of_model = (batch_size, limit, context_length(model), folder)
-    return lm_eval_bridge.ask(model, tokenizer, tasks, *of_model, title=title)
-
-
 def evaluate(
     experiment: Experiment,
     tasks: dict[str, Any],
@@ -64,8 +38,9 @@ def evaluate(
     """What is asked for of `lm_eval` and `forgetting`, by key of the record."""
     settings, found = experiment.evaluation, {}
     if settings.lm_eval:
-        name = experiment.name
-        found["lm_eval"] = evaluate_tasks(settings, tasks, folder, model, tokenizer, name)
+        found["lm_eval"] = lm_eval_bridge.evaluate_tasks(
+            settings, tasks, model, tokenizer, folder, experiment.name
+        )
     if settings.forgetting is not None:
         base, text = model, _general_text(experiment)
         if experiment.trained or experiment.adapter:

@@ -12,13 +12,10 @@ from bench.errors import InputError
 
 
 def check_checkpointing(config: PeftConfig | None) -> None:
-    """Refuse gradient checkpointing for prompt learning.
+    """Refuse gradient checkpointing for prompt learning with an InputError.
 
     Transformers drops the virtual tokens' keys and values from a checkpointed layer, with a mere
     warning, so that nothing is trained.
-
-    Raises:
-        InputError: the configuration is that of a prompt-learning method.
     """
     if config is not None and config.is_prompt_learning:
         kind = str(config.peft_type).removeprefix("PeftType.").lower()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,7 @@ from bench.models.loading import first_not_finite
 
 
 def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
-    """The peft configuration of a method, which needs no base model.
-
-    Raises:
-        InputError: an option is unknown or out of range.
-    """
+    """The peft configuration of a method; InputError if an option is unknown or out of range."""
     try:
         return unmeasured_config(module, options)
     except (TypeError, ValueError) as error:
@@ -35,52 +32,54 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
     Raises:
         InputError: the folder holds no adapter, or one of another method.
     """
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
+    given, path = f"adapter={folder}", folder / "adapter_config.json"
+    for name in (path.name, "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise InputError(
-                f"adapter={folder}: no {name} there; give the folder of a saved adapter, like "
+                f"{given}: no {name} there; give the folder of a saved adapter, like "
                 "results/runs/<id>/adapter"
             )
     try:
-        saved = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        saved = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"adapter={folder}: adapter_config.json can't be read: {error}") from error
+        raise InputError(f"{given}: {path.name} can't be read: {error}") from error
     if not isinstance(saved, dict):
-        raise InputError(f"adapter={folder}: adapter_config.json must hold an object")
+        raise InputError(f"{given}: {path.name} must hold an object")
     config = check_options(module, options)
-    kind = str(getattr(config.peft_type, "value", config.peft_type)) if config else "no adapter"
-    expected = {"peft_type": kind} | {
-        key: getattr(config, key) for key in ("variant", "use_dora") if hasattr(config, key)
-    }
+    expected = {k: getattr(config, k) for k in ("variant", "use_dora") if hasattr(config, k)}
+    kind = getattr(config, "peft_type", "no adapter")
+    expected["peft_type"] = str(getattr(kind, "value", kind))
     for key, value in expected.items():
         if saved.get(key) != value:
             raise InputError(
-                f"adapter={folder}: its {key} is {saved.get(key)}, that of the method named is "
-                f"{value}; name the method that it was trained with, method=NAME"
+                f"{given}: its {key} is {saved.get(key)}, that of the method named is {value}; "
+                "name the method that it was trained with, method=NAME"
             )
     found = {key: saved.get(key, value) for key, value in options.items()}
-    if "curvature" in options and "curvature_pattern" not in options:
-        # A pattern that no option gave was measured.
-        found |= {"curvature": AUTO} if saved.get("curvature_pattern") else {}
-    return found
+    # A pattern that no option gave was measured.
+    measured = saved.get("curvature_pattern") and "curvature_pattern" not in options
+    return found | ({"curvature": AUTO} if measured and "curvature" in options else {})
 
 
 def save_adapter(model: Any, folder: Path) -> None:
     """Save a peft model's adapter; the folder appears only when it is complete."""
+    with replaced(folder) as partial:
+        # Embeddings are never resized here, and checking them would ask the hub for the base.
+        model.save_pretrained(partial, save_embedding_layers=False)
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A folder that takes the place of `folder` if the block ends without an error."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    # Embeddings are never resized here, and checking them would ask the hub for the base.
-    model.save_pretrained(partial, save_embedding_layers=False)
+    yield partial
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
 
 def load_adapter(base: Any, folder: Path) -> Any:
-    """The base model with a saved adapter, in eval mode.
-
-    Raises:
-        InputError: the adapter can't be read or does not fit the base.
-    """
+    """The base model with a saved adapter, in eval mode; InputError if it does not fit."""
     try:
         with quiet_peft():
             model = PeftModel.from_pretrained(base, str(folder)).eval()

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import dataclass, field
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.strategies import Strategy
 from peft import PeftConfig, get_peft_model
 
-from bench.data.batches import Example, Steps, step_order
+from bench.data.batches import Example, Steps, batches, step_order
+from bench.memory import halving
 from bench.methods import quiet_peft
 from bench.models.loading import load_base
 from bench.models.settings import ModelSettings
 from bench.training.activations import checkpointing
-from bench.training.callbacks import ShowProgress, Validate
-from bench.training.loop import train_module
-from bench.training.module import FineTuning, without_frozen
-from bench.training.ranks import Watch, train_in_ranks
-from bench.training.resume import SaveState
+from bench.training.dropout import Draws, row_dropout
+from bench.training.loop import StepModule, train
+from bench.training.loss import target_loss
+from bench.training.optimizer import adamw, schedule
+from bench.training.ranks import Watch
 from bench.training.settings import TrainSettings
 
 
@@ -30,14 +33,12 @@ class FineTuned:
     """Result of a fine-tuning, for the record.
 
     Attributes:
-        steps: optimiser steps.
-        seconds: wall time of all of them, including those before a resume.
+        seconds: wall time of all optimiser steps, including those before a resume.
         padding: share of the positions that is padding, 0 to 1.
         target_tokens: tokens that the loss counts, over all steps.
-        micro_batch_size: rows in a forward pass at the end; fewer than asked for if memory was
-            short.
-        losses: (step, training loss of the step) at up to 100 steps.
-        validation: (step, validation loss), both per target token.
+        micro_batch_size: rows in a forward pass at the end.
+        losses: (step, training loss per target token) at up to 100 steps.
+        validation: (step, validation loss per target token).
         kept_step: the step whose adapter is kept: the last one, or the best.
         peak_bytes: peak GPU memory since the last resume; None on a CPU and on several devices.
     """
@@ -47,29 +48,115 @@ class FineTuned:
     padding: float
     target_tokens: int
     micro_batch_size: int
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    validation: list[tuple[int, float]] = field(default_factory=list)
-    kept_step: int = 0
-    peak_bytes: int | None = None
+    losses: list[tuple[int, float]]
+    validation: list[tuple[int, float]]
+    kept_step: int
+    peak_bytes: int | None
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Arguments of `finetune` as plain data that another process can be sent."""
+class FineTuning(StepModule):
+    """The loss of a step is the mean over the target tokens of the whole step.
 
-    examples: list[Example]
-    validation: list[Example]
-    settings: TrainSettings
-    seed: int
-    pad_id: int
-    title: str
+    Attributes:
+        validation: (step, validation loss).
+        best: step, loss and trained weights by name, on the CPU, at the lowest validation loss.
+    """
 
-    @property
-    def steps(self) -> Steps:
-        s = self.settings
-        order = step_order(len(self.examples), s.batch_size, s.epochs, self.seed)
-        rows = min(s.micro_batch_size, s.batch_size)
-        return Steps(self.examples, order, rows, self.pad_id, s.devices)
+    strict_loading = False  # a checkpoint holds the adapter alone
+    saved = ("losses", "seconds", "validation", "best")
+    less_memory = (
+        "set train.gradient_checkpointing=true, lower protocol.max_length, which leaves longer "
+        "rows out, or use model.dtype=bfloat16 or a smaller base"
+    )
+
+    def __init__(
+        self,
+        examples: list[Example],
+        validation: list[Example],
+        settings: TrainSettings,
+        seed: int,
+        pad_id: int,
+        title: str,
+        model: Any,
+    ) -> None:
+        order = step_order(len(examples), settings.batch_size, settings.epochs, seed)
+        rows_at_once = min(settings.micro_batch_size, settings.batch_size)
+        super().__init__(model, settings, len(order), rows_at_once, title)
+        self.steps = Steps(examples, order, rows_at_once, pad_id, settings.devices)
+        self.seed, self.draws = seed, Draws()
+        self.unseen = sorted(validation, key=lambda row: len(row.ids))
+        self.unseen_at_once = settings.batch_size
+        self.validation: list[tuple[int, float]] = []
+        self.best: dict[str, Any] = {"step": 0, "loss": math.inf, "weights": {}}
+
+    def gradients(self, step: int) -> torch.Tensor:
+        # So that a resume needs no generator state; dropout needs no generator.
+        torch.manual_seed(self.seed * 1_000_003 + step + self.global_rank * 2**40)
+        self.steps.micro_batch_size = self.rows_at_once
+        step_loss = torch.zeros((), device=self.device)
+        targets = self.steps.targets(step)
+        places = itertools.count(self.global_rank, self.settings.devices)
+        for micro_batch in self.steps.micro_batches(step, self.global_rank):
+            rows = itertools.islice(places, len(micro_batch["input_ids"]))
+            self.draws.choose(self.seed, step, rows, self.device)
+            on_device = self.trainer.strategy.batch_to_device(micro_batch)
+            loss = target_loss(self.model, on_device) / targets
+            self.manual_backward(loss)
+            step_loss += loss.detach()
+        return step_loss
+
+    def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
+        s, total = self.settings, self.total_steps
+        factors = {"hyplora_K": s.curvature_lr_factor}
+        optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay, factors)
+        return [optimizer], [schedule(optimizer, total, s.warmup_steps(total), s.decay)]
+
+    @contextmanager
+    def context(self) -> Iterator[None]:
+        enabled = self.settings.gradient_checkpointing
+        with checkpointing(self.model, enabled), row_dropout(self.model, self.draws):
+            yield
+
+    def measure(self, step: int) -> None:
+        """Compute the validation loss if it is due, and keep the best adapter if asked to."""
+        if not (self.unseen and self.settings.validates(step, self.total_steps)):
+            return
+
+        def loss(size: int) -> float:
+            self.unseen_at_once = size
+            own = self.unseen[self.global_rank :: self.settings.devices]
+            return sum(
+                float(target_loss(self.model, self.trainer.strategy.batch_to_device(batch)))
+                for batch in batches(own, size, self.steps.pad_id)
+            )
+
+        self.eval()
+        with torch.no_grad():
+            title = f"{self.title}, validation"
+            own_loss = halving(loss, self.unseen_at_once, title, self.less_memory)
+        self.train()
+        total = torch.tensor(own_loss, dtype=torch.float64, device=self.device)
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        mean = float(total) / sum(row.targets for row in self.unseen)
+        self.validation.append((step, mean))
+        if self.settings.keep == "best" and mean < self.best["loss"]:  # NaN never is
+            trained = {n: p for n, p in self.named_parameters() if p.requires_grad}
+            weights = {name: p.detach().cpu().clone() for name, p in trained.items()}
+            self.best = {"step": step, "loss": mean, "weights": weights}
+        if self.watch is not None:
+            self.watch(step, mean)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["state_dict"] = without_frozen(self, checkpoint["state_dict"])
+
+
+def without_frozen(module: torch.nn.Module, state: dict[str, Any]) -> dict[str, Any]:
+    """A module's state dict without frozen weights and the constants of quantised ones."""
+    # A state dict has tied weights under each of their names.
+    own = {n for n, p in module.named_parameters(remove_duplicate=False) if p.requires_grad}
+    own |= {n for n, _ in module.named_buffers(remove_duplicate=False)}
+    return {name: value for name, value in state.items() if name in own}
 
 
 def finetune(
@@ -87,43 +174,35 @@ def finetune(
     """Train the parameters of a model that require a gradient.
 
     Args:
-        model: a causal language model with an adapter, on the device to train on.
+        model: a causal language model with an adapter, on the device to train on; trained in place
+            and left in eval mode.
         seed: fixes the order of the problems and the randomness of each step.
         checkpoints: folder of the saved state; a state found there is resumed.
         watch: called with (step, validation loss) after each validation; an exception that it
             raises ends the training.
-        base: the model's base, which each process loads if several devices share the training.
-
-    Returns:
-        The result; the model is trained in place and left in eval mode.
+        base: the model's base, which each process loads; needed for several devices.
 
     Raises:
-        ValueError: there is no training row or no trainable parameter, or `base` is missing for
-            several devices.
-        FloatingPointError: the loss is NaN or infinite.
-        Failure: a forward and backward pass of a single row does not fit in memory.
-        Terminated: the process received SIGTERM; the last saved state is kept.
+        ValueError: there is no training row or no trainable parameter.
+        Exception: those of :func:`bench.training.loop.train`.
     """
     if not examples:
         raise ValueError("there is no training row that fits the model's context")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("the model has no parameter that requires a gradient")
-    job = _Job(examples, validation, settings, seed, pad_id, title)
     gpu = model.device if model.device.type == "cuda" and settings.devices == 1 else None
     if gpu is not None:
         torch.cuda.reset_peak_memory_stats(gpu)
-    with tempfile.TemporaryDirectory() as folder:
-        state = checkpoints / "last.ckpt" if checkpoints else None
-        if settings.devices > 1:
-            if base is None:
-                raise ValueError("on several devices each rank loads the base: give base=")
-            state = state or Path(folder) / "last.ckpt"
-            weights = {n: w.cpu() for n, w in without_frozen(model, model.state_dict()).items()}
-            rank = partial(_train_rank, base, model.peft_config[model.active_adapter], weights, job)
-            device = model.device.type
-            train_in_ranks(rank, settings.devices, len(job.steps), device, state, watch)
-        module = _train(model, job, state, watch)
+    load = None
+    if settings.devices > 1:
+        weights = {n: w.cpu() for n, w in without_frozen(model, model.state_dict()).items()}
+        load = partial(_load, base, model.peft_config[model.active_adapter], weights)
+    build = partial(FineTuning, examples, validation, settings, seed, pad_id, title)
+    state = checkpoints / "last.ckpt" if checkpoints else None
+    module: Any = train(build, model, model.device, state, load, watch)
+    module.load_state_dict(module.best["weights"], strict=False)
     steps = module.steps
+    steps.micro_batch_size = module.rows_at_once
     return FineTuned(
         steps=len(steps),
         seconds=module.seconds,
@@ -132,53 +211,20 @@ def finetune(
         micro_batch_size=steps.micro_batch_size,
         losses=module.losses,
         validation=module.validation,
-        kept_step=module.best.step or len(steps),
+        kept_step=module.best["step"] or len(steps),
         peak_bytes=None if gpu is None else torch.cuda.max_memory_allocated(gpu),
     )
 
 
-def _train_rank(
+def _load(
     base: ModelSettings,
     adapter: PeftConfig,
     weights: dict[str, torch.Tensor],
-    job: _Job,
     device: torch.device,
-    state: Path,
-    watch: Watch | None,
-    strategy: Strategy,
-) -> None:
+) -> Any:
+    """A rank's model."""
     model, _ = load_base(base, device)
     with quiet_peft():
         model = get_peft_model(model, adapter)
     model.load_state_dict(weights, strict=False)
-    _train(model, job, state, watch, strategy)
-
-
-def _train(
-    model: Any,
-    job: _Job,
-    state: Path | None,
-    watch: Watch | None,
-    strategy: str | Strategy = "auto",
-) -> FineTuning:
-    """Train in one process: alone, or as one rank of several."""
-    settings = job.settings
-    module = FineTuning(model, settings, job.steps, job.seed, job.title)
-    callbacks: list[Any] = [ShowProgress(job.title)]
-    if job.validation and settings.validated:
-        callbacks.append(Validate(job.validation, settings, watch))
-    several, minutes = settings.devices > 1, settings.checkpoint_minutes
-    model.train()
-    with checkpointing(model, settings.gradient_checkpointing):
-        train_module(
-            module,
-            callbacks,
-            SaveState(state, minutes, at_end=several) if state else None,
-            next(model.parameters()).device,
-            settings.precision,
-            devices=settings.devices,
-            strategy=strategy,
-        )
-    module.best.restore(module)
-    model.eval()
-    return module
+    return model

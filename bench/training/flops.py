@@ -21,7 +21,7 @@ def parameter_counts(model: Any) -> dict[str, int]:
     return {"total": sum(n for _, n in counts), "without_vocabulary": sum(blocks)}
 
 
-def flops_a_token(model: Any, row_tokens: int) -> float:
+def flops_per_token(model: Any, row_tokens: int) -> float:
     """Floating-point operations of a training step per token, by `FORMULA`."""
     config = model.config
     attention = config.num_hidden_layers * _attention_width(config) * row_tokens
@@ -30,26 +30,22 @@ def flops_a_token(model: Any, row_tokens: int) -> float:
 
 def _matrix_weights(model: Any) -> float:
     """Weights of the matrices that multiply one token."""
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    tied = head.weight is embedding.weight
+    table, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     total = 0.0
     for name, parameter in model.named_parameters():
-        if parameter.ndim < 2 or name.endswith(VECTORS):
-            continue
-        if parameter is embedding.weight and not tied:
-            continue
-        experts = parameter.ndim == 3
-        used = model.config.num_experts_per_tok / len(parameter) if experts else 1.0
-        total += used * parameter.numel()
+        looked_up = parameter is table and table is not head
+        if parameter.ndim >= 2 and not name.endswith(VECTORS) and not looked_up:
+            experts = parameter.ndim == 3
+            used = model.config.num_experts_per_tok / len(parameter) if experts else 1.0
+            total += used * parameter.numel()
     return total
 
 
 def _attention_width(config: Any) -> int:
     """Query and value widths of all heads, including the time coordinates of a HELM."""
-    times = 1 if config.model_type == "helm" else 0
-    latent = config.model_type == "deepseek_v3" or getattr(config, "kind", "") == "helm_mice"
-    if latent:
+    if config.model_type == "deepseek_v3" or getattr(config, "kind", "") == "helm_mice":
         widths = config.qk_nope_head_dim + config.qk_rope_head_dim + config.v_head_dim
     else:
         widths = 2 * config.head_dim
-    return int(config.num_attention_heads * (widths + 2 * times))
+    times = 2 if config.model_type == "helm" else 0
+    return int(config.num_attention_heads * (widths + times))

@@ -1,21 +1,31 @@
-"""The training loop of this project: Lightning's Trainer, silent, with a state of our own."""
+"""The training loop: Lightning's Trainer, silent, in this process or in one per device."""
 
 from __future__ import annotations
 
 import logging
 import math
 import signal
+import tempfile
+import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from bench.errors import Terminated
-from bench.training.resume import SaveState, finished_steps
+from bench.memory import halving
+from bench.progress import Progress
+from bench.training.ranks import Watch, run_ranks
+from bench.training.strategies import ManualDDP, Sharded
 
 SILENCED = (
     ".*does not have many workers.*",
@@ -25,32 +35,73 @@ SILENCED = (
     ".*max_epochs. was not set.*",
     ".*in eval mode at the start of training.*",
 )
+_log = logging.getLogger(__name__)
 
 
 class StepModule(L.LightningModule):
-    """A module for which each batch is a whole optimiser step.
+    """A training whose batches are the numbers of its optimiser steps.
+
+    Args:
+        model: on the device to train on, or sharded.
+        settings: with `devices`, `precision`, `gradient_clip` and `checkpoint_minutes`.
+        rows_at_once: rows of a forward pass, fewer when memory is short.
 
     Attributes:
-        total_steps: optimiser steps of the whole training.
-        last_loss: loss of the last step, ().
         losses: (step, loss) at up to `recorded_losses` steps.
+        seconds: wall time of all steps, including those before a resume.
+        watch: called with the results of `measure`, if a subclass has some for it.
     """
 
     recorded_losses = 100
     lr_key = "train.lr"
+    less_memory = ""  # what to do if not even a single row fits
+    saved = ("losses", "seconds")  # attributes in the state from which a training resumes
 
-    def __init__(self, total_steps: int) -> None:
+    def __init__(
+        self, model: Any, settings: Any, total_steps: int, rows_at_once: int, title: str
+    ) -> None:
         super().__init__()
-        self.total_steps = total_steps
+        self.automatic_optimization = False
+        self.model, self.settings, self.title = model, settings, title
+        self.total_steps, self.rows_at_once, self.asked = total_steps, rows_at_once, rows_at_once
         self.last_loss = torch.zeros(())
         self.losses: list[tuple[int, float]] = []
+        self.seconds, self.started = 0.0, time.perf_counter()
+        self.watch: Watch | None = None
 
-    def record_loss(self, step: int, loss: torch.Tensor) -> None:
-        """Record the loss of a step if its turn has come.
+    @abstractmethod
+    def gradients(self, step: int) -> torch.Tensor:
+        """Accumulate the gradients of this rank's rows of a step; their part of its loss, ()."""
 
-        Raises:
-            FloatingPointError: it is NaN or infinite.
-        """
+    def measure(self, step: int) -> None:
+        """Measure what is due after a step, counted from 1."""
+
+    def context(self) -> AbstractContextManager[None]:
+        """Entered for the whole training."""
+        return nullcontext()
+
+    def training_step(self, step: int, index: int) -> torch.Tensor:
+        def gradients(rows: int) -> torch.Tensor:
+            self.zero_grad()  # of an attempt that ran out of memory
+            self.rows_at_once = rows
+            return self.gradients(step)
+
+        strategy = self.trainer.strategy
+        if isinstance(strategy, Sharded):  # all ranks make the same passes
+            loss = gradients(self.rows_at_once)
+        else:
+            loss = halving(gradients, self.rows_at_once, self.title, self.less_memory)
+        if isinstance(strategy, ManualDDP):
+            strategy.reduce_step(self.parameters(), loss)
+        if self.settings.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip)
+        first, *others = _listed(self.optimizers())
+        first.step()
+        for optimizer in others:
+            optimizer.optimizer.step()  # not Lightning's wrapper, which would count another step
+        self.zero_grad()
+        for schedule in _listed(self.lr_schedulers()):
+            schedule.step()
         self.last_loss = loss
         if step % math.ceil(self.total_steps / self.recorded_losses) == 0:
             self.losses.append((step, float(loss)))
@@ -58,19 +109,87 @@ class StepModule(L.LightningModule):
                 raise FloatingPointError(
                     f"the loss is {self.losses[-1][1]} at step {step}: lower {self.lr_key}"
                 )
+        return loss
+
+    def tick(self) -> None:
+        """Add the time since the last call."""
+        now = time.perf_counter()
+        self.seconds, self.started = self.seconds + now - self.started, now
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["progress"] = {name: getattr(self, name) for name in self.saved}
+        # Only if memory has lowered it: the setting itself may change before a resume.
+        lowered = self.rows_at_once < self.asked
+        checkpoint["fits"] = self.rows_at_once if lowered else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["progress"].items():
+            setattr(self, name, value)
+        self.rows_at_once = min(checkpoint["fits"] or self.asked, self.asked)
+
+    def cpu(self) -> StepModule:
+        # Lightning moves the module to the CPU at the end, which would copy weights that
+        # other runs share.
+        return self
 
 
-class _Batches:
-    """The remaining batches with the length of all: Lightning needs both to resume."""
+def _listed(found: Any) -> list[Any]:
+    """Lightning returns a single one by itself, and several as a list."""
+    return list(found) if isinstance(found, list) else [found]
 
-    def __init__(self, remaining: Iterable[Any], total: int) -> None:
-        self.remaining, self.total = remaining, total
+
+class _AfterStep(Callback):
+    """Shows the progress, measures, and saves the state at intervals and at the end, atomically.
+
+    Not Lightning's validation loop, whose counters do not survive a resume within an epoch, nor
+    its ModelCheckpoint, which ignores its time interval under manual optimisation.
+    """
+
+    def __init__(self, state: Path | None, minutes: float) -> None:
+        self.state, self.interval = state, 60.0 * minutes
+        self.progress: Progress | None = None
+
+    def on_train_start(self, trainer: L.Trainer, module: StepModule) -> None:
+        first = module.global_step
+        self.progress = Progress(module.title, module.total_steps, "step", start=first)
+        self.saved = module.started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: StepModule, *_: Any) -> None:
+        self.progress.update(1, loss=module.last_loss)
+        with trainer.precision_plugin.forward_context():
+            module.measure(module.global_step)
+        module.tick()
+        if self.state:
+            due = time.perf_counter() - self.saved >= self.interval
+            # Saving is collective and the ranks' clocks differ.
+            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+            if due or module.global_step == module.total_steps:
+                partial = self.state.with_suffix(".partial")
+                try:
+                    trainer.save_checkpoint(partial)
+                    if trainer.is_global_zero:
+                        partial.replace(self.state)
+                finally:
+                    if trainer.is_global_zero:
+                        partial.unlink(missing_ok=True)  # incomplete when the disk is full
+                self.saved = module.started = time.perf_counter()
+
+    def teardown(self, trainer: L.Trainer, module: StepModule, stage: str) -> None:
+        if self.progress is not None:
+            self.progress.close()
+
+
+class _Remaining:
+    """The remaining steps with the number of all: Lightning needs both to resume."""
+
+    def __init__(self, first: int, total: int) -> None:
+        self.first, self.total = first, total
 
     def __len__(self) -> int:
         return self.total
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.remaining)
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.total))
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
@@ -84,59 +203,105 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return "bf16-mixed" if bf16 else "32-true"
 
 
-def train_module(
-    module: StepModule,
-    callbacks: list[Callback],
-    save: SaveState | None,
+def finished_steps(state: Path | None) -> int:
+    """Optimiser steps of a saved state; 0 if there is none.
+
+    A state that can't be read is deleted with a warning, and the training starts over.
+    """
+    if state is None or not state.is_file():
+        return 0
+    try:
+        return int(torch.load(state, weights_only=True, map_location="cpu")["global_step"])
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # torch raises anything for a damaged file
+        _log.warning("%s is damaged, training starts over: %s", state, type(error).__name__)
+        state.unlink(missing_ok=True)
+        return 0
+
+
+def train(
+    build: Callable[[Any], StepModule],
+    model: Any,
     device: torch.device,
-    precision: str,
-    batches: Callable[[int], Iterable[Any]] | None = None,
-    **options: Any,
+    state: Path | None = None,
+    load: Callable[[torch.device], Any] | None = None,
+    watch: Watch | None = None,
+) -> StepModule:
+    """Train a model to its last step, in this process or in one rank per device.
+
+    Args:
+        build: makes the module of a model.
+        model: trained in place and left in eval mode.
+        device: its type is that of all devices.
+        state: where the state is saved; an existing one is resumed.
+        load: makes the model of a rank, on its device or sharded. Like `build` it is pickled.
+        watch: the module's, in this process; an exception that it raises ends the training.
+
+    Raises:
+        Failure: a forward and backward pass of a single row does not fit in memory, or a rank
+            died.
+        FloatingPointError: the loss is NaN or infinite.
+        Terminated: the process received SIGTERM; the last saved state is kept.
+    """
+    module = build(model)
+    module.watch, devices = watch, module.settings.devices
+    with tempfile.TemporaryDirectory() as folder:
+        if devices > 1:
+            # The result of the ranks returns through the saved state.
+            state = (state or Path(folder) / "last.ckpt").absolute()
+            if finished_steps(state) < module.total_steps:
+                run_ranks(partial(_train_rank, build, load, state), devices, device.type, watch)
+        _fit(module, device, state)
+    return module
+
+
+def _train_rank(
+    build: Any, load: Any, state: Path, device: torch.device, watch: Watch | None
 ) -> None:
-    """Train a module to its last step, resuming from a saved state.
+    module = build(load(device))
+    module.watch = watch
+    kind = Sharded if getattr(module.settings, "sharded", False) else ManualDDP
+    _fit(module, device, state, kind(cluster_environment=LightningEnvironment()))
+
+
+def _fit(
+    module: StepModule, device: torch.device, state: Path | None, strategy: Any = "auto"
+) -> None:
+    """Train in one process: alone, or as one rank of several.
 
     A KeyboardInterrupt is raised as such and a SIGTERM as an error. Lightning turns both into
     SystemExit, the second with code 0, and disables further Ctrl-C.
-
-    Args:
-        module: in training mode, on `device`.
-        callbacks: Lightning's.
-        save: saves the state; None to save none. Called last, so that a state includes what the
-            callbacks did at its step.
-        device: its type selects Lightning's accelerator.
-        precision: Lightning's, or `auto`.
-        batches: of the steps from a given one on; default: their numbers.
-        options: more arguments of Lightning's Trainer.
-
-    Raises:
-        Terminated: the process received SIGTERM; the last saved state is kept.
     """
-    total, state = module.total_steps, save.path if save else None
-    first = finished_steps(state)
-    if state and first == total:  # killed before the result was saved, or trained by ranks
+    settings, first = module.settings, finished_steps(state)
+    if first == module.total_steps:  # killed before the result was saved, or trained by ranks
         checkpoint = torch.load(state, weights_only=True, map_location=device)
         module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
         module.on_load_checkpoint(checkpoint)
+        module.eval()
         return
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for message in SILENCED:
         warnings.filterwarnings("ignore", message=message)
     trainer = L.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        precision=resolve_precision(precision, device),
-        max_steps=total,
+        devices=settings.devices,
+        strategy=strategy,
+        precision=resolve_precision(settings.precision, device),
+        max_steps=module.total_steps,
         max_epochs=-1,
         logger=False,
-        callbacks=[*callbacks, *([save] if save else [])],
+        callbacks=[_AfterStep(state, settings.checkpoint_minutes)],
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
-        **options,
     )
-    remaining = _Batches(batches(first) if batches else range(first, total), total)
+    remaining = _Remaining(first, module.total_steps)
     handler = signal.getsignal(signal.SIGINT)
+    module.train()
     try:
-        trainer.fit(module, remaining, ckpt_path=state if first else None, weights_only=True)
+        with module.context():
+            trainer.fit(module, remaining, ckpt_path=state if first else None, weights_only=True)
     except SIGTERMException as error:
         raise Terminated("ended by SIGTERM") from error
     except SystemExit as error:
@@ -144,3 +309,4 @@ def train_module(
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from error
         raise
+    module.eval()

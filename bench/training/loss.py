@@ -11,12 +11,6 @@ import torch.nn.functional as F
 
 from bench.data.batches import IGNORED
 
-# What to do if even a single row does not fit in memory.
-LESS_MEMORY = (
-    "set train.gradient_checkpointing=true, lower protocol.max_length, which leaves longer rows "
-    "out, or use model.dtype=bfloat16 or a smaller base"
-)
-
 
 def target_loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     """The sum of the cross-entropy over the target tokens of a micro-batch of `collate`, float32.

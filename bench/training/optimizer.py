@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any
 
 import torch
-
-Decay = Literal["linear", "cosine", "constant"]
+from torch.optim.lr_scheduler import LambdaLR
 
 
 def learning_rate_factor(
     step: int,
     total: int,
     warmup: int,
-    decay: Decay = "linear",
+    decay: str = "linear",
     flat: float = 0.0,
     floor: float = 0.0,
 ) -> float:
     """The factor of the learning rate at a step, from 0, of `total`.
 
     It rises linearly over the warm-up (the first step already has 1/warmup), stays at 1 up to the
-    share `flat` of all steps, and decays to `floor` at `total`.
+    share `flat` of all steps, and decays (linear, cosine or constant) to `floor` at `total`.
     """
     if step < warmup:
         return (step + 1) / warmup
@@ -32,6 +31,11 @@ def learning_rate_factor(
     left = max(0.0, (total - step) / max(1, total - start))
     fallen = left if decay == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))
     return floor + (1.0 - floor) * fallen
+
+
+def schedule(optimizer: torch.optim.Optimizer, *args: Any, **options: Any) -> LambdaLR:
+    """The schedule by `learning_rate_factor`, whose arguments follow."""
+    return LambdaLR(optimizer, lambda step: learning_rate_factor(step, *args, **options))
 
 
 def adamw(

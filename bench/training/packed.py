@@ -1,15 +1,37 @@
-"""Forward passes over packed rows: no token attends to another document's."""
+"""Causal language models on packed rows: no token attends to another document's."""
 
 from __future__ import annotations
 
 import inspect
+import math
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from bench.data.batches import IGNORED
-from bench.data.packing import NO_DOCUMENT, Rows
+from bench.data.packing import NO_DOCUMENT, Rows, whole_rows
+from bench.data.tokens import Tokens
+from bench.memory import halving
+from bench.progress import Progress
+
+BLOCKS = 1000  # maximum number of blocks of documents in a record
+
+
+@dataclass(frozen=True)
+class Text:
+    """Documents as tokens, and the token of an empty place."""
+
+    tokens: Tokens
+    pad_id: int
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """Indices of the documents that are not trained on, in the order of the text."""
+        return np.flatnonzero(self.tokens.held_out)
 
 
 def forward(model: Any, rows: Rows, **options: Any) -> Any:
@@ -30,15 +52,44 @@ def forward(model: Any, rows: Rows, **options: Any) -> Any:
 
 
 @torch.no_grad()
-def document_nats(model: Any, rows: Rows, documents: torch.Tensor) -> None:
-    """Add -log p of each document's tokens to `documents`, float64, in place.
+def document_bits(
+    model: Any,
+    text: Text,
+    documents: NDArray[np.int64],
+    row_tokens: int,
+    rows_at_once: int,
+    title: str,
+) -> NDArray[np.float64]:
+    """The bits of each document's text under a model, without the end token, (documents,).
 
-    Without the end token, which has no bytes. The rows are of `bench.data.packing.whole_rows`.
+    Unlike a loss per token they do not depend on the tokenizer. A document longer than `row_tokens`
+    is predicted in parts, each without the context before it. The model's training mode is
+    restored.
     """
-    logits = forward(model, rows).logits[:, :-1].float()
-    labels, counted = rows.labels[:, 1:], rows.documents[:, 1:]
-    losses = F.cross_entropy(
-        logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
-    )
-    known = counted.flatten() != NO_DOCUMENT
-    documents.index_add_(0, counted.flatten()[known], losses[known].double())
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+
+    def nats(at_once: int) -> torch.Tensor:
+        found = torch.zeros(len(text.tokens.sizes), dtype=torch.float64, device=device)
+        with Progress(title, int(text.tokens.lengths[documents].sum()), "token") as progress:
+            for rows in whole_rows(text.tokens, documents, row_tokens, text.pad_id, at_once):
+                rows = rows.to(device)
+                logits = forward(model, rows).logits[:, :-1].float().flatten(0, 1)
+                labels, places = rows.labels[:, 1:].flatten(), rows.documents[:, 1:].flatten()
+                losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+                known = places != NO_DOCUMENT
+                found.index_add_(0, places[known], losses[known].double())
+                progress.update(rows.input_ids.numel())
+        return found
+
+    found = halving(nats, rows_at_once, title, "give a lower action.row_tokens")
+    model.train(training)
+    return found.cpu().numpy()[documents] / math.log(2)
+
+
+def blocks(bits: NDArray[np.float64], sizes: NDArray[np.int64]) -> dict[str, list[float]]:
+    """Sums of bits and bytes over at most BLOCKS blocks of consecutive documents."""
+    parts = min(BLOCKS, len(bits))
+    starts = np.arange(parts) * len(bits) // parts
+    added = {"bits": np.add.reduceat(bits, starts), "bytes": np.add.reduceat(sizes, starts)}
+    return {name: [round(float(value), 3) for value in values] for name, values in added.items()}

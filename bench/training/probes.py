@@ -36,12 +36,10 @@ def _lookups() -> list[tuple[str, str]]:
     return items
 
 
-def _equations(operation: str) -> list[tuple[str, str]]:
-    draw, items = Draw("probe", operation), []
-    for _ in range(ITEMS):
-        x, y = numbers(draw, operation, LARGEST)
-        items.append((f"In numbers: {x}{operation}{y}=", f"{compute(x, operation, y)}."))
-    return items
+def _equations(op: str) -> list[tuple[str, str]]:
+    draw = Draw("probe", op)
+    drawn = (numbers(draw, op, LARGEST) for _ in range(ITEMS))
+    return [(f"In numbers: {x}{op}{y}=", f"{compute(x, op, y)}.") for x, y in drawn]
 
 
 def _share(model: Any, tokenizer: Any, items: list[tuple[str, str]]) -> float:

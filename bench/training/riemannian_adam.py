@@ -57,8 +57,7 @@ class RiemannianAdam(torch.optim.Optimizer):
         state, K, (beta1, beta2) = self.state[points], group["K"], group["betas"]
         if not state:
             state["step"] = 0
-            # At least float32, in which the maps compute.
-            wide = torch.promote_types(points.dtype, torch.float32)
+            wide = torch.promote_types(points.dtype, torch.float32)  # the maps compute in it
             state["exp_avg"] = torch.zeros_like(points, dtype=wide)
             state["exp_avg_sq"] = torch.zeros_like(points[..., 0], dtype=wide)
         state["step"] += 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,26 +35,19 @@ class Routing:
     def counting(self) -> Iterator[Routing]:
         """Reset the counts, and count in all forward passes inside."""
         self.reset()
-        handles = [
-            gate.register_forward_hook(self._counter(block)) for block, gate in self.gates.items()
-        ]
-        try:
+        with ExitStack() as hooks:
+            for block, gate in self.gates.items():
+                hooks.enter_context(gate.register_forward_hook(partial(self._count, block)))
             yield self
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def reset(self) -> None:
         """Reset the counts."""
         self.counts = {}
 
-    def _counter(self, block: int) -> Any:
-        def count(gate: nn.Module, inputs: Any, outputs: Any) -> None:
-            chosen = outputs[ROUTERS[type(gate)]]
-            found = torch.bincount(chosen.flatten(), minlength=len(self.gates[block].weight))
-            self.counts[block] = self.counts.get(block, 0) + found
-
-        return count
+    def _count(self, block: int, gate: nn.Module, inputs: Any, outputs: Any) -> None:
+        chosen = outputs[ROUTERS[type(gate)]]
+        found = torch.bincount(chosen.flatten(), minlength=len(self.gates[block].weight))
+        self.counts[block] = self.counts.get(block, 0) + found
 
     @torch.no_grad()
     def balance(self) -> None:

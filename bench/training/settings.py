@@ -1,4 +1,4 @@
-"""The settings of a fine-tuning run."""
+"""The settings of fine-tuning and pretraining."""
 
 from __future__ import annotations
 
@@ -64,21 +64,86 @@ class TrainSettings:
         """Whether a validation follows a step, counted from 1, of `total`."""
         if self.validate_every is not None:
             return step % min(self.validate_every, total) == 0
-        return step * self.validations // total > (step - 1) * self.validations // total
+        return evenly(step, self.validations, total)
 
     def warmup_steps(self, total: int) -> int:
         """Number of warm-up steps out of `total`."""
         return int(self.warmup) if self.warmup >= 1 else math.ceil(self.warmup * total)
 
 
+@dataclass(frozen=True)
+class PretrainSettings:
+    """How a base is pretrained; conf/action/pretrain.yaml describes each setting."""
+
+    steps: int
+    step_tokens: int
+    row_tokens: int
+    micro_rows: int
+    devices: int
+    sharded: bool
+    lr: float
+    lr_floor: float
+    warmup: float
+    weight_decay: float
+    gradient_clip: float
+    precision: str
+    held_out: float
+    evaluations: int
+    checkpoint_minutes: float
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "micro_rows", "devices", "lr", "checkpoint_minutes")
+        not_negative = ("weight_decay", "gradient_clip", "evaluations")
+        check_settings("action", self, positive, not_negative)
+        for name in ("lr_floor", "warmup"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise InputError(f"action.{name} is a share, 0 to 1, got {share}")
+        if not 0 < self.held_out < 1:
+            raise InputError(
+                f"action.held_out is a share between 0 and 1, got {self.held_out:g}: bits per byte "
+                "are measured on held-out documents"
+            )
+        if self.row_tokens < 2:
+            raise InputError(f"action.row_tokens must be at least 2, got {self.row_tokens}")
+        if self.step_tokens < 1 or self.step_tokens % self.row_tokens:
+            raise InputError(
+                f"action.step_tokens={self.step_tokens} must be a multiple of "
+                f"action.row_tokens={self.row_tokens}"
+            )
+        if self.rows % self.devices:
+            raise InputError(
+                f"action.devices={self.devices} can't share the {self.rows} rows of a step evenly: "
+                "action.step_tokens / action.row_tokens must be a multiple of it"
+            )
+        if self.sharded and self.devices == 1:
+            raise InputError(
+                "action.sharded=true shards a model over several devices: give action.devices, too"
+            )
+
+    @property
+    def rows(self) -> int:
+        """Rows of a step."""
+        return self.step_tokens // self.row_tokens
+
+    @property
+    def warmup_steps(self) -> int:
+        """Number of warm-up steps."""
+        return math.ceil(self.warmup * self.steps)
+
+    def evaluates(self, step: int) -> bool:
+        """Whether bits per byte are measured after a step, counted from 1."""
+        return evenly(step, self.evaluations, self.steps)
+
+
+def evenly(step: int, times: int, total: int) -> bool:
+    """Whether a step, counted from 1, is one of `times` evenly spaced ones, the last at `total`."""
+    return step * times // total > (step - 1) * times // total
+
+
 def check_settings(
     section: str, settings: Any, positive: Iterable[str], not_negative: Iterable[str]
 ) -> None:
-    """Check ranges and choices of settings.
-
-    Raises:
-        InputError: a value is out of range, or not among `CHOICES`.
-    """
+    """Raise an InputError if a value is out of range, or not among `CHOICES`."""
     for name in positive:
         if (value := getattr(settings, name)) <= 0:
             raise InputError(f"{section}.{name} must be greater than 0, got {value}")

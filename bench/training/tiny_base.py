@@ -7,9 +7,11 @@ import itertools
 import json
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -24,11 +26,9 @@ from bench.errors import Failure, InputError, unknown
 from bench.files import write_json
 from bench.models.tiny_base import llama_config
 from bench.models.tokenizer import train_tokenizer
-from bench.training.callbacks import ShowProgress
-from bench.training.loop import StepModule, train_module
-from bench.training.optimizer import adamw, learning_rate_factor
+from bench.training.loop import StepModule, train
+from bench.training.optimizer import adamw, schedule
 from bench.training.probes import probe
-from bench.training.resume import SaveState
 
 TOKENIZER_DOCUMENTS = 20_000
 TOKENIZER_LOOKUPS = 4_000
@@ -51,6 +51,8 @@ class TinyBaseSettings:
     precision: str
     gates: dict[str, float]
     checkpoint_minutes: float
+    devices: ClassVar[int] = 1
+    gradient_clip: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         for phase in self.phases:
@@ -67,15 +69,13 @@ class TinyBaseSettings:
     @property
     def schedule(self) -> list[Phase]:
         """The phases, typed."""
-        return [
-            Phase(int(phase["steps"]), {k: v for k, v in phase.items() if k != "steps"})
-            for phase in self.phases
-        ]
+        mixes = [dict(phase) for phase in self.phases]
+        return [Phase(int(mix.pop("steps")), mix) for mix in mixes]
 
     @property
     def steps(self) -> int:
         """Optimiser steps of all phases."""
-        return sum(phase.steps for phase in self.schedule)
+        return sum(int(phase["steps"]) for phase in self.phases)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -87,49 +87,48 @@ class TinyBaseSettings:
 class TinyBasePretraining(StepModule):
     """Next-token prediction: the mean loss over the target tokens of a batch."""
 
-    def __init__(self, model: LlamaForCausalLM, settings: TinyBaseSettings) -> None:
-        super().__init__(settings.steps)
-        self.model, self.settings = model, settings
-        self.earlier = {"seconds": 0.0, "cpu_seconds": 0.0}
-        self.started = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+    lr_key = "action.lr"
+    saved = ("losses", "seconds", "cpu_seconds")
 
-    def training_step(self, batch: list[Part], index: int) -> torch.Tensor:
+    def __init__(
+        self, settings: TinyBaseSettings, tokenizer: PreTrainedTokenizerBase, model: Any
+    ) -> None:
+        super().__init__(model, settings, settings.steps, 1, "pretraining")
+        self.tokenizer = tokenizer
+        self.batches: Iterator[list[Part]] | None = None
+        self.cpu_seconds, self.cpu_started = 0.0, time.process_time()
+
+    def gradients(self, step: int) -> torch.Tensor:
+        if self.batches is None:
+            s = self.settings
+            all_ = schedule_batches(s.schedule, s.step_tokens, self.tokenizer, s.seed)
+            self.batches = itertools.islice(all_, step, None)
+        loss = self.loss(next(self.batches))
+        self.manual_backward(loss)
+        return loss.detach()
+
+    def loss(self, batch: list[Part]) -> torch.Tensor:
+        """The loss of a batch, ()."""
         counted = [int((labels[:, 1:] != IGNORED).sum()) for _, labels in batch]
         loss = torch.zeros(())
         for (ids, labels), count in zip(batch, counted, strict=True):
             mean = self.model(input_ids=ids, labels=labels, use_cache=False).loss
             loss = loss + mean * (count / sum(counted))
-        self.last_loss = loss.detach()
         return loss
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def tick(self) -> None:
+        super().tick()
+        now = time.process_time()
+        self.cpu_seconds, self.cpu_started = self.cpu_seconds + now - self.cpu_started, now
+
+    def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
         s = self.settings
         optimizer = adamw(self.named_parameters(), s.lr, s.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: learning_rate_factor(step, s.steps, s.warmup, "cosine", s.flat),
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["cost"] = self.cost
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.earlier = checkpoint["cost"]
-
-    @property
-    def cost(self) -> dict[str, float]:
-        """Wall and CPU seconds so far, including those before a resume."""
-        now = {"seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
-        return {key: self.earlier[key] + now[key] - self.started[key] for key in now}
+        return [optimizer], [schedule(optimizer, s.steps, s.warmup, "cosine", s.flat)]
 
 
 def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict[str, Any]]:
-    """Make the embedded base: tokenizer, rows, weights, probes and a record.
-
-    Args:
-        settings: the recipe.
-        states: folder of the state from which a killed pretraining resumes.
+    """Make the embedded base; a killed pretraining resumes from its state in the folder `states`.
 
     Returns:
         The folder, with config, tokenizer, bf16 safetensors weights and pretraining.json, and the
@@ -144,21 +143,9 @@ def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict
     recipe = json.dumps(settings.recipe, sort_keys=True).encode()
     state = states / f"{hashlib.sha256(recipe).hexdigest()[:12]}.ckpt"
     states.mkdir(parents=True, exist_ok=True)
-    module = TinyBasePretraining(LlamaForCausalLM(llama_config(tokenizer)), settings)
-    module.train()
-    train_module(
-        module,
-        [ShowProgress("pretraining")],
-        SaveState(state, settings.checkpoint_minutes),
-        torch.device("cpu"),
-        settings.precision,
-        lambda first: itertools.islice(
-            schedule_batches(settings.schedule, settings.step_tokens, tokenizer, settings.seed),
-            first,
-            None,
-        ),
-        gradient_clip_val=1.0,
-    )
+    build = partial(TinyBasePretraining, settings, tokenizer)
+    untrained = LlamaForCausalLM(llama_config(tokenizer))
+    module: Any = train(build, untrained, torch.device("cpu"), state)
     model = module.model.to(torch.bfloat16).float().eval()  # as it is saved
     probes = probe(model, tokenizer)
     record = {
@@ -169,21 +156,20 @@ def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict
         "tokens": settings.steps * settings.step_tokens,
         "validation_loss": round(validation_loss(model, tokenizer, settings.seed + 1), 4),
         "probes": {name: round(share, 3) for name, share in probes.items()},
-        **{key: round(value) for key, value in module.cost.items()},
+        "seconds": round(module.seconds),
+        "cpu_seconds": round(module.cpu_seconds),
         "threads": torch.get_num_threads(),
         "processor": platform.machine(),
         "torch": torch.__version__,
     }
-    below = below_gates(probes, settings.gates)
-    output = Path(settings.output)
-    if below:
-        output = output.with_name(f"{output.name}-below-gates")
+    below = ", ".join(below_gates(probes, settings.gates))
+    output = Path(settings.output + ("-below-gates" if below else ""))
     model.to(torch.bfloat16).save_pretrained(output)
     tokenizer.save_pretrained(output)
     write_json(output / "pretraining.json", record)
     state.unlink(missing_ok=True)
     if below:
-        raise Failure(f"the base is below its gates: {', '.join(below)}; it is in {output}")
+        raise Failure(f"the base is below its gates: {below}; it is in {output}")
     return output, record
 
 

@@ -8,10 +8,8 @@ from bench.evaluation.answers import extract_choice, extract_letter, extract_num
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        ("The answer is 3.", 3.0),
         ("10-7=3", 3.0),
         ("10-7", -7.0),
-        ("10 - 7", 7.0),
         ("3--4", -4.0),
         ("The answer is - 4.5", 4.5),
         ("The answer is \N{MINUS SIGN}4", 4.0),
@@ -23,13 +21,9 @@ from bench.evaluation.answers import extract_choice, extract_letter, extract_num
         (r"\frac{3}{4}", 4.0),
         ("1e3", 3.0),
         ("5^2", 2.0),
-        ("20%", 20.0),
-        ("$5.00", 5.0),
         ("$-5", -5.0),
         ("\N{POUND SIGN}1,000 or so", 1000.0),
-        ("25 m2", 2.0),
         ("It is 8 in 2024", 2024.0),
-        (r"\boxed{42}", 42.0),
         (r"$\boxed{-1,200}$.", -1200.0),
         (r"\boxed{7} after 3 steps", 3.0),
         ("none at all", None),
@@ -46,31 +40,25 @@ def test_the_last_number_counts(text, number):
     [
         (r"So \boxed{\text{B}}.", "B", None, "B"),
         (r"So \boxed{\text{(B)}}.", "B", "B", "B"),
-        (r"So \boxed{C}.", "C", None, "C"),
         (r"(A) is near, but \boxed{(C)} it is. Not (D).", "A", "D", "C"),
         (r"\boxed{C}, that is \boxed{\text{B}}", "C", None, "B"),
         (r"\boxed{42}", None, None, None),
-        ("A) 5", "A", "A", "A"),
         ("The answer is (B).", "B", "B", "B"),
         ("Not (A), nor (C): the answer is D.", "A", "C", "C"),
-        ("so the answer is D", "D", None, "D"),
         ("The answer is: E", "E", None, "E"),
         ("the correct answer is C", "C", "C", "C"),
         ("the Correct Answer Is C, or the correct answer is D", "C", "D", "D"),
         ("the correct answer is (C", "C", None, "C"),
         ("It is what it is: C.", "C", None, "C"),
         ("It is C. Sure", "C", None, None),
-        ("Option D", "D", None, "D"),
         ("option (D) or option E", "D", "D", "D"),
         ("Take option D or option E", "D", None, "E"),
-        ("the answer is b", None, None, "b"),
         ("the correct answer is b", None, "b", "b"),
         ("it is b.", None, None, None),
         ("No idea", None, None, None),
         ("An Answer", "A", None, None),
         ("Answer: C", "A", None, None),
         ("Each is half: (D)", "E", "D", "D"),
-        ("F) is none", None, None, None),
         ("", None, None, None),
     ],
 )
@@ -95,11 +83,8 @@ def test_which_letter_counts_under_each_rule(text, first, paper, released):
         ("social_i_qa", "answer5, or answer1", "answer5", "answer5"),
         ("ARC-Easy", "the correct answer is answer5", "answer5", "answer5"),
         ("ARC-Challenge", "ANSWER2", None, "answer2"),
-        ("openbookqa", "answer6 or answer4", "answer4", "answer4"),
         ("openbookqa", "answer12", "answer1", "answer1"),
-        ("hellaswag", "ending4, ending1", "ending4", "ending4"),
         ("winogrande", "Option1/option2", "option2", "option1"),
-        ("winogrande", "", None, None),
     ],
 )
 def test_which_choice_counts_under_each_rule(task, text, first, lower):
@@ -109,19 +94,12 @@ def test_which_choice_counts_under_each_rule(task, text, first, lower):
     }
 
 
-def test_the_default_rules_are_the_published_ones():
+def test_the_default_rules_are_the_published_ones_and_an_unknown_one_is_refused():
     assert extract_choice("True, or rather false", "boolq") == "false"
     assert extract_letter("Answer: the answer is D") == "D"
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: extract_letter("(A)", "release"), "Did you mean released"),
-        (lambda: extract_choice("true", "boolq", "lowered"), "Did you mean lower"),
-        (lambda: extract_choice("solution1", "pica"), "Did you mean piqa"),
-    ],
-)
-def test_an_unknown_rule_or_set_is_refused(call, message):
-    with pytest.raises(InputError, match=message):
-        call()
+    with pytest.raises(InputError, match="Did you mean released"):
+        extract_letter("(A)", "release")
+    with pytest.raises(InputError, match="Did you mean lower"):
+        extract_choice("true", "boolq", "lowered")
+    with pytest.raises(InputError, match="Did you mean piqa"):
+        extract_choice("solution1", "pica")

@@ -9,7 +9,6 @@ import bench.experiment
 from bench.data.general import general_documents, read_by_the_embedded_base
 from bench.errors import InputError
 from bench.evaluation.forgetting import (
-    FILE,
     WINDOW,
     cross_entropy,
     forgetting,
@@ -50,9 +49,9 @@ def test_the_loss_is_that_of_one_plain_forward_pass(tiny):
         nats += model(ids, labels=ids).loss.item() * (ids.shape[1] - 1)
         tokens += ids.shape[1] - 1
     loss = cross_entropy(model, tokenizer, texts, 64, 1024)
-    assert loss.nats_per_token == pytest.approx(nats / tokens, abs=1e-5)
+    assert loss["nats_per_token"] == pytest.approx(nats / tokens, abs=1e-5)
     size = sum(len(text.encode()) for text in texts)
-    assert loss.bits_per_byte == pytest.approx(nats / math.log(2) / size, abs=1e-5)
+    assert loss["bits_per_byte"] == pytest.approx(nats / math.log(2) / size, abs=1e-5)
 
 
 @pytest.mark.parametrize("method", ["none", "hyplora", "prefix"])
@@ -62,7 +61,7 @@ def test_the_batch_size_does_not_change_the_loss(fresh_tiny, method):
     model = attach(base, method, OPTIONS[method]).eval() if method in OPTIONS else base
     texts = general_documents("embedded", tiny=True)[:9]
     together, alone = (cross_entropy(model, tokenizer, texts, n, 40) for n in (64, 1))
-    assert together.nats_per_token == pytest.approx(alone.nats_per_token, abs=1e-5)
+    assert together["nats_per_token"] == pytest.approx(alone["nats_per_token"], abs=1e-5)
 
 
 def test_a_text_longer_than_the_context_is_split_into_windows(tiny):
@@ -71,19 +70,9 @@ def test_a_text_longer_than_the_context_is_split_into_windows(tiny):
     assert len(tokenizer(text)["input_ids"]) > 2 * WINDOW
     # The base was pretrained with 128 positions.
     whole, short = (
-        cross_entropy(model, tokenizer, [text], 8, size).nats_per_token for size in (128, 8)
+        cross_entropy(model, tokenizer, [text], 8, size)["nats_per_token"] for size in (128, 8)
     )
     assert 0 < whole < short < math.log(len(tokenizer))
-
-
-def test_the_embedded_base_knows_its_held_out_text_and_not_the_general_one(tiny):
-    model, tokenizer = tiny
-    own, general = (general_documents("embedded", tiny=known) for known in (True, False))
-    assert len(general[0].split()) > 1900
-    known = cross_entropy(model, tokenizer, own[:100], 64, 1024)
-    assert 0.7 < known.nats_per_token < 1.3  # its validation loss is 0.98, other rows' ends counted
-    unknown = cross_entropy(model, tokenizer, [general[0][:4000]], 64, 1024)
-    assert unknown.bits_per_byte > known.bits_per_byte
 
 
 def test_the_held_out_text_is_not_in_the_training_text():
@@ -92,52 +81,35 @@ def test_the_held_out_text_is_not_in_the_training_text():
     assert len(own) > 200 and not trained & set(own)
 
 
-def test_an_adapter_trained_on_noise_forgets_and_one_that_does_nothing_does_not(
-    fresh_tiny, tiny, tmp_path
-):
-    base, tokenizer = fresh_tiny
+def test_an_adapter_of_noise_forgets_and_one_that_does_nothing_does_not(fresh_tiny, tiny, tmp_path):
+    tokenizer, texts = tiny[1], general_documents("embedded", tiny=True)[:40]
     torch.manual_seed(0)
-    model = attach(base, "hyplora", OPTIONS["hyplora"]).eval()
-    texts = general_documents("embedded", tiny=True)[:40]
-    untouched = cross_entropy(tiny[0], tokenizer, texts, 64, 1024)
+    model = attach(fresh_tiny[0], "hyplora", OPTIONS["hyplora"]).eval()
+    (tmp_path / "none").mkdir()
+    unchanged = forgetting(tiny[0], tiny[0], tokenizer, texts, 64, 1024, tmp_path / "none")
+    before = unchanged["before"]["nats_per_token"]
+    assert unchanged["after"] == unchanged["before"]
     start = cross_entropy(model, tokenizer, texts, 64, 1024)
-    assert start.nats_per_token == pytest.approx(untouched.nats_per_token, abs=1e-5)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-1)
-    for _ in range(15):
-        noise = torch.randint(3, len(tokenizer), (8, 24))
-        model(input_ids=noise, labels=noise).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    unchanged = forgetting(base, base, tokenizer, texts[:2], 64, 1024, tmp_path)
-    assert unchanged["before"] == unchanged["after"]
-    (tmp_path / FILE).unlink()
+    assert start["nats_per_token"] == pytest.approx(before, abs=1e-5)
+    for name, parameter in model.named_parameters():
+        if "hyplora_B" in name:
+            torch.nn.init.normal_(parameter, std=5.0)
     found = forgetting(tiny[0], model, tokenizer, texts, 64, 1024, tmp_path)
-    assert found["before"]["nats_per_token"] == untouched.nats_per_token
-    assert found["after"]["nats_per_token"] > found["before"]["nats_per_token"] + 0.5
-    with model.disable_adapter():
-        off = cross_entropy(model, tokenizer, texts, 64, 1024)
-    assert off.nats_per_token == pytest.approx(untouched.nats_per_token, abs=1e-5)
+    assert found["before"]["nats_per_token"] == before
+    assert found["after"]["nats_per_token"] > before + 0.5
     assert found["sha256"] == text_hash(texts) and found["bytes"] == len("".join(texts).encode())
 
 
-@pytest.fixture
-def experiment(compose, small):
-    def build(*overrides):
-        return compose(*small, "data.validation=2", *overrides)
-
-    return build
-
-
-def test_a_run_has_both_losses_in_its_record_and_in_the_store(experiment, monkeypatch, tmp_path):
+def test_a_run_records_both_losses(compose, small, monkeypatch, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("Sue has 5 apples. 5+4=9.", encoding="utf-8")
-    words = ("method=lora", f"evaluation.forgetting={text}")
+    words = (*small, "data.validation=2", "method=lora", f"evaluation.forgetting={text}")
     with monkeypatch.context() as patch:  # killed after the losses, before the record
         patch.setattr(bench.experiment, "_results", None)
         with pytest.raises(TypeError):
-            run(experiment(*words))
+            run(compose(*words))
     monkeypatch.setattr("bench.evaluation.forgetting.cross_entropy", None)  # not computed again
-    settings = experiment(*words)
+    settings = compose(*words)
     record = run(settings).record
     found = record["forgetting"]
     assert found["after"] != found["before"]
@@ -147,11 +119,11 @@ def test_a_run_has_both_losses_in_its_record_and_in_the_store(experiment, monkey
     assert logged["forgetting/bits_per_byte_after"] == found["after"]["bits_per_byte"]
 
 
-def test_the_text_is_part_of_the_identity_if_forgetting_is_measured(experiment, tmp_path):
+def test_the_text_is_part_of_the_identity_if_forgetting_is_measured(compose, tmp_path):
     text = tmp_path / "text.txt"
 
     def name(*words):
-        return bench.experiment.prepare(experiment("method=lora", *words)).identity
+        return bench.experiment.prepare(compose("method=lora", *words)).identity
 
     asked = f"evaluation.forgetting={text}"
     text.write_text("one")

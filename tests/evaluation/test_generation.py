@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LlamaForCausalLM
 
 from bench.data.synthetic.problems import generate as problems
 from bench.errors import Failure
@@ -37,9 +37,8 @@ def alone(tiny):
 def model_of(fresh_tiny, local_base):
     def make(kind):
         base = fresh_tiny[0]
-        if kind == "random":
-            settings = ModelSettings("local", str(local_base), None, "float32", None, False)
-            return load_base(settings, torch.device("cpu"))[0]
+        if kind in ("base", "random"):
+            return base if kind == "base" else LlamaForCausalLM.from_pretrained(local_base).eval()
         torch.manual_seed(0)
         if kind == "prefix":
             return attach(base, "prefix", {"num_virtual_tokens": 4}).eval()
@@ -53,64 +52,39 @@ def model_of(fresh_tiny, local_base):
     return make
 
 
-@pytest.mark.parametrize("beams", [1, 4])
-def test_the_batch_size_never_changes_an_answer(tiny, alone, beams):
-    prompts = prompts_of(tiny[1])
+@pytest.mark.parametrize(
+    ("kind", "beams"), [("base", 1), ("base", 4), ("hyplora", 1), ("random", 4), ("prefix", 4)]
+)
+def test_the_batch_size_never_changes_an_answer(tiny, model_of, alone, kind, beams):
+    model, prompts = model_of(kind), prompts_of(tiny[1])
+    one_by_one = all_texts(model, tiny[1], prompts, 1, num_beams=beams)
+    assert (one_by_one == alone[beams]) == (kind == "base")
     for size in (3, 8):
-        assert all_texts(*tiny, prompts, size, num_beams=beams) == alone[beams]
+        assert all_texts(model, tiny[1], prompts, size, num_beams=beams) == one_by_one
     assert alone[1] != alone[4] and len({text for text, _ in alone[1].values()}) > 4
 
 
-@pytest.mark.parametrize(("kind", "beams"), [("hyplora", 1), ("random", 4), ("prefix", 4)])
-def test_the_batch_size_never_changes_an_answer_of_another_model(
-    tiny, model_of, alone, kind, beams
+@pytest.mark.parametrize(("fits", "beams"), [(3, 1), (3, 4), (0, 1)])
+def test_a_batch_that_does_not_fit_in_memory_is_halved(
+    tiny, alone, monkeypatch, capsys, fits, beams
 ):
-    model, prompts = model_of(kind), prompts_of(tiny[1])
-    one_by_one = all_texts(model, tiny[1], prompts, 1, num_beams=beams)
-    assert all_texts(model, tiny[1], prompts, 8, num_beams=beams) == one_by_one != alone[beams]
-
-
-def test_four_beams_find_texts_at_least_as_likely_as_greedy_decoding(tiny, alone):
-    model, tokenizer = tiny
-    prompts = prompts_of(tokenizer)
-
-    def likelihood(prompt, text):
-        ids = torch.tensor([prompt + tokenizer(text, add_special_tokens=False)["input_ids"]])
-        with torch.inference_mode():
-            scores = model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
-        return float(scores.gather(1, ids[0, len(prompt) :, None]).mean())
-
-    greedy, beams = (
-        sum(likelihood(prompts[i], text) for i, (text, _) in alone[n].items()) for n in (1, 4)
-    )
-    assert beams > greedy
-
-
-@pytest.mark.parametrize("beams", [1, 4])
-def test_a_batch_that_does_not_fit_in_memory_is_halved(tiny, alone, monkeypatch, capsys, beams):
-    model, tokenizer = tiny
-    whole, sizes = model.generate, []
+    whole, sizes = tiny[0].generate, []
 
     def full(input_ids, **options):
         sizes.append(len(input_ids))
-        if len(input_ids) > 3:
+        if len(input_ids) > fits:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return whole(input_ids=input_ids, **options)
 
-    monkeypatch.setattr(model, "generate", full)
-    prompts = prompts_of(tokenizer)
-    assert all_texts(model, tokenizer, prompts, 10, num_beams=beams) == alone[beams]
+    monkeypatch.setattr(tiny[0], "generate", full)
+    prompts = prompts_of(tiny[1])
+    if not fits:
+        with pytest.raises(Failure, match=r"not even one row fits .* protocol\.max_new_tokens"):
+            all_texts(*tiny, prompts, batch_size=2)
+        return
+    assert all_texts(*tiny, prompts, 10, num_beams=beams) == alone[beams]
     assert sizes == [8, 4, 2, 2, 2, 2]
     assert "out of memory with 8 rows at once; continuing with 4" in capsys.readouterr().out
-
-
-def test_a_prompt_that_does_not_fit_alone_ends_the_evaluation(tiny, monkeypatch):
-    def full(**options):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    monkeypatch.setattr(tiny[0], "generate", full)
-    with pytest.raises(Failure, match=r"not even one row fits .* protocol\.max_new_tokens"):
-        all_texts(*tiny, prompts_of(tiny[1], 2), batch_size=2)
 
 
 class Writes(torch.nn.Module):

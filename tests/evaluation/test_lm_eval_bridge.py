@@ -8,11 +8,16 @@ import pytest
 import torch
 
 import bench.experiment
+from bench.config import EvaluationSettings
 from bench.errors import InputError
-from bench.evaluation.lm_eval_bridge import ask, check_tasks, load_tasks, read_results
+from bench.evaluation.lm_eval_bridge import (
+    check_tasks,
+    evaluate_tasks,
+    load_tasks,
+    read_results,
+)
 from bench.experiment import run
 from bench.methods import attach
-from bench.models.loading import context_length
 from bench.models.untrained import UntrainedSettings, build
 from bench.tracking.store import Store
 
@@ -97,9 +102,14 @@ def log_likelihood(model, tokenizer, question, choice):
     return sum(logits[i - 1, ids[i]].item() for i in range(len(prompt), len(ids)))
 
 
+def settings(names, folder=None, batch_size=2, **changes):
+    include = None if folder is None else str(folder)
+    return EvaluationSettings(batch_size, lm_eval=names, lm_eval_include=include, **changes)
+
+
 def asked(model, tokenizer, tasks, tmp_path, names=("own_pick", "own_write"), batch_size=2):
-    loaded = load_tasks(names, str(tasks), None, tmp_path)
-    return ask(model, tokenizer, loaded, batch_size, None, context_length(model), tmp_path)
+    own = settings(names, tasks, batch_size)
+    return evaluate_tasks(own, load_tasks(own, tmp_path), model, tokenizer, tmp_path)
 
 
 @pytest.mark.parametrize("method", ["none", "hyplora"])
@@ -168,7 +178,7 @@ def test_the_states_of_model_tokenizer_and_generators_are_preserved(fresh_tiny, 
 
 def test_a_finished_task_is_not_evaluated_again(tiny, tasks, tmp_path, monkeypatch):
     first = asked(*tiny, tasks, tmp_path, ["own_pick"])
-    monkeypatch.setattr("lm_eval.models.huggingface.HFLM.loglikelihood", None)
+    monkeypatch.setattr("lm_eval.models.huggingface.HFLM.loglikelihood", lambda *_, **__: 1 / 0)
     both = asked(*tiny, tasks, tmp_path)
     assert both["own_pick"] == first["own_pick"] and set(both) == {"own_pick", "own_write"}
     assert read_results(tmp_path) == both
@@ -197,7 +207,7 @@ def test_a_task_keeps_its_own_examples_unless_overridden(tasks, tmp_path, own, a
     if own is not None:
         with (tasks / "own_pick.yaml").open("a") as file:
             file.write(f"num_fewshot: {own}\n")
-    loaded = load_tasks(["own_pick"], str(tasks), asked_for, tmp_path)
+    loaded = load_tasks(settings(["own_pick"], tasks, lm_eval_fewshot=asked_for), tmp_path)
     (task,) = loaded["own_pick"]["tasks"].values()
     assert task.get_config("num_fewshot") == used
 
@@ -205,11 +215,11 @@ def test_a_task_keeps_its_own_examples_unless_overridden(tasks, tmp_path, own, a
 def test_unknown_tasks_and_missing_rows_and_folders_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     with pytest.raises(InputError, match=r"unknown lm-eval task 'arc_eazy'\. .*arc_easy"):
-        check_tasks(["arc_eazy"], None)
+        check_tasks(settings(["arc_eazy"]))
     with pytest.raises(InputError, match=r"rows of arc_easy can't be load.*unset HF_HUB_OFFLINE"):
-        load_tasks(["arc_easy"], None, None, tmp_path)
+        load_tasks(settings(["arc_easy"]), tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        check_tasks(["own_pick"], str(tmp_path / "missing"))
+        check_tasks(settings(["own_pick"], tmp_path / "missing"))
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bench.config import EvaluationSettings
 from bench.data.problems import Problem
 from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
 from bench.data.sources import load_problems
 from bench.errors import InputError
 from bench.evaluation.answers import extract_letter, extract_number, first_choice
 from bench.evaluation.evaluate import judge
-from bench.evaluation.lm_eval_bridge import ask, check_tasks, load_tasks
+from bench.evaluation.lm_eval_bridge import check_tasks, evaluate_tasks, load_tasks
 from bench.evaluation.lm_eval_tasks import (
     NUMBER,
     SPELLING,
@@ -152,7 +153,7 @@ def test_without_the_extra_an_error_says_what_to_install(monkeypatch):
         "importlib.util.find_spec", lambda name: None if name == "lm_eval" else find(name)
     )
     with pytest.raises(InputError, match=r"pip install -c constraints.txt -e '\.\[lm-eval\]'"):
-        check_tasks(["arc_easy"], None)
+        check_tasks(EvaluationSettings(8, lm_eval=["arc_easy"]))
 
 
 @pytest.fixture
@@ -201,8 +202,8 @@ def test_a_prompt_reaches_the_model_unchanged(tiny, tmp_path, cache, monkeypatch
     monkeypatch.setattr(
         HFLM, "tok_batch_encode", lambda s, t, **k: seen.extend(t) or write(s, t, **k)
     )
-    loaded = load_tasks([name], str(tmp_path), None, tmp_path)
-    ask(*tiny, loaded, 1, None, 1024, tmp_path)
+    own = EvaluationSettings(1, lm_eval=[name], lm_eval_include=str(tmp_path))
+    evaluate_tasks(own, load_tasks(own, tmp_path), *tiny, tmp_path)
     assert seen == ["Ask: {{x}} {% if %} 1,0?\nof 2\n\n"]
 
 

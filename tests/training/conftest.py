@@ -1,11 +1,18 @@
+import dataclasses
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 from bench.data.batches import IGNORED, Example
+from bench.methods import attach
+from bench.models.loading import load_base
 from bench.models.settings import ModelSettings
+from bench.training.finetune import FineTuned, finetune
 from bench.training.settings import TrainSettings
+
+LORA = {"r": 4, "target_modules": ["q_proj", "down_proj"]}
 
 
 @pytest.fixture(scope="session")
@@ -86,12 +93,56 @@ def steps_taken(monkeypatch):
     return watch
 
 
-@pytest.fixture(scope="session")
-def trained_weights():
-    def weights(model):
-        return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+class Trained(NamedTuple):
+    done: FineTuned
+    weights: dict
+    model: Any
 
-    return weights
+
+def untrained(where, method="lora", options=LORA, dropout=0.0):
+    """A fresh base with an adapter."""
+    torch.manual_seed(0)
+    options = options | ({"lora_dropout": dropout} if dropout else {})
+    return attach(load_base(where, torch.device("cpu"))[0], method, options)
+
+
+def finetuned(model, where, examples, unseen, settings, seed=0, checkpoints=None, watch=None):
+    done = finetune(model, examples, unseen, settings, seed, 0, checkpoints, "lora", watch, where)
+    weights = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    return Trained(done, weights, model)
+
+
+@pytest.fixture
+def lora(where):
+    return untrained(where)
+
+
+@pytest.fixture(scope="session")
+def train(where, settings, rows):
+    """Fine-tune a given model, or LoRA on a fresh base."""
+
+    def run(
+        checkpoints=None,
+        *,
+        examples=None,
+        validation=None,
+        model=None,
+        dropout=0.0,
+        hook=None,
+        seed=0,
+        **changes,
+    ):
+        model = model or untrained(where, dropout=dropout)
+        if hook:
+            model.register_forward_pre_hook(hook, with_kwargs=True)
+        if checkpoints:
+            changes.setdefault("checkpoint_minutes", 1e-6)
+        own = dataclasses.replace(settings, **changes)
+        given = rows(32) if examples is None else examples
+        unseen = rows(4) if validation is None else validation
+        return finetuned(model, where, given, unseen, own, seed, checkpoints)
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +151,19 @@ def furthest():
 
     def difference(one, other):
         assert one.keys() == other.keys()
-        return float(torch.stack([(one[name] - other[name]).abs().max() for name in one]).max())
+        return max(float((one[name] - other[name]).abs().max()) for name in one)
 
     return difference
+
+
+@pytest.fixture(scope="session")
+def assert_close(furthest):
+    """Compare two trainings of the same steps."""
+
+    def check(one, other, tolerance=1e-5):
+        assert furthest(one.weights, other.weights) < tolerance
+        for kind in ("losses", "validation"):
+            first, second = (dict(getattr(each.done, kind)) for each in (one, other))
+            assert first == pytest.approx(second, rel=tolerance)
+
+    return check

@@ -4,51 +4,47 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.data.batches import Example, collate
+from bench.data.batches import collate
 from bench.errors import InputError
 from bench.experiment import run
 from bench.identity import identity
 from bench.methods import attach
 from bench.models.loading import load_base
 from bench.training.activations import checkpointing
-from bench.training.finetune import finetune
 from bench.training.loss import target_loss
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
 METHODS = sorted(p.stem for p in CONF.glob("*.yaml") if p.stem not in ("none", "prefix"))
 
 
-def long_rows(count=8):
-    random = torch.Generator().manual_seed(3)
-    drawn = [torch.randint(3, 1400, (12 + i,), generator=random).tolist() for i in range(count)]
-    return [Example(ids, ids) for ids in drawn]
+@pytest.fixture
+def adapted(compose, rows):
+    def build(base, name):
+        method = compose(f"method={name}", "++method.r=4").method
+        options = dict(method.options)
+        options.pop("r") if "bottleneck_size" in options else None
+        # The second pass must draw the same.
+        options |= {key: 0.1 for key in ("lora_dropout", "dropout") if key in options}
+        torch.manual_seed(0)
+        return attach(base, method.module, options, [row.ids for row in rows(8)])
 
-
-def adapted(compose, base, name):
-    method = compose(f"method={name}", "++method.r=4").method
-    options = dict(method.options)
-    options.pop("r") if "bottleneck_size" in options else None
-    for dropout in ("lora_dropout", "dropout"):
-        if dropout in options:
-            options[dropout] = 0.1  # the second pass must draw the same
-    torch.manual_seed(0)
-    return attach(base, method.module, options, [row.ids for row in long_rows()])
+    return build
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_checkpointing_changes_no_result(compose, where, settings, name):
+def test_checkpointing_changes_no_result(adapted, train, where, rows, name):
     losses = []
     for enabled in (False, True):
-        model = adapted(compose, load_base(where, torch.device("cpu"))[0], name)
-        own = dataclasses.replace(settings, batch_size=4, gradient_checkpointing=enabled)
-        done = finetune(model, long_rows(), long_rows(3), own, 0, 0)
+        model = adapted(load_base(where, torch.device("cpu"))[0], name)
+        given = {"examples": rows(8), "batch_size": 4, "gradient_checkpointing": enabled}
+        done = train(model=model, **given).done
         losses.append([loss for _, loss in (*done.losses, *done.validation)])
         assert not any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
     assert len(losses[0]) == 6 and losses[0][0] != losses[0][3]
     assert losses[1] == pytest.approx(losses[0], abs=1e-6)
 
 
-def saved_bytes(model, enabled):
+def saved_bytes(model, rows, enabled):
     """Bytes that a training step saves for its backward pass."""
     held = {}
 
@@ -58,14 +54,14 @@ def saved_bytes(model, enabled):
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with checkpointing(model.train(), enabled), hooks:
-        loss = target_loss(model, collate(long_rows(), 0))
+        loss = target_loss(model, collate(rows, 0))
     loss.backward()
     return sum(held.values())
 
 
-def test_checkpointing_saves_memory_and_does_nothing_in_evaluation(compose, fresh_tiny):
-    model = adapted(compose, fresh_tiny[0], "hyplora")
-    assert saved_bytes(model, True) < 0.7 * saved_bytes(model, False)
+def test_checkpointing_saves_memory_and_does_nothing_in_evaluation(adapted, fresh_tiny, rows):
+    model = adapted(fresh_tiny[0], "hyplora")
+    assert saved_bytes(model, rows(8), True) < 0.7 * saved_bytes(model, rows(8), False)
     with checkpointing(model.eval(), True):
         assert model(input_ids=torch.tensor([[5, 6, 7]])).past_key_values is not None
 

@@ -10,11 +10,10 @@ from torch.nn import functional as F
 from bench.data.packing import Packer, whole_rows
 from bench.data.tokens import encoded
 from bench.models.untrained import UntrainedSettings, build
-from bench.training.flops import flops_a_token, parameter_counts
-from bench.training.held_out import HeldOut, blocks, document_bits
-from bench.training.packed import forward
+from bench.pretraining.measures import layer_similarity, mean_cosine
+from bench.training.flops import flops_per_token, parameter_counts
+from bench.training.packed import Text, blocks, document_bits, forward
 from bench.training.routing import Routing, evenness
-from bench.training.similarity import layer_similarity, mean_cosine
 
 KINDS = ("helm_d", "helm_mice", "llama_twin", "deepseek_twin")
 TEXTS = ["Mia has 3 apples.", "3+4=7. 7+1=8.", "Tom is tall.", "One, two, three, four."]
@@ -52,8 +51,8 @@ def test_no_token_sees_another_document(models, tokens, kind):
 
 def test_bits_per_byte_are_those_of_a_computation_by_hand(models, tokens):
     model = models["helm_d"]
-    held_out = HeldOut(tokens, row_tokens=16, pad_id=0, at_once=2)
-    found = document_bits(model, held_out, np.arange(4), "test")
+
+    found = document_bits(model, Text(tokens, 0), np.arange(4), 16, 2, "test")
     for number, text in enumerate(TEXTS):
         ids = torch.tensor(tokens.document(number).astype(np.int64))
         nats = 0.0
@@ -69,7 +68,7 @@ def test_bits_per_byte_are_those_of_a_computation_by_hand(models, tokens):
 
 
 def test_parts_of_the_held_out_text_add_up_to_all_of_it(monkeypatch):
-    monkeypatch.setattr("bench.training.held_out.BLOCKS", 3)
+    monkeypatch.setattr("bench.training.packed.BLOCKS", 3)
     parts = blocks(np.array([1.0, 2, 3, 4, 5]), np.array([10, 10, 10, 10, 10]))
     assert sum(parts["bits"]) == 15 and len(parts["bits"]) == 3 and sum(parts["bytes"]) == 50
 
@@ -89,9 +88,6 @@ def test_routing_counts_tokens_and_balance_moves_the_bias_against_the_load(tiny,
     assert layer["block"] == 1 and sum(layer["load"]) == pytest.approx(1)
     expected = [0.005 * (1 / 4 - share) for share in layer["load"]]
     assert gate.e_score_correction_bias.tolist() == pytest.approx(expected, abs=1e-7)
-
-
-def test_evenness_of_a_load():
     assert evenness([0.25] * 4) == pytest.approx(1) and evenness([1.0, 0.0]) == 0
     assert evenness([0.5, 0.5, 0.0, 0.0]) == pytest.approx(0.5)
 
@@ -115,7 +111,7 @@ def test_the_public_initialisation_makes_tokens_alike(tiny, tokens):
     assert last["public"] > 0.9 and last["balanced"] < 0.4
 
 
-def test_parameters_and_arithmetic_by_hand(models):
+def test_parameters_and_arithmetic_by_hand(models, monkeypatch):
     model = models["llama_twin"]
     config = model.config
     width, inner, vocabulary = config.hidden_size, config.intermediate_size, config.vocab_size
@@ -126,12 +122,9 @@ def test_parameters_and_arithmetic_by_hand(models):
     assert counts["total"] == counts["without_vocabulary"] + 2 * vocabulary * width
     matrices = 2 * block + vocabulary * width
     attention = 2 * 2 * heads * 100
-    assert flops_a_token(model, 100) == 6 * (matrices + attention)
-
-
-def test_flops_count_the_experts_that_a_token_goes_to(models, monkeypatch):
-    model = models["deepseek_twin"]
-    experts = sum(p.numel() for p in model.parameters() if p.ndim == 3)
-    before, some = model.config.num_experts_per_tok, flops_a_token(model, 1)
-    monkeypatch.setattr(model.config, "num_experts_per_tok", 4)
-    assert flops_a_token(model, 1) - some == 6 * experts * (4 - before) / 4
+    assert flops_per_token(model, 100) == 6 * (matrices + attention)
+    mixture = models["deepseek_twin"]
+    experts = sum(p.numel() for p in mixture.parameters() if p.ndim == 3)
+    before, some = mixture.config.num_experts_per_tok, flops_per_token(mixture, 1)
+    monkeypatch.setattr(mixture.config, "num_experts_per_tok", 4)
+    assert flops_per_token(mixture, 1) - some == 6 * experts * (4 - before) / 4

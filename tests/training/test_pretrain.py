@@ -8,8 +8,9 @@ import torch
 from bench.data.tokens import encoded
 from bench.errors import InputError
 from bench.models.untrained import UntrainedSettings, build
-from bench.training.pretrain import Pretraining, Text, pretrain
-from bench.training.pretrain_settings import PretrainSettings
+from bench.training.packed import Text
+from bench.training.pretrain import Pretraining, pretrain
+from bench.training.settings import PretrainSettings
 
 SETTINGS = PretrainSettings(
     steps=6,
@@ -85,30 +86,20 @@ def test_a_step_is_the_same_however_it_is_split(text, make):
 @pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin", "helm_d of points"])
-def test_two_ranks_learn_what_one_process_learns(kind, sharded, text, make):
+def test_two_ranks_learn_what_one_process_learns(kind, sharded, text, make, killed, tmp_path):
     # Equal parts, since the balance loss is of what goes through the model together.
     settings = dataclasses.replace(SETTINGS, micro_rows=3)
-    alone, shared = make(kind), make(kind)
+    alone, shared, state = make(kind), make(kind), tmp_path / "last.ckpt"
     one = pretrain(alone, text, settings, 0)
-    two = pretrain(shared, text, dataclasses.replace(settings, devices=2, sharded=sharded), 0)
+    if sharded:  # resumes from the state of one process
+        with killed(Pretraining, 2):
+            pretrain(make(kind), text, settings, 0, state)
+    two = dataclasses.replace(settings, devices=2, sharded=sharded)
+    two = pretrain(shared, text, two, 0, state)
     assert (two.order, two.targets) == (one.order, one.targets)
     for name in ("losses", "held_out"):
-        (steps, values), (others, again) = (zip(*getattr(m, name), strict=True) for m in (one, two))
-        assert others == steps and again == pytest.approx(values, rel=1e-5)
+        assert dict(getattr(two, name)) == pytest.approx(dict(getattr(one, name)), rel=1e-5)
     assert distance(alone, shared) < 1e-5
-
-
-@pytest.mark.slow
-def test_a_sharded_training_resumes_from_the_state_of_one_process(text, make, killed, tmp_path):
-    settings = dataclasses.replace(SETTINGS, micro_rows=3)
-    whole, resumed = make("helm_mice"), make("helm_mice", seed=1)
-    undisturbed = pretrain(whole, text, settings, 0)
-    with killed(Pretraining, 4):
-        pretrain(make("helm_mice"), text, settings, 0, tmp_path / "last.ckpt")
-    two = dataclasses.replace(settings, devices=2, sharded=True)
-    done = pretrain(resumed, text, two, 0, tmp_path / "last.ckpt")
-    assert done.losses[:4] == undisturbed.losses[:4] and done.order == undisturbed.order
-    assert distance(whole, resumed) < 1e-5
 
 
 def test_tokens_are_pickled_by_the_paths_of_their_files(text):
@@ -117,22 +108,16 @@ def test_tokens_are_pickled_by_the_paths_of_their_files(text):
     assert np.array_equal(pickle.loads(given).ids, text.tokens.ids)
 
 
-def test_twins_read_the_same_tokens_at_equal_seeds(text, make):
-    short = dataclasses.replace(SETTINGS, steps=2)
-    one = pretrain(make("helm_d"), text, short, 0)
-    twin = pretrain(make("llama_twin"), text, short, 0)
-    other = pretrain(make("llama_twin"), text, short, 1)
-    assert one.order == twin.order != other.order
-    assert one.targets == twin.targets
-
-
-def test_training_lowers_the_bits_per_byte(text, make):
-    done = pretrain(make("helm_d"), text, dataclasses.replace(SETTINGS, steps=30), 0)
-    assert done.held_out[-1][1] < 0.8 * done.held_out[0][1]
+def test_training_lowers_the_bits_per_byte_and_twins_read_the_same_tokens(text, make):
+    long = dataclasses.replace(SETTINGS, steps=30)
+    one = pretrain(make("helm_d"), text, long, 0)
+    assert one.held_out[-1][1] < 0.8 * one.held_out[0][1]
+    twin, other = (pretrain(make("llama_twin"), text, long, seed) for seed in (0, 1))
+    assert one.order == twin.order != other.order and one.targets == twin.targets
 
 
 def test_held_out_documents_are_not_trained_on_and_only_matrices_decay(text, make):
-    module = Pretraining(make("helm_mice"), text, SETTINGS, 0, "test")
+    module = Pretraining(text, SETTINGS, 0, "test", make("helm_mice"))
     assert not set(module.packer.documents) & set(np.flatnonzero(text.tokens.held_out))
     groups = module.configure_optimizers()[0][0].param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}

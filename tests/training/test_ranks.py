@@ -11,27 +11,18 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from bench.errors import Failure, Pruned, Terminated
-from bench.methods import attach
-from bench.models.loading import load_base
-from bench.training.finetune import finetune
-from bench.training.resume import finished_steps
+from bench.training.loop import finished_steps
+from tests.training.conftest import LORA, finetuned, untrained
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each training starts two processes
 
-TARGETS = {"r": 4, "target_modules": ["q_proj", "down_proj"]}
 
-
-def train(where, rows, settings, method="lora", options=TARGETS, checkpoints=None, watch=None):
-    torch.manual_seed(0)
-    model = attach(load_base(where, torch.device("cpu"))[0], method, options)
-    done = finetune(
-        model, rows[:14], rows[14:], settings, 0, 0, checkpoints, watch=watch, base=where
-    )
-    return done, {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+def train(where, rows, settings, method="lora", options=LORA, checkpoints=None, watch=None):
+    model = untrained(where, method, options)
+    return finetuned(model, where, rows[:14], rows[14:], settings, 0, checkpoints, watch)
 
 
 @pytest.fixture
@@ -46,29 +37,21 @@ def long(job):
     """A training that can be killed, of 140 steps."""
     often = {"devices": 2, "epochs": 90.0, "checkpoint_minutes": 1e-6}
     settings = dataclasses.replace(job["settings"], **often)
-    return job | {"settings": settings, "options": TARGETS | {"lora_dropout": 0.2}}
-
-
-def assert_same(one, other, furthest):
-    assert furthest(one[1], other[1]) < 1e-5
-    for kind in ("losses", "validation"):
-        first, second = getattr(one[0], kind), getattr(other[0], kind)
-        assert [step for step, _ in first] == [step for step, _ in second]
-        assert [v for _, v in first] == pytest.approx([v for _, v in second], rel=1e-5)
+    return job | {"settings": settings, "options": LORA | {"lora_dropout": 0.2}}
 
 
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("lora", TARGETS),
-        ("hyplora", TARGETS | {"learnable_curvature": True}),
+        ("lora", LORA | {"lora_dropout": 0.2}),
+        ("hyplora", LORA | {"learnable_curvature": True}),
         ("prefix", {"num_virtual_tokens": 4}),
     ],
 )
-def test_two_ranks_learn_what_one_process_learns(job, furthest, method, options):
+def test_two_ranks_learn_what_one_process_learns(job, assert_close, method, options):
     own = job | {"method": method, "options": options}
     two = dataclasses.replace(job["settings"], devices=2)
-    assert_same(train(**own | {"settings": two}), train(**own), furthest)
+    assert_close(train(**own | {"settings": two}), train(**own))
 
 
 def test_an_error_in_a_rank_is_raised_as_in_one_process(job, tmp_path):
@@ -94,7 +77,7 @@ def test_a_watch_can_end_all_ranks(long):
     long = long | {"settings": dataclasses.replace(long["settings"], validations=140)}
     with pytest.raises(Pruned):
         train(**long, watch=watch)
-    assert seen == train(**long)[0].validation[:2]
+    assert seen == train(**long).done.validation[:2]
 
 
 def children(pid):
@@ -122,7 +105,7 @@ def within(seconds, condition):
     ("sent", "code"),
     [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -signal.SIGKILL), ("SIGKILL to a rank", 1)],
 )
-def test_ranks_end_with_their_process_and_resume(long, furthest, tmp_path, sent, code):
+def test_ranks_end_with_their_process_and_resume(long, assert_close, tmp_path, sent, code):
     state = tmp_path / "last.ckpt"
     (tmp_path / "job").write_bytes(pickle.dumps(long | {"checkpoints": tmp_path}))
     script = Path(__file__).resolve()
@@ -138,7 +121,7 @@ def test_ranks_end_with_their_process_and_resume(long, furthest, tmp_path, sent,
         finally:
             process.kill()
     assert 5 <= finished_steps(state) < 140
-    assert_same(train(**long, checkpoints=tmp_path), train(**long), furthest)
+    assert_close(train(**long, checkpoints=tmp_path), train(**long))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,58 @@
-"""FSDP2: weights, gradients and optimiser state sharded over the ranks.
+"""How ranks share a training: gradients alone, or also weights and optimiser state (FSDP2).
 
 States are saved and loaded whole, so that one process and several ranks can resume each other's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.pytorch.strategies import DDPStrategy
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from bench.training.ranks import ManualDDP
+BUCKET = 2**25  # numbers that are reduced at once, through a copy
+
+
+class ManualDDP(DDPStrategy):
+    """Lightning's DDP without its wrapper, which would reduce during the backward pass."""
+
+    def configure_ddp(self) -> None:
+        """Leave the module unwrapped."""
+
+    def reduce_step(self, parameters: Iterable[torch.Tensor], loss: torch.Tensor) -> None:
+        """Replace gradients and loss of a step, (), by their sums over all ranks.
+
+        Once per step, so that ranks may differ in their number of passes.
+        """
+        trained = [p for p in parameters if p.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        for bucket in _buckets([loss, *(p.grad for p in trained if p.grad is not None)]):
+            total = self.reduce(torch.cat([t.flatten() for t in bucket]), reduce_op="sum")
+            for own, part in zip(bucket, total.split([t.numel() for t in bucket]), strict=True):
+                own.copy_(part.view_as(own))
+
+
+def _buckets(tensors: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Group successive tensors of one dtype up to BUCKET numbers."""
+    bucket: list[torch.Tensor] = []
+    held = 0
+    for tensor in tensors:
+        if bucket and (held + tensor.numel() > BUCKET or tensor.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, held = [], 0
+        bucket.append(tensor)
+        held += tensor.numel()
+    yield bucket
 
 
 def shard(model: Any, device: torch.device) -> None:
@@ -44,8 +80,12 @@ def gathered(model: nn.Module) -> Iterator[None]:
 class Sharded(ManualDDP):
     """Lightning's strategy for a model that is already sharded."""
 
+    def reduce_step(self, parameters: Iterable[torch.Tensor], loss: torch.Tensor) -> None:
+        """Replace the loss by its sum; FSDP reduces the gradients in each backward pass."""
+        super().reduce_step((), loss)
+
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """The whole weights, on the CPU."""
+        """The whole weights."""
         return _whole(self.lightning_module.state_dict())
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
@@ -56,7 +96,7 @@ class Sharded(ManualDDP):
         module.load_state_dict(shards, strict=strict)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """The whole state of an optimiser, on the CPU."""
+        """The whole state of an optimiser."""
         return _whole(optimizer.state_dict())
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
@@ -70,20 +110,15 @@ class Sharded(ManualDDP):
             optimizer.load_state_dict({**saved, "state": state})
 
 
-def _whole(value: Any) -> Any:
+def _whole(state: Any) -> Any:
     """A state with gathered tensors, on the CPU."""
-    if isinstance(value, DTensor):
-        return value.full_tensor().cpu()
-    if isinstance(value, torch.Tensor):
-        return value.cpu()
-    if isinstance(value, dict):
-        return {key: _whole(held) for key, held in value.items()}
-    return [_whole(held) for held in value] if isinstance(value, list) else value
+    gather = lambda t: (t.full_tensor() if isinstance(t, DTensor) else t).cpu()  # noqa: E731
+    return apply_to_collection(state, torch.Tensor, gather)
 
 
 def _shard(value: Any, like: Any) -> Any:
-    """This rank's shard of a value that belongs to a weight; step counts and the like unchanged."""
-    sharded = isinstance(like, DTensor) and isinstance(value, torch.Tensor)
-    if sharded and value.shape == like.shape:
+    """This rank's shard of a value with an entry per row of a weight, or per number of it."""
+    shape = value.shape if isinstance(value, torch.Tensor) else ()
+    if isinstance(like, DTensor) and shape and shape == like.shape[: len(shape)]:
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
     return value
