@@ -20,14 +20,14 @@ same norms: in many dimensions all distances are nearly equal, and delta is smal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bench.geometry import maxmin
-from bench.geometry.maxmin_batches import Buffers, chunks
-from bench.geometry.metric import POINT_METRICS, as_matrix, check_metric, distances
+from bench.geometry.metric import POINT_METRICS, as_matrix, distances
 
 if TYPE_CHECKING:
     from bench.geometry.metric import Array
@@ -53,13 +53,10 @@ def delta(distances: Array, base_point: str = "first") -> float:
         delta; 0 for fewer than four points, since three always lie on a tree.
 
     Raises:
-        ValueError: unknown base point, or
-            :func:`~bench.geometry.metric.check_metric` rejects the matrix.
+        ValueError: unknown base point, or a matrix that is not one of distances.
     """
     _require("base_point", base_point, BASE_POINTS)
-    precision = torch.as_tensor(distances).dtype
-    ((value, _),) = _deltas_and_diameters([as_matrix(distances)], base_point, precision, Buffers())
-    return value
+    return maxmin.deltas([as_matrix(distances)], base_point == "all")[0]
 
 
 def relative_delta(points: Array, base_point: str = "first", metric: str = "euclidean") -> float:
@@ -100,15 +97,13 @@ def relative_deltas(
     _require("base_point", base_point, BASE_POINTS)
     _require("metric", metric, METRICS)
     given = [torch.as_tensor(cloud) for cloud in clouds]
-    results, buffers = [0.0] * len(given), Buffers()
+    measured = as_matrix if metric == PRECOMPUTED else partial(distances, metric=metric)
+    results = [0.0] * len(given)
     for batch in _batches(given):
-        batched = [given[i] if device is None else given[i].to(device) for i in batch]
-        if metric == PRECOMPUTED:
-            matrices, precision = [as_matrix(matrix) for matrix in batched], batched[0].dtype
-        else:
-            matrices, precision = [distances(points, metric) for points in batched], None
-        values = _deltas_and_diameters(matrices, base_point, precision, buffers)
-        for i, (value, diameter) in zip(batch, values, strict=True):
+        matrices = [measured(given[i] if device is None else given[i].to(device)) for i in batch]
+        found = maxmin.deltas(matrices, base_point == "all")
+        for i, matrix, value in zip(batch, matrices, found, strict=True):
+            diameter = matrix.max().item()
             results[i] = 2 * value / diameter if diameter > 0 else 0.0
         progress(len(batch))
     return results
@@ -135,34 +130,3 @@ def _batches(clouds: list[Tensor]) -> Iterator[list[int]]:
         limit = maxmin.batch_size(size, clouds[i].device)
     if batch:
         yield batch
-
-
-def _deltas_and_diameters(
-    matrices: list[Tensor],
-    base_point: str,
-    precision: torch.dtype | None,
-    buffers: Buffers,
-) -> list[tuple[float, float]]:
-    """delta and diameter of distance matrices, which are checked if a precision is given."""
-    sizes = [matrix.shape[0] for matrix in matrices]
-    n = max(sizes)
-    stack = buffers.take("stack", (len(matrices), n, n), matrices[0])
-    torch.stack([_padded(matrix, n) for matrix in matrices], out=stack)
-    diameters = stack.flatten(1).amax(1)
-    if precision is not None:
-        for chunk in chunks(stack):
-            part = stack[chunk]
-            workspace = buffers.take("workspace", tuple(part.shape), part)
-            check_metric(part, diameters[chunk], precision, workspace)
-    deltas = maxmin.deltas(stack, diameters, sizes, base_point == "all", buffers)
-    return list(zip(deltas.tolist(), diameters.tolist(), strict=True))
-
-
-def _padded(matrix: Tensor, n: int) -> Tensor:
-    """The matrix filled up to n points with copies of its first point."""
-    size = matrix.shape[0]
-    if size == n:
-        return matrix
-    index = torch.zeros(n, dtype=torch.long, device=matrix.device)
-    index[:size] = torch.arange(size)
-    return matrix[index][:, index]
