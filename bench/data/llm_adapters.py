@@ -98,7 +98,6 @@ def read_test(
 
 
 def _check_answers(path: Path, task: Task | None, answers: list[str]) -> None:
-    """Refuse an answer that is not of the benchmark's kind, or of the first row's."""
     expected = task or tasks.describe(path.parent.name, answers[0])
     row = next((row for row, answer in enumerate(answers) if not expected.accepts(answer)), None)
     if row is None:
@@ -115,7 +114,6 @@ def _check_answers(path: Path, task: Task | None, answers: list[str]) -> None:
 
 
 def _root(settings: DataSettings, *files: str) -> Path:
-    """The root folder of the layout; `files` are patterns of the files needed from the hub."""
     if settings.hub:
         return hub_folder(settings.hub, settings.revision, tuple(sorted(files)))
     if not settings.root:
@@ -132,13 +130,11 @@ def _root(settings: DataSettings, *files: str) -> Path:
 
 
 def _check_name(kind: str, name: str) -> None:
-    """Refuse a path that leads outside the root, and an invalid file name."""
     if not re.fullmatch(r"[^/\\\0]{1,200}", name) or set(name) == {"."}:
         raise InputError(f"{kind} {name!r:.60}: give the name of a set below data.root, not a path")
 
 
 def _ignoring_case(folder: Path, name: str) -> Path:
-    """The entry of a folder with this name, ignoring case; the plain path if there is none."""
     path = folder / name
     if path.exists() or not folder.is_dir():
         return path
@@ -173,7 +169,6 @@ def _problems(
 
 
 def _raw_rows(path: Path) -> list[Any]:
-    """The rows of a JSON list, or of a file with one JSON object per line (.jsonl)."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows writes a byte order mark
     except UnicodeDecodeError as error:

@@ -1,20 +1,14 @@
 """Gromov's delta-hyperbolicity of finite metric spaces: the distance from a tree metric.
 
-With the Gromov product ``(a|b)_w = (d(a,w) + d(b,w) - d(a,b)) / 2``, a space is delta-hyperbolic
-*at the base point w* if ``(a|b)_w >= min((a|c)_w, (c|b)_w) - delta`` for all a, b, c. The smallest
-such delta is a max-min matrix product:
+With the Gromov product ``(a|b)_w = (d(a,w) + d(b,w) - d(a,b)) / 2``,
 
     delta_w = max over a, b of [ max over c of min((a|c)_w, (c|b)_w) ] - (a|b)_w
 
-and delta is the largest delta_w. A tree has delta 0; spheres and random graphs are far from 0. The
-relative delta ``2 delta / diameter`` is between 0 and 1 and does not depend on the unit of length.
-
-- ``base_point="first"`` is delta_w at the first point, as in the HypLoRA paper, where it is the
-  prompt's first token (arXiv 2410.04010, Table 2). It is at least half of delta.
-- ``base_point="all"`` is the definition: the worst base point, exactly.
-
-Duplicate points change neither number. Compare values with a control, such as random vectors of the
-same norms: in many dimensions all distances are nearly equal, and delta is small.
+``base_point="all"`` is the definition, the largest delta_w over all base points w. ``"first"`` is
+delta_w at the first point, as in the HypLoRA paper (arXiv 2410.04010, Table 2), at least half of
+it. The relative delta ``2 delta / diameter`` is between 0 (a tree) and 1. Compare values with a
+control, such as random vectors of the same norms: in many dimensions all distances are nearly
+equal.
 """
 
 from __future__ import annotations
@@ -42,15 +36,12 @@ _SIZE_RATIO = 1.2  # of the largest to the smallest space in a batch
 
 
 def delta(distances: Array, base_point: str = "first") -> float:
-    """Gromov's delta of one metric space, in the unit of its distances.
+    """Gromov's delta of one metric space, in the unit of its distances; 0 below four points.
 
     Args:
         distances: ``(n, n)``, a tensor on any device or a numpy array. float64 and integers (steps
             in a graph) are computed in float64, float32 and half precision in float32.
         base_point: ``"first"`` or ``"all"``.
-
-    Returns:
-        delta; 0 for fewer than four points, since three always lie on a tree.
 
     Raises:
         ValueError: unknown base point, or a matrix that is not one of distances.
@@ -115,7 +106,6 @@ def _require(name: str, given: str, allowed: tuple[str, ...]) -> None:
 
 
 def _batches(clouds: list[Tensor]) -> Iterator[list[int]]:
-    """Indices of clouds of one dtype and device and of similar size."""
     kinds: dict[tuple[torch.dtype, torch.device], int] = {}
     keys = [(kinds.setdefault((c.dtype, c.device), len(kinds)), c.shape[0]) for c in clouds]
     batch: list[int] = []

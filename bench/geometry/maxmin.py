@@ -59,7 +59,6 @@ def batched_deltas(matrices: list[Tensor], every_base_point: bool) -> list[float
 
 
 def _gromov_products(radii: Tensor, between: Tensor) -> Tensor:
-    """Gromov products, clamped at 0, below which only rounding can put them."""
     return torch.add(radii[:, None], radii).sub_(between).div_(2).clamp_min_(0)
 
 
@@ -109,7 +108,6 @@ def _upper_bounds(products: Tensor, radii: Tensor, best: float) -> Tensor:
 
 
 def _row_maximum(products: Tensor, a: Tensor) -> float:
-    """The maximum over the pairs with the point a, at least 0."""
     row = products[a]
     excess = torch.minimum(row, products).amax(1).sub_(row[: len(products)])
     return max(0.0, float(excess.max()))

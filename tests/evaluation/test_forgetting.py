@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import bench.experiment
-from bench.data.general import general_documents, read_by_the_embedded_base
+from bench.data.general import general_documents, pretraining_documents
 from bench.errors import InputError
 from bench.evaluation.forgetting import (
     FILE,
@@ -87,7 +87,7 @@ def test_the_embedded_base_knows_its_held_out_text_and_not_the_general_one(tiny)
 
 
 def test_the_held_out_text_is_not_in_the_training_text():
-    trained = set(read_by_the_embedded_base(5000))
+    trained = set(pretraining_documents(5000))
     own = [text for text in general_documents("embedded", tiny=True) if len(text) > 60]
     assert len(own) > 200 and not trained & set(own)
 

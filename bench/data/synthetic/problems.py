@@ -1,9 +1,7 @@
 """Synthetic word problems in LLM-Adapters' row format, one family for each benchmark's form.
 
-Families: `mawps` has one or two steps; `SVAMP` has one step, a distractor sentence with an
-irrelevant number, and the unknown in any position; `gsm8k` has two or more steps with a written
-rationale; `AQuA` has five options. Training, validation and test share neither a combination of
-wordings nor a set of numbers (see `draw.split_of`). The rows depend on the arguments alone.
+Training, validation and test share neither a combination of wordings nor a set of numbers (see
+`draw.split_of`). The rows depend on the arguments alone.
 """
 
 from __future__ import annotations
@@ -12,15 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.data.synthetic.draw import SPLITS, Draw, split_of
-from bench.data.synthetic.scenarios import (
+from bench.data.synthetic.stories import (
     CHAIN_EVENTS,
     CHAIN_OPENINGS,
     CHAIN_QUESTIONS,
     DISTRACTORS,
-    SCENARIOS,
-)
-from bench.data.synthetic.stories import (
     MAX_TRIES,
+    SCENARIOS,
     compute,
     draw_numbers,
     draw_wording,
@@ -168,7 +164,6 @@ def generate(
 
 
 def _up_to(draw: Draw, split: str, largest: int, most: int) -> WordProblem:
-    """A problem of 1 to `most` equations, uniformly drawn."""
     steps = draw.integer(1, most)
     if steps == 1:
         return _one_step(draw, split, largest, distractors=0)
@@ -192,7 +187,6 @@ def _one_step(draw: Draw, split: str, largest: int, distractors: int) -> WordPro
 
 
 def _some(draw: Draw, options: Sequence[str], count: int) -> list[str]:
-    """`count` different options."""
     chosen: list[str] = []
     while len(chosen) < count:
         option = draw.choice(options)
@@ -238,7 +232,6 @@ def _chain(draw: Draw, split: str, largest: int, steps: int) -> WordProblem:
 def _chain_numbers(
     draw: Draw, steps: int, largest: int, split: str
 ) -> tuple[int, list[tuple[str, int]]]:
-    """A start value, and the (operation, operand) of each step."""
     value = start = draw.integer(5, min(60, largest))
     taken = []
     for _ in range(steps):
@@ -248,7 +241,6 @@ def _chain_numbers(
 
 
 def _wrong_options(draw: Draw, problem: WordProblem) -> list[int]:
-    """Four different positive numbers other than the result: two plausible, two close to it."""
     x, y = problem.numbers[:2]
     plausible = draw.shuffled([x + y, abs(x - y), x * y, *problem.numbers])
     wrong = [v for v in dict.fromkeys(plausible) if v not in (0, problem.result)][:2]

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.methods.hyplora.variants import VARIANTS
-from bench.methods.registration import add_peft_type
-from bench.methods.targets import TargetedConfig, is_number
+from bench.methods.targets import TargetedConfig, add_peft_type, is_number
 
 HYPLORA = add_peft_type("HYPLORA")
 AUTO = "auto"  # instead of a curvature: one per layer, measured on the base
