@@ -83,16 +83,6 @@ class WordProblem:
         }
 
 
-def plain(draw: Draw, split: str, difficulty: Difficulty) -> Row:
-    """A problem of few equations without irrelevant numbers."""
-    return _up_to(draw, split, difficulty.largest, difficulty.mawps_steps).row
-
-
-def distracted(draw: Draw, split: str, difficulty: Difficulty) -> Row:
-    """A problem of one equation with distractor sentences."""
-    return _one_step(draw, split, difficulty.largest, difficulty.svamp_distractors).row
-
-
 def chain(draw: Draw, split: str, difficulty: Difficulty) -> Row:
     """A problem of two or more equations, each of which uses the result of the one before."""
     steps = draw.integer(2, difficulty.gsm8k_steps)
@@ -118,8 +108,8 @@ def choice(draw: Draw, split: str, difficulty: Difficulty) -> Row:
 
 
 FAMILIES: dict[str, Callable[[Draw, str, Difficulty], Row]] = {
-    "mawps": plain,
-    "SVAMP": distracted,
+    "mawps": lambda draw, split, d: _up_to(draw, split, d.largest, d.mawps_steps).row,
+    "SVAMP": lambda draw, split, d: _one_step(draw, split, d.largest, d.svamp_distractors).row,
     "gsm8k": chain,
     "AQuA": choice,
 }
@@ -128,17 +118,9 @@ FAMILIES: dict[str, Callable[[Draw, str, Difficulty], Row]] = {
 def generate(
     family: str, split: str, count: int, seed: int, difficulty: Difficulty | None = None
 ) -> list[Row]:
-    """Generate `count` different problems of a family for one split.
+    """Generate `count` different problems of a family (a key of `FAMILIES`) for one split.
 
-    Args:
-        family: a key of `FAMILIES`.
-        split: `train`, `validation` or `test`.
-        count: number of rows; no two have the same text.
-        seed: seed of the generator. The split of a wording or of numbers does not depend on it.
-        difficulty: None for the defaults.
-
-    Returns:
-        Rows with the keys `instruction, input, output, answer`, as in LLM-Adapters' files.
+    The split of a wording or of numbers does not depend on the seed.
 
     Raises:
         InputError: the family or split is unknown, or fewer than `count` different problems exist.
