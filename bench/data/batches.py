@@ -1,8 +1,6 @@
 """From problems to optimizer steps: tokens, a fixed order, and micro-batches with little padding.
 
-An optimizer step is `batch_size` problems in an order determined by the seed alone; micro-batches
-only split it. Methods with the same seed therefore see the same problems at the same steps, and
-the micro-batch size, which is limited by memory, does not change the result.
+The problems of a step depend on the seed alone; micro-batches, limited by memory, only split it.
 """
 
 from __future__ import annotations
@@ -178,6 +176,5 @@ class Steps:
         return 1.0 - real / total
 
     def _rows(self, step: int, rank: int) -> list[Example]:
-        """Every rank gets rows of all lengths, as many as the others or one fewer."""
         rows = sorted((self.examples[i] for i in self.order[step]), key=lambda e: len(e.ids))
         return rows[rank :: self.ranks]

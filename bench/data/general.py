@@ -39,7 +39,7 @@ def general_documents(name: str, tiny: bool) -> list[str]:
     return [text]
 
 
-def read_by_the_embedded_base(count: int) -> list[str]:
+def pretraining_documents(count: int) -> list[str]:
     """The first documents that the embedded base was pretrained on."""
     return _stream(0, count)
 

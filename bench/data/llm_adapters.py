@@ -18,6 +18,8 @@ from bench.tasks.task import CHOICES, Row, Task, same_row, training_row
 
 _log = logging.getLogger(__name__)
 
+_ENDINGS = (".json", ".jsonl")
+
 
 def read_training(
     settings: DataSettings, name: str, files: dict[str, str]
@@ -25,8 +27,9 @@ def read_training(
     """Read a training set.
 
     The set is the first of ft-training_set/NAME.json, dataset/NAME/train.json,
-    dataset/NAME/trainset.json and, for GSM8K, the file `data.gsm8k` that exists. Rows with an empty
-    output, of which LLM-Adapters' files have a few, are dropped with a warning.
+    dataset/NAME/trainset.json, the same with .jsonl and, for GSM8K, the file `data.gsm8k` that
+    exists. Rows with an empty output, of which LLM-Adapters' files have a few, are dropped with a
+    warning.
 
     Args:
         settings: `root` or `hub`, and `gsm8k`, are used.
@@ -42,21 +45,25 @@ def read_training(
     _check_name("training set", name)
     task = tasks.find(name)
     key = task.key if task else name
-    patterns = (f"dataset/{folder}/train*.json" for folder in {name, key})
-    root = _root(settings, f"ft-training_set/{name}.json", *patterns)
+    patterns = (f"dataset/{folder}/train*.json*" for folder in {name, key})
+    root = _root(settings, f"ft-training_set/{name}.json*", *patterns)
     folder = _ignoring_case(root / "dataset", name)
     sought = [
-        _ignoring_case(root / "ft-training_set", f"{name}.json"),
-        folder / "train.json",
-        folder / "trainset.json",
+        place
+        for ending in _ENDINGS
+        for place in (
+            _ignoring_case(root / "ft-training_set", f"{name}{ending}"),
+            folder / f"train{ending}",
+            folder / f"trainset{ending}",
+        )
     ]
     if key == "gsm8k" and settings.gsm8k:
         sought.append(Path(settings.gsm8k).expanduser())
     path = next((path for path in sought if path.is_file()), None)
     if path is None:
         hint = ", or give GSM8K's own file, data.gsm8k=PATH" if key == "gsm8k" else ""
-        there = {p.stem for p in (root / "ft-training_set").glob("*.json")}
-        there |= {p.parent.name for p in (root / "dataset").glob("*/train*.json")}
+        there = {p.stem for p in (root / "ft-training_set").glob("*.json*")}
+        there |= {p.parent.name for p in (root / "dataset").glob("*/train*.json*")}
         raise InputError(
             f"no training set '{name}'. Searched: {', '.join(map(str, sought))}. Put the file "
             f"there{hint}. Existing sets: {', '.join(sorted(there)) or 'none'}."
@@ -73,7 +80,7 @@ def read_training(
 def read_test(
     settings: DataSettings, name: str, files: dict[str, str]
 ) -> tuple[str, list[Problem]]:
-    """Read a benchmark's test rows from dataset/NAME/test.json.
+    """Read a benchmark's test rows from dataset/NAME/test.json or test.jsonl.
 
     A set without a module in bench/tasks/ can be scored, too, if its gold answers are all numbers,
     all letters A to E, or all words of one line of `CHOICES`.
@@ -86,11 +93,15 @@ def read_test(
     """
     _check_name("test set", name)
     task = tasks.find(name)
-    root = _root(settings, f"dataset/{task.key if task else name}/test.json")
-    path = _ignoring_case(root / "dataset", task.key if task else name) / "test.json"
-    if not path.is_file():
-        there = sorted(p.parent.name for p in (root / "dataset").glob("*/test.json"))
-        raise InputError(f"{unknown('test set', name, there)} Searched: {path}.")
+    root = _root(settings, f"dataset/{task.key if task else name}/test.json*")
+    folder = _ignoring_case(root / "dataset", task.key if task else name)
+    sought = [folder / f"test{ending}" for ending in _ENDINGS]
+    path = next((path for path in sought if path.is_file()), None)
+    if path is None:
+        there = sorted({p.parent.name for p in (root / "dataset").glob("*/test.json*")})
+        raise InputError(
+            f"{unknown('test set', name, there)} Searched: {', '.join(map(str, sought))}."
+        )
     key = task.key if task else path.parent.name
     problems = _problems(path, root, key, same_row, files)
     _check_answers(path, task, [problem.answer for problem in problems])
@@ -98,12 +109,11 @@ def read_test(
 
 
 def _check_answers(path: Path, task: Task | None, answers: list[str]) -> None:
-    """Refuse an answer that is not of the benchmark's kind, or of the first row's."""
     expected = task or tasks.describe(path.parent.name, answers[0])
     row = next((row for row, answer in enumerate(answers) if not expected.accepts(answer)), None)
     if row is None:
         return
-    wanted = expected.answers if task or row else "a number, a letter A to E or a choice"
+    wanted = expected.answers if task or row else "a plain number, a letter A to E or a choice"
     lines = "; ".join(", ".join(line) for line in CHOICES)
     hint = (
         "; a set without a module in bench/tasks/ needs answers that are all numbers, all letters "
@@ -115,7 +125,6 @@ def _check_answers(path: Path, task: Task | None, answers: list[str]) -> None:
 
 
 def _root(settings: DataSettings, *files: str) -> Path:
-    """The root folder of the layout; `files` are patterns of the files needed from the hub."""
     if settings.hub:
         return hub_folder(settings.hub, settings.revision, tuple(sorted(files)))
     if not settings.root:
@@ -132,13 +141,11 @@ def _root(settings: DataSettings, *files: str) -> Path:
 
 
 def _check_name(kind: str, name: str) -> None:
-    """Refuse a path that leads outside the root, and an invalid file name."""
     if not re.fullmatch(r"[^/\\\0]{1,200}", name) or set(name) == {"."}:
         raise InputError(f"{kind} {name!r:.60}: give the name of a set below data.root, not a path")
 
 
 def _ignoring_case(folder: Path, name: str) -> Path:
-    """The entry of a folder with this name, ignoring case; the plain path if there is none."""
     path = folder / name
     if path.exists() or not folder.is_dir():
         return path
@@ -173,17 +180,27 @@ def _problems(
 
 
 def _raw_rows(path: Path) -> list[Any]:
-    """The rows of a JSON list, or of a file with one JSON object per line (.jsonl)."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows writes a byte order mark
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {error}") from error
-    if path.suffix == ".jsonl":
+    # JSON Lines often have the ending .json, and lists the ending .jsonl.
+    try:
+        rows = json.loads(text)
+    except RecursionError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    except ValueError as error:
+        if path.suffix != ".jsonl" and "Extra data" not in str(error):
+            raise InputError(f"{path} is not JSON: {error}") from error
         lines = enumerate(text.split("\n"))  # strings may contain other line separators
         return [_parse(line, f"{path}, row {row}") for row, line in lines if line.strip()]
-    rows = _parse(text, str(path))
+    if isinstance(rows, dict) and path.suffix == ".jsonl":
+        return [rows]
     if not isinstance(rows, list):
-        raise InputError(f"{path} must hold a list of rows, not {type(rows).__name__}")
+        raise InputError(
+            f"{path} must hold a list of rows, or one row per line (JSON Lines), not "
+            f"{type(rows).__name__}"
+        )
     return rows
 
 

@@ -1,9 +1,7 @@
 """Overlap of training and test rows: exact, masked, and near-duplicates.
 
-Public training files overlap heavily with public test files: MAWPS' problems are templates, and
-collections of math problems have common sources. A score on such rows measures memory, so the
-counts are part of every record, and a protocol says whether the training rows are dropped. Dropped
-are exact and masked matches; near-duplicates are only counted.
+A score on training rows measures memory, so the counts are part of every record, and a protocol
+says whether rows with exact and masked matches are dropped. Near-duplicates are only counted.
 """
 
 from __future__ import annotations
@@ -91,16 +89,13 @@ def near_rows(
 ) -> tuple[frozenset[int], frozenset[int]]:
     """Find near-duplicates: test rows that share most of their wording with one training row.
 
-    A test row is one if at least half of its runs of 13 words occur in one training row, in any
-    order; a shorter text is a single run. Shorter runs also match problems with similar questions;
-    a changed name or option leaves the runs around it intact. On the public files, half separates
-    problems with changed names from problems that share a setting and ask something else.
-
-    Only the test rows are indexed, so that memory does not grow with the training rows.
+    At least half of a test row's runs of 13 words occur in one training row, in any order; a
+    shorter text is a single run. On the public files, half separates problems with changed names
+    from problems that share a setting and ask something else.
 
     Args:
         training: texts with words separated by spaces.
-        tests: likewise.
+        tests: likewise; only these are indexed, so memory does not grow with the training rows.
 
     Returns:
         Row numbers in `training` and in `tests`.

@@ -1,9 +1,7 @@
 """Packing of documents into rows of one length.
 
-A row holds several documents or parts of documents. A document that does not fit continues in the
-next row, which repeats its last token as context: in one epoch every token of a document except
-its first is predicted exactly once, and never from another document. Only a last position too short
-for two tokens is padded.
+A document that does not fit continues in the next row, which repeats its last token as context: in
+one epoch every token of a document except its first is predicted once, never from another document.
 """
 
 from __future__ import annotations
@@ -153,8 +151,6 @@ def whole_rows(
 
 
 class _RowBuilder:
-    """Rows under construction, each an array of the five fields of `Rows`."""
-
     def __init__(self, row_tokens: int, pad_id: int) -> None:
         self.row_tokens, self.pad_id = row_tokens, pad_id
         self.rows: list[Integers] = []
@@ -169,7 +165,6 @@ class _RowBuilder:
         return self.row_tokens - self.filled
 
     def add(self, ids: NDArray[Any], offset: int, number: int) -> int:
-        """Append what fits of a document from `offset` on; returns the number of predictions."""
         count = min(self.room - 1, len(ids) - 1 - offset)
         first, part = self.filled, ids[offset : offset + count + 1].astype(np.int64)
         self._append(part, part, number)
@@ -181,7 +176,6 @@ class _RowBuilder:
         return count
 
     def close(self) -> None:
-        """Pad the current row and start a new one, unless it is empty."""
         if not self.filled:
             return
         if self.room:
@@ -200,7 +194,6 @@ class _RowBuilder:
         self.sequence += 1
 
     def take(self, most: int | None = None) -> Rows:
-        """Remove and return the finished rows, or the first `most` of them."""
         taken = self.rows[:most]
         self.rows = self.rows[len(taken) :]
         return Rows(*torch.from_numpy(np.stack(taken)).unbind(1))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
+from bench import tasks
 from bench.errors import InputError
 
 
@@ -98,8 +99,21 @@ class ProblemSets:
     without_output: int = 0
 
     def split(self, name: str) -> dict[str, list[Problem]]:
-        """The rows to evaluate on, by benchmark: of `test` or of `validation`."""
-        return self.tests if name == "test" else by_task(self.validation)
+        """The rows to evaluate on, by benchmark: of `test` or of `validation`.
+
+        Raises:
+            InputError: a validation row has no answer that a prediction can be compared with.
+        """
+        if name == "test":
+            return self.tests
+        for row, p in enumerate(self.validation):
+            if not tasks.describe(p.task, p.answer).accepts(p.answer):
+                raise InputError(
+                    f"evaluation.split=validation compares predictions with the rows' answers, and "
+                    f"validation row {row} ({p.instruction!r:.60}) has the answer {p.answer!r}: "
+                    "correct it in the training file, or leave evaluation.split out"
+                )
+        return by_task(self.validation)
 
     @property
     def train_hash(self) -> str:

@@ -1,10 +1,8 @@
 """The rows that the embedded base is pretrained on, and the schedule of their kinds.
 
-`corpus` rows are text. `lookup` rows are labelled lists with queries. Trained alone, they leave a
-model guessing among the labels, because finding the label next to a value builds on a simpler
-circuit that repeats what followed a token before. `copy` rows train that circuit: a repeated random
-sequence of a few tokens. `spell` rows do the same with digits and labels only, where one previous
-token no longer determines the next.
+`corpus` rows are text, `lookup` rows labelled lists with queries. Trained alone, these leave a
+model guessing among the labels: it needs a circuit that repeats what followed a token before, which
+`copy` rows (repeated random tokens) and `spell` rows (repeated digits and labels) train.
 """
 
 from __future__ import annotations

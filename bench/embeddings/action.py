@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import Experiment, read_action, read_experiment
-from bench.data.general import read_by_the_embedded_base
+from bench.data.general import pretraining_documents
 from bench.data.overlap import resolve_overlap
 from bench.data.problems import ProblemSets, by_task
 from bench.data.sources import load_problems
@@ -33,7 +33,7 @@ def embeddings(config: dict[str, Any]) -> dict[str, Any]:
     counted = problems.tests
     if settings.rows == "train":
         counted = by_task(problems.train + problems.validation)
-    pretraining = read_by_the_embedded_base(1000) if model.path == "embedded" else None
+    pretraining = pretraining_documents(1000) if model.path == "embedded" else None
     sources = Sources(experiment.data.source, counted, problems.tests, pretraining)
     store = open_store(experiment.tracking)
     with tempfile.TemporaryDirectory() as copies:

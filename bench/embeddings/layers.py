@@ -165,4 +165,4 @@ def _variation(values: Tensor) -> float:
 def _adapter_curvature(layer: nn.Module) -> float | None:
     if not isinstance(layer, HypLoraLinear):
         return None
-    return layer.known_curvature(layer.active_adapters[0])
+    return layer.curvature_value(layer.active_adapters[0])

@@ -1,33 +1,27 @@
 """Gromov's delta-hyperbolicity of finite metric spaces: the distance from a tree metric.
 
-With the Gromov product ``(a|b)_w = (d(a,w) + d(b,w) - d(a,b)) / 2``, a space is delta-hyperbolic
-*at the base point w* if ``(a|b)_w >= min((a|c)_w, (c|b)_w) - delta`` for all a, b, c. The smallest
-such delta is a max-min matrix product:
+With the Gromov product ``(a|b)_w = (d(a,w) + d(b,w) - d(a,b)) / 2``,
 
     delta_w = max over a, b of [ max over c of min((a|c)_w, (c|b)_w) ] - (a|b)_w
 
-and delta is the largest delta_w. A tree has delta 0; spheres and random graphs are far from 0. The
-relative delta ``2 delta / diameter`` is between 0 and 1 and does not depend on the unit of length.
-
-- ``base_point="first"`` is delta_w at the first point, as in the HypLoRA paper, where it is the
-  prompt's first token (arXiv 2410.04010, Table 2). It is at least half of delta.
-- ``base_point="all"`` is the definition: the worst base point, exactly.
-
-Duplicate points change neither number. Compare values with a control, such as random vectors of the
-same norms: in many dimensions all distances are nearly equal, and delta is small.
+``base_point="all"`` is the definition, the largest delta_w over all base points w. ``"first"`` is
+delta_w at the first point, as in the HypLoRA paper (arXiv 2410.04010, Table 2), at least half of
+it. The relative delta ``2 delta / diameter`` is between 0 (a tree) and 1. Compare values with a
+control, such as random vectors of the same norms: in many dimensions all distances are nearly
+equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bench.geometry import maxmin
-from bench.geometry.maxmin_batches import Buffers, chunks
-from bench.geometry.metric import POINT_METRICS, as_matrix, check_metric, distances
+from bench.geometry.metric import POINT_METRICS, as_matrix, distances
 
 if TYPE_CHECKING:
     from bench.geometry.metric import Array
@@ -42,24 +36,18 @@ _SIZE_RATIO = 1.2  # of the largest to the smallest space in a batch
 
 
 def delta(distances: Array, base_point: str = "first") -> float:
-    """Gromov's delta of one metric space, in the unit of its distances.
+    """Gromov's delta of one metric space, in the unit of its distances; 0 below four points.
 
     Args:
         distances: ``(n, n)``, a tensor on any device or a numpy array. float64 and integers (steps
             in a graph) are computed in float64, float32 and half precision in float32.
         base_point: ``"first"`` or ``"all"``.
 
-    Returns:
-        delta; 0 for fewer than four points, since three always lie on a tree.
-
     Raises:
-        ValueError: unknown base point, or
-            :func:`~bench.geometry.metric.check_metric` rejects the matrix.
+        ValueError: unknown base point, or a matrix that is not one of distances.
     """
     _require("base_point", base_point, BASE_POINTS)
-    precision = torch.as_tensor(distances).dtype
-    ((value, _),) = _deltas_and_diameters([as_matrix(distances)], base_point, precision, Buffers())
-    return value
+    return maxmin.deltas([as_matrix(distances)], base_point == "all")[0]
 
 
 def relative_delta(points: Array, base_point: str = "first", metric: str = "euclidean") -> float:
@@ -100,15 +88,13 @@ def relative_deltas(
     _require("base_point", base_point, BASE_POINTS)
     _require("metric", metric, METRICS)
     given = [torch.as_tensor(cloud) for cloud in clouds]
-    results, buffers = [0.0] * len(given), Buffers()
+    measured = as_matrix if metric == PRECOMPUTED else partial(distances, metric=metric)
+    results = [0.0] * len(given)
     for batch in _batches(given):
-        batched = [given[i] if device is None else given[i].to(device) for i in batch]
-        if metric == PRECOMPUTED:
-            matrices, precision = [as_matrix(matrix) for matrix in batched], batched[0].dtype
-        else:
-            matrices, precision = [distances(points, metric) for points in batched], None
-        values = _deltas_and_diameters(matrices, base_point, precision, buffers)
-        for i, (value, diameter) in zip(batch, values, strict=True):
+        matrices = [measured(given[i] if device is None else given[i].to(device)) for i in batch]
+        found = maxmin.deltas(matrices, base_point == "all")
+        for i, matrix, value in zip(batch, matrices, found, strict=True):
+            diameter = matrix.max().item()
             results[i] = 2 * value / diameter if diameter > 0 else 0.0
         progress(len(batch))
     return results
@@ -120,7 +106,6 @@ def _require(name: str, given: str, allowed: tuple[str, ...]) -> None:
 
 
 def _batches(clouds: list[Tensor]) -> Iterator[list[int]]:
-    """Indices of clouds of one dtype and device and of similar size."""
     kinds: dict[tuple[torch.dtype, torch.device], int] = {}
     keys = [(kinds.setdefault((c.dtype, c.device), len(kinds)), c.shape[0]) for c in clouds]
     batch: list[int] = []
@@ -135,34 +120,3 @@ def _batches(clouds: list[Tensor]) -> Iterator[list[int]]:
         limit = maxmin.batch_size(size, clouds[i].device)
     if batch:
         yield batch
-
-
-def _deltas_and_diameters(
-    matrices: list[Tensor],
-    base_point: str,
-    precision: torch.dtype | None,
-    buffers: Buffers,
-) -> list[tuple[float, float]]:
-    """delta and diameter of distance matrices, which are checked if a precision is given."""
-    sizes = [matrix.shape[0] for matrix in matrices]
-    n = max(sizes)
-    stack = buffers.take("stack", (len(matrices), n, n), matrices[0])
-    torch.stack([_padded(matrix, n) for matrix in matrices], out=stack)
-    diameters = stack.flatten(1).amax(1)
-    if precision is not None:
-        for chunk in chunks(stack):
-            part = stack[chunk]
-            workspace = buffers.take("workspace", tuple(part.shape), part)
-            check_metric(part, diameters[chunk], precision, workspace)
-    deltas = maxmin.deltas(stack, diameters, sizes, base_point == "all", buffers)
-    return list(zip(deltas.tolist(), diameters.tolist(), strict=True))
-
-
-def _padded(matrix: Tensor, n: int) -> Tensor:
-    """The matrix filled up to n points with copies of its first point."""
-    size = matrix.shape[0]
-    if size == n:
-        return matrix
-    index = torch.zeros(n, dtype=torch.long, device=matrix.device)
-    index[:size] = torch.arange(size)
-    return matrix[index][:, index]

@@ -1,26 +1,15 @@
 """The Lorentz (hyperboloid) model of hyperbolic space.
 
-A point of the n-dimensional space is a tensor ``(..., n + 1)``, time coordinate first, with
+A point is a tensor ``(..., n + 1)``, time first, with ``<p, p> = -K`` and ``p_t > 0``, where ``<p,
+q> = -p_t q_t + p_s . q_s`` (arXiv 2410.04010, eq. 1). ``K`` is the number that the paper and the
+configuration call ``curvature``: the sectional curvature is ``-1/K``, the radius ``sqrt(K)``, the
+origin ``(sqrt(K), 0, ..., 0)``. A tangent vector v at the origin is given by its n space
+coordinates.
 
-    <p, p> = -K,  p_t > 0,     <p, q> = -p_t q_t + p_s . q_s        (arXiv 2410.04010, eq. 1)
-
-``K`` is the number that the paper and the configuration call ``curvature``: the *sectional*
-curvature is ``-1/K``, the radius ``sqrt(K)``, and ``K -> inf`` is flat space. The origin is
-``(sqrt(K), 0, ..., 0)``. A tangent vector at the origin has time coordinate 0 and is given by its n
-space coordinates.
-
-    >>> p = expmap0(torch.tensor([0.3, 0.4]), K=1.0)    # (3,)
-    >>> logmap0(p, K=1.0)                               # tensor([0.3000, 0.4000])
-
-Conventions of all functions:
-
-- p and q are points ``(..., n + 1)``, v is a tangent vector at the origin ``(..., n)``. Leading
-  shapes broadcast. ``K`` is a positive number, or a tensor that is a scalar or broadcasts with the
-  leading shape.
-- float16 and bfloat16 are computed *and returned* in float32: a point rounded to 8 bits is not on
-  the hyperboloid. float32 and float64 keep their dtype.
-- Gradients at the origin are finite: autograd never differentiates the square root of 0.
-- TypeError: a tensor is not floating-point. ValueError: a number K is not positive and finite.
+Leading shapes broadcast; ``K`` is a positive number, or a tensor that is a scalar or broadcasts
+with them. float16 and bfloat16 are computed *and returned* in float32, since a point rounded to 8
+bits is not on the hyperboloid. Gradients at the origin are finite. TypeError: a tensor is not
+floating-point. ValueError: a number K is not positive and finite.
 """
 
 from __future__ import annotations

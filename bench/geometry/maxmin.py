@@ -1,72 +1,65 @@
 """delta of distance matrices: the max-min matrix product, exact and in little memory.
 
-With Gromov products ``G[a, b] = (d(a, w) + d(b, w) - d(a, b)) / 2`` at the base point w, delta_w is
-the largest ``min(G[a, c], G[c, b]) - G[a, b]``. Over all base points, four points give the same
-value whichever of them is w, so each quadruple is evaluated at its first point only: a quarter of
-the work. The symmetry of a and b halves it again.
-
-Small spaces are computed in batches (:mod:`.maxmin_batches`), large ones one by one with pruning.
-Both give the same bits.
+Four points give the same value whichever of them is the base point, so over all base points each
+quadruple is evaluated at its first point only. Batched and pruned computation give the same bits.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from bench.geometry.maxmin_batches import (
-    VECTOR,
-    Buffers,
-    batched_deltas,
-    gromov_products,
-    temporary_bytes,
-)
+from torch.nn.functional import pad
 
 _LARGEST_BATCHED = 128  # points; larger spaces are computed one by one
 _FEW = 8  # spaces that are faster one by one than as a padded batch
 _ROW = 64  # torch reduces rows of other multiples several times slower
 
 
+def temporary_values(device: torch.device) -> int:
+    """Size limit of a temporary. On a CPU it and its operands should fit into a core's cache."""
+    return 1 << 18 if device.type == "cpu" else 1 << 26
+
+
 def batch_size(points: int, device: torch.device) -> int:
     """How many spaces of this many points are computed at a time."""
     if points > _LARGEST_BATCHED:
         return 1
-    return max(VECTOR, temporary_bytes(device) // max(1, points) ** 2)
+    return max(_FEW + 1, temporary_values(device) // max(1, points) ** 2)
 
 
-def deltas(
-    distances: Tensor,
-    diameters: Tensor,
-    sizes: list[int],
-    every_base_point: bool,
-    buffers: Buffers | None = None,
-) -> Tensor:
-    """delta of several metric spaces.
+def deltas(matrices: list[Tensor], every_base_point: bool) -> list[float]:
+    """delta of metric spaces, at least 0.
 
     Args:
-        distances: ``(batch, n, n)``, float32 or float64, symmetric up to rounding. The triangle
-            inequality must hold.
-        diameters: ``(batch,)``, the largest distance of each.
-        sizes: number of points of each, at most n; the padding behind them is not read.
+        matrices: ``(n, n)``, float32 or float64, all of one dtype and device, symmetric up to
+            rounding. The triangle inequality must hold.
         every_base_point: use every point as the base point, not only the first.
-        buffers: memory to reuse between calls.
-
-    Returns:
-        ``(batch,)``, at least 0.
     """
-    count, n = distances.shape[:2]
-    if n < 4:
-        return distances.new_zeros(count)
-    if n > _LARGEST_BATCHED or count <= _FEW:
-        spaces = zip(distances, sizes, strict=True)
-        each = [pruned_delta(space[:size, :size], every_base_point) for space, size in spaces]
-        return torch.tensor(each, dtype=distances.dtype, device=distances.device)
-    if count < VECTOR:  # copies are cheaper than a short vector
-        copies = [i % count for i in range(VECTOR)]
-        distances, diameters = distances[copies], diameters[copies]
-        sizes = [sizes[i] for i in copies]
-    values = batched_deltas(distances, diameters, sizes, every_base_point, buffers or Buffers())
-    return values[:count]
+    n = max(map(len, matrices))
+    if n > _LARGEST_BATCHED or len(matrices) <= _FEW:
+        return [pruned_delta(matrix, every_base_point) for matrix in matrices]
+    return batched_deltas(matrices, every_base_point)
+
+
+def batched_deltas(matrices: list[Tensor], every_base_point: bool) -> list[float]:
+    """delta of many small spaces; the batch is the last axis, along the vector registers."""
+    n = max(map(len, matrices))
+    padded = [pad(matrix, (0, n - len(matrix)) * 2) for matrix in matrices]
+    distances = torch.stack(padded).permute(1, 2, 0).contiguous()
+    sizes = torch.tensor([len(matrix) for matrix in matrices], device=distances.device)
+    real = torch.arange(n, device=distances.device)[:, None] < sizes
+    best = distances.new_zeros(len(matrices))
+    for w in range(n - 3 if every_base_point else 1):
+        products = _gromov_products(distances[w, w + 1 :], distances[w + 1 :, w + 1 :])
+        products.mul_(real[w + 1 :, None]).mul_(real[w + 1 :])
+        for a in range(len(products) - 1):
+            reached = torch.minimum(products[a], products[a + 1 :]).amax(1)
+            best = torch.maximum(best, reached.sub_(products[a, a + 1 :]).amax(0))
+    return best.tolist()
+
+
+def _gromov_products(radii: Tensor, between: Tensor) -> Tensor:
+    return torch.add(radii[:, None], radii).sub_(between).div_(2).clamp_min_(0)
 
 
 def pruned_delta(distances: Tensor, every_base_point: bool) -> float:
@@ -88,8 +81,7 @@ def pruned_delta(distances: Tensor, every_base_point: bool) -> float:
     for w in range(n - 3 if every_base_point else 1):
         radii, rest = distances[w, w + 1 :], distances[w + 1 :, w + 1 :]
         m = len(radii)
-        products = distances.new_zeros(m, -(-m // _ROW) * _ROW)
-        gromov_products(radii[:, None], radii, rest, out=products[:, :m])
+        products = pad(_gromov_products(radii, rest), (0, -m % _ROW))
         if best < 0:
             best = _row_maximum(products, _upper_bounds(products, radii, 0.0).amax(1).argmax())
         # The margin keeps pairs that only rounding has put below best.
@@ -116,7 +108,6 @@ def _upper_bounds(products: Tensor, radii: Tensor, best: float) -> Tensor:
 
 
 def _row_maximum(products: Tensor, a: Tensor) -> float:
-    """The maximum over the pairs with the point a, at least 0."""
     row = products[a]
     excess = torch.minimum(row, products).amax(1).sub_(row[: len(products)])
     return max(0.0, float(excess.max()))
@@ -125,7 +116,7 @@ def _row_maximum(products: Tensor, a: Tensor) -> float:
 def _maximum(products: Tensor, selected: Tensor, best: float) -> float:
     """The maximum of best and the values of the selected pairs, a mask ``(m, m)``."""
     m, width = products.shape
-    limit = temporary_bytes(products.device)
+    limit = 4 * temporary_values(products.device)
     part = max(1, limit // (2 * width * products.element_size()))
     one, other = products.new_empty(2, part, width)
     rows = max(1, 4 * limit // width)

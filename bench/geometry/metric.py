@@ -69,59 +69,44 @@ def distances(points: Array, metric: str = "euclidean") -> Tensor:
 
 
 def as_matrix(given: Array) -> Tensor:
-    """A square matrix as a floating-point tensor: integers as float64, half precision as float32.
-
-    Raises:
-        ValueError: it is not square, or empty.
-        TypeError: it is complex.
-    """
-    matrix = torch.as_tensor(given)
-    shape = tuple(matrix.shape)
-    if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
-        raise ValueError(f"distances must be (n, n), n at least 1, got {shape}")
-    if matrix.is_floating_point() or matrix.is_complex():
-        return floating(matrix)
-    return matrix.double()
-
-
-def check_metric(
-    matrices: Tensor, diameters: Tensor, precision: torch.dtype, workspace: Tensor
-) -> None:
-    """Check that matrices hold distances.
+    """A distance matrix as a tensor: integers as float64, half precision as float32.
 
     Only the triangle inequalities with the first point are checked; all would take longer than
     delta. They imply that no distance is negative: ``d(a, b) >= |d(a, w) - d(b, w)|``.
 
-    Args:
-        matrices: ``(batch, n, n)``, float32 or float64.
-        diameters: ``(batch,)``, the largest number of each.
-        precision: the dtype that the distances were given in.
-        workspace: memory for intermediate results, like ``matrices``; overwritten.
-
     Raises:
-        ValueError: beyond rounding, a distance is negative or not finite, a matrix is not symmetric
-            or not 0 on the diagonal, or a triangle inequality does not hold.
+        ValueError: it is not square, or empty; or beyond rounding, a distance is negative or not
+            finite, it is not symmetric or not 0 on the diagonal, or a triangle inequality does not
+            hold.
+        TypeError: it is complex.
     """
-    high = float(diameters.max())
+    matrix = torch.as_tensor(given)
+    shape, precision = tuple(matrix.shape), matrix.dtype
+    if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
+        raise ValueError(f"distances must be (n, n), n at least 1, got {shape}")
+    numeric = precision.is_floating_point or precision.is_complex
+    matrix = floating(matrix) if numeric else matrix.double()
+    high = float(matrix.max())
     # Every comparison is false for NaN.
     if not 0 <= high < float("inf"):
         raise ValueError(_NOT_DISTANCES)
     allowed = _ROUNDING.get(precision, 1e-2) * high
-    if not float(matrices.diagonal(dim1=1, dim2=2).abs().max()) <= allowed:
+    if not float(matrix.diagonal().abs().max()) <= allowed:
         raise ValueError(
             "distances must be 0 on the diagonal; torch.cdist needs "
             "compute_mode='donot_use_mm_for_euclid_dist' for that"
         )
-    if not float(torch.sub(matrices, matrices.mT, out=workspace).max()) <= allowed:
+    if not float((matrix - matrix.T).max()) <= allowed:
         raise ValueError("distances must be symmetric: d(a, b) = d(b, a)")
-    first = matrices[:, 0]
+    first = matrix[0]
     # 2 (a|b)_w is between 0 and 2 d(a, w) in a metric space
-    twice = torch.add(first[:, :, None], first[:, None], out=workspace).sub_(matrices)
-    below, above = -float(twice.min()), float(twice.sub_(2 * first[:, None]).max())
+    twice = torch.add(first[:, None], first).sub_(matrix)
+    below, above = -float(twice.min()), float(twice.sub_(2 * first).max())
     if not max(below, above) <= 2 * allowed:
-        if float(matrices.min()) < -allowed:
+        if float(matrix.min()) < -allowed:
             raise ValueError(_NOT_DISTANCES)
         raise ValueError(
             "distances must satisfy the triangle inequality, d(a, b) <= d(a, c) + d(c, b). 1 - cos "
             "does not; metric='cosine' is sqrt(2 - 2 cos)"
         )
+    return matrix

@@ -1,20 +1,12 @@
 """Discrete power laws, ``P(k) ~ k^-gamma`` for ``k >= xmin``: fit, goodness of fit, alternatives.
 
-The method of Clauset, Shalizi and Newman, "Power-law distributions in empirical data", SIAM Review
-51 (2009), arXiv 0706.1062: gamma by maximum likelihood under
-``P(k) = k^-gamma / zeta(gamma, xmin)`` with the Hurwitz zeta function, xmin by the smallest
-Kolmogorov-Smirnov distance, a p-value from semi-parametric bootstrap replicas that are fitted anew
-(xmin included), and Vuong's likelihood-ratio test against other distributions of the same tail.
+The method of Clauset, Shalizi and Newman (SIAM Review 51, 2009, arXiv 0706.1062): gamma by maximum
+likelihood, xmin by the smallest Kolmogorov-Smirnov distance, a p-value from semi-parametric
+bootstrap replicas that are fitted anew, and Vuong's test against other distributions of the same
+tail.
 
-Differences from the `powerlaw` package (2.0, ``discrete=True``):
-
-- It approximates gamma by the continuous formula for xmin >= 10 (unless
-  ``estimate_discrete=False``) and limits gamma to 3 by default.
-- Its Kolmogorov-Smirnov distance is taken at the values of the data only. Ours is taken at all
-  integers, so it is never smaller, and another xmin may be chosen.
-- Its standard error ``(gamma - 1) / sqrt(n)`` is that of the continuous law; ours is from the
-  curvature of the discrete likelihood.
-- The alternatives are the same up to where its optimiser stops.
+Unlike the `powerlaw` package (2.0), gamma is never the continuous approximation, the distance is
+taken at all integers, and the standard error is that of the discrete likelihood.
 """
 
 from __future__ import annotations
@@ -123,8 +115,6 @@ def fit_power_law(
 
 @dataclass(frozen=True)
 class _Histogram:
-    """Distinct values in ascending order and their frequencies, both (U,)."""
-
     values: Array
     weights: Array
 
@@ -154,7 +144,6 @@ def _histogram(counts: Any) -> _Histogram:
 
 
 def _fit(data: _Histogram, xmin: int | None) -> _Law:
-    """The law with the smallest distance over all xmin, or the one with the given xmin."""
     values, weights = data.values, data.weights
     if xmin is not None:
         kept = values >= xmin
@@ -224,7 +213,6 @@ def _log_zeta(gamma: Any, xmin: Any) -> tuple[Array, Array, Array]:
 
 
 def _lower_bounds(values: Array, tail: Array, gammas: Array, norms: Array) -> Array:
-    """A lower bound of each candidate's distance: its maximum over a few values."""
     starts, last = numpy.arange(len(gammas)), len(values) - 1
     shares = numpy.linspace(0, 1, _SAMPLED) ** 2
     index = starts[:, None] + numpy.rint((last - starts)[:, None] * shares).astype(int)
@@ -245,7 +233,6 @@ def _distance(values: Array, tail: Array, gamma: float, norm: float) -> float:
 def _sampler(
     data: _Histogram, law: _Law, random: numpy.random.Generator
 ) -> Callable[[], _Histogram]:
-    """Draws replicas: the law for the tail, resampled data below xmin."""
     below = data.values < law.xmin
     values, weights = data.values[below], data.weights[below]
     n = int(data.weights.sum())

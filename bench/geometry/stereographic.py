@@ -1,13 +1,8 @@
 """The stereographic (Poincaré ball) chart of the same hyperbolic space as :mod:`.lorentz`.
 
-A point is a tensor ``(..., n)`` in the open ball of radius ``2 sqrt(K)``. It is where the line from
-``(-sqrt(K), 0)`` to a point p of the hyperboloid meets the plane ``p_t = sqrt(K)``:
-
-    q = 2 sqrt(K) p_s / (p_t + sqrt(K)),       |q| = 2 sqrt(K) tanh(d / (2 sqrt(K)))
-
-with d the distance of p from the origin. At the origin the chart is the identity to first order.
-Many texts use the unit ball instead, which is ``q / (2 sqrt(K))``. The chart is an isometry.
-Conventions and errors are those of :mod:`.lorentz`.
+A point p of the hyperboloid is ``q = 2 sqrt(K) p_s / (p_t + sqrt(K))`` in the open ball of radius
+``2 sqrt(K)``; at the origin the chart is the identity to first order. Texts that use the unit ball
+have ``q / (2 sqrt(K))``. Conventions and errors are those of :mod:`.lorentz`.
 """
 
 from __future__ import annotations

@@ -35,17 +35,13 @@ __all__ = [
     "gate_statistics",
     "is_ours",
     "peft_config",
+    "provisional_config",
     "quiet_peft",
-    "unmeasured_config",
 ]
 
 
 def peft_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
     """A method's peft configuration; None for the base without an adapter.
-
-    Args:
-        module: the method's module in this package.
-        options: its options.
 
     Raises:
         ValueError: unknown module, or an option out of range, such as the curvature "auto", which
@@ -55,7 +51,7 @@ def peft_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
     return _module(module).config(options)
 
 
-def unmeasured_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
+def provisional_config(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
     """Like :func:`peft_config`, but with the curvature "auto" as 1: for checks without a base."""
     known = {"curvature": 1.0} if options.get("curvature") == AUTO else {}
     return peft_config(module, {**options, **known})
@@ -100,9 +96,8 @@ def attach(
 
     Raises:
         ValueError: as `peft_config`, or no layer matches a target, or a rank is too large.
-        TypeError: as `peft_config`.
     """
-    if unmeasured_config(module, options) is None:
+    if provisional_config(module, options) is None:
         return base.requires_grad_(False)
     options = in_names_of(base, options)
     with quiet_peft():
@@ -122,7 +117,6 @@ def attach(
 
 
 def _check_base(base: Any, config: PeftConfig) -> None:
-    """Raise ValueError if the base does not support the method."""
     if config.peft_type == PeftType.PREFIX_TUNING and has_latent_attention(base):
         raise ValueError(
             "prefix-tuning prepends keys and values, but this base caches a latent instead: use a "

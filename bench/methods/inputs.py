@@ -17,13 +17,10 @@ def see_inputs(
     prompts: Iterable[Sequence[int]],
     see: Callable[[str, Tensor], None],
 ) -> None:
-    """Run prompts through a model and pass the input of each layer to a function.
-
-    Nothing is stored: the inputs of all layers of a large model do not fit into memory.
+    """Run prompts through a model in eval mode and pass the input of each layer to a function.
 
     Args:
-        model: a causal language model, with or without an adapter. It runs in eval mode; its mode
-            is restored.
+        model: a causal language model, with or without an adapter; its mode is restored.
         layers: modules of the model by name.
         prompts: token ids; each prompt is run on its own, without padding.
         see: called with a layer's name and its input ``(..., d)``, in order of execution. Layers

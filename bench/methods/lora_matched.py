@@ -1,7 +1,6 @@
 """LoRA at HypLoRA's scale: a control that separates geometry from scale.
 
-With the same alpha, HypLoRA and LoRA work at different scales, which depend on the curvature. Here
-plain LoRA gets, in each layer, HypLoRA's alpha times the mean gate of a new HypLoRA adapter. A gain
+In each layer, plain LoRA gets HypLoRA's alpha times the mean gate of a new HypLoRA adapter. A gain
 of HypLoRA over LoRA that this control also has is a gain of scale.
 """
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 Row = dict[str, str]
@@ -27,13 +29,18 @@ ANSWERS = CHOICES[2]
 ANSWER_FORMS: dict[AnswerKind, str] = {"choice": "[Tt]he correct answer is"}
 
 
+# The numbers that the published rule for answers reads as they are meant. It takes the last
+# `-?\d+\.?\d*` of a text without commas, so `3e2` gives 2, `.5` gives 5 and `3,5` gives 35.
+_PLAIN_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d*)?|\d+\.?\d*)", re.ASCII)
+
+
 def choices_with(*words: str) -> tuple[str, ...]:
     """The line of CHOICES that contains all these words; empty if there is none."""
     return next((line for line in CHOICES if words and set(words) <= set(line)), ())
 
 
 def answer_kind(answer: str) -> AnswerKind | None:
-    """Classify a gold answer: a finite number (commas allowed), a letter A to E, one of CHOICES.
+    """The kind of a gold answer: a number such as `-1,024.5`, a letter A to E, one of CHOICES.
 
     Returns:
         The kind, or None for any other text.
@@ -42,10 +49,8 @@ def answer_kind(answer: str) -> AnswerKind | None:
         return "letter"
     if choices_with(answer):
         return "choice"
-    try:
-        return "number" if math.isfinite(float(answer.replace(",", ""))) else None
-    except ValueError:
-        return None
+    plain = _PLAIN_NUMBER.fullmatch(answer.strip())
+    return "number" if plain and math.isfinite(float(answer.replace(",", ""))) else None
 
 
 def same_row(raw: Mapping[str, Any]) -> Row:
@@ -57,16 +62,22 @@ def same_row(raw: Mapping[str, Any]) -> Row:
     """
     return {
         "instruction": _text("instruction", raw["instruction"]),
-        "input": _text("input", raw.get("input") or ""),
-        "output": _text("output", raw.get("output") or ""),
+        "input": _text("input", raw.get("input"), ""),
+        "output": _text("output", raw.get("output"), ""),
         "answer": _text("answer", raw["answer"]),
     }
 
 
-def _text(key: str, value: Any) -> str:
+def _text(key: str, value: Any, missing: str | None = None) -> str:
     # str() of a null or a list would put a word into the prompt.
     if value is None:
-        raise ValueError(f"{key} is null")
+        if missing is None:
+            raise ValueError(f"{key} is null")
+        return missing
+    if isinstance(value, bool):
+        return str(value).lower()  # as in JSON, and BoolQ's choices
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{Decimal(str(value)):f}"  # 1e-05 as 0.00001
     if not isinstance(value, str | int | float):
         raise ValueError(f"{key} must be text or a number, got {type(value).__name__}")
     try:
@@ -77,14 +88,14 @@ def _text(key: str, value: Any) -> str:
 
 
 def training_row(raw: Mapping[str, Any]) -> Row:
-    """`same_row` for training, which needs an output.
+    """`same_row` for training, which needs an output, and an answer only to be scored.
 
     Raises:
         KeyError: the output is missing or null.
     """
     if raw.get("output") is None:
         raise KeyError("output (the text to train on)")
-    return same_row(raw)
+    return same_row({"answer": "", **raw})
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,7 @@ class Task:
     @property
     def answers(self) -> str:
         """A description of its gold answers for messages."""
-        words = {"number": "a number", "letter": "a letter A to E"}
+        words = {"number": "a plain number such as 1024.5", "letter": "a letter A to E"}
         return words.get(self.answer) or f"one of {', '.join(self.choices)}"
 
     def accepts(self, answer: str) -> bool:

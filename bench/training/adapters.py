@@ -14,14 +14,14 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
 from bench.errors import InputError
-from bench.methods import AUTO, quiet_peft, unmeasured_config
+from bench.methods import AUTO, provisional_config, quiet_peft
 from bench.models.loading import first_not_finite
 
 
 def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
     """The peft configuration of a method; InputError if an option is unknown or out of range."""
     try:
-        return unmeasured_config(module, options)
+        return provisional_config(module, options)
     except (TypeError, ValueError) as error:
         raise InputError(f"method: {error}") from error
 

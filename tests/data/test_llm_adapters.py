@@ -60,6 +60,8 @@ def layout(tmp_path):
         ("dataset/own/train.json", "dataset/own/trainset.json"),
         ("dataset/own/trainset.json",),
         ("ft-training_set/Own.json",),
+        ("ft-training_set/own.jsonl", "dataset/own/train.jsonl"),
+        ("dataset/own/trainset.json", "ft-training_set/own.jsonl"),
     ],
 )
 def test_a_training_set_is_the_first_file_that_exists_ignoring_case(layout, places):
@@ -93,6 +95,29 @@ def test_rows_with_an_empty_output_are_dropped_with_a_warning(layout, caplog):
     assert len(loaded.train + loaded.validation) == 4
     assert "math.json: dropped rows with an empty output: 1" in caplog.text
     assert loaded.without_output == 1
+
+
+def test_a_json_false_is_an_output(layout):
+    layout.write("ft-training_set/math.json", [row(i, output=(0, False)[i % 2]) for i in range(4)])
+    loaded = layout.load()
+    assert {p.output for p in loaded.train + loaded.validation} == {"0", "false"}
+    assert loaded.without_output == 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_test_set_may_be_json_lines(layout, count):
+    lines = "\n".join(json.dumps(row(i)) for i in range(count)).encode()
+    layout.write("dataset/lines/test.jsonl", lines)
+    assert len(layout.load(train=(), tests=["lines"]).tests["lines"]) == count
+
+
+def test_rows_to_train_on_need_an_answer_only_to_be_scored(layout):
+    alpaca = [{"instruction": f"Add {i}.", "output": str(i)} for i in range(4)]
+    layout.write("ft-training_set/math.json", alpaca)
+    loaded = layout.load()
+    assert len(loaded.train) == 2
+    with pytest.raises(InputError, match=r"validation row 0 .*has the answer ''"):
+        loaded.split("validation")
 
 
 def test_gsm8k_rows_lose_their_annotations_and_end_with_the_answer_sentence(layout):
@@ -129,6 +154,10 @@ def test_validation_rows_are_not_training_rows_and_the_limit_includes_them(layou
         ([row(), row()], [row(), row()]),
         ([row(input=None, output=None)], [row(input="", output="")]),
         (gold("9" * 300), gold("9" * 300)),
+        (gold(0, 1e-05), gold("0", "0.00001")),
+        ([row(input=0, output=0.0)], [row(input="0", output="0.0")]),
+        ([row(input=False, output=True)], [row(input="false", output="true")]),
+        ("\n".join(map(json.dumps, [row(), row()])).encode(), [row(), row()]),
     ],
 )
 def test_an_unusual_file_is_read(layout, content, rows):
@@ -145,6 +174,7 @@ LARGE = json.dumps([row(answer=0)]).replace("0}", "1" * 5000 + "}").encode()
     ("name", "rows", "message"),
     [
         (MATH, b"not json", "math.json is not JSON"),
+        (MATH, b'{"a": 1}\n{', "math.json, row 1 is not JSON"),
         (MATH, [], "has no rows"),
         (MATH, {"a": 1}, "must hold a list"),
         (MATH, [row(0), 3], "row 1: not a JSON object but int"),
@@ -162,15 +192,18 @@ LARGE = json.dumps([row(answer=0)]).replace("0}", "1" * 5000 + "}").encode()
         (SVAMP, b'[{"instruction": "\\ud800", "answer": "1"}]', "row 0: instruction is not valid"),
         (SVAMP, gold(None), "row 0: answer is null"),
         (SVAMP, gold(["2"]), "row 0: answer must be text or a number"),
-        (SVAMP, gold(""), "row 0: the answer '' is not a number"),
+        (SVAMP, gold(""), "row 0: the answer '' is not a plain number"),
         (SVAMP, gold(ESCAPE), r"the answer '\\x1b\]0;owned"),
-        (SVAMP, gold("B"), "row 0: the answer 'B' is not a number"),
-        (SVAMP, gold(float("nan")), "row 0: the answer 'nan' is not a number"),
-        (SVAMP, gold("1e999"), "'1e999' is not a number"),
+        (SVAMP, gold("B"), "row 0: the answer 'B' is not a plain number"),
+        (SVAMP, gold(float("nan")), "row 0: the answer 'nan' is not a plain number"),
+        *(
+            (SVAMP, gold("2", answer), f"row 1: the answer '{answer}' is not a plain number")
+            for answer in ("1e999", "3e2", "1_000", ".5", "-.25", "3,5", "1.000,50", "1" * 400)
+        ),
         ("dataset/AQuA/test.json", gold("B", "2.0"), "AQuA.*row 1: the answer '2.0' is not a l"),
         ("dataset/AQuA/test.json", gold("F"), "'F' is not a letter A to E"),
-        ("dataset/new/test.json", gold("1", "B"), "row 1: the answer 'B' is not a number"),
-        ("dataset/new/test.json", gold("yes"), "row 0: the answer 'yes' is not a number, a "),
+        ("dataset/new/test.json", gold("1", "B"), "row 1: the answer 'B' is not a plain number"),
+        ("dataset/new/test.json", gold("yes"), "row 0: the answer 'yes' is not a plain number"),
         ("dataset/new/test.json", gold("true", "answer1"), "row 1.*one of true, false"),
         ("dataset/piqa/test.json", gold("answer1"), "piqa.*is not one of solution1, solution2"),
         ("dataset/social_i_qa/test.json", gold("answer4"), "'answer4' is not one of answer1"),

@@ -9,8 +9,7 @@ import pytest
 from bench.data.synthetic.corpus import documents
 from bench.data.synthetic.draw import SPLITS, Draw
 from bench.data.synthetic.problems import FAMILIES, Difficulty, generate
-from bench.data.synthetic.scenarios import SCENARIOS
-from bench.data.synthetic.stories import compute, number_split, wording_split
+from bench.data.synthetic.stories import SCENARIOS, compute, number_split, wording_split
 from bench.errors import InputError
 
 SIZES = {"train": 400, "validation": 60, "test": 150}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import bench.experiment
-from bench.data.general import general_documents, read_by_the_embedded_base
+from bench.data.general import general_documents, pretraining_documents
 from bench.errors import InputError
 from bench.evaluation.forgetting import (
     WINDOW,
@@ -76,7 +76,7 @@ def test_a_text_longer_than_the_context_is_split_into_windows(tiny):
 
 
 def test_the_held_out_text_is_not_in_the_training_text():
-    trained = set(read_by_the_embedded_base(5000))
+    trained = set(pretraining_documents(5000))
     own = [text for text in general_documents("embedded", tiny=True) if len(text) > 60]
     assert len(own) > 200 and not trained & set(own)
 

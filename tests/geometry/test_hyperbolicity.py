@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.geometry import maxmin, maxmin_batches
+from bench.geometry import maxmin
 from bench.geometry.hyperbolicity import delta, relative_delta, relative_deltas
 from bench.geometry.lorentz import dist, expmap0
 from bench.geometry.metric import distances
@@ -208,11 +208,9 @@ def test_both_ways_to_compute_give_the_same_bits(kind, dtype):
         ),
     }[kind]
     spaces = torch.stack([made(i) for i in range(9)]).to(dtype)
-    diameters, buffers = spaces.flatten(1).amax(1), maxmin_batches.Buffers()
     for every in (False, True):
         pruned = [maxmin.pruned_delta(space, every) for space in spaces]
-        batched = maxmin_batches.batched_deltas(spaces, diameters, [24] * 9, every, buffers)
-        assert batched.tolist() == pruned
+        assert maxmin.batched_deltas(list(spaces), every) == pruned
         for space, found in zip(spaces[:1].double().numpy(), pruned[:1], strict=True):
             worst = max(literal(space, w) for w in range(24 if every else 1))
             assert found == pytest.approx(worst, abs=1e-6 * space.max())
@@ -221,8 +219,7 @@ def test_both_ways_to_compute_give_the_same_bits(kind, dtype):
 def test_small_blocks_give_the_same(monkeypatch):
     clouds = [cloud(n, 4, n, torch.float32) for n in (16,) * 9 + (129,)]
     expected = relative_deltas(clouds, "all")
-    for module in (maxmin, maxmin_batches):
-        monkeypatch.setattr(module, "temporary_bytes", lambda device: 300)
+    monkeypatch.setattr(maxmin, "temporary_values", lambda device: 300)
     assert relative_deltas(clouds, "all") == expected
     assert relative_deltas([]) == []
 

@@ -11,7 +11,7 @@ import peft
 import pytest
 import torch
 
-from bench.methods import HypLoraConfig, attach, gate_statistics, peft_config, unmeasured_config
+from bench.methods import HypLoraConfig, attach, gate_statistics, peft_config, provisional_config
 from bench.methods.hyplora.curvature import DeltaMeter, data_driven_curvature
 from bench.methods.hyplora.layer import hyplora_layers
 
@@ -241,4 +241,4 @@ def test_inputs_that_are_not_finite_are_refused_with_the_layer(base):
 def test_auto_is_refused_without_a_base(method):
     with pytest.raises(ValueError, match=r"bench\.methods\.attach.*curvature_pattern"):
         peft_config(method, OPTIONS)
-    assert unmeasured_config(method, OPTIONS) is not None
+    assert provisional_config(method, OPTIONS) is not None

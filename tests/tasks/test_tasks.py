@@ -16,6 +16,8 @@ from bench.tasks.task import Task, answer_kind
         ("b", None),
         ("(B)", None),
         ("nan", None),
+        ("1,00,000", "number"),
+        ("-1,024.5", "number"),
         ("true", "choice"),
         ("answer5", "choice"),
         ("True", None),

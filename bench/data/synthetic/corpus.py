@@ -1,8 +1,7 @@
 """The pretraining text of the embedded base: plain statements about small numbers.
 
-No text has a benchmark's format: there are no questions, and answers are not given in the sentence
-that fine-tuning trains. Stories use only wordings and numbers of the training split, so the base
-has never seen a validation or test problem. Bare equations ("13+24=37.") use all numbers.
+No text has a benchmark's format. Stories use only wordings and numbers of the training split, so
+the base has never seen a validation or test problem. Bare equations ("13+24=37.") use all numbers.
 """
 
 from __future__ import annotations
@@ -11,10 +10,13 @@ from collections.abc import Callable, Iterator
 
 from bench.data.synthetic import words
 from bench.data.synthetic.draw import Draw
-from bench.data.synthetic.scenarios import CHAIN_EVENTS, CHAIN_OPENINGS, DISTRACTORS, SCENARIOS
 from bench.data.synthetic.stories import (
+    CHAIN_EVENTS,
+    CHAIN_OPENINGS,
+    DISTRACTORS,
     NAMES,
     OBJECTS,
+    SCENARIOS,
     compute,
     draw_numbers,
     draw_wording,
@@ -160,7 +162,6 @@ TAILS = {"": 5, " So it is {z}.": 3, " That makes {z}.": 2, " It comes to {z}.":
 
 
 def _announced(draw: Draw, equations: list[str]) -> str:
-    """Equations after an announcement and before a sentence with the last result; both optional."""
     result = equations[-1].rstrip(".").split("=")[1]
     intro, tail = (draw.weighted([*forms], [*forms.values()]) for forms in (INTROS, TAILS))
     return f"{intro}{' '.join(equations)}{tail.format(z=result)}"
@@ -187,7 +188,6 @@ def one_step_story(draw: Draw) -> tuple[list[str], str, str]:
 
 
 def _story(draw: Draw) -> tuple[list[str], list[str]]:
-    """Sentences and their equations: one step with probability 0.4, else a chain."""
     if draw.chance(0.4):
         events, step, _ = one_step_story(draw)
         return events, [step]

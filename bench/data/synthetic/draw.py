@@ -18,13 +18,11 @@ T = TypeVar("T")
 
 
 def _hash(*key: object) -> int:
-    """64 bits of the key's sha256."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, key)).encode()).digest()[:8], "big")
 
 
 @cache
 def _zipf_weights(size: int) -> tuple[float, ...]:
-    """Cumulative weights of ranks 1..size under P(rank) ~ 1 / (rank + 2)."""
     return tuple(accumulate(1.0 / (rank + 3) for rank in range(size)))
 
 

@@ -1,9 +1,7 @@
 """Synthetic word problems in LLM-Adapters' row format, one family for each benchmark's form.
 
-Families: `mawps` has one or two steps; `SVAMP` has one step, a distractor sentence with an
-irrelevant number, and the unknown in any position; `gsm8k` has two or more steps with a written
-rationale; `AQuA` has five options. Training, validation and test share neither a combination of
-wordings nor a set of numbers (see `draw.split_of`). The rows depend on the arguments alone.
+Training, validation and test share neither a combination of wordings nor a set of numbers (see
+`draw.split_of`). The rows depend on the arguments alone.
 """
 
 from __future__ import annotations
@@ -12,15 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.data.synthetic.draw import SPLITS, Draw, split_of
-from bench.data.synthetic.scenarios import (
+from bench.data.synthetic.stories import (
     CHAIN_EVENTS,
     CHAIN_OPENINGS,
     CHAIN_QUESTIONS,
     DISTRACTORS,
-    SCENARIOS,
-)
-from bench.data.synthetic.stories import (
     MAX_TRIES,
+    SCENARIOS,
     compute,
     draw_numbers,
     draw_wording,
@@ -87,16 +83,6 @@ class WordProblem:
         }
 
 
-def plain(draw: Draw, split: str, difficulty: Difficulty) -> Row:
-    """A problem of few equations without irrelevant numbers."""
-    return _up_to(draw, split, difficulty.largest, difficulty.mawps_steps).row
-
-
-def distracted(draw: Draw, split: str, difficulty: Difficulty) -> Row:
-    """A problem of one equation with distractor sentences."""
-    return _one_step(draw, split, difficulty.largest, difficulty.svamp_distractors).row
-
-
 def chain(draw: Draw, split: str, difficulty: Difficulty) -> Row:
     """A problem of two or more equations, each of which uses the result of the one before."""
     steps = draw.integer(2, difficulty.gsm8k_steps)
@@ -122,8 +108,8 @@ def choice(draw: Draw, split: str, difficulty: Difficulty) -> Row:
 
 
 FAMILIES: dict[str, Callable[[Draw, str, Difficulty], Row]] = {
-    "mawps": plain,
-    "SVAMP": distracted,
+    "mawps": lambda draw, split, d: _up_to(draw, split, d.largest, d.mawps_steps).row,
+    "SVAMP": lambda draw, split, d: _one_step(draw, split, d.largest, d.svamp_distractors).row,
     "gsm8k": chain,
     "AQuA": choice,
 }
@@ -132,17 +118,9 @@ FAMILIES: dict[str, Callable[[Draw, str, Difficulty], Row]] = {
 def generate(
     family: str, split: str, count: int, seed: int, difficulty: Difficulty | None = None
 ) -> list[Row]:
-    """Generate `count` different problems of a family for one split.
+    """Generate `count` different problems of a family (a key of `FAMILIES`) for one split.
 
-    Args:
-        family: a key of `FAMILIES`.
-        split: `train`, `validation` or `test`.
-        count: number of rows; no two have the same text.
-        seed: seed of the generator. The split of a wording or of numbers does not depend on it.
-        difficulty: None for the defaults.
-
-    Returns:
-        Rows with the keys `instruction, input, output, answer`, as in LLM-Adapters' files.
+    The split of a wording or of numbers does not depend on the seed.
 
     Raises:
         InputError: the family or split is unknown, or fewer than `count` different problems exist.
@@ -168,7 +146,6 @@ def generate(
 
 
 def _up_to(draw: Draw, split: str, largest: int, most: int) -> WordProblem:
-    """A problem of 1 to `most` equations, uniformly drawn."""
     steps = draw.integer(1, most)
     if steps == 1:
         return _one_step(draw, split, largest, distractors=0)
@@ -192,7 +169,6 @@ def _one_step(draw: Draw, split: str, largest: int, distractors: int) -> WordPro
 
 
 def _some(draw: Draw, options: Sequence[str], count: int) -> list[str]:
-    """`count` different options."""
     chosen: list[str] = []
     while len(chosen) < count:
         option = draw.choice(options)
@@ -238,7 +214,6 @@ def _chain(draw: Draw, split: str, largest: int, steps: int) -> WordProblem:
 def _chain_numbers(
     draw: Draw, steps: int, largest: int, split: str
 ) -> tuple[int, list[tuple[str, int]]]:
-    """A start value, and the (operation, operand) of each step."""
     value = start = draw.integer(5, min(60, largest))
     taken = []
     for _ in range(steps):
@@ -248,7 +223,6 @@ def _chain_numbers(
 
 
 def _wrong_options(draw: Draw, problem: WordProblem) -> list[int]:
-    """Four different positive numbers other than the result: two plausible, two close to it."""
     x, y = problem.numbers[:2]
     plausible = draw.shuffled([x + y, abs(x - y), x * y, *problem.numbers])
     wrong = [v for v in dict.fromkeys(plausible) if v not in (0, problem.result)][:2]

@@ -1,13 +1,44 @@
-"""Words and numbers of a scenario, shared by the problems and the pretraining corpus."""
+"""Scenarios, their words and their numbers, shared by the problems and the pretraining corpus."""
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+
+import yaml
 
 from bench.data.synthetic import words
 from bench.data.synthetic.draw import Draw, split_of
-from bench.data.synthetic.scenarios import Scenario
 from bench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A relation `x operation y = z` and its wordings."""
+
+    name: str
+    operation: str
+    openings: list[str]
+    events: list[str]
+    questions: list[str]
+    closings: list[str]
+
+    @property
+    def wordings(self) -> list[tuple[int, int, int]]:
+        """All combinations of an opening, an event and a question, by their positions."""
+        openings, events = range(len(self.openings)), range(len(self.events))
+        return list(itertools.product(openings, events, range(len(self.questions))))
+
+
+_data = yaml.safe_load(Path(__file__).with_name("scenarios.yaml").read_text(encoding="utf-8"))
+
+SCENARIOS = tuple(Scenario(**scenario) for scenario in _data["scenarios"])
+DISTRACTORS: list[str] = _data["distractors"]
+CHAIN_OPENINGS: list[str] = _data["chain_openings"]
+CHAIN_EVENTS: dict[str, list[str]] = _data["chain_events"]
+CHAIN_QUESTIONS: list[str] = _data["chain_questions"]
 
 MAX_TRIES = 10_000  # an impossible request must end in an error, not in an endless loop
 

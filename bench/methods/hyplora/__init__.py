@@ -10,10 +10,9 @@ from typing import Any
 
 from bench.methods.hyplora.config import AUTO, HYPLORA, HypLoraConfig
 from bench.methods.hyplora.curvature import with_curvatures as calibrated
-from bench.methods.hyplora.layer import HypLoraLinear
-from bench.methods.hyplora.model import HypLoraModel
+from bench.methods.hyplora.layer import HypLoraLinear, HypLoraModel
 from bench.methods.hyplora.variants import VARIANTS
-from bench.methods.registration import register
+from bench.methods.targets import register
 
 __all__ = [
     "AUTO",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.methods.hyplora.variants import VARIANTS
-from bench.methods.registration import add_peft_type
-from bench.methods.targets import TargetedConfig, is_number
+from bench.methods.targets import TargetedConfig, add_peft_type, is_number
 
 HYPLORA = add_peft_type("HYPLORA")
 AUTO = "auto"  # instead of a curvature: one per layer, measured on the base
@@ -63,49 +63,42 @@ class HypLoraConfig(TargetedConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = HYPLORA
-        self._check()
-
-    def _check(self) -> None:
-        if self.variant not in VARIANTS:
+        learns = VARIANTS[self.variant].learns_curvature if self.variant in VARIANTS else None
+        if learns is None:
             raise ValueError(f"unknown variant {self.variant!r}. Known: {', '.join(VARIANTS)}")
-        for name in ("rank_pattern", "alpha_pattern", "curvature_pattern"):
-            value = getattr(self, name)
-            if not isinstance(value, dict):
-                raise ValueError(
-                    f"{name} must map layers to numbers, like {{'down_proj': 2}}, got {value!r}"
-                )
-        for name, rank in {"r": self.r, **self.rank_pattern}.items():
-            if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-                label = "r" if name == "r" else f"rank_pattern[{name!r}]"
-                raise ValueError(f"{label} must be a whole number of at least 1, got {rank!r}")
-        learns = VARIANTS[self.variant].learns_curvature
         if learns == "never" and self.learnable_curvature:
             raise ValueError(f"learnable_curvature: variant {self.variant!r} has no curvature")
         self.learnable_curvature = self.learnable_curvature or learns == "always"
-        self._check_curvatures()
-        _require_positive("max_radius", self.max_radius)
-        _require_positive("lora_alpha", self.lora_alpha)
-        for name, alpha in self.alpha_pattern.items():
-            _require_positive(f"alpha_pattern[{name!r}]", alpha)
-        if not (is_number(self.lora_dropout) and 0 <= self.lora_dropout < 1):
-            raise ValueError(f"lora_dropout must be in [0, 1), got {self.lora_dropout!r}")
-        if self.norm_scale != "sqrt_dim":
-            _require_positive("norm_scale", self.norm_scale, " or 'sqrt_dim'")
-
-    def _check_curvatures(self) -> None:
         if self.curvature == AUTO:
             raise ValueError(
                 "curvature='auto' needs a base model to measure it on: use "
                 "bench.methods.attach(base, 'hyplora', options, prompts), or give a number here, "
                 "and numbers of single layers in curvature_pattern"
             )
-        named = {f"curvature_pattern[{k!r}]": K for k, K in self.curvature_pattern.items()}
-        for name, curvature in {"curvature": self.curvature, **named}.items():
-            if VARIANTS[self.variant].raw_is_configured:
-                if not is_number(curvature):
-                    raise ValueError(f"{name} must be a finite number, got {curvature!r}")
-            else:
+        for name, rank in self._values("r", "rank_pattern"):
+            if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {rank!r}")
+        for name, alpha in self._values("lora_alpha", "alpha_pattern"):
+            _require_positive(name, alpha)
+        for name, curvature in self._values("curvature", "curvature_pattern"):
+            if not VARIANTS[self.variant].raw_is_configured:
                 _require_positive(name, curvature)
+            elif not is_number(curvature):
+                raise ValueError(f"{name} must be a finite number, got {curvature!r}")
+        _require_positive("max_radius", self.max_radius)
+        if not (is_number(self.lora_dropout) and 0 <= self.lora_dropout < 1):
+            raise ValueError(f"lora_dropout must be in [0, 1), got {self.lora_dropout!r}")
+        if self.norm_scale != "sqrt_dim":
+            _require_positive("norm_scale", self.norm_scale, " or 'sqrt_dim'")
+
+    def _values(self, option: str, pattern: str) -> Iterator[tuple[str, Any]]:
+        by_layer = getattr(self, pattern)
+        if not isinstance(by_layer, dict):
+            raise ValueError(
+                f"{pattern} must map layers to numbers, like {{'down_proj': 2}}, got {by_layer!r}"
+            )
+        yield option, getattr(self, option)
+        yield from ((f"{pattern}[{layer!r}]", value) for layer, value in by_layer.items())
 
 
 def _require_positive(name: str, value: Any, otherwise: str = "") -> None:

@@ -1,12 +1,8 @@
 """Curvature from data: one K per layer, from the hyperbolicity of its inputs.
 
-For a ball of curvature ``-c``, Khrulkov et al. 2020 (Hyperbolic Image Embeddings) use
-``c = (0.144 / delta_rel)^2``, where 0.144 is their relative delta of the Poincaré disk. Here the
-sectional curvature is ``-1/K``, so ``K = (delta_rel / 0.144)^2``.
-
-``delta_rel = 2 delta / diameter`` is computed for the tokens of each prompt, with the first token
-as the base point (as in the HypLoRA paper and by Khrulkov et al.), and averaged over prompts. The
-worst base point would give a delta up to twice as large.
+``K = (delta_rel / 0.144)^2``, with 0.144 the relative delta of the Poincaré disk (Khrulkov et al.
+2020, Hyperbolic Image Embeddings). ``delta_rel`` is computed for the tokens of each prompt, with
+the first token as the base point (as in the HypLoRA paper), and averaged over prompts.
 """
 
 from __future__ import annotations

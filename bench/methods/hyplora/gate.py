@@ -1,20 +1,15 @@
 """The gate form of HypLoRA: LoRA times one scalar per token.
 
-HypLoRA adds ``log_o(LLR(exp_o(x/s)))`` to a linear layer (arXiv 2410.04010, eq. 9). ``exp_o`` and
-``log_o`` scale a token by a scalar, and the rotation variant (eq. 10, 18-20) is linear in the space
-part between them. With ``h = A x``:
+HypLoRA adds ``log_o(LLR(exp_o(x/s)))`` to a linear layer (arXiv 2410.04010, eq. 9). Both maps scale
+a token by a scalar, and the rotation variant (eq. 10, 18-20) is linear between them. With ``h = A
+x``:
 
     c     = sqrt(K) sinh(|x| / (s sqrt(K))) / |x|   the scalar of exp_o
     n     = c |B h| = c sqrt(h^T (B^T B) h)         from the r x r Gram matrix, not the output
     psi   = sqrt(K) arcsinh(n / sqrt(K)) / n        the scalar of log_o
     delta = B (c psi h)                             the two products of LoRA
 
-which equals the literal form in ``reference.py`` up to rounding. ``c psi`` is the **gate**. It
-costs O(d + r^2) per token, compared with O(r (d + m)) for LoRA, and stores nothing of size (..., d)
-or (..., m).
-
-Since sinh of an outlier token overflows, its argument ``|x| / (s sqrt(K))`` is clamped to
-``max_radius`` (12, as in the authors' code). ``variants.py`` has the other variants.
+``c psi`` is the **gate**: O(d + r^2) per token, and nothing of size (..., d) or (..., m) is stored.
 """
 
 from __future__ import annotations

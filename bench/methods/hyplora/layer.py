@@ -1,14 +1,9 @@
-"""A linear layer with HypLoRA adapters.
-
-    x ──> base_layer ───────────────────────> + ──> result
-    x ──> dropout ──> A ──> h ──> × ──> B ────^
-    |x|, h, B^T B ──> gate ───────^
+"""A linear layer with HypLoRA adapters, and the peft tuner that makes it.
 
 Saved state of an adapter: ``hyplora_A[name].weight (r, d)``, ``hyplora_B[name].weight (m, r)``, the
 raw curvature ``hyplora_K[name]`` (``K = softplus(raw)``, frozen unless it is learned) and the norm
-scale ``hyplora_s[name]``. The last two have shape (1,), since fully sharded training does not
-support scalars, and stay at least float32. In the variant "boost" A and B have an additional first
-column for the time coordinate.
+scale ``hyplora_s[name]``, both of shape (1,), since fully sharded training does not support
+scalars.
 """
 
 from __future__ import annotations
@@ -18,12 +13,14 @@ from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
 from bench.methods.hyplora.config import HypLoraConfig
 from bench.methods.hyplora.gate import GramCache, autocasting, token_norm
 from bench.methods.hyplora.variants import VARIANTS, raw_from_curvature
-from bench.methods.targets import NonlinearLayer
+from bench.methods.targets import LinearTuner, NonlinearLayer
 
 NOT_LINEAR = (
     "HypLoRA cannot be merged into the base weights: each token's update is scaled by a gate that "
@@ -136,7 +133,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         variant = VARIANTS[self.variant[adapter_name]]
         return variant.curvature_from_raw(self.hyplora_K[adapter_name])
 
-    def known_curvature(self, adapter_name: str) -> float | None:
+    def curvature_value(self, adapter_name: str) -> float | None:
         """K as a number; None for a variant without curvature."""
         if VARIANTS[self.variant[adapter_name]].learns_curvature == "never":
             return None
@@ -187,16 +184,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         )
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The output of the base layer plus the update of each active adapter.
-
-        Args:
-            x: ``(..., in_features)``.
-            *args: passed on to the base layer.
-            **kwargs: likewise.
-
-        Returns:
-            ``(..., out_features)`` in the dtype of the base layer's output.
-        """
+        """The output ``(..., out_features)`` of the base layer plus the active updates."""
         if self.disable_adapters and self.merged:
             self.unmerge()
         result = self.base_layer(x, *args, **kwargs)
@@ -265,3 +253,30 @@ def hyplora_layers(model: Any) -> dict[str, HypLoraLinear]:
         for name, module in model.named_modules()
         if isinstance(module, HypLoraLinear)
     }
+
+
+# options that may differ by layer
+_PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "curvature": "curvature_pattern"}
+
+
+class HypLoraModel(LinearTuner):
+    """A model with HypLoRA adapters, created by ``peft.get_peft_model``."""
+
+    method = "HypLoRA"
+    prefix = "hyplora_"
+    tuner_layer_cls = HypLoraLinear
+    target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+    def _layer_options(self, peft_config: HypLoraConfig, layer_name: str) -> dict[str, Any]:
+        options: dict[str, Any] = {"layer_name": layer_name}
+        for option, pattern_name in _PATTERNS.items():
+            pattern = getattr(peft_config, pattern_name)
+            key = get_pattern_key(list(pattern), layer_name)
+            options[option] = pattern.get(key, getattr(peft_config, option))
+        return options
+
+    def _check_merge_allowed(self) -> None:
+        super()._check_merge_allowed()
+        configs: dict[str, HypLoraConfig] = self.peft_config
+        if not all(VARIANTS[configs[name].variant].linear for name in self.active_adapters):
+            raise NotImplementedError(NOT_LINEAR)

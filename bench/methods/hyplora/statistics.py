@@ -66,7 +66,7 @@ def gate_statistics(
 
     see_inputs(model, layers, prompts, see)
     return [
-        _summary(name, layers[name].known_curvature(adapter_name), *zip(*parts, strict=True))
+        _summary(name, layers[name].curvature_value(adapter_name), *zip(*parts, strict=True))
         for name, parts in measured.items()
         if parts
     ]

@@ -1,14 +1,10 @@
-"""The variants of HypLoRA in the gate form: LoRA's two products and a gate per token.
+"""The variants of HypLoRA in the gate form; ``reference.py`` has the literal form of each.
 
-| variant | transformation |
-|---|---|
-| ``rotation`` | A and B act on the space part, times are recomputed; see ``gate.py`` |
-| ``boost`` | A and B act on time and space, so they have an additional first column |
-| ``tangent`` | A and B act on the tangent vector: ``log_o(exp_o(B A v)) = B A v`` |
-| ``authors`` | the authors' public code, whose points leave the hyperboloid unless K = 1 |
-| ``authors_simplified`` | its stereographic form |
-
-``reference.py`` has the literal form of each. To add a variant, add an entry to ``VARIANTS``.
+- ``rotation``: A and B act on the space part, times are recomputed; see ``gate.py``
+- ``boost``: A and B act on time and space, so they have an additional first column
+- ``tangent``: A and B act on the tangent vector: ``log_o(exp_o(B A v)) = B A v``
+- ``authors``: the authors' public code, whose points leave the hyperboloid unless K = 1
+- ``authors_simplified``: its stereographic form
 """
 
 from __future__ import annotations
@@ -172,9 +168,8 @@ def _gated(factor: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
     return {"delta": delta, "gate": gate}
 
 
+# as the authors' code does for k
 class _ClippedGradient(torch.autograd.Function):
-    """The identity; its gradient is clamped to [-0.01, 0.01], as the authors' code does for k."""
-
     @staticmethod
     def forward(ctx: Any, raw: Tensor) -> Tensor:
         return raw.clone()
