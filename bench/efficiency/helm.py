@@ -47,12 +47,8 @@ def measure_helm(
                 workloads = _workloads(work, models, twin, case, device)
                 seconds = interleave(workloads, rounds, {}, device, progress=partial(bar.update, 1))
                 works[work] = {
-                    name: {
-                        "seconds": timing.median,
-                        "ratio": timing.ratio,
-                        "ratio_low": timing.ratio_low,
-                        "ratio_high": timing.ratio_high,
-                    }
+                    name: {"seconds": timing["median"]}
+                    | {key: timing[key] for key in ("ratio", "ratio_low", "ratio_high")}
                     for name, timing in compare(seconds, twin).items()
                 }
                 del workloads

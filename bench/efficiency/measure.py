@@ -130,7 +130,7 @@ def _measure_workload(
     makers: dict[str, Callable[[], Workload]],
     device: torch.device,
     settings: EfficiencySettings,
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, dict[str, Any]]:
     peaks = {name: _peak_memory(maker, device) for name, maker in makers.items()}
     workloads = {name: maker() for name, maker in makers.items()}
     tried = interleave(workloads, 1, {}, device)
@@ -140,7 +140,7 @@ def _measure_workload(
             workloads, settings.rounds, calls, device, progress=partial(bar.update, 1)
         )
     timings = compare(seconds, REFERENCE)
-    return {name: {**asdict(timings[name]), "peak_bytes": peaks[name]} for name in workloads}
+    return {name: timings[name] | {"peak_bytes": peaks[name]} for name in workloads}
 
 
 def _peak_memory(maker: Callable[[], Workload], device: torch.device) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bench.data.batches import Example, collate, step_order
-from bench.efficiency.timing import compare, interleave
+from bench.efficiency.timing import compare, interleave, speed
 from bench.methods import attach
 from bench.training.finetune import finetune
 from bench.training.loop import resolve_precision
@@ -73,9 +73,9 @@ def measure_throughput(
         "micro_batch_size": settings.micro_batch_size,
         "loops": {
             name: {
-                "tokens_per_second": tokens / timing.median,
-                **timing.speed,
-                "utilisation": flops / timing.median / rate,
+                "tokens_per_second": tokens / timing["median"],
+                **speed(timing),
+                "utilisation": flops / timing["median"] / rate,
             }
             for name, timing in timings.items()
         },

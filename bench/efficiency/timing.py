@@ -5,39 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 Workload = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Time of a workload: median and quartiles over `rounds`.
-
-    Attributes:
-        median, low, high: seconds per call.
-        ratio, ratio_low, ratio_high: its time divided by the reference's in the same round.
-    """
-
-    median: float
-    low: float
-    high: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    rounds: int
-
-    @property
-    def speed(self) -> dict[str, float]:
-        """The ratios of speeds instead of times."""
-        return {
-            "ratio": 1 / self.ratio,
-            "ratio_low": 1 / self.ratio_high,
-            "ratio_high": 1 / self.ratio_low,
-        }
 
 
 def interleave(
@@ -78,16 +50,34 @@ def interleave(
     return seconds
 
 
-def compare(seconds: Mapping[str, list[float]], reference: str) -> dict[str, Timing]:
-    """Medians with quartiles and ratios to a reference, of the result of `interleave`."""
-    base = seconds[reference]
+def compare(seconds: Mapping[str, list[float]], reference: str) -> dict[str, dict[str, float]]:
+    """Medians with quartiles and ratios to a reference, of the result of `interleave`.
+
+    Returns:
+        For each workload seconds per call `median`, `low`, `high`; its time divided by the
+        reference's in the same round, `ratio`, `ratio_low`, `ratio_high`; and `rounds`.
+    """
     found = {}
     for name, own in seconds.items():
-        ratios = [mine / theirs for mine, theirs in zip(own, base, strict=True)]
+        ratios = [mine / theirs for mine, theirs in zip(own, seconds[reference], strict=True)]
         quartiles = np.quantile([own, ratios], (0.25, 0.5, 0.75), axis=1)
         (low, ratio_low), (median, ratio), (high, ratio_high) = quartiles.tolist()
-        found[name] = Timing(median, low, high, ratio, ratio_low, ratio_high, len(own))
+        found[name] = {
+            "median": median,
+            "low": low,
+            "high": high,
+            "ratio": ratio,
+            "ratio_low": ratio_low,
+            "ratio_high": ratio_high,
+            "rounds": len(own),
+        }
     return found
+
+
+def speed(timing: Mapping[str, float]) -> dict[str, float]:
+    """The ratios of a workload's speed instead of its time."""
+    inverse = {"ratio": "ratio", "ratio_low": "ratio_high", "ratio_high": "ratio_low"}
+    return {name: 1 / timing[of] for name, of in inverse.items()}
 
 
 def _synchronize(device: torch.device) -> None:

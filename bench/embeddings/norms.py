@@ -131,9 +131,10 @@ def word_groups(tokenizer: Any, counts: Counts, norms: Floats) -> list[dict[str,
     without a space before it, capitalised or not. Words without one, that never occur or have no
     norm are listed as missing.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for name, members in GROUPS.items():
-        words, missing = [], []
+        words: list[dict[str, Any]] = []
+        missing = []
         for word in members:
             forms = [space + form for form in (word, word.capitalize()) for space in (" ", "")]
             encoded = tokenizer(forms, add_special_tokens=False)["input_ids"]
