@@ -26,7 +26,6 @@ from bench.evaluation.answers import agrees
 from bench.evaluation.evaluate import evaluate
 from bench.methods import attach
 from bench.models.loading import context_length
-from bench.progress import Progress
 from bench.training.finetune import finetune
 from bench.training.settings import TrainSettings
 
@@ -205,11 +204,7 @@ def _in_turn(
         return lambda: answers[name].append(loops[name](*next(given)))
 
     workloads = {name: workload(name) for name in loops}
-    with Progress("evaluation vs. the published loop", len(loops) * len(chunks), "chunk") as bar:
-        # All loops end with texts on the CPU, so the device needs no synchronisation.
-        seconds = interleave(
-            workloads, len(chunks), {}, torch.device("cpu"), progress=partial(bar.update, 1)
-        )
+    seconds = interleave("evaluation vs. the published loop", workloads, len(chunks))
     return {name: list(chain(*own[2:])) for name, own in answers.items()}, seconds
 
 

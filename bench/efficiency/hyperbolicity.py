@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +48,8 @@ def measure_hyperbolicity(prompts: int, rounds: int) -> dict[str, Any]:
         public one's (median and quartiles), its peak memory, and the largest difference from it;
         and the seconds for all prompts.
     """
-    total = len(SIZES) * rounds * 3
-    with Progress("delta vs. the public routine", total, "repetition") as bar:
-        sizes = [_size(*size, rounds, partial(bar.update, 1)) for size in SIZES.items()]
     return {
-        "sizes": sizes,
+        "sizes": [_size(points, count, rounds) for points, count in SIZES.items()],
         "prompts": prompts,
         "tokens": TOKENS,
         "dimension": DIMENSION,
@@ -61,10 +57,10 @@ def measure_hyperbolicity(prompts: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _size(points: int, count: int, rounds: int, progress: Callable[[], object]) -> dict[str, Any]:
+def _size(points: int, count: int, rounds: int) -> dict[str, Any]:
     routines = _routines(count, points)
     found = {name: routine() for name, routine in routines.items()}
-    seconds = interleave(routines, rounds, {}, torch.device("cpu"), progress=progress)
+    seconds = interleave("delta vs. the public routine", routines, rounds)
     return {
         "points": points,
         "spaces": count,

@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
+from bench.progress import Progress
+
 Workload = Callable[[], object]
 
 
 def interleave(
+    title: str,
     workloads: Mapping[str, Workload],
     rounds: int,
-    calls: Mapping[str, int],
-    device: torch.device,
+    calls: Mapping[str, int] | None = None,
     seed: int = 0,
-    progress: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
     """Seconds per call of each workload in each round.
 
@@ -27,26 +28,27 @@ def interleave(
     GPU is synchronised before the clock is read.
 
     Args:
+        title: of the progress.
         calls: how many calls are timed together, by workload, for those that are shorter than the
             clock's resolution; 1 by default.
-        progress: called after each workload of each round.
     """
     for workload in workloads.values():
         workload()
         workload()
     names, order = list(workloads), random.Random(seed)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
-        order.shuffle(names)
-        for name in names:
-            _synchronize(device)
-            start = time.perf_counter()
-            count = calls.get(name, 1)
-            for _ in range(count):
-                workloads[name]()
-            _synchronize(device)
-            seconds[name].append((time.perf_counter() - start) / count)
-            progress()
+    with Progress(title, rounds * len(names), "repetition") as progress:
+        for _ in range(rounds):
+            order.shuffle(names)
+            for name in names:
+                count = calls[name] if calls else 1
+                _synchronize()
+                start = time.perf_counter()
+                for _ in range(count):
+                    workloads[name]()
+                _synchronize()
+                seconds[name].append((time.perf_counter() - start) / count)
+                progress.update(1)
     return seconds
 
 
@@ -80,6 +82,6 @@ def speed(timing: Mapping[str, float]) -> dict[str, float]:
     return {name: 1 / timing[of] for name, of in inverse.items()}
 
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _synchronize() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
