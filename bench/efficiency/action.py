@@ -10,7 +10,7 @@ from typing import Any
 from bench.config import Experiment, read_experiment, read_tracking
 from bench.data.batches import encode_training
 from bench.data.sources import load_problems
-from bench.efficiency.evaluation import measure_evaluation, protocols_beside, taught
+from bench.efficiency.evaluation import compared_protocols, fine_tuned, measure_evaluation
 from bench.efficiency.helm import measure_helm
 from bench.efficiency.hyperbolicity import measure_hyperbolicity
 from bench.efficiency.measure import EfficiencySettings, measure
@@ -88,9 +88,9 @@ def _evaluation(experiment: Experiment, parts: Parts) -> dict[str, Any]:
     model, tokenizer = load_base(experiment.model, pick_device())
     context, epochs = context_length(model), parts.evaluation_epochs
     problems = load_problems(experiment.data, trained=epochs > 0)
-    protocols = protocols_beside(experiment.protocol.max_new_tokens)
+    protocols = compared_protocols(experiment.protocol.max_new_tokens)
     if epochs > 0:
-        model = taught(model, tokenizer, problems.train, protocols, experiment.train, epochs)
+        model = fine_tuned(model, tokenizer, problems.train, protocols, experiment.train, epochs)
     count, batch_size = parts.evaluation_problems, experiment.evaluation.batch_size
     found = measure_evaluation(
         model, tokenizer, problems.tests, protocols, count, batch_size, context

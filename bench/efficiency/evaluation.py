@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -20,13 +20,12 @@ from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.efficiency import published_loop
 from bench.efficiency.cases import CONF
 from bench.efficiency.throughput import LORA
-from bench.efficiency.timing import compare
+from bench.efficiency.timing import compare, interleave, speed
 from bench.errors import InputError
 from bench.evaluation.answers import agrees
 from bench.evaluation.evaluate import evaluate
 from bench.methods import attach
 from bench.models.loading import context_length
-from bench.progress import Progress
 from bench.training.finetune import finetune
 from bench.training.settings import TrainSettings
 
@@ -34,8 +33,7 @@ PUBLISHED, SAME = "published loop", "llm_adapters"
 CHUNK = 25  # problems between changes of the loop: a batch of ours, seconds of theirs
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answer(NamedTuple):
     """A loop's result for one problem; the prediction is None if it extracted none."""
 
     text: str
@@ -44,10 +42,10 @@ class Answered:
     tokens: int
 
 
-Loop = Callable[[str, list[Problem]], list[Answered]]
+Loop = Callable[[str, list[Problem]], list[Answer]]
 
 
-def protocols_beside(max_new_tokens: int) -> dict[str, Protocol]:
+def compared_protocols(max_new_tokens: int) -> dict[str, Protocol]:
     """The protocols under which ours is timed, with this limit of new tokens."""
     found = {}
     for name in (SAME, "fast"):
@@ -56,7 +54,7 @@ def protocols_beside(max_new_tokens: int) -> dict[str, Protocol]:
     return found
 
 
-def taught(
+def fine_tuned(
     base: Any,
     tokenizer: Any,
     problems: list[Problem],
@@ -69,14 +67,11 @@ def taught(
     An untrained model generates up to the limit under either prompt; a fine-tuned one ends after
     its answer. The base is changed; of the settings all but the length are used.
     """
-    context = context_length(base)
-    examples = [
-        example
-        for protocol in protocols.values()
-        for example in encode_training(
-            problems, tokenizer, protocol, context, train_on_inputs=False
-        )[0]
-    ]
+    context, examples = context_length(base), []
+    for protocol in protocols.values():
+        examples += encode_training(problems, tokenizer, protocol, context, train_on_inputs=False)[
+            0
+        ]
     torch.manual_seed(0)
     model = attach(base, "lora", LORA)
     brief = replace(settings, epochs=epochs, validations=0, validate_every=None, devices=1)
@@ -128,11 +123,9 @@ def measure_evaluation(
             f"fits the base's context of {context} tokens with the published prompts and {limit} "
             "new tokens"
         )
-    loops: dict[str, Loop] = {
-        PUBLISHED: lambda key, rows: _published(model, tokenizer, key, rows, protocols[SAME])
-    }
+    loops = {PUBLISHED: partial(_published, model, tokenizer, protocols[SAME])}
     for name, protocol in protocols.items():
-        loops[name] = _ours(model, tokenizer, protocol, batch_size, context)
+        loops[name] = partial(_ours, model, tokenizer, protocol, batch_size, context)
     answers, seconds = _in_turn(loops, chunks)
     problems = [(key, problem) for key, rows in chunks for problem in rows]
     pairs = list(zip(answers[PUBLISHED], answers[SAME], strict=True))
@@ -156,7 +149,7 @@ def measure_evaluation(
         "loops": {
             name: {
                 "problems_per_second": total / sum(seconds[name]),
-                **timing.speed,
+                **speed(timing),
                 "tokens": sum(a.tokens for a in answers[name]) / total,
                 "at_limit": sum(a.tokens >= limit for a in answers[name]),
                 "accuracy": 100.0 * sum(a.correct for a in answers[name]) / total,
@@ -200,30 +193,24 @@ def _fits(
 
 def _in_turn(
     loops: Mapping[str, Loop], chunks: list[tuple[str, list[Problem]]]
-) -> tuple[dict[str, list[Answered]], dict[str, list[float]]]:
+) -> tuple[dict[str, list[Answer]], dict[str, list[float]]]:
     """Each loop's answers to the chunks, and its seconds for each of them."""
     key, rows = chunks[0]
-    for loop in loops.values():
-        loop(key, rows[:1])  # warm-up
-    names, order = list(loops), random.Random(0)
-    answers: dict[str, list[Answered]] = {name: [] for name in names}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    total = sum(len(rows) for _, rows in chunks)
-    with Progress("evaluation vs. the published loop", total, "problem") as progress:
-        for key, rows in chunks:
-            order.shuffle(names)
-            for name in names:
-                # All loops end with texts on the CPU, so the device needs no synchronisation.
-                start = time.perf_counter()
-                answers[name] += loops[name](key, rows)
-                seconds[name].append(time.perf_counter() - start)
-            progress.update(len(rows))
-    return answers, seconds
+    warm_up = [(key, rows[:1])] * 2  # interleave calls each workload twice before it is timed
+    answers: dict[str, list[list[Answer]]] = {name: [] for name in loops}
+
+    def workload(name: str) -> Callable[[], None]:
+        given = iter([*warm_up, *chunks])
+        return lambda: answers[name].append(loops[name](*next(given)))
+
+    workloads = {name: workload(name) for name in loops}
+    seconds = interleave("evaluation vs. the published loop", workloads, len(chunks))
+    return {name: list(chain(*own[2:])) for name, own in answers.items()}, seconds
 
 
 def _published(
-    model: Any, tokenizer: Any, key: str, rows: list[Problem], protocol: Protocol
-) -> list[Answered]:
+    model: Any, tokenizer: Any, protocol: Protocol, key: str, rows: list[Problem]
+) -> list[Answer]:
     found = []
     for problem in rows:
         kind = tasks.describe(key, problem.answer).answer
@@ -231,20 +218,23 @@ def _published(
         read = published_loop.letter_in if kind == "letter" else published_loop.number_in
         prediction = read(text)
         correct = agrees(prediction, problem.answer, kind, protocol)
-        found.append(Answered(text, prediction, correct, tokens))
+        found.append(Answer(text, prediction, correct, tokens))
     return found
 
 
-def _ours(model: Any, tokenizer: Any, protocol: Protocol, batch_size: int, context: int) -> Loop:
+def _ours(
+    model: Any,
+    tokenizer: Any,
+    protocol: Protocol,
+    batch_size: int,
+    context: int,
+    key: str,
+    rows: list[Problem],
+) -> list[Answer]:
     """A whole evaluation as in a run, including its file of predictions."""
-
-    def loop(key: str, rows: list[Problem]) -> list[Answered]:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "predictions.jsonl"
-            made = evaluate(
-                model, tokenizer, {key: rows}, protocol, min(batch_size, len(rows)), context, path
-            )
-        made.sort(key=lambda prediction: prediction.index)
-        return [Answered(p.text.strip(), p.prediction, p.correct, p.tokens) for p in made]
-
-    return loop
+    size = min(batch_size, len(rows))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "predictions.jsonl"
+        made = evaluate(model, tokenizer, {key: rows}, protocol, size, context, path)
+    made.sort(key=lambda prediction: prediction.index)
+    return [Answer(p.text.strip(), p.prediction, p.correct, p.tokens) for p in made]

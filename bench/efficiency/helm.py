@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from bench.efficiency.cases import VOCABULARY, Case, decode_step, random_ids, training_step
 from bench.efficiency.timing import Workload, compare, interleave
 from bench.models.helm.sizes import model_config
-from bench.progress import Progress
+from bench.models.loading import pick_device
 
 PAIRS = {"helm_d": "llama_twin", "helm_mice": "deepseek_twin"}
 CONTROL = "again"  # the twin a second time: its ratio shows the noise
@@ -34,38 +33,32 @@ def measure_helm(
         Plain data: for each pair, by workload and model, seconds and the ratio to the twin (median
         and quartiles); parameters, and cached numbers per token over all layers.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or pick_device()
     gpu = device.type == "cuda"
     case = Case(SIZE, batch=batch, vocabulary=PUBLISHED_VOCABULARY if gpu else VOCABULARY)
     dtype = torch.bfloat16 if gpu else torch.float32
     pairs = {}
-    with Progress("HELM vs. its twins", 9 * rounds * len(PAIRS), "repetition") as bar:
-        for own, twin in PAIRS.items():
-            models = {kind: _model(kind, case, dtype, device) for kind in (twin, own)}
-            works = {}
-            for work in (f"step {tokens}", f"decode {tokens}", f"decode {LONGER * tokens}"):
-                workloads = _workloads(work, models, twin, case, device)
-                seconds = interleave(workloads, rounds, {}, device, progress=partial(bar.update, 1))
-                works[work] = {
-                    name: {
-                        "seconds": timing.median,
-                        "ratio": timing.ratio,
-                        "ratio_low": timing.ratio_low,
-                        "ratio_high": timing.ratio_high,
-                    }
-                    for name, timing in compare(seconds, twin).items()
-                }
-                del workloads
-                gc.collect()
-            pairs[own] = {
-                "twin": twin,
-                "parameters": {
-                    kind: sum(p.numel() for p in model.parameters())
-                    for kind, model in models.items()
-                },
-                "cached": {kind: cached_numbers(model) for kind, model in models.items()},
-                "works": works,
+    for own, twin in PAIRS.items():
+        models = {kind: _model(kind, case, dtype, device) for kind in (twin, own)}
+        works = {}
+        for work in (f"step {tokens}", f"decode {tokens}", f"decode {LONGER * tokens}"):
+            workloads = _workloads(work, models, twin, case, device)
+            seconds = interleave(f"{own} vs. {twin}: {work}", workloads, rounds)
+            works[work] = {
+                name: {"seconds": timing["median"]}
+                | {key: timing[key] for key in ("ratio", "ratio_low", "ratio_high")}
+                for name, timing in compare(seconds, twin).items()
             }
+            del workloads
+            gc.collect()
+        pairs[own] = {
+            "twin": twin,
+            "parameters": {
+                kind: sum(p.numel() for p in model.parameters()) for kind, model in models.items()
+            },
+            "cached": {kind: cached_numbers(model) for kind, model in models.items()},
+            "works": works,
+        }
     return {
         "size": SIZE,
         "tokens": tokens,

@@ -10,7 +10,7 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.efficiency.timing import compare, interleave
+from bench.efficiency.timing import compare, interleave, speed
 from bench.geometry.hyperbolicity import distances, relative_deltas
 from bench.progress import Progress
 
@@ -48,13 +48,8 @@ def measure_hyperbolicity(prompts: int, rounds: int) -> dict[str, Any]:
         public one's (median and quartiles), its peak memory, and the largest difference from it;
         and the seconds for all prompts.
     """
-    total = len(SIZES) * rounds * 3
-    with Progress("delta vs. the public routine", total, "repetition") as bar:
-        sizes = [
-            _size(points, count, rounds, lambda: bar.update(1)) for points, count in SIZES.items()
-        ]
     return {
-        "sizes": sizes,
+        "sizes": [_size(points, count, rounds) for points, count in SIZES.items()],
         "prompts": prompts,
         "tokens": TOKENS,
         "dimension": DIMENSION,
@@ -62,17 +57,17 @@ def measure_hyperbolicity(prompts: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _size(points: int, count: int, rounds: int, progress: Callable[[], object]) -> dict[str, Any]:
-    routines = _routines([distances(cloud) for cloud in _clouds(count, points)])
+def _size(points: int, count: int, rounds: int) -> dict[str, Any]:
+    routines = _routines(count, points)
     found = {name: routine() for name, routine in routines.items()}
-    seconds = interleave(routines, rounds, {}, torch.device("cpu"), progress=progress)
+    seconds = interleave("delta vs. the public routine", routines, rounds)
     return {
         "points": points,
         "spaces": count,
         "routines": {
             name: {
-                "seconds": timing.median / count,
-                **timing.speed,
+                "seconds": timing["median"] / count,
+                **speed(timing),
                 "peak_bytes": _peak(name, points),
             }
             for name, timing in compare(seconds, PUBLIC).items()
@@ -81,7 +76,8 @@ def _size(points: int, count: int, rounds: int, progress: Callable[[], object]) 
     }
 
 
-def _routines(spaces: list[torch.Tensor]) -> Mapping[str, Callable[[], list[float]]]:
+def _routines(count: int, points: int) -> dict[str, Callable[[], list[float]]]:
+    spaces = [distances(cloud) for cloud in _clouds(count, points)]
     arrays = [space.numpy() for space in spaces]
     return {
         PUBLIC: lambda: [public_relative_delta(array) for array in arrays],
@@ -116,7 +112,7 @@ def _peak(name: str, points: int) -> int:
 def _growth(name: str, points: int) -> int:
     """By how much the peak memory of this process grows for one space."""
     torch.set_num_threads(1)
-    small, large = (_routines([distances(cloud) for cloud in _clouds(1, n)]) for n in (8, points))
+    small, large = _routines(1, 8), _routines(1, points)
     small[name]()  # loads what the first call needs
     before = _peak_memory()
     large[name]()

@@ -6,7 +6,6 @@ import gc
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from bench.efficiency.cases import CASES, CONTROL, REFERENCE, Case, build, workl
 from bench.efficiency.timing import Workload, compare, interleave
 from bench.errors import InputError, unknown
 from bench.methods.hyplora import HypLoraLinear, reference
-from bench.progress import Progress
+from bench.models.loading import pick_device
 
 ON_A_LAYER = (
     REFERENCE,
@@ -69,7 +68,7 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device()
     found = [
         _measure_case(CASES[name], DTYPES[dtype], device, settings, compiled)
         for name in settings.cases
@@ -130,17 +129,13 @@ def _measure_workload(
     makers: dict[str, Callable[[], Workload]],
     device: torch.device,
     settings: EfficiencySettings,
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, dict[str, Any]]:
     peaks = {name: _peak_memory(maker, device) for name, maker in makers.items()}
     workloads = {name: maker() for name, maker in makers.items()}
-    tried = interleave(workloads, 1, {}, device)
+    tried = interleave(title, workloads, 1)
     calls = {name: max(1, round(settings.seconds / one)) for name, (one,) in tried.items()}
-    with Progress(title, settings.rounds * len(workloads), "repetition") as bar:
-        seconds = interleave(
-            workloads, settings.rounds, calls, device, progress=partial(bar.update, 1)
-        )
-    timings = compare(seconds, REFERENCE)
-    return {name: {**asdict(timings[name]), "peak_bytes": peaks[name]} for name in workloads}
+    timings = compare(interleave(title, workloads, settings.rounds, calls), REFERENCE)
+    return {name: timings[name] | {"peak_bytes": peaks[name]} for name in workloads}
 
 
 def _peak_memory(maker: Callable[[], Workload], device: torch.device) -> int | None:

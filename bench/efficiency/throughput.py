@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bench.data.batches import Example, collate, step_order
-from bench.efficiency.timing import compare, interleave
+from bench.efficiency.timing import compare, interleave, speed
 from bench.methods import attach
 from bench.training.finetune import finetune
 from bench.training.loop import resolve_precision
@@ -58,7 +58,7 @@ def measure_throughput(
         curves[THEIRS] = _train_with_trainer(_lora(base), examples, order, constant, pad_id)
 
     loops: dict[str, Callable[[], None]] = {OURS: ours, THEIRS: theirs}
-    timings = compare(interleave(loops, rounds, {}, device), THEIRS)
+    timings = compare(interleave("loop vs. Trainer", loops, rounds), THEIRS)
     tokens = sum(len(example.ids) for example in examples)
     rate = matmul_rate(device, resolve_precision(settings.precision, device))
     flops = tokens * _flops_a_token(_lora(base))
@@ -73,9 +73,9 @@ def measure_throughput(
         "micro_batch_size": settings.micro_batch_size,
         "loops": {
             name: {
-                "tokens_per_second": tokens / timing.median,
-                **timing.speed,
-                "utilisation": flops / timing.median / rate,
+                "tokens_per_second": tokens / timing["median"],
+                **speed(timing),
+                "utilisation": flops / timing["median"] / rate,
             }
             for name, timing in timings.items()
         },
@@ -151,5 +151,5 @@ def matmul_rate(device: torch.device, precision: str) -> float:
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     size = 8192 if device.type == "cuda" else 1024
     a = torch.randn(size, size, device=device, dtype=dtype)
-    seconds = interleave({"product": lambda: a @ a}, 7, {"product": 3}, device)["product"]
+    seconds = interleave("matrix product", {"product": lambda: a @ a}, 7, {"product": 3})["product"]
     return 2 * size**3 / min(seconds)

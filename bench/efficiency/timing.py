@@ -5,48 +5,21 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from bench.progress import Progress
+
 Workload = Callable[[], object]
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Time of a workload: median and quartiles over `rounds`.
-
-    Attributes:
-        median, low, high: seconds per call.
-        ratio, ratio_low, ratio_high: its time divided by the reference's in the same round.
-    """
-
-    median: float
-    low: float
-    high: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    rounds: int
-
-    @property
-    def speed(self) -> dict[str, float]:
-        """The ratios of speeds instead of times."""
-        return {
-            "ratio": 1 / self.ratio,
-            "ratio_low": 1 / self.ratio_high,
-            "ratio_high": 1 / self.ratio_low,
-        }
-
-
 def interleave(
+    title: str,
     workloads: Mapping[str, Workload],
     rounds: int,
-    calls: Mapping[str, int],
-    device: torch.device,
+    calls: Mapping[str, int] | None = None,
     seed: int = 0,
-    progress: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
     """Seconds per call of each workload in each round.
 
@@ -55,41 +28,60 @@ def interleave(
     GPU is synchronised before the clock is read.
 
     Args:
+        title: of the progress.
         calls: how many calls are timed together, by workload, for those that are shorter than the
             clock's resolution; 1 by default.
-        progress: called after each workload of each round.
     """
     for workload in workloads.values():
         workload()
         workload()
     names, order = list(workloads), random.Random(seed)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
-        order.shuffle(names)
-        for name in names:
-            _synchronize(device)
-            start = time.perf_counter()
-            count = calls.get(name, 1)
-            for _ in range(count):
-                workloads[name]()
-            _synchronize(device)
-            seconds[name].append((time.perf_counter() - start) / count)
-            progress()
+    with Progress(title, rounds * len(names), "repetition") as progress:
+        for _ in range(rounds):
+            order.shuffle(names)
+            for name in names:
+                count = calls[name] if calls else 1
+                _synchronize()
+                start = time.perf_counter()
+                for _ in range(count):
+                    workloads[name]()
+                _synchronize()
+                seconds[name].append((time.perf_counter() - start) / count)
+                progress.update(1)
     return seconds
 
 
-def compare(seconds: Mapping[str, list[float]], reference: str) -> dict[str, Timing]:
-    """Medians with quartiles and ratios to a reference, of the result of `interleave`."""
-    base = seconds[reference]
+def compare(seconds: Mapping[str, list[float]], reference: str) -> dict[str, dict[str, float]]:
+    """Medians with quartiles and ratios to a reference, of the result of `interleave`.
+
+    Returns:
+        For each workload seconds per call `median`, `low`, `high`; its time divided by the
+        reference's in the same round, `ratio`, `ratio_low`, `ratio_high`; and `rounds`.
+    """
     found = {}
     for name, own in seconds.items():
-        ratios = [mine / theirs for mine, theirs in zip(own, base, strict=True)]
+        ratios = [mine / theirs for mine, theirs in zip(own, seconds[reference], strict=True)]
         quartiles = np.quantile([own, ratios], (0.25, 0.5, 0.75), axis=1)
         (low, ratio_low), (median, ratio), (high, ratio_high) = quartiles.tolist()
-        found[name] = Timing(median, low, high, ratio, ratio_low, ratio_high, len(own))
+        found[name] = {
+            "median": median,
+            "low": low,
+            "high": high,
+            "ratio": ratio,
+            "ratio_low": ratio_low,
+            "ratio_high": ratio_high,
+            "rounds": len(own),
+        }
     return found
 
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def speed(timing: Mapping[str, float]) -> dict[str, float]:
+    """The ratios of a workload's speed instead of its time."""
+    inverse = {"ratio": "ratio", "ratio_low": "ratio_high", "ratio_high": "ratio_low"}
+    return {name: 1 / timing[of] for name, of in inverse.items()}
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()

@@ -12,8 +12,7 @@ from bench.data.overlap import resolve_overlap
 from bench.data.problems import ProblemSets, by_task
 from bench.data.sources import load_problems
 from bench.embeddings.saved_adapters import tuned_models
-from bench.embeddings.settings import Sources, StudySettings
-from bench.embeddings.study import study
+from bench.embeddings.study import Sources, StudySettings, study
 from bench.errors import InputError
 from bench.models.loading import pick_device
 from bench.models.settings import check_folder, content_hash

@@ -61,18 +61,14 @@ def layout(
           the disk, and its expectation for random positions; None for a single word.
 
     Raises:
-        ValueError: the lengths differ, or a vector is not finite.
+        ValueError: a vector is not finite.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
-    n = len(words)
-    if not (len(counts) == n and vectors.ndim == 2 and len(vectors) == n):
-        raise ValueError(
-            f"{n} words, {len(counts)} counts and vectors {vectors.shape}: need one of each a word"
-        )
     if not np.isfinite(vectors).all():
         raise ValueError("an embedding has values that are not finite")
-    if n == 0:
-        return {"words": [], "centre": 0.0, "scale": 1.0, "rings": [], **_kept(None, None, 0)}
+    none = {"kept": None, "kept_by_chance": None}
+    if not words:
+        return {"words": [], "centre": 0.0, "scale": 1.0, "rings": [], **none}
     norms = np.linalg.norm(vectors, axis=1)
     centre, scale = _radial(norms)
     units = vectors / np.where(norms > 0, norms, 1.0)[:, None]
@@ -100,7 +96,7 @@ def layout(
         "centre": centre,
         "scale": scale,
         "rings": _rings(norms, centre, scale),
-        **_kept(points, near, n),
+        **(_kept(points, near) if near.size else none),
     }
 
 
@@ -165,7 +161,7 @@ def _nearest(distances: Floats, count: int) -> NDArray[np.int64]:
 
 
 def _on_hyperboloid(distances: Floats, angles: Floats) -> torch.Tensor:
-    """Points of the hyperbolic plane in polar coordinates, float64 (n, 3)."""
+    """Points of the plane, float64 (n, 3), from polar coordinates."""
     tangents = distances[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return expmap0(torch.from_numpy(tangents), K)
 
@@ -202,12 +198,8 @@ def _rings(norms: Floats, centre: float, scale: float) -> list[dict[str, float]]
     ]
 
 
-def _kept(
-    points: torch.Tensor | None, near: NDArray[np.int64] | None, n: int
-) -> dict[str, float | None]:
+def _kept(points: torch.Tensor, near: NDArray[np.int64]) -> dict[str, float]:
     """The share of relatives that the disk keeps near."""
-    if n < 2 or near is None or points is None:
-        return {"kept": None, "kept_by_chance": None}
     shown = _nearest(dist(points[:, None], points[None], K).numpy(), AMONG)
     kept = [len(set(a) & set(b)) for a, b in zip(near.tolist(), shown.tolist(), strict=True)]
-    return {"kept": sum(kept) / near.size, "kept_by_chance": min(1.0, AMONG / (n - 1))}
+    return {"kept": sum(kept) / near.size, "kept_by_chance": min(1.0, AMONG / (len(near) - 1))}

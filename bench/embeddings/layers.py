@@ -1,15 +1,12 @@
 """Inputs of every linear layer of a model: the variation of their norms, and their delta.
 
-Before training moves B, HypLoRA's gate depends on a token's norm alone. After a norm layer all
-tokens have nearly one norm, and the gate is a constant factor, which LoRA's alpha is too. It varies
-only where norms do, as at `down_proj`, which no norm layer precedes.
+A new HypLoRA gate depends on a token's norm alone. After a norm layer it is nearly a constant.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,56 +22,12 @@ from bench.methods.inputs import see_inputs
 CURVATURES = (0.1, 0.5, 1.0, 2.0)  # the paper's
 
 
-@dataclass(frozen=True)
-class NewGate:
-    """HypLoRA's gate before training (B = 0, norm scale sqrt(d)) over tokens, without alpha/r.
-
-    `variation` is the coefficient of variation.
-    """
-
-    curvature: float
-    mean: float
-    variation: float
-
-
-@dataclass(frozen=True)
-class LayerInputs:
-    """The inputs of one layer over all tokens of a sample.
-
-    Attributes:
-        layer: its name in the base model, whose last part is `module`.
-        rms_mean: of the tokens' RMS, ``|x| / sqrt(d)``; also `rms_median`, `rms_sd`,
-            `rms_variation` (coefficient of variation) and `rms_largest`.
-        gates: of a new HypLoRA adapter, for each curvature.
-        delta: relative delta-hyperbolicity at the first token, mean over prompts; None if no
-            prompt has four tokens.
-        data_curvature: the K of ``curvature=auto`` for it.
-        adapter_curvature: K of the layer's HypLoRA adapter; None without one.
-    """
-
-    layer: str
-    module: str
-    block: int
-    tokens: int
-    rms_mean: float
-    rms_median: float
-    rms_sd: float
-    rms_variation: float
-    rms_largest: float
-    gates: tuple[NewGate, ...]
-    delta: float | None
-    data_curvature: float | None
-    adapter_curvature: float | None
-
-
 def layer_inputs(
     model: Any,
     prompts: Sequence[Sequence[int]],
-    curvatures: Sequence[float] = CURVATURES,
-    max_radius: float = 12.0,
     progress: Callable[[int], object] = lambda count: None,
-) -> list[LayerInputs]:
-    """Measure the inputs of the linear layers of a model's blocks.
+) -> list[dict[str, Any]]:
+    """Measure the inputs of the linear layers of a model's blocks over all tokens of prompts.
 
     Memory does not depend on the model's width: one number per token and layer is kept.
 
@@ -85,52 +38,59 @@ def layer_inputs(
         progress: called with 1 after each prompt.
 
     Returns:
-        One for each layer, in the model's order, by its name in the base. Layers that text does
-        not reach, as in a vision tower, are left out.
+        For each layer that text reaches, in the model's order:
+
+        - `layer`, its name in the base, whose last part is `module`; its `block`; `tokens`.
+        - `rms_mean`, `rms_median`, `rms_sd`, `rms_variation` (coefficient of variation) and
+          `rms_largest` of the tokens' RMS, ``|x| / sqrt(d)``.
+        - `gates`: `mean` and `variation` over tokens of HypLoRA's gate before training (B = 0, norm
+          scale sqrt(d)), without alpha/r, for each `curvature`.
+        - `delta`, relative, at the first token, mean over prompts, and `data_curvature`, the K of
+          ``curvature=auto``; None if no prompt has four tokens.
+        - `adapter_curvature`: K of the layer's HypLoRA adapter; None without one.
 
     Raises:
         ValueError: a layer's input is not finite; the message names it.
     """
     layers = linear_layers(model)
-    norms: dict[str, list[Tensor]] = {name: [] for name in layers}
+    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
     widths: dict[str, int] = {}
     meter = DeltaMeter()
 
     def see(name: str, x: Tensor) -> None:
         widths[name] = x.shape[-1]
-        norms[name].append(token_norm(x).flatten().double().cpu())
-        meter.see(name, x)
+        seen[name].append(token_norm(x).flatten().double().cpu())
+        meter.update(name, x)
 
     def counted() -> Iterator[Sequence[int]]:
         for prompt in prompts:
             yield prompt
             progress(1)
 
-    def new_gate(norms: Tensor, K: float, s: float) -> NewGate:
-        gates = exp_factor(norms, K, s, max_radius)
-        return NewGate(K, gates.mean().item(), _variation(gates))
-
     see_inputs(model, layers, counted(), see)
     found = []
-    for name in (name for name, seen in norms.items() if seen):
-        of_tokens, root, delta = torch.cat(norms[name]), math.sqrt(widths[name]), meter.mean(name)
-        rms = of_tokens / root
+    for name, width in ((name, widths[name]) for name in layers if name in widths):
+        norms, root, delta = torch.cat(seen[name]), math.sqrt(width), meter.mean(name)
+        rms, gates = norms / root, {K: exp_factor(norms, K, root) for K in CURVATURES}
         found.append(
-            LayerInputs(
-                layer=name,
-                module=name.rpartition(".")[2],
-                block=_block(name) or 0,
-                tokens=rms.numel(),
-                rms_mean=rms.mean().item(),
-                rms_median=rms.median().item(),
-                rms_sd=rms.std(correction=0).item(),
-                rms_variation=_variation(rms),
-                rms_largest=rms.max().item(),
-                gates=tuple(new_gate(of_tokens, K, root) for K in curvatures),
-                delta=delta,
-                data_curvature=None if delta is None else data_driven_curvature(delta),
-                adapter_curvature=_adapter_curvature(layers[name]),
-            )
+            {
+                "layer": name,
+                "module": name.rpartition(".")[2],
+                "block": _block(name),
+                "tokens": rms.numel(),
+                "rms_mean": rms.mean().item(),
+                "rms_median": rms.median().item(),
+                "rms_sd": rms.std(correction=0).item(),
+                "rms_variation": _variation(rms),
+                "rms_largest": rms.max().item(),
+                "gates": [
+                    {"curvature": K, "mean": gate.mean().item(), "variation": _variation(gate)}
+                    for K, gate in gates.items()
+                ],
+                "delta": delta,
+                "data_curvature": None if delta is None else data_driven_curvature(delta),
+                "adapter_curvature": _adapter_curvature(layers[name]),
+            }
         )
     return found
 

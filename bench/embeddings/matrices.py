@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,28 +12,16 @@ CHUNK = 2**24  # numbers that are converted to float32 at once, 64 MiB
 PARALLEL = 1e-2  # maximum relative deviation of parallel vectors in half precision
 
 
-@dataclass(frozen=True)
-class Matrices:
-    """A model's embeddings (vocabulary, dimension) as stored, in its dtype and on its device.
+def matrices_of(model: Any) -> dict[str, Tensor]:
+    """The embeddings (vocabulary, dimension) of a causal language model, as stored, by role.
 
-    Without the factor that some models apply. The output is None if tied.
+    Without the factor that some models apply. A tied output is left out.
     """
-
-    input: Tensor
-    output: Tensor | None
-
-    @property
-    def roles(self) -> dict[str, Tensor]:
-        """The matrices by their role."""
-        return {INPUT: self.input} | ({} if self.output is None else {OUTPUT: self.output})
-
-
-def matrices_of(model: Any) -> Matrices:
-    """The embeddings of a causal language model, without a gradient."""
-    given, made = (
-        _table(layer) for layer in (model.get_input_embeddings(), model.get_output_embeddings())
-    )
-    return Matrices(given, None if made.data_ptr() == given.data_ptr() else made)
+    matrices = {INPUT: _table(model.get_input_embeddings())}
+    output = _table(model.get_output_embeddings())
+    if output.data_ptr() != matrices[INPUT].data_ptr():
+        matrices[OUTPUT] = output
+    return matrices
 
 
 def _table(layer: Any) -> Tensor:
@@ -42,13 +29,12 @@ def _table(layer: Any) -> Tensor:
     return getattr(layer, "space", layer.weight).detach()
 
 
-def row_norms(matrix: Tensor, centre: Tensor | None = None) -> Tensor:
+def row_norms(matrix: Tensor, centre: Tensor | float = 0.0) -> Tensor:
     """Norms of a matrix's rows in any dtype, relative to a centre (d,); float32 on the CPU."""
-    found = []
-    for part in matrix.split(max(1, CHUNK // matrix.shape[1])):
-        rows = part.float() if centre is None else part.float() - centre
-        found.append(torch.linalg.vector_norm(rows, dim=1).cpu())
-    return torch.cat(found)
+    parts = matrix.split(max(1, CHUNK // matrix.shape[1]))
+    return torch.cat(
+        [torch.linalg.vector_norm(part.float() - centre, dim=1).cpu() for part in parts]
+    )
 
 
 @torch.inference_mode()
@@ -66,8 +52,7 @@ def input_scale(model: Any, token: int) -> float | None:
     return scale if apart <= PARALLEL * torch.linalg.vector_norm(entered) else None
 
 
-def in_front(tokenizer: Any) -> int | None:
-    """The token that a tokenizer puts before a text; None if there is none."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    ids = tokenizer("a")["input_ids"]
-    return ids[0] if ids[0] != bare[0] else None
+def prefix_token(tokenizer: Any) -> str | None:
+    """The special token that a tokenizer puts before a text; None if there is none."""
+    bare, ids = (tokenizer("a", add_special_tokens=own)["input_ids"] for own in (False, True))
+    return None if ids[0] == bare[0] else tokenizer.convert_ids_to_tokens(ids[0])

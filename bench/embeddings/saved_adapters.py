@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.config import Experiment
-from bench.embeddings.hidden import Tuned
+from bench.embeddings.deltas import Tuned
 from bench.errors import InputError
+from bench.models.loading import pick_device
+from bench.models.shared import shared_base
 from bench.names import curvature_rank, method_label, method_rank
 from bench.tracking.reader import Reader
 from bench.tracking.store import Store
+from bench.training.adapters import load_adapter
 
 Record = Mapping[str, Any]
-Loader = Callable[[Path], Any]
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -40,12 +42,17 @@ def tuned_models(
         InputError: a folder holds no adapter.
         Failure: the adapter of a run no longer exists.
     """
-    load = partial(_load, experiment, hashes["base"])
-    if folders is not None:
-        return [_from_folder(Path(folder).expanduser(), load) for folder in folders]
-    chosen = one_of_each(Reader(store).holdings().records, hashes)
-    chosen.sort(key=lambda r: (method_rank(r["method"]), curvature_rank(r["curvature"])))
-    return [_tuned(r, _adapter(r, experiment.results, store, copies), load) for r in chosen]
+
+    def load(folder: Path) -> Any:
+        return load_adapter(shared_base(experiment.model, hashes["base"], pick_device())[0], folder)
+
+    if folders is None:
+        chosen = one_of_each(Reader(store).holdings().records, hashes)
+        chosen.sort(key=lambda r: (method_rank(r["method"]), curvature_rank(r["curvature"])))
+        found = [(_facts(r), _adapter(r, experiment.results, store, copies)) for r in chosen]
+    else:
+        found = [_from_folder(Path(folder).expanduser()) for folder in folders]
+    return [Tuned(facts, partial(load, folder)) for facts, folder in found]
 
 
 def one_of_each(records: Iterable[Record], hashes: Mapping[str, str]) -> list[Record]:
@@ -58,19 +65,24 @@ def one_of_each(records: Iterable[Record], hashes: Mapping[str, str]) -> list[Re
         records: of finished runs, the newest first.
         hashes: content hashes that they must share.
     """
+    trained = [
+        record
+        for record in records
+        if record["seed"] is not None
+        and record["parameters"]["trainable"] > 0
+        and hashes.items() <= record["hashes"].items()
+    ]
+    trained.sort(key=lambda record: (-record["parameters"]["trainable"], record["seed"]))
     chosen: dict[tuple[str, Any], Record] = {}
-    for record in records:
-        trained = record["seed"] is not None and record["parameters"]["trainable"] > 0
-        if not trained or any(record["hashes"].get(k) != value for k, value in hashes.items()):
-            continue
-        key = (record["method"], record["curvature"])
-        if key not in chosen or _rank(record) < _rank(chosen[key]):
-            chosen[key] = record
+    for record in trained:
+        chosen.setdefault((record["method"], record["curvature"]), record)
     return list(chosen.values())
 
 
-def _rank(record: Record) -> tuple[int, int]:
-    return -record["parameters"]["trainable"], record["seed"]
+def _facts(record: Record) -> dict[str, Any]:
+    method, curvature = record["method"], record["curvature"]
+    label, run = method_label(method, curvature), record["identity"][:12]
+    return {"model": label, "method": method, "curvature": curvature, "run": run}
 
 
 def _adapter(record: Record, results: Path, store: Store, copies: Path) -> Path:
@@ -83,7 +95,7 @@ def _adapter(record: Record, results: Path, store: Store, copies: Path) -> Path:
     return store.download(record["run_id"], "adapter", copy)
 
 
-def _from_folder(folder: Path, load: Loader) -> Tuned:
+def _from_folder(folder: Path) -> tuple[dict[str, Any], Path]:
     """An adapter given by its folder or its run's; the run's record, if there is one, names it."""
     if not (folder / FILES[0]).is_file() and (folder / "adapter").is_dir():
         folder = folder / "adapter"
@@ -93,25 +105,10 @@ def _from_folder(folder: Path, load: Loader) -> Tuned:
                 f"action.adapters: {folder} has no {name}; give the folders of saved adapters, "
                 "like 'action.adapters=[results/runs/ID/adapter]'"
             )
-    record = folder.parent / "record.json"
-    if folder.name == "adapter" and record.is_file():
-        try:
-            return _tuned(json.loads(record.read_text(encoding="utf-8")), folder, load)
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # a damaged record costs the label only
-    return Tuned(str(folder), None, None, None, partial(load, folder))
-
-
-def _tuned(record: Record, folder: Path, load: Loader) -> Tuned:
-    method, curvature = record["method"], record["curvature"]
-    label, run = method_label(method, curvature), record["identity"][:12]
-    return Tuned(label, method, curvature, run, partial(load, folder))
-
-
-def _load(experiment: Experiment, base_hash: str, folder: Path) -> Any:
-    from bench.models.loading import pick_device
-    from bench.models.shared import shared_base
-    from bench.training.adapters import load_adapter
-
-    base, _ = shared_base(experiment.model, base_hash, pick_device())
-    return load_adapter(base, folder)
+    try:
+        record = json.loads((folder.parent / "record.json").read_text(encoding="utf-8"))
+        if folder.name == "adapter":
+            return _facts(record), folder
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # a missing or damaged record costs the label only
+    return {"model": str(folder)} | dict.fromkeys(("method", "curvature", "run")), folder

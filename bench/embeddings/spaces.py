@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import networkx
 import numpy as np
@@ -18,45 +18,47 @@ QUADRUPLES = 1000  # sampled from a space in the paper, which takes the largest 
 LARGE = 4096  # dimensions of LLaMA-7B's and LLaMA3-8B's embedding
 
 Distances = NDArray[np.float64]
-Draw = Callable[[int, np.random.Generator], Distances]
 
 
-@dataclass(frozen=True)
-class Space:
+class Space(NamedTuple):
     """A kind of space; `draw` returns the distances between a number of points of a new one."""
 
     name: str
     note: str
-    draw: Draw
+    draw: Callable[[int, np.random.Generator], Distances]
     dimension: int | None = None
 
 
-def reference_spaces(dimension: int) -> tuple[Space, ...]:
+def reference_spaces(dimension: int) -> list[Space]:
     """The paper's reference spaces, and clouds of random points, one of this dimension."""
-    clouds = [
-        Space(f"Gaussian cloud, {d} dimensions", note, _cloud(d), d)
-        for d, note in (
-            (2, "Euclidean distance"),
-            (dimension, "the dimensions of this base's embedding"),
-            (LARGE, "the dimensions of LLaMA-7B's"),
-        )
-    ]
-
-    def scale_free(edges: int) -> Draw:
-        return _graph(lambda points, seed: networkx.barabasi_albert_graph(points, edges, seed))
-
-    return (
-        Space("tree", "uniform, distance in edges", _graph(networkx.random_labeled_tree)),
-        Space("scale-free graph, a tree", "Barabási and Albert's, one edge a node", scale_free(1)),
-        Space("scale-free graph", "Barabási and Albert's, two edges a node", scale_free(2)),
+    clouds = {
+        2: "Euclidean distance",
+        dimension: "the dimensions of this base's embedding",
+        LARGE: "the dimensions of LLaMA-7B's",
+    }
+    return [
+        Space("tree", "uniform, distance in edges", partial(_graph, networkx.random_labeled_tree)),
+        Space(
+            "scale-free graph, a tree",
+            "Barabási and Albert's, one edge a node",
+            partial(_graph, partial(networkx.barabasi_albert_graph, m=1)),
+        ),
+        Space(
+            "scale-free graph",
+            "Barabási and Albert's, two edges a node",
+            partial(_graph, partial(networkx.barabasi_albert_graph, m=2)),
+        ),
         Space(
             "random graph",
             "Erdős and Rényi's, six neighbours a node, largest part",
-            _graph(lambda points, seed: networkx.gnp_random_graph(points, 6 / (points - 1), seed)),
+            partial(_graph, lambda n, seed: networkx.gnp_random_graph(n, 6 / (n - 1), seed)),
         ),
         Space("sphere", "uniform on the 2-sphere, great-circle distance", _sphere),
-        *{space.name: space for space in clouds}.values(),
-    )
+        *(
+            Space(f"Gaussian cloud, {d} dimensions", note, partial(_cloud, d), d)
+            for d, note in clouds.items()
+        ),
+    ]
 
 
 def space_deltas(
@@ -100,16 +102,11 @@ def sampled_delta(distances: Distances, quadruples: int, generator: np.random.Ge
     return float((sums[2] - sums[1]).max() / distances.max())
 
 
-def _graph(make: Callable[..., Any]) -> Draw:
+def _graph(make: Callable[..., Any], points: int, generator: np.random.Generator) -> Distances:
     """Distances in edges in the largest component of a graph."""
-
-    def draw(points: int, generator: np.random.Generator) -> Distances:
-        graph = make(points, seed=int(generator.integers(2**31)))
-        largest = max(networkx.connected_components(graph), key=len)
-        hops = networkx.floyd_warshall_numpy(graph.subgraph(largest))
-        return np.asarray(hops, dtype=np.float64)
-
-    return draw
+    graph = make(points, seed=int(generator.integers(2**31)))
+    largest = max(networkx.connected_components(graph), key=len)
+    return np.asarray(networkx.floyd_warshall_numpy(graph.subgraph(largest)), dtype=np.float64)
 
 
 def _sphere(points: int, generator: np.random.Generator) -> Distances:
@@ -120,9 +117,7 @@ def _sphere(points: int, generator: np.random.Generator) -> Distances:
     return 2 * np.arcsin(np.clip(chords / 2, 0, 1))
 
 
-def _cloud(dimension: int) -> Draw:
-    def draw(points: int, generator: np.random.Generator) -> Distances:
-        vectors = torch.as_tensor(generator.standard_normal((points, dimension)))
-        return distances_between(vectors).numpy()
-
-    return draw
+def _cloud(dimension: int, points: int, generator: np.random.Generator) -> Distances:
+    return distances_between(
+        torch.as_tensor(generator.standard_normal((points, dimension)))
+    ).numpy()

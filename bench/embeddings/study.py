@@ -22,12 +22,11 @@ The result is JSON:
     unseen      {tokens, norm_mean, norm_sd}: types that never occur, which nothing else includes
     norms       {groups, state_groups, correlations, bins}
                   groups: of `word_groups`; state_groups: with the norms of `state_norms`
-                  bins: [{role, centred, counted, low, high, count, n, mean, quartiles}, ...] over
-                  the count, low <= count < high; counted: "texts" or "pretraining"
+                  bins: of `bins`; counted: "texts" or "pretraining"
     spaces      of `space_deltas`: values for each drawn space
     prompts     of `prompt_deltas`, with `label`: values for each prompt of a set
-    hidden      of `hidden_deltas`, with `label`, `model`, `method`, `curvature` and `run`
-    layers      [{model, method, curvature, run, layers}, ...], of bench.embeddings.layers
+    hidden      of `hidden_deltas`, with `label` and the facts of the model
+    layers      [{model, method, curvature, run, layers: of `layer_inputs`}, ...]
     disk        of bench.embeddings.disk.layout
     seconds     {part: seconds}
 """
@@ -37,7 +36,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -46,31 +45,74 @@ import numpy as np
 
 from bench import tasks
 from bench.data.problems import Problem
-from bench.embeddings import hidden
-from bench.embeddings.deltas import cloud_count, prompt_deltas
+from bench.embeddings import norms
+from bench.embeddings.deltas import (
+    EMBEDDINGS,
+    STATES,
+    Tuned,
+    cloud_count,
+    hidden_deltas,
+    prompt_deltas,
+)
 from bench.embeddings.disk import layout, most_frequent
 from bench.embeddings.frequency import Counts, count_tokens, power_law, sum_of, text_of
-from bench.embeddings.hidden import Tuned, hidden_deltas
 from bench.embeddings.layers import layer_inputs
-from bench.embeddings.matrices import in_front, input_scale, matrices_of
-from bench.embeddings.norms import (
-    all_norms,
-    binned,
-    correlations,
-    state_norms,
-    token_rows,
-    unseen,
-    word_groups,
-)
-from bench.embeddings.settings import Sources, StudySettings
+from bench.embeddings.matrices import INPUT, OUTPUT, input_scale, matrices_of, prefix_token
 from bench.embeddings.spaces import reference_spaces, space_deltas
-from bench.errors import InputError
+from bench.errors import InputError, unknown
 from bench.models.loading import context_length
 from bench.progress import Progress
 
+ROWS = ("tests", "train")
+LEAST = {
+    "prompts": 1,
+    "longest": 4,  # any three points are a tree
+    "points": 10,
+    "samples": 1,
+    "replicas": 100,
+    "power_replicas": 0,
+    "words": 1,
+    "seed": 0,
+}
 TOGETHER, PRETRAINING = "together", "pretraining"
 TEXTS = "texts"
 LAYER_PROMPTS = 64  # for the inputs of every layer, in all
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """How much is measured; conf/action/embeddings.yaml describes each setting."""
+
+    rows: str = "tests"
+    prompts: int = 50
+    longest: int = 256
+    points: int = 100
+    samples: int = 10
+    replicas: int = 1000
+    power_replicas: int = 100
+    words: int = 300
+    seed: int = 0
+    adapters: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows not in ROWS:
+            raise unknown("action.rows", self.rows, ROWS)
+        for name, least in LEAST.items():
+            if (value := getattr(self, name)) < least:
+                raise InputError(f"action.{name} must be at least {least}, got {value}")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The texts of a study: rows whose tokens are counted, by set, and rows that serve as prompts.
+
+    `pretraining` has documents that the base was pretrained on, if known.
+    """
+
+    name: str
+    counted: Mapping[str, Sequence[Problem]]
+    tests: Mapping[str, Sequence[Problem]]
+    pretraining: Sequence[str] | None
 
 
 def study(
@@ -84,7 +126,7 @@ def study(
     seconds: dict[str, float] = {}
     timed, seed = partial(_timed, seconds), settings.seed
     matrices = matrices_of(base)
-    vocabulary, dimension = matrices.input.shape
+    vocabulary, dimension = matrices[INPUT].shape
     with timed("counts"):
         by_set = {
             key: count_tokens(tokenizer, [text_of(row) for row in rows], vocabulary)
@@ -98,49 +140,46 @@ def study(
         frequency = list(_frequency(by_set, counted, settings))
     prompts, too_long = _encode(tokenizer, sources.tests, base, settings)
     with timed("norms"):
-        norms = all_norms(matrices, counts.seen.tolist())
-        states = state_norms(base, chain.from_iterable(prompts.values()), vocabulary)
-        tokens = token_rows(tokenizer, counts, counted.get(PRETRAINING), norms)
-        related = correlations([*norms, states], counted, tokenizer, settings.replicas, seed)
+        of_rows = norms.all_norms(matrices, counts.seen.tolist())
+        of_input = of_rows[INPUT, False]
+        states = norms.state_norms(base, list(chain.from_iterable(prompts.values())), vocabulary)
+        tokens = norms.token_rows(tokenizer, counts, counted.get(PRETRAINING), of_rows)
+        every = of_rows | {("states", False): states}
+        related = norms.correlations(every, counted, tokenizer, settings.replicas, seed)
         of_norms = {
-            "groups": word_groups(tokenizer, counts, norms[0].values),
-            "state_groups": word_groups(tokenizer, counts, states.values),
+            "groups": norms.word_groups(tokenizer, counts, of_input),
+            "state_groups": norms.word_groups(tokenizer, counts, states),
             "correlations": list(related),
-            "bins": [
-                {"role": each.role, "centred": each.centred, "counted": name} | one
-                for name, of in counted.items()
-                for each in norms
-                for one in binned(of.total[of.seen], each.values[of.seen])
-            ],
+            "bins": list(norms.bins(of_rows, counted)),
         }
     kinds = reference_spaces(dimension)
     with timed("spaces"), Progress("spaces", len(kinds) * settings.samples, "space") as bar:
         spaces = list(space_deltas(kinds, settings.points, settings.samples, seed, bar.update))
     total = sum(map(len, prompts.values()))
-    with timed("prompts"), Progress("delta of prompts", cloud_count(total), "cloud") as bar:
+    work = cloud_count(total, EMBEDDINGS)
+    with timed("prompts"), Progress("delta of prompts", work, "cloud") as bar:
         special = tokenizer.all_special_ids
-        found = prompt_deltas(matrices.input, prompts, special, seed, bar.update)
+        found = prompt_deltas(matrices[INPUT], prompts, special, seed, bar.update)
         of_prompts = [row | {"label": _label(row["set"])} for row in found]
     of_hidden, of_layers = [], []
-    models = [Tuned("base model", "none", None, None, lambda: base), *tuned]
+    facts = {"model": "base model", "method": "none", "curvature": None, "run": None}
+    models = [Tuned(facts, lambda: base), *tuned]
     some = [row for rows in prompts.values() for row in rows[: LAYER_PROMPTS // len(prompts)]]
-    work = len(models) * (cloud_count(total, hidden.MEASURES) + len(some))
+    work = len(models) * (cloud_count(total, STATES) + len(some))
     with timed("layers"), Progress("layers, base and fine-tuned", work, "cloud") as bar:
         for each in models:
             model = each.load()
             for row in hidden_deltas(model, prompts, seed, bar.update):
                 of_hidden.append(each.facts | {"label": _label(row["set"])} | row)
-            inputs = layer_inputs(model, some, progress=bar.update)
-            of_layers.append(each.facts | {"layers": [asdict(layer) for layer in inputs]})
+            of_layers.append(each.facts | {"layers": layer_inputs(model, some, bar.update)})
     with timed("disk"):
-        disk = _disk(matrices.input, tokens, settings.words)
-    front = in_front(tokenizer)
+        disk = _disk(matrices[INPUT], tokens, settings.words)
     return {
         "model": {
             "dimension": dimension,
             "vocabulary": len(tokenizer),
-            "tied": matrices.output is None,
-            "front": None if front is None else tokenizer.convert_ids_to_tokens(front),
+            "tied": OUTPUT not in matrices,
+            "front": prefix_token(tokenizer),
             "input_scale": input_scale(base, int(counts.seen[0])),
         },
         "data": {
@@ -163,7 +202,7 @@ def study(
         "settings": asdict(settings),
         "frequency": frequency,
         "tokens": tokens,
-        "unseen": unseen(sum_of(list(counted.values())), len(tokenizer), norms[0]),
+        "unseen": norms.unseen(sum_of(list(counted.values())), len(tokenizer), of_input),
         "norms": of_norms,
         "spaces": spaces,
         "prompts": of_prompts,

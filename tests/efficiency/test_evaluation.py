@@ -10,9 +10,9 @@ from bench.data.sources import load_problems
 from bench.efficiency.evaluation import (
     PUBLISHED,
     SAME,
+    compared_protocols,
+    fine_tuned,
     measure_evaluation,
-    protocols_beside,
-    taught,
 )
 from bench.errors import InputError
 from bench.models.loading import context_length
@@ -30,7 +30,7 @@ def problems():
 @pytest.fixture(scope="module")
 def found(tiny, problems):
     """Of the embedded base on 6 problems, two of each set."""
-    protocols = protocols_beside(NEW_TOKENS)
+    protocols = compared_protocols(NEW_TOKENS)
     made = measure_evaluation(*tiny, problems.tests, protocols, 6, 64, context_length(tiny[0]))
     return json.loads(json.dumps(made))
 
@@ -56,7 +56,7 @@ def test_speeds_are_relative_to_the_published_loop_and_stored(found):
 
 def test_predictions_that_differ_are_listed_with_both_texts(tiny, problems):
     # Another prompt under the protocol's name imitates a fault in ours.
-    protocols = protocols_beside(NEW_TOKENS)
+    protocols = compared_protocols(NEW_TOKENS)
     protocols = {SAME: replace(protocols[SAME], evaluation_prompt="{instruction} So 1000+")}
     tests = {"mawps": problems.tests["mawps"]}
     found = measure_evaluation(*tiny, tests, protocols, 3, 2, 1024, chunk=2)
@@ -66,7 +66,7 @@ def test_predictions_that_differ_are_listed_with_both_texts(tiny, problems):
 
 
 def test_problems_that_do_not_fit_are_left_out_and_counted(tiny, problems):
-    protocols = protocols_beside(1)
+    protocols = compared_protocols(1)
     texts = [evaluation_text(p, protocols[SAME]) for p in problems.tests["mawps"]]
     length = max(map(len, tiny[1](texts)["input_ids"]))
     tests = {key: problems.tests[key] for key in ("mawps", "AQuA")}
@@ -75,7 +75,7 @@ def test_problems_that_do_not_fit_are_left_out_and_counted(tiny, problems):
 
 
 def test_without_a_problem_it_says_why(tiny, problems):
-    protocols = protocols_beside(8)
+    protocols = compared_protocols(8)
     with pytest.raises(InputError, match="fits the base's context of 20 tokens"):
         measure_evaluation(*tiny, problems.tests, protocols, 4, 2, context=20)
     # Choices have another published loop.
@@ -89,7 +89,7 @@ def test_one_adapter_is_trained_on_both_prompts(fresh_tiny, problems, compose):
     before = {name: p.detach().clone() for name, p in base.named_parameters()}
     settings = replace(compose().train, batch_size=6)
     rows = problems.train[:3]
-    model = taught(base, tokenizer, rows, protocols_beside(8), settings, epochs=1.0)
+    model = fine_tuned(base, tokenizer, rows, compared_protocols(8), settings, epochs=1.0)
     assert not model.training
     assert any(p.any() for n, p in model.named_parameters() if "lora_B" in n)
     weights = dict(model.base_model.model.named_parameters())

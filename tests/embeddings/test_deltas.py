@@ -1,10 +1,21 @@
 import pytest
 import torch
 
-from bench.embeddings.deltas import cloud_count, control_deltas, gaussian_like, prompt_deltas
+from bench.embeddings.deltas import (
+    EMBEDDINGS,
+    STATES,
+    cloud_count,
+    control_deltas,
+    gaussian_like,
+    hidden_deltas,
+    last_hidden,
+    prompt_deltas,
+)
 from bench.geometry.hyperbolicity import relative_delta
+from bench.methods import attach
 
 FRONT = 0
+PROMPTS = {"one": [[1, 300, 301, 302, 303, 304], [1, 310, 311, 312, 313]], "two": [[1, 5, 6, 7, 8]]}
 
 
 @pytest.fixture
@@ -29,7 +40,7 @@ def measured(embedding, prompts, seed=0, **options):
 def test_each_prompt_has_the_delta_of_its_embeddings_and_other_controls(embedding, prompts):
     done = []
     found = measured(embedding, prompts, progress=done.append)
-    assert len(found) == 2 * 4 and sum(done) == cloud_count(6)
+    assert len(found) == 2 * 4 and sum(done) == cloud_count(6, EMBEDDINGS)
     for (key, metric, base_point), row in found.items():
         assert row["tokens"] == [10, 10, 10]
         expected = [relative_delta(embedding[ids], base_point, metric) for ids in prompts[key]]
@@ -79,6 +90,47 @@ def test_gaussian_vectors_have_the_norms_and_other_directions(embedding):
 
 
 def test_clouds_and_controls_are_measured_alike(embedding):
-    clouds = {key: [embedding[:6], embedding[6:12]] for key in ("own", "gaussian", "shuffled")}
-    (row,) = control_deltas(clouds, [("euclidean", "all")])
-    assert row["own"] == row["gaussian"] == row["shuffled"] and len(row["own"]) == 2
+    clouds = {key: [embedding[:6], embedding[6:12]] for key in ("states", "gaussian", "shuffled")}
+    _, row = control_deltas(STATES, clouds, torch.device("cpu"))
+    assert row["states"] == row["gaussian"] == row["shuffled"] and len(row["states"]) == 2
+
+
+def test_the_states_are_the_inputs_of_the_output_layer(tiny):
+    model, ids = tiny[0], PROMPTS["one"][0]
+    states = last_hidden(model, ids)
+    assert states.shape == (6, 192) and states.dtype == torch.float32
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids])).logits[0]
+        assert torch.allclose(model.lm_head(states), logits, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("lora", {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": ["q_proj"]}),
+        ("prefix", {"num_virtual_tokens": 4}),
+    ],
+)
+def test_an_adapter_changes_the_states_of_the_same_tokens(fresh_tiny, method, options):
+    base, ids = fresh_tiny[0], PROMPTS["one"][0]
+    before = last_hidden(base, ids)
+    torch.manual_seed(0)
+    model = attach(base, method, options).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name or "prompt" in name:
+            torch.nn.init.normal_(parameter)
+    after = last_hidden(model, ids)
+    assert after.shape == before.shape and not torch.allclose(after, before, atol=1e-2)
+
+
+def test_every_set_is_measured_from_both_base_points(tiny):
+    done = []
+    found = list(hidden_deltas(tiny[0], PROMPTS, 0, done.append))
+    assert [(row["set"], row["base_point"]) for row in found] == [
+        (key, base_point) for key in PROMPTS for base_point in ("first", "all")
+    ]
+    assert sum(done) == cloud_count(3, STATES)
+    assert all(len(row["states"]) == len(PROMPTS[row["set"]]) for row in found)
+    assert found[0]["gaussian"] != found[0]["states"] != found[0]["shuffled"]
+    # Shuffling the states of a single prompt, except for the first, changes their order alone.
+    assert found[2]["shuffled"] == pytest.approx(found[2]["states"], abs=1e-6)

@@ -35,7 +35,7 @@ def base(tiny):
 
 
 def of_module(found, module):
-    return [one for one in found if one.module == module]
+    return [one for one in found if one["module"] == module]
 
 
 def seen_by(model, prompts, name):
@@ -49,17 +49,17 @@ def seen_by(model, prompts, name):
 
 
 def test_every_linear_layer_of_the_blocks_has_the_rms_of_all_tokens(tiny, prompts, measured):
-    names = [(one.block, one.module) for one in measured]
+    names = [(one["block"], one["module"]) for one in measured]
     assert names == [(block, module) for block in range(4) for module in MODULES]
-    assert measured[0].layer == "model.layers.0.self_attn.q_proj"
+    assert measured[0]["layer"] == "model.layers.0.self_attn.q_proj"
     one = of_module(measured, "down_proj")[2]
     rms = seen_by(tiny[0], prompts, "model.layers.2.mlp.down_proj").square().mean(-1).sqrt()
-    assert one.tokens == sum(map(len, prompts)) == len(rms)
-    assert one.rms_mean == pytest.approx(rms.mean().item(), rel=1e-6)
-    assert one.rms_median == pytest.approx(rms.median().item(), rel=1e-6)
-    assert one.rms_sd == pytest.approx(rms.std(correction=0).item(), rel=1e-5)
-    assert one.rms_variation == pytest.approx(one.rms_sd / one.rms_mean)
-    assert one.rms_largest == pytest.approx(rms.max().item(), rel=1e-6)
+    assert one["tokens"] == sum(map(len, prompts)) == len(rms)
+    assert one["rms_mean"] == pytest.approx(rms.mean().item(), rel=1e-6)
+    assert one["rms_median"] == pytest.approx(rms.median().item(), rel=1e-6)
+    assert one["rms_sd"] == pytest.approx(rms.std(correction=0).item(), rel=1e-5)
+    assert one["rms_variation"] == pytest.approx(one["rms_sd"] / one["rms_mean"])
+    assert one["rms_largest"] == pytest.approx(rms.max().item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("curvature", CURVATURES)
@@ -68,39 +68,45 @@ def test_the_gates_are_those_that_a_new_adapter_has(base, prompts, measured, cur
     adapted = peft.get_peft_model(base, config)
     gates = {one.layer: one for one in gate_statistics(adapted, prompts)}
     assert len(gates) == 8
-    for one in (one for one in measured if one.layer in gates):
-        (found,) = (gate for gate in one.gates if gate.curvature == curvature)
-        assert found.mean == pytest.approx(gates[one.layer].mean, rel=1e-5)
-        assert found.variation == pytest.approx(gates[one.layer].variation, rel=1e-4, abs=1e-7)
+    for one in (one for one in measured if one["layer"] in gates):
+        (found,) = (gate for gate in one["gates"] if gate["curvature"] == curvature)
+        assert found["mean"] == pytest.approx(gates[one["layer"]].mean, rel=1e-5)
+        assert found["variation"] == pytest.approx(
+            gates[one["layer"]].variation, rel=1e-4, abs=1e-7
+        )
 
 
 def test_norms_and_gates_vary_at_down_proj_and_hardly_after_a_norm(measured):
     """No norm precedes down_proj, nor o_proj, whose inputs are averages."""
-    varies = {m: fmean(one.rms_variation for one in of_module(measured, m)) for m in MODULES}
+    varies = {m: fmean(one["rms_variation"] for one in of_module(measured, m)) for m in MODULES}
     assert varies["down_proj"] > 0.4
     assert max(varies[m] for m in MODULES if m not in ("down_proj", "o_proj")) < 0.1
     for i in range(len(CURVATURES)):
-        gates = {m: fmean(o.gates[i].variation for o in of_module(measured, m)) for m in MODULES}
+        gates = {
+            m: fmean(one["gates"][i]["variation"] for one in of_module(measured, m))
+            for m in MODULES
+        }
         assert gates["down_proj"] > 3 * max(gates[m] for m in MODULES if m != "down_proj")
-    curvature = {m: fmean(o.data_curvature for o in of_module(measured, m)) for m in MODULES}
+    curvature = {m: fmean(o["data_curvature"] for o in of_module(measured, m)) for m in MODULES}
     assert min(curvature, key=curvature.get) == "down_proj"
 
 
 def test_the_curvature_from_data_is_what_auto_gives_a_layer(base, prompts, measured):
     options = {"r": 4, "target_modules": TARGETS, "curvature": "auto"}
     auto = {
-        one.layer: one for one in layer_inputs(attach(base, "hyplora", options, prompts), prompts)
+        one["layer"]: one
+        for one in layer_inputs(attach(base, "hyplora", options, prompts), prompts)
     }
-    adapted = [one for one in measured if one.module in TARGETS]
+    adapted = [one for one in measured if one["module"] in TARGETS]
     assert len(adapted) == 8
     for one in measured:
-        found = auto[one.layer].adapter_curvature
+        found = auto[one["layer"]]["adapter_curvature"]
         if one in adapted:
-            assert found == pytest.approx(one.data_curvature, rel=1e-5)
-            assert one.data_curvature == pytest.approx((one.delta / 0.144) ** 2)
+            assert found == pytest.approx(one["data_curvature"], rel=1e-5)
+            assert one["data_curvature"] == pytest.approx((one["delta"] / 0.144) ** 2)
         else:
             assert found is None
-        assert one.adapter_curvature is None
+        assert one["adapter_curvature"] is None
 
 
 @pytest.mark.parametrize(
@@ -121,11 +127,11 @@ def test_layers_keep_their_names_and_are_seen_through_any_adapter(base, prompts,
         if parameter.requires_grad and not parameter.any():
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
     tuned = layer_inputs(model, prompts)
-    assert [one.layer for one in tuned] == [one.layer for one in measured]
-    assert {one.tokens for one in tuned} == {one.tokens for one in measured}
+    assert [one["layer"] for one in tuned] == [one["layer"] for one in measured]
+    assert {one["tokens"] for one in tuned} == {one["tokens"] for one in measured}
     # Adapters affect all later layers, but not the first one, which reads the embeddings.
-    assert tuned[-1].rms_mean != pytest.approx(measured[-1].rms_mean, rel=1e-4)
-    assert tuned[0].rms_mean == pytest.approx(measured[0].rms_mean, rel=1e-6)
+    assert tuned[-1]["rms_mean"] != pytest.approx(measured[-1]["rms_mean"], rel=1e-4)
+    assert tuned[0]["rms_mean"] == pytest.approx(measured[0]["rms_mean"], rel=1e-6)
 
 
 def test_measuring_does_not_change_a_model_and_reports_each_prompt(base, prompts):
@@ -153,8 +159,8 @@ def test_no_input_outlives_its_prompt(base, prompts):
 
 def test_a_prompt_of_three_tokens_has_norms_but_no_delta(tiny):
     found = layer_inputs(tiny[0], [[1, 5, 6]])
-    assert {(one.delta, one.data_curvature) for one in found} == {(None, None)}
-    assert all(one.tokens == 3 and one.rms_mean > 0 for one in found)
+    assert {(one["delta"], one["data_curvature"]) for one in found} == {(None, None)}
+    assert all(one["tokens"] == 3 and one["rms_mean"] > 0 for one in found)
 
 
 def test_inputs_that_are_not_finite_are_refused_with_the_layer(base, prompts):

@@ -3,13 +3,15 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
+import bench.embeddings.norms as module
 from bench.embeddings.frequency import Counts, count_tokens
-from bench.embeddings.matrices import Matrices
 from bench.embeddings.norms import (
     all_norms,
-    binned,
+    bins,
     correlations,
+    spearman,
     state_norms,
     token_rows,
     unseen,
@@ -44,28 +46,28 @@ def rho(matrices, counts, tokenizer):
 
 
 def test_frequent_types_closer_to_the_origin_have_a_negative_rho(matrix, counts, tiny):
-    found = rho(Matrices(matrix, None), counts, tiny[1])
+    found = rho({"input": matrix}, counts, tiny[1])
     assert found["input", False, "all"]["rho"] == pytest.approx(-1)
     assert found["input", False, "all"]["n"] == SEEN
     assert {key[0] for key in found} == {"input"}
-    both = rho(Matrices(matrix, matrix.flip(0)), counts, tiny[1])
+    both = rho({"input": matrix, "output": matrix.flip(0)}, counts, tiny[1])
     assert {key[0] for key in both} == {"input", "output"}
 
 
 def test_a_common_direction_can_decide_the_sign(counts, tiny):
     rows = torch.zeros(len(tiny[1]), 2)
     rows[300 : 300 + SEEN, 0] = torch.linspace(1, 3, SEEN)  # frequent ones short, on one line
-    found = rho(Matrices(rows, None), counts, tiny[1])
+    found = rho({"input": rows}, counts, tiny[1])
     assert found["input", False, "all"]["rho"] == pytest.approx(-1)
     assert abs(found["input", True, "all"]["rho"]) < 0.1
 
 
 def test_types_that_never_occur_and_rare_ones_are_left_out(matrix, counts, tiny):
-    before = rho(Matrices(matrix, None), counts, tiny[1])
+    before = rho({"input": matrix}, counts, tiny[1])
     matrix[:300] = 1000.0
-    assert rho(Matrices(matrix, None), counts, tiny[1]) == before
+    assert rho({"input": matrix}, counts, tiny[1]) == before
     counts.total[300:310] = 19
-    found = rho(Matrices(matrix, None), counts, tiny[1])
+    found = rho({"input": matrix}, counts, tiny[1])
     assert found["input", False, "frequent"]["n"] == (counts.total >= 20).sum()
 
 
@@ -86,25 +88,27 @@ def test_word_groups_list_missing_words(tiny):
 
 
 def test_bins_hold_each_type_once(counts):
-    bins = binned(counts.total[counts.seen], np.ones(SEEN))
-    assert sum(one["n"] for one in bins) == SEEN
-    assert all(one["low"] <= one["count"] < one["high"] and one["mean"] == 1 for one in bins)
-    assert all(a["high"] <= b["low"] for a, b in itertools.pairwise(bins))
-    assert [one["n"] for one in binned(np.array([1, 1]), np.array([2.0, 4.0]))] == [2]
+    found = list(bins({("input", False): np.ones(len(counts.total))}, {"texts": counts}))
+    assert sum(one["n"] for one in found) == SEEN
+    assert all(one["low"] <= one["count"] < one["high"] and one["mean"] == 1 for one in found)
+    assert all(a["high"] <= b["low"] for a, b in itertools.pairwise(found))
+    equal = Counts(np.array([1, 1]), np.array([0, 0]))
+    (one,) = bins({("input", False): np.array([2.0, 4.0])}, {"texts": equal})
+    assert one["n"] == 2 and one["mean"] == 3
 
 
 def test_tokens_that_occur_have_a_row_and_the_others_are_summarised(matrix, counts, tiny):
-    norms = all_norms(Matrices(matrix, None), counts.seen.tolist())
+    norms = all_norms({"input": matrix}, counts.seen.tolist())
     rows = token_rows(tiny[1], counts, None, norms)
     assert len(rows) == SEEN and rows[0]["id"] == 300 and rows[0]["count"] == 200
     assert rows[0]["norm"] == 1.0 and rows[0]["output_norm"] is None
     assert rows[0]["pretraining"] is None
-    found = unseen(counts, len(tiny[1]), norms[0])
+    found = unseen(counts, len(tiny[1]), norms["input", False])
     assert found == {"tokens": len(tiny[1]) - SEEN, "norm_mean": 0.0, "norm_sd": 0.0}
     padded = torch.cat([matrix, torch.full((8, 8), 99.0)])  # of no types of the tokenizer
     more = Counts(np.append(counts.total, np.zeros(8, dtype=np.int64)), counts.whole)
-    norms = all_norms(Matrices(padded, None), more.seen.tolist())
-    assert unseen(more, len(tiny[1]), norms[0])["norm_mean"] == 0.0
+    norms = all_norms({"input": padded}, more.seen.tolist())
+    assert unseen(more, len(tiny[1]), norms["input", False])["norm_mean"] == 0.0
 
 
 @pytest.mark.parametrize("kind", ["llama", "helm_d", "helm_mice"])
@@ -123,7 +127,48 @@ def test_state_norms_are_means_over_positions_before_the_final_norm(tiny, kind):
             model(input_ids=torch.tensor([ids]))
     handle.remove()
     norms = [state.norm(dim=-1) for state in seen]
-    assert found.values[300] == pytest.approx(float(norms[0][[1, 3]].mean()), rel=1e-5)
-    assert found.values[303] == pytest.approx(float(norms[1][2]), rel=1e-5)
+    assert found[300] == pytest.approx(float(norms[0][[1, 3]].mean()), rel=1e-5)
+    assert found[303] == pytest.approx(float(norms[1][2]), rel=1e-5)
     # First positions do not count.
-    assert np.isfinite(found.values).nonzero()[0].tolist() == [300, 301, 302, 303]
+    assert np.isfinite(found).nonzero()[0].tolist() == [300, 301, 302, 303]
+
+
+@pytest.fixture
+def points():
+    draw = np.random.default_rng(1)
+    x = draw.integers(1, 12, 200)
+    return x, draw.normal(size=200) + 0.1 * x
+
+
+def test_the_interval_is_that_of_resampled_and_reranked_points(points, monkeypatch):
+    x, y = points
+    draw = np.random.default_rng(3)
+    rhos = []
+    for _ in range(300):
+        drawn = draw.integers(len(x), size=len(x))
+        rhos.append(spearmanr(x[drawn], y[drawn]).statistic)
+    found = spearman(x, y, replicas=300, seed=3)
+    assert found["rho"] == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
+    expected = np.quantile(rhos, (0.025, 0.975))
+    assert (found["low"], found["high"]) == pytest.approx(tuple(expected), abs=1e-12)
+    monkeypatch.setattr(module, "CHUNK", 1000)  # the size of batches does not matter
+    assert spearman(x, y, replicas=300, seed=3) == found
+
+
+def test_the_seed_decides_the_interval_alone(points):
+    one, other = spearman(*points, seed=0), spearman(*points, seed=1)
+    assert one["rho"] == other["rho"] and one["low"] != other["low"]
+    assert one["low"] < one["rho"] < one["high"]
+
+
+def test_resamples_of_equal_points_are_left_out(recwarn):
+    found = spearman(np.array([2.0] + [1.0] * 9), np.arange(10.0))
+    assert -1 <= found["low"] < found["high"] <= 1 and not recwarn
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [(np.arange(9), np.arange(9)), (np.ones(50), np.arange(50)), (np.arange(50), np.ones(50))],
+)
+def test_few_or_equal_points_have_no_rho(x, y):
+    assert set(spearman(x, y).values()) == {None}

@@ -87,7 +87,8 @@ def trained(compose, fresh_tiny):
 def test_an_adapter_is_taken_from_the_runs_folder_or_else_from_the_store(trained, tmp_path):
     experiment, store, folder = trained
     (found,) = tuned_models(experiment, HASHES, None, store, tmp_path)
-    assert (found.model, found.method, found.run) == ("LoRA", "lora", folder.name)
+    named = {"model": "LoRA", "method": "lora", "curvature": None, "run": folder.name}
+    assert found.facts == named
     before = found.load().state_dict()
     shutil.rmtree(folder)
     copies = tmp_path / "copies"
@@ -103,7 +104,7 @@ def test_an_adapter_is_given_by_its_folder_or_by_its_runs(trained, tmp_path):
 
     def labels(*folders):
         found = tuned_models(experiment, HASHES, list(map(str, folders)), store, tmp_path)
-        return [(one.model, one.run) for one in found]
+        return [(one.facts["model"], one.facts["run"]) for one in found]
 
     elsewhere = tmp_path / "mine"
     shutil.copytree(folder / "adapter", elsewhere)

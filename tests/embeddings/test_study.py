@@ -3,9 +3,8 @@ import json
 import pytest
 
 from bench.data.problems import Problem
-from bench.embeddings.hidden import Tuned
-from bench.embeddings.settings import Sources, StudySettings
-from bench.embeddings.study import study
+from bench.embeddings.deltas import Tuned
+from bench.embeddings.study import Sources, StudySettings, study
 from bench.errors import InputError
 
 SMALL = {"points": 10, "samples": 1, "replicas": 100, "power_replicas": 5, "words": 20}
@@ -24,7 +23,8 @@ def problems(task, texts=TEXTS):
 def report(tiny):
     rows = {"mawps": problems("mawps"), "toys": problems("toys", TEXTS[:2])}
     sources = Sources("toys", rows, rows, ["Mary counts apples.", "Tom counts coins."])
-    again = Tuned("LoRA", "lora", None, "0123456789ab", lambda: tiny[0])
+    facts = {"model": "LoRA", "method": "lora", "curvature": None, "run": "0123456789ab"}
+    again = Tuned(facts, lambda: tiny[0])
     return study(*tiny, sources, [again], StudySettings(**SMALL))
 
 

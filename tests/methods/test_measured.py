@@ -110,8 +110,8 @@ def test_a_meter_gives_the_mean_over_prompts_and_ignores_short_ones(monkeypatch,
     clouds = [torch.randn(1, n, 8, generator=generator) for n in (9, 3, 14, 8, 8)]
     meter = DeltaMeter()
     for cloud in clouds:
-        meter.see("a", cloud)
-        meter.see("b", cloud)  # shares its input
+        meter.update("a", cloud)
+        meter.update("b", cloud)  # shares its input
     expected = sum(literal_delta(cloud[0]) for cloud in clouds if cloud.shape[1] > 3) / 4
     assert meter.mean("a") == meter.mean("b") == pytest.approx(expected, rel=1e-5)
     assert meter.mean("never seen") is None

@@ -8,8 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from bench.data.problems import Problem
 from bench.embeddings.layers import layer_inputs
-from bench.embeddings.settings import Sources, StudySettings
-from bench.embeddings.study import study
+from bench.embeddings.study import Sources, StudySettings, study
 from bench.methods import attach
 from bench.methods.hyplora.layer import hyplora_layers
 from bench.models.helm import HelmForCausalLM
@@ -57,11 +56,11 @@ def test_a_table_of_points_is_studied_by_its_space_coordinates(tiny):
 @pytest.mark.parametrize("name", MODULES)
 def test_inputs_of_each_familys_layers_are_measured(family, name):
     found = layer_inputs(family(name)[0], PROMPTS)
-    assert sorted((one.block, one.module) for one in found) == sorted(
+    assert sorted((one["block"], one["module"]) for one in found) == sorted(
         (block, module) for block in range(2) for module in MODULES[name]
     )
     for one in found:
-        assert one.tokens == 9 and one.rms_mean > 0 and 0 <= one.delta <= 1
+        assert one["tokens"] == 9 and one["rms_mean"] > 0 and 0 <= one["delta"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -73,8 +72,8 @@ def test_auto_curvatures_are_those_of_the_measured_layers(family, family_base, n
     else:
         base, _ = family(name)
     inputs = layer_inputs(base, PROMPTS)
-    assert not [one for one in inputs if "vision" in one.layer]
-    measured = {one.layer: one.data_curvature for one in inputs}
+    assert not [one for one in inputs if "vision" in one["layer"]]
+    measured = {one["layer"]: one["data_curvature"] for one in inputs}
     modules = ["q_proj", "k_proj"] if "vision" in name else ["q_proj", "k_proj", "down_proj"]
     options = {"r": 4, "target_modules": modules, "curvature": "auto"}
     layers = hyplora_layers(attach(base, "hyplora", options, PROMPTS))

@@ -48,7 +48,7 @@ class DeltaMeter:
         self._pending: list[tuple[list[str], Tensor]] = []
         self._last: Tensor | None = None
 
-    def see(self, layer: str, x: Tensor) -> None:
+    def update(self, layer: str, x: Tensor) -> None:
         """Add the input ``(..., d)`` of a layer for one prompt; less than 4 tokens are ignored.
 
         Raises:
@@ -132,7 +132,7 @@ def with_curvatures(
     targets = {key: options[key] for key in _TARGET_OPTIONS if key in options}
     with new_adapter(base, targets) as model:
         layers = hyplora_layers(model)
-        see_inputs(model, layers, prompts, meter.see)
+        see_inputs(model, layers, prompts, meter.update)
     variant = VARIANTS[options.get("variant", "rotation")]
     # given entries come first, since peft uses the first that matches
     pattern = dict(options.get("curvature_pattern") or {})
