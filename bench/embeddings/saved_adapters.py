@@ -12,7 +12,7 @@ from bench.config import Experiment
 from bench.embeddings.hidden import Tuned
 from bench.errors import InputError
 from bench.names import curvature_rank, method_label, method_rank
-from bench.tracking.reader import Reader
+from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
 
 Record = Mapping[str, Any]
@@ -43,7 +43,7 @@ def tuned_models(
     load = partial(_load, experiment, hashes["base"])
     if folders is not None:
         return [_from_folder(Path(folder).expanduser(), load) for folder in folders]
-    chosen = one_of_each(Reader(store).holdings().records, hashes)
+    chosen = one_of_each(read_contents(store).records, hashes)
     chosen.sort(key=lambda r: (method_rank(r["method"]), curvature_rank(r["curvature"])))
     return [_tuned(r, _adapter(r, experiment.results, store, copies), load) for r in chosen]
 

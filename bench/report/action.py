@@ -23,7 +23,7 @@ from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.selection import Selection
 from bench.report.spec import TableSpec
 from bench.tracking.backend import without_password
-from bench.tracking.reader import Reader
+from bench.tracking.contents import read_contents
 from bench.tracking.store import NothingRecorded, Store
 
 if TYPE_CHECKING:
@@ -63,16 +63,16 @@ def report(config: dict[str, Any]) -> dict[str, Any]:
     folder = tracking.results
     files = sweep_files()
     try:
-        reader = Reader(Store(folder, tracking.uri, tracking.experiment, create=False))
-        holdings = reader.holdings()
+        store = Store(folder, tracking.uri, tracking.experiment, create=False)
+        contents = read_contents(store)
     except NothingRecorded as error:
         return {"summary": _nothing(str(error))}
-    if holdings.empty:
+    if contents.empty:
         return {"summary": _nothing(f"the experiment {tracking.experiment} has none")}
     also = elsewhere(tracking)
-    collected = collect(holdings, files, RESULT_VERSION, reader.predictions, also)
+    collected = collect(contents, files, RESULT_VERSION, store.predictions, also)
     results, collected = _results(collected)
-    paths = list(_write(collected, results, reader, folder, settings))
+    paths = list(_write(collected, results, store, folder, settings))
     for line in lines_of(collected, also):
         print(printable(line))
     folders = ", ".join(map(str, dict.fromkeys(path.parent for path in paths)))
@@ -143,7 +143,7 @@ def _results(collected: Collected) -> tuple[list[Result], Collected]:
 def _write(
     collected: Collected,
     results: Sequence[Result],
-    reader: Reader,
+    store: Store,
     folder: Path,
     settings: ReportSettings,
 ) -> Iterator[Path]:
@@ -161,7 +161,7 @@ def _write(
             wanted = result.selection.name in drawn
             yield from write_result(result, folder, figures=wanted)
             if wanted:
-                yield from _kept_figures(result.selection, reader, folder / "figures")
+                yield from _kept_figures(result.selection, store, folder / "figures")
             progress.update(1)
     if bare := len(results) - len(drawn):
         print(f"no figures of {_count(bare, 'table')}: action.figures={len(results)}")
@@ -188,9 +188,9 @@ def _with_figures(tables: Sequence[Selection], most: int) -> set[str]:
     return set(list(names)[:most])
 
 
-def _kept_figures(selection: Selection, reader: Reader, folder: Path) -> Iterator[Path]:
+def _kept_figures(selection: Selection, store: Store, folder: Path) -> Iterator[Path]:
     for name in KEPT:
-        found = (reader.file(run, f"{selection.sweep}_{name}") for run in selection.sweep_runs)
+        found = (store.file(run, f"{selection.sweep}_{name}") for run in selection.sweep_runs)
         if picture := next(filter(None, found), None):
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{selection.name}_{name}"

@@ -17,7 +17,7 @@ from bench.report.design import Spec
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.selection import Record, Selection
 from bench.report.spec import TableSpec
-from bench.tracking.holdings import Holdings, Measurement, SweepRun, Unfinished
+from bench.tracking.contents import Contents, Measurement, SweepRun, Unfinished
 from bench.tracking.record import PRETRAIN
 
 LISTED = 6  # names in a line
@@ -62,7 +62,7 @@ class Collected:
 
 
 def collect(
-    holdings: Holdings,
+    contents: Contents,
     files: Mapping[str, Spec],
     result_version: int,
     predictions: Predictions = lambda run_id: (),
@@ -71,43 +71,43 @@ def collect(
     """Sort a store's runs into tables.
 
     Args:
-        holdings: of the store.
+        contents: of the store.
         files: the specs of the sweep files by their stems.
         result_version: of the code; runs of other versions are left out.
         predictions: reads what a run wrote.
         also: arguments that a command needs, if runs are recorded in an unusual place.
     """
-    records, left_out = _current(holdings, result_version)
-    known = {record["identity"]: record for record in (*records, *holdings.pretrainings)}
-    unfinished = {run.identity: run for run in holdings.unfinished}
-    sweeps, unusable = readable(holdings.sweeps)
+    records, left_out = _current(contents, result_version)
+    known = {record["identity"]: record for record in (*records, *contents.pretrainings)}
+    unfinished = {run.identity: run for run in contents.unfinished}
+    sweeps, unusable = readable(contents.sweeps)
     left_out += unusable
     taken: set[str] = set()
     tables = [select(asked, known, unfinished, also) for asked in asked_for(sweeps, known, taken)]
     rest = _unused(known.values(), tables)
-    rest, trials = _without_trials(rest, holdings.sweeps)
+    rest, trials = _without_trials(rest, contents.sweeps)
     others = _other_tables(rest, taken)
     replaced = len(_unused(rest, others))
     left_out += [
         LeftOut("runs on validation rows", trials, "trials of a search, whose winners are shown"),
         LeftOut("runs", replaced, "a newer one has the same settings and seed"),
-        LeftOut("runs", holdings.superseded, "run again with force=true; the newest counts"),
+        LeftOut("runs", contents.superseded, "run again with force=true; the newest counts"),
     ]
-    begun = {sweep.name for run in holdings.sweeps for sweep in run.sweeps}
+    begun = {sweep.name for run in contents.sweeps for sweep in run.sweeps}
     made = {table.sweep for table in tables}
     tables += others
     return Collected(
         tables=tuple(table for table in tables if isinstance(table.spec, TableSpec)),
         pretrainings=tuple(t for t in tables if isinstance(t.spec, PretrainingSpec)),
-        measurements=holdings.measurements,
+        measurements=contents.measurements,
         absent={
             stem: "no finished runs" if spec.name in begun else "not begun"
             for stem, spec in files.items()
             if spec.name not in made
         },
         left_out=tuple(one for one in left_out if one.runs),
-        states=_states(holdings),
-        unfinished=tuple(_unfinished_lines(holdings.unfinished)),
+        states=_states(contents),
+        unfinished=tuple(_unfinished_lines(contents.unfinished)),
         predictions=predictions,
     )
 
@@ -125,12 +125,12 @@ def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[LeftOut]]
     return kept, left_out
 
 
-def _current(holdings: Holdings, version: int) -> tuple[list[Record], list[LeftOut]]:
+def _current(contents: Contents, version: int) -> tuple[list[Record], list[LeftOut]]:
     """The records that count, each base under the name that it was given last."""
-    left_out = [LeftOut(f"{run.name} ({run.run_id})", 1, run.why) for run in holdings.unreadable]
-    kept = [record for record in holdings.records if record["result_version"] == version]
+    left_out = [LeftOut(f"{run.name} ({run.run_id})", 1, run.reason) for run in contents.unreadable]
+    kept = [record for record in contents.records if record["result_version"] == version]
     why = f"their results are of another version of the code than this one's, {version}"
-    left_out.append(LeftOut("runs", len(holdings.records) - len(kept), why))
+    left_out.append(LeftOut("runs", len(contents.records) - len(kept), why))
     names: dict[str, dict[str, Any]] = {}
     for record in kept:
         name = {key: record.get(key) for key in ("model", "published_base")}
@@ -180,10 +180,10 @@ def _kind(record: Record) -> Spec:
     return SAVED if record["seed"] is None and record["method"] != "none" else OTHER
 
 
-def _states(holdings: Holdings) -> dict[str, int]:
-    held = (holdings.records, holdings.unreadable, holdings.pretrainings)
-    finished = sum(map(len, held)) + holdings.superseded
-    return {"finished": finished} | Counter(run.status.lower() for run in holdings.unfinished)
+def _states(contents: Contents) -> dict[str, int]:
+    held = (contents.records, contents.unreadable, contents.pretrainings)
+    finished = sum(map(len, held)) + contents.superseded
+    return {"finished": finished} | Counter(run.status.lower() for run in contents.unfinished)
 
 
 def _unfinished_lines(unfinished: Iterable[Unfinished]) -> Iterator[str]:

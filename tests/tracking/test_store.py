@@ -182,7 +182,7 @@ def test_the_store_accepts_the_metrics_of_a_set_whatever_its_folder_is_called(st
     )
     names = {metric_name(name) for name in odd}
     run_id = store.start("abc", "lora seed 0", {})
-    store._log([(name, 1.0, 0) for name in names], run_id)
+    store._log(run_id, [(name, 1.0) for name in names])
     assert store.client.get_run(run_id).data.metrics.keys() == names
     for name in ("accuracy/ARC-Easy", "lm_eval/gsm8k/exact_match_stderr", "gate_mean/q_proj"):
         assert metric_name(name) == name
