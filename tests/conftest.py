@@ -34,16 +34,16 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     MLflow makes its tables by all migrations since its first version, which takes three seconds.
     """
-    from bench.tracking.backend import Backend
+    from bench.tracking import backend
 
     empty = tmp_path_factory.mktemp("migrated") / "mlflow.db"
-    making = Backend.making
+    exclusive = backend.exclusive
 
     @contextmanager
-    def copied(place: Backend) -> Iterator[None]:
-        with making(place):
-            path = Path(place.uri.removeprefix("sqlite:///"))
-            if place.uri.startswith("sqlite:///") and not (path.exists() and path.stat().st_size):
+    def copied(uri: str, lock: Path) -> Iterator[None]:
+        with exclusive(uri, lock):
+            path = Path(uri.removeprefix("sqlite:///"))
+            if uri.startswith("sqlite:///") and not (path.exists() and path.stat().st_size):
                 if not empty.exists():
                     from mlflow import MlflowClient
 
@@ -52,7 +52,7 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             yield
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Backend, "making", copied)
+        patch.setattr(backend, "exclusive", copied)
         yield
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.tracking.reader import Reader
+from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
 
 SMALL = (
@@ -27,7 +27,7 @@ def test_a_study_is_printed_written_and_kept(inline, tmp_path):
     assert "Token frequency" in text and "make reproduce-table2" in text
     results = tmp_path / "results"
     store = Store(results, None, "hyplora-bench")
-    report = Reader(store).holdings().measurements["embeddings"].content
+    report = read_contents(store).measurements["embeddings"].content
     assert report["model"]["name"] == "tiny" and report["device"]
     assert report["data"]["rows"] == "train" and report["data"]["sets"]["mawps"]["rows"] == 8
     assert [row["set"] for row in report["frequency"]] == ["mawps", "pretraining"]

@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.models.loading import pick_device
 from bench.models.shared import shared_base
 from bench.names import curvature_rank, method_label, method_rank
-from bench.tracking.reader import Reader
+from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
 from bench.training.adapters import load_adapter
 
@@ -47,7 +47,7 @@ def tuned_models(
         return load_adapter(shared_base(experiment.model, hashes["base"], pick_device())[0], folder)
 
     if folders is None:
-        chosen = one_of_each(Reader(store).holdings().records, hashes)
+        chosen = one_of_each(read_contents(store).records, hashes)
         chosen.sort(key=lambda r: (method_rank(r["method"]), curvature_rank(r["curvature"])))
         found = [(_facts(r), _adapter(r, experiment.results, store, copies)) for r in chosen]
     else:

@@ -22,8 +22,7 @@ from bench.export.model_card import model_card
 from bench.export.source import CONFIG, WEIGHTS, Source, find_run
 from bench.files import write_json, write_text
 from bench.report.shared_record import base_of, shared_record
-from bench.runs.lifecycle import open_store
-from bench.tracking.store import Store
+from bench.tracking.store import NothingRecorded, Store
 
 MANIFEST = "export.json"
 
@@ -48,8 +47,10 @@ def action(config: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             "action.run is missing: give a run's id or folder, e.g. action.run=results/runs/ID"
         )
-    exists = tracking.uri is not None or (tracking.results / "mlflow.db").is_file()
-    store = open_store(tracking) if exists else None
+    try:
+        store = Store(tracking.results, tracking.uri, tracking.experiment, create=False)
+    except NothingRecorded:
+        store = None
     folder = PROJECT / Path(settings.folder).expanduser() if settings.folder else None
     folder = export(settings.run, tracking.results, store, folder)
     return {"summary": f"{', '.join(sorted(p.name for p in folder.iterdir()))} -> {folder}"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.errors import Failure, InputError
 from bench.tracking.record import PRETRAIN
-from bench.tracking.shape import incomplete
+from bench.tracking.schema import incomplete
 from bench.tracking.store import Store
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"

@@ -15,7 +15,7 @@ from bench.evaluation.predictions import Prediction
 from bench.evaluation.scoring import averages, scores
 from bench.report.records import row_key
 from bench.tracking.record import PRETRAIN
-from bench.tracking.shape import incomplete
+from bench.tracking.schema import incomplete
 from bench.tracking.sweeps import SweepRecord
 
 COMPUTED = ("n", "correct", "outcomes", "accuracy", "format_rate", "too_long", "majority", "tokens")

@@ -15,7 +15,7 @@ from bench.progress import Progress
 from bench.records.check import ERRORS, TIMES, check_record, check_sweep
 from bench.records.files import KINDS, RECORD, SWEEP, read_json, read_predictions
 from bench.report.selection import spec_of
-from bench.tracking.reader import Reader
+from bench.tracking.contents import read_contents
 from bench.tracking.record import efficiency_metrics, embeddings_metrics, metrics, params, tags
 from bench.tracking.store import Store
 from bench.tracking.sweeps import SweepRecord, sweep_identity
@@ -115,7 +115,7 @@ def _write(found: Found, store: Store) -> Iterator[str]:
     for identity, record in found.records.items():
         if store.finished(identity) is None:
             yield _write_run(record, found.predictions.get(identity), store, parent)
-    known = Reader(store).holdings().measurements if found.measurements else {}
+    known = read_contents(store).measurements if found.measurements else {}
     for kind, content in found.measurements.items():
         if kind not in known:
             yield store.keep(kind, content, METRICS[kind](content), {})

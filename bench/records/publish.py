@@ -18,7 +18,7 @@ from bench.records.files import KINDS, OURS, SWEEP
 from bench.report.collect import readable
 from bench.report.selection import select
 from bench.report.shared_record import shared_record, without_folders
-from bench.tracking.reader import Reader
+from bench.tracking.contents import read_contents
 from bench.tracking.record import PRETRAIN
 from bench.tracking.store import NothingRecorded, Store
 from bench.tracking.sweeps import SweepRecord
@@ -45,14 +45,13 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
     settings = read_action(PublishSettings, config)
     tracking = read_tracking(config)
     try:
-        results = tracking.results
-        reader = Reader(Store(results, tracking.uri, tracking.experiment, create=False))
+        store = Store(tracking.results, tracking.uri, tracking.experiment, create=False)
     except NothingRecorded as error:
         raise InputError(f"there is nothing to publish: {error}") from error
-    holdings = reader.holdings()
-    known = {r["identity"]: r for r in (*holdings.records, *holdings.pretrainings)}
-    tables = {one.name: one for one in select(readable(holdings.sweeps)[0], known)}
-    measurements = {kind: m for kind, m in holdings.measurements.items() if kind in KINDS}
+    contents = read_contents(store)
+    known = {r["identity"]: r for r in (*contents.records, *contents.pretrainings)}
+    tables = {one.name: one for one in select(readable(contents.sweeps)[0], known)}
+    measurements = {kind: m for kind, m in contents.measurements.items() if kind in KINDS}
     name = str(settings.table)
     if name in measurements:
         content = without_folders(measurements[name].content)
@@ -62,7 +61,7 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
         assert sweep is not None
         files = {SWEEP: as_json(_shared_sweep(sweep).to_json()).encode()}
         for record in (known[i] for i in sorted(sweep.identities & known.keys())):
-            files |= _files(record, reader.file(record["run_id"], "predictions.jsonl"))
+            files |= _files(record, store.file(record["run_id"], "predictions.jsonl"))
     else:
         raise unknown("table to publish", name, [*tables, *measurements])
     folder = PROJECT / Path(settings.folder).expanduser() / name

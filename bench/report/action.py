@@ -23,7 +23,7 @@ from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.selection import Selection
 from bench.report.spec import TableSpec
 from bench.tracking.backend import without_password
-from bench.tracking.reader import Reader
+from bench.tracking.contents import read_contents
 from bench.tracking.store import NothingRecorded, Store
 
 if TYPE_CHECKING:
@@ -56,16 +56,16 @@ def report(config: dict[str, Any]) -> dict[str, Any]:
     settings, tracking = read_action(ReportSettings, config), read_tracking(config)
     files, arguments = sweep_files(), store_arguments(tracking)
     try:
-        reader = Reader(Store(tracking.results, tracking.uri, tracking.experiment, create=False))
-        holdings = reader.holdings()
-        if holdings.empty:
+        store = Store(tracking.results, tracking.uri, tracking.experiment, create=False)
+        contents = read_contents(store)
+        if contents.empty:
             raise NothingRecorded(f"the experiment {tracking.experiment} has none")
     except NothingRecorded as error:
         summary = f"no runs to report on: {error}. Run some first: make reproduce-table2 (minutes),"
         return {"summary": f"{summary} or python bench/run.py method=hyplora; then make report"}
-    collected = collect(holdings, files, RESULT_VERSION, reader.predictions, arguments)
+    collected = collect(contents, files, RESULT_VERSION, store.predictions, arguments)
     results, collected = _results(collected)
-    paths = list(_write(collected, results, reader, tracking.results, settings))
+    paths = list(_write(collected, results, store, tracking.results, settings))
     for line in _lines(collected, arguments):
         print(printable(line))
     folders = ", ".join(map(str, dict.fromkeys(path.parent for path in paths)))
@@ -123,7 +123,7 @@ def _results(collected: Collected) -> tuple[list[Result], Collected]:
 def _write(
     collected: Collected,
     results: Sequence[Result],
-    reader: Reader,
+    store: Store,
     folder: Path,
     settings: ReportSettings,
 ) -> Iterator[Path]:
@@ -146,7 +146,7 @@ def _write(
             wanted = result.selection.name in drawn
             yield from write_result(result, folder, figures=wanted)
             if wanted:
-                yield from _kept_figures(result.selection, reader, folder / "figures")
+                yield from _kept_figures(result.selection, store, folder / "figures")
             progress.update(1)
     if bare := len(results) - len(drawn):
         print(f"no figures of {_count(bare, 'table')}: action.figures={len(results)}")
@@ -157,10 +157,10 @@ def _write(
     yield write_page(results, collected, folder / "report")
 
 
-def _kept_figures(selection: Selection, reader: Reader, folder: Path) -> Iterator[Path]:
+def _kept_figures(selection: Selection, store: Store, folder: Path) -> Iterator[Path]:
     sweep = selection.sweep.name if selection.sweep else ""
     for name in KEPT:
-        found = (reader.file(run, f"{sweep}_{name}") for run in selection.sweep_runs)
+        found = (store.file(run, f"{sweep}_{name}") for run in selection.sweep_runs)
         if picture := next(filter(None, found), None):
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{selection.name}_{name}"

@@ -9,7 +9,6 @@ from itertools import chain, permutations, zip_longest
 from typing import Any
 
 from bench.errors import printable
-from bench.report.records import Record
 from bench.report.scores import ScoreRow, ScoreTable
 
 # The lines of a run's predictions.jsonl, by its run_id; empty if the file is gone.

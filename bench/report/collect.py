@@ -16,7 +16,7 @@ from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.records import NAMES, Record
 from bench.report.selection import Selection, select, spec_of
 from bench.report.spec import TableSpec
-from bench.tracking.holdings import Holdings, Measurement, SweepRun
+from bench.tracking.contents import Contents, Measurement, SweepRun
 from bench.tracking.record import PRETRAIN
 
 LISTED = 6  # names in a line
@@ -60,7 +60,7 @@ class Collected:
 
 
 def collect(
-    holdings: Holdings,
+    contents: Contents,
     files: Mapping[str, Spec],
     result_version: int,
     predictions: Predictions = lambda run_id: (),
@@ -69,27 +69,27 @@ def collect(
     """Sort a store's runs into tables.
 
     Args:
-        holdings: of the store.
+        contents: of the store.
         files: the specs of the sweep files by their stems.
         result_version: of the code; runs of other versions are left out.
         predictions: reads what a run wrote.
         arguments: that a command needs, if runs are recorded in an unusual place.
     """
-    current = [r for r in holdings.records if r["result_version"] == result_version]
-    known = {r["identity"]: r for r in (*_with_last_names(current), *holdings.pretrainings)}
-    unfinished = {run.identity: run for run in holdings.unfinished}
-    sweeps, unusable = readable(holdings.sweeps)
+    current = [r for r in contents.records if r["result_version"] == result_version]
+    known = {r["identity"]: r for r in (*_with_last_names(current), *contents.pretrainings)}
+    unfinished = {run.identity: run for run in contents.unfinished}
+    sweeps, unusable = readable(contents.sweeps)
     taken: set[str] = set()
     tables = select(sweeps, known, unfinished, arguments, taken)
     rest = _unused(known.values(), tables)
-    searches = {run.run_id for run in holdings.sweeps if run.name != "grid"}
+    searches = {run.run_id for run in contents.sweeps if run.name != "grid"}
     kept = [r for r in rest if r.get("split", "test") == "test" or r["parent"] not in searches]
     others = _other_tables(kept, taken)
     left_out = [
-        *(LeftOut(f"{run.name} ({run.run_id})", 1, run.why) for run in holdings.unreadable),
+        *(LeftOut(f"{run.name} ({run.run_id})", 1, run.reason) for run in contents.unreadable),
         LeftOut(
             "runs",
-            len(holdings.records) - len(current),
+            len(contents.records) - len(current),
             f"their results are of another version of the code than this one's, {result_version}",
         ),
         *unusable,
@@ -99,21 +99,21 @@ def collect(
             "trials of a search, whose winners are shown",
         ),
         LeftOut("runs", len(_unused(kept, others)), "a newer one has the same settings and seed"),
-        LeftOut("runs", holdings.superseded, "run again with force=true; the newest counts"),
+        LeftOut("runs", contents.superseded, "run again with force=true; the newest counts"),
     ]
-    begun = {sweep.name for run in holdings.sweeps for sweep in run.sweeps}
+    begun = {sweep.name for run in contents.sweeps for sweep in run.sweeps}
     made = {table.sweep.name for table in tables if table.sweep}
     return Collected(
         tables=tuple(sorted([*tables, *others], key=lambda t: isinstance(t.spec, PretrainingSpec))),
-        measurements=holdings.measurements,
+        measurements=contents.measurements,
         absent={
             stem: "no finished runs" if spec.name in begun else "not begun"
             for stem, spec in files.items()
             if spec.name not in made
         },
         left_out=tuple(one for one in left_out if one.runs),
-        states=_states(holdings),
-        unfinished=tuple(_unfinished_lines(holdings)),
+        states=_states(contents),
+        unfinished=tuple(_unfinished_lines(contents)),
         predictions=predictions,
     )
 
@@ -170,15 +170,15 @@ def _kind(record: Record) -> Spec:
     return SAVED if record["seed"] is None and record["method"] != "none" else OTHER
 
 
-def _states(holdings: Holdings) -> dict[str, int]:
-    held = (holdings.records, holdings.unreadable, holdings.pretrainings)
-    finished = sum(map(len, held)) + holdings.superseded
-    return {"finished": finished} | Counter(run.status.lower() for run in holdings.unfinished)
+def _states(contents: Contents) -> dict[str, int]:
+    held = (contents.records, contents.unreadable, contents.pretrainings)
+    finished = sum(map(len, held)) + contents.superseded
+    return {"finished": finished} | Counter(run.status.lower() for run in contents.unfinished)
 
 
-def _unfinished_lines(holdings: Holdings) -> Iterator[str]:
+def _unfinished_lines(contents: Contents) -> Iterator[str]:
     alike: dict[tuple[str, str], list[str]] = {}
-    for run in holdings.unfinished:
+    for run in contents.unfinished:
         alike.setdefault((run.status, run.reason), []).append(run.name)
     for (status, reason), names in sorted(alike.items()):
         shown = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")

@@ -12,7 +12,7 @@ from bench.report.design import Spec, contrasts, labelled
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.records import Record, answers
 from bench.report.spec import TableSpec
-from bench.tracking.holdings import SweepRun, Unfinished
+from bench.tracking.contents import SweepRun, Unfinished
 from bench.tracking.record import PRETRAIN
 from bench.tracking.sweeps import Contrast, SweepMember, SweepRecord
 

@@ -19,7 +19,7 @@ from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import load_published
 from bench.report.selection import select
 from bench.report.spec import TableSpec
-from bench.tracking.holdings import SweepRun
+from bench.tracking.contents import SweepRun
 from bench.tracking.sweeps import SweepRecord
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from bench.errors import Failure, InputError
 from bench.tracking.backend import scheme, without_password
-from bench.tracking.store import Store
+from bench.tracking.store import NothingRecorded, Store
 
 HOST = "127.0.0.1"
 PORT = 5000  # MLflow's default
@@ -73,7 +73,8 @@ class DashboardSettings:
 
 def save_views(store: Store) -> None:
     """Store the views with the experiment, in the form of MLflow 3's shared views."""
-    tags = {"mlflow.experimentKind": "custom_model_development"}  # not the page for chat models
+    # Not the page for chat models.
+    tags = {"mlflow.experimentKind": "custom_model_development"}
     for key, view in VIEWS.items():
         state = {
             "selectedColumns": list(view["columns"]),
@@ -83,25 +84,15 @@ def save_views(store: Store) -> None:
             "orderByKey": view["order"],
             "orderByAsc": False,
         }
-        tags[f"mlflow.sharedViewState.{key}"] = json.dumps(
-            {
-                "name": view["name"],
-                "createdAt": round(time.time() * 1000),
-                "state": json.dumps(state),
-            }
-        )
+        kept = {"name": view["name"], "createdAt": round(time.time() * 1000)}
+        kept["state"] = json.dumps(state)
+        tags[f"mlflow.sharedViewState.{key}"] = json.dumps(kept)
     for tag, value in tags.items():
         store.client.set_experiment_tag(store.experiment, tag, value)
 
 
 def link(address: str, experiment: str, view: str) -> str:
-    """The address of a view.
-
-    Args:
-        address: of the server.
-        experiment: its id.
-        view: a key of `VIEWS`.
-    """
+    """The address of a view, a key of `VIEWS`, on a server."""
     query = urllib.parse.urlencode({"workflowType": "machine_learning", "viewStateShareKey": view})
     return f"{address.rstrip('/')}/#/experiments/{experiment}/runs?{query}"
 
@@ -112,30 +103,19 @@ def free_port(wanted: int | None) -> int:
     Raises:
         InputError: the given one is in use or invalid.
     """
-    if wanted is not None and not 0 < wanted < 65536:
-        raise InputError(f"action.port must be from 1 to 65535, got {wanted}")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reason: Exception | None = None
+    for port in (PORT, 0) if wanted is None else (wanted,):
         try:
-            probe.bind((HOST, wanted or PORT))
-        except OSError as error:
-            if wanted is not None:
-                raise InputError(
-                    f"action.port={wanted} can't be used: {error.strerror}; omit it to use a free "
-                    "port"
-                ) from error
-            probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+            with socket.create_server((HOST, port)) as probe:
+                return int(probe.getsockname()[1])
+        except (OSError, OverflowError) as error:
+            reason = error
+    raise InputError(f"action.port={wanted} can't be used: {reason}; omit it to use a free port")
 
 
 @contextmanager
 def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run MLflow's server within the block; it is ready when the block begins.
-
-    Args:
-        store: sqlite or a database.
-        folder: the results folder.
-        port: to listen on.
 
     Raises:
         Failure: it did not start.
@@ -143,7 +123,6 @@ def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[b
     environment = os.environ | {
         # Not on the command line, where all users can read its password.
         "MLFLOW_BACKEND_STORE_URI": store.uri,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
         # Eight processes and 2 GB for the evaluation of chat models.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
@@ -199,14 +178,16 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
         Failure: MLflow's server did not start, or ended unexpectedly.
     """
     remote = uri is not None and scheme(uri).startswith("http")
-    exists = uri is not None or (folder / "mlflow.db").is_file()
     port = 0 if remote else free_port(port)
-    store = Store(folder, uri, experiment) if exists else None
-    if store is None or not store.client.search_runs([store.experiment], max_results=1):
+    try:
+        store = Store(folder, uri, experiment, create=False)
+        if not store.client.search_runs([store.experiment], max_results=1):
+            raise NothingRecorded
+    except NothingRecorded as error:
         raise InputError(
             f"there are no runs in {without_password(uri) or folder}: run something first, e.g. "
             "make reproduce-table2, or python bench/run.py method=hyplora"
-        )
+        ) from error
     save_views(store)
     if remote:
         _print_links(store, str(without_password(uri)))
@@ -226,5 +207,4 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
 def _print_links(store: Store, address: str) -> None:
     print(f"MLflow over {without_password(store.uri)}: {address}")
     for key, view in VIEWS.items():
-        print(f"  {view['name']}: {link(address, store.experiment, key)}")
-    sys.stdout.flush()
+        print(f"  {view['name']}: {link(address, store.experiment, key)}", flush=True)

@@ -45,11 +45,10 @@ def params(settings: Mapping[str, Any]) -> dict[str, str]:
     Args:
         settings: of a run, in sections.
     """
-    listed = {key: value for key, value in flat(settings).items() if value not in (None, [])}
     return {
         key.replace("method.options.", "method."): printable(str(value))
-        for key, value in listed.items()
-        if not UNLISTED.fullmatch(key)
+        for key, value in flat(settings).items()
+        if value not in (None, []) and not UNLISTED.fullmatch(key)
     }
 
 
@@ -65,9 +64,8 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     ]
     values += [(f"parameters/{k}", float(v), 0) for k, v in record["parameters"].items()]
     values += [(f"seconds/{k}", v, 0) for k, v in record["seconds"].items() if v is not None]
-    trained = record["rows"]["train"] * (
-        record["train"]["epochs"] if record["rows"]["train"] else 0
-    )
+    rows = record["rows"]["train"]
+    trained = rows * record["train"]["epochs"] if rows else 0
     asked = sum(score["n"] for score in record["scores"].values())
     values += [("rows/trained", float(trained), 0), ("rows/asked", float(asked), 0)]
     training = record["training"]
@@ -198,20 +196,16 @@ def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, f
     found: dict[str, list[Mapping[str, Any]]] = {}
     for layer in gates:
         found.setdefault(layer["module"], []).append(layer)
-    return {
-        module: {
-            **{k: sum(x[k] for x in layers) / len(layers) for k in ("mean", "median", "variation")},
-            "largest": max(layer["largest"] for layer in layers),
-            "clamped": sum(layer["clamped"] for layer in layers) / len(layers),
-            **_mean_curvature(layers),
-        }
-        for module, layers in found.items()
-    }
+    return {module: _over_layers(layers) for module, layers in found.items()}
 
 
-def _mean_curvature(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    known = [K for layer in layers if (K := layer.get("curvature")) is not None]
-    return {"curvature": sum(known) / len(known)} if known else {}
+def _over_layers(layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    summary = {"largest": max(layer["largest"] for layer in layers)}
+    for key in ("mean", "median", "variation", "clamped", "curvature"):
+        known = [layer[key] for layer in layers if layer.get(key) is not None]
+        if known:
+            summary[key] = sum(known) / len(known)
+    return summary
 
 
 def tags(record: Mapping[str, Any]) -> dict[str, str]:

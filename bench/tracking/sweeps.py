@@ -96,10 +96,9 @@ class SweepRecord:
         Raises:
             KeyError, TypeError: the content is not that of a sweep.
         """
+        rows = [{**row, "details": tuple(row["details"])} for row in content["rows"]]
         lists = {
-            "rows": tuple(
-                SweepRow(**{**row, "details": tuple(row["details"])}) for row in content["rows"]
-            ),
+            "rows": tuple(SweepRow(**row) for row in rows),
             "members": tuple(SweepMember(**member) for member in content["members"]),
             "contrasts": tuple(Contrast(**found) for found in content["contrasts"]),
             "arguments": tuple(content["arguments"]),

@@ -22,7 +22,7 @@ from bench.records.publish import publish
 from bench.report.design import sweep_records
 from bench.report.shared_record import shared_record
 from bench.report.spec import TableSpec
-from bench.tracking.reader import Reader
+from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
 from tests.report.many_runs import run_of
 
@@ -94,9 +94,9 @@ def published(kept, tmp_path):
     return tmp_path / "records"
 
 
-def plain(holdings):
+def plain(contents):
     left_out = ("run_id", "parent")
-    records = {record["identity"]: shared_record(record) for record in holdings.records}
+    records = {record["identity"]: shared_record(record) for record in contents.records}
     return {i: {k: v for k, v in r.items() if k not in left_out} for i, r in records.items()}
 
 
@@ -108,7 +108,7 @@ def test_what_is_published_and_imported_is_the_same(kept, published, tmp_path):
     again = call(import_, tmp_path / "new", folder=str(published))
     assert again.startswith("0 imported, 3 were in the store: ")
     before, after = (
-        Reader(Store(folder, None, "test")).holdings() for folder in (kept, tmp_path / "new")
+        read_contents(Store(folder, None, "test")) for folder in (kept, tmp_path / "new")
     )
     assert plain(after) == plain(before)
     (old,), (new,) = ([s for run in h.sweeps for s in run.sweeps] for h in (before, after))

@@ -9,7 +9,7 @@ from bench.report.collect import collect
 from bench.report.design import sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.spec import TableSpec
-from bench.tracking.holdings import Holdings, SweepRun, Unfinished, Unreadable
+from bench.tracking.contents import Contents, SweepRun, Unfinished
 from tests.report.many_runs import run_of
 from tests.report.pretraining_runs import made
 
@@ -44,7 +44,7 @@ def collected(runs, *sweeps, version=RESULT_VERSION, **rest):
     records = [{"parent": None, **run, "began": n, "ended": n} for n, run in enumerate(runs, 1)]
     given = {"pretrainings": tuple(r for r in records if r.get("kind")), "sweeps": sweeps, **rest}
     records = tuple(record for record in reversed(records) if not record.get("kind"))
-    return collect(Holdings(records=records, **given), FILES, version)
+    return collect(Contents(records=records, **given), FILES, version)
 
 
 def shape(report):
@@ -209,7 +209,7 @@ def test_of_runs_with_one_setting_and_seed_the_newest_counts():
 
 
 def test_what_does_not_count_is_listed():
-    broken = Unreadable("id", "lora seed 0", "/place", "record.json is gone")
+    broken = Unfinished("id", "lora seed 0", "x", "FINISHED", "record.json is gone")
     report = collected(main_runs(), unreadable=(broken,), superseded=3, version=0)
     assert not report.tables and report.states["finished"] == 5 + 1 + 3
     assert [(left.what, left.runs) for left in report.left_out] == [

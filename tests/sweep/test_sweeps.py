@@ -5,7 +5,7 @@ import pytest
 
 from bench.errors import Pruned
 from bench.sweep.pruning import pruner
-from bench.tracking.reader import Reader
+from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
 
 HERE = "hydra/launcher=basic"  # in this process
@@ -105,15 +105,15 @@ def test_runs_say_which_sweeps_they_are_part_of(inline, records, small, tmp_path
         "none": [("table2", "base model")], "lora": [("table2", "LoRA")],
     }  # fmt: skip
     store = Store(tmp_path / "results", None, "hyplora-bench")
-    holdings = Reader(store).holdings()
-    (sweep,) = [sweep for run in holdings.sweeps for sweep in run.sweeps]
+    contents = read_contents(store)
+    (sweep,) = [sweep for run in contents.sweeps for sweep in run.sweeps]
     assert sweep.arguments[:3] == ("+sweep=table2", "method=none,lora", "seed=0")
     assert {m.identity: m.row for m in sweep.members} == {
-        record["identity"]: record["sweeps"][0]["row"] for record in holdings.records
+        record["identity"]: record["sweeps"][0]["row"] for record in contents.records
     }
     runs = store.client.search_runs([store.experiment], "tags.sweeps = 'table2'")
     first = {run.data.tags["mlflow.parentRunId"] for run in runs}
-    assert len(runs) == 2 and first <= {run.run_id for run in holdings.sweeps if not run.sweeps}
+    assert len(runs) == 2 and first <= {run.run_id for run in contents.sweeps if not run.sweeps}
 
 
 def test_a_run_above_the_median_of_its_search_is_given_up(tmp_path):

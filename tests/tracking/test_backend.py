@@ -1,4 +1,4 @@
-"""The record under several processes at once, on each of its backends."""
+"""The store on each of its backends, also used by several processes at once."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bench.errors import InputError
-from bench.tracking.backend import backend, without_password
+from bench.tracking.backend import without_password
 from bench.tracking.store import Store
 
 # What a run does with the record, many times over and with nothing in between.
@@ -38,9 +38,9 @@ def hammer(folders, uri, runs):
         )
         for worker, folder in enumerate(folders)
     ]
-    told = "".join(process.communicate(timeout=200)[0] for process in processes)
-    assert [process.returncode for process in processes] == [0] * len(folders), told
-    assert "locked" not in told and "OperationalError" not in told
+    output = "".join(process.communicate(timeout=200)[0] for process in processes)
+    assert [process.returncode for process in processes] == [0] * len(folders), output
+    assert "locked" not in output and "OperationalError" not in output
     store = Store(folders[0], uri, "hammer")
     return {store.finished(f"{w}-{n}") for w in range(len(folders)) for n in range(runs)}
 
@@ -60,23 +60,25 @@ def test_four_processes_make_a_fresh_postgresql_at_once_and_lose_nothing(tmp_pat
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("http://127.0.0.1:9", "can't be reached"),
+        ("http://127.0.0.1:9", "can't be opened: .*Connection refused"),
+        ("sqlite:///{}/text", "can't be opened: file is not a database"),
         ("postgres://127.0.0.1/x", "Did you mean postgresql"),
         ("results/mlflow.db", "unknown kind of tracking.uri"),
     ],
 )
-def test_a_record_that_cannot_be_opened_says_so_at_once(tmp_path, uri, message):
+def test_a_store_that_cannot_be_opened_is_refused_at_once(tmp_path, uri, message):
+    (tmp_path / "text").write_text("no database")
     with pytest.raises(InputError, match=message):
-        Store(tmp_path, uri, "test")
+        Store(tmp_path, uri.format(tmp_path), "test")
 
 
-def test_postgresql_that_does_not_answer_is_told_of_without_its_password(tmp_path, postgres_url):
-    with pytest.raises(InputError, match="can't be reached") as caught:
+def test_the_error_about_postgresql_has_no_password(tmp_path, postgres_url):
+    with pytest.raises(InputError, match="can't be opened") as caught:
         Store(tmp_path, "postgresql://user:secret@127.0.0.1:9/runs", "test")
     assert "secret" not in str(caught.value)
 
 
-def test_an_experiment_whose_files_a_server_keeps_is_not_opened_beside_it(tmp_path):
+def test_an_experiment_whose_files_a_server_keeps_is_refused_without_it(tmp_path):
     uri = f"sqlite:///{tmp_path / 'server.db'}"
     Store(tmp_path, uri, "mine").client.create_experiment(
         "served", artifact_location="mlflow-artifacts:/1"
@@ -86,7 +88,7 @@ def test_an_experiment_whose_files_a_server_keeps_is_not_opened_beside_it(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_record_goes_through_a_server_and_back_with_its_files(tmp_path, served):
+def test_a_run_goes_through_a_server_and_back_with_its_files(tmp_path, served):
     store, folder = served(tmp_path / "results"), tmp_path / "run"
     folder.mkdir()
     (folder / "record.json").write_text('{"kept": true}')
@@ -103,10 +105,3 @@ def test_a_password_is_not_shown():
     assert without_password("postgresql://u:p:w@h:1/d?x=1") == "postgresql://u:***@h:1/d?x=1"
     assert without_password("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
     assert without_password(None) is None
-
-
-def test_files_stay_in_the_results_folder_unless_a_server_sees_to_them(tmp_path):
-    artifacts = (tmp_path / "artifacts").as_uri()
-    assert backend(tmp_path, None).artifacts == artifacts
-    assert backend(tmp_path, "postgresql://h/d").artifacts == artifacts
-    assert backend(tmp_path, "http://h:5000").artifacts is None

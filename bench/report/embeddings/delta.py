@@ -48,7 +48,7 @@ def spaces_table(study: Study, published: Mapping[str, Any]) -> Table:
 def prompts_table(study: Study, published: Mapping[str, Any]) -> Table:
     """Input embeddings of the prompts: the paper's Table 2, right."""
     base = study["model"]["published"]
-    papers = next((row for row in published["rows"] if _same(row["base"], base)), {})
+    papers: dict[str, Any] = next((row for row in published["rows"] if _same(row["base"], base)), {})
     values = {key_of(name): value for name, value in papers.items()}
     columns: dict[str, str] = {}
     rows = []
@@ -135,7 +135,7 @@ def _controlled(
     rows: Iterable[Mapping[str, Any]], own: str, labels: dict[str, str]
 ) -> dict[str, Cell]:
     """Values and controls by base point; the labels of their columns are added."""
-    cells = {}
+    cells: dict[str, Cell] = {}
     for row in rows:
         point = row["base_point"]
         kinds = {own: f"{BASE_POINTS[point]}: {own}"} | CONTROLS

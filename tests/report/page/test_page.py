@@ -9,7 +9,7 @@ from bench.report.formats import to_markdown
 from bench.report.page import parts
 from bench.report.page.index import page, write_page
 from bench.report.result import result_of
-from bench.tracking.holdings import Measurement
+from bench.tracking.contents import Measurement
 
 
 def visible(text):
@@ -115,7 +115,7 @@ def test_tables_of_one_title_have_their_names_added(collected):
 
 
 def test_a_measurement_is_a_part_with_its_figure(efficiency_report):
-    measured = {"efficiency": Measurement("efficiency", "id", 0, efficiency_report)}
+    measured = {"efficiency": Measurement("id", efficiency_report)}
     text = page([], Collected(measurements=measured))
     assert '<section id="table-efficiency">' in text and 'id="table-efficiency-figure-1"' in text
     assert "these are the measurements" in visible(text)

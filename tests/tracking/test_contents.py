@@ -1,4 +1,4 @@
-"""A whole experiment read back: what is found, and what is left out."""
+"""The contents of an experiment: what is found, and what is left out."""
 
 import json
 
@@ -8,8 +8,8 @@ from bench.errors import InputError
 from bench.files import write_json
 from bench.report.design import sweep_records
 from bench.report.spec import TableSpec
-from bench.tracking import reader as reading
-from bench.tracking.reader import Reader
+from bench.tracking import contents
+from bench.tracking.contents import read_contents
 from bench.tracking.store import NothingRecorded, Store
 from tests.report.many_runs import made_up, run_of, write_runs
 
@@ -27,20 +27,10 @@ def store(results, request):
 
 
 @pytest.fixture
-def keep(store, keep_in):
+def keep(store, tmp_path):
     """Record a finished run; returns its id in the store."""
 
-    def finish(record, lines=(), parent=None):
-        return keep_in(store, record, lines, parent)
-
-    return finish
-
-
-@pytest.fixture
-def keep_in(tmp_path):
-    """The same in any store."""
-
-    def finish(store, record, lines=(), parent=None):
+    def finish(record, lines=(), parent=None, store=store):
         run_id = store.start(record["identity"], f"{record['method']} seed 0", {}, parent)
         folder = tmp_path / run_id
         folder.mkdir()
@@ -68,7 +58,7 @@ def test_the_newest_run_comes_first_and_an_identity_that_was_forced_again_once(s
     old = keep(run_of("lora", seed=0))
     keep(run_of("dora", seed=0))
     new = keep(run_of("lora", seed=0))
-    found = Reader(store).holdings()
+    found = read_contents(store)
     assert [record["method"] for record in found.records] == ["lora", "dora"]
     assert found.records[0]["run_id"] == new != old and found.superseded == 1
 
@@ -77,7 +67,7 @@ def test_a_record_comes_as_it_was_written_with_its_end_and_its_sweep(store, keep
     written = run_of("hyplora", curvature=0.5)
     parent = store.sweep("sweep-1", "table2", {"seed": "0,1"})
     run_id = keep(written, parent=parent)
-    (record,) = Reader(store).holdings().records
+    (record,) = read_contents(store).records
     info = store.client.get_run(run_id).info
     assert (record.pop("began"), record.pop("ended")) == (info.start_time, info.end_time)
     assert record.pop("parent") == parent and record.pop("run_id") == run_id
@@ -114,25 +104,23 @@ def test_a_damaged_record_is_named_and_left_out(store, keep, artifact, damage, w
     whole = keep(run_of("dora", seed=1))
     broken = keep(run_of("lora"))
     damage(artifact(broken))
-    found = Reader(store).holdings()
+    found = read_contents(store)
     assert [record["run_id"] for record in found.records] == [whole]
-    (told,) = found.unreadable
-    assert (told.run_id, told.name) == (broken, "lora seed 0") and told.why.startswith(why)
+    (lost,) = found.unreadable
+    assert (lost.run_id, lost.name) == (broken, "lora seed 0") and lost.reason.startswith(why)
 
 
 def test_predictions_are_read_up_to_a_damaged_line(store, keep, artifact):
     run_id = keep(run_of(), [{"task": "mawps", "index": 0}])
-    reader = Reader(store)
-    reader.holdings()
-    assert reader.predictions(run_id) == [{"task": "mawps", "index": 0}]
+    assert store.predictions(run_id) == [{"task": "mawps", "index": 0}]
     with artifact(run_id, "predictions.jsonl").open("a") as stream:
         stream.write('{"task": "mawps", "ind\n{"task": "mawps", "index": 2}\n')
-    assert reader.predictions(run_id) == [{"task": "mawps", "index": 0}]
+    assert store.predictions(run_id) == [{"task": "mawps", "index": 0}]
     artifact(run_id, "predictions.jsonl").unlink()
-    assert reader.predictions(run_id) == []
+    assert store.predictions(run_id) == []
 
 
-def test_runs_without_a_result_are_told_with_their_reason_unless_it_was_made_since(store, keep):
+def test_runs_without_a_result_have_a_reason_and_are_left_out_if_they_finished_since(store, keep):
     failed = store.start("a", "lora seed 1", {})
     store.fail(failed, "FAILED", "Traceback ...\nValueError: no such layer\n")
     store.fail(store.start("b", "lora seed 2", {}), "KILLED", "interrupted from the keyboard")
@@ -140,7 +128,7 @@ def test_runs_without_a_result_are_told_with_their_reason_unless_it_was_made_sin
     again = run_of("dora")
     store.fail(store.start(again["identity"], "dora seed 0", {}), "FAILED", "out of memory")
     keep(again)
-    found = Reader(store).holdings()
+    found = read_contents(store)
     assert [(run.name, run.status, run.reason) for run in found.unfinished] == [
         ("lora seed 1", "FAILED", "ValueError: no such layer"),
         ("lora seed 2", "KILLED", "interrupted from the keyboard"),
@@ -150,12 +138,11 @@ def test_runs_without_a_result_are_told_with_their_reason_unless_it_was_made_sin
 
 def test_of_measurements_the_newest_of_a_kind_is_found_with_its_content(store, artifact):
     for value in (1, 2):
-        store.keep("efficiency", {"value": value}, {}, {"device": "cpu"})
+        store.keep("efficiency", {"value": value}, {}, {})
     artifact(store.keep("embeddings", {}, {}, {}), "embeddings.json").unlink()
-    measured = Reader(store).holdings().measurements
+    measured = read_contents(store).measurements
     assert list(measured) == ["efficiency"]
     assert measured["efficiency"].content == {"value": 2}
-    assert measured["efficiency"].tags["device"] == "cpu"
 
 
 def test_a_sweep_is_found_with_what_it_asked_for_also_while_it_runs(store, artifact):
@@ -164,7 +151,7 @@ def test_a_sweep_is_found_with_what_it_asked_for_also_while_it_runs(store, artif
     sweeps = sweep_records(runs, spec, ("+sweep=table2",), 1.0)
     run_id, other = store.sweep("sweep-1", "table2", {}), store.sweep("sweep-2", "grid", {})
     store.keep_sweeps(run_id, sweeps)
-    found = {run.run_id: run for run in Reader(store).holdings().sweeps}
+    found = {run.run_id: run for run in read_contents(store).sweeps}
     (read,) = found[run_id].sweeps
     assert json.loads(json.dumps(read.to_json())) == json.loads(json.dumps(sweeps[0].to_json()))
     assert (read.rows, read.members, read.contrasts) == (
@@ -172,45 +159,45 @@ def test_a_sweep_is_found_with_what_it_asked_for_also_while_it_runs(store, artif
     )  # fmt: skip
     assert found[other].sweeps == ()
     artifact(run_id, "sweep.json").write_text('[{"name": 1}]')
-    assert all(run.sweeps == () for run in Reader(store).holdings().sweeps)
+    assert all(run.sweeps == () for run in read_contents(store).sweeps)
 
 
 def test_all_pages_are_read_and_each_run_once(results, monkeypatch):
-    monkeypatch.setattr(reading, "PAGE", 4)
+    monkeypatch.setattr(contents, "PAGE", 4)
     write_runs(results, made_up(10))
-    found = Reader(Store(results, None, "hyplora-bench")).holdings()
+    found = read_contents(Store(results, None, "hyplora-bench"))
     assert len(found.records) == 10 and not found.unreadable
     assert len({record["identity"] for record in found.records}) == 10
 
 
-def test_a_store_on_postgresql_is_read_alike(tmp_path, fresh_database, keep_in):
+def test_a_store_on_postgresql_is_read_alike(tmp_path, fresh_database, keep):
     store = Store(tmp_path / "results", fresh_database, "test")
-    first, second = (keep_in(store, run_of(seed=seed)) for seed in (0, 1))
-    found = Reader(Store(tmp_path / "results", fresh_database, "test", create=False)).holdings()
+    first, second = (keep(run_of(seed=seed), store=store) for seed in (0, 1))
+    found = read_contents(Store(tmp_path / "results", fresh_database, "test", create=False))
     assert [record["run_id"] for record in found.records] == [second, first]
 
 
 @pytest.mark.slow
-def test_a_store_behind_a_server_is_read_alike(tmp_path, served, keep_in):
+def test_a_store_behind_a_server_is_read_alike(tmp_path, served, keep):
     store = served(tmp_path / "results")
-    ids = [keep_in(store, run_of(seed=seed), [{"task": "mawps"}]) for seed in range(3)]
+    ids = [keep(run_of(seed=s), [{"task": "mawps"}], store=store) for s in range(3)]
     next((tmp_path / "kept").rglob(f"{ids[0]}/artifacts/record.json")).unlink()
     next((tmp_path / "kept").rglob(f"{ids[1]}/artifacts/record.json")).write_text("{")
-    reader = Reader(served(tmp_path / "other"))
-    found = reader.holdings()
+    store = served(tmp_path / "other")
+    found = read_contents(store)
     assert [record["run_id"] for record in found.records] == [ids[2]]
     assert {run.run_id for run in found.unreadable} == set(ids[:2])
-    assert reader.predictions(ids[2]) == [{"task": "mawps"}]
-    assert reader.file(ids[2], "nothing.json") is None
+    assert store.predictions(ids[2]) == [{"task": "mawps"}]
+    assert store.file(ids[2], "nothing.json") is None
 
 
-def test_a_reader_makes_no_store_where_there_is_none(tmp_path):
+def test_reading_creates_no_store(tmp_path):
     with pytest.raises(NothingRecorded, match=r"mlflow\.db"):
         Store(tmp_path / "results", None, "test", create=False)
     assert not (tmp_path / "results").exists()
 
 
-def test_a_reader_makes_no_experiment_but_tells_those_that_there_are(results):
+def test_reading_creates_no_experiment_and_names_those_that_exist(results):
     Store(results, None, "mine")
     with pytest.raises(InputError, match=r"unknown tracking\.experiment 'miin'. Did you mean mine"):
         Store(results, None, "miin", create=False)

@@ -1,4 +1,4 @@
-"""Whether what was read is a record that tables and figures can be made from."""
+"""The keys and types that a record needs, so that tables and figures can be made from it."""
 
 from __future__ import annotations
 

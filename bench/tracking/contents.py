@@ -1,0 +1,223 @@
+"""All that an experiment holds, as plain data: what reports are made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from bench.progress import Progress
+from bench.tracking.record import PRETRAIN
+from bench.tracking.schema import incomplete
+from bench.tracking.store import FAILURE, PARENT, Store
+from bench.tracking.sweeps import SWEEP_FILE, SweepRecord
+
+PAGE = 500  # runs per query; each comes with its parameters and metrics
+AT_ONCE = 16  # downloads from a server
+NOT_NEEDED = ("files",)  # by any table or figure
+FINISHED = "FINISHED"
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run without a record that can be read.
+
+    Attributes:
+        run_id: the store's.
+        name: in the store, e.g. `hyplora K=1 seed 0`.
+        identity: of the run.
+        status: MLflow's: `FAILED`, `KILLED`, `RUNNING`, `SCHEDULED`, or `FINISHED` if the record
+            is gone or damaged.
+        reason: why, in one line; empty if the store does not say.
+    """
+
+    run_id: str
+    name: str
+    identity: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """The run that represents a sweep.
+
+    Attributes:
+        run_id: the store's; the sweep's runs name it as their parent.
+        name: of the sweep, e.g. `table2`.
+        sweeps: what it asked for, one record per question; empty if it makes no table.
+    """
+
+    run_id: str
+    name: str
+    sweeps: tuple[SweepRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The newest measurement of its kind, which is no run: its id and its <kind>.json."""
+
+    run_id: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All of one experiment.
+
+    Attributes:
+        records: of finished runs, the newest first, each identity once (of a run that was forced
+            again the newest counts). Each is its `record.json` with `began` and `ended`
+            (milliseconds since the epoch) and `parent` (the sweep's run id, or None) added.
+        superseded: finished runs left out for a newer one of the same identity.
+        unfinished: runs without a result, of identities that have no finished run.
+        unreadable: finished runs whose record can't be read.
+        sweeps: the runs that represent sweeps, the newest first.
+        measurements: by kind: `efficiency`, `embeddings`.
+        pretrainings: records of finished pretraining runs, like `records`.
+    """
+
+    records: tuple[dict[str, Any], ...] = ()
+    superseded: int = 0
+    unfinished: tuple[Unfinished, ...] = ()
+    unreadable: tuple[Unfinished, ...] = ()
+    sweeps: tuple[SweepRun, ...] = ()
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    pretrainings: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to report on."""
+        runs = (self.records, self.pretrainings, self.unreadable, self.unfinished)
+        return not any((*runs, self.measurements))
+
+
+class _Run(NamedTuple):
+    """An MLflow run without its parameters and metrics, which are large."""
+
+    info: Any
+    tags: Mapping[str, str]
+
+    @property
+    def ended(self) -> int:
+        return self.info.end_time or self.info.start_time
+
+    @property
+    def kind(self) -> str | None:
+        return self.tags.get("kind")
+
+    @property
+    def identity(self) -> str:
+        return self.tags.get("identity", "")
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a run of fine-tuning or pretraining, not a sweep or a measurement."""
+        return bool(self.identity) and self.kind in (None, PRETRAIN)
+
+    def without_record(self, reason: str) -> Unfinished:
+        info = self.info
+        return Unfinished(info.run_id, info.run_name, self.identity, info.status, reason)
+
+
+def read_contents(store: Store) -> Contents:
+    """Everything in an experiment; records that can't be read are listed, not raised."""
+    begun = list(_runs(store))
+    found = sorted(begun, key=lambda run: (run.ended, run.info.run_id), reverse=True)
+    finished = [run for run in found if run.trains and run.info.status == FINISHED]
+    newest = {run.identity: run for run in reversed(finished)}
+    records, unreadable = _records(store, [run for run in finished if newest[run.identity] is run])
+    done = {record["identity"] for record in records}
+    unfinished = {r.identity: r for r in begun if r.trains and r.info.status != FINISHED}
+    return Contents(
+        records=tuple(r for r in records if r.get("kind") != PRETRAIN),
+        superseded=len(finished) - len(newest),
+        unfinished=tuple(
+            run.without_record(run.tags.get(FAILURE, "").strip().rpartition("\n")[2].strip())
+            for identity, run in unfinished.items()
+            if identity not in done
+        ),
+        unreadable=tuple(unreadable),
+        sweeps=tuple(_sweep(store, run) for run in found if run.kind == "sweep"),
+        measurements=_measurements(store, found),
+        pretrainings=tuple(r for r in records if r.get("kind") == PRETRAIN),
+    )
+
+
+def _runs(store: Store) -> Iterable[_Run]:
+    """All runs. One that starts while pages are read comes last, and moves no other."""
+    token: str | None = None
+    found: dict[str, _Run] = {}
+    while token is None or token:
+        page = store.client.search_runs(
+            [store.experiment],
+            order_by=["attributes.start_time ASC"],
+            max_results=PAGE,
+            page_token=token,
+        )
+        found |= {run.info.run_id: _Run(run.info, run.data.tags) for run in page}
+        token = page.token or ""
+    return found.values()
+
+
+def _records(store: Store, runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], list[Unfinished]]:
+    """The records of finished runs in their order, and the runs that have none.
+
+    They are read in parallel if a server has the files: each takes a request or two.
+    """
+    records, unreadable = [], []
+    with (
+        ThreadPoolExecutor(1 if store.artifacts else AT_ONCE) as pool,
+        Progress("reading records", total=len(runs), unit="run") as progress,
+    ):
+        for found in pool.map(lambda run: _record(store, run), runs):
+            if isinstance(found, Unfinished):
+                unreadable.append(found)
+            else:
+                records.append(found)
+            progress.update(1)
+    return records, unreadable
+
+
+def _record(store: Store, run: _Run) -> dict[str, Any] | Unfinished:
+    try:
+        record = json.loads(store.read(run.info.run_id, "record.json"))
+    except FileNotFoundError:
+        return run.without_record("record.json is gone")
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return run.without_record(f"record.json can't be read: {reason}")
+    if wrong := incomplete(record):
+        return run.without_record(f"record.json {wrong}")
+    if (record["identity"], record.get("kind")) != (run.identity, run.kind):
+        return run.without_record("record.json is another run's")
+    for key in NOT_NEEDED:
+        record.pop(key, None)
+    times = {"began": run.info.start_time, "ended": run.ended}
+    return record | {"run_id": run.info.run_id, **times, "parent": run.tags.get(PARENT)}
+
+
+def _sweep(store: Store, run: _Run) -> SweepRun:
+    try:
+        content = json.loads(store.file(run.info.run_id, SWEEP_FILE) or b"[]")
+        sweeps = tuple(map(SweepRecord.from_json, content))
+    except (ValueError, KeyError, TypeError):
+        sweeps = ()
+    return SweepRun(run.info.run_id, run.info.run_name, sweeps)
+
+
+def _measurements(store: Store, runs: Iterable[_Run]) -> dict[str, Measurement]:
+    """The newest of each kind, if it can be read."""
+    newest: dict[str, str] = {}
+    for run in runs:
+        if run.kind not in (None, PRETRAIN, "sweep") and run.info.status == FINISHED:
+            newest.setdefault(run.kind, run.info.run_id)
+    found = {}
+    for kind, run_id in newest.items():
+        with suppress(ValueError):
+            content = json.loads(store.file(run_id, f"{kind}.json") or b"")
+            found[kind] = Measurement(run_id, content)
+    return found
