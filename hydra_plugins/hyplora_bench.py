@@ -30,7 +30,7 @@ class Grid(Sweeper):
         """Run the sweep: see `bench.sweep.sweep.Sweep`."""
         module, _, name = self.implementation.partition(":")
         sweep = getattr(import_module(module), name)(
-            self.context, self.config, self.launcher, self.params, arguments, **self.settings
+            self.context, self.config, self.launcher, self.params, arguments, self.settings
         )
         return sweep.run()
 

@@ -44,6 +44,7 @@ class Settings:
     storage: str | None = None
     direction: Any = None
     pruner: str | None = None
+    study_name: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs or 1)):
@@ -85,9 +86,8 @@ class Search:
     """
 
     def __init__(
-        self, title: str, space: Space, settings: Settings, planner: Planner, folder: Path,
-        name: str | None = None,
-    ) -> None:  # fmt: skip
+        self, title: str, space: Space, settings: Settings, planner: Planner, folder: Path
+    ) -> None:
         """Prepare.
 
         Args:
@@ -96,7 +96,6 @@ class Search:
             settings: how.
             planner: composes trials and looks them up.
             folder: the results folder.
-            name: of its study; None: derived from the settings.
         """
         self.space, self.settings, self.planner, self.folder = space, settings, planner, folder
         self.points = space.points() if settings.enumerates else None
@@ -109,7 +108,7 @@ class Search:
             "sampler": settings.sampler_name,
         }
         digest = hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()
-        self.name = name or f"{title}-{digest[:8]}"
+        self.name = settings.study_name or f"{title}-{digest[:8]}"
         self.lock = folder / f"{hashlib.sha256(self.name.encode()).hexdigest()[:12]}.lock"
         self.jobs: dict[int, Job] = {}
         self.fresh: set[str] = set()  # identities of the runs that this process made
@@ -230,18 +229,15 @@ class Search:
 class SearchSweep(Sweep):
     """`hydra/sweeper=optuna`."""
 
-    def __init__(
-        self, *arguments: Any, max_retries: int, study_name: str | None, **settings: Any
-    ) -> None:
-        super().__init__(*arguments, max_retries)
-        self.settings = Settings(max_retries=max_retries, **settings)
-        self.study_name = study_name
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.settings = Settings(**self.given)
 
     def run_jobs(self) -> list[dict[str, Any]]:
         """Plan the search, and run the trials that are missing."""
         space = read_space(self.overrides, grid=self.settings.enumerates)
         title = self.spec.name if self.written else "search"
-        search = Search(title, space, self.settings, self.planner, self.results, self.study_name)
+        search = Search(title, space, self.settings, self.planner, self.results)
         jobs = search.check()
         store = self.planner.store(jobs[0].experiment)
         if self.config.plan:

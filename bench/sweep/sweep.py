@@ -59,7 +59,7 @@ class Sweep(ABC):
         launcher: Any,
         params: Mapping[str, str],
         arguments: Sequence[str],
-        max_retries: int = 0,
+        settings: Mapping[str, Any],
     ) -> None:
         """Read what is asked for.
 
@@ -69,11 +69,13 @@ class Sweep(ABC):
             launcher: Hydra's.
             params: of the sweep file: what is swept over, by key.
             arguments: overrides of the command line.
-            max_retries: how often a run that failed is tried again before the sweep ends.
+            settings: the other keys of hydra.sweeper; `max_retries` is how often a run that failed
+                is tried again before the sweep ends.
 
         Raises:
             InputError: something can't be run.
         """
+        max_retries = settings["max_retries"]
         whole = isinstance(max_retries, int) and not isinstance(max_retries, bool)
         if not whole or not 0 <= max_retries <= MAX_RETRIES:
             raise InputError(
@@ -81,7 +83,7 @@ class Sweep(ABC):
                 f"got {max_retries!r}"
             )
         self.config, self.launcher, self.params = config, launcher, params
-        self.max_retries = max_retries
+        self.max_retries, self.given = max_retries, settings
         self.parser = OverridesParser.create(config_loader=context.config_loader)
         words = [*(f"{key}={values}" for key, values in params.items()), *arguments]
         by_key = {o.get_key_element(): o for o in self.parser.parse_overrides(words)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from optuna import Study
@@ -25,15 +24,13 @@ class TunedSweep(Sweep):
     Only the best point of each is then run with the seeds of the table on the test rows.
     """
 
-    def __init__(
-        self, *arguments: Any, spaces: Mapping[str, Mapping[str, str]] | None, max_retries: int,
-        **settings: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(*arguments, max_retries)
-        if not spaces:
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        settings = dict(self.given)
+        self.spaces: dict[str, dict[str, str]] = settings.pop("spaces") or {}
+        if not self.spaces:
             raise InputError("hydra.sweeper.spaces is empty: give a space for each method")
-        self.spaces = spaces
-        self.settings = Settings(max_retries=max_retries, **settings)
+        self.settings = Settings(**settings)
         if len(self.settings.objectives) != 1:
             raise InputError("hydra.sweeper.objective: give one objective, not several")
         if self.settings.enumerates:
