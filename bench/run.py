@@ -28,8 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from bench.actions import run_action
 from bench.errors import Failure, InputError, Terminated, disk_is_full, printable, unknown
 from bench.runs.clock import BEGAN
-from bench.sweep.launch import place_in_sweep
-from bench.sweep.launchers import EXTRAS, missing_extra, portable
+from bench.sweep.launch import EXTRAS, missing_extra, place_in_sweep, portable
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 AGAIN = "the same command resumes it"

@@ -1,25 +1,50 @@
-"""Where Hydra finds our sweepers: it takes plugins from the namespace `hydra_plugins` alone.
+"""Where Hydra finds the sweepers: it takes plugins from the namespace `hydra_plugins` alone.
 
-There must be no __init__.py beside this file, or the plugins of other packages would be hidden.
+There must be no __init__.py next to this file, or the plugins of other packages would be hidden.
+Hydra imports it for --help too, so nothing heavy is imported here.
 """
 
+from importlib import import_module
+
 from hydra.core.config_store import ConfigStore
-
-from bench.sweep.grid import GridSweeper
-from bench.sweep.optuna_sweeper import SearchSweeper
-from bench.sweep.tuned import TunedSweeper
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
 
 
-class Grid(GridSweeper):
-    """`hydra/sweeper=grid`, the default; see bench/sweep/grid.py."""
+class Grid(Sweeper):
+    """`hydra/sweeper=grid`, the default."""
+
+    implementation = "bench.sweep.grid:GridSweep"
+
+    def __init__(self, params=None, **settings):
+        self.params, self.settings = dict(params or {}), settings
+
+    def setup(self, *, hydra_context, task_function, config):
+        """Take what Hydra gives a sweeper before it calls `sweep`."""
+        self.context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments):
+        """Run the sweep: see `bench.sweep.sweep.Sweep`."""
+        module, _, name = self.implementation.partition(":")
+        sweep = getattr(import_module(module), name)(
+            self.context, self.config, self.launcher, self.params, arguments, self.settings
+        )
+        return sweep.run()
 
 
-class Optuna(SearchSweeper):
+class Optuna(Grid):
     """`hydra/sweeper=optuna`; see conf/hydra/sweeper/optuna.yaml."""
 
+    implementation = "bench.sweep.search:SearchSweep"
 
-class Tuned(TunedSweeper):
+
+class Tuned(Grid):
     """`hydra/sweeper=tuned`; see conf/hydra/sweeper/tuned.yaml."""
+
+    implementation = "bench.sweep.tuned:TunedSweep"
 
 
 # Under Hydra's name for its default, too: an override in conf/config.yaml would win over the one in

@@ -9,7 +9,7 @@ from hydra.errors import MissingConfigException
 
 from bench.errors import Failure, InputError
 from bench.run import configuration_error
-from bench.sweep.launchers import portable
+from bench.sweep.launch import portable
 
 
 def installed(package: str) -> bool:

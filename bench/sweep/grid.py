@@ -2,55 +2,48 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobStatus
 
 from bench.errors import Failure, InputError
-from bench.sweep.sweeper import Ending, RunSweeper, swept
-
-if TYPE_CHECKING:
-    from bench.sweep.jobs import Planner
-    from bench.sweep.show import Wanted
+from bench.sweep.jobs import different
+from bench.sweep.sweep import Sweep, combinations
 
 
-class GridSweeper(RunSweeper):
+class GridSweep(Sweep):
     """`hydra/sweeper=grid`, the default."""
 
     actions = ("finetune", "pretrain")
 
-    def carry_out(
-        self, overrides: Sequence[Override], planner: Planner, table: Wanted
-    ) -> list[dict[str, Any]]:
-        """Plan all combinations, and run those that are not cached."""
-        from bench.sweep.jobs import different
+    def run(self) -> list[dict[str, Any]]:
+        """Run what is missing and show all; of an action that leaves no records, run all."""
+        return super().run() if self.config.action.name in self.actions else self._run_action()
 
-        combined = planner.jobs(combinations(overrides))
+    def run_jobs(self) -> list[dict[str, Any]]:
+        """Plan all combinations, and run those that are not cached."""
+        combined = self.planner.jobs(combinations(self.overrides))
         jobs = different(combined)
-        over = f" over {', '.join(swept(overrides))}" if swept(overrides) else ""
+        missing = [job for job in jobs if job.record is None]
+        over = f" over {', '.join(self.swept)}" if self.swept else ""
         print(
             f"{len(combined)} combinations{over}, {len(jobs)} different runs, "
-            f"{sum(job.found for job in jobs)} cached",
+            f"{len(jobs) - len(missing)} cached",
             flush=True,
         )
-        store = planner.store(jobs[0].experiment)
+        store = self.planner.store(jobs[0].experiment)
         if self.config.plan:
-            planner.show_plan(jobs, store)
-            return []
-        missing = [job for job in jobs if job.record is None]
-        name = table.name if table.folder else "grid"
-        identities = [job.identity for job in jobs]
-        launch = self.begin(store, name, identities, len(missing), table, jobs)
-        began = time.perf_counter()
-        launch.run(missing, tries=1 + self.max_retries)
-        return self.end(launch, jobs, began, table, Ending())
+            from bench.sweep.plan import show_plan
 
-    def run_action(self, overrides: Sequence[Override]) -> list[dict[str, Any]]:
-        """Run an action that leaves no records with all combinations."""
-        jobs = combinations(overrides)
+            show_plan(jobs, store, self.config)
+            return []
+        name = self.spec.name if self.written else "grid"
+        launch = self.begin(store, name, [job.identity for job in jobs], len(missing), jobs)
+        launch.run(missing, tries=1 + self.max_retries)
+        return self.end(launch, jobs)
+
+    def _run_action(self) -> list[dict[str, Any]]:
+        jobs = combinations(self.overrides)
         returns = self.launcher.launch(jobs, initial_job_idx=0)
         failed = [
             (" ".join(job), result._return_value)
@@ -63,17 +56,3 @@ class GridSweeper(RunSweeper):
             kind = InputError if refused and len(failed) == len(jobs) else Failure
             raise kind("\n".join([f"{len(failed)} of {len(jobs)} failed:", *lines]))
         return [result.return_value for result in returns]
-
-
-def combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """The overrides of all combinations.
-
-    Raises:
-        HydraException: a key is swept over an interval, which can't be enumerated.
-    """
-    # Not a base class: Hydra executes its plugins' modules again when it looks for plugins, and a
-    # class of the first execution is no subclass of the second's.
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-    (found,) = BasicSweeper.split_arguments(list(overrides), max_batch_size=None)
-    return found

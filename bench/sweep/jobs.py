@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from bench.config import Experiment, read_experiment
+from bench import experiment
+from bench.config import read_experiment
 from bench.errors import InputError
-from bench.experiment import look_up
 from bench.identity import RESULT_VERSION
 from bench.runs.lifecycle import open_store
+from bench.tracking.record import PRETRAIN
 from bench.tracking.store import Attempt, Store
 
 
@@ -42,10 +43,10 @@ class Job:
     experiment: Any
     planned: dict[str, Any]
     folder: Path
-    rows: tuple[int, int] = (0, 0)
-    last: Attempt | None = None
-    record: dict[str, Any] | None = None
-    found: bool = False
+    rows: tuple[int, int]
+    last: Attempt | None
+    record: dict[str, Any] | None
+    found: bool
     failure: str | None = None
     refused: bool = False
     pruned: bool = False
@@ -61,21 +62,20 @@ class Job:
         return self.record is None and not self.refused and not self.pruned
 
 
-@dataclass
 class Planner:
-    """Composes combinations and looks up what is known of them.
+    """Composes combinations and looks up what is known of them."""
 
-    Attributes:
-        hydra_context: what Hydra composes with.
-        config: the sweep's own.
-        began: when the command began, seconds since the epoch: under `force` only runs that
-            finished later count.
-    """
+    def __init__(self, context: HydraContext, config: DictConfig, began: float) -> None:
+        """Prepare.
 
-    hydra_context: HydraContext
-    config: DictConfig
-    began: float
-    stores: dict[tuple[Any, ...], Store] = field(default_factory=dict)
+        Args:
+            context: Hydra's.
+            config: of the command.
+            began: when the command began, seconds since the epoch: under `force` only runs that
+                finished later count.
+        """
+        self.loader, self.config, self.began = context.config_loader, config, began
+        self.stores: dict[tuple[Any, ...], Store] = {}
 
     def job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
         """The job of a combination.
@@ -87,34 +87,31 @@ class Planner:
         Raises:
             InputError: the combination can't be run.
         """
-        experiment = read_experiment(self.composed(overrides))
-        prepared, outcome, last = look_up(experiment, self.store(experiment), self.began)
-        evaluated = prepared.problems.split(experiment.evaluation.split)
-        return Job(
-            overrides=list(overrides),
-            differs=" ".join(differs) or "(as configured)",
-            experiment=experiment,
-            planned=planned_record(experiment, prepared),
-            folder=prepared.folder,
-            rows=(len(prepared.problems.train), sum(map(len, evaluated.values()))),
-            last=last,
-            record=outcome.record if outcome else None,
-            found=outcome is not None,
-        )
+        config: Any = OmegaConf.to_container(
+            without_hydra(self.loader.load_sweep_config(self.config, list(overrides))),
+            resolve=True, throw_on_missing=True,
+        )  # fmt: skip
+        prepared: Any
+        rows = (0, 0)
+        if self.config.action.name == "pretrain":
+            from bench.pretraining.run import look_up
+            from bench.pretraining.settings import read_pretraining
 
-    def composed(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """The configuration of a combination, as plain containers."""
-        loader = self.hydra_context.config_loader
-        composed = loader.load_sweep_config(self.config, list(overrides))
-        return OmegaConf.to_container(  # type: ignore[return-value]
-            without_hydra(composed), resolve=True, throw_on_missing=True
-        )
-
-    def show_plan(self, jobs: Sequence[Job], store: Store) -> None:
-        """Print the state of each job, and how long the rest will take."""
-        from bench.sweep.plan import show_plan
-
-        show_plan(jobs, store, self.config)
+            run = read_pretraining(config)
+            prepared, outcome, last = look_up(run, self.store(run), self.began)
+            planned = planned_pretraining(run)
+        else:
+            run = read_experiment(config)
+            prepared, outcome, last = experiment.look_up(run, self.store(run), self.began)
+            planned = planned_finetuning(run)
+            evaluated = prepared.problems.split(run.evaluation.split)
+            rows = (len(prepared.problems.train), sum(map(len, evaluated.values())))
+        planned |= {"identity": prepared.identity, "hashes": prepared.hashes}
+        planned["train"] = asdict(run.train) | {"precision": prepared.precision}
+        record = outcome.record if outcome else None
+        words = " ".join(differs) or "(as configured)"
+        found = outcome is not None
+        return Job([*overrides], words, run, planned, prepared.folder, rows, last, record, found)
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
         """The jobs of all combinations.
@@ -130,38 +127,45 @@ class Planner:
             try:
                 jobs.append(self.job(overrides, differs))
             except InputError as error:
-                refused.append((" ".join(differs), error))
+                refused.append(f"  {' '.join(differs)}: {error}".replace("  : ", "  "))
         if refused:
-            lines = [f"  {differs}: {error}".replace("  : ", "  ") for differs, error in refused]
             what = "combinations" if len(refused) > 1 else "combination"
-            raise InputError("\n".join([f"{len(refused)} {what} can't be run:", *lines]))
+            raise InputError("\n".join([f"{len(refused)} {what} can't be run:", *refused]))
         return jobs
 
-    def store(self, experiment: Experiment) -> Store:
-        """The tracking store of an experiment, opened once."""
-        key = (experiment.results, experiment.tracking.uri, experiment.tracking.experiment)
+    def store(self, run: Any) -> Store:
+        """The tracking store of a run, opened once."""
+        key = (run.results, run.tracking.uri, run.tracking.experiment)
         if key not in self.stores:
-            self.stores[key] = open_store(experiment.tracking)
+            self.stores[key] = open_store(run.tracking)
         return self.stores[key]
 
 
-def planned_record(experiment: Experiment, prepared: Any) -> dict[str, Any]:
+def planned_finetuning(run: Any) -> dict[str, Any]:
     """What the record of a fine-tuning run will say of its settings."""
     return {
-        "identity": prepared.identity,
         "result_version": RESULT_VERSION,
-        "method": experiment.method.name,
-        "curvature": experiment.method.curvature,
-        "options": experiment.method.options,
-        "seed": experiment.seed if experiment.trained else None,
-        "model": experiment.model.name,
-        "published_base": experiment.model.published,
-        "data": experiment.data.source,
-        "split": experiment.evaluation.split,
-        "protocol": experiment.protocol.name,
-        "train": asdict(experiment.train) | {"precision": prepared.precision},
-        "config": {"model": asdict(experiment.model), "protocol": asdict(experiment.protocol)},
-        "hashes": prepared.hashes,
+        "method": run.method.name,
+        "curvature": run.method.curvature,
+        "options": run.method.options,
+        "seed": run.seed if run.trained else None,
+        "model": run.model.name,
+        "published_base": run.model.published,
+        "data": run.data.source,
+        "split": run.evaluation.split,
+        "protocol": run.protocol.name,
+        "config": {"model": asdict(run.model), "protocol": asdict(run.protocol)},
+    }
+
+
+def planned_pretraining(run: Any) -> dict[str, Any]:
+    """What the record of a pretraining run will say of its settings."""
+    return {
+        "kind": PRETRAIN,
+        "model": run.model.name,
+        "size": run.model.size,
+        "seed": run.seed,
+        "choices": dict(run.model.choices),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobStatus
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bench.errors import Failure, InputError, Pruned, Terminated
 from bench.files import write_text
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     from bench.sweep.jobs import Job
     from bench.tracking.store import Store
 
-JOBS = "HYPLORA_BENCH_JOBS"  # how many runs the sweep has; its workers inherit it
+JOBS = "HYPLORA_BENCH_JOBS"  # environment variable: how many runs the sweep has
 DIED = "worker process died without an error message (killed?)"
+# The extras that install Hydra's launchers.
+EXTRAS = {"ray": "ray", "ray_aws": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 
 
 def place_in_sweep() -> str:
@@ -33,7 +37,7 @@ def place_in_sweep() -> str:
 
 
 class Launch:
-    """One of Hydra's launchers, and what is known of the jobs that it is given.
+    """One of Hydra's launchers, and how the jobs end that it is given.
 
     Hydra's launchers return what each job returned or raised. If the process of a job dies they
     raise instead, and the results of the other jobs are lost, except in the tracking store. The
@@ -47,9 +51,9 @@ class Launch:
             launcher: Hydra's.
             store: that the runs are recorded in.
             parent: the store's id of the sweep's own run.
-            total: number of jobs that will be given, for `place_in_sweep`.
+            total: number of jobs that will be launched, for `place_in_sweep`.
         """
-        self.launcher, self.store, self.parent, self.given = launcher, store, parent, 0
+        self.launcher, self.store, self.parent, self.launched = launcher, store, parent, 0
         os.environ[JOBS] = str(total)
 
     def run(self, jobs: Sequence[Job], tries: int = 1) -> None:
@@ -63,24 +67,23 @@ class Launch:
             Failure: the launcher failed before any job had begun.
         """
         for _ in range(tries):
-            self._round([job for job in jobs if job.unfinished])
-
-    def _round(self, waiting: list[Job]) -> None:
-        while waiting:
-            error = self._launch(waiting)
-            if error is None:
-                return
-            for job in waiting:
-                self._salvage(job)
-            waiting = [job for job in waiting if job.record is None and job.failure is None]
-            begun = [job for job in waiting if self._begun(job)]
-            if waiting and not begun and self._untouched(waiting):
-                raise Failure(f"the launcher failed before any run began: {_first_line(error)}")
-            for job in begun or waiting:
-                alone = self._launch([job])
-                if alone is not None and not self._salvage(job):
-                    self._bury(job, alone)
-            waiting = [job for job in waiting if job.record is None and job.failure is None]
+            waiting = [job for job in jobs if job.unfinished]
+            while waiting and (error := self._launch(waiting)):
+                waiting = [job for job in waiting if not self._has_ended(job)]
+                attempts = [self.store.attempt(job.identity) for job in waiting]
+                begun = [
+                    job
+                    for job, attempt in zip(waiting, attempts, strict=True)
+                    if attempt is not None and attempt.status == "RUNNING"
+                ]
+                if waiting and not begun and attempts == [job.last for job in waiting]:
+                    first = _first_line(error)
+                    raise Failure(f"the launcher failed before any run began: {first}")
+                for job in begun or waiting:
+                    alone = self._launch([job])
+                    if alone is not None and not self._has_ended(job):
+                        self._record_death(job, alone)
+                waiting = [job for job in waiting if job.record is None and job.failure is None]
 
     def _launch(self, jobs: Sequence[Job]) -> BaseException | None:
         """Launch jobs and note their results; returns what the launcher raised, if it did."""
@@ -88,13 +91,13 @@ class Launch:
             job.failure = None
         overrides = [[*job.overrides, f"tracking.parent={self.parent}"] for job in jobs]
         try:
-            returns = self.launcher.launch(overrides, initial_job_idx=self.given)
+            returns = self.launcher.launch(overrides, initial_job_idx=self.launched)
         except KeyboardInterrupt:
             self._interrupted(jobs)
             raise
         except (Exception, SystemExit) as error:
             return error
-        self.given += len(jobs)
+        self.launched += len(jobs)
         for job, result in zip(jobs, returns, strict=True):
             if result.status == JobStatus.COMPLETED:
                 job.record, job.found = result.return_value["record"], result.return_value["found"]
@@ -104,8 +107,8 @@ class Launch:
                 job.refused, job.pruned = isinstance(raised, InputError), isinstance(raised, Pruned)
         return None
 
-    def _salvage(self, job: Job) -> bool:
-        """Take over how a launched job ended from the store, if it is known there."""
+    def _has_ended(self, job: Job) -> bool:
+        """Whether a launched job has ended according to the store, whose result it then takes."""
         attempt = self.store.attempt(job.identity)
         if attempt is None or (job.last is not None and attempt.began == job.last.began):
             return False
@@ -116,21 +119,12 @@ class Launch:
             job.refused = InputError.__name__ in job.failure
         return attempt.status in ("FINISHED", "FAILED")
 
-    def _begun(self, job: Job) -> bool:
-        attempt = self.store.attempt(job.identity)
-        return attempt is not None and attempt.status == "RUNNING"
-
-    def _untouched(self, jobs: Sequence[Job]) -> bool:
-        """Whether no job has begun since it was planned: then the launcher itself failed."""
-        return all(self.store.attempt(job.identity) == job.last for job in jobs)
-
-    def _bury(self, job: Job, error: BaseException) -> None:
+    def _record_death(self, job: Job, error: BaseException) -> None:
         codes = [line.strip() for line in str(error).splitlines() if "exit codes" in line]
         job.failure = ": ".join([DIED, *codes])
         job.folder.mkdir(parents=True, exist_ok=True)
         write_text(job.folder / "failure.txt", f"{job.failure}\n\n{error}\n")
-        attempt = self.store.attempt(job.identity)
-        if attempt is not None:
+        if attempt := self.store.attempt(job.identity):
             self.store.fail(attempt.run_id, "FAILED", job.failure)
 
     def _interrupted(self, jobs: Sequence[Job]) -> None:
@@ -139,8 +133,7 @@ class Launch:
             from joblib.externals.loky import get_reusable_executor
 
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
-        for job in jobs:
-            attempt = self.store.attempt(job.identity)
+        for attempt in (self.store.attempt(job.identity) for job in jobs):
             if attempt is not None and attempt.status == "RUNNING":
                 self.store.fail(attempt.run_id, "KILLED", "interrupted with its sweep")
         self.store.fail(self.parent, "KILLED", "interrupted")
@@ -148,9 +141,8 @@ class Launch:
 
 def at_once(config: DictConfig) -> int:
     """How many jobs the launcher runs at a time; 1 if it does not say."""
-    launcher = config.hydra.launcher
     for key in ("n_jobs", "array_parallelism", "ray.init.num_cpus"):
-        value = OmegaConf.select(launcher, key)
+        value = OmegaConf.select(config.hydra.launcher, key)
         if isinstance(value, int) and value:
             return value if value > 0 else max(1, (os.cpu_count() or 1) + 1 + value)
     return 1
@@ -158,11 +150,7 @@ def at_once(config: DictConfig) -> int:
 
 @contextmanager
 def ended_by_sigterm(*others: int) -> Iterator[None]:
-    """Make SIGTERM end the block as Ctrl-C does: workers are ended, their runs marked.
-
-    Args:
-        others: further signals that do.
-    """
+    """Make SIGTERM, and further signals, end the block as Ctrl-C does: the runs are marked."""
 
     def end(*_: Any) -> None:
         raise Terminated("ended by SIGTERM")
@@ -173,6 +161,46 @@ def ended_by_sigterm(*others: int) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def missing_extra(launcher: str) -> InputError:
+    """How to install a launcher of `EXTRAS` that Hydra does not find."""
+    extra = EXTRAS[launcher]
+    return InputError(
+        f"hydra/launcher={launcher} needs the extra [{extra}]: "
+        f".venv/bin/pip install -e '.[{extra}]'"
+    )
+
+
+def portable(error: Exception) -> Exception:
+    """The error, or a `Failure` with its message if it can't be pickled and read back.
+
+    Workers send their errors to the sweep pickled. One that can't be read back would end the whole
+    sweep.
+    """
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return Failure(f"{type(error).__name__}: {error}")
+    return error
+
+
+class JobFiles(Callback):
+    """Puts submitit's job files into the results folder instead of the current one.
+
+    conf/ can't set this: it has no file for a launcher that may not be installed.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Set the folder, unless the command line or a preset does."""
+        from bench.config import results_folder
+
+        launcher = OmegaConf.to_container(config.hydra.launcher, resolve=False)
+        stock = "${hydra.sweep.dir}/.submitit/%j"
+        if isinstance(launcher, dict) and launcher.get("submitit_folder") == stock:
+            with open_dict(config.hydra.launcher):
+                folder = results_folder(config.tracking.folder) / "submitit" / "%j"
+                config.hydra.launcher.submitit_folder = str(folder)
 
 
 def _first_line(error: BaseException) -> str:

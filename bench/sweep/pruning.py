@@ -19,13 +19,14 @@ def pruner(
     """
     if storage is None or id is None:
         return None
-    import optuna
+    from optuna import load_study
+    from optuna.pruners import MedianPruner
+    from optuna.trial import Trial
 
     from bench.sweep.study import open_storage
 
-    median = optuna.pruners.MedianPruner()
-    opened = optuna.load_study(study_name=study, storage=open_storage(storage), pruner=median)
-    trial = optuna.trial.Trial(opened, id)
+    opened = load_study(study_name=study, storage=open_storage(storage), pruner=MedianPruner())
+    trial = Trial(opened, id)
 
     def watch(step: int, loss: float) -> None:
         trial.report(loss, step)

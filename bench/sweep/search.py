@@ -1,4 +1,4 @@
-"""A search: a study of Optuna's, and the runs of its trials."""
+"""A search: a study of Optuna's, the runs of its trials, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from optuna import Study
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.pruners import MedianPruner, NopPruner
+from optuna.trial import FrozenTrial, Trial
 
 from bench.errors import InputError, unknown
-from bench.sweep.objectives import Objective, check_objectives
-from bench.sweep.space import Space, make_sampler, quoted
-
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.trial import FrozenTrial, Trial
-
-    from bench.sweep.jobs import Job, Planner
-    from bench.sweep.launch import Launch
+from bench.sweep.jobs import Job, Planner, different, without_hydra
+from bench.sweep.launch import Launch, at_once
+from bench.sweep.objectives import Objective, read_objectives
+from bench.sweep.space import Space, chosen, make_sampler, quoted, read_space
+from bench.sweep.study import Worker, open_study
+from bench.sweep.sweep import Sweep
+from bench.sweep.trials import Trials
 
 # What changes no trial: a search resumes under other values of these.
 UNFIXED = ("hydra", "tracking", "table", "force", "plan", "trial")
@@ -31,38 +34,39 @@ POLL = 2.0  # seconds between two checks of other processes
 
 @dataclass(frozen=True)
 class Settings:
-    """How a search is done.
+    """The keys of `hydra.sweeper` that say how a search is done; see conf/hydra/sweeper/."""
 
-    Attributes:
-        objectives: what is optimised.
-        sampler: Optuna's as configured; a grid enumerates all points.
-        trials: how many; a grid runs all points.
-        at_once: trials launched together; None for as many as the launcher runs.
-        max_retries: how often a failed trial is tried again.
-        storage: of the study; None: sqlite in the results folder.
-        pruner: `median`, or None.
-    """
-
-    objectives: list[Objective]
+    objective: Any
     sampler: Any
-    trials: int
-    at_once: int | None
+    n_trials: int
+    n_jobs: int | None
     max_retries: int
-    storage: str | None
+    storage: str | None = None
+    direction: Any = None
     pruner: str | None = None
+    study_name: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("n_trials", self.trials), ("n_jobs", self.at_once or 1)):
+        for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs or 1)):
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"hydra.sweeper.{name} must be at least 1, got {value!r}")
         if self.pruner is not None and self.pruner not in PRUNERS:
             raise unknown("pruner", str(self.pruner), PRUNERS)
-        names = [objective.name for objective in self.objectives]
-        if self.pruner and names != ["validation_loss"]:
+        if self.pruner and [o.name for o in self.objectives] != ["validation_loss"]:
             raise InputError(
                 "a pruner compares validation losses during training: give "
                 "hydra.sweeper.objective=validation_loss"
             )
+
+    @cached_property
+    def objectives(self) -> list[Objective]:
+        """What is optimised."""
+        return read_objectives(self.objective, self.direction)
+
+    @property
+    def enumerates(self) -> bool:
+        """Whether all points are run, instead of those that a sampler chooses."""
+        return make_sampler(self.sampler) is None
 
     @property
     def sampler_name(self) -> str:
@@ -71,47 +75,43 @@ class Settings:
         return str(configured).rpartition(".")[2].removesuffix("Sampler")
 
 
-@dataclass
 class Search:
     """One search: a study, and the runs of its trials.
 
     Attributes:
-        title: beginning of its study's name.
-        space: that is searched in.
-        settings: how.
-        planner: composes trials and looks them up.
-        folder: the results folder.
-        name: of its study; empty: derived from the settings.
+        name: of its study.
+        points: of a grid; None if a sampler chooses.
+        count: number of trials.
         jobs: of the finished and the failed trials, by number, once `run` has ended.
-        fresh: identities of the runs that this process made.
     """
 
-    title: str
-    space: Space
-    settings: Settings
-    planner: Planner
-    folder: Path
-    name: str = ""
-    jobs: dict[int, Job] = field(default_factory=dict)
-    fresh: set[str] = field(default_factory=set)
+    def __init__(
+        self, title: str, space: Space, settings: Settings, planner: Planner, folder: Path
+    ) -> None:
+        """Prepare.
 
-    def __post_init__(self) -> None:
-        grid = make_sampler(self.settings.sampler) is None
-        self.points = self.space.points() if grid else None
-        self.url = self.settings.storage or f"sqlite:///{self.folder / 'optuna.db'}"
-        self.facts = {
-            "space": self.space.words,
-            "fixed": fixed_settings(self.planner.config, self.space),
-            "objectives": [objective.name for objective in self.settings.objectives],
-            "sampler": self.settings.sampler_name,
+        Args:
+            title: beginning of its study's name, unless that is given.
+            space: that is searched in.
+            settings: how.
+            planner: composes trials and looks them up.
+            folder: the results folder.
+        """
+        self.space, self.settings, self.planner, self.folder = space, settings, planner, folder
+        self.points = space.points() if settings.enumerates else None
+        self.count = settings.n_trials if self.points is None else len(self.points)
+        self.url = settings.storage or f"sqlite:///{folder / 'optuna.db'}"
+        self.definition = {
+            "space": space.expressions,
+            "fixed": fixed_settings(planner.config, space),
+            "objectives": [objective.name for objective in settings.objectives],
+            "sampler": settings.sampler_name,
         }
-        digest = hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
-        self.name = self.name or f"{self.title}-{digest[:8]}"
-
-    @property
-    def count(self) -> int:
-        """Number of trials."""
-        return self.settings.trials if self.points is None else len(self.points)
+        digest = hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()
+        self.name = settings.study_name or f"{title}-{digest[:8]}"
+        self.lock = folder / f"{hashlib.sha256(self.name.encode()).hexdigest()[:12]}.lock"
+        self.jobs: dict[int, Job] = {}
+        self.fresh: set[str] = set()  # identities of the runs that this process made
 
     def check(self) -> list[Job]:
         """The jobs that are known before anything runs: of a grid all, else one of the space.
@@ -122,9 +122,10 @@ class Search:
         if self.points is not None:
             jobs = self.planner.jobs(map(self.space.overrides, self.points))
         else:
-            words = [f"{key}={word}" for key, word in self.space.words.items()]
+            words = [f"{key}={words}" for key, words in self.space.expressions.items()]
             jobs = [self.planner.job(self.space.overrides(self.space.some_point()), words)]
-        check_objectives(self.settings.objectives, jobs[0].experiment)
+        for objective in self.settings.objectives:
+            objective.check(jobs[0].experiment)
         return jobs
 
     def open(self) -> Study:
@@ -133,24 +134,13 @@ class Search:
         Raises:
             InputError: its storage can't be used, or it belongs to another search.
         """
-        from optuna.pruners import MedianPruner, NopPruner
-
-        from bench.sweep.study import open_study
-
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.lock = self.folder / f"{hashlib.sha256(self.name.encode()).hexdigest()[:12]}.lock"
         pruner = MedianPruner() if self.settings.pruner else NopPruner()
         directions = [objective.direction for objective in self.settings.objectives]
-        return open_study(
-            self.url, self.name, directions, self.facts, self.lock, pruner=pruner,
-        )  # fmt: skip
+        return open_study(self.url, self.name, directions, self.definition, self.lock, pruner)
 
     def run(self, study: Study, launch: Launch) -> None:
         """Run the trials that are missing, together with other processes that do so."""
-        from bench.sweep.launch import at_once
-        from bench.sweep.study import Worker
-        from bench.sweep.trials import Trials
-
         with Worker(study) as worker:
             trials = Trials(
                 study, self.space, self.points, self.count,
@@ -158,13 +148,13 @@ class Search:
                 lambda turn: make_sampler(self.settings.sampler, turn),
             )  # fmt: skip
             waited = False
-            size = self.settings.at_once or at_once(self.planner.config)
+            size = self.settings.n_jobs or at_once(self.planner.config)
             while True:
                 taken: list[Trial] = []
                 while len(taken) < size and (trial := trials.take()) is not None:
                     taken.append(trial)
                 if taken:
-                    self._round(trials, taken, launch)
+                    self._run_trials(trials, taken, launch)
                 elif trials.others_at_work():
                     if not waited:
                         print("the remaining trials run in other processes", flush=True)
@@ -174,9 +164,7 @@ class Search:
                     break
         self._collect(study, launch)
 
-    def _round(self, trials: Any, taken: Sequence[Trial], launch: Launch) -> None:
-        from bench.sweep.jobs import different
-
+    def _run_trials(self, trials: Trials, taken: Sequence[Trial], launch: Launch) -> None:
         jobs: dict[int, Job] = {}
         try:
             for trial in taken:
@@ -193,8 +181,7 @@ class Search:
         done = {job.identity: job for job in missing}
         self.fresh |= {job.identity for job in missing if not job.found}
         for trial in taken:
-            if trial.number in jobs:
-                job = jobs[trial.number]
+            if job := jobs.get(trial.number):
                 self._report(trials, trial, done.get(job.identity, job))
 
     def _job(self, trial: Trial | FrozenTrial, prunes: bool = False) -> Job:
@@ -205,9 +192,9 @@ class Search:
                 f"trial.study={quoted(self.name)}",
                 f"trial.id={trial._trial_id}",
             ]
-        return self.planner.job(overrides, self.space.chosen(trial.params))
+        return self.planner.job(overrides, chosen(trial.params))
 
-    def _report(self, trials: Any, trial: Trial, job: Job) -> None:
+    def _report(self, trials: Trials, trial: Trial, job: Job) -> None:
         if job.pruned:
             trials.prune(trial)
         elif job.record is None:
@@ -222,10 +209,8 @@ class Search:
 
     def _collect(self, study: Study, launch: Launch) -> None:
         """Look up the runs of all trials, including those of other processes and commands."""
-        from bench.sweep.jobs import different
-
         for trial, state in states(study):
-            if state == "FAIL" and (trial.user_attrs.get("lost") or not trial.params):
+            if state == "WAITING" or trial.user_attrs.get("lost") or not trial.params:
                 continue
             try:
                 job = self._job(trial)
@@ -241,7 +226,80 @@ class Search:
         launch.run(different(j for j in self.jobs.values() if j.unfinished and j.failure is None))
 
 
-def states(study: Study) -> list[tuple[Any, str]]:
+class SearchSweep(Sweep):
+    """`hydra/sweeper=optuna`."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.settings = Settings(**self.given)
+
+    def run_jobs(self) -> list[dict[str, Any]]:
+        """Plan the search, and run the trials that are missing."""
+        space = read_space(self.overrides, grid=self.settings.enumerates)
+        title = self.spec.name if self.written else "search"
+        search = Search(title, space, self.settings, self.planner, self.results)
+        jobs = search.check()
+        store = self.planner.store(jobs[0].experiment)
+        if self.config.plan:
+            from bench.sweep.plan import show_plan
+
+            left = [] if search.points is not None else [search.count - finished(search.open())]
+            show_plan(jobs, store, self.config, left)
+            return []
+        study = search.open()
+        ended = finished(study)
+        over = ", ".join(space.distributions)
+        trials = f"{search.count} trials over {over}, {ended} finished already"
+        print(f"study {search.name}: {trials}", flush=True)
+        known = different(jobs) if search.points is not None else []
+        launch = self.begin(store, title, [search.name], search.count - ended, known)
+        search.run(study, launch)
+        self._conclude(study)
+        has_table = self.written or search.points is not None
+        return self.end(launch, different(search.jobs.values()), has_table)
+
+    def _conclude(self, study: Study) -> None:
+        """Note the best trials and the importance of each key, and draw the figure."""
+        from bench.report.search import draw_search
+
+        objectives = self.settings.objectives
+        trials = [trial for trial, state in states(study) if state == "COMPLETE"]
+        if not trials:
+            return
+        best, importances = study.best_trials, {}
+        for trial in best[:5]:
+            values = ", ".join(
+                f"{o.name} {value:.4g}" for o, value in zip(objectives, trial.values, strict=True)
+            )
+            what = "Best" if len(objectives) == 1 else "On the Pareto front"
+            where = " ".join(chosen(trial.params))
+            self.remarks.append(f"{what} of {len(trials)} trials: {where} ({values}).")
+        if len(objectives) == 1:
+            name = objectives[0].name
+            self.metrics[f"best/{name}"] = best[0].values[0]
+            if importances := _importances(study):
+                shares = ", ".join(f"{key} {share:.0%}" for key, share in importances.items())
+                self.remarks.append(f"Importance for {name} (fANOVA): {shares}.")
+        self.files += draw_search(
+            [(trial.number, list(trial.values)) for trial in trials],
+            [(o.name, o.direction) for o in objectives],
+            importances,
+            [trial.number for trial in best],
+            self.results / "figures",
+            f"{self.spec.name}_search",
+        )
+        print("\n".join(map(str, self.files)))
+
+
+def _importances(study: Study) -> dict[str, float]:
+    """Share of the objective's variance by key; empty if it can't be computed."""
+    try:
+        return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    except (ValueError, RuntimeError):  # too few trials, or all with the same value
+        return {}
+
+
+def states(study: Study) -> list[tuple[FrozenTrial, str]]:
     """The trials that count, with their states; of a point that only failed, the last."""
     trials = study.get_trials(deepcopy=False)
     counted = [trial for trial in trials if trial.state.name != "FAIL"]
@@ -258,11 +316,8 @@ def finished(study: Study) -> int:
 
 def fixed_settings(config: DictConfig, space: Space) -> str:
     """Hash of all settings that trials share and that can change their results."""
-    from bench.sweep.jobs import without_hydra
-
-    plain = OmegaConf.to_container(without_hydra(config), resolve=True)
-    assert isinstance(plain, dict)
-    settings = {str(key): value for key, value in plain.items() if key not in UNFIXED}
+    settings: Any = OmegaConf.to_container(without_hydra(config), resolve=True)
+    settings = {str(key): value for key, value in settings.items() if key not in UNFIXED}
     settings["overrides"] = [o for o in space.fixed if not o.startswith(UNFIXED)]
     settings["evaluation"] = settings["evaluation"]["split"]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler
 
 from bench.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
 
 SAMPLERS = {
     "grid": "optuna.samplers.GridSampler",
@@ -31,13 +36,13 @@ class Space:
     Attributes:
         distributions: Optuna's, by key.
         values: of each key with a finite number of them, as in overrides.
-        words: of each key, as written.
+        expressions: of each key, as written: `tag(log,interval(1e-4,1e-1))`.
         fixed: overrides that all trials share.
     """
 
     distributions: dict[str, BaseDistribution]
     values: dict[str, list[str]]
-    words: dict[str, str]
+    expressions: dict[str, str]
     fixed: tuple[str, ...]
 
     def points(self) -> list[dict[str, Any]]:
@@ -46,11 +51,11 @@ class Space:
         Raises:
             InputError: a key has an interval, which can't be enumerated.
         """
-        for key, word in self.words.items():
+        for key, expression in self.expressions.items():
             if key not in self.values:
                 raise InputError(
-                    f"sampler=grid enumerates all values, and {key}={word} is an interval: write "
-                    f"{key}=choice(...) or range(...), or give hydra/sweeper/sampler=tpe"
+                    f"sampler=grid enumerates all values, and {key}={expression} is an interval: "
+                    f"write {key}=choice(...) or range(...), or give hydra/sweeper/sampler=tpe"
                 )
         combined = itertools.product(*(self.values[key] for key in self.distributions))
         return [dict(zip(self.distributions, values, strict=True)) for values in combined]
@@ -64,11 +69,12 @@ class Space:
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The overrides of a trial."""
-        return [*self.fixed, *self.chosen(params)]
+        return [*self.fixed, *chosen(params)]
 
-    def chosen(self, params: Mapping[str, Any]) -> list[str]:
-        """What distinguishes a trial from the others, as overrides."""
-        return [f"{key}={value}" for key, value in params.items()]
+
+def chosen(params: Mapping[str, Any]) -> list[str]:
+    """What distinguishes a trial from the others, as overrides."""
+    return [f"{key}={value}" for key, value in params.items()]
 
 
 def read_space(overrides: Sequence[Override], grid: bool) -> Space:
@@ -81,50 +87,41 @@ def read_space(overrides: Sequence[Override], grid: bool) -> Space:
     Raises:
         InputError: nothing is swept over, or a range is empty.
     """
-    distributions: dict[str, BaseDistribution] = {}
-    values: dict[str, list[str]] = {}
-    words: dict[str, str] = {}
+    space = Space({}, {}, {}, ())
     fixed = []
     for override in overrides:
         key = override.get_key_element()
         if not override.is_sweep_override():
             fixed.append(f"{key}={override.get_value_element_as_str()}")
             continue
-        words[key] = str(override.input_line).partition("=")[2]
+        expression = space.expressions[key] = str(override.input_line).partition("=")[2]
         try:
             if override.is_discrete_sweep():
-                values[key] = list(dict.fromkeys(override.sweep_string_iterator()))
-            distributions[key] = _distribution(override, values.get(key), grid)
+                space.values[key] = list(dict.fromkeys(override.sweep_string_iterator()))
+            space.distributions[key] = _distribution(override, space.values.get(key), grid)
         except (ValueError, AssertionError) as error:
-            raise InputError(f"{key}={words[key]} is not a range to search: {error}") from error
-    if not distributions:
+            raise InputError(f"{key}={expression} is not a range to search: {error}") from error
+    if not space.distributions:
         raise InputError(
             "the search space is empty: give what to search over, e.g. curvature=0.1,0.5,1 or "
             "train.lr='tag(log,interval(1e-4,1e-1))'"
         )
-    return Space(distributions, values, words, tuple(fixed))
+    return Space(space.distributions, space.values, space.expressions, tuple(fixed))
 
 
 def _distribution(override: Override, values: list[str] | None, grid: bool) -> BaseDistribution:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
     sweep = override.value()
     if isinstance(sweep, IntervalSweep):
-        if isinstance(sweep.start, int) and isinstance(sweep.end, int):
-            return IntDistribution(sweep.start, sweep.end, log="log" in sweep.tags)
-        assert sweep.start is not None and sweep.end is not None
-        return FloatDistribution(float(sweep.start), float(sweep.end), log="log" in sweep.tags)
+        low, high, log = sweep.start, sweep.end, "log" in sweep.tags
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        return FloatDistribution(float(low), float(high), log=log)
     if not values:
         raise ValueError("it is empty")
     if override.is_range_sweep() and not grid:
-        step: Any = sweep.step  # type: ignore[union-attr]
         if all(value.lstrip("-").isdigit() for value in values):
-            return IntDistribution(int(values[0]), int(values[-1]), step=int(step))
-        return FloatDistribution(float(values[0]), float(values[-1]), step=float(step))
+            return IntDistribution(int(values[0]), int(values[-1]), step=int(sweep.step))
+        return FloatDistribution(float(values[0]), float(values[-1]), step=float(sweep.step))
     return CategoricalDistribution(values)
 
 
@@ -136,8 +133,6 @@ def quoted(value: str) -> str:
 
 def make_sampler(configured: Any, turn: int = 0) -> BaseSampler | None:
     """The sampler of a configuration; None for a grid, whose points are enumerated here.
-
-    Optuna's own grid sampler is not used: it may give one point to two processes.
 
     Args:
         configured: the name of a sampler, or a mapping with its `_target_`.
@@ -151,15 +146,12 @@ def make_sampler(configured: Any, turn: int = 0) -> BaseSampler | None:
         if configured not in SAMPLERS:
             raise unknown("sampler", configured, SAMPLERS)
         configured = {"_target_": SAMPLERS[configured]}
-    target = str((configured or {}).get("_target_"))
+    settings = dict(configured or {})
+    target = str(settings.get("_target_"))
     if target == SAMPLERS["grid"]:
         return None
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     if not target.startswith("optuna.samplers."):
         raise unknown("sampler", target, SAMPLERS.values())
-    settings = dict(configured)
     # QMC counts its own sequence in the study.
     if settings.get("seed") is not None and target != SAMPLERS["qmc"]:
         settings["seed"] = (int(settings["seed"]) * 1_000_003 + turn) % 2**32

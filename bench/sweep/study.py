@@ -11,18 +11,19 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import optuna
 from filelock import FileLock
+from optuna import Study
+from optuna.exceptions import StorageInternalError
+from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from bench.errors import InputError
-
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.pruners import BasePruner
-    from optuna.storages import BaseStorage
-
 
 BEAT = 20.0  # seconds between two heartbeats
 GRACE = 120.0  # seconds without one after which a process counts as dead
@@ -35,29 +36,20 @@ def open_storage(url: str) -> BaseStorage:
     Raises:
         InputError: it can't be reached, or its driver is not installed.
     """
-    import optuna
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         if url.startswith("journal:///"):
-            from optuna.storages import JournalStorage
-            from optuna.storages.journal import JournalFileBackend
-
             return JournalStorage(JournalFileBackend(url.removeprefix("journal://")))
         connect: dict[str, Any] = {}
         if url.startswith("sqlite"):
             connect = {"timeout": PATIENCE}
         elif url.startswith("postgresql"):
             connect = {"connect_timeout": 10}
-        settings = {"connect_args": connect, "pool_pre_ping": True}
-        return optuna.storages.RDBStorage(url, engine_kwargs=settings)
+        return RDBStorage(url, engine_kwargs={"connect_args": connect, "pool_pre_ping": True})
     except ImportError as error:
         hint = ": .venv/bin/pip install -e '.[postgres]'" if "postgresql" in url else ""
-        raise InputError(
-            f"storage {_public(url)}: its driver is missing{hint} ({error})"
-        ) from error
+        problem = f"its driver is missing{hint} ({error})"
+        raise InputError(f"storage {_public(url)}: {problem}") from error
     except (ArgumentError, NoSuchModuleError) as error:
         raise InputError(
             f"storage {_public(url)} is not the address of a database: write sqlite:///FILE, "
@@ -72,7 +64,7 @@ def open_study(
     url: str,
     name: str,
     directions: Sequence[str],
-    facts: Mapping[str, Any],
+    definition: Mapping[str, Any],
     lock: Path,
     pruner: BasePruner | None = None,
 ) -> Study:
@@ -82,31 +74,26 @@ def open_study(
         url: of its storage.
         name: of the study.
         directions: one for each objective.
-        facts: what distinguishes this search from another; a study of other facts is refused.
+        definition: what distinguishes this search from another.
         lock: a file that the processes on this study lock.
         pruner: Optuna's.
 
     Raises:
         InputError: the storage can't be used, or the study is of another search.
     """
-    import optuna
-
-    text = json.dumps(facts, sort_keys=True)
+    text = json.dumps(definition, sort_keys=True)
     with FileLock(lock):
         study = optuna.create_study(
-            storage=open_storage(url),
-            study_name=name,
-            directions=list(directions),
-            load_if_exists=True,
-            pruner=pruner,
-        )
-        there = study.user_attrs.get("facts")
-        if there is None:
-            study.set_user_attr("facts", text)
-    if there not in (None, text) or [d.name.lower() for d in study.directions] != list(directions):
-        known = json.loads(there) if there else {}
-        unlike = sorted(key for key in {**known, **facts} if known.get(key) != facts.get(key))
-        shown = "; ".join(f"{key}: {known.get(key)} there, {facts.get(key)} here" for key in unlike)
+            storage=open_storage(url), study_name=name, directions=list(directions),
+            load_if_exists=True, pruner=pruner,
+        )  # fmt: skip
+        stored = study.user_attrs.get("definition")
+        if stored is None:
+            study.set_user_attr("definition", text)
+    if stored not in (None, text) or [d.name.lower() for d in study.directions] != [*directions]:
+        known = json.loads(stored) if stored else {}
+        unlike = sorted(k for k in {**known, **definition} if known.get(k) != definition.get(k))
+        shown = "; ".join(f"{k}: {known.get(k)} there, {definition.get(k)} here" for k in unlike)
         raise InputError(
             f"the study '{name}' in {_public(url)} is of another search ({shown}): give "
             "hydra.sweeper.study_name=ANOTHER, or leave it out"
@@ -128,12 +115,7 @@ class Worker:
         self.thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stopped.set()
         self.thread.join()
 
@@ -142,28 +124,22 @@ class Worker:
             with suppress(Exception):  # a storage that fails for a moment ends no search
                 self.study.set_user_attr(f"alive {self.name}", time.time())
 
-    def sees(self, name: str, signs: Mapping[str, Any]) -> bool:
-        """Whether a process is alive."""
-        host, pid, _ = name.split(":")
-        if host == socket.gethostname() and not _exists(int(pid)):
+
+def is_alive(worker: str, attributes: Mapping[str, Any]) -> bool:
+    """Whether the process of a worker runs, from its name and the study's attributes."""
+    host, pid, _ = worker.split(":")
+    if host == socket.gethostname():
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
             return False
-        return time.time() - float(signs.get(f"alive {name}", 0.0)) < GRACE
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        except PermissionError:
+            pass
+    return time.time() - float(attributes.get(f"alive {worker}", 0.0)) < GRACE
 
 
 def _public(url: str) -> str:
     """A URL without its password."""
-    from sqlalchemy.engine import make_url
-
     with suppress(Exception):
         return make_url(url).render_as_string(hide_password=True)
     return url.rpartition("@")[2]

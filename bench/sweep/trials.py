@@ -5,30 +5,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from filelock import FileLock
-from optuna.trial import TrialState
+from optuna import Study
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from bench.sweep.study import GRACE, Worker
-
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial, Trial
-
-    from bench.sweep.space import Space
-
-NOWHERE = "{}"  # the point of a trial whose process was killed before it had one
+from bench.sweep.space import Space
+from bench.sweep.study import GRACE, Worker, is_alive
 
 
 class Trials:
-    """The queue.
+    """The queue: Optuna's waiting trials, and then those that its sampler chooses.
 
-    Each point is run once. If its process died or its command was stopped it is run again, which
+    Each point is run once. If its process died or its command was stopped it is queued again, which
     does not count as a retry; a point that failed is retried, in a later command anew.
     """
 
@@ -37,7 +31,7 @@ class Trials:
         max_retries: int, worker: Worker, lock: Path,
         sampler: Callable[[int], BaseSampler | None],
     ) -> None:  # fmt: skip
-        """Prepare.
+        """Queue the points of a grid that were not tried, and those that only failed.
 
         Args:
             study: of the search.
@@ -49,31 +43,36 @@ class Trials:
             lock: a file that the processes on the study lock to take a trial.
             sampler: makes the sampler after a number of trials.
         """
-        self.sampler = sampler
         self.study, self.space, self.points, self.count = study, space, points, count
-        self.max_retries, self.worker, self.lock = max_retries, worker, lock
-        self.began = time.time()
+        self.max_retries, self.worker, self.sampler = max_retries, worker, sampler
+        self.lock = FileLock(lock)
+        with self.lock:
+            tried: dict[str, bool] = {}  # whether another state than a failure is known
+            for trial in study.get_trials(deepcopy=False):
+                if point := point_of(trial):
+                    tried[point] = tried.get(point, False) or trial.state != TrialState.FAIL
+            for params in points or ():
+                if _key(params) not in tried:
+                    self._queue(_key(params))
+            for point, known in tried.items():
+                if not known:
+                    self._queue(point, again=True)
 
     def take(self) -> Trial | None:
         """The next trial to run; None if there is none now."""
-        with FileLock(self.lock):
+        with self.lock:
             self._return_lost()
-            while True:
-                trials = self.study.get_trials(deepcopy=False)
-                waiting = any(trial.state == TrialState.WAITING for trial in trials)
-                params, wanted = self._next(trials)
-                if not waiting and not wanted:
+            trials = self.study.get_trials(deepcopy=False)
+            if not any(trial.state == TrialState.WAITING for trial in trials):
+                # A trial without a point was lost before it had one.
+                first = [t for t in trials if not t.user_attrs.get("again") and point_of(t)]
+                if self.points is not None or len(first) >= self.count:
                     return None
-                if not waiting and params is not None:
-                    attributes = {"point": _key(params), "worker": self.worker.name}
-                    self.study.enqueue_trial(params, user_attrs=attributes)
-                elif (sampler := self.sampler(len(trials))) is not None:
-                    self.study.sampler = sampler
-                trial = self.study.ask(self.space.distributions)
-                trial.set_user_attr("worker", self.worker.name)
-                trial.set_user_attr("point", _key(trial.params))
-                if self._is_mine(trial):
-                    return trial
+                self.study.sampler = self.sampler(len(trials))
+            trial = self.study.ask(self.space.distributions)
+            trial.set_user_attr("worker", self.worker.name)
+            trial.set_user_attr("point", _key(trial.params))
+            return trial
 
     def others_at_work(self) -> bool:
         """Whether another process runs a trial that might return to the queue."""
@@ -90,71 +89,39 @@ class Trials:
         self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
     def fail(self, trial: Trial, reason: str, final: bool = False) -> None:
-        """Record that a trial failed; this command does not retry a final failure."""
-        trial.set_user_attr("reason", reason)
-        self._close(trial, {"failed": time.time(), "final": final})
+        """Record that a trial failed, and queue it again unless that is final for this command."""
+        failures = trial.user_attrs.get("failures", 0) + 1
+        if self._close(trial, "reason", reason) and not final and failures <= self.max_retries:
+            self._queue(_key(trial.params), again=True, failures=failures)
 
     def give_back(self, trial: Trial) -> None:
-        """Return a trial that this process can't finish."""
-        self._close(trial, {"lost": True})
+        """Queue a trial again that its process can't finish."""
+        if self._close(trial, "lost", True) and trial.params:
+            failures = trial.user_attrs.get("failures", 0)
+            self._queue(_key(trial.params), again=True, failures=failures)
 
-    def _close(self, trial: Trial, attributes: Mapping[str, Any]) -> None:
-        from optuna.exceptions import UpdateFinishedTrialError
-
-        with suppress(UpdateFinishedTrialError):  # another process returned it
-            for key, value in attributes.items():
-                trial.set_user_attr(key, value)
-            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-
-    def _next(self, trials: Sequence[FrozenTrial]) -> tuple[dict[str, Any] | None, bool]:
-        """The next params, None if the sampler chooses them; and whether there are any."""
-        by_point: dict[str, list[FrozenTrial]] = {}
-        for trial in trials:
-            by_point.setdefault(_point(trial), []).append(trial)
-        exhausted = 0
-        for point, tried in by_point.items():
-            if point == NOWHERE or any(trial.state != TrialState.FAIL for trial in tried):
-                continue
-            failures = [
-                t.user_attrs for t in tried if float(t.user_attrs.get("failed", 0.0)) >= self.began
-            ]
-            final = any(failure.get("final") for failure in failures)
-            if not final and len(failures) <= self.max_retries:
-                return json.loads(point), True
-            exhausted += 1
-        if self.points is not None:
-            for params in self.points:
-                if _key(params) not in by_point:
-                    return params, True
-            return None, False
-        taken = sum(trial.state != TrialState.FAIL for trial in trials)
-        return None, taken + exhausted < self.count
-
-    def _is_mine(self, trial: Trial) -> bool:
-        """Whether no other process took the same point first, if they share no lock."""
-        if self.points is None:
-            return True
-        same = [
-            t.number
-            for t in self.study.get_trials(deepcopy=False)
-            if _point(t) == _key(trial.params) and t.state != TrialState.FAIL
-        ]
-        if min(same) < trial.number:
-            self._close(trial, {"lost": True})
+    def _close(self, trial: Trial, key: str, value: Any) -> bool:
+        """End a trial as failed; False if another process has ended it."""
+        try:
+            trial.set_user_attr(key, value)
+        except UpdateFinishedTrialError:
             return False
+        self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         return True
 
+    def _queue(self, point: str, **attributes: Any) -> None:
+        self.study.enqueue_trial(json.loads(point), user_attrs={"point": point, **attributes})
+
     def _return_lost(self) -> None:
-        """Return the trials whose process is dead."""
-        signs = self.study.user_attrs
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        for trial in running:
+        """Queue the trials again whose process is dead."""
+        attributes = self.study.user_attrs
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             worker = trial.user_attrs.get("worker")
             if worker is None and trial.datetime_start is not None:
                 # Killed between two lines of `take`, or still there on another machine.
                 dead = time.time() - trial.datetime_start.timestamp() > GRACE
             else:
-                dead = not self.worker.sees(str(worker), signs)
+                dead = not is_alive(str(worker), attributes)
             if dead:
                 self.give_back(optuna.trial.Trial(self.study, trial._trial_id))
 
@@ -163,5 +130,6 @@ def _key(params: Mapping[str, Any]) -> str:
     return json.dumps(dict(params), sort_keys=True)
 
 
-def _point(trial: FrozenTrial) -> str:
-    return trial.user_attrs.get("point") or _key(trial.params)
+def point_of(trial: FrozenTrial) -> str | None:
+    """The point of a trial, as JSON; None if its process was killed before it had one."""
+    return trial.user_attrs.get("point") or (_key(trial.params) if trial.params else None)

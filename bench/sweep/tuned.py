@@ -2,89 +2,61 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from optuna import Study
 
-from bench.config import results_folder
 from bench.errors import Failure, InputError, unknown
-from bench.sweep.grid import combinations
-from bench.sweep.objectives import read_objectives
+from bench.names import method_label
+from bench.sweep.jobs import Job, different
 from bench.sweep.search import Search, Settings, finished, states
-from bench.sweep.space import make_sampler, read_space
-from bench.sweep.sweeper import Ending, RunSweeper
-
-if TYPE_CHECKING:
-    from optuna import Study
-
-    from bench.sweep.jobs import Job, Planner
-    from bench.sweep.show import Wanted
+from bench.sweep.space import chosen, read_space
+from bench.sweep.sweep import Sweep, combinations
 
 # Trials have their own seed, so that no run of a search is one of the table's.
 SEED = 1000
 
 
-class TunedSweeper(RunSweeper):
+class TunedSweep(Sweep):
     """`hydra/sweeper=tuned`.
 
     Every method has the same number of trials over its own space, evaluated on validation rows.
     Only the best point of each is then run with the seeds of the table on the test rows.
     """
 
-    def __init__(
-        self,
-        params: Mapping[str, str] | None,
-        spaces: Mapping[str, Mapping[str, str]] | None,
-        objective: str,
-        sampler: Any,
-        storage: str | None,
-        n_trials: int,
-        n_jobs: int | None,
-        max_retries: int,
-    ) -> None:
-        super().__init__(params, max_retries)
-        self.spaces = {name: dict(space) for name, space in (spaces or {}).items()}
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        settings = dict(self.given)
+        self.spaces: dict[str, dict[str, str]] = settings.pop("spaces") or {}
         if not self.spaces:
             raise InputError("hydra.sweeper.spaces is empty: give a space for each method")
-        objectives = read_objectives(objective, None)
-        if len(objectives) != 1:
+        self.settings = Settings(**settings)
+        if len(self.settings.objectives) != 1:
             raise InputError("hydra.sweeper.objective: give one objective, not several")
-        if make_sampler(sampler) is None:
+        if self.settings.enumerates:
             raise InputError("equal tuning needs a sampler that stops at n_trials: tpe or random")
-        self.settings = Settings(objectives, sampler, n_trials, n_jobs, max_retries, storage)
 
-    def carry_out(
-        self, overrides: Sequence[Override], planner: Planner, table: Wanted
-    ) -> list[dict[str, Any]]:
+    def run_jobs(self) -> list[dict[str, Any]]:
         """Search for each method, then run the winners."""
-        from bench.sweep.jobs import different
-        from bench.sweep.plan import show_plan
-
-        finals = [o for o in overrides if o.get_key_element() != "method"]
-        searches = {
-            method: self._search(method, finals, planner, table)
-            for method in self._methods(overrides)
-        }
-        trials = {method: search.check()[0] for method, search in searches.items()}
-        store = planner.store(next(iter(trials.values())).experiment)
+        # What all runs share, and the seeds of the winners.
+        self.others = [o for o in self.overrides if o.get_key_element() != "method"]
+        finals = combinations(self.others)
+        searches = {method: self._search(method) for method in self._methods()}
+        trials = [search.check()[0] for search in searches.values()]
+        store = self.planner.store(trials[0].experiment)
         studies = {method: search.open() for method, search in searches.items()}
-        left = {method: searches[method].count - finished(studies[method]) for method in searches}
-        runs = len(combinations(finals))
+        left = {m: search.count - finished(studies[m]) for m, search in searches.items()}
         if self.config.plan:
-            (first, *_) = combinations(finals)
-            hypothetical = planner.jobs([f"method={method}", *first] for method in searches)
-            counts = [*left.values(), *([runs] * len(searches))]
-            show_plan([*trials.values(), *hypothetical], store, self.config, counts)
+            from bench.sweep.plan import show_plan
+
+            winners = self.planner.jobs([f"method={method}", *finals[0]] for method in searches)
+            counts = [*left.values(), *([len(finals)] * len(searches))]
+            show_plan([*trials, *winners], store, self.config, counts)
             return []
-        studies_of = [search.name for search in searches.values()]
-        total = sum(left.values()) + runs * len(searches)
-        launch = self.begin(store, table.name, studies_of, total, table)
-        began = time.perf_counter()
+        total = sum(left.values()) + len(finals) * len(searches)
+        names = [search.name for search in searches.values()]
+        launch = self.begin(store, self.spec.name, names, total)
         jobs: list[Job] = []
-        ending = Ending()
         for method, search in searches.items():
             print(f"{method}: {left[method]} of {search.count} trials pending", flush=True)
             search.run(studies[method], launch)
@@ -93,49 +65,35 @@ class TunedSweeper(RunSweeper):
                 jobs += [job for job in search.jobs.values() if job.failure is not None]
                 print(f"{method}: no trial finished, so there is no winner", flush=True)
                 continue
-            chosen = [f"{key}={value}" for key, value in winner.params.items()]
-            ending.remarks.append(self._remark(method, search, studies[method], winner, chosen))
-            print(ending.remarks[-1], flush=True)
-            jobs += planner.jobs([f"method={method}", *chosen, *c] for c in combinations(finals))
+            words = chosen(winner.params)
+            self._remark(method, search, studies[method], winner, words)
+            jobs += self.planner.jobs([f"method={method}", *words, *final] for final in finals)
         jobs = different(jobs)
         if not jobs:
             raise Failure("no method has a winner")
         launch.run([job for job in jobs if job.unfinished], tries=1 + self.max_retries)
-        return self.end(launch, jobs, began, table, ending)
+        return self.end(launch, jobs)
 
-    def _methods(self, overrides: Sequence[Override]) -> list[str]:
+    def _methods(self) -> list[str]:
         """The methods to tune: those on the command line, else all that have a space."""
-        named = [o for o in overrides if o.get_key_element() == "method"]
-        if not named:
-            return list(self.spaces)
-        (override,) = named
-        swept = override.is_sweep_override()
-        methods = (
-            list(override.sweep_string_iterator())
-            if swept
-            else [override.get_value_element_as_str()]
-        )
+        named = [o for o in self.overrides if o.get_key_element() == "method"]
+        methods = [method for o in named for method in _values(o)] or list(self.spaces)
         for method in methods:
             if method not in self.spaces:
                 raise unknown("method with a space in hydra.sweeper.spaces", method, self.spaces)
         return methods
 
-    def _search(
-        self, method: str, finals: Sequence[Override], planner: Planner, table: Wanted
-    ) -> Search:
+    def _search(self, method: str) -> Search:
         fixed = {
             override.get_key_element(): override.get_value_element_as_str()
-            for override in finals
+            for override in self.others
             if not override.is_sweep_override()
         }
         fixed |= {"method": method, "seed": str(SEED), "evaluation.split": "validation"}
-        words = {**fixed, **self.spaces[method]}
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        space = read_space(
-            parser.parse_overrides([f"{key}={value}" for key, value in words.items()]), grid=False
-        )
-        folder = results_folder(self.config.tracking.folder)
-        return Search(f"{table.name}-{method}", space, self.settings, planner, folder)
+        words = chosen({**fixed, **self.spaces[method]})
+        space = read_space(self.parser.parse_overrides(words), grid=False)
+        title = f"{self.spec.name}-{method}"
+        return Search(title, space, self.settings, self.planner, self.results)
 
     def _winner(self, study: Study) -> Any:
         found = [trial for trial, state in states(study) if state == "COMPLETE"]
@@ -143,14 +101,18 @@ class TunedSweeper(RunSweeper):
         return min(found, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
 
     def _remark(
-        self, method: str, search: Search, study: Study, winner: Any, chosen: Sequence[str]
-    ) -> str:
-        from bench.names import method_label
-
-        over = " ".join(f"{key}={words}" for key, words in search.space.words.items())
-        objective = self.settings.objectives[0]
-        value = winner.values[0]
-        return (
-            f"{method_label(method)}: {finished(study)} trials ({self.settings.sampler_name}) over "
-            f"{over}; chosen: {' '.join(chosen)} ({objective.name.replace('_', ' ')} {value:.4g})."
+        self, method: str, search: Search, study: Study, winner: Any, words: list[str]
+    ) -> None:
+        over = " ".join(chosen(search.space.expressions))
+        trials = f"{finished(study)} trials ({self.settings.sampler_name}) over {over}"
+        value = f"{self.settings.objectives[0].name.replace('_', ' ')} {winner.values[0]:.4g}"
+        self.remarks.append(
+            f"{method_label(method)}: {trials}; chosen: {' '.join(words)} ({value})."
         )
+        print(self.remarks[-1], flush=True)
+
+
+def _values(override: Any) -> list[str]:
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    return [override.get_value_element_as_str()]

@@ -19,7 +19,7 @@ def make_trials(url, folder, worker_of=None, name="study", max_retries=1, grid=T
     """The study and its trials as a process sees them that has just begun."""
     words = [f"x=range({count})"] if grid else ["x=interval(0.0,1.0)"]
     space = read_space(OverridesParser.create().parse_overrides(words), grid)
-    study = open_study(url, name, ["minimize"], {"space": space.words}, folder / "lock")
+    study = open_study(url, name, ["minimize"], {"space": space.expressions}, folder / "lock")
     points = space.points() if grid else None
     worker = worker_of or Worker(study)
     sampler = {"_target_": SAMPLERS["grid" if grid else "random"], "seed": 0}
@@ -73,13 +73,14 @@ def test_a_trial_whose_process_died_is_taken_up_again(url, tmp_path):
     in_processes(take_and_die, url, tmp_path)
     trials = make_trials(url, tmp_path)
     with trials.worker:
-        assert trials.take().params == {"x": "0"}
-        assert trials.take().params == {"x": "1"}
-    assert [trial.state.name for trial in trials.study.trials] == ["FAIL", "RUNNING", "RUNNING"]
+        taken = [trials.take().params["x"] for _ in range(POINTS)]
+        assert trials.take() is None
+    assert sorted(taken, key=int) == [str(x) for x in range(POINTS)]
+    assert [trial.state.name for trial in trials.study.trials] == ["FAIL"] + ["RUNNING"] * POINTS
 
 
-def test_a_trial_that_is_given_back_is_the_next(url, tmp_path):
-    trials = make_trials(url, tmp_path, max_retries=0)
+def test_a_trial_that_is_given_back_is_taken_again(url, tmp_path):
+    trials = make_trials(url, tmp_path, max_retries=0, count=1)
     with trials.worker:
         trials.give_back(trials.take())
         assert trials.take().params == {"x": "0"}
