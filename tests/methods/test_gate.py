@@ -13,7 +13,9 @@ from hypothesis import given
 
 from bench.methods.hyplora import gate as gate_module
 from bench.methods.hyplora import reference
-from bench.methods.hyplora.gate import FrozenCache, gate, gram, rotation_update
+from bench.methods.hyplora.frozen import FrozenCache
+from bench.methods.hyplora.gate import gate, gram
+from bench.methods.hyplora.update import rotation_update
 from tests.methods.layer_inputs import (
     TOKENS,
     D,

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench.methods.hyplora import HypLoraConfig, HypLoraLinear, reference
-from bench.methods.hyplora.gate import gate, rotation_update
+from bench.methods.hyplora.gate import gate
+from bench.methods.hyplora.update import rotation_update
 from bench.methods.hyplora.variants import VARIANTS, Variant
 
 D, M, R = 24, 16, 4

@@ -19,22 +19,17 @@ code) inside of sinh. ``variants.py`` has the other variants.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bench.geometry.lorentz import sinhc
 
-FEW = 4  # up to this many tokens, gates are computed one by one on a CPU
 _CHUNK = 2**17  # numbers whose norms are taken at once in float32
-_TINY = 1e-15  # replaces rho and n of 0; its square is a normal float32 number
+TINY = 1e-15  # replaces rho and n of 0; its square is a normal float32 number
 
 
 def scalar_dtype(x: Tensor) -> torch.dtype:
@@ -111,267 +106,104 @@ def _length(h: Tensor, gram_B: Tensor) -> Tensor:
     return ((h @ gram_B) * h).sum(-1, keepdim=True).clamp_min(0).sqrt()
 
 
-def _scalars(
+def scalars(
     norm: Tensor, length: Tensor, unit: Tensor | float, max_radius: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """rho, S, n and P from ``|x|``, ``|B h|`` and ``unit = s sqrt(K)``."""
-    rho = (norm / unit).clamp_min(_TINY)
+    rho = (norm / unit).clamp_min(TINY)
     S = rho.clamp_max(max_radius).sinh() / rho
-    n = (S * length / unit).clamp_min(_TINY)
+    n = (S * length / unit).clamp_min(TINY)
     return rho, S, n, n.asinh() / n
 
 
-class _Update(torch.autograd.Function):
-    """``result + scaling B (c psi h)``, in place if possible, as one node with its own backward.
+def scale_tokens(
+    x: Tensor,
+    h: Tensor,
+    gram_B: Tensor,
+    K: Tensor,
+    s: Tensor,
+    scaling: float,
+    max_radius: float,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """``scaling g h`` with the gate ``g``, and what :func:`scale_tokens_backward` needs of it.
 
-    With ``T = 1/sqrt(1 + n^2)`` and ``C = cosh(rho)``, or 0 beyond the clamp, the gate
-    ``g = S P / s`` has the derivatives
+    Args:
+        x: ``(..., d)``, of which the norms are taken.
+        h: ``(..., r)``, in the dtype of the products.
+        gram_B: ``(r, r)``, in the dtype of the scalars.
+        K: curvature parameter, one element.
+        s: norm scale, one element.
+        scaling: ``alpha / r``.
+        max_radius: upper bound of rho inside of sinh.
+
+    Returns:
+        ``(..., r)`` in the dtype of h, and a few numbers per token.
+    """
+    wide = gram_B.dtype
+    s, K = s.to(wide), K.to(wide)
+    length = _length(h.to(wide), gram_B)
+    parts = scalars(token_norm(x).to(wide), length, s * K.sqrt(), max_radius)
+    _, S, _, P = parts
+    return h * (S * P * (scaling / s)).to(h.dtype), parts
+
+
+class GateGradients(NamedTuple):
+    """Gradients through :func:`scale_tokens`.
+
+    Attributes:
+        by_h: ``(..., r)`` in the dtype of h.
+        along_x: ``(..., 1)``; the gradient of x is ``along_x x``.
+        weighted: ``(..., r)``; that of B is ``B weighted^T h``.
+        by_K: ``(1,)``; None if not needed, like by_s.
+        by_s: ``(1,)``.
+    """
+
+    by_h: Tensor
+    along_x: Tensor
+    weighted: Tensor
+    by_K: Tensor | None
+    by_s: Tensor | None
+
+
+def scale_tokens_backward(
+    grad: Tensor,
+    h: Tensor,
+    gram_B: Tensor,
+    K: Tensor,
+    s: Tensor,
+    parts: tuple[Tensor, ...],
+    scaling: float,
+    max_radius: float,
+    needed: tuple[bool, bool],
+) -> GateGradients:
+    """The gradients from that of ``scaling g h``, ``grad (..., r)``.
+
+    With ``T = 1/sqrt(1 + n^2)`` and ``C = cosh(rho)``, or 0 beyond the clamp, ``g = S P / s`` has
+    the derivatives
 
         dg / d ln|x|   =  (C - S) T / s           dg / d ln s = -C T / s
         dg / d ln|B h| =  S (T - P) / s           dg / d ln K = -(C T - S P) / (2 s)
 
-    It stores what LoRA stores, the Gram matrix, and four numbers per token.
+    ``needed`` says whether the gradients of K and s are; the other arguments are those of
+    :func:`scale_tokens`.
     """
-
-    @staticmethod
-    def forward(
-        ctx: Any, result, x, dropped, A, B, K, s, max_radius: float, scaling: float
-    ) -> Tensor:
-        dtype = product_dtype(x, A)
-        with full_precision(x.device):
-            norm = token_norm(x)
-            tokens = (x if dropped is None else dropped).to(dtype)
-            h = tokens @ A.to(dtype).mT
-            gram_B = gram(B)
-            wide = gram_B.dtype
-            wide_s, wide_K = s.to(wide), K.to(wide)
-            lengths = _length(h.to(wide), gram_B)
-            rho, S, n, P = _scalars(norm.to(wide), lengths, wide_s * wide_K.sqrt(), max_radius)
-            factor = S * P * (scaling / wide_s)
-            scaled = h * factor.to(dtype)
-            in_place = _can_add_in_place(result)
-            if in_place:
-                ctx.mark_dirty(result)
-            result = _add_product(result, scaled, B.to(dtype), in_place)
-        ctx.save_for_backward(
-            tokens, None if dropped is None else x, A, B, K, s, h, scaled, gram_B, rho, S, n, P
-        )
-        ctx.max_radius, ctx.scaling, ctx.dtypes = max_radius, scaling, (x.dtype, dtype)
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        tokens, x, A, B, K, s, h, scaled, gram_B, rho, S, n, P = ctx.saved_tensors
-        need_x, need_dropped, need_A, need_B, need_K, need_s = ctx.needs_input_grad[1:7]
-        x_dtype, dtype = ctx.dtypes
-        wide = gram_B.dtype
-        with full_precision(tokens.device):
-            wide_s, wide_K = s.to(wide), K.to(wide)
-            grad_y = grad.to(dtype)
-            by_scaled = grad_y @ B.to(dtype)
-            wide_h = h.to(wide)
-            by_gate = (by_scaled.to(wide) * wide_h).sum(-1, keepdim=True) * (ctx.scaling / wide_s)
-            T = (1 + n * n).rsqrt()
-            C = torch.where(rho <= ctx.max_radius, rho.clamp_max(ctx.max_radius).cosh(), 0.0)
-            unit2 = wide_s * wide_s * wide_K
-            weighted = wide_h * (by_gate * (T - P) * S / (n * n) * (S * S / unit2))
-            grad_x = grad_dropped = grad_A = grad_B = grad_K = grad_s = None
-            if need_x or need_dropped or need_A:
-                factor = S * P * (ctx.scaling / wide_s)
-                by_h = torch.addcmul(weighted @ gram_B, by_scaled.to(wide), factor).to(dtype)
-                along = by_gate * (C - S) * T / (rho * rho * unit2)
-                if need_A:
-                    grad_A = (by_h.flatten(0, -2).mT @ tokens.flatten(0, -2)).to(A.dtype)
-                if x is not None:
-                    grad_x = x * along.to(x_dtype)
-                    grad_dropped = (by_h @ A.to(dtype)).to(x_dtype)
-                elif need_x:
-                    grad_x = (by_h @ A.to(dtype)).addcmul_(tokens, along.to(dtype)).to(x_dtype)
-            if need_B:
-                moment = (weighted.flatten(0, -2).mT @ wide_h.flatten(0, -2)).to(B.dtype)
-                product = grad_y.flatten(0, -2).mT @ scaled.flatten(0, -2)
-                grad_B = torch.addmm(product.to(B.dtype), B, moment)
-            if need_K:
-                grad_K = (by_gate * (S * P - C * T)).sum().div(2 * wide_K).to(K.dtype)
-            if need_s:
-                grad_s = (by_gate * C * T).sum().div(-wide_s).to(s.dtype)
-        return grad, grad_x, grad_dropped, grad_A, grad_B, grad_K, grad_s, None, None
-
-
-def _can_add_in_place(result: Tensor) -> bool:
-    """Whether the base layer's output can be overwritten."""
-    return (
-        result.is_contiguous()
-        and not result._is_view()  # autograd would copy it
-        and not (result.is_leaf and result.requires_grad)
-        and not torch.compiler.is_compiling()  # which fuses the sum
-    )
-
-
-def _add_product(
-    result: Tensor, h: Tensor, B: Tensor, in_place: bool, scale: float = 1.0
-) -> Tensor:
-    """``result + scale h B^T`` in the dtype of ``result``."""
-    if result.dtype != h.dtype:
-        result = result if in_place else result.clone()
-        return result.add_(F.linear(h, B), alpha=scale)
-    rows, h = result.reshape(-1, result.shape[-1]), h.reshape(-1, h.shape[-1])
-    if in_place:
-        rows.addmm_(h, B.mT, alpha=scale)
-        return result
-    return torch.addmm(rows, h, B.mT, alpha=scale).view_as(result)
-
-
-def _plain_gates(
-    x: Tensor, h: Tensor, gram_B: Tensor, K: Tensor, s: Tensor, max_radius: float
-) -> Tensor:
-    """The gate ``(..., 1)``, in the dtype of ``gram_B``, not differentiable."""
     wide = gram_B.dtype
+    rho, S, n, P = parts
     s, K = s.to(wide), K.to(wide)
-    _, S, _, P = _scalars(
-        token_norm(x).to(wide), _length(h.to(wide), gram_B), s * K.sqrt(), max_radius
+    grad, wide_h, scale = grad.to(wide), h.to(wide), scaling / s
+    by_g = (grad * wide_h).sum(-1, keepdim=True) * scale  # and by 1/s
+    T = (1 + n * n).rsqrt()
+    C = torch.where(rho <= max_radius, rho.clamp_max(max_radius).cosh(), 0.0)
+    unit2 = s * s * K
+    weighted = wide_h * (by_g * (T - P) * S / (n * n) * (S * S / unit2))
+    by_K, by_s = needed
+    return GateGradients(
+        torch.addcmul(weighted @ gram_B, grad, S * P * scale).to(h.dtype),
+        by_g * (C - S) * T / (rho * rho * unit2),
+        weighted,
+        (by_g * (S * P - C * T)).sum() / (2 * K) if by_K else None,
+        -(by_g * C * T).sum() / s if by_s else None,
     )
-    return S * P / s
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """What an update needs besides x, A and B, as long as B, K and s do not change.
-
-    Attributes:
-        gram: ``B^T B``, ``(r, r)`` in :func:`scalar_dtype`.
-        root: ``(r, r)`` with ``|root h| = |B h|``: R of B's QR decomposition. Unlike the Gram
-            matrix it does not square B's condition number.
-        K: curvature parameter, one element.
-        s: norm scale.
-        unit: ``s sqrt(K)``.
-    """
-
-    gram: Tensor
-    root: Tensor
-    K: Tensor
-    s: float
-    unit: float
-
-    def gates(self, x: Tensor, h: Tensor, max_radius: float) -> Tensor:
-        """The gate ``(..., 1)``."""
-        wide = self.root.dtype
-        lengths = torch.linalg.vector_norm(h.to(wide) @ self.root.mT, dim=-1, keepdim=True)
-        _, S, _, P = _scalars(token_norm(x).to(wide), lengths, self.unit, max_radius)
-        return S * P / self.s
-
-    def few_gates(self, x: Tensor, h: Tensor, max_radius: float) -> list[float]:
-        """The gates as numbers, by Python's scalar functions.
-
-        On a CPU a small kernel costs more than the arithmetic of a token in Python.
-        """
-        lengths = torch.linalg.vector_norm(h.to(self.root.dtype) @ self.root.mT, dim=-1)
-        gates = []
-        for norm, length in zip(
-            token_norm(x).flatten().tolist(), lengths.flatten().tolist(), strict=True
-        ):
-            rho = max(norm / self.unit, _TINY)
-            S = math.sinh(min(rho, max_radius)) / rho
-            n = max(S * length / self.unit, _TINY)
-            gates.append(S * math.asinh(n) / (n * self.s))
-        return gates
-
-
-class FrozenCache:
-    """Caches :class:`Frozen` while B, K and s are the same tensors, unchanged.
-
-    A version counter changes with optimiser steps, ``copy_`` and ``load_state_dict``, but not with
-    writes through ``.data``, so the layer also clears the cache in ``train()`` and ``eval()``.
-    """
-
-    def __init__(self) -> None:
-        self._entry: tuple[tuple[Tensor, ...], tuple[tuple[int, int], ...], Frozen] | None = None
-
-    def __reduce__(self):
-        # copies and pickles of a model start with an empty cache
-        return FrozenCache, ()
-
-    def clear(self) -> None:
-        """Empty the cache."""
-        self._entry = None
-
-    def get(
-        self, B: Tensor, raw: Tensor, s: Tensor, curvature: Callable[[Tensor], Tensor]
-    ) -> Frozen | None:
-        """The values of ``B (m, r)``, ``K = curvature(raw)`` and ``s``; None if not cacheable."""
-        tensors = (B, raw, s)
-        if torch.compiler.is_compiling() or any(
-            # a sharded tensor has no own storage, an inference tensor no version counter
-            type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_inference()
-            for tensor in tensors
-        ):
-            return None
-        key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
-        # the entry holds the tensors, so that no other tensor can have their addresses
-        if (
-            self._entry is None
-            or self._entry[1] != key
-            or any(ours is not theirs for ours, theirs in zip(self._entry[0], tensors, strict=True))
-        ):
-            # an inference tensor could not be used in a later pass with gradients
-            with torch.inference_mode(False), torch.no_grad(), full_precision(B.device):
-                root = torch.linalg.qr(B.to(scalar_dtype(B)), mode="r").R
-                K, scale = curvature(raw), s.item()
-                frozen = Frozen(gram(B), root, K, scale, scale * math.sqrt(max(K.item(), 0.0)))
-            self._entry = (tensors, key, frozen)
-        return self._entry[2]
-
-
-def rotation_update(
-    result: Tensor,
-    x: Tensor,
-    dropped: Tensor,
-    A: Tensor,
-    B: Tensor,
-    K: Tensor,
-    s: Tensor,
-    *,
-    max_radius: float,
-    scaling: float,
-    frozen: Frozen | None = None,
-) -> Tensor:
-    """``result + (alpha/r) B (c psi A x)``, the rotation variant, in place if possible.
-
-    Args:
-        result: ``(..., m)``, the base layer's output.
-        x: ``(..., d)``, the layer's input, of which the norms are taken.
-        dropped: ``(..., d)``, ``x`` after dropout, the input of A; ``x`` itself without dropout.
-        A: ``(r, d)``.
-        B: ``(m, r)``.
-        K: curvature parameter, one element.
-        s: norm scale, one element.
-        max_radius: upper bound of ``|x| / (s sqrt(K))``.
-        scaling: ``alpha / r``.
-        frozen: values of B, K and s, if these are known and have no gradient.
-
-    Returns:
-        ``(..., m)`` in the dtype of ``result``.
-    """
-    if frozen is None and torch.is_grad_enabled():
-        rest = None if dropped is x else dropped
-        return _Update.apply(result, x, rest, A, B, K, s, max_radius, scaling)
-    dtype = product_dtype(x, A)
-    with full_precision(x.device):
-        h = F.linear(dropped.to(dtype), A.to(dtype))
-        scale = scaling
-        tokens = h.numel() // h.shape[-1]
-        if frozen is None:
-            h = h * (_plain_gates(x, h, gram(B), K, s, max_radius) * scaling).to(dtype)
-            scale = 1.0
-        elif tokens == 1 and x.device.type == "cpu":
-            scale *= frozen.few_gates(x, h, max_radius)[0]
-        elif tokens <= FEW and x.device.type == "cpu":
-            gates = torch.tensor(frozen.few_gates(x, h, max_radius), dtype=dtype)
-            h = h * gates.view(*h.shape[:-1], 1)
-        else:
-            h = h * frozen.gates(x, h, max_radius).to(dtype)
-        return _add_product(result, h, B.to(dtype), _can_add_in_place(result), scale)
 
 
 def gate(
@@ -402,5 +234,7 @@ def gate(
     K, s = (torch.as_tensor(number, dtype=wide, device=x.device) for number in (K, s))
     with torch.no_grad(), full_precision(x.device):
         h = F.linear(x.to(A.dtype), A)
-        value = _plain_gates(x, h, gram(B), K, s, max_radius)
+        length = _length(h.to(wide), gram(B))
+        _, S, _, P = scalars(token_norm(x).to(wide), length, s * K.sqrt(), max_radius)
+        value = S * P / s
     return value.squeeze(-1).to(torch.promote_types(x.dtype, torch.float32))

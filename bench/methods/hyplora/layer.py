@@ -21,7 +21,8 @@ from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
 from bench.methods.hyplora.config import HypLoraConfig
-from bench.methods.hyplora.gate import FrozenCache, token_norm
+from bench.methods.hyplora.frozen import FrozenCache
+from bench.methods.hyplora.gate import token_norm
 from bench.methods.hyplora.variants import VARIANTS, raw_from_curvature
 from bench.methods.targets import NonlinearLayer
 

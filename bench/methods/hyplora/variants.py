@@ -29,9 +29,9 @@ from bench.methods.hyplora.gate import (
     full_precision,
     gate,
     gram,
-    rotation_update,
     token_norm,
 )
+from bench.methods.hyplora.update import rotation_update
 
 
 def raw_from_curvature(curvature: float) -> float:
