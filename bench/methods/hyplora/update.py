@@ -97,12 +97,10 @@ def _rows(x: Tensor) -> Tensor:
 
 def _can_add_in_place(result: Tensor) -> bool:
     """Whether the base layer's output can be overwritten."""
-    return (
-        result.is_contiguous()
-        and not result._is_view()  # autograd would copy it
-        and not (result.is_leaf and result.requires_grad)
-        and not torch.compiler.is_compiling()  # which fuses the sum
-    )
+    if torch.compiler.is_compiling():  # the compiler fuses the sum
+        return False
+    changeable = not (result.is_leaf and result.requires_grad)
+    return changeable and result.is_contiguous() and not result._is_view()  # a view is copied
 
 
 def _add_product(
