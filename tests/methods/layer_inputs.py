@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from bench.methods.hyplora.gate import product_dtype
 from bench.methods.hyplora.variants import VARIANTS
 
 few = settings(derandomize=True, deadline=None, max_examples=15)
@@ -44,7 +45,8 @@ def inputs(seed, K, norm, dtype, variant="rotation"):
 
 def update(variant, max_radius=12.0):
     def delta(x, A, B, K, s):
-        return VARIANTS[variant].delta(x, x, A, B, K, s, max_radius=max_radius, scaling=1.0)
+        start = torch.zeros(*x.shape[:-1], len(B), dtype=product_dtype(x, A))
+        return VARIANTS[variant].update(start, x, x, A, B, K, s, max_radius=max_radius, scaling=1.0)
 
     return delta
 

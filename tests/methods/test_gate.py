@@ -13,7 +13,9 @@ from hypothesis import given
 
 from bench.methods.hyplora import gate as gate_module
 from bench.methods.hyplora import reference
-from bench.methods.hyplora.gate import GramCache, gate, gram, rotation_delta
+from bench.methods.hyplora.frozen import FrozenCache
+from bench.methods.hyplora.gate import gate, gram
+from bench.methods.hyplora.update import rotation_update
 from tests.methods.layer_inputs import (
     TOKENS,
     D,
@@ -61,20 +63,30 @@ def test_at_B_zero_the_gradient_is_loras_times_the_gate_of_each_token(seed, K, n
     assert all(torch.equal(grad, torch.zeros_like(grad)) for grad in (*grads[:2], *grads[3:]))
 
 
+def frozen(B, K, s):
+    """What a layer caches for inference."""
+    return FrozenCache().get(B, K, s, lambda raw: raw)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @few
 @given(seeds, curvatures, norms)
-def test_a_few_tokens_without_a_gradient_have_the_same_update(dtype, seed, K, norm):
+def test_the_update_with_cached_values_is_the_update_in_training(count, dtype, seed, K, norm):
     (x, A, B, K_, s), _ = inputs(seed, K, norm, torch.float64)
-    x = torch.cat([x[:2], torch.zeros(1, D)])
-    few_tokens = [x.to(dtype), A.to(dtype), B.to(dtype), K_.float(), s.float()]
+    x = torch.cat([x[: count - 1], x.new_zeros(1, D)]) if count > 1 else x[:1]
+    x, A, B, K_, s = (
+        t.detach() for t in (x.to(dtype), A.to(dtype), B.to(dtype), K_.float(), s.float())
+    )
+    expected = fast(x, A, B, K_, s)
+    start = torch.zeros(count, M, dtype=dtype)
     with torch.no_grad():
-        one_by_one = fast(*few_tokens)
-        with patch.object(gate_module, "FEW", 0):
-            together = fast(*few_tokens)
+        found = rotation_update(
+            start, x, x, A, B, K_, s, max_radius=12.0, scaling=1.0, frozen=frozen(B, K_, s)
+        )
+    assert found is start
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
-    assert error(one_by_one, together) < tolerance
-    assert torch.equal(one_by_one[2], torch.zeros_like(one_by_one[2]))
+    assert error(found, expected) < tolerance
 
 
 @few
@@ -103,7 +115,8 @@ def test_the_norm_is_taken_of_the_token_without_dropout():
     (x, A, B, K, s), _ = inputs(2, 0.5, 0.5 * math.sqrt(D), torch.float64)
     dropped = x * (torch.arange(D) % 2)
     u = dropped @ A.mT @ B.mT
-    delta = rotation_delta(x, dropped, A, B, K, s, max_radius=12.0, scaling=3.0)
+    start = torch.zeros(TOKENS, M, dtype=torch.float64)
+    delta = rotation_update(start, x, dropped, A, B, K, s, max_radius=12.0, scaling=3.0)
     assert error(delta, 3.0 * literal_gate(x, u, K, s)[:, None] * u) < 1e-12
 
 
@@ -120,18 +133,23 @@ def test_the_gate_keeps_its_digits_along_a_small_direction_of_B(condition, toler
 
 @pytest.mark.parametrize("scalars", [torch.float32, torch.float64])
 def test_autocast_rounds_the_products_and_not_the_gate(scalars):
-    (x, A, B, K, s), _ = inputs(3, 0.5, 0.5 * math.sqrt(D), torch.float32)
+    tensors, grad_y = inputs(3, 0.5, 0.5 * math.sqrt(D), torch.float32)
+    x, A, B, K, s = tensors
     h = F.linear(x.bfloat16(), A.bfloat16())
     with (
         patch.object(gate_module, "scalar_dtype", lambda x: scalars),
         torch.autocast("cpu", dtype=torch.bfloat16),
     ):
-        y, g = fast(x, A, B, K, s), gate(x, A, B, K, s)
-        inside = torch.autograd.grad(g.sum(), (x, A, B, K, s), retain_graph=True)
-    outside = torch.autograd.grad(g.sum(), (x, A, B, K, s))
-    assert y.dtype == torch.bfloat16
-    assert error(g, literal_gate(x, h.float() @ B.mT, K, s)) < 1e-6
-    assert all(error(one, other) < 1e-6 for one, other in zip(inside, outside, strict=True))
+        y, grads = gradients(fast, tensors, grad_y)
+        g = gate(x, A, B, K, s)
+    assert y.dtype == torch.bfloat16 and all(grad.dtype == torch.float32 for grad in grads)
+    assert error(g, literal_gate(x, F.linear(x, A) @ B.mT, K, s)) < 1e-6
+    expected = literal_gate(x, h.float() @ B.mT, K, s)[:, None] * (h.float() @ B.mT)
+    assert error(y, expected) < 1e-2
+    delta, exact = gradients(fast, tensors, grad_y)
+    scales = scalar_scales(x, exact[0], delta, grad_y, K, s)
+    for name, ours, theirs in zip("xABKs", grads, exact, strict=True):
+        assert error(ours, theirs, scales.get(name)) < 1e-2, name
 
 
 def test_the_gate_of_a_token_does_not_depend_on_its_batch():
@@ -141,46 +159,81 @@ def test_the_gate_of_a_token_does_not_depend_on_its_batch():
     assert torch.allclose(batched[1, :, 0], fast(x, A, B, K, s), rtol=1e-12)
 
 
-# The cached Gram matrix
+def test_the_update_is_added_in_place_to_what_is_not_a_view():
+    (x, A, B, K, s), grad_y = inputs(6, 0.5, 3.0, torch.float64)
+    weight = torch.randn(M, D, dtype=torch.float64)
+    options = {"max_radius": 12.0, "scaling": 1.0}
+    results = []
+    for base in (x @ weight.mT, (x @ weight.mT).view(TOKENS, M)):
+        y = rotation_update(base, x, x, A, B, K, s, **options)
+        assert (y.data_ptr() == base.data_ptr()) == (not base._is_view())
+        results.append((y, *torch.autograd.grad(y, (x, A, B, s), grad_y)))
+    assert all(torch.allclose(one, other) for one, other in zip(*results, strict=True))
 
 
+def test_gradcheck():
+    (x, A, B, K, s), _ = inputs(7, 0.5, 3.0, torch.float64)
+    dropped = (x.detach() * 0.5).requires_grad_()
+
+    def function(x, dropped, A, B, K, s):
+        start = torch.ones(TOKENS, M, dtype=torch.float64)
+        return rotation_update(start, x, dropped, A, B, K, s, max_radius=0.5, scaling=2.0)
+
+    assert torch.autograd.gradcheck(function, (x, dropped, A, B, K, s))
+
+
+# The cached values
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["B", "K", "s"])
 @pytest.mark.parametrize(
     "change",
     [
-        lambda B: torch.optim.SGD([B], lr=1.0).step(),
-        lambda B: B.detach().mul_(2),
-        lambda B: setattr(B, "data", B.data * 2),
-        lambda B: torch.nn.Module.load_state_dict(
-            torch.nn.ParameterList([B]), {"0": torch.ones_like(B)}
+        lambda p: torch.optim.SGD([p], lr=1.0).step(),
+        lambda p: p.detach().mul_(2),
+        lambda p: setattr(p, "data", p.data * 2),
+        lambda p: torch.nn.Module.load_state_dict(
+            torch.nn.ParameterList([p]), {"0": torch.ones_like(p)}
         ),
     ],
     ids=["optimiser", "in place", "new data", "load_state_dict"],
 )
-def test_the_cache_keeps_a_gram_matrix_until_B_changes(change):
-    cache, B = GramCache(), torch.nn.Parameter(torch.randn(M, R))
-    B.grad = torch.ones_like(B)
-    first = cache.get(B)
-    assert cache.get(B) is first and torch.equal(first, gram(B.detach()))
-    assert copy.deepcopy(cache).get(B) is not first
-    change(B)
-    assert torch.equal(cache.get(B), gram(B.detach()))
+def test_the_cache_keeps_its_values_until_a_tensor_changes(change, which):
+    cache = FrozenCache()
+    tensors = [torch.nn.Parameter(torch.rand(shape) + 1) for shape in ((M, R), (1,), (1,))]
+    changed = tensors[which]
+    changed.grad = torch.ones_like(changed)
+
+    def get(cache):
+        return cache.get(*tensors, lambda raw: raw)
+
+    first = get(cache)
+    assert get(cache) is first and torch.equal(first.gram, gram(tensors[0].detach()))
+    assert get(copy.deepcopy(cache)) is not first
+    change(changed)
+    again, fresh = get(cache), frozen(*tensors)
+    assert again is not first and again.unit == fresh.unit
+    assert torch.equal(again.root, fresh.root)
 
 
 def test_the_cache_does_not_take_another_tensor_for_B():
-    cache = GramCache()
+    cache, one = FrozenCache(), torch.ones(1)
     for _ in range(20):  # freed memory, and so addresses, come back
         B = torch.nn.Parameter(torch.randn(M, R))
-        assert torch.equal(cache.get(B), gram(B.detach()))
+        assert torch.equal(cache.get(B, one, one, torch.clone).gram, gram(B.detach()))
     B.data.mul_(2)  # does not change the version counter
     again = torch.nn.Parameter(B.data)
-    assert torch.equal(cache.get(again), gram(again.detach()))
+    assert torch.equal(cache.get(again, one, one, torch.clone).gram, gram(again.detach()))
 
 
-def test_a_gram_matrix_made_in_inference_mode_serves_a_later_pass_with_gradients():
+def test_values_cached_in_inference_mode_serve_a_later_pass_with_gradients():
     (x, A, B, K, s), _ = inputs(5, 1.0, 1.0, torch.float32)
-    cache = GramCache()
+    cache, raw = FrozenCache(), K.detach()
     with torch.inference_mode():
-        kept = cache.get(B)
-    options = {"max_radius": 12.0, "scaling": 1.0, "gram_B": kept}
-    rotation_delta(x, x, A, B.detach(), K, s, **options).sum().backward()
+        kept = cache.get(B, raw, s, torch.clone)
+    update("tangent")(x, A, B, K, s)
+    start = torch.zeros(TOKENS, M)
+    rotation_update(
+        start, x, x, A, B.detach(), K, s, max_radius=12.0, scaling=1.0, frozen=kept
+    ).sum().backward()
     assert torch.isfinite(x.grad).all()

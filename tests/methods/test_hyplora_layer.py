@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench.methods.hyplora import HypLoraConfig, HypLoraLinear, reference
-from bench.methods.hyplora.gate import gate, rotation_delta
+from bench.methods.hyplora.gate import gate
+from bench.methods.hyplora.update import rotation_update
 from bench.methods.hyplora.variants import VARIANTS, Variant
 
 D, M, R = 24, 16, 4
@@ -97,8 +98,15 @@ def test_dropout_acts_in_training_only_and_on_the_input_of_A_only():
     torch.manual_seed(7)
     trained = layer(x)
     torch.manual_seed(7)
-    delta = rotation_delta(x, F.dropout(x, 0.5), *parts(layer), max_radius=12.0, scaling=16 / R)
-    assert torch.allclose(trained, layer.base_layer(x) + delta, atol=1e-6)
+    expected = rotation_update(
+        layer.base_layer(x),
+        x,
+        F.dropout(x, 0.5),
+        *parts(layer),
+        max_radius=12.0,
+        scaling=16 / R,
+    )
+    assert torch.allclose(trained, expected, atol=1e-6)
     assert torch.equal(layer.eval()(x), layer(x))
 
 
@@ -114,14 +122,14 @@ def test_adapters_that_are_active_together_add_up():
     model.base_model.set_adapter(["default", "second", "third"])
     assert torch.allclose(up(x), up.base_layer(x) + sum(updates), atol=1e-5)
     model.delete_adapter("second")
-    assert "second" not in up.gram_cache
+    assert "second" not in up.frozen
 
 
 def test_a_variant_is_one_entry():
-    def lora(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B):
-        return F.linear(F.linear(dropped, A), B) * scaling
+    def lora(result, x, dropped, A, B, K, s, *, max_radius, scaling, frozen):
+        return result + F.linear(F.linear(dropped, A), B) * scaling
 
-    with patch.dict(VARIANTS, toy=Variant(delta=lora, gate=gate)):
+    with patch.dict(VARIANTS, toy=Variant(update=lora, gate=gate)):
         up, x = layers(adapted(variant="toy", target_modules=["up"]))[0], tokens()
         A, B, *_ = parts(up)
         assert torch.allclose(up(x), up.base_layer(x) + x @ A.mT @ B.mT * 16 / R, atol=1e-5)
@@ -189,7 +197,7 @@ def test_the_saved_state_has_these_names_and_shapes():
     }
 
 
-# The cached Gram matrix
+# The cached values
 
 
 def scale_in_place(model):

@@ -2,30 +2,31 @@
 
 HypLoRA adds ``log_o(LLR(exp_o(x/s)))`` to a linear layer (arXiv 2410.04010, eq. 9). Both maps scale
 a token by a scalar, and the rotation variant (eq. 10, 18-20) is linear between them. With ``h = A
-x``:
+x`` and ``rho = |x| / (s sqrt(K))``:
 
-    c     = sqrt(K) sinh(|x| / (s sqrt(K))) / |x|   the scalar of exp_o
-    n     = c |B h| = c sqrt(h^T (B^T B) h)         from the r x r Gram matrix, not the output
-    psi   = sqrt(K) arcsinh(n / sqrt(K)) / n        the scalar of log_o
-    delta = B (c psi h)                             the two products of LoRA
+    c     = S / s,  S = sinh(rho) / rho              the scalar of exp_o
+    n     = c |B h| / sqrt(K)                        from the r x r Gram matrix, not the output
+    psi   = P = arcsinh(n) / n                       the scalar of log_o
+    delta = B (c psi h)                              the two products of LoRA
 
 ``c psi`` is the **gate**: O(d + r^2) per token, and nothing of size (..., d) or (..., m) is stored.
+Since sinh of an outlier token overflows, its argument is at most ``max_radius`` (12, as in the
+authors' code). ``reference.py`` has the literal form, ``variants.py`` the other variants.
 """
 
 from __future__ import annotations
 
-import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from bench.geometry.lorentz import asinhc_slope, asinhc_value, sinhc, sinhc_slope, sinhc_value
+from bench.geometry.lorentz import sinhc
 
-FEW = 4  # up to this many tokens, gates are computed one by one on a CPU
+_CHUNK = 2**17  # numbers whose norms are taken at once in float32
+TINY = 1e-15  # replaces rho and n of 0; its square is a normal float32 number
 
 
 def scalar_dtype(x: Tensor) -> torch.dtype:
@@ -60,13 +61,22 @@ def gram(B: Tensor) -> Tensor:
 
 
 def token_norm(x: Tensor) -> Tensor:
-    """``|x|`` of each token, ``(..., 1)`` in float32 at least, without a copy of x in that dtype.
+    """``|x|`` of each token, ``(..., 1)`` in float32 at least; the gradient at a zero token is 0.
 
-    The gradient at a zero token is 0.
+    On a CPU ``vector_norm`` with a dtype copies all of x, so without a gradient a low-precision x
+    is converted in chunks.
     """
-    return torch.linalg.vector_norm(
-        x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)
-    )
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    small = x.numel() <= _CHUNK or torch.compiler.is_compiling()
+    if dtype == x.dtype or x.device.type != "cpu" or small or torch.is_grad_enabled():
+        return torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
+    rows = x.flatten(0, -2)
+    norms = x.new_empty(len(rows), 1, dtype=dtype)
+    buffer = x.new_empty(max(1, _CHUNK // x.shape[-1]), x.shape[-1], dtype=dtype)
+    for part, out in zip(rows.split(len(buffer)), norms.split(len(buffer)), strict=True):
+        wide = buffer[: len(part)].copy_(part)
+        torch.linalg.vector_norm(wide, dim=-1, keepdim=True, out=out)
+    return norms.view(*x.shape[:-1], 1)
 
 
 def exp_factor(
@@ -83,109 +93,114 @@ def exp_factor(
     return sinhc((norm / s).square() / K, max_radius) / s
 
 
-class _TokenGate(torch.autograd.Function):
-    """``c psi`` with an explicit backward pass.
-
-    With ``u = |x|^2/(s^2 K)``, ``q = h^T (B^T B) h`` and ``w = n^2/K = S^2 q/(s^2 K)`` the gate is
-    ``S(u) P(w) / s``, where S is sinhc and P asinhc. As functions of squares they have finite
-    gradients if B or a token is 0. One node instead of about forty saves kernel launches and a
-    float32 copy of x.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x, h, B, gram_B, K, s, max_radius: float) -> Tensor:
-        # once, instead of in every operation with mixed dtypes
-        wide_K, wide_s = K.to(gram_B.dtype), s.to(gram_B.dtype)
-        value, *parts = _gate_parts(x, h, gram_B, wide_K, wide_s, max_radius)
-        ctx.save_for_backward(x, h, B, gram_B, wide_K, wide_s, *parts)
-        ctx.max_radius, ctx.dtypes = max_radius, (K.dtype, s.dtype)
-        return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, h, B, gram_B, K, s, S, P, u, w = ctx.saved_tensors
-        dS = sinhc_slope(u, S, ctx.max_radius)
-        dP = asinhc_slope(w, P)
-
-        grad = grad / s
-        by_w = grad * S * dP
-        by_u = grad * torch.addcmul(P, w, dP, value=2) * dS
-        grad_x = grad_h = grad_B = grad_K = grad_s = None
-        twice_scale = 2 / (s * s * K)
-        if ctx.needs_input_grad[0]:
-            grad_x = x * (by_u * twice_scale).to(x.dtype)
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            twice_by_q = by_w * S * S * twice_scale
-            with full_precision(x.device):
-                wide = h.to(gram_B.dtype)
-                weighted = wide * twice_by_q
-                if ctx.needs_input_grad[1]:
-                    grad_h = (weighted @ gram_B).to(h.dtype)
-                if ctx.needs_input_grad[2]:
-                    moment = weighted.flatten(0, -2).mT @ wide.flatten(0, -2)
-                    grad_B = (B.to(moment.dtype) @ moment).to(B.dtype)
-        if ctx.needs_input_grad[4] or ctx.needs_input_grad[5]:
-            along = (u * by_u + w * by_w).sum()
-            grad_K = (-along / K).to(ctx.dtypes[0])
-            grad_s = (-(2 * along + (grad * S * P).sum()) / s).to(ctx.dtypes[1])
-        return grad_x, grad_h, grad_B, None, grad_K, grad_s, None
+def product_dtype(x: Tensor, A: Tensor) -> torch.dtype:
+    """The dtype of the products with A and B."""
+    return torch.get_autocast_dtype(x.device.type) if autocasting(x.device) else A.dtype
 
 
-def _gate_parts(
-    x: Tensor, h: Tensor, gram_B: Tensor, K: Tensor, s: Tensor, max_radius: float
-) -> tuple[Tensor, ...]:
-    """The gate, S, P, u and w, each ``(..., 1)``."""
-    with full_precision(x.device):
-        wide = h.to(gram_B.dtype)
-        q = ((wide @ gram_B) * wide).sum(-1, keepdim=True)
-    radius = token_norm(x).to(gram_B.dtype) / s
-    u = radius * radius / K
-    S = sinhc_value(u, max_radius)
-    c = S / s
-    w = c * c * q / K
-    P = asinhc_value(w)
-    return c * P, S, P, u, w
+def _length(h: Tensor, gram_B: Tensor) -> Tensor:
+    """``|B h|`` of each token, ``(..., 1)``, from the Gram matrix."""
+    return ((h @ gram_B) * h).sum(-1, keepdim=True).clamp_min(0).sqrt()
 
 
-def _few_gates(
-    x: Tensor, h: Tensor, gram_B: Tensor, K: Tensor, s: Tensor, max_radius: float
-) -> Tensor:
-    """The gate of a few tokens, ``(..., 1)``, by Python's scalar functions."""
-    with full_precision(x.device):
-        wide = h.to(gram_B.dtype)
-        q = ((wide @ gram_B) * wide).sum(-1)
-    unit = float(s) * math.sqrt(float(K))
-    gates = []
-    for norm, square in zip(token_norm(x).flatten().tolist(), q.flatten().tolist(), strict=True):
-        radius = norm / unit
-        S = math.sinh(min(radius, max_radius)) / radius if radius else 1.0
-        n = S * math.sqrt(max(square, 0.0)) / unit
-        P = math.asinh(n) / n if n else 1.0
-        gates.append(S * P / float(s))
-    return torch.tensor(gates, dtype=gram_B.dtype).view(*h.shape[:-1], 1)
+def scalars(
+    norm: Tensor, length: Tensor, unit: Tensor | float, max_radius: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """rho, S, n and P from ``|x|``, ``|B h|`` and ``unit = s sqrt(K)``."""
+    rho = (norm / unit).clamp_min(TINY)
+    S = rho.clamp_max(max_radius).sinh() / rho
+    n = (S * length / unit).clamp_min(TINY)
+    return rho, S, n, n.asinh() / n
 
 
-def _token_gate(
+def scale_tokens(
     x: Tensor,
     h: Tensor,
-    B: Tensor,
+    gram_B: Tensor,
     K: Tensor,
     s: Tensor,
+    scaling: float,
     max_radius: float,
-    gram_B: Tensor | None = None,
-) -> Tensor:
-    """``c psi`` as ``(..., 1)`` in :func:`scalar_dtype`, differentiable in x, h, B, K and s."""
-    if gram_B is None:
-        gram_B = gram(B.detach())
-    if torch.is_grad_enabled():
-        return _TokenGate.apply(x, h, B, gram_B, K, s, max_radius)
-    # on a CPU a small kernel costs more than the arithmetic of a token in Python
-    tokens = h.numel() // h.shape[-1]
-    if tokens <= FEW and x.device.type == "cpu" and not torch.compiler.is_compiling():
-        return _few_gates(x, h, gram_B, K, s, max_radius)
-    K, s = K.to(gram_B.dtype), s.to(gram_B.dtype)
-    return _gate_parts(x, h, gram_B, K, s, max_radius)[0]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """``scaling g h`` with the gate ``g``, and what :func:`scale_tokens_backward` needs of it.
+
+    Args:
+        x: ``(..., d)``, of which the norms are taken.
+        h: ``(..., r)``, in the dtype of the products.
+        gram_B: ``(r, r)``, in the dtype of the scalars.
+        K: curvature parameter, one element.
+        s: norm scale, one element.
+        scaling: ``alpha / r``.
+        max_radius: upper bound of rho inside of sinh.
+
+    Returns:
+        ``(..., r)`` in the dtype of h, and a few numbers per token.
+    """
+    wide = gram_B.dtype
+    s, K = s.to(wide), K.to(wide)
+    length = _length(h.to(wide), gram_B)
+    parts = scalars(token_norm(x).to(wide), length, s * K.sqrt(), max_radius)
+    _, S, _, P = parts
+    return h * (S * P * (scaling / s)).to(h.dtype), parts
+
+
+class GateGradients(NamedTuple):
+    """Gradients through :func:`scale_tokens`.
+
+    Attributes:
+        by_h: ``(..., r)`` in the dtype of h.
+        along_x: ``(..., 1)``; the gradient of x is ``along_x x``.
+        weighted: ``(..., r)``; that of B is ``B weighted^T h``.
+        by_K: ``(1,)``; None if not needed, like by_s.
+        by_s: ``(1,)``.
+    """
+
+    by_h: Tensor
+    along_x: Tensor
+    weighted: Tensor
+    by_K: Tensor | None
+    by_s: Tensor | None
+
+
+def scale_tokens_backward(
+    grad: Tensor,
+    h: Tensor,
+    gram_B: Tensor,
+    K: Tensor,
+    s: Tensor,
+    parts: tuple[Tensor, ...],
+    scaling: float,
+    max_radius: float,
+    needed: tuple[bool, bool],
+) -> GateGradients:
+    """The gradients from that of ``scaling g h``, ``grad (..., r)``.
+
+    With ``T = 1/sqrt(1 + n^2)`` and ``C = cosh(rho)``, or 0 beyond the clamp, ``g = S P / s`` has
+    the derivatives
+
+        dg / d ln|x|   =  (C - S) T / s           dg / d ln s = -C T / s
+        dg / d ln|B h| =  S (T - P) / s           dg / d ln K = -(C T - S P) / (2 s)
+
+    ``needed`` says whether the gradients of K and s are; the other arguments are those of
+    :func:`scale_tokens`.
+    """
+    wide = gram_B.dtype
+    rho, S, n, P = parts
+    s, K = s.to(wide), K.to(wide)
+    grad, wide_h, scale = grad.to(wide), h.to(wide), scaling / s
+    by_g = (grad * wide_h).sum(-1, keepdim=True) * scale  # and by 1/s
+    T = (1 + n * n).rsqrt()
+    C = torch.where(rho <= max_radius, rho.clamp_max(max_radius).cosh(), 0.0)
+    unit2 = s * s * K
+    weighted = wide_h * (by_g * (T - P) * S / (n * n) * (S * S / unit2))
+    by_K, by_s = needed
+    return GateGradients(
+        torch.addcmul(weighted @ gram_B, grad, S * P * scale).to(h.dtype),
+        by_g * (C - S) * T / (rho * rho * unit2),
+        weighted,
+        (by_g * (S * P - C * T)).sum() / (2 * K) if by_K else None,
+        -(by_g * C * T).sum() / s if by_s else None,
+    )
 
 
 def gate(
@@ -198,7 +213,8 @@ def gate(
 ) -> Tensor:
     """The gate ``c psi`` of each token, the factor of LoRA's update ``B A x``.
 
-    At ``B = 0`` and for a token of norm ``s`` it is ``sqrt(K) sinh(1/sqrt(K)) / s``.
+    At ``B = 0`` and for a token of norm ``s`` it is ``sqrt(K) sinh(1/sqrt(K)) / s``. Not
+    differentiable.
 
     Args:
         x: ``(..., d)``, one token per row, without dropout.
@@ -211,79 +227,11 @@ def gate(
     Returns:
         ``(...)``; float32, or float64 if ``x`` is.
     """
-    K, s = (
-        number
-        if isinstance(number, Tensor)
-        else torch.tensor(number, dtype=scalar_dtype(x), device=x.device)
-        for number in (K, s)
-    )
-    value = _token_gate(x, F.linear(x.to(A.dtype), A), B, K, s, max_radius)
+    wide = scalar_dtype(x)
+    K, s = (torch.as_tensor(number, dtype=wide, device=x.device) for number in (K, s))
+    with torch.no_grad(), full_precision(x.device):
+        h = F.linear(x.to(A.dtype), A)
+        length = _length(h.to(wide), gram(B))
+        _, S, _, P = scalars(token_norm(x).to(wide), length, s * K.sqrt(), max_radius)
+        value = S * P / s
     return value.squeeze(-1).to(torch.promote_types(x.dtype, torch.float32))
-
-
-def rotation_delta(
-    x: Tensor,
-    dropped: Tensor,
-    A: Tensor,
-    B: Tensor,
-    K: Tensor,
-    s: Tensor,
-    *,
-    max_radius: float,
-    scaling: float,
-    gram_B: Tensor | None = None,
-) -> Tensor:
-    """``(alpha/r) B (c psi A x)``, the update of the rotation variant.
-
-    Args:
-        x: ``(..., d)``, the layer's input, of which the norms are taken.
-        dropped: ``(..., d)``, ``x`` after dropout, the input of A, in the dtype of A and B.
-        A: ``(r, d)``.
-        B: ``(m, r)``.
-        K: curvature parameter, one element.
-        s: norm scale, one element.
-        max_radius: upper bound of ``|x| / (s sqrt(K))``.
-        scaling: ``alpha / r``, applied to the gate, which saves LoRA's pass over the output.
-        gram_B: ``gram(B)``, if it is known.
-
-    Returns:
-        ``(..., m)`` in the dtype of the products.
-    """
-    h = F.linear(dropped, A)
-    factor = _token_gate(x, h, B, K, s, max_radius, gram_B) * scaling
-    return F.linear(h * factor.to(h.dtype), B)
-
-
-class GramCache:
-    """Caches ``B^T B`` while B is the same parameter with the same storage and version counter.
-
-    The counter changes with optimiser steps, ``copy_`` and ``load_state_dict``, but not with writes
-    through ``B.data``, so the layer also clears the cache in ``train()`` and ``eval()``.
-    """
-
-    def __init__(self) -> None:
-        self._entry: tuple[Tensor, tuple[int, int], Tensor] | None = None
-
-    def __reduce__(self):
-        # copies and pickles of a model start with an empty cache
-        return GramCache, ()
-
-    def clear(self) -> None:
-        """Empty the cache."""
-        self._entry = None
-
-    def get(self, B: Tensor) -> Tensor | None:
-        """``gram(B)`` without a gradient, or None if it cannot be cached."""
-        if (
-            torch.compiler.is_compiling()
-            or type(B) not in (Tensor, torch.nn.Parameter)  # a sharded B has no own storage
-            or B.is_inference()  # no version counter
-        ):
-            return None
-        key = (B.data_ptr(), B._version)
-        # the entry holds B itself, so that its id and address cannot be reused by another tensor
-        if self._entry is None or self._entry[0] is not B or self._entry[1] != key:
-            # an inference tensor could not be used in a later pass with gradients
-            with torch.inference_mode(False), torch.no_grad():
-                self._entry = (B, key, gram(B))
-        return self._entry[2]

@@ -18,7 +18,8 @@ from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
 from bench.methods.hyplora.config import HypLoraConfig
-from bench.methods.hyplora.gate import GramCache, autocasting, token_norm
+from bench.methods.hyplora.frozen import FrozenCache
+from bench.methods.hyplora.gate import token_norm
 from bench.methods.hyplora.variants import VARIANTS, raw_from_curvature
 from bench.methods.targets import LinearTuner, NonlinearLayer
 
@@ -52,7 +53,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
 
     not_linear = NOT_LINEAR
     adapter_layer_names = ("hyplora_A", "hyplora_B", "hyplora_K", "hyplora_s")
-    other_param_names = ("hyplora_dropout", "r", "scaling", "max_radius", "variant", "gram_cache")
+    other_param_names = ("hyplora_dropout", "r", "scaling", "max_radius", "variant", "frozen")
 
     def __init__(
         self, base_layer: nn.Linear, adapter_name: str, config: HypLoraConfig, **options: Any
@@ -68,7 +69,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         self.scaling: dict[str, float] = {}
         self.max_radius: dict[str, float] = {}
         self.variant: dict[str, str] = {}
-        self.gram_cache: dict[str, GramCache] = {}
+        self.frozen: dict[str, FrozenCache] = {}
         self.update_layer(adapter_name, config, **options)
 
     def update_layer(
@@ -101,7 +102,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         self.scaling[adapter_name] = lora_alpha / r
         self.max_radius[adapter_name] = config.max_radius
         self.variant[adapter_name] = config.variant
-        self.gram_cache[adapter_name] = GramCache()
+        self.frozen[adapter_name] = FrozenCache()
         self.hyplora_dropout[adapter_name] = (
             nn.Dropout(config.lora_dropout) if config.lora_dropout > 0 else nn.Identity()
         )
@@ -164,23 +165,26 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         beyond = token_norm(x) > limit * self.curvature(adapter_name).clamp_min(0).sqrt()
         return (beyond & VARIANTS[self.variant[adapter_name]].clamps).squeeze(-1)
 
-    def _delta(self, adapter_name: str, x: Tensor) -> Tensor:
+    def _add_update(self, adapter_name: str, result: Tensor, x: Tensor) -> Tensor:
         A = self.hyplora_A[adapter_name].weight
         B = self.hyplora_B[adapter_name].weight
+        raw, s = self.hyplora_K[adapter_name], self.hyplora_s[adapter_name]
+        variant = VARIANTS[self.variant[adapter_name]]
         dropped = self.hyplora_dropout[adapter_name](x)
-        if not autocasting(x.device):  # otherwise autocast sets the dtype
-            dropped = self._cast_input_dtype(dropped, A.dtype)
-        frozen = not (self.training or (B.requires_grad and torch.is_grad_enabled()))
-        return VARIANTS[self.variant[adapter_name]].delta(
+        frozen = None
+        if not (self.training or torch.is_grad_enabled()):
+            frozen = self.frozen[adapter_name].get(B, raw, s, variant.curvature_from_raw)
+        return variant.update(
+            result,
             x,
             dropped,
             A,
             B,
-            self.curvature(adapter_name),
-            self.hyplora_s[adapter_name],
+            variant.curvature_from_raw(raw) if frozen is None else frozen.K,
+            s,
             max_radius=self.max_radius[adapter_name],
             scaling=self.scaling[adapter_name],
-            gram_B=self.gram_cache[adapter_name].get(B) if frozen else None,
+            frozen=frozen,
         )
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -190,11 +194,10 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         result = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters or self.merged:
             return result
-        dtype = result.dtype
         for adapter_name in self.active_adapters:
             if adapter_name in self.hyplora_A:
-                result = result + self._delta(adapter_name, x)
-        return result.to(dtype)
+                result = self._add_update(adapter_name, result, x)
+        return result
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Add linear adapters (variant "tangent") to the base's weight.
@@ -233,11 +236,11 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         return self.scaling[adapter_name] / self.hyplora_s[adapter_name] * (B @ A)
 
     def _clear_caches(self) -> None:
-        for cache in self.gram_cache.values():
+        for cache in self.frozen.values():
             cache.clear()
 
     def train(self, mode: bool = True) -> HypLoraLinear:
-        """Set the mode, and clear the Gram caches, which do not notice writes through ``.data``."""
+        """Set the mode, and clear the caches, which do not notice writes through ``.data``."""
         self._clear_caches()
         return super().train(mode)
 

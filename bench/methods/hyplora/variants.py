@@ -20,13 +20,14 @@ from torch import Tensor
 
 from bench.geometry.lorentz import asinhc
 from bench.methods.hyplora.gate import (
+    autocasting,
     exp_factor,
     full_precision,
     gate,
     gram,
-    rotation_delta,
     token_norm,
 )
+from bench.methods.hyplora.update import rotation_update
 
 
 def raw_from_curvature(curvature: float) -> float:
@@ -39,7 +40,7 @@ class Variant:
     """The definition of a variant.
 
     Attributes:
-        delta: the update; arguments and result of :func:`rotation_delta`.
+        update: adds the update; arguments and result of :func:`rotation_update`.
         gate: the factor of LoRA's update of each token; arguments and result of :func:`gate`. The
             update of boost has a rank-one term in addition.
         time_columns: number of leading columns for the time: A is ``(r, time_columns + d)``, B is
@@ -53,7 +54,7 @@ class Variant:
         configured_for: the curvature to configure for an initial K.
     """
 
-    delta: Callable[..., Tensor]
+    update: Callable[..., Tensor]
     gate: Callable[..., Tensor]
     time_columns: int = 0
     learns_curvature: Literal["configured", "always", "never"] = "configured"
@@ -65,7 +66,20 @@ class Variant:
     configured_for: Callable[[float], float] = lambda K: K
 
 
-def boost_delta(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
+def _adding(delta: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``Variant.update`` from a function that computes the update alone, ``(..., m)``."""
+
+    def update(result, x, dropped, A, *rest, frozen=None, **options) -> Tensor:
+        if not autocasting(x.device):  # which sets the dtype otherwise
+            dropped = dropped.to(A.dtype)
+        gram_B = None if frozen is None else frozen.gram
+        return (result + delta(x, dropped, A, *rest, gram_B=gram_B, **options)).to(result.dtype)
+
+    return update
+
+
+@_adding
+def boost_update(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
     """``(alpha/r) psi(n) B [y_t; y_s]`` with ``y_s = A [p_t; p_s]`` and ``n = |B y|``."""
     h = F.linear(dropped, A[:, 1:])
     y, psi, _ = _boost_parts(x, h, A[:, 0], B, K, s, max_radius, gram_B)
@@ -101,7 +115,8 @@ def _boost_parts(
     return y, asinhc(_quadratic(y, gram_B) / K), c
 
 
-def tangent_delta(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
+@_adding
+def tangent_update(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
     """``(alpha/r) B A x / s``, LoRA with a learnable scale."""
     h = F.linear(dropped, A)
     return F.linear(h * (scaling / s).to(h.dtype), B)
@@ -149,7 +164,7 @@ def _quadratic(h: Tensor, gram_B: Tensor) -> Tensor:
 
 
 def _gated(factor: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
-    """The delta and the gate of a variant whose gate is a function of ``|x|`` and ``|B A x|^2``."""
+    """The entries of a variant whose gate is a function of ``|x|`` and ``|B A x|^2``."""
 
     def token_gate(x, h, B, K, s, max_radius, gram_B=None) -> Tensor:
         gram_B = gram(B) if gram_B is None else gram_B
@@ -157,7 +172,8 @@ def _gated(factor: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
         norm, K, s = (t.to(gram_B.dtype) for t in (token_norm(x), K, s))
         return factor(norm, q, K, s, max_radius)
 
-    def delta(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
+    @_adding
+    def update(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
         h = F.linear(dropped, A)
         scale = token_gate(x, h, B, K, s, max_radius, gram_B) * scaling
         return F.linear(h * scale.to(h.dtype), B)
@@ -165,7 +181,7 @@ def _gated(factor: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
     def gate(x, A, B, K, s, max_radius=12.0) -> Tensor:
         return token_gate(x, F.linear(x.to(A.dtype), A), B, K, s, max_radius).squeeze(-1)
 
-    return {"delta": delta, "gate": gate}
+    return {"update": update, "gate": gate}
 
 
 # as the authors' code does for k
@@ -180,10 +196,10 @@ class _ClippedGradient(torch.autograd.Function):
 
 
 VARIANTS: dict[str, Variant] = {
-    "rotation": Variant(rotation_delta, gate),
-    "boost": Variant(boost_delta, boost_gate, time_columns=1),
+    "rotation": Variant(rotation_update, gate),
+    "boost": Variant(boost_update, boost_gate, time_columns=1),
     "tangent": Variant(
-        tangent_delta, tangent_gate, learns_curvature="never", linear=True, clamps=False
+        tangent_update, tangent_gate, learns_curvature="never", linear=True, clamps=False
     ),
     "authors": Variant(
         **_gated(_authors_factor),

@@ -1,0 +1,169 @@
+"""Adds the update of the rotation variant to the base layer's output, as cheaply as LoRA's."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bench.methods.hyplora import gate
+from bench.methods.hyplora.frozen import Frozen
+from bench.methods.hyplora.gate import full_precision, gram, product_dtype
+
+FEW = 4  # up to this many tokens, gates are computed one by one on a CPU
+
+
+@cache
+def _triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def gate_kernels(x: Tensor) -> ModuleType:
+    """The module whose ``scale_tokens`` is used for x: Triton's on CUDA if it is installed."""
+    if x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling() and _triton():
+        from bench.methods.hyplora import kernels
+
+        return kernels
+    return gate
+
+
+class _Update(torch.autograd.Function):
+    """``result + scaling B (c psi h)``, in place if possible, as one node with its own backward.
+
+    It stores what LoRA stores, the Gram matrix, and four numbers per token.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, result, x, dropped, A, B, K, s, max_radius: float, scaling: float
+    ) -> Tensor:
+        dtype = product_dtype(x, A)
+        with full_precision(x.device):
+            tokens = (x if dropped is None else dropped).to(dtype)
+            h = F.linear(tokens, A.to(dtype))
+            gram_B = gram(B)
+            kernel = gate_kernels(x)
+            scaled, parts = kernel.scale_tokens(x, h, gram_B, K, s, scaling, max_radius)
+            in_place = _can_add_in_place(result)
+            if in_place:
+                ctx.mark_dirty(result)
+            result = _add_product(result, scaled, B.to(dtype), in_place)
+        ctx.save_for_backward(
+            tokens, None if dropped is None else x, A, B, K, s, h, scaled, gram_B, *parts
+        )
+        ctx.options, ctx.kernel = (scaling, max_radius), kernel
+        ctx.dtypes = x.dtype, dtype
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        tokens, x, A, B, K, s, h, scaled, gram_B, *parts = ctx.saved_tensors
+        need_x, need_dropped, need_A, need_B, *need_scalars = ctx.needs_input_grad[1:7]
+        x_dtype, dtype = ctx.dtypes
+        grad_x = grad_dropped = grad_A = grad_B = None
+        with full_precision(tokens.device):
+            grad_y = grad.to(dtype)
+            by_h, along_x, weighted, grad_K, grad_s = ctx.kernel.scale_tokens_backward(
+                grad_y @ B.to(dtype), h, gram_B, K, s, parts, *ctx.options, need_scalars
+            )
+            if need_A:
+                grad_A = (_rows(by_h).mT @ _rows(tokens)).to(A.dtype)
+            if x is not None:
+                grad_x = x * along_x.to(x_dtype)
+                grad_dropped = (by_h @ A.to(dtype)).to(x_dtype) if need_dropped else None
+            elif need_x:
+                grad_x = (by_h @ A.to(dtype)).addcmul_(tokens, along_x.to(dtype)).to(x_dtype)
+            if need_B:
+                moment = _rows(weighted).mT @ _rows(h).to(weighted.dtype)
+                product = _rows(grad_y).mT @ _rows(scaled)
+                grad_B = torch.addmm(product.to(B.dtype), B, moment.to(B.dtype))
+        grad_K, grad_s = (
+            None if grad is None else grad.view(1).to(number.dtype)
+            for grad, number in ((grad_K, K), (grad_s, s))
+        )
+        return grad, grad_x, grad_dropped, grad_A, grad_B, grad_K, grad_s, None, None
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _can_add_in_place(result: Tensor) -> bool:
+    """Whether the base layer's output can be overwritten."""
+    if torch.compiler.is_compiling():  # the compiler fuses the sum
+        return False
+    changeable = not (result.is_leaf and result.requires_grad)
+    return changeable and result.is_contiguous() and not result._is_view()  # a view is copied
+
+
+def _add_product(
+    result: Tensor, h: Tensor, B: Tensor, in_place: bool, scale: float = 1.0
+) -> Tensor:
+    """``result + scale h B^T`` in the dtype of ``result``."""
+    if result.dtype != h.dtype:
+        result = result if in_place else result.clone()
+        return result.add_(F.linear(h, B), alpha=scale)
+    rows, h = _rows(result), _rows(h)
+    if in_place:
+        rows.addmm_(h, B.mT, alpha=scale)
+        return result
+    return torch.addmm(rows, h, B.mT, alpha=scale).view_as(result)
+
+
+def rotation_update(
+    result: Tensor,
+    x: Tensor,
+    dropped: Tensor,
+    A: Tensor,
+    B: Tensor,
+    K: Tensor,
+    s: Tensor,
+    *,
+    max_radius: float,
+    scaling: float,
+    frozen: Frozen | None = None,
+) -> Tensor:
+    """``result + (alpha/r) B (c psi A x)``, the rotation variant, in place if possible.
+
+    Args:
+        result: ``(..., m)``, the base layer's output.
+        x: ``(..., d)``, the layer's input, of which the norms are taken.
+        dropped: ``(..., d)``, ``x`` after dropout, the input of A; ``x`` itself without dropout.
+        A: ``(r, d)``.
+        B: ``(m, r)``.
+        K: curvature parameter, one element.
+        s: norm scale, one element.
+        max_radius: upper bound of ``|x| / (s sqrt(K))``.
+        scaling: ``alpha / r``.
+        frozen: values of B, K and s, if these are known and have no gradient.
+
+    Returns:
+        ``(..., m)`` in the dtype of ``result``.
+    """
+    if frozen is None and torch.is_grad_enabled():
+        rest = None if dropped is x else dropped
+        return _Update.apply(result, x, rest, A, B, K, s, max_radius, scaling)
+    dtype = product_dtype(x, A)
+    with full_precision(x.device):
+        h = F.linear(dropped.to(dtype), A.to(dtype))
+        scale = scaling
+        tokens = h.numel() // h.shape[-1]
+        if frozen is None:
+            kernel = gate_kernels(x)
+            h, _ = kernel.scale_tokens(x, h, gram(B), K, s, scaling, max_radius)
+            scale = 1.0
+        elif tokens == 1 and x.device.type == "cpu":
+            scale *= frozen.few_gates(x, h, max_radius)[0]
+        elif tokens <= FEW and x.device.type == "cpu":
+            gates = torch.tensor(frozen.few_gates(x, h, max_radius), dtype=dtype)
+            h = h * gates.view(*h.shape[:-1], 1)
+        else:
+            h = h * frozen.gates(x, h, max_radius).to(dtype)
+        return _add_product(result, h, B.to(dtype), _can_add_in_place(result), scale)
