@@ -48,8 +48,8 @@ def spaces_table(study: Study, published: Mapping[str, Any]) -> Table:
 def prompts_table(study: Study, published: Mapping[str, Any]) -> Table:
     """Input embeddings of the prompts: the paper's Table 2, right."""
     base = study["model"]["published"]
-    found = (row for row in published["rows"] if _same(row["base"], base))
-    papers: dict[str, Any] = next(found, {})
+    same = (row for row in published["rows"] if _same(row["base"], base))
+    papers: dict[str, Any] = next(same, {})
     values = {key_of(name): value for name, value in papers.items()}
     columns: dict[str, str] = {}
     rows = []
