@@ -188,16 +188,32 @@ def few_objects() -> Iterator[None]:
 
 
 @pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are written as their specification: drawing takes a second each."""
+    import json
+
+    def save(figure: Any, folder: Path, stem: str) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{stem}.svg", folder / f"{stem}.png"]
+        for path in paths:
+            path.write_text(json.dumps(figure.spec))
+        return paths
+
+    for module in ("result", "search", "embeddings_figures", "efficiency"):
+        monkeypatch.setattr(f"bench.report.{module}.save", save)
+
+
+@pytest.fixture
 def small() -> tuple[str, ...]:
     """Overrides for a run of a few seconds."""
     return (
         "data.train=[mawps,SVAMP]",
         "data.tests=[mawps,SVAMP]",
-        "data.train_size=16",
+        "data.train_size=8",
         "data.validation=4",
         "data.test_size=6",
         "train.epochs=1",
-        "protocol.max_new_tokens=24",
+        "protocol.max_new_tokens=12",
     )
 
 

@@ -1,11 +1,12 @@
 """The command line, as a person uses it."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from bench.tracking.store import Store
 
@@ -13,13 +14,12 @@ HERE = "hydra/launcher=basic"  # in this process
 
 
 def test_help_answers_at_once():
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        result = subprocess.run([sys.executable, "bench/run.py", "--help"], capture_output=True)
-        times.append(time.perf_counter() - began)
-        assert result.returncode == 0 and b" hyplora," in result.stdout
-    assert min(times) < 2.0
+    before = os.times()
+    result = subprocess.run([sys.executable, "bench/run.py", "--help"], capture_output=True)
+    after = os.times()
+    assert result.returncode == 0 and b" hyplora," in result.stdout
+    # Of a processor, so that the machine may do other things meanwhile.
+    assert after.children_user - before.children_user < 2.0
 
 
 def test_the_command_line_imports_nothing_heavy():
@@ -80,12 +80,19 @@ def test_bad_input_ends_with_code_2_a_message_and_nothing_written(
     assert not (tmp_path / "results" / "runs").exists()
 
 
+@pytest.fixture
+def workers():
+    """End the worker processes of a test's grid."""
+    yield
+    get_reusable_executor().shutdown(kill_workers=True)
+
+
 def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
-    command, inline, tmp_path, small
+    inline, tmp_path, small, workers
 ):
     grid = ("-m", "method=hyplora,lora", "curvature=0.1,1.0", *small)
-    first = command(*grid)
-    assert first.returncode == 0, first.stderr
+    first = inline(*grid)
+    assert first.code == 0, first.stderr
     assert "4 combinations over curvature, method, 3 different runs" in first.stdout
     assert "3 different runs: 3 done now" in first.stdout
     assert "HypLoRA (K=0.1)" in first.stdout and "LoRA" in first.stdout
@@ -100,7 +107,9 @@ def test_a_grid_over_a_setting_has_a_row_for_each_of_its_values(inline, small):
     assert "LoRA (lr 0.003)" in told.stdout and "LoRA (lr 0.01)" in told.stdout
 
 
-def test_the_ablation_has_a_row_for_each_choice_of_layers_and_its_figures(inline, tmp_path, small):
+def test_the_ablation_has_a_row_for_each_choice_of_layers_and_its_figures(
+    inline, tmp_path, small, sketched
+):
     result = inline("+sweep=ablation", "seed=0", "method=hyplora", HERE, *small)
     assert result.code == 0, result.stderr
     table = (tmp_path / "results" / "tables" / "ablation.md").read_text()
@@ -110,7 +119,7 @@ def test_the_ablation_has_a_row_for_each_choice_of_layers_and_its_figures(inline
     assert {"ablation_accuracy.png", "ablation_gates.svg"} <= names
 
 
-def test_a_measurement_made_elsewhere_is_reported_on(inline, tmp_path, efficiency_report):
+def test_a_measurement_made_elsewhere_is_reported_on(inline, tmp_path, efficiency_report, sketched):
     from bench.files import write_json
 
     write_json(tmp_path / "measured.json", efficiency_report)
@@ -125,7 +134,7 @@ def test_a_measurement_made_elsewhere_is_reported_on(inline, tmp_path, efficienc
     assert "efficiency.json" in files
 
 
-def test_a_sweep_file_writes_its_table(inline, tmp_path, small):
+def test_a_sweep_file_writes_its_table(inline, tmp_path, small, sketched):
     result = inline("+sweep=table2", "seed=0,1", "method=none,lora", HERE, *small)
     assert result.code == 0, result.stderr
     tables = tmp_path / "results" / "tables"
@@ -147,7 +156,9 @@ def test_one_failing_run_leaves_the_others_their_results(inline, tmp_path, small
     assert len(list((tmp_path / "results" / "runs").glob("*/record.json"))) == 1
 
 
-def test_settings_that_the_file_does_not_name_make_rows_of_its_table(inline, tmp_path, small):
+def test_settings_that_the_file_does_not_name_make_rows_of_its_table(
+    inline, tmp_path, small, sketched
+):
     result = inline("+sweep=table2", "seed=0", "method=lora", "method.r=2,4", HERE, *small)
     assert result.code == 0, result.stderr
     table = (tmp_path / "results" / "tables" / "table2.md").read_text()

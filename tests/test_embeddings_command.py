@@ -20,7 +20,7 @@ SMALL = (
 )
 
 
-def test_a_study_is_printed_written_and_kept(inline, tmp_path):
+def test_a_study_is_printed_written_and_kept(inline, tmp_path, sketched):
     told = inline(*SMALL, "action.rows=train")
     assert told.code == 0, told.stderr
     text = " ".join(told.stdout.split())

@@ -28,7 +28,7 @@ def test_a_run_leaves_a_complete_record(small):
     record = outcome.record
     assert not outcome.found
     assert record["rows"] == {
-        "train": 32,
+        "train": 16,
         "train_too_long": 0,
         "train_cut": 0,
         "train_without_output": 0,

@@ -63,10 +63,13 @@ def without_progress(text):
 
 
 def test_a_report_says_what_it_made_what_is_missing_and_what_failed(inline, results):
-    told = inline("action=report", results=results)
+    told = inline("action=report", "action.figures=1", results=results)
     assert told.code == 0, told.stderr
     lines = without_progress(told.stdout)
-    assert lines[0] == "runs: 28 finished, 1 failed"
+    assert lines[:2] == [
+        "no figures of 2 tables: action.figures=3",
+        "runs: 28 finished, 1 failed",
+    ]
     assert "table2: Arithmetic reasoning, 19 of 19 runs in 7 rows, tiny, synthetic, fast" in lines
     assert (
         "table2-paper: Arithmetic reasoning, 7 of 19 runs in 7 rows, tiny, synthetic, paper"
@@ -87,7 +90,8 @@ def test_a_report_says_what_it_made_what_is_missing_and_what_failed(inline, resu
         for end in ("md", "csv", "json", "tex")
     }
     figures = {path.name for path in (results / "figures").iterdir()}
-    assert {"table2_cost.svg", "table2-paper_accuracy.png", "other_accuracy.svg"} <= figures
+    drawn = ("accuracy", "differences", "cost", "training")
+    assert figures == {f"table2_{name}.{end}" for name in drawn for end in ("svg", "png")}
     folders = [results / name for name in ("tables", "figures", "report")]
     count = len(names) + len(figures) + 1
     assert lines[-1] == f"{count} files -> {', '.join(map(str, folders))}"
@@ -95,7 +99,9 @@ def test_a_report_says_what_it_made_what_is_missing_and_what_failed(inline, resu
     assert all(f'<section id="table-{name}">' in page for name in ("table2", "other"))
 
 
-def test_a_report_makes_the_files_of_a_sweep_again_from_the_store_alone(inline, small, tmp_path):
+def test_a_report_makes_the_files_of_a_sweep_again_from_the_store_alone(
+    inline, small, tmp_path, sketched
+):
     sweep = ("+sweep=curvature", "seed=0", "curvature=0.5,1", "hydra/launcher=basic", *small)
     swept = inline(*sweep)
     assert swept.code == 0, swept.stderr
@@ -157,7 +163,7 @@ def test_a_report_on_what_is_not_there_is_refused(inline, results, arguments, me
     assert not (results / "tables").exists()
 
 
-def test_figures_of_more_tables_than_asked_for_are_named(inline, tmp_path):
+def test_figures_of_more_tables_than_asked_for_are_named(inline, tmp_path, sketched):
     write_runs(tmp_path / "results", made_up(36, seeds=1))
     told = inline("action=report", "action.figures=1")
     assert "no figures of 3 tables: action.figures=4" in told.stdout

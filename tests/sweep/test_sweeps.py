@@ -12,7 +12,7 @@ HERE = "hydra/launcher=basic"  # in this process
 
 
 def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
-    inline, records, small, tmp_path
+    inline, records, small, tmp_path, sketched
 ):
     tuned = (
         "+sweep=tuned", "method=lora,hyplora", "seed=0,1", "hydra.sweeper.n_trials=2", HERE,
@@ -54,7 +54,7 @@ def test_a_plan_launches_nothing_and_says_what_is_cached(inline, records, small)
     assert "cached" in first and "pending" in second and "method.target_modules=" in second
 
 
-def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_path):
+def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_path, sketched):
     result = inline(
         "-m", "hydra/sweeper=optuna", "hydra/sweeper/sampler=nsgaii", "hydra.sweeper.n_trials=3",
         "hydra.sweeper.objective=[validation_accuracy,latency]", "method=lora",
@@ -66,7 +66,9 @@ def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_pa
     assert (tmp_path / "results" / "figures" / "sweep_search.png").is_file()
 
 
-def test_a_study_goes_on_where_it_was_and_refuses_another_space(inline, records, small, tmp_path):
+def test_a_study_goes_on_where_it_was_and_refuses_another_space(
+    inline, records, small, tmp_path, sketched
+):
     search = (
         "-m", "hydra/sweeper=optuna", "hydra.sweeper.study_name=mine", "method=lora",
         "hydra.sweeper.pruner=median", *small,
@@ -95,7 +97,7 @@ def test_the_order_of_runs_in_a_process_changes_none(inline, records, small, tmp
         assert one[method]["training"]["losses"] == other[method]["training"]["losses"]
 
 
-def test_runs_say_which_sweeps_they_are_part_of(inline, records, small, tmp_path):
+def test_runs_say_which_sweeps_they_are_part_of(inline, records, small, tmp_path, sketched):
     assert inline("-m", "method=none,lora", *small, HERE).code == 0
     assert not any("sweeps" in record for record in records())
     swept = inline("+sweep=table2", "method=none,lora", "seed=0", *small, HERE)

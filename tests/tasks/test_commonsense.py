@@ -40,7 +40,9 @@ def rows(key, answers):
     ]
 
 
-def test_the_table_is_made_from_files_in_the_layout_and_compared_with_the_paper(inline, tmp_path):
+def test_the_table_is_made_from_files_in_the_layout_and_compared_with_the_paper(
+    inline, tmp_path, sketched
+):
     folder = tmp_path / "data"
     train = [row for key, choices in SETS.items() for row in rows(f"train {key}", choices)]
     (folder / "ft-training_set").mkdir(parents=True)

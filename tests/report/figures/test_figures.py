@@ -61,6 +61,7 @@ def test_a_figure_is_drawn_if_there_are_facts(full, name):
     assert made.name == name
     assert made.title.startswith("Toy: ") and made.caption.endswith(".")
     assert vl_convert.vegalite_to_vega(page_spec(made))["marks"]
+    assert vl_convert.vegalite_to_svg(made.spec).count("<path") > 2
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("accuracy", "cost")])
