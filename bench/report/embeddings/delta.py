@@ -48,8 +48,8 @@ def spaces_table(study: Study, published: Mapping[str, Any]) -> Table:
 def prompts_table(study: Study, published: Mapping[str, Any]) -> Table:
     """Input embeddings of the prompts: the paper's Table 2, right."""
     base = study["model"]["published"]
-    papers = next((row for row in published["rows"] if _same(row["base"], base)), {})
-    values = {key_of(name): value for name, value in papers.items()}
+    papers = next((row for row in published["rows"] if _same(row["base"], base)), None)
+    values = {key_of(name): value for name, value in (papers or {}).items()}
     columns: dict[str, str] = {}
     rows = []
     for (label, key, metric), found in _by(study["prompts"], "label", "set", "metric"):
@@ -135,7 +135,7 @@ def _controlled(
     rows: Iterable[Mapping[str, Any]], own: str, labels: dict[str, str]
 ) -> dict[str, Cell]:
     """Values and controls by base point; the labels of their columns are added."""
-    cells = {}
+    cells: dict[str, Cell] = {}
     for row in rows:
         point = row["base_point"]
         kinds = {own: f"{BASE_POINTS[point]}: {own}"} | CONTROLS

@@ -153,7 +153,7 @@ def initialisation_table(rows: Rows) -> Table:
         after = mean_layers([r["training"]["layers"] for r in row.records.values()])
         states = {f"{n} at start": v for n, v in initialisations(row).items()}
         for name, layers in (states | {"after training": after}).items():
-            cells = {}
+            cells: dict[str, Cell] = {}
             for key, values in zip(keys, layers, strict=True):
                 cells |= {f"{key}_{i}": Cell(value) for i, value in enumerate(values)}
                 keys[key] = max(keys[key], len(values))
