@@ -7,6 +7,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import altair as alt
+
 from bench.report.figure import Figure, data, look, names, panel, save
 from bench.report.theme import BLUE, RED
 
@@ -19,7 +21,7 @@ def draw_search(
     folder: Path,
     name: str,
 ) -> list[Path]:
-    """Write the figure of a search as SVG and PNG.
+    """Write the figure of a search as SVG and PNG; return the paths.
 
     It shows one objective over the trials with the best so far, or two against each other.
 
@@ -30,39 +32,34 @@ def draw_search(
         best: numbers of the best trials.
         folder: created if necessary.
         name: stem of the files.
-
-    Returns:
-        The paths.
     """
-    import altair as alt
-
+    shape: Any = "linear"
     trials = sorted(trials)
     (first, direction), *others = objectives
+    keys = [objective for objective, _ in objectives]
     rows: list[dict[str, Any]] = [
-        {"trial": number, "kind": "trial"}
-        | dict(zip((objective for objective, _ in objectives), values, strict=True))
+        {"trial": number, "kind": "trial", **dict(zip(keys, values, strict=True))}
         for number, values in trials
     ]
-    line: dict[str, Any]
     if others:
         x, y = first, others[0][0]
         for row in rows:
             if row["trial"] in best:
                 row |= {"kind": "Pareto front", "line": row[y]}
-        caption, line = "Line: Pareto front of the two objectives.", {"interpolate": "linear"}
+        caption = "Line: Pareto front of the two objectives."
     else:
         x, y = "trial", first
         better = min if direction == "minimize" else max
         for row, value in zip(rows, accumulate((v[0] for _, v in trials), better), strict=True):
             row["line"] = value
-        caption, line = "Line: best value so far.", {"interpolate": "step-after"}
+        caption, shape = "Line: best value so far.", "step-after"
     scale = alt.Scale(zero=False, nice=False, padding=8)
     base = alt.Chart().encode(
         x=alt.X(f"{x}:Q", title=x.replace("_", " "), scale=scale),
         y=alt.Y(f"{y}:Q", title=y.replace("_", " "), scale=scale),
     )
     looks = {"trial": (BLUE, "circle"), "Pareto front": (RED, "diamond")}
-    lines = base.mark_line(color=RED, strokeWidth=1.2, **line).encode(y="line:Q")
+    lines = base.mark_line(color=RED, strokeWidth=1.2, interpolate=shape).encode(y="line:Q")
     points = base.mark_point().encode(**look("kind", looks, legend=bool(others)))
     panels = [panel((lines, points), "trials", 190)]
     if importances:

@@ -48,9 +48,8 @@ def spaces_table(study: Study, published: Mapping[str, Any]) -> Table:
 def prompts_table(study: Study, published: Mapping[str, Any]) -> Table:
     """Input embeddings of the prompts: the paper's Table 2, right."""
     base = study["model"]["published"]
-    same = (row for row in published["rows"] if _same(row["base"], base))
-    papers: dict[str, Any] = next(same, {})
-    values = {key_of(name): value for name, value in papers.items()}
+    papers = next((row for row in published["rows"] if _same(row["base"], base)), None)
+    values = {key_of(name): value for name, value in (papers or {}).items()}
     columns: dict[str, str] = {}
     rows = []
     for (label, key, metric), found in _by(study["prompts"], "label", "set", "metric"):

@@ -1,14 +1,13 @@
 """Each model against its Euclidean twin: same seeds, same text, same order.
 
-The difference in bits per byte is tested over seeds and over held-out documents, as accuracies are
-over seeds and items. The comparisons of a report are one family for Holm's correction.
+The difference in bits per byte is tested over seeds and over held-out documents; the comparisons
+of a report are one family for Holm's correction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -35,22 +34,18 @@ def comparisons_of(
 def _compare(heading: str, row: PretrainedRow, twin: PretrainedRow) -> Comparison:
     asked = Comparison(heading, row.key, twin.key, row.label, twin.label, COLUMN)
     seeds = [seed for seed in row.records if seed in twin.records]
+    bits: list[list[np.ndarray]] = [[], []]
     for seed in seeds:
         ours, theirs = (each.records[seed]["training"] for each in (row, twin))
         if ours["order"] != theirs["order"]:
             return replace(asked, why=f"seed {seed}: not trained on the same tokens in one order")
         if ours["blocks"]["bytes"] != theirs["blocks"]["bytes"]:
             return replace(asked, why=f"seed {seed}: not the same held-out text")
-    if seeds and len(row.first["training"]["blocks"]["bits"]) < 2:
-        return replace(asked, why="a single held-out document")
-    one, other = (
-        np.array([_documents(each.records[seed]["training"]) for seed in seeds])
-        for each in (row, twin)
-    )
+        if len(ours["blocks"]["bits"]) < 2:
+            return replace(asked, why="a single held-out document")
+        for runs, training in zip(bits, (ours, theirs), strict=True):
+            # Bits of each held-out document, scaled so that their mean is bits per byte.
+            found = np.array(training["blocks"]["bits"])
+            runs.append(found * len(found) / sum(training["blocks"]["bytes"]))
+    one, other = map(np.array, bits)
     return compare(asked, [one], [other], [1.0], seeds, unit=1.0)
-
-
-def _documents(training: Mapping[str, Any]) -> Any:
-    """Bits of each held-out document, scaled so that their mean is bits per byte."""
-    blocks = training["blocks"]
-    return np.array(blocks["bits"]) * len(blocks["bits"]) / sum(blocks["bytes"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from statistics import fmean
 from typing import Any
 
-import numpy as np
+import altair as alt
 
 from bench.report import theme
 from bench.report.comparison import Comparison
@@ -35,14 +37,7 @@ HEADINGS = {
 
 
 def bits_figure(rows: Sequence[Group], comparisons: Sequence[Comparison]) -> Figure:
-    """Bits per byte while training, and the differences of models to their twins.
-
-    Args:
-        rows: the runs of each model with one choice of settings.
-        comparisons: of models with their twins, in bits per byte; may be empty.
-    """
-    import altair as alt
-
+    """Bits per byte while training, and the differences of models to their twins."""
     shown = [found for found in comparisons if found.difference is not None]
     facts = [fact for row in rows for fact in _curves(row)]
     panels = [_training(rows, facts)]
@@ -51,8 +46,9 @@ def bits_figure(rows: Sequence[Group], comparisons: Sequence[Comparison]) -> Fig
         "Logarithmic scale."
     )
     if shown:
-        panels.append(_differences(shown))
-        facts += [fact for found in shown for fact in _comparison_facts(found)]
+        differences = [fact for found in shown for fact in _comparison_facts(found)]
+        panels.append(_differences(differences))
+        facts += differences
         caption += (
             " Right: on the whole held-out text; diamond: mean; points: seeds; line: 95% interval "
             "of one comparison alone; the verdict is by the test that is corrected over all "
@@ -64,8 +60,6 @@ def bits_figure(rows: Sequence[Group], comparisons: Sequence[Comparison]) -> Fig
 
 
 def _training(rows: Sequence[Group], facts: Sequence[dict[str, Any]]) -> Any:
-    import altair as alt
-
     looks, dashes, seen = {}, [], set()
     for place, row in enumerate(rows):
         model = row.records[0]["model"]
@@ -94,38 +88,29 @@ def _curves(row: Group) -> Iterator[dict[str, Any]]:
     for measured in zip(*runs, strict=True):
         values = [value for _, value in measured]
         named = {"model": row.label, "tokens": measured[0][0] * step}
-        means = {"bits": float(np.mean(values)), "lowest": min(values), "highest": max(values)}
+        means = {"bits": fmean(values), "lowest": min(values), "highest": max(values)}
         yield named | means
         for record, value in zip(row.records, values, strict=True):
             yield named | {"seed": record["seed"], "of seed": value}
 
 
-def _differences(shown: Sequence[Comparison]) -> Any:
-    import altair as alt
-
-    verdicts = {found.verdict: (VERDICTS[found.verdict][0], "diamond") for found in shown}
+def _differences(facts: Sequence[dict[str, Any]]) -> Any:
+    verdicts = {fact["verdict"]: (VERDICTS[fact["verdict"]][0], "diamond") for fact in facts}
     looks = look("verdict", verdicts, legend=False)
-    y = names("models", list(dict.fromkeys(map(_pair, shown))))
-    axis = alt.Axis(tickCount=3)
-    x = alt.X("low:Q", title="difference (bits per byte)", axis=axis)
+    y = names("models", list(dict.fromkeys(fact["models"] for fact in facts)))
+    x = alt.X("low:Q", title="difference (bits per byte)", axis=alt.Axis(tickCount=3))
     line, point = whiskers("difference", x, looks, 50, y=y)
     seeds = point.mark_point(size=12, yOffset=-8).encode(
         x="difference of seed:Q", shape=alt.value("circle")
     )
-    text = (
-        alt.Chart()
-        .mark_text(dy=14)
-        .encode(x="difference:Q", y=y, color=looks["color"], text="verdict:N")
-    )
+    text = alt.Chart().mark_text(dy=14)
+    text = text.encode(x="difference:Q", y=y, color=looks["color"], text="verdict:N")
     return panel((line_at(0), line, seeds, point, text), "vs. the twin", 190)
 
 
-def _pair(found: Comparison) -> str:
-    return f"{found.label} vs. {found.reference_label}"
-
-
 def _comparison_facts(found: Comparison) -> Iterator[dict[str, Any]]:
-    named = {"models": _pair(found), "verdict": found.verdict}
+    models = f"{found.label} vs. {found.reference_label}"
+    named = {"models": models, "verdict": found.verdict}
     fields = ("difference", "low", "high", "p", "p_holm")
     yield named | {key: getattr(found, key) for key in fields} | {"seeds": len(found.by_seed)}
     for seed, value in found.by_seed.items():
@@ -133,40 +118,31 @@ def _comparison_facts(found: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def layers_figure(rows: Sequence[Group]) -> Figure:
-    """How similar tokens are by layer, how evenly experts are used, and how K changes.
-
-    Args:
-        rows: as for `bits_figure`.
-    """
-    import altair as alt
-
+    """How similar tokens are by layer, how evenly experts are used, and how K changes."""
     facts: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for field in HEADINGS:
+    for field, heading in HEADINGS.items():
         for row in rows:
-            own = list(_curvatures(row) if field == CURVATURE else _states(row, field))
-            if own:
-                facts[field, f"{row.label}: {HEADINGS[field]}"] = own
-    everything = [{"panel": title, **f} for (_, title), own in facts.items() for f in own]
+            if own := list(_curvatures(row) if field == CURVATURE else _states(row, field)):
+                title = f"{row.label}: {heading}"
+                facts[field, title] = [{"panel": title, **fact} for fact in own]
+    everything = list(chain(*facts.values()))
     drawn = {fact["what"] for fact in everything}
     looks = {name: own for name, own in STATES.values() if name in drawn}
     starts = sorted(drawn - set(looks))
     looks |= {name: (PALETTE[-1 - place % 4], "stroke") for place, name in enumerate(starts)}
     encoded = look("what", looks)
+    block = alt.X("block:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(padding=4))
     panels = []
     for field, title in facts:
         base = alt.Chart().transform_filter(alt.datum.panel == title)
-        base = base.encode(y=alt.Y("value:Q", title=field), color=encoded["color"])
         if field == CURVATURE:
-            x = alt.X("tokens:Q", title="tokens (thousands)")
             lines = base.mark_line(strokeWidth=0.6, tooltip={"content": "data"})
-            layers = [lines.encode(x=x, detail="expert:N")]
+            x, y = alt.X("tokens:Q", title="tokens (thousands)"), alt.Y("value:Q", title=field)
+            layers = [lines.encode(x=x, y=y, color=encoded["color"], detail="expert:N")]
         else:
-            axis = alt.Axis(tickMinStep=1, format="d")
             scale = alt.Scale(domain=[-0.05, 1.05], nice=False)
-            base = base.encode(
-                x=alt.X("block:Q", axis=axis, scale=alt.Scale(padding=4)),
-                y=alt.Y("value:Q", title=field, scale=scale),
-            )
+            y = alt.Y("value:Q", title=field, scale=scale)
+            base = base.encode(x=block, y=y, color=encoded["color"])
             points = base.mark_point(size=25).encode(shape=encoded["shape"])
             layers = [base.mark_line(strokeWidth=1.2), points]
         panels.append(panel(layers, title, 110))
@@ -191,7 +167,7 @@ def _states(row: Group, field: str) -> Iterator[dict[str, Any]]:
             found.setdefault(name, []).append(values)
     for name, runs in found.items():
         for block in runs[0]:
-            mean = float(np.mean([values[block] for values in runs]))
+            mean = fmean(values[block] for values in runs)
             yield {"what": STATES[name][0], "block": block, "value": mean}
 
 
