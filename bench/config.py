@@ -146,6 +146,11 @@ class Experiment:
         return self.method.trained and self.adapter is None
 
     @property
+    def sharded(self) -> bool:
+        """Whether the run trains an adapter of a base that is sharded over several devices."""
+        return self.trained and self.train.sharded
+
+    @property
     def name(self) -> str:
         """The run's name in progress and in the tracking store."""
         parts, K = [self.method.name], self.method.curvature

@@ -84,7 +84,7 @@ def _training(settings: Mapping[str, Any], precision: str, exact: bool) -> dict[
     if exact:
         left_out |= {"micro_batch_size", "gradient_checkpointing"}
     if exact or settings["devices"] == 1:
-        left_out.add("devices")
+        left_out |= {"devices", "sharded"}
     kept = {key: value for key, value in settings.items() if key not in left_out}
     return kept | {"precision": precision}
 

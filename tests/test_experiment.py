@@ -93,6 +93,20 @@ def test_a_local_base_is_fine_tuned_the_same_way(small, local_base):
         run(small("method=hyplora", f"adapter={outcome.folder / 'adapter'}"))
 
 
+@pytest.mark.slow  # two processes
+def test_a_run_over_a_sharded_base_is_that_of_one_process(small):
+    few = ("method=hyplora", "data.train_size=4", "data.test_size=1", "protocol.max_new_tokens=4")
+    alone = run(small(*few)).record
+    sharded = small(*few, "force=true", "train.devices=2", "train.sharded=true")
+    outcome = run(sharded)
+    assert outcome.record["identity"] == alone["identity"]
+    losses = (dict(record["training"]["losses"]) for record in (outcome.record, alone))
+    assert next(losses) == pytest.approx(next(losses), rel=1e-5)
+    assert (outcome.folder / "adapter" / "adapter_model.safetensors").is_file()
+    with pytest.raises(InputError, match="can't shard quantised weights"):
+        run(small(*few, "train.devices=2", "train.sharded=true", "model.quantization=int8"))
+
+
 def test_a_failed_training_is_recorded_with_its_reason(small, monkeypatch):
     experiment = small("method=lora")
     monkeypatch.setattr("bench.training.finetune.target_loss", lambda *_: 1 / 0)
