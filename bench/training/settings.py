@@ -58,6 +58,11 @@ class TrainSettings:
             )
 
     @property
+    def float32(self) -> bool:
+        """Whether a base of any dtype is trained in float32: not if `auto` selects 32-true."""
+        return self.precision == "32-true"
+
+    @property
     def validated(self) -> bool:
         """Whether there are validations, given rows for them."""
         return self.validate_every is not None or self.validations > 0
