@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
 from bench.errors import InputError, printable, unknown
 from bench.fields import OTHER, chosen, is_number, read_section, read_seed, typed
-from bench.models.settings import ModelSettings
+from bench.models.settings import DTYPES, ModelSettings
 from bench.training.settings import TrainSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -84,6 +84,7 @@ class EvaluationSettings:
         lm_eval_include: folder with further task files.
         forgetting: general text whose loss is taken before and after fine-tuning: `embedded`, or a
             text file; None for none.
+        dtype: of the base's weights in the evaluation; None for `model.dtype`.
     """
 
     batch_size: int
@@ -93,8 +94,12 @@ class EvaluationSettings:
     lm_eval_limit: int | None = None
     lm_eval_include: str | None = None
     forgetting: str | None = None
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
+        allowed = [dtype for dtype in DTYPES if dtype != "auto"]
+        if self.dtype is not None and self.dtype not in allowed:
+            raise unknown("evaluation.dtype", self.dtype, allowed)
         if self.split not in SPLITS:
             raise unknown("evaluation.split", self.split, SPLITS)
         for name, least in (("batch_size", 1), ("lm_eval_fewshot", 0), ("lm_eval_limit", 1)):
@@ -144,6 +149,22 @@ class Experiment:
     def trained(self) -> bool:
         """Whether the run trains: False for the base itself and for a saved adapter."""
         return self.method.trained and self.adapter is None
+
+    @property
+    def trained_base(self) -> ModelSettings:
+        """The base as it is trained: in float32 if `train.precision` asks for it."""
+        return replace(self.model, dtype="float32") if self.train.float32 else self.model
+
+    @property
+    def evaluated_base(self) -> ModelSettings:
+        """The base as it is evaluated."""
+        dtype = self.evaluation.dtype
+        return replace(self.model, dtype=dtype) if dtype else self.model
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the run trains an adapter of a base that is sharded over several devices."""
+        return self.trained and self.train.sharded
 
     @property
     def name(self) -> str:

@@ -53,6 +53,11 @@ class Prepared(PreparedRun):
         config = check_options(run.method.module, run.method.options)
         if run.trained and run.train.gradient_checkpointing:
             check_checkpointing(config)
+        if run.sharded and run.model.quantization:
+            raise InputError(
+                "train.sharded=true can't shard quantised weights: give model.quantization=null "
+                "or train.sharded=false"
+            )
         check_tasks(run.evaluation)
 
     def work(self) -> dict[str, Any]:

@@ -53,7 +53,10 @@ def identity(
     }
     # Rounding then depends on the shape of a batch, and of int8 on its other rows.
     quantised = model["quantization"] is not None
-    if dtype != FLOAT32 or quantised:
+    evaluated = f"torch.{evaluation['dtype']}" if evaluation.get("dtype") else dtype
+    if evaluated != dtype:
+        fields["evaluation_dtype"] = evaluated
+    if evaluated != FLOAT32 or quantised:
         fields["evaluation"] = {"batch_size": evaluation["batch_size"]}
     if evaluation["split"] != "test":
         fields["split"] = evaluation["split"]
@@ -68,9 +71,12 @@ def identity(
     if quantised:
         fields["quantization"] = model["quantization"]
     if trained:
-        exact = dtype == FLOAT32 and precision == EXACT and not quantised
+        upcast = dtype != FLOAT32 and settings["train"]["precision"] == EXACT
+        exact = (upcast or dtype == FLOAT32) and precision == EXACT and not quantised
         fields["options"] = {key: _plain(value) for key, value in method["options"].items()}
-        fields["train"] = _training(settings["train"], precision, exact)
+        fields["train"] = _training(settings["train"], precision, exact) | (
+            {"dtype": FLOAT32} if upcast else {}
+        )
         fields["seed"] = settings["seed"]
     return _digest(fields)
 
@@ -84,7 +90,7 @@ def _training(settings: Mapping[str, Any], precision: str, exact: bool) -> dict[
     if exact:
         left_out |= {"micro_batch_size", "gradient_checkpointing"}
     if exact or settings["devices"] == 1:
-        left_out.add("devices")
+        left_out |= {"devices", "sharded"}
     kept = {key: value for key, value in settings.items() if key not in left_out}
     return kept | {"precision": precision}
 

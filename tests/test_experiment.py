@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.errors import InputError
+from bench.evaluation import generation as evaluate
 from bench.evaluation.predictions import read
 from bench.experiment import run
 from bench.identity import identity_of_record
@@ -91,6 +93,37 @@ def test_a_local_base_is_fine_tuned_the_same_way(small, local_base):
     assert outcome.record["model"] == local_base.name
     with pytest.raises(InputError, match=r"can't be put on this base|does not fit"):
         run(small("method=hyplora", f"adapter={outcome.folder / 'adapter'}"))
+
+
+def test_a_bfloat16_base_is_trained_in_float32_and_evaluated_in_float16(small, monkeypatch):
+    few = ("method=hyplora", "data.train_size=4", "data.test_size=1", "protocol.max_new_tokens=4")
+    expected = run(small(*few, "model.dtype=float32")).record["training"]["losses"]
+    used = []
+
+    def generate(model, *given):
+        used.append(next(model.parameters()).dtype)
+        return evaluate.generate(model, *given)
+
+    monkeypatch.setattr("bench.evaluation.evaluate.generate", generate)
+    other = ("model.dtype=bfloat16", "train.precision=32-true", "evaluation.dtype=float16")
+    record = run(small(*few, *other)).record
+    assert record["training"]["losses"] == expected  # its weights are bfloat16 numbers
+    assert set(used) == {torch.float16} and record["dtype"] == "torch.bfloat16"
+    assert record["identity"] == identity_of_record(json.loads(json.dumps(record)))
+
+
+@pytest.mark.slow  # two processes
+def test_a_run_over_a_sharded_base_is_that_of_one_process(small):
+    few = ("method=hyplora", "data.train_size=4", "data.test_size=1", "protocol.max_new_tokens=4")
+    alone = run(small(*few)).record
+    sharded = small(*few, "force=true", "train.devices=2", "train.sharded=true")
+    outcome = run(sharded)
+    assert outcome.record["identity"] == alone["identity"]
+    losses = (dict(record["training"]["losses"]) for record in (outcome.record, alone))
+    assert next(losses) == pytest.approx(next(losses), rel=1e-5)
+    assert (outcome.folder / "adapter" / "adapter_model.safetensors").is_file()
+    with pytest.raises(InputError, match="can't shard quantised weights"):
+        run(small(*few, "train.devices=2", "train.sharded=true", "model.quantization=int8"))
 
 
 def test_a_failed_training_is_recorded_with_its_reason(small, monkeypatch):

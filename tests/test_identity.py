@@ -120,6 +120,16 @@ def test_precision_dtype_and_contents_are_part_of_it(base, resolved):
     assert name(base(), **resolved) != name(base())
 
 
+def test_dtypes_of_training_and_evaluation_are_part_of_it_if_they_are_others(base):
+    given = name(base(), **BFLOAT16)
+    for change in ("train.precision=32-true", "evaluation.dtype=float16"):
+        assert name(base(), change, **BFLOAT16) != given
+    assert name(base(), "train.precision=32-true", "evaluation.dtype=float32") == name(base())
+    upcast = ("train.precision=32-true", "evaluation.dtype=float32")
+    for change in ("train.micro_batch_size=3", "evaluation.batch_size=3"):
+        assert name(base(), *upcast, change, **BFLOAT16) == name(base(), *upcast, **BFLOAT16)
+
+
 @pytest.mark.parametrize("change", OF_TRAINING.split())
 @pytest.mark.parametrize("untrained", ["method.trained=false", "adapter=/saved"])
 def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):

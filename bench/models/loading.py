@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,8 +30,10 @@ def check_devices(key: str, count: int, device: torch.device) -> None:
         raise InputError(f"{key}={count}, but there are {available} GPUs here: lower it")
 
 
-def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
-    """Load a base model in eval mode on a device, and its tokenizer.
+def load_base(
+    settings: ModelSettings, device: torch.device, spread: bool = False
+) -> tuple[Any, Any]:
+    """Load a base model in eval mode on a device or spread over all GPUs, and its tokenizer.
 
     Its attribute `commit` is the commit of a hub model that was loaded, None for a folder.
 
@@ -53,10 +56,11 @@ def load_base(settings: ModelSettings, device: torch.device) -> tuple[Any, Any]:
     }
     placement = loading_options(settings, dtype)
     if placement or device.type == "cuda":
-        placement["device_map"] = {"": device}  # without a copy in the host's memory
+        # Without a copy in the host's memory.
+        placement["device_map"] = "auto" if spread else {"": device}
     try:
         config = AutoConfig.from_pretrained(path, **options)
-        if settings.check_memory:
+        if settings.check_memory and not spread:
             check_memory(settings, config, dtype, device)
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", **options)
         model, missing = load_weights(
@@ -122,6 +126,12 @@ def weight_dtype(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16
     return torch.float32
+
+
+def on_cpu(settings: ModelSettings) -> ModelSettings:
+    """The settings under which a base has the same dtype on the CPU as on `pick_device()`."""
+    dtype = str(weight_dtype(settings.dtype, pick_device())).removeprefix("torch.")
+    return replace(settings, dtype=dtype)
 
 
 def context_length(model: Any) -> int:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from bench.models.loading import load_base
+from bench.models.loading import load_base, weight_dtype
 from bench.models.quantization import is_quantised, with_shared_data
 from bench.models.settings import ModelSettings
 
@@ -30,18 +30,25 @@ class _Cached:
 _kept: list[_Cached] = []  # at most one: there may be no memory for a second
 
 
-def shared_base(settings: ModelSettings, content: str, device: torch.device) -> tuple[Any, Any]:
+def shared_base(
+    settings: ModelSettings, content: str, device: torch.device, spread: bool = False
+) -> tuple[Any, Any]:
     """Load a base as `load_base`, over weights that all runs of this process share.
 
-    The last base is cached. It is loaded again if a run has changed its weights in place, as some
-    of peft's initialisations do (`olora`). `content` is the hash of its content.
+    The last base is cached, unless it is spread over several GPUs. It is loaded again if a run has
+    changed its weights in place, as some of peft's initialisations do (`olora`). `content` is the
+    hash of its content.
 
     Returns:
         The model, of which only the weights are shared, and the tokenizer, which is shared.
     """
+    if spread and device.type == "cuda":
+        _kept.clear()
+        return load_base(settings, device, spread)
     # These do not change what is loaded.
     ignored = {"name": "", "published": None, "prompt_style": None, "check_memory": True}
-    key = (replace(settings, **ignored), content, device)
+    resolved = weight_dtype(settings.dtype, device)
+    key = (replace(settings, **ignored, dtype="auto"), resolved, content, device)
     if not (_kept and _kept[0].key == key and _kept[0].checksums == _checksums(_kept[0].model)):
         _kept.clear()  # before another is loaded
         model, tokenizer = load_base(settings, device)

@@ -45,7 +45,8 @@ def evaluate(
         base, text = model, _general_text(experiment)
         if experiment.trained or experiment.adapter:
             # Disabling the adapter is not enough: some of peft's initialisations change the base.
-            base, _ = shared_base(experiment.model, base_hash, pick_device())
+            where = (pick_device(), experiment.sharded)
+            base, _ = shared_base(experiment.evaluated_base, base_hash, *where)
         context = context_length(model)
         found["forgetting"] = forgetting(
             base, model, tokenizer, text, settings.batch_size, context, folder

@@ -18,7 +18,7 @@ from bench.evaluation.evaluate import evaluate as predict
 from bench.evaluation.scoring import averages, scores
 from bench.files import write_json
 from bench.methods import attach, count_parameters, gate_statistics
-from bench.models.loading import context_length, pick_device
+from bench.models.loading import context_length, on_cpu, pick_device, weight_dtype
 from bench.models.shared import shared_base
 from bench.runs.attempt import finished_training
 from bench.training.adapters import load_adapter, save_adapter
@@ -48,13 +48,21 @@ def train(
     Returns:
         The model, its tokenizer, and what the record says of the training.
     """
-    base, tokenizer = shared_base(experiment.model, base_hash, pick_device())
+    device, sharded = pick_device(), experiment.sharded
+    adapter = folder / "adapter"
+    finished = finished_training(folder, adapter / "adapter_config.json")
+    if finished or not experiment.trained:
+        base, tokenizer = shared_base(experiment.evaluated_base, base_hash, device, sharded)
+    elif sharded:  # the ranks move their shards to the devices
+        trained = on_cpu(experiment.trained_base)
+        base, tokenizer = shared_base(trained, base_hash, torch.device("cpu"))
+    else:
+        base, tokenizer = shared_base(experiment.trained_base, base_hash, device)
     if experiment.adapter:
         model = load_adapter(base, Path(experiment.adapter).expanduser())
         return model, tokenizer, {"parameters": count_parameters(model)}
-    adapter = folder / "adapter"
-    if training := finished_training(folder, adapter / "adapter_config.json"):
-        return load_adapter(base, adapter), tokenizer, training
+    if finished:
+        return load_adapter(base, adapter), tokenizer, finished
     texts = [training_text(p, experiment.protocol)[0] for p in problems.validation[:SAMPLE]]
     sample = [tokenizer(text)["input_ids"] for text in texts]
     torch.manual_seed(experiment.seed)
@@ -63,7 +71,7 @@ def train(
         model = attach(base, method.module, method.options, sample)
     except (TypeError, ValueError) as error:
         raise InputError(f"method {method.name}: {error}") from error
-    training = {"parameters": count_parameters(model)}
+    training: dict[str, Any] = {"parameters": count_parameters(model)}
     if not experiment.trained:
         return model, tokenizer, training
     gates = {"start": gate_statistics(model, sample)}
@@ -75,6 +83,10 @@ def train(
     gates["end"] = gate_statistics(model, sample)
     training["gates"] = {when: list(map(asdict, found)) for when, found in gates.items() if found}
     write_json(folder / "training.json", training)
+    trained, evaluated = experiment.trained_base, experiment.evaluated_base
+    if sharded or weight_dtype(trained.dtype, device) != weight_dtype(evaluated.dtype, device):
+        del base, model
+        model = load_adapter(shared_base(evaluated, base_hash, device, sharded)[0], adapter)
     return model, tokenizer, training
 
 
@@ -101,7 +113,7 @@ def _finetune(
         checkpoints=checkpoints,
         title=f"{experiment.name}: fine-tuning",
         watch=watch,
-        base=experiment.model,
+        base=experiment.trained_base,
     )
     return asdict(done) | {
         "rows": len(examples),

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from peft import PeftConfig, get_peft_model
 
-from bench.data.batches import Example, Steps, batches, step_order
-from bench.memory import halving
+from bench.data.batches import IGNORED, Example, Steps, batches, collate, step_order
 from bench.methods import quiet_peft
-from bench.models.loading import load_base
+from bench.models.loading import load_base, on_cpu, pick_device
 from bench.models.settings import ModelSettings
 from bench.training.activations import checkpointing
 from bench.training.dropout import Draws, row_dropout
@@ -26,6 +25,7 @@ from bench.training.loss import target_loss
 from bench.training.optimizer import adamw, schedule
 from bench.training.ranks import Watch
 from bench.training.settings import TrainSettings
+from bench.training.strategies import shard
 
 
 @dataclass
@@ -96,7 +96,8 @@ class FineTuning(StepModule):
         step_loss = torch.zeros((), device=self.device)
         targets = self.steps.targets(step)
         places = itertools.count(self.global_rank, self.settings.devices)
-        for micro_batch in self.steps.micro_batches(step, self.global_rank):
+        own = self.steps.micro_batches(step, self.global_rank)
+        for micro_batch in self._even(own, len(self.steps.order[step]), self.rows_at_once):
             rows = itertools.islice(places, len(micro_batch["input_ids"]))
             self.draws.choose(self.seed, step, rows, self.device)
             on_device = self.trainer.strategy.batch_to_device(micro_batch)
@@ -104,6 +105,20 @@ class FineTuning(StepModule):
             self.manual_backward(loss)
             step_loss += loss.detach()
         return step_loss
+
+    def _even(self, own: Iterator[Any], rows: int, at_once: int) -> Iterator[Any]:
+        """The batches of this rank; if the base is sharded, as many as those of the first rank.
+
+        All ranks take part in each forward pass of a sharded base. Added batches have no target.
+        """
+        first = math.ceil(math.ceil(rows / self.settings.devices) / at_once)
+        made = 0
+        for made, batch in enumerate(own, start=1):  # noqa: B007
+            yield batch
+        row = self.steps.examples[0]
+        blank = replace(row, labels=[IGNORED] * len(row.ids))
+        for _ in range(first - made if self.settings.sharded else 0):
+            yield collate([blank], self.steps.pad_id)
 
     def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
         s, total = self.settings, self.total_steps
@@ -125,15 +140,16 @@ class FineTuning(StepModule):
         def loss(size: int) -> float:
             self.unseen_at_once = size
             own = self.unseen[self.global_rank :: self.settings.devices]
+            made = batches(own, size, self.steps.pad_id)
             return sum(
                 float(target_loss(self.model, self.trainer.strategy.batch_to_device(batch)))
-                for batch in batches(own, size, self.steps.pad_id)
+                for batch in self._even(made, len(self.unseen), size)
             )
 
         self.eval()
         with torch.no_grad():
             title = f"{self.title}, validation"
-            own_loss = halving(loss, self.unseen_at_once, title, self.less_memory)
+            own_loss = self.halving(loss, self.unseen_at_once, title)
         self.train()
         total = torch.tensor(own_loss, dtype=torch.float64, device=self.device)
         total = self.trainer.strategy.reduce(total, reduce_op="sum")
@@ -174,8 +190,8 @@ def finetune(
     """Train the parameters of a model that require a gradient.
 
     Args:
-        model: a causal language model with an adapter, on the device to train on; trained in place
-            and left in eval mode.
+        model: a causal language model with an adapter, on the device to train on, or of a sharded
+            training anywhere; trained in place and left in eval mode.
         seed: fixes the order of the problems and the randomness of each step.
         checkpoints: folder of the saved state; a state found there is resumed.
         watch: called with (step, validation loss) after each validation; an exception that it
@@ -196,10 +212,12 @@ def finetune(
     load = None
     if settings.devices > 1:
         weights = {n: w.cpu() for n, w in without_frozen(model, model.state_dict()).items()}
-        load = partial(_load, base, model.peft_config[model.active_adapter], weights)
+        config = model.peft_config[model.active_adapter]
+        load = partial(_load, base, config, weights, settings.sharded)
     build = partial(FineTuning, examples, validation, settings, seed, pad_id, title)
     state = checkpoints / "last.ckpt" if checkpoints else None
-    module: Any = train(build, model, model.device, state, load, watch)
+    device = pick_device() if settings.sharded else model.device
+    module: Any = train(build, model, device, state, load, watch)
     module.load_state_dict(module.best["weights"], strict=False)
     steps = module.steps
     steps.micro_batch_size = module.rows_at_once
@@ -220,11 +238,16 @@ def _load(
     base: ModelSettings,
     adapter: PeftConfig,
     weights: dict[str, torch.Tensor],
+    sharded: bool,
     device: torch.device,
 ) -> Any:
-    """A rank's model."""
-    model, _ = load_base(base, device)
+    """A rank's model; of a sharded one the adapter is whole on every device."""
+    model, _ = load_base(on_cpu(base), torch.device("cpu")) if sharded else load_base(base, device)
     with quiet_peft():
         model = get_peft_model(model, adapter)
     model.load_state_dict(weights, strict=False)
+    if sharded:
+        trained = [p for p in model.parameters() if p.requires_grad]
+        shard(model.get_base_model(), device, trained)
+        model.to(device)  # an adapter outside of the base, such as a prefix
     return model

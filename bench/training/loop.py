@@ -22,10 +22,10 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from bench.errors import Terminated
-from bench.memory import halving
+from bench.memory import Result, halving
 from bench.progress import Progress
 from bench.training.ranks import Watch, run_ranks
-from bench.training.strategies import ManualDDP, Sharded
+from bench.training.strategies import ManualDDP
 
 SILENCED = (
     ".*does not have many workers.*",
@@ -43,7 +43,8 @@ class StepModule(L.LightningModule):
 
     Args:
         model: on the device to train on, or sharded.
-        settings: with `devices`, `precision`, `gradient_clip` and `checkpoint_minutes`.
+        settings: with `devices`, `sharded` (not all weights are on every device), `precision`,
+            `gradient_clip` and `checkpoint_minutes`.
         rows_at_once: rows of a forward pass, fewer when memory is short.
 
     Attributes:
@@ -69,6 +70,10 @@ class StepModule(L.LightningModule):
         self.seconds, self.started = 0.0, time.perf_counter()
         self.watch: Watch | None = None
 
+    def strategy(self) -> ManualDDP:
+        """How several ranks share the training."""
+        return ManualDDP(cluster_environment=LightningEnvironment())
+
     @abstractmethod
     def gradients(self, step: int) -> torch.Tensor:
         """Accumulate the gradients of this rank's rows of a step; their part of its loss, ()."""
@@ -86,12 +91,9 @@ class StepModule(L.LightningModule):
             self.rows_at_once = rows
             return self.gradients(step)
 
-        strategy = self.trainer.strategy
-        if isinstance(strategy, Sharded):  # all ranks make the same passes
-            loss = gradients(self.rows_at_once)
-        else:
-            loss = halving(gradients, self.rows_at_once, self.title, self.less_memory)
-        if isinstance(strategy, ManualDDP):
+        loss = self.halving(gradients, self.rows_at_once, self.title)
+        if self.settings.devices > 1:
+            strategy: Any = self.trainer.strategy
             strategy.reduce_step(self.parameters(), loss)
         if self.settings.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip)
@@ -110,6 +112,12 @@ class StepModule(L.LightningModule):
                     f"the loss is {self.losses[-1][1]} at step {step}: lower {self.lr_key}"
                 )
         return loss
+
+    def halving(self, work: Callable[[int], Result], rows: int, title: str) -> Result:
+        """`bench.memory.halving`, unless weights are sharded: all ranks make the same passes."""
+        if self.settings.sharded:
+            return work(rows)
+        return halving(work, rows, title, self.less_memory)
 
     def tick(self) -> None:
         """Add the time since the last call."""
@@ -261,8 +269,7 @@ def _train_rank(
 ) -> None:
     module = build(load(device))
     module.watch = watch
-    kind = Sharded if getattr(module.settings, "sharded", False) else ManualDDP
-    _fit(module, device, state, kind(cluster_environment=LightningEnvironment()))
+    _fit(module, device, state, module.strategy())
 
 
 def _fit(
@@ -275,7 +282,7 @@ def _fit(
     """
     settings, first = module.settings, finished_steps(state)
     if first == module.total_steps:  # killed before the result was saved, or trained by ranks
-        checkpoint = torch.load(state, weights_only=True, map_location=device)
+        checkpoint = torch.load(state, weights_only=True, map_location="cpu")
         module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
         module.on_load_checkpoint(checkpoint)
         module.eval()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from bench.data.packing import Packer, Place
 from bench.models.helm.embedding import LorentzEmbedding
@@ -21,7 +22,7 @@ from bench.training.packed import Text, document_bits, forward
 from bench.training.riemannian_adam import RiemannianAdam
 from bench.training.routing import Routing
 from bench.training.settings import PretrainSettings
-from bench.training.strategies import gathered, shard
+from bench.training.strategies import ManualDDP, Sharded, gathered, shard
 
 PART = 0.2  # share of the held-out documents that is measured during training
 VECTORS = ("_time", "_bias")  # of experts, stacked to what looks like a matrix
@@ -63,6 +64,10 @@ class Pretraining(StepModule):
     @place.setter
     def place(self, state: dict[str, Any]) -> None:
         self.packer.place = Place(**state)
+
+    def strategy(self) -> ManualDDP:
+        kind = Sharded if self.settings.sharded else ManualDDP
+        return kind(cluster_environment=LightningEnvironment())
 
     def training_step(self, step: int, index: int) -> torch.Tensor:
         self.rows = self.packer.rows(self.settings.rows)

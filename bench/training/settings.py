@@ -37,6 +37,7 @@ class TrainSettings:
     validate_every: int | None = None
     keep: str = "last"
     gradient_checkpointing: bool = False
+    sharded: bool = False
 
     def __post_init__(self) -> None:
         sizes = ("batch_size", "micro_batch_size", "devices")
@@ -50,10 +51,16 @@ class TrainSettings:
             )
         if self.validate_every is not None and self.validate_every < 1:
             raise InputError(f"train.validate_every must be at least 1, got {self.validate_every}")
+        check_sharded("train", self)
         if self.keep == "best" and not self.validated:
             raise InputError(
                 "train.keep=best needs a validation loss: give train.validate_every=80"
             )
+
+    @property
+    def float32(self) -> bool:
+        """Whether a base of any dtype is trained in float32: not if `auto` selects 32-true."""
+        return self.precision == "32-true"
 
     @property
     def validated(self) -> bool:
@@ -115,10 +122,7 @@ class PretrainSettings:
                 f"action.devices={self.devices} can't share the {self.rows} rows of a step evenly: "
                 "action.step_tokens / action.row_tokens must be a multiple of it"
             )
-        if self.sharded and self.devices == 1:
-            raise InputError(
-                "action.sharded=true shards a model over several devices: give action.devices, too"
-            )
+        check_sharded("action", self)
 
     @property
     def rows(self) -> int:
@@ -138,6 +142,15 @@ class PretrainSettings:
 def evenly(step: int, times: int, total: int) -> bool:
     """Whether a step, counted from 1, is one of `times` evenly spaced ones, the last at `total`."""
     return step * times // total > (step - 1) * times // total
+
+
+def check_sharded(section: str, settings: Any) -> None:
+    """Raise an InputError if one device is to share weights."""
+    if settings.sharded and settings.devices == 1:
+        raise InputError(
+            f"{section}.sharded=true shards a model over several devices: give {section}.devices, "
+            "too"
+        )
 
 
 def check_settings(

@@ -1,4 +1,4 @@
-"""How ranks share a training: gradients alone, or also weights and optimiser state (FSDP2).
+"""How ranks share a training: gradients alone, or also weights and their optimiser state (FSDP2).
 
 States are saved and loaded whole, so that one process and several ranks can resume each other's.
 """
@@ -55,13 +55,15 @@ def _buckets(tensors: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
     yield bucket
 
 
-def shard(model: Any, device: torch.device) -> None:
-    """Shard a transformers model over all ranks, block by block, and move it to their devices."""
+def shard(model: Any, device: torch.device, whole: Iterable[nn.Parameter] = ()) -> None:
+    """Shard a transformers model over all ranks, block by block, and move it to their devices.
+
+    Parameters in `whole` are not sharded; FSDP does not reduce their gradients either.
+    """
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-    for block in model.get_decoder().layers:
-        fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
-    model.to(device)  # buffers
+    for part in (*model.get_decoder().layers, model):
+        fully_shard(part, mesh=mesh, ignored_params=set(whole))
+    model.to(device)  # buffers, and parameters in `whole`
 
 
 @contextmanager

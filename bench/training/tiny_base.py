@@ -52,6 +52,7 @@ class TinyBaseSettings:
     gates: dict[str, float]
     checkpoint_minutes: float
     devices: ClassVar[int] = 1
+    sharded: ClassVar[bool] = False
     gradient_clip: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ import importlib.util
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoConfig
 
 from bench.errors import InputError
@@ -113,6 +114,51 @@ def test_values_and_gradients_are_those_of_dequantised_weights(quantised, method
     (loss, grads), (loss8, grads8) = found
     assert loss8 == pytest.approx(loss, rel=1e-5)
     assert torch.linalg.norm(grads8 - grads) < 1e-3 * torch.linalg.norm(grads)
+
+
+class Packed(nn.Linear):
+    """Weights of 4 bits, two to a byte, as bitsandbytes' nf4 stores them."""
+
+    def pack(self):
+        self.scale = self.weight.detach().abs().max() / 7
+        codes = (self.weight.detach() / self.scale).round().int() + 8
+        packed = codes.flatten()[::2] * 16 + codes.flatten()[1::2]
+        self.shape = self.weight.shape
+        self.weight = nn.Parameter(packed.to(torch.uint8).view(-1, 1), requires_grad=False)
+
+    def dequantised(self):
+        codes = torch.cat([self.weight // 16, self.weight % 16], 1).flatten().float() - 8
+        return codes.view(self.shape) * self.scale
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.dequantised())
+
+
+@pytest.mark.parametrize("method", ["hyplora", "lora", "bottleneck"])
+def test_an_adapter_over_4_bits_learns_as_over_the_dequantised_weights(fresh_tiny, method):
+    packed, losses = fresh_tiny[0], []
+    for layer in packed.modules():
+        if type(layer) is nn.Linear and layer is not packed.lm_head:
+            layer.__class__ = Packed
+            layer.pack()
+    plain, _ = load_base(int8("embedded", kind=None), CPU)
+    for name, layer in packed.named_modules():
+        if isinstance(layer, Packed):
+            plain.get_submodule(name).weight.data = layer.dequantised()
+    ids = torch.randint(3, 1400, (2, 20), generator=torch.Generator().manual_seed(0))
+    for base in (packed, plain):
+        torch.manual_seed(1)
+        model = attach(base, method, METHODS[method]).train()
+        trained = [p for p in model.parameters() if p.requires_grad]
+        assert {p.dtype for p in trained} == {torch.float32}
+        optimizer = torch.optim.AdamW(trained, lr=1e-2)
+        for _ in range(5):
+            loss = model(input_ids=ids, labels=ids).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+    assert losses[:5] == pytest.approx(losses[5:], rel=1e-5) and losses[4] < losses[0]
 
 
 @needs_bitsandbytes

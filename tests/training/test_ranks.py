@@ -1,20 +1,23 @@
 """Fine-tuning in two processes; also a script that trains, for a test that kills it."""
 
 import dataclasses
-import os
 import pickle
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor
 
 from bench.errors import Failure, Pruned, Terminated
+from bench.training.finetune import _load
 from bench.training.loop import finished_steps
+from bench.training.ranks import run_ranks
 from tests.training.conftest import LORA, finetuned, untrained
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each training starts two processes
@@ -40,18 +43,53 @@ def long(job):
     return job | {"settings": settings, "options": LORA | {"lora_dropout": 0.2}}
 
 
+@pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize(
     ("method", "options"),
     [
         ("lora", LORA | {"lora_dropout": 0.2}),
+        ("lora", LORA | {"use_dora": True}),
         ("hyplora", LORA | {"learnable_curvature": True}),
+        ("bottleneck", {"bottleneck_size": 4, "target_modules": ["up_proj"]}),
         ("prefix", {"num_virtual_tokens": 4}),
     ],
 )
-def test_two_ranks_learn_what_one_process_learns(job, assert_close, method, options):
+def test_two_ranks_learn_what_one_process_learns(job, assert_close, method, options, sharded):
     own = job | {"method": method, "options": options}
-    two = dataclasses.replace(job["settings"], devices=2)
+    two = dataclasses.replace(job["settings"], devices=2, sharded=sharded)
     assert_close(train(**own | {"settings": two}), train(**own))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_sharded_training_resumes_with_another_number_of_processes(
+    job, assert_close, killed, tmp_path, devices
+):
+    settings = dataclasses.replace(job["settings"], validations=4, checkpoint_minutes=1e-6)
+    two = dataclasses.replace(settings, devices=2, sharded=True)
+    first, second = (settings, two) if devices == 1 else (two, settings)
+    seen = []
+
+    def ends(step, loss):
+        seen.append(step)
+        raise Pruned("enough")
+
+    with pytest.raises(Pruned):
+        train(**job | {"settings": first, "checkpoints": tmp_path}, watch=ends)
+    resumed = train(**job | {"settings": second, "checkpoints": tmp_path})
+    assert_close(resumed, train(**job | {"settings": settings}))
+
+
+def check_shards(load, device, watch):
+    for parameter in load(device).parameters():
+        assert isinstance(parameter, DTensor) != parameter.requires_grad
+        assert parameter.requires_grad or parameter.to_local().numel() < parameter.numel()
+
+
+def test_the_base_is_sharded_and_the_adapter_whole(where):
+    model = untrained(where)
+    weights = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    load = partial(_load, where, model.peft_config["default"], weights, True)
+    run_ranks(partial(check_shards, load), 2, "cpu")
 
 
 def test_an_error_in_a_rank_is_raised_as_in_one_process(job, tmp_path):
@@ -80,16 +118,10 @@ def test_a_watch_can_end_all_ranks(long):
     assert seen == train(**long).done.validation[:2]
 
 
-def children(pid):
-    """Child processes, recursively."""
-    own = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in own] + [c for child in own for c in children(int(child))]
-
-
-def alive(pid):
+def alive(process):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -100,7 +132,6 @@ def within(seconds, condition):
     return condition()
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(
     ("sent", "code"),
     [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -signal.SIGKILL), ("SIGKILL to a rank", 1)],
@@ -109,13 +140,13 @@ def test_ranks_end_with_their_process_and_resume(long, assert_close, tmp_path, s
     state = tmp_path / "last.ckpt"
     (tmp_path / "job").write_bytes(pickle.dumps(long | {"checkpoints": tmp_path}))
     script = Path(__file__).resolve()
-    with subprocess.Popen([sys.executable, script, tmp_path / "job"]) as process:
+    with psutil.Popen([sys.executable, script, tmp_path / "job"]) as process:
         try:
             assert within(120, lambda: finished_steps(state) >= 5)
-            ranks = children(process.pid)
+            ranks = process.children(recursive=True)
             assert len(ranks) >= 2
             name, _, other = sent.partition(" ")
-            os.kill(ranks[-1] if other else process.pid, getattr(signal, name))
+            (ranks[-1] if other else process).send_signal(getattr(signal, name))
             assert process.wait(timeout=20) == code
             assert within(20, lambda: not any(map(alive, ranks))), "a rank outlived its process"
         finally:
