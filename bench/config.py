@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from bench.errors import InputError, printable, unknown
 from bench.fields import OTHER, chosen, is_number, read_section, read_seed, typed
 from bench.models.settings import DTYPES, ModelSettings
 from bench.training.settings import TrainSettings
+
+_log = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -215,7 +219,7 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     if model["name"] is None:
         folder = Path(str(model["path"])).expanduser()
         model["name"] = folder.name if folder.is_dir() else str(model["path"])
-    method = read_method(config["method"], model["name"])
+    method = read_method(config["method"], model["name"], model["published"])
     train = {key: chosen(value, method.name) for key, value in config["train"].items()}
     train.pop("adapter", None)  # conf/method/ refers to it
     if train["lr"] is None:
@@ -237,7 +241,33 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
         **{name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()},
     )
     _check_validation(experiment)
+    if experiment.trained:
+        _compare_with_published(experiment, config)
     return experiment
+
+
+def _compare_with_published(experiment: Experiment, config: dict[str, Any]) -> None:
+    """Warn of a preset's alpha that may belong to another base or curvature."""
+    method, model, adapter = experiment.method, experiment.model, config["train"]["adapter"]
+    alpha, by_base = method.options.get("lora_alpha"), config["method"].get("lora_alpha")
+    if isinstance(by_base, dict) and model.published is None and model.path != "embedded":
+        listed = ", ".join(f"{value} for {name}" for name, value in by_base.items())
+        _warn(
+            f"method.lora_alpha={alpha}: the published one depends on the base ({listed}), and "
+            f"{model.name} names none: if it is one of them, give model.published=NAME"
+        )
+    simplified = method.options.get("variant") == "authors_simplified"
+    K = adapter.get("simplified_curvature")
+    if simplified and K not in (None, method.curvature) and alpha == adapter["simplified_alpha"]:
+        _warn(
+            f"method.lora_alpha={alpha} was published with curvature={K:g}, and this run has "
+            f"{method.curvature}: give curvature={K:g}"
+        )
+
+
+@cache
+def _warn(message: str) -> None:
+    _log.warning(message)
 
 
 def _refuse_pretraining(config: dict[str, Any]) -> None:
@@ -275,12 +305,12 @@ def _check_validation(experiment: Experiment) -> None:
         )
 
 
-def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
+def read_method(section: dict[str, Any], *base: str | None) -> MethodSettings:
     """A method from the keys of its file in conf/method/.
 
     Args:
         section: these keys.
-        base: name of the base model, for options that are given by base.
+        *base: names of the base model, for options that are given by base.
 
     Raises:
         InputError: a value has the wrong type or is out of range.
@@ -294,7 +324,7 @@ def read_method(section: dict[str, Any], base: str = OTHER) -> MethodSettings:
     return MethodSettings(
         **{key: typed(f"method.{key}", section[key], kind) for key, kind in own.items()},
         lr=rates,
-        options={k: chosen(v, base) for k, v in section.items() if k not in own and k != "lr"},
+        options={k: chosen(v, *base) for k, v in section.items() if k not in own and k != "lr"},
     )
 
 

@@ -12,10 +12,10 @@ OTHER = "other"  # key of a value by name: for names not listed
 SEEDS = 2**63  # of torch's generators
 
 
-def chosen(value: Any, name: str) -> Any:
-    """A value given by name, with `other` for names not listed; any other value as it is."""
+def chosen(value: Any, *names: str | None) -> Any:
+    """A value given by name: of the first name listed, else `other`; any other value as it is."""
     if isinstance(value, dict) and OTHER in value:
-        return value.get(name, value[OTHER])
+        return next((value[name] for name in names if name in value), value[OTHER])
     return value
 
 

@@ -1,14 +1,18 @@
 """The published training settings, as a run of each method and base has them."""
 
 import dataclasses
+import re
 
 import pytest
 
+import bench.config
 from bench.errors import InputError
 
 LLAMA = ("model=llama3-8b",)
 GEMMA = ("model=gemma3-4b-it",)
 QWEN = ("model=qwen2.5-7b-instruct-1m",)
+HUB = ("model=hub", "model.path=a/b", "model.published=Gemma3-4B")
+QWEN_FOLDER = ("model=local", "model.path=/models/q", "model.published=Qwen2.5-7B")
 
 
 def alpha(experiment):
@@ -23,6 +27,9 @@ def alpha(experiment):
         ("paper", "hyplora", LLAMA, 128),
         ("paper", "hyplora", QWEN, 128),
         ("paper", "hyplora", GEMMA, 32),
+        ("paper", "hyplora", HUB, 32),
+        ("paper_commonsense", "hyplora_authors", QWEN_FOLDER, 256),
+        ("llm_adapters", "hyplora", HUB, 64),
         ("paper", "hyplora_authors", LLAMA, 128),
         ("paper", "hyplora_authors_simplified", GEMMA, 256),
         ("paper_commonsense", "hyplora", QWEN, 256),
@@ -57,6 +64,30 @@ def test_a_base_of_the_paper_needs_its_name_alone(compose, model, style, expecte
     published = ("train=paper", "protocol=paper", "method=hyplora", f"model={model}")
     run = compose(*published, "data=math10k", "data.root=LLM-Adapters")
     assert (run.protocol.style, alpha(run)) == (style, expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("train=paper", "method=hyplora"), r"32 for Gemma3-4B, 128 for other.*a/b names none"),
+        (("train=paper", "method=hyplora", "model.published=LLaMA3-8B"), None),
+        (("train=paper", "method=hyplora", "method.lora_alpha=16"), None),
+        (("train=paper", "method=hyplora_authors_simplified"), "give curvature=0.5"),
+        (("train=paper", "method=hyplora_authors_simplified", "curvature=0.5"), None),
+        (("train=paper_commonsense", "method=hyplora_authors_simplified"), None),
+        (("train=equal", "method=hyplora_authors_simplified"), None),
+    ],
+)
+def test_an_alpha_of_another_base_or_curvature_is_warned_of(compose, caplog, settings, message):
+    bench.config._warn.cache_clear()
+    compose("model=hub", "model.path=a/b", *settings)
+    assert bool(message) == bool(caplog.text)
+    assert not message or re.search(message, caplog.text)
+
+
+def test_the_old_bases_are_sent_to_their_protocol(compose):
+    with pytest.raises(InputError, match="train=llm_adapters protocol=llm_adapters"):
+        compose("model=llama-7b", "protocol=paper")
 
 
 def test_an_option_of_a_run_overrides_the_preset(compose):

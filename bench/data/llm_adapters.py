@@ -21,23 +21,17 @@ _log = logging.getLogger(__name__)
 _ENDINGS = (".json", ".jsonl")
 
 
-def read_training(
-    settings: DataSettings, name: str, files: dict[str, str]
-) -> tuple[list[Problem], int]:
+def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> list[Problem]:
     """Read a training set.
 
     The set is the first of ft-training_set/NAME.json, dataset/NAME/train.json,
     dataset/NAME/trainset.json, the same with .jsonl and, for GSM8K, the file `data.gsm8k` that
-    exists. Rows with an empty output, of which LLM-Adapters' files have a few, are dropped with a
-    warning.
+    exists. LLM-Adapters' files have a few rows with an empty output, which are not trained on.
 
     Args:
         settings: `root` or `hub`, and `gsm8k`, are used.
         name: name of the set, ignoring case.
         files: the file's sha256 is added under its name.
-
-    Returns:
-        The rows, and the number of dropped ones.
 
     Raises:
         InputError: no such file, a row that cannot be read, or only empty outputs.
@@ -69,12 +63,12 @@ def read_training(
             f"there{hint}. Existing sets: {', '.join(sorted(there)) or 'none'}."
         )
     rows = _problems(path, root, key, task.train_row if task else training_row, files)
-    problems = [row for row in rows if row.output.strip()]
-    if not problems:
+    empty = sum(not row.output.strip() for row in rows)
+    if empty == len(rows):
         raise InputError(f"{path}: the output of every row is empty; there is nothing to train on")
-    if dropped := len(rows) - len(problems):
-        _log.warning("%s: dropped rows with an empty output: %d", path, dropped)
-    return problems, dropped
+    if empty:
+        _log.warning("%s: dropped rows with an empty output: %d", path, empty)
+    return rows
 
 
 def read_test(

@@ -41,8 +41,8 @@ class DataSettings:
         gsm8k: GSM8K's own train.jsonl, for the training set `gsm8k` (`llm_adapters`).
         limit: maximum number of rows of each set, from the start of the file; None for all.
         keep_overlap: whether training rows that match test rows stay; None: the protocol's value.
-        validation: number of validation rows: in total (`llm_adapters`, drawn with seed 42 as in
-            LLM-Adapters), or per family (`synthetic`).
+        validation: number of validation rows: in total (`llm_adapters`, drawn as in
+            LLM-Adapters' code), or per family (`synthetic`).
         train_size: problems of each family (`synthetic`).
         test_size: problems of each test set (`synthetic`).
         largest, mawps_steps, svamp_distractors, gsm8k_steps, aqua_steps: see

@@ -122,6 +122,12 @@ def in_style(section: Mapping[str, Any], of_base: str | None) -> dict[str, Any]:
             f"protocol={keys['name']} has one prompt per model family, and this base does not "
             f"name its family: give protocol.style={' or protocol.style='.join(styles)}"
         )
+    if style == "alpaca" and style not in styles:
+        raise InputError(
+            f"protocol={keys['name']} has no prompt for a base of LLM-Adapters. Its published runs "
+            "have train=llm_adapters protocol=llm_adapters; for other runs give "
+            f"protocol.style={' or protocol.style='.join(styles)}"
+        )
     if style not in styles:
         raise unknown("protocol.style", style, styles)
     return styles[style] | keys

@@ -6,15 +6,16 @@ import dataclasses
 import itertools
 from functools import lru_cache
 
+import numpy
+
 from bench.data.llm_adapters import read_test, read_training
 from bench.data.problems import DataSettings, Problem, ProblemSets
-from bench.data.synthetic.draw import Draw
 from bench.data.synthetic.problems import FAMILIES, Difficulty, generate
 from bench.errors import InputError, unknown
 
 # LLM-Adapters' split seed. Runs on the same training sets have the same validation rows, whatever
 # their own seed, so no run trains on the rows that settings are selected on.
-VALIDATION_SEED = 42
+SPLIT_SEED = 42
 
 
 def load_problems(settings: DataSettings, trained: bool) -> ProblemSets:
@@ -72,25 +73,25 @@ _generated = lru_cache(maxsize=32)(generate)  # every run of a sweep needs the s
 def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     files: dict[str, str] = {}
     pool: list[Problem] = []
-    without_output = 0
     for name in dict.fromkeys(settings.train) if trained else ():
-        rows, dropped = read_training(settings, name, files)
-        pool += rows[: settings.limit]
-        without_output += dropped
+        pool += read_training(settings, name, files)[: settings.limit]
     tests: dict[str, list[Problem]] = {}
     for name in settings.tests:
         key, problems = read_test(settings, name, files)
         tests[key] = problems[: settings.limit]
-    if trained and settings.validation >= len(pool):
+    # The split of LLM-Adapters' code: datasets' train_test_split(test_size, shuffle=True, seed=42).
+    order = numpy.random.default_rng(SPLIT_SEED).permutation(len(pool))
+    held_out = frozenset(order[: settings.validation].tolist())
+    kept = [i for i, problem in enumerate(pool) if problem.output.strip()]
+    train = [pool[i] for i in kept if i not in held_out]
+    if trained and not train:
         raise InputError(
-            f"data.validation={settings.validation} leaves no rows of {len(pool)} to train on"
+            f"data.validation={settings.validation} leaves no rows of {len(kept)} to train on"
         )
-    order = Draw("validation", VALIDATION_SEED).shuffled(range(len(pool)))
-    held_out = frozenset(order[: settings.validation])
     return ProblemSets(
-        train=[p for i, p in enumerate(pool) if i not in held_out],
-        validation=[p for i, p in enumerate(pool) if i in held_out],
+        train=train,
+        validation=[pool[i] for i in kept if i in held_out],
         tests=tests,
         files=files,
-        without_output=without_output,
+        without_output=len(pool) - len(kept),
     )

@@ -145,6 +145,22 @@ def test_validation_rows_are_not_training_rows_and_the_limit_includes_them(layou
     assert layout.load(train=()).train == []
 
 
+def test_validation_rows_are_those_of_train_test_split_with_seed_42(layout):
+    # datasets.Dataset.from_list([{}] * 20).train_test_split(test_size=5, shuffle=True, seed=42)
+    rows = [row(i) for i in range(20)]
+    rows[3]["output"] = ""  # part of the split, but not trained on
+    layout.write("ft-training_set/math.json", rows)
+    loaded = layout.load(validation=5)
+    assert sorted(rows.index(row(int(p.instruction.split()[2]))) for p in loaded.validation) == [
+        7,
+        9,
+        12,
+        14,
+        15,
+    ]
+    assert len(loaded.train) == 14
+
+
 @pytest.mark.parametrize(
     ("content", "rows"),
     [

@@ -110,6 +110,19 @@ def test_dropout_acts_in_training_only_and_on_the_input_of_A_only():
     assert torch.equal(layer.eval()(x), layer(x))
 
 
+@pytest.mark.parametrize("variant", ["authors", "authors_simplified"])
+def test_the_authors_norm_is_of_the_dropped_token_and_autocast_rounds_nothing(variant):
+    layer = layers(adapted(variant=variant, lora_dropout=0.5))[0].train()
+    x = tokens(torch.bfloat16)
+    torch.manual_seed(7)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        delta = layer._delta("default", x)
+    torch.manual_seed(7)
+    expected = getattr(reference, variant)(F.dropout(x, 0.5), *parts(layer)) * 16 / R
+    assert delta.dtype == torch.float32
+    assert torch.allclose(delta.double(), expected, rtol=1e-3, atol=1e-4)
+
+
 def test_adapters_that_are_active_together_add_up():
     model, x = adapted(), tokens()
     for name, variant in (("second", "boost"), ("third", "tangent")):

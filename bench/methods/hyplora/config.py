@@ -24,7 +24,8 @@ class HypLoraConfig(TargetedConfig):
     Args:
         r: rank of the update, at most ``min(in_features, out_features)`` of every target.
         lora_alpha: the update is multiplied by ``lora_alpha / r``.
-        lora_dropout: dropout on A's input, in [0, 1). The norm is taken without it.
+        lora_dropout: dropout on A's input, in [0, 1). The norm is taken without it, except by
+            the authors' variants.
         target_modules: as in :class:`TargetedConfig`; None for peft's defaults of the architecture.
         variant: the low-rank transformation in hyperbolic space. "rotation" is the paper's (eq. 10
             and 18-20): it acts on the space coordinates and recomputes the time. "boost" acts on

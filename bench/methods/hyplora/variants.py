@@ -174,9 +174,12 @@ def _gated(factor: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
 
     @_adding
     def update(x, dropped, A, B, K, s, *, max_radius, scaling, gram_B=None) -> Tensor:
-        h = F.linear(dropped, A)
-        scale = token_gate(x, h, B, K, s, max_radius, gram_B) * scaling
-        return F.linear(h * scale.to(h.dtype), B)
+        # As in the authors' code, dropout comes before the norm, and autocast rounds nothing.
+        with full_precision(x.device):
+            x, A, B = (t.to(torch.promote_types(t.dtype, torch.float32)) for t in (dropped, A, B))
+            h = F.linear(x, A)
+            scale = token_gate(x, h, B, K, s, max_radius, gram_B) * scaling
+            return F.linear(h * scale.to(h.dtype), B)
 
     def gate(x, A, B, K, s, max_radius=12.0) -> Tensor:
         return token_gate(x, F.linear(x.to(A.dtype), A), B, K, s, max_radius).squeeze(-1)
