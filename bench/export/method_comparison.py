@@ -16,6 +16,7 @@ from bench.report.records import Record
 from bench.report.shared_record import Base, base_of
 
 PACKAGES = ("transformers", "peft", "datasets", "bitsandbytes", "torch")
+MEMORY = tuple(f"accelerator_memory_{part}" for part in ("reserved_avg", "max", "reserved_99th"))
 SYSTEM = ("system", "release", "version", "machine", "processor")
 # Keys of a validation that are not measured.
 UNMEASURED = (
@@ -30,26 +31,13 @@ def method_comparison(
     file_size: int,
     created_at: str | None,
 ) -> dict[str, Any]:
-    """The record in peft's format.
-
-    Args:
-        record: of a run with training.
-        adapter_config: of its adapter.
-        file_size: of the weights, in bytes.
-        created_at: when the run began, in ISO 8601; None if unknown.
-    """
+    """The record of a run with training in peft's format; `file_size` of its weights in bytes."""
     base, data = base_of(record), record["config"]["data"]
     seconds, parameters = record["seconds"], record["parameters"]
     curvature = record["curvature"]
-    name = [
-        base.name.rpartition("/")[2],
-        *([] if curvature is None else [f"K{plain_curvature(curvature)}"]),
-        f"seed{record['seed']}",
-    ]
-    packages: dict[str, str | None] = {}
-    for package in PACKAGES:
-        packages[f"{package}-version"] = record["versions"].get(package)
-        packages[f"{package}-commit-hash"] = None
+    of_curvature = [] if curvature is None else [f"K{plain_curvature(curvature)}"]
+    name = [base.name.rpartition("/")[2], *of_curvature, f"seed{record['seed']}"]
+    packages = {f"{name}-version": record["versions"].get(name) for name in PACKAGES}
     sets = dict.fromkeys([*data["train"], *data["tests"]])
     return {
         "run_info": {
@@ -62,9 +50,7 @@ def method_comparison(
             "error_msg": "",
         },
         "train_info": {
-            "accelerator_memory_reserved_avg": None,
-            "accelerator_memory_max": None,
-            "accelerator_memory_reserved_99th": None,
+            **dict.fromkeys(MEMORY),
             "train_time": seconds["finetune"],
             "file_size": file_size,
             "num_trainable_params": parameters["trainable"],
@@ -75,7 +61,7 @@ def method_comparison(
         "meta_info": {
             "model_info": {"sha": base.revision, "created_at": None},
             "dataset_info": {key: {"sha": data["revision"], "created_at": None} for key in sets},
-            "package_info": packages,
+            "package_info": packages | {f"{name}-commit-hash": None for name in PACKAGES},
             "system_info": {**dict.fromkeys(SYSTEM), "accelerator": record["device"]},
             "pytorch_info": None,
         },
@@ -126,12 +112,11 @@ def _metrics(record: Record) -> list[dict[str, Any]]:
         }
         for start, (step, loss) in zip(starts, validation, strict=False)
     ]
+    by_set = {key: score["accuracy"] / 100 for key, score in record["scores"].items()}
     test = {
         "step": steps,
         "test accuracy": record["averages"]["micro"] / 100,
-        "test accuracy by set": {
-            key: score["accuracy"] / 100 for key, score in record["scores"].items()
-        },
+        "test accuracy by set": by_set,
         "train loss": _mean_loss(losses, starts[-2] if len(starts) > 2 else 0, steps),
         "train samples": steps * size,
         "train total tokens": None,

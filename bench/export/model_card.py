@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from bench.errors import printable
-from bench.export.intervals import run_intervals
 from bench.names import method_label
 from bench.report.formats.escape import in_markdown
 from bench.report.records import Record, training_settings
 from bench.report.shared_record import Base, base_of
+from bench.report.statistics.bootstrap import intervals
 
 PROJECT = "hyplora-bench"
 TEMPLATE = "model_card.md.jinja"
@@ -59,11 +61,27 @@ def model_card(record: Record, ours: bool, created_at: str | None) -> str:
         other_files=[name for name, mark in files.items() if "another" in mark],
         overlapping=sum(n["masked"] for n in overlap["tests"].values()) if overlap else 0,
         prompt=Markup(_fenced(config["protocol"]["evaluation_prompt"])),
-        intervals=run_intervals(scores),
+        intervals=_intervals(scores),
         items=sum(score["n"] for score in scores.values()),
         rules=dict.fromkeys(f"{score['label']} {score['rule']}" for score in scores.values()),
         too_long=sum(score["too_long"] for score in scores.values()),
     )
+
+
+def _intervals(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """95% intervals in percent by set and average, over the items: those of a table of one run."""
+    outcomes = {
+        key: np.array([[float(outcome) for outcome in score["outcomes"]]])
+        for key, score in scores.items()
+    }
+    sizes = {key: score["n"] for key, score in scores.items()}
+    items = sum(sizes.values())
+    cells = {key: {key: 1.0} for key in scores} | {
+        "micro": {key: size / items for key, size in sizes.items()},
+        "macro": dict.fromkeys(sizes, 1 / len(sizes)),
+    }
+    (ends,) = intervals([outcomes], cells)
+    return {cell: (100 * low, 100 * high) for cell, (low, high) in ends.items()}
 
 
 def _front_matter(record: Record, base: Base, title: str) -> str:

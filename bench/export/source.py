@@ -89,10 +89,10 @@ def _recorded(given: str, store: Store) -> tuple[str, str]:
         if len(wanted) < SHORTEST:
             raise InputError(f"action.run={given} is too short: give at least {SHORTEST} digits")
         found = store.finished_like(wanted)
-        if len(set(found.values())) == 1:
+        if len(found) == 1:
             return next(iter(found.items()))
         if found:
-            ids = ", ".join(sorted({identity[:12] for identity in found.values()})[:10])
+            ids = ", ".join(sorted(identity[:12] for identity in found.values())[:10])
             raise InputError(f"action.run={given} is ambiguous: give more digits of {ids}")
     known = [identity[:12] for identity in store.finished_like("").values()]
     near = difflib.get_close_matches(wanted[:12], known, n=3, cutoff=0.6)
