@@ -1,15 +1,13 @@
 """What makes two runs the same: everything that can change a result, and nothing else.
 
-An identity is the sha256 of plain settings, so it can be recomputed from a record. Contents replace
-what names them: the hash of the rows for all settings of `data`, the hash of the weights for a
-base's name and path.
+An identity is the sha256 of plain settings, so it can be recomputed from a record.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS
@@ -20,6 +18,65 @@ PRETRAIN_VERSION = 2
 
 FLOAT32 = "torch.float32"
 EXACT = "32-true"  # a precision in which how a step is split changes no result
+SPLIT = ("micro_batch_size", "gradient_checkpointing", "devices", "sharded")  # how it is split
+
+ROWS = "the hashes of the rows cover it"
+BASE = "the hash of the base covers it"
+STORE = dict.fromkeys(
+    ["tracking.folder", "tracking.uri", "tracking.experiment", "tracking.parent"],
+    "it says where a run is recorded",
+)
+# The settings that are in no identity, with the reason. All others are part of it.
+LEFT_OUT = {
+    "method.lr": "train.lr is the rate of this run",
+    "model.name": BASE,
+    "model.path": BASE,
+    "model.revision": BASE,
+    "model.published": "a label of tables",
+    "model.dtype": "it is resolved for the device",
+    "model.prompt_style": "the prompts of the protocol cover it",
+    "model.check_memory": "it refuses a run or changes nothing",
+    **dict.fromkeys(
+        ["data." + key for key in (
+            "source", "train", "tests", "root", "hub", "revision", "gsm8k", "limit", "keep_overlap",
+            "validation", "train_size", "test_size", "largest", "mawps_steps", "svamp_distractors",
+            "gsm8k_steps", "aqua_steps", "seed",
+        )],
+        ROWS,
+    ),
+    "train.precision": "it is resolved for the device",
+    "train.checkpoint_minutes": "a run that resumes ends as one that was not interrupted",
+    "protocol.keep_overlap": ROWS,
+    "protocol.style": "the prompts of the protocol cover it",
+    "evaluation.lm_eval_include": "the hash of its files covers it",
+    "evaluation.forgetting": "the hash of the text covers it",
+    **STORE,
+    "adapter": "the hash of the adapter covers it",
+    "force": "it runs the same again",
+}  # fmt: skip
+# The same for pretraining.
+PRETRAINING_LEFT_OUT = {
+    **dict.fromkeys(
+        ["model." + key for key in ("name", "kind", "size", "tokenizer")],
+        "the configuration of the model and the hash of its tokenizer cover it",
+    ),
+    **dict.fromkeys(
+        ["text." + key for key in ("source", "path", "separator", "field", "documents", "seed")],
+        "the hash of the text covers it",
+    ),
+    **dict.fromkeys(
+        ["evaluation." + key for key in (
+            "batch_size", "split", "lm_eval", "lm_eval_fewshot", "lm_eval_limit",
+            "lm_eval_include", "forgetting",
+        )],
+        "a finished model is evaluated on further tasks; it is not trained again",
+    ),
+    "train.precision": "it is resolved for the device",
+    "train.evaluations": "how often the loss is logged; that of the end always is",
+    "train.checkpoint_minutes": "a run that resumes ends as one that was not interrupted",
+    **STORE,
+    "force": "it runs the same again",
+}  # fmt: skip
 
 
 def identity(
@@ -27,11 +84,10 @@ def identity(
 ) -> str:
     """The identity of a fine-tuning run.
 
-    Left out is what changes no result: where and how often things are saved (and validated, unless
-    the best adapter is kept), and `force`; in float32 also batch sizes, the number of devices and
-    gradient checkpointing; if nothing is trained, the method's options, the training settings, the
-    training part of the protocol and the seed. Only methods that have a curvature have it among
-    their options.
+    Left out are `LEFT_OUT`, and what has no effect in this run: in float32 batch sizes, the number
+    of devices and gradient checkpointing; validations without validation rows; if nothing is
+    trained, the method's options, the training settings, the training part of the protocol and the
+    seed. Only methods that have a curvature have it among their options.
 
     Args:
         settings: a `bench.config.Experiment` as nested dictionaries.
@@ -39,60 +95,40 @@ def identity(
         precision: of the training, resolved for the device.
         dtype: of the base's weights, resolved for the device.
     """
-    method, model, evaluation = (settings[key] for key in ("method", "model", "evaluation"))
+    method, train = settings["method"], settings["train"]
     trained = method["trained"] and settings["adapter"] is None
-    # The hash of the training rows covers keep_overlap, the prompts cover style.
-    left_out = {"keep_overlap", "style"} | (set() if trained else set(TRAINING_PROTOCOL_KEYS))
-    fields = {
-        "result_version": RESULT_VERSION,
-        "method": method["name"],
-        "module": method["module"],
-        "dtype": dtype,
-        "protocol": {k: v for k, v in settings["protocol"].items() if k not in left_out},
-        "hashes": hashes,
-    }
-    # Rounding then depends on the shape of a batch, and of int8 on its other rows.
-    quantised = model["quantization"] is not None
-    evaluated = f"torch.{evaluation['dtype']}" if evaluation.get("dtype") else dtype
-    if evaluated != dtype:
-        fields["evaluation_dtype"] = evaluated
-    if evaluated != FLOAT32 or quantised:
-        fields["evaluation"] = {"batch_size": evaluation["batch_size"]}
-    if evaluation["split"] != "test":
-        fields["split"] = evaluation["split"]
-    if evaluation["lm_eval"]:  # `hashes` covers lm_eval_include
-        fields["lm_eval"] = {
-            "tasks": sorted(set(evaluation["lm_eval"])),
-            "fewshot": evaluation["lm_eval_fewshot"],
-            "limit": evaluation["lm_eval_limit"],
-        }
-    if model["context"] is not None:
-        fields["context"] = model["context"]
-    if quantised:
-        fields["quantization"] = model["quantization"]
+    upcast = dtype != FLOAT32 and train["precision"] == EXACT
+    evaluated = settings["evaluation"]["dtype"]
+    # Of int8, rounding depends on the other rows of a batch.
+    plain = settings["model"]["quantization"] is None
+    left_out = set(LEFT_OUT)
+    if evaluated is None or f"torch.{evaluated}" == dtype:
+        left_out.add("evaluation.dtype")
+        evaluated = dtype.removeprefix("torch.")
+    if plain and evaluated == "float32":
+        left_out.add("evaluation.batch_size")
+    if not settings["evaluation"]["lm_eval"]:
+        left_out |= {"evaluation.lm_eval_fewshot", "evaluation.lm_eval_limit"}
+    if train["devices"] == 1:
+        left_out.add("train.sharded")
+    if plain and precision == EXACT and (upcast or dtype == FLOAT32):
+        left_out |= {"train." + key for key in SPLIT}
+    if train["validate_every"] or not settings["data"]["validation"]:
+        left_out.add("train.validations")
+    if not settings["data"]["validation"]:
+        left_out.add("train.validate_every")
+    kept = {key: value for key, value in _flat(settings) if key not in left_out}
+    if not trained:
+        of_training = {"seed", *(f"protocol.{key}" for key in TRAINING_PROTOCOL_KEYS)}
+        aside = ("train.", "method.options.")
+        kept = {k: v for k, v in kept.items() if k not in of_training and not k.startswith(aside)}
+    for key in ("evaluation.lm_eval", "method.options.target_modules"):
+        if isinstance(kept.get(key), list):
+            kept[key] = sorted(set(kept[key]))
+    kept |= {"result_version": RESULT_VERSION, "hashes": hashes, "dtype": dtype}
     if trained:
-        upcast = dtype != FLOAT32 and settings["train"]["precision"] == EXACT
-        exact = (upcast or dtype == FLOAT32) and precision == EXACT and not quantised
-        fields["options"] = {key: _plain(value) for key, value in method["options"].items()}
-        fields["train"] = _training(settings["train"], precision, exact) | (
-            {"dtype": FLOAT32} if upcast else {}
-        )
-        fields["seed"] = settings["seed"]
-    return _digest(fields)
-
-
-def _training(settings: Mapping[str, Any], precision: str, exact: bool) -> dict[str, Any]:
-    left_out = {"checkpoint_minutes"}
-    if settings["keep"] == "last":
-        left_out |= {"validate_every", "validations"}
-    elif settings["validate_every"]:
-        left_out.add("validations")
-    if exact:
-        left_out |= {"micro_batch_size", "gradient_checkpointing"}
-    if exact or settings["devices"] == 1:
-        left_out |= {"devices", "sharded"}
-    kept = {key: value for key, value in settings.items() if key not in left_out}
-    return kept | {"precision": precision}
+        kept |= {"precision": precision} | ({"train.dtype": FLOAT32} if upcast else {})
+    return _digest(kept)
 
 
 def pretraining_identity(
@@ -103,9 +139,8 @@ def pretraining_identity(
 ) -> str:
     """The identity of a pretraining run.
 
-    The model's whole configuration replaces kind, size and choices. Left out are paths, how often
-    things are saved and measured, the tasks of lm-eval, and in float32 the rows of a forward pass
-    and the number of devices.
+    Left out are `PRETRAINING_LEFT_OUT`, and in float32 the rows of a forward pass and the number of
+    devices.
 
     Args:
         settings: a `bench.pretraining.settings.Pretraining` as nested dictionaries.
@@ -113,21 +148,22 @@ def pretraining_identity(
         hashes: content hashes of text and tokenizer.
         precision: of the training, resolved for the device.
     """
-    left_out = {"checkpoint_minutes", "evaluations"}
+    left_out = set(PRETRAINING_LEFT_OUT)
     if precision == EXACT:
-        left_out.add("micro_rows")
+        left_out.add("train.micro_rows")
     if precision == EXACT or settings["train"]["devices"] == 1:
-        left_out |= {"devices", "sharded"}
-    train = {key: value for key, value in settings["train"].items() if key not in left_out}
+        left_out |= {"train.devices", "train.sharded"}
+    plain = {key: value for key, value in settings.items() if key != "model"}
+    kept = {key: value for key, value in _flat(plain) if key not in left_out}
+    train = {key.partition(".")[2]: kept.pop(key) for key in [*kept] if key.startswith("train.")}
     fields = {
         "kind": PRETRAIN,
         "version": PRETRAIN_VERSION,
         "architecture": {k: v for k, v in architecture.items() if k != "transformers_version"},
         "hashes": hashes,
         "train": train | {"precision": precision},
-        "seed": settings["seed"],
     }
-    return _digest(fields)
+    return _digest(fields | kept)
 
 
 def identity_of_record(record: Mapping[str, Any]) -> str:
@@ -142,10 +178,15 @@ def identity_of_record(record: Mapping[str, Any]) -> str:
     return identity(settings, hashes, precision, record["dtype"])
 
 
-def _plain(value: Any) -> Any:
-    """A number as a float: 1 and 1.0 are the same curvature."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number else value
+def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by their full key; those of a method's options as floats, so 1 and 1.0 are one."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and f"{above}{key}" != "method.lr":
+            yield from _flat(value, f"{above}{key}.")
+        elif above.startswith("method.options.") and type(value) is int:
+            yield f"{above}{key}", float(value)
+        else:
+            yield f"{above}{key}", value
 
 
 def _digest(fields: Mapping[str, Any]) -> str:

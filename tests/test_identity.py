@@ -1,6 +1,7 @@
 """What is part of a run's identity, on plain settings."""
 
 import copy
+import dataclasses
 import json
 from dataclasses import asdict
 
@@ -9,8 +10,15 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bench.config import PROJECT, read_experiment
-from bench.identity import identity, identity_of_record, pretraining_identity
+from bench.config import PROJECT, Experiment, read_experiment
+from bench.data.problems import Problem, ProblemSets
+from bench.identity import (
+    LEFT_OUT,
+    PRETRAINING_LEFT_OUT,
+    identity,
+    identity_of_record,
+    pretraining_identity,
+)
 from bench.pretraining.settings import read_pretraining
 
 HASHES = {"base": "b", "tests": "t", "train": "r"}
@@ -58,54 +66,127 @@ def name(settings, *changes, precision="32-true", dtype="torch.float32", hashes=
 @pytest.mark.parametrize(
     ("method", "curvature", "expected"),
     [
-        ("lora", 1.0, "7bbedbf9be6936f2baab19081fa445f0a03e0e55b941e16f7d6fdcabddc6fb3c"),
-        ("hyplora", 1.0, "fa78261be29eaff5ddbe3ee1dea75faa6e4493b836a4ffc57e76bb1b52d45b0d"),
-        ("hyplora", 0.5, "ec95373ad2752abae428da4e388dca062d92e4d63788a8f73cfbf73af2f47610"),
-        ("hyplora_boost", 1.0, "9f83fbbf1abd5d06328a93a2694fd80bd07f7b2c9ab3f038f11cf5ba1036dabe"),
-        (
-            "hyplora_authors",
-            1.0,
-            "4f00fb69b060e14f1b680b1a0d0d57ae7c0779aa2359d65455c04d521cd7e32b",
-        ),
-        ("lora_matched", 2, "799ee90e3d3e1a0a712424a53fb69df746e4553c0f1f6ded68a4ffaba863a0e2"),
-        ("none", 1.0, "e1536e71fc900b1fa08571302b49363f114900e612d54948a17b0b1e79ab8ce5"),
+        ("lora", 1.0, "b9f0f33055e2"),
+        ("hyplora", 1.0, "452433cc49c1"),
+        ("hyplora", 0.5, "5e60a4869cc8"),
+        ("hyplora_boost", 1.0, "d6c2e02bf567"),
+        ("hyplora_authors", 1.0, "0f3c91160b80"),
+        ("lora_matched", 2, "ba8214dfce5a"),
+        ("none", 1.0, "d3e60a1e7239"),
     ],
 )
 def test_the_default_runs_keep_their_identities(base, method, curvature, expected):
     """A changed default or RESULT_VERSION changes them, and makes all recorded runs stale."""
-    assert name(base(method, curvature)) == expected
+    assert name(base(method, curvature))[:12] == expected
 
 
-IN_NO_IDENTITY = """
-    train.micro_batch_size=4 train.devices=2 train.gradient_checkpointing=true
-    train.checkpoint_minutes=9 train.validations=1 train.validate_every=7
-    evaluation.batch_size=3 data.root=/elsewhere data.keep_overlap=true force=true
-    tracking.experiment=other model.trust_remote_code=true model.published=LLaMA3-8B
-    model.name=other method.lr={} method.options.lora_alpha=32.0
-    protocol.keep_overlap=true protocol.style=a
-"""
-IN_EACH_IDENTITY = """
-    seed=1 method.name=other method.module=hyplora method.options.r=8
-    model.context=512 model.quantization=int8
-    train.lr=0.1 train.epochs=1.0 train.batch_size=8 train.train_on_inputs=true train.keep=best
-    protocol.max_new_tokens=9 protocol.choice_rule=lower protocol.target='{output}'
-    protocol.strip=false protocol.num_beams=4 protocol.choice_max_new_tokens=9
-    evaluation.split=validation evaluation.lm_eval=[arc_easy]
-"""
+# For each setting that is part of the identity another value.
+OTHER = {
+    "seed": 1, "method.name": "other", "method.module": "hyplora", "method.trained": False,
+    "method.options.r": 8, "method.options.lora_alpha": 64, "method.options.lora_dropout": 0.5,
+    "method.options.target_modules": ["q_proj"],
+    "model.context": 512, "model.quantization": "int8", "model.trust_remote_code": True,
+    "train.lr": 0.1, "train.epochs": 1.0, "train.batch_size": 8, "train.train_on_inputs": True,
+    "train.keep": "best", "train.weight_decay": 0.1, "train.warmup": 0.5, "train.decay": "constant",
+    "train.gradient_clip": 9.0, "train.curvature_lr_factor": 9.0, "train.validations": 1,
+    "train.validate_every": 7, "train.micro_batch_size": 3, "train.devices": 2,
+    "train.gradient_checkpointing": True,
+    "protocol.name": "other", "protocol.train_prompt": "{instruction}",
+    "protocol.target": "{output}",
+    "protocol.evaluation_prompt": "{instruction}", "protocol.max_length": 9,
+    "protocol.max_new_tokens": 9, "protocol.tolerance": 9.0, "protocol.answer_form": "x",
+    "protocol.letter_rule": "first", "protocol.choice_rule": "lower",
+    "protocol.train_prompt_with_input": "{instruction}{input}",
+    "protocol.evaluation_prompt_with_input": "{instruction}{input}",
+    "protocol.choice_prompt": "{instruction}",
+    "protocol.choice_prompt_with_input": "{instruction}{input}",
+    "protocol.choice_max_new_tokens": 9, "protocol.strip": False, "protocol.cut_long_rows": True,
+    "protocol.cut_rows_end": True, "protocol.answer_end": "x", "protocol.num_beams": 4,
+    "evaluation.split": "validation", "evaluation.lm_eval": ["arc_easy"],
+    "evaluation.lm_eval_fewshot": 3, "evaluation.lm_eval_limit": 3, "evaluation.batch_size": 3,
+    "evaluation.dtype": "float16",
+}  # fmt: skip
+# How work is split, which changes rounding where sums are not exact.
+SPLIT = ("micro_batch_size", "devices", "gradient_checkpointing")
 OF_TRAINING = """
     seed=1 train.lr=0.3 data.train=[SVAMP] method.options.r=2 protocol.target='{output}'
-    protocol.cut_long_rows=true
+    protocol.cut_long_rows=true train.validations=1
 """
 
 
-@pytest.mark.parametrize("change", IN_NO_IDENTITY.split())
-def test_what_can_not_change_a_result_is_no_part_of_it(base, change):
+def leaves(settings, above=""):
+    for key, value in settings.items():
+        if isinstance(value, dict) and f"{above}{key}" != "method.lr":
+            yield from leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
+
+
+def test_each_setting_is_part_of_the_identity_or_left_out_for_a_reason(base):
+    """A new key fails here until it is decided."""
+    several_devices = {"train.sharded"}  # counts for these alone
+    assert {*leaves(base())} == OTHER.keys() | LEFT_OUT.keys() | several_devices
+    assert not OTHER.keys() & LEFT_OUT.keys() and all(LEFT_OUT.values())
+    sections = {f.name for f in dataclasses.fields(Experiment)}
+    # The first two are part of other sections, pruned and planned runs have no result.
+    assert composed().keys() - sections == {"curvature", "size", "action", "plan", "trial"}
+
+
+def with_tasks(settings, key, value):
+    """Changed settings whose lm-eval tasks make all keys count."""
+    tasks = {"lm_eval": ["boolq"]} | settings["evaluation"]
+    settings = copy.deepcopy(settings) | {"evaluation": tasks | {"lm_eval": ["boolq"]}}
+    *above, last = key.split(".")
+    section = settings
+    for part in above:
+        section = section[part]
+    section[last] = value
+    return identity(settings, HASHES, "bf16-mixed", "torch.bfloat16")
+
+
+@pytest.mark.parametrize("key", OTHER)
+def test_what_can_change_a_result_is_part_of_it(base, key):
+    assert with_tasks(base(), key, OTHER[key]) != with_tasks(base(), "seed", 0)
+
+
+@pytest.mark.parametrize("key", LEFT_OUT)
+def test_what_can_not_change_a_result_is_no_part_of_it(base, key):
+    value = "/saved" if key == "adapter" else "other"
+    kept = with_tasks(base(), "seed", 0)
+    if key == "adapter":  # then nothing is trained
+        assert with_tasks(base(), key, value) == with_tasks(base(), key, "/elsewhere") != kept
+    else:
+        assert with_tasks(base(), key, value) == kept
+
+
+@pytest.mark.parametrize(
+    "change", [*(f"train.{key}=3" for key in SPLIT), "evaluation.batch_size=3"]
+)
+def test_how_work_is_split_is_no_part_of_it_in_float32(base, change):
     assert name(base(), change) == name(base())
 
 
-@pytest.mark.parametrize("change", IN_EACH_IDENTITY.split())
-def test_what_can_change_a_result_is_part_of_it(base, change):
-    assert name(base(), change) != name(base())
+@pytest.mark.parametrize("key", ["lm_eval_fewshot", "lm_eval_limit"])
+def test_settings_of_tasks_count_only_if_there_are_tasks(base, key):
+    assert name(base(), f"evaluation.{key}=3") == name(base())
+
+
+def test_the_order_of_layers_and_of_tasks_does_not_count(base):
+    for key in ("method.options.target_modules", "evaluation.lm_eval"):
+        assert name(base(), f"{key}=[b, a]") == name(base(), f"{key}=[a, b, a]")
+        assert name(base(), f"{key}=[a]") != name(base(), f"{key}=[a, b]")
+
+
+def test_the_hashes_of_rows_know_where_each_set_ends():
+    rows = [Problem("mawps", f"question {i}", "", "", "1") for i in range(4)]
+    tests = {"mawps": rows[:2], "SVAMP": rows[2:]}
+    first = ProblemSets(rows[:2], rows[2:], tests)
+    moved = ProblemSets(rows[:3], rows[3:], {"mawps": rows[:3], "SVAMP": rows[3:]})
+    reordered = ProblemSets(rows[:2], rows[2:], dict(reversed(tests.items())))
+    assert first.train_hash != moved.train_hash and first.test_hash != moved.test_hash
+    assert first.test_hash == reordered.test_hash
+    swapped = ProblemSets([rows[1], rows[0]], rows[2:], tests)
+    assert first.train_hash != swapped.train_hash  # the order of a training changes its result
 
 
 @pytest.mark.parametrize(
@@ -143,19 +224,25 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
         ("evaluation.batch_size=3", MIXED, False),
         ("train.micro_batch_size=3", MIXED, True),
         ("train.devices=3", MIXED, True),
+        ("train.sharded=true", MIXED, False),
     ],
 )
 def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, numbers, counts):
     assert (name(base(), change, **numbers) != name(base(), **numbers)) is counts
 
 
-def test_validations_count_where_the_best_adapter_is_kept(base):
-    best = "train.keep=best"
-    by_share = {name(base(), best, f"train.validations={n}") for n in (2, 5)}
-    by_steps = {
-        name(base(), best, "train.validate_every=2", f"train.validations={n}") for n in (2, 5)
-    }
-    assert len(by_share) == 2 and len(by_steps) == 1 and not by_share & by_steps
+def test_sharding_counts_for_several_devices_where_rounding_depends_on_it(base):
+    several = "train.devices=2"
+    assert name(base(), several, "train.sharded=true", **MIXED) != name(base(), several, **MIXED)
+
+
+def test_validations_count_if_there_are_rows_for_them(base):
+    for key in ("validations", "validate_every"):
+        none = "data.validation=0"
+        assert name(base(), f"train.{key}=2") != name(base())
+        assert name(base(), none, f"train.{key}=2") == name(base(), none)
+    by_steps = "train.validate_every=2"
+    assert name(base(), by_steps, "train.validations=2") == name(base(), by_steps)
 
 
 def test_a_curvature_counts_for_the_methods_that_have_one(base):
@@ -188,15 +275,32 @@ def pretrained(settings, *changes, precision="32-true", architecture=ARCHITECTUR
     return pretraining_identity(changed(settings, *changes), architecture, HASHES, precision)
 
 
+# For each setting that is part of the identity of a pretraining another value.
+OTHER_PRETRAINING = {
+    "seed": 1, "train.steps": 7, "train.step_tokens": 7, "train.row_tokens": 7, "train.lr": 9.0,
+    "train.lr_floor": 0.5, "train.warmup": 0.5, "train.weight_decay": 9.0, "train.held_out": 0.1,
+    "train.gradient_clip": 9.0, "train.micro_rows": 1, "train.devices": 2,
+}  # fmt: skip
+
+
+def test_each_setting_of_a_pretraining_is_part_of_its_identity_or_left_out(pretraining):
+    settings = pretraining | {"model": pretraining["model"] | {"choices": None}}
+    # The first is part of the architecture; the second counts for several devices.
+    decided = OTHER_PRETRAINING.keys() | {"model.choices", "train.sharded"}
+    assert {*leaves(settings)} == decided | PRETRAINING_LEFT_OUT.keys()
+    mixed = {"precision": "bf16-mixed"}
+    plain = pretrained(pretraining, **mixed)
+    for key, value in OTHER_PRETRAINING.items():
+        assert pretrained(pretraining, f"{key}={value}", **mixed) != plain, key
+    for key in PRETRAINING_LEFT_OUT:
+        assert pretrained(pretraining, f"{key}=9", **mixed) == plain, key
+
+
 def test_what_is_part_of_the_identity_of_a_pretraining(pretraining):
-    same = ("train.checkpoint_minutes=9", "train.evaluations=1", "model.name=other", "force=true")
-    split = ("train.micro_rows=1", "train.devices=2")
-    other = ("train.steps=7", "train.held_out=0.1", "seed=1", *split)
+    split = ("train.micro_rows=1", "train.devices=2", "train.sharded=true")
     plain, mixed = pretrained(pretraining), pretrained(pretraining, precision="bf16-mixed")
-    assert pretrained(pretraining, *same, *split, "train.sharded=true") == plain != mixed
+    assert pretrained(pretraining, *split) == plain != mixed
     assert pretrained(pretraining, "train.sharded=true", precision="bf16-mixed") == mixed
-    for change in other:
-        assert pretrained(pretraining, change, precision="bf16-mixed") != mixed
     newer, wider = (ARCHITECTURE | {key: "9"} for key in ("transformers_version", "hidden_size"))
     assert pretrained(pretraining, architecture=newer) == plain
     assert pretrained(pretraining, architecture=wider) != plain

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from bench import tasks
 from bench.errors import InputError
@@ -117,13 +118,13 @@ class ProblemSets:
 
     @property
     def train_hash(self) -> str:
-        """sha256 over the training and validation rows."""
-        return _hash(self.train + self.validation)
+        """sha256 over the training rows and over the validation rows."""
+        return _digest([_hash(self.train), _hash(self.validation)])
 
     @property
     def test_hash(self) -> str:
-        """sha256 over the test rows."""
-        return _hash(problem for rows in self.tests.values() for problem in rows)
+        """sha256 over the test rows, whatever the order of the benchmarks."""
+        return _digest([key, _hash(rows)] for key, rows in sorted(self.tests.items()))
 
 
 def by_task(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
@@ -135,7 +136,11 @@ def by_task(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
 
 
 def _hash(problems: Iterable[Problem]) -> str:
+    return _digest(map(asdict, problems))
+
+
+def _digest(values: Iterable[Any]) -> str:
     digest = hashlib.sha256()
-    for problem in problems:
-        digest.update(json.dumps(asdict(problem), sort_keys=True).encode())
+    for value in values:
+        digest.update(json.dumps(value, sort_keys=True).encode())
     return digest.hexdigest()
