@@ -41,7 +41,7 @@ tiny-base: $(READY) ## pretrain the embedded base from scratch (25 minutes)
 	@$(PY) bench/run.py action=tiny_base $(ARGS)
 
 test: $(READY) ## the fast tests
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## the tests that take minutes
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m slow $(ARGS)

@@ -28,6 +28,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 gc.set_threshold(100_000, 20, 20)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole commands first: their files are long, and at the end all workers should have work."""
+    items.sort(key=lambda item: item.path.parent != PROJECT / "tests")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """New sqlite stores of this process are copies of an empty one.
