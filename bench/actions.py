@@ -22,6 +22,7 @@ ACTIONS = {
     "lm_eval_tasks": "bench.evaluation.action:lm_eval_tasks",
     "overlap": "bench.data.action:overlap",
     "pretrain": "bench.runs.action:pretrain",
+    "protocol": "bench.protocol:protocol",
     "publish": "bench.records.publish:publish",
     "report": "bench.report.action:report",
     "tiny_base": "bench.training.action:tiny_base",

@@ -23,7 +23,7 @@ LAYERS = [
     {"config", "identity", "runs", "training", "evaluation", "efficiency", "embeddings"},
     {"experiment", "pretraining"},
     {"sweep"},
-    {"actions", "export", "records"},
+    {"actions", "export", "protocol", "records"},
     {"run"},
 ]
 # They know records, not what makes them.
