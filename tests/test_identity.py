@@ -77,7 +77,8 @@ def test_the_default_runs_keep_their_identities(base, method, curvature, expecte
 
 
 IN_NO_IDENTITY = """
-    train.micro_batch_size=4 train.devices=2 train.gradient_checkpointing=true
+    train.micro_batch_size=4 train.devices=2 train.sharded=true
+    train.gradient_checkpointing=true
     train.checkpoint_minutes=9 train.validations=1 train.validate_every=7
     evaluation.batch_size=3 data.root=/elsewhere data.keep_overlap=true force=true
     tracking.experiment=other model.trust_remote_code=true model.published=LLaMA3-8B
@@ -143,6 +144,7 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
         ("evaluation.batch_size=3", MIXED, False),
         ("train.micro_batch_size=3", MIXED, True),
         ("train.devices=3", MIXED, True),
+        ("train.gradient_checkpointing=true", MIXED, True),
     ],
 )
 def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, numbers, counts):
