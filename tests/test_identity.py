@@ -225,6 +225,7 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
         ("train.micro_batch_size=3", MIXED, True),
         ("train.devices=3", MIXED, True),
         ("train.sharded=true", MIXED, False),
+        ("train.gradient_checkpointing=true", MIXED, True),
     ],
 )
 def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, numbers, counts):

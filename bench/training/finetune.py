@@ -247,7 +247,9 @@ def _load(
         model = get_peft_model(model, adapter)
     model.load_state_dict(weights, strict=False)
     if sharded:
-        trained = [p for p in model.parameters() if p.requires_grad]
-        shard(model.get_base_model(), device, trained)
+        # FSDP shards weights of one dtype; the few that a base keeps in float32 stay whole, too.
+        base_model = model.get_base_model()
+        others = (p for p in model.parameters() if p.requires_grad or p.dtype != base_model.dtype)
+        shard(base_model, device, others)
         model.to(device)  # an adapter outside of the base, such as a prefix
     return model

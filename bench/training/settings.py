@@ -51,7 +51,6 @@ class TrainSettings:
             )
         if self.validate_every is not None and self.validate_every < 1:
             raise InputError(f"train.validate_every must be at least 1, got {self.validate_every}")
-        check_sharded("train", self)
         if self.keep == "best" and not self.validated:
             raise InputError(
                 "train.keep=best needs a validation loss: give train.validate_every=80"
@@ -122,7 +121,6 @@ class PretrainSettings:
                 f"action.devices={self.devices} can't share the {self.rows} rows of a step evenly: "
                 "action.step_tokens / action.row_tokens must be a multiple of it"
             )
-        check_sharded("action", self)
 
     @property
     def rows(self) -> int:
@@ -144,15 +142,6 @@ def evenly(step: int, times: int, total: int) -> bool:
     return step * times // total > (step - 1) * times // total
 
 
-def check_sharded(section: str, settings: Any) -> None:
-    """Raise an InputError if one device is to share weights."""
-    if settings.sharded and settings.devices == 1:
-        raise InputError(
-            f"{section}.sharded=true shards a model over several devices: give {section}.devices, "
-            "too"
-        )
-
-
 def check_settings(
     section: str, settings: Any, positive: Iterable[str], not_negative: Iterable[str]
 ) -> None:
@@ -166,3 +155,8 @@ def check_settings(
     for name, allowed in CHOICES.items():
         if (value := getattr(settings, name, allowed[0])) not in allowed:
             raise unknown(f"{section}.{name}", value, allowed)
+    if settings.sharded and settings.devices == 1:
+        raise InputError(
+            f"{section}.sharded=true shards a model over several devices: give {section}.devices, "
+            "too"
+        )

@@ -61,8 +61,9 @@ def shard(model: Any, device: torch.device, whole: Iterable[nn.Parameter] = ()) 
     Parameters in `whole` are not sharded; FSDP does not reduce their gradients either.
     """
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    ignored = set(whole)
     for part in (*model.get_decoder().layers, model):
-        fully_shard(part, mesh=mesh, ignored_params=set(whole))
+        fully_shard(part, mesh=mesh, ignored_params=ignored)
     model.to(device)  # buffers, and parameters in `whole`
 
 

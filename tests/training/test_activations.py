@@ -1,4 +1,3 @@
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,7 +6,6 @@ import torch
 from bench.data.batches import collate
 from bench.errors import InputError
 from bench.experiment import run
-from bench.identity import identity
 from bench.methods import attach
 from bench.models.loading import load_base
 from bench.training.activations import checkpointing
@@ -72,13 +70,3 @@ def test_prefix_is_refused_before_a_base_is_loaded(compose):
     )
     with pytest.raises(InputError, match="does not go with prefix_tuning"):
         run(experiment)
-
-
-def test_it_is_part_of_the_identity_in_mixed_precision_alone(compose):
-    def name(*overrides, precision="32-true"):
-        return identity(dataclasses.asdict(compose(*overrides)), {}, precision, "torch.float32")
-
-    enabled = "train.gradient_checkpointing=true"
-    assert name(enabled) == name()
-    assert name(enabled, precision="bf16-mixed") != name(precision="bf16-mixed")
-    assert name("method=none", enabled) == name("method=none")

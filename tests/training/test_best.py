@@ -50,20 +50,22 @@ def test_the_best_adapter_may_be_the_last(best, rows, furthest):
     assert furthest(found.weights, best(keep="last", **fits).weights) == 0
 
 
-@pytest.mark.parametrize("step", [2, 3, 7, STEPS])
+@pytest.mark.parametrize("step", [1, 2, 3, 7, STEPS])
 def test_a_killed_training_ends_with_the_same_adapter(
-    best, undisturbed, killed, furthest, tmp_path, step
+    best, undisturbed, killed, steps_taken, furthest, tmp_path, step
 ):
     if step < STEPS:
         with killed(FineTuning, step):
             best(tmp_path)
     else:  # after its last step
-        best(tmp_path)
-        assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == STEPS
+        best(tmp_path, checkpoint_minutes=60.0)
+    taken = steps_taken(FineTuning)
     found = best(tmp_path)
+    assert taken == list(range(step, STEPS))
     assert furthest(found.weights, undisturbed.weights) == 0
     assert found.done.kept_step == undisturbed.done.kept_step
     assert found.done.validation == undisturbed.done.validation
+    assert found.done.losses == undisturbed.done.losses
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["progress"]["best"]
     kept = {f"model.{name}": value for name, value in undisturbed.weights.items()}

@@ -63,24 +63,6 @@ def test_the_seed_fixes_the_result(train, furthest):
     assert furthest(one, again) == 0.0 and furthest(one, other) > 0.0
 
 
-@pytest.mark.parametrize("step", [1, 4, 7])
-def test_a_killed_training_resumes_exactly(train, undisturbed, furthest, killed, tmp_path, step):
-    with killed(FineTuning, step):
-        train(tmp_path, dropout=0.2)
-    assert (tmp_path / "last.ckpt").is_file()
-    resumed = train(tmp_path, dropout=0.2)
-    assert furthest(resumed.weights, undisturbed.weights) == 0.0
-    assert resumed.done.losses == undisturbed.done.losses
-    assert resumed.done.validation == undisturbed.done.validation
-
-
-def test_a_finished_training_is_taken_from_its_state(train, furthest, tmp_path, monkeypatch):
-    first = train(tmp_path, checkpoint_minutes=60.0)
-    monkeypatch.setattr(FineTuning, "training_step", None)
-    again = train(tmp_path)
-    assert furthest(first.weights, again.weights) == 0.0 and again.done.losses == first.done.losses
-
-
 def test_a_damaged_state_is_deleted_and_the_training_starts_over(
     train, undisturbed, furthest, tmp_path, caplog
 ):
