@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from dataclasses import replace
@@ -16,6 +17,8 @@ from bench.evaluation.generation import generate
 from bench.evaluation.predictions import Prediction, append, read
 from bench.progress import Progress
 from bench.tasks.task import ANSWER_FORMS
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -72,6 +75,17 @@ def evaluate(
                     for i, length in too_long.items()
                 ]
             )
+            if too_long:
+                _log.warning(
+                    "%s: %d of %d prompts count as wrong, since the context of %d tokens leaves no "
+                    "room for protocol.max_new_tokens=%d; the shortest of them has %d",
+                    key,
+                    len(too_long),
+                    len(problems),
+                    context,
+                    most,
+                    min(too_long.values()),
+                )
             prompts = {i: prompt for i, prompt in prompts.items() if i not in too_long}
             began = time.perf_counter()
             given = (model, tokenizer, prompts, most, batch_size)
