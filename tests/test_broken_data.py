@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -62,6 +63,26 @@ def test_an_unusual_problem_is_evaluated(evaluate, instruction):
     folder = Path(done.stdout.rpartition("-> ")[2].strip())
     (line,) = map(json.loads, (folder / "predictions.jsonl").open())
     assert ("the context leaves room" in (line["reason"] or "")) == (len(instruction) > 1000)
+
+
+ROWS = ("data.train=[mawps]", "data.tests=[mawps]", "data.train_size=8", "data.validation=4")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("protocol.max_length=10",), r"training row fits: protocol\.max_length is 10 .* has \d\d"),
+        (("model.context=40", "protocol.max_new_tokens=4"), r"context.* is 40 tokens"),
+    ],
+)
+def test_training_rows_that_are_all_too_long_are_refused(inline, overrides, message):
+    done = inline(*ROWS, "data.test_size=1", *overrides)
+    assert done.code == 2 and re.search(message, done.stderr)
+
+
+def test_test_prompts_that_are_all_too_long_are_warned_of(inline, caplog):
+    done = inline("method=none", *ROWS, "data.test_size=2", "protocol.max_new_tokens=1020")
+    assert done.code == 0 and "mawps: 2 of 2 prompts count as wrong" in caplog.text
 
 
 SYNTHETIC = (*TINY, "data.tests=[mawps]", "data.test_size=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from dataclasses import replace
@@ -16,6 +17,8 @@ from bench.evaluation.generation import generate
 from bench.evaluation.predictions import Prediction, append, read
 from bench.progress import Progress
 from bench.tasks.task import ANSWER_FORMS
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -57,13 +60,25 @@ def evaluate(
             ids = tokenizer(texts)["input_ids"] if texts else []
             most = max(new_tokens(problem, protocol) for problem in problems)
             prompts, limit = dict(zip(pending, ids, strict=True)), context - most
-            too_long = []
-            for i in [i for i in pending if len(prompts[i]) > limit]:
-                length = len(prompts.pop(i))
+            too_long = {i: len(prompt) for i, prompt in prompts.items() if len(prompt) > limit}
+            lines = []
+            for i, length in too_long.items():
+                del prompts[i]
                 reason = f"prompt of {length} tokens; the context leaves room for {limit}"
                 wrong = judge(key, i, problems[i], "", 0, protocol)
-                too_long.append(replace(wrong, formatted=False, reason=reason))
-            add(too_long)
+                lines.append(replace(wrong, formatted=False, reason=reason))
+            add(lines)
+            if too_long:
+                _log.warning(
+                    "%s: %d of %d prompts count as wrong, since the context of %d tokens leaves no "
+                    "room for protocol.max_new_tokens=%d; the shortest of them has %d",
+                    key,
+                    len(too_long),
+                    len(problems),
+                    context,
+                    most,
+                    min(too_long.values()),
+                )
             began = time.perf_counter()
             given = (model, tokenizer, prompts, most, batch_size)
             for batch in generate(*given, protocol.answer_end, protocol.num_beams):

@@ -11,13 +11,13 @@ import torch
 
 from bench.config import Experiment
 from bench.data.batches import encode_training
-from bench.data.problems import ProblemSets
+from bench.data.problems import Problem, ProblemSets
 from bench.data.prompts import training_text
 from bench.errors import InputError
 from bench.evaluation.evaluate import evaluate as predict
 from bench.evaluation.scoring import averages, scores
 from bench.files import write_json
-from bench.methods import attach, count_parameters, gate_statistics
+from bench.methods import attach, count_parameters, gate_statistics, warn_of_clamped
 from bench.models.loading import context_length, on_cpu, pick_device, weight_dtype
 from bench.models.shared import shared_base
 from bench.runs.attempt import finished_training
@@ -75,6 +75,7 @@ def train(
     if not experiment.trained:
         return model, tokenizer, training
     gates = {"start": gate_statistics(model, sample)}
+    warn_of_clamped(gates["start"])
     # The ranks load the commit that is loaded here, even if a branch moves meanwhile.
     commit = base.commit or experiment.model.revision
     experiment = replace(experiment, model=replace(experiment.model, revision=commit))
@@ -103,6 +104,10 @@ def _finetune(
         context, on_inputs = context_length(model), settings.train_on_inputs
         encoded.append(encode_training(rows, tokenizer, experiment.protocol, context, on_inputs))
     (examples, too_long), (validation, validation_too_long) = encoded
+    if not examples:
+        raise _no_row_fits(experiment, "training", problems.train, tokenizer, context)
+    if not validation and settings.keep == "best":
+        raise _no_row_fits(experiment, "validation", problems.validation, tokenizer, context)
     done = finetune(
         model,
         examples,
@@ -122,6 +127,24 @@ def _finetune(
         "validation_rows": len(validation),
         "validation_too_long": validation_too_long,
     }
+
+
+def _no_row_fits(
+    experiment: Experiment, kind: str, rows: list[Problem], tokenizer: Any, context: int
+) -> InputError:
+    if not rows:
+        return InputError(
+            f"no {kind} row is left, since each is also a test row: give more rows, or "
+            "data.keep_overlap=true"
+        )
+    texts = ["".join(training_text(row, experiment.protocol)) for row in rows]
+    shortest = min(map(len, tokenizer(texts)["input_ids"])) + 1  # the end-of-sequence token
+    limit = experiment.protocol.max_length or context
+    name = "protocol.max_length" if limit < context else "the context (model.context)"
+    return InputError(
+        f"no {kind} row fits: {name} is {min(limit, context)} tokens, "
+        f"the shortest row has {shortest}"
+    )
 
 
 def evaluate(

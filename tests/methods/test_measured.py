@@ -11,7 +11,14 @@ import peft
 import pytest
 import torch
 
-from bench.methods import HypLoraConfig, attach, gate_statistics, peft_config, provisional_config
+from bench.methods import (
+    HypLoraConfig,
+    attach,
+    gate_statistics,
+    peft_config,
+    provisional_config,
+    warn_of_clamped,
+)
 from bench.methods.hyplora.curvature import DeltaMeter, data_driven_curvature
 from bench.methods.hyplora.layer import hyplora_layers
 
@@ -30,12 +37,15 @@ def curvatures(model):
 
 
 def literal_delta(points):
-    """2 delta / diameter at the first point, quadruple by quadruple."""
+    """2 delta / diameter at the first point, clipped at tokens of massive activations."""
     points = points.double().numpy()
     d = np.linalg.norm(points[:, None] - points[None], axis=-1)
     g = (d[0][:, None] + d[0][None] - d) / 2
     n = range(len(d))
-    return 2 * max(min(g[a, c], g[c, b]) - g[a, b] for a in n for b in n for c in n) / d.max()
+    delta = max(min(g[a, c], g[c, b]) - g[a, b] for a in n for b in n for c in n)
+    norms = np.linalg.norm(points, axis=1)
+    ordinary = norms <= 10 * np.sort(norms)[(len(norms) - 1) // 2]
+    return min(1.0, 2 * delta / min(d.max(), 4 * d[ordinary][:, ordinary].max()))
 
 
 def inputs_of(model, name):
@@ -115,6 +125,28 @@ def test_a_meter_gives_the_mean_over_prompts_and_ignores_short_ones(monkeypatch,
     expected = sum(literal_delta(cloud[0]) for cloud in clouds if cloud.shape[1] > 3) / 4
     assert meter.mean("a") == meter.mean("b") == pytest.approx(expected, rel=1e-5)
     assert meter.mean("never seen") is None
+
+
+def test_a_token_of_massive_activations_does_not_set_the_diameter():
+    cloud = torch.randn(1, 12, 8, generator=torch.Generator().manual_seed(0))
+    meter = DeltaMeter()
+    meter.see("ordinary", cloud)
+    massive = cloud.clone()
+    massive[0, 0] *= 1000
+    meter.see("massive", massive)
+    assert meter.mean("massive") == pytest.approx(literal_delta(massive[0]), rel=1e-3)
+    assert 0.1 < meter.mean("massive") / meter.mean("ordinary") < 1
+
+
+def test_a_layer_that_clamps_many_tokens_is_warned_of(base, caplog):
+    model = attach(base, "hyplora", {**OPTIONS, "curvature": 1.0, "max_radius": 0.5}, PROMPTS)
+    found = gate_statistics(model, PROMPTS)
+    warn_of_clamped(found)
+    worst = max(found, key=lambda gates: gates.clamped)
+    assert f"{100 * worst.clamped:.0f}% in {worst.layer} (K = 1)" in caplog.text
+    caplog.clear()
+    warn_of_clamped([gates for gates in found if gates.clamped <= 0.1])
+    assert not caplog.text
 
 
 # Measured on a base

@@ -3,6 +3,9 @@
 ``K = (delta_rel / 0.144)^2``, with 0.144 the relative delta of the Poincaré disk (Khrulkov et al.
 2020, Hyperbolic Image Embeddings). ``delta_rel`` is computed for the tokens of each prompt, with
 the first token as the base point (as in the HypLoRA paper), and averaged over prompts.
+
+A token of massive activations, often the first, would set the diameter alone and make K too small
+by orders of magnitude. The diameter is therefore at most four times that of the other tokens.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ _DISK_DELTA = 0.144  # relative delta of the Poincaré disk, Khrulkov et al. 202
 # Lower bound, since K = 0 is no space. A token of unit RMS has radius 1/sqrt(K) = 12 there, where
 # HypLoRA clamps.
 _MIN_DELTA = _DISK_DELTA / 12
+_MASSIVE = 10  # norm of a token of massive activations, in units of the median norm
+_CLIP = 4  # largest diameter, in units of that of the other tokens
 _MIN_TOKENS = 4  # any three points are a tree
 _MAX_PENDING = 1 << 20  # distances that are kept to be measured in one batch
 
@@ -45,7 +50,7 @@ class DeltaMeter:
 
     def __init__(self) -> None:
         self._deltas: dict[str, list[float]] = {}
-        self._pending: list[tuple[list[str], Tensor]] = []
+        self._pending: list[tuple[list[str], Tensor, Tensor]] = []
         self._last: Tensor | None = None
 
     def update(self, layer: str, x: Tensor) -> None:
@@ -64,9 +69,11 @@ class DeltaMeter:
             matrix = distances(points)
         except ValueError as error:
             raise ValueError(f"the inputs of {layer}: {error}") from error
-        if sum(pending.numel() for _, pending in self._pending) > _MAX_PENDING:
+        norms = torch.linalg.vector_norm(points.float(), dim=1)
+        ordinary = norms <= _MASSIVE * norms.median()
+        if sum(pending.numel() for _, pending, _ in self._pending) > _MAX_PENDING:
             self._measure()
-        self._pending.append(([layer], matrix))
+        self._pending.append(([layer], matrix, ordinary))
         self._last = x
 
     def mean(self, layer: str) -> float | None:
@@ -76,9 +83,12 @@ class DeltaMeter:
         return sum(deltas) / len(deltas) if deltas else None
 
     def _measure(self) -> None:
-        matrices = [matrix for _, matrix in self._pending]
+        matrices = [matrix for _, matrix, _ in self._pending]
         deltas = relative_deltas(matrices, base_point="first", metric="precomputed")
-        for (layers, _), delta in zip(self._pending, deltas, strict=True):
+        for (layers, matrix, ordinary), delta in zip(self._pending, deltas, strict=True):
+            clipped = _CLIP * matrix[ordinary][:, ordinary].max()
+            if 0 < clipped < matrix.max():
+                delta = min(1.0, delta * (matrix.max() / clipped).item())
             for layer in layers:
                 self._deltas.setdefault(layer, []).append(delta)
         self._pending.clear()

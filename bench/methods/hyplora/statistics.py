@@ -6,6 +6,7 @@ HypLoRA is LoRA with another alpha.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ from torch import Tensor
 
 from bench.methods.hyplora.layer import hyplora_layers
 from bench.methods.inputs import see_inputs
+
+_log = logging.getLogger(__name__)
+
+_MANY = 0.1  # share of clamped tokens that is warned of
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,24 @@ def gate_statistics(
         for name, parts in measured.items()
         if parts
     ]
+
+
+def warn_of_clamped(statistics: Sequence[GateStatistics]) -> None:
+    """Warn of layers in which many tokens are beyond max_radius."""
+    layers = [gates for gates in statistics if gates.clamped > _MANY]
+    if layers:
+        worst = max(layers, key=lambda gates: gates.clamped)
+        _log.warning(
+            "%d of %d layers clamp more than %.0f%% of their tokens at max_radius, so that the "
+            "update no longer depends on their norms. Most: %.0f%% in %s (K = %.3g). Give a larger "
+            "curvature, for single layers in method.curvature_pattern, or method.norm_scale",
+            len(layers),
+            len(statistics),
+            100 * _MANY,
+            100 * worst.clamped,
+            worst.layer,
+            worst.curvature,
+        )
 
 
 def _summary(
