@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bench.evaluation.preserve_state import preserve_state
-from bench.files import write_json
+from bench.files import read_cache, write_json
 from bench.memory import halving
 
 FILE = "forgetting.json"
@@ -125,8 +125,8 @@ def forgetting(
         text; `seconds`.
     """
     path = folder / FILE
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+    if found := read_cache(path):
+        return found
     began = time.perf_counter()
     # The same windows for both models: prefix tuning takes up a part of the context.
     given = (tokenizer, documents, batch_size, context - _virtual_tokens(model))
