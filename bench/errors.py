@@ -7,7 +7,10 @@ import errno
 import re
 from collections.abc import Iterable
 
+from bench.passwords import without_password
+
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+FULL = ("database or disk is full", "No space left on device")  # of sqlite, and of safetensors
 
 
 def printable(text: str) -> str:
@@ -19,14 +22,14 @@ class InputError(ValueError):
     """Bad input: the message says what was given, what is allowed and what to type; exit code 2."""
 
     def __init__(self, message: object) -> None:
-        super().__init__(printable(str(message)))
+        super().__init__(printable(without_password(str(message))))
 
 
 class Failure(RuntimeError):
     """Work that failed for the reason in the message; exit code 1."""
 
     def __init__(self, message: object) -> None:
-        super().__init__(printable(str(message)))
+        super().__init__(printable(without_password(str(message))))
 
 
 class Terminated(KeyboardInterrupt):
@@ -44,7 +47,7 @@ def disk_is_full(error: BaseException | None) -> bool:
     """Whether an error, or one in its chain, is due to a full disk."""
     while error is not None:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        if full or "database or disk is full" in str(error):  # sqlite's message
+        if full or any(message in str(error) for message in FULL):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -1,4 +1,4 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and reading of those that can be made again."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`write_text` of a value as indented JSON."""
     write_text(path, as_json(value))
+
+
+def read_cache(path: Path) -> dict[str, Any] | None:
+    """The mapping in a JSON file that can be made again; None if it is gone or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):  # nested too deeply
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def as_json(value: Any) -> str:

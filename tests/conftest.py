@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,22 +41,15 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from bench.tracking import backend
 
     empty = tmp_path_factory.mktemp("migrated") / "mlflow.db"
-    exclusive = backend.exclusive
+    migrate = backend.migrate
 
-    @contextmanager
-    def copied(uri: str, lock: Path) -> Iterator[None]:
-        with exclusive(uri, lock):
-            path = Path(uri.removeprefix("sqlite:///"))
-            if uri.startswith("sqlite:///") and not (path.exists() and path.stat().st_size):
-                if not empty.exists():
-                    from mlflow import MlflowClient
-
-                    MlflowClient(f"sqlite:///{empty}").search_experiments()
-                shutil.copy(empty, path)
-            yield
+    def copied(path: Path, artifacts: Path, keep: bool = False) -> None:
+        if not empty.exists():
+            migrate(empty, artifacts)
+        shutil.copy(empty, path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "exclusive", copied)
+        patch.setattr(backend, "migrate", copied)
         yield
 
 

@@ -25,7 +25,7 @@ def outcome(compose, small, tmp_path):
         few = ("data.train_size=8", "data.test_size=3", "protocol.max_new_tokens=12")
         prepared = prepare(compose(*small, *few, "train.batch_size=8", *RUNS[name]))
         folder = tmp_path / place / name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         of_run = (prepared.settings, prepared.problems, folder)
         model, tokenizer, training = train(*of_run, prepared.hashes["base"])
         scores = evaluate(*of_run, model, tokenizer)["scores"]
@@ -57,6 +57,13 @@ def test_runs_that_share_a_base_do_not_see_each_other(outcome, fresh_tiny):
     state = kept.model.state_dict()
     fresh = fresh_tiny[0].state_dict()
     assert all(torch.equal(value, state[name]) for name, value in fresh.items())
+
+
+def test_a_damaged_adapter_of_a_finished_training_is_trained_again(outcome, tmp_path):
+    whole = outcome("hyplora", "one")
+    weights = tmp_path / "one" / "hyplora" / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert outcome("hyplora", "one") == whole
 
 
 def test_rows_are_tokenised_once(outcome):

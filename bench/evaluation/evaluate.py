@@ -12,6 +12,7 @@ from typing import Any
 from bench import tasks
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text, new_tokens
+from bench.errors import Failure
 from bench.evaluation.answers import agrees, extract
 from bench.evaluation.generation import generate
 from bench.evaluation.predictions import Prediction, append, read
@@ -46,6 +47,12 @@ def evaluate(
     """
     predictions = read(path)
     done = {(p.task, p.index) for p in predictions}
+    asked = {(key, index) for key, problems in tests.items() for index in range(len(problems))}
+    if len(done) < len(predictions) or done - asked:
+        raise Failure(
+            f"{path} has repeated lines, or lines of rows that are not in the test sets: delete "
+            "it, and the same command evaluates again"
+        )
     total = sum(map(len, tests.values()))
     with Progress(title, total, "problem", start=len(predictions)) as progress:
 

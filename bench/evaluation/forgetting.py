@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bench.files import write_json
+from bench.files import read_cache, write_json
 from bench.memory import halving
 
 FILE = "forgetting.json"
@@ -96,8 +96,8 @@ def forgetting(
     `model` is the base itself if nothing was trained.
     """
     path = folder / FILE
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+    if found := read_cache(path):
+        return found
     began = time.perf_counter()
     # The same windows for both models: the virtual tokens of prefix tuning take up a part.
     configs = getattr(model, "peft_config", {}).values()

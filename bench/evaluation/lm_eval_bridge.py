@@ -10,7 +10,6 @@ import copy
 import difflib
 import hashlib
 import importlib.util
-import json
 import logging
 import math
 import os
@@ -26,7 +25,7 @@ from typing import Any
 
 from bench.config import EvaluationSettings
 from bench.errors import InputError
-from bench.files import write_json
+from bench.files import read_cache, write_json
 from bench.memory import halving
 from bench.models.loading import context_length
 from bench.progress import has_terminal
@@ -134,8 +133,7 @@ def evaluate_tasks(
 
 def read_results(folder: Path) -> dict[str, Any]:
     """The results in a run's folder, by name."""
-    path = folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_cache(folder / FILE) or {}
 
 
 def _manager(names: list[str], include: str | None) -> Any:

@@ -49,7 +49,7 @@ def read(path: Path) -> list[Prediction]:
                 if not line.endswith(b"\n"):
                     break
                 predictions.append(Prediction(**json.loads(line)))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 break
             complete += len(line)
     if complete < path.stat().st_size:

@@ -29,12 +29,7 @@ MANIFEST = "export.json"
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """Settings of action=export.
-
-    Attributes:
-        run: a run's id, a prefix of it, or the run's folder.
-        folder: output folder; None: exports/<id> in the results folder.
-    """
+    """The run to export, as in `export`, and the output folder."""
 
     run: str | None = None
     folder: str | None = None

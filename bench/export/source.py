@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.errors import Failure, InputError
 from bench.tracking.record import PRETRAIN
@@ -19,15 +18,8 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 SHORTEST = 4  # characters of an id
 
 
-@dataclass(frozen=True)
-class Source:
-    """A finished run.
-
-    Attributes:
-        record: its record.
-        adapter: folder of its adapter.
-        created_at: when it began, in ISO 8601; None if unknown.
-    """
+class Source(NamedTuple):
+    """A finished run: its record, the folder of its adapter, and when it began (ISO 8601)."""
 
     record: dict[str, Any]
     adapter: Path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, unknown
-from bench.files import write_json
+from bench.files import read_cache, write_json
 from bench.models.checkpoint import check_weights
 from bench.models.tiny_base import TINY_BASE
 
@@ -117,12 +117,7 @@ def folder_hash(folder: Path, cache: Path | None = None) -> str:
 
 def files_hash(files: Mapping[str, Path], cache: Path | None = None) -> str:
     """sha256 over files by name; `cache` as in `content_hash`."""
-    try:
-        known = json.loads(cache.read_text()) if cache else {}
-    except (OSError, ValueError):
-        known = {}
-    if not isinstance(known, dict):
-        known = {}  # an unreadable cache is rebuilt
+    known = (read_cache(cache) if cache else None) or {}
     digest = hashlib.sha256()
     for name, path in sorted(files.items()):
         digest.update(f"{name}:{_file_hash(path, known)}\n".encode())
@@ -135,7 +130,7 @@ def files_hash(files: Mapping[str, Path], cache: Path | None = None) -> str:
 def _file_hash(path: Path, known: dict[str, str]) -> str:
     stat = path.stat()
     key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
-    if key not in known:
+    if not isinstance(known.get(key), str):
         with path.open("rb") as stream:
             known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
     return known[key]

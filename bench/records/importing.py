@@ -104,8 +104,7 @@ def _read_file(path: Path, found: Found) -> None:
 def _write(found: Found, store: Store) -> Iterator[str]:
     """Write what the store does not have; yields the id of each run."""
     parent = None
-    if found.sweep and found.records:
-        sweep = found.sweep
+    if (sweep := found.sweep) and found.records:
         identity = sweep_identity(sweep.name, sweep.identities)
         parent = store.finished(identity)
         if parent is None:

@@ -22,7 +22,7 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
     seconds = sum(filter(None, (record["seconds"][part] for part in ("finetune", "evaluate"))))
-    return _result(outcome, f"{scores} ({_took(outcome, seconds)}) -> {outcome.folder}")
+    return _result(outcome, scores, seconds, f" -> {outcome.folder}")
 
 
 def pretrain(config: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
     where = model if model.is_dir() else "its folder no longer exists: force=true makes it again"
     bits = f"{training['bits_per_byte']:.4f} bits per byte"
     on_tasks = tasks.summary(pretraining.evaluation, outcome.record)
-    return _result(outcome, f"{bits} ({_took(outcome, training['seconds'])}){on_tasks} -> {where}")
+    return _result(outcome, bits, training["seconds"], f"{on_tasks} -> {where}")
 
 
 def _plan(run: Any, look_up: Any) -> dict[str, Any]:
@@ -50,10 +50,7 @@ def _plan(run: Any, look_up: Any) -> dict[str, Any]:
     return {"summary": f"{run.name}: {state} -> {prepared.folder}"}
 
 
-def _took(outcome: Outcome, seconds: float) -> str:
-    return "cached" if outcome.found else f"took {duration(seconds)}"
-
-
-def _result(outcome: Outcome, results: str) -> dict[str, Any]:
-    summary = f"{outcome.name}: {results}"
+def _result(outcome: Outcome, results: str, seconds: float, rest: str) -> dict[str, Any]:
+    took = "cached" if outcome.found else f"took {duration(seconds)}"
+    summary = f"{outcome.name}: {results} ({took}){rest}"
     return {"summary": summary, "found": outcome.found, "record": outcome.record}

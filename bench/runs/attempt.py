@@ -1,18 +1,45 @@
-"""An attempt at a run: what an earlier one left in the folder, and how this one ends."""
+"""An attempt at a run: its lock, what an earlier one left in the folder, and how it ends."""
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
+import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError, Pruned
-from bench.files import write_text
+from filelock import FileLock, Timeout
+
+from bench.errors import InputError, Pruned, printable
+from bench.files import read_cache, write_text
+from bench.passwords import without_password
 from bench.tracking.store import Store
+
+LOCK = ("lock", "owner")  # files of `locked`
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder; if another process does, print which one, and wait."""
+    lock, owner = FileLock(folder / "lock"), folder / "owner"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        holder = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
+        print(f"waiting for {printable(holder)}, which runs {folder}", flush=True)
+        lock.acquire()
+    try:
+        since = datetime.now().astimezone().isoformat(" ", "seconds")
+        write_text(owner, f"process {os.getpid()} on {socket.gethostname()} (since {since})")
+        remove_partial(folder)
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager
@@ -35,7 +62,7 @@ def attempt(store: Store, run_id: str, folder: Path) -> Iterator[None]:
         store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
         raise
     except BaseException as error:
-        reason = traceback.format_exc()
+        reason = without_password(traceback.format_exc())
         store.fail(run_id, "FAILED", reason)
         if isinstance(error, InputError) and _is_empty(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -49,7 +76,7 @@ def attempt(store: Store, run_id: str, folder: Path) -> Iterator[None]:
 def _is_empty(folder: Path) -> bool:
     """Whether a run's folder holds only the lock and empty folders."""
     return all(
-        entry.name == "lock" or (entry.is_dir() and not any(entry.iterdir()))
+        entry.name in LOCK or (entry.is_dir() and not any(entry.iterdir()))
         for entry in folder.iterdir()
     )
 
@@ -62,21 +89,40 @@ def empty_folder(folder: Path) -> None:
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "record.json"):
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != "lock":
+        elif entry.name not in LOCK:
             entry.unlink()
 
 
-def finished_training(folder: Path, weights: Path) -> dict[str, Any] | None:
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process had begun to write into a folder, whose lock is held."""
+    for path in list(folder.rglob("*.partial")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def finished_training(folder: Path, config: Path) -> dict[str, Any] | None:
     """What training.json recorded of a training that ended; None to train (again).
 
     Args:
         folder: of the run.
-        weights: a file of what was trained; without it the training is repeated.
+        config: the configuration of what was trained. If it or the weights next to it are missing
+            or damaged, the training is repeated.
     """
-    facts = folder / "training.json"
-    if not (facts.is_file() and weights.is_file()):
-        return None
+    facts = read_cache(folder / "training.json")
+    whole = read_cache(config) and _are_whole([*config.parent.glob("*.safetensors")])
+    return facts if whole and facts and "parameters" in facts else None
+
+
+def _are_whole(weights: list[Path]) -> bool:
+    """Whether there are weights, and each file is as long as its header says."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        return json.loads(facts.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
+        for path in weights:
+            with safe_open(path, "np"):
+                pass
+    except (OSError, SafetensorError):
+        return False
+    return bool(weights)

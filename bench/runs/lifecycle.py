@@ -8,12 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from filelock import FileLock
-
 from bench.config import PROJECT, TrackingSettings
 from bench.files import write_json
-from bench.runs.attempt import attempt, empty_folder
-from bench.tracking.backend import without_password
+from bench.passwords import without_password
+from bench.runs.attempt import attempt, empty_folder, locked
 from bench.tracking.note import run_note
 from bench.tracking.record import PRETRAIN, params
 from bench.tracking.store import Attempt, Store
@@ -139,7 +137,7 @@ def run_once(run: PreparedRun, began: float | None = None) -> Outcome:
         return outcome
     run.check()
     run.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(run.folder / "lock"):
+    with locked(run.folder):
         # Another process may have finished it while this one waited for the lock.
         if outcome := cached(run, store, began):
             return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from typing import Any
 from filelock import FileLock
 
 from bench.errors import InputError, disk_is_full, unknown
+from bench.passwords import without_password
 
 UNUSED = "Default"  # an experiment that MLflow creates itself
+FIRST_TABLES = {"alembic_version", "experiments", "metrics", "params", "runs", "tags"}
 # Checks that a database answers; on PostgreSQL it also takes a lock that all its users share.
 CHECKS = {"sqlite": "PRAGMA schema_version", "postgresql": "SELECT pg_advisory_lock(241004010)"}
 SCHEMES = (*CHECKS, "http", "https")
@@ -46,36 +49,43 @@ def open_experiment(folder: Path, uri: str | None, name: str, create: bool) -> t
             files only a server can reach.
         NothingRecorded: it does not exist, and `create` is False.
     """
-    folder = folder.resolve()
+    folder, own = folder.resolve(), uri is None
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
     shown = without_password(uri)
     if scheme(uri) not in SCHEMES:
         raise unknown("kind of tracking.uri", scheme(uri), SCHEMES)
-    if not create and is_absent(uri):
+    if scheme(uri) == "sqlite" and not (sqlite_file(uri).is_file() or create):
         raise NothingRecorded(f"there is no {shown}")
     folder.mkdir(parents=True, exist_ok=True)
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     for noisy in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    from alembic.util import CommandError
     from mlflow import MlflowClient, MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    artifacts = None if scheme(uri).startswith("http") else (folder / "artifacts").as_uri()
+    artifacts = None if scheme(uri).startswith("http") else folder / "artifacts"
     try:
         with exclusive(uri, folder / "mlflow.lock"):
+            if scheme(uri) == "sqlite":
+                _create_tables(uri, folder / "artifacts")
             client = MlflowClient(uri)
-            return client, _experiment(client, name, artifacts, create)
+            found = _experiment(client, name, artifacts, create)
+            if artifacts and _moved(found, artifacts, own, create):
+                _move(uri, found.experiment_id, artifacts.as_uri())
+                found = client.get_experiment(found.experiment_id)
+            return client, found
     except ModuleNotFoundError as error:
         raise InputError(
             "tracking.uri=postgresql://... needs the extra [postgres]: "
             ".venv/bin/pip install -e '.[postgres]'"
         ) from error
-    except (SQLAlchemyError, MlflowException) as error:
+    except (SQLAlchemyError, CommandError, MlflowException) as error:
         if disk_is_full(error):
             raise
         raise InputError(
-            f"the tracking store, tracking.uri={shown}, can't be opened: {_cause(error)}. A "
+            f"the tracking store, tracking.uri={shown}, can't be opened: {cause_of(error)}. A "
             "damaged sqlite file can be moved away: a new one is created. docs/scale-out.md has "
             "the commands that start a server; tracking.uri=null uses sqlite in the results folder"
         ) from error
@@ -93,24 +103,18 @@ def scheme(uri: str) -> str:
         raise InputError(f"tracking.uri is not a valid address: {error}") from error
 
 
-def is_absent(uri: str) -> bool:
-    """Whether it is a sqlite file that does not exist."""
-    if scheme(uri) != "sqlite":
-        return False
+def sqlite_file(uri: str) -> Path:
+    """The file of a sqlite address.
+
+    Raises:
+        InputError: it names none.
+    """
     import sqlalchemy
 
-    return not Path(sqlalchemy.make_url(uri).database or "").is_file()
-
-
-def without_password(uri: str | None) -> str | None:
-    """A uri with its password masked."""
-    if uri is None:
-        return None
-    parts = urllib.parse.urlsplit(uri)
-    if parts.password is None:
-        return uri
-    user, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}").geturl()
+    name = sqlalchemy.make_url(uri).database
+    if name in (None, "", ":memory:"):
+        raise InputError(f"tracking.uri={uri} names no file: give sqlite:////FOLDER/FILE")
+    return Path(str(name))
 
 
 @contextmanager
@@ -131,7 +135,99 @@ def exclusive(uri: str, lock: Path) -> Iterator[None]:
             yield
 
 
-def _experiment(client: Any, name: str, artifacts: str | None, create: bool) -> Any:
+def _create_tables(uri: str, artifacts: Path) -> None:
+    """Create the tables of a sqlite file if it lacks some.
+
+    A file without runs whose creation was interrupted is created anew.
+    """
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 -- defines the tables
+    import sqlalchemy
+    from mlflow.store.db import utils
+
+    path = sqlite_file(uri)
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        tables = set(sqlalchemy.inspect(connection).get_table_names())
+        first = sqlalchemy.text("SELECT 1 FROM runs LIMIT 1")
+        runs = "runs" in tables and connection.execute(first).first() is not None
+    if runs:
+        if not utils._all_tables_exist(engine):
+            migrate(path, artifacts, keep=True)
+    elif not tables or (
+        tables & FIRST_TABLES
+        and utils._get_schema_version(engine) != utils._get_latest_schema_revision()
+    ):
+        migrate(path, artifacts)
+
+
+def migrate(path: Path, artifacts: Path, keep: bool = False) -> None:
+    """Create a sqlite file with MLflow's tables, or with `keep` add those that it lacks.
+
+    A temporary file takes its place at the end: MLflow's migrations are not atomic.
+
+    Raises:
+        InputError: they can't be added, since another migration was interrupted.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for stale in path.parent.glob(f".{path.name}.*.partial*"):
+        stale.unlink()
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    if keep:
+        shutil.copyfile(path, partial)
+    try:
+        SqlAlchemyStore(f"sqlite:///{partial}", artifacts.as_uri()).engine.dispose()
+    except Exception as error:  # alembic and MLflow raise anything
+        if not keep or disk_is_full(error):
+            raise
+        partial.unlink()
+        raise InputError(
+            f"the tracking store {path} lacks tables: an earlier migration was interrupted "
+            f"({cause_of(error)}). Restore a backup, or move the file away and run again"
+        ) from error
+    partial.replace(path)
+
+
+def _moved(experiment: Any, artifacts: Path, own: bool, create: bool) -> bool:
+    """Whether an experiment's files are in the results folder, but recorded elsewhere.
+
+    Locations are absolute, and the folder may have been moved or copied.
+
+    Raises:
+        InputError: a database that several results folders use keeps the files in another one.
+    """
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    recorded = Path(local_file_uri_to_path(experiment.artifact_location))
+    if recorded == artifacts:
+        return False
+    if own or not recorded.exists():
+        return True
+    if create:
+        raise InputError(
+            f"the experiment {experiment.name} keeps its files in {recorded}, outside of "
+            f"tracking.folder={artifacts.parent}: give tracking.folder={recorded.parent}, or "
+            "another tracking.experiment=NAME"
+        )
+    return False
+
+
+def _move(uri: str, experiment: str, artifacts: str) -> None:
+    """Record another location of an experiment's files."""
+    import sqlalchemy
+
+    values = {"id": int(experiment), "place": artifacts}
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    with engine.begin() as connection:
+        for statement in (
+            "UPDATE experiments SET artifact_location = :place WHERE experiment_id = :id",
+            "UPDATE runs SET artifact_uri = :place || '/' || run_uuid || '/artifacts' "
+            "WHERE experiment_id = :id",
+        ):
+            connection.execute(sqlalchemy.text(statement), values)
+
+
+def _experiment(client: Any, name: str, artifacts: Path | None, create: bool) -> Any:
     from mlflow import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -142,11 +238,18 @@ def _experiment(client: Any, name: str, artifacts: str | None, create: bool) -> 
         raise NothingRecorded(f"{without_password(client.tracking_uri)} has no experiments")
     if found is None:
         try:
-            return client.get_experiment(client.create_experiment(name, artifacts))
+            place = artifacts and artifacts.as_uri()
+            return client.get_experiment(client.create_experiment(name, place))
         except MlflowException:
             # Another process may have created it in between.
             if not (found := client.get_experiment_by_name(name)):
                 raise
+    if found.lifecycle_stage != "active":
+        raise InputError(
+            f"the experiment {name} was deleted in MLflow: restore it with MLFLOW_TRACKING_URI="
+            f"{without_password(client.tracking_uri)} mlflow experiments restore --experiment-id "
+            f"{found.experiment_id}, or give another tracking.experiment=NAME"
+        )
     if artifacts and found.artifact_location.startswith("mlflow-artifacts:"):
         raise InputError(
             f"the experiment {name} was created by an MLflow server, which keeps its files: give "
@@ -155,7 +258,7 @@ def _experiment(client: Any, name: str, artifacts: str | None, create: bool) -> 
     return found
 
 
-def _cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """The message of the first error in a chain, in one line."""
     while cause := error.__cause__ or error.__context__:
         error = cause

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -184,7 +183,7 @@ def _records(store: Store, runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], 
 
 def _record(store: Store, run: _Run) -> dict[str, Any] | Unfinished:
     try:
-        record = json.loads(store.read(run.info.run_id, "record.json"))
+        record = store.read_json(run.info.run_id, "record.json")
     except FileNotFoundError:
         return run.without_record("record.json is gone")
     except (OSError, ValueError) as error:
@@ -202,9 +201,9 @@ def _record(store: Store, run: _Run) -> dict[str, Any] | Unfinished:
 
 def _sweep(store: Store, run: _Run) -> SweepRun:
     try:
-        content = json.loads(store.file(run.info.run_id, SWEEP_FILE) or b"[]")
+        content = store.read_json(run.info.run_id, SWEEP_FILE)
         sweeps = tuple(map(SweepRecord.from_json, content))
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         sweeps = ()
     return SweepRun(run.info.run_id, run.info.run_name, sweeps)
 
@@ -217,7 +216,6 @@ def _measurements(store: Store, runs: Iterable[_Run]) -> dict[str, Measurement]:
             newest.setdefault(run.kind, run.info.run_id)
     found = {}
     for kind, run_id in newest.items():
-        with suppress(ValueError):
-            content = json.loads(store.file(run_id, f"{kind}.json") or b"")
-            found[kind] = Measurement(run_id, content)
+        with suppress(OSError, ValueError):
+            found[kind] = Measurement(run_id, store.read_json(run_id, f"{kind}.json"))
     return found

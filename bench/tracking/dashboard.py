@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.errors import Failure, InputError
-from bench.tracking.backend import scheme, without_password
+from bench.passwords import without_password
+from bench.tracking.backend import scheme
 from bench.tracking.store import NothingRecorded, Store
 
 HOST = "127.0.0.1"

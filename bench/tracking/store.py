@@ -10,15 +10,17 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from bench.errors import Failure, printable
+from bench.errors import Failure, disk_is_full, printable
 from bench.files import as_json
-from bench.tracking.backend import NothingRecorded, open_experiment
+from bench.passwords import without_password
+from bench.tracking.backend import NothingRecorded, cause_of, open_experiment
 from bench.tracking.record import metric_name, metrics, tags
 from bench.tracking.sweeps import SWEEP_FILE, SweepRecord
 
@@ -37,6 +39,8 @@ TIMED = {
     "asked": "rows/asked",
 }
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Figures = Iterable[tuple[str, float]]
 
 
@@ -48,6 +52,27 @@ class Attempt:
     status: str
     began: str
     failure: str
+
+
+def reported(method: Callable[P, T]) -> Callable[P, T]:
+    """Turn an error of the store, such as a server that is gone, into a message in one line."""
+
+    @wraps(method)
+    def call(*args: P.args, **named: P.kwargs) -> T:
+        from mlflow import MlflowException
+        from requests import RequestException
+
+        try:
+            return method(*args, **named)
+        except (MlflowException, RequestException) as error:
+            if disk_is_full(error):
+                raise
+            raise Failure(
+                f"the tracking store can't be used: {cause_of(error)}. What was finished is kept "
+                "in the results folder: the same command, without force, records it and continues"
+            ) from error
+
+    return call
 
 
 class Store:
@@ -132,7 +157,7 @@ class Store:
             Failure: the store has the run, but its record is gone or damaged.
         """
         try:
-            return json.loads(self.read(run_id, "record.json"))
+            return self.read_json(run_id, "record.json")
         except (OSError, ValueError) as error:
             raise Failure(
                 f"the record of a finished run can't be read: {error}. The same command with "
@@ -169,6 +194,17 @@ class Store:
             except MlflowException as error:
                 raise OSError(f"{name} of the run {run_id}: {error}") from error
 
+    def read_json(self, run_id: str, name: str) -> Any:
+        """The content of a run's JSON file.
+
+        Raises:
+            OSError, ValueError: it can't be read, as `read`.
+        """
+        try:
+            return json.loads(self.read(run_id, name))
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+
     def download(self, run_id: str, name: str, folder: Path) -> Path:
         """Fetch a file or folder of a run into a folder.
 
@@ -182,6 +218,7 @@ class Store:
         except (OSError, MlflowException) as error:
             raise Failure(f"{name} of the run {run_id} can't be fetched: {error}") from error
 
+    @reported
     def start(
         self,
         identity: str,
@@ -213,6 +250,7 @@ class Store:
             self.adopt(run_id, parent)
         return run_id
 
+    @reported
     def finish(
         self,
         run_id: str,
@@ -239,6 +277,7 @@ class Store:
         self._log(run_id, metrics(record), found)
         self.client.set_terminated(run_id, "FINISHED", ended)
 
+    @reported
     def amend(self, run_id: str, record: Path, figures: Figures = ()) -> None:
         """Replace the record.json of a finished run by one with more in it; adds metrics."""
         self.client.log_artifact(run_id, str(record))
@@ -253,11 +292,12 @@ class Store:
         run fail.
         """
         try:
-            self.client.set_tag(run_id, FAILURE, printable(reason)[-PARAM_CHARACTERS:])
+            shown = printable(without_password(reason))[-PARAM_CHARACTERS:]
+            self.client.set_tag(run_id, FAILURE, shown)
             self.client.set_terminated(run_id, status)
         except Exception as error:
-            first = str(error).splitlines()[0]
-            print(f"the failure could not be recorded: {first}", file=sys.stderr)
+            why = without_password(cause_of(error))
+            print(f"the failure could not be recorded: {why}", file=sys.stderr)
 
     def sweep(self, identity: str, name: str, params: Mapping[str, Any]) -> str:
         """Start, or continue, the run that represents a sweep; the sweep's runs are its children.
@@ -270,11 +310,13 @@ class Store:
         given = {"identity": identity, "kind": "sweep"}
         return self._begin(self._newest(identity) or self._create(name, given), params)
 
+    @reported
     def keep_sweeps(self, run_id: str, sweeps: Iterable[SweepRecord]) -> None:
         """Write what a sweep asked for, one record per question, into sweep.json of its run."""
         text = as_json([sweep.to_json() for sweep in sweeps])
         self.client.log_text(run_id, text, SWEEP_FILE)
 
+    @reported
     def finish_sweep(
         self,
         run_id: str,
@@ -305,6 +347,7 @@ class Store:
         if PARENT not in self.client.get_run(run_id).data.tags:
             self.client.set_tag(run_id, PARENT, parent)
 
+    @reported
     def keep(
         self,
         kind: str,
@@ -339,6 +382,7 @@ class Store:
         wanted = " and ".join(["attributes.status = 'FINISHED'", *conditions])
         return self._search(wanted, "end_time", count)
 
+    @reported
     def _search(self, wanted: str, newest_by: str, count: int) -> Sequence[Any]:
         order = [f"attributes.{newest_by} DESC"]
         return self.client.search_runs([self.experiment], wanted, max_results=count, order_by=order)

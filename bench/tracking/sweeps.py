@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.passwords import without_password
+
 SWEEP_FILE = "sweep.json"  # of the run that represents a sweep
-# The password of an address, also as one of its parameters; up to the last @, which it may contain.
-_PASSWORDS = re.compile(r"(://[^\s/:@]*:)\S*(?=@)|([?&]password=)[^&\s]*")
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class SweepRecord:
 
 def without_passwords(arguments: Iterable[str]) -> tuple[str, ...]:
     """Arguments of the command line with the passwords of addresses masked."""
-    return tuple(_PASSWORDS.sub(r"\1\2***", argument) for argument in arguments)
+    return tuple(map(without_password, arguments))
 
 
 def sweep_identity(name: str, keys: Iterable[str]) -> str:

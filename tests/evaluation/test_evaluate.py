@@ -5,6 +5,7 @@ import pytest
 
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol
+from bench.errors import Failure
 from bench.evaluation.evaluate import evaluate, judge
 from bench.evaluation.predictions import Prediction, append, read
 from bench.evaluation.scoring import averages, majority, scores
@@ -62,7 +63,17 @@ def test_existing_lines_are_kept_and_not_generated_again(tiny, path, evaluated):
     assert sorted(again, key=key) == sorted(first, key=key)
 
 
-@pytest.mark.parametrize("content", [b'{"task": "mawps", "index": 0, "te', b"\xff\xfe\n[1]\n"])
+@pytest.mark.parametrize("index", [0, 5, -1])
+def test_repeated_lines_and_those_of_other_rows_are_refused(path, evaluated, index):
+    text = evaluated[1]
+    path.write_text(text + text.splitlines()[0].replace('"index": 0', f'"index": {index}') + "\n")
+    with pytest.raises(Failure, match="repeated lines, or lines of rows that are not in"):
+        run((None, None), path)
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"task": "mawps", "index": 0, "te', b"\xff\xfe\n[1]\n", b"[" * 100_000 + b"\n"]
+)
 def test_an_incomplete_or_broken_line_is_dropped(path, content):
     made = judge("AQuA", 0, Problem("AQuA", "", "", "", "B"), "The answer is (B).", 4, PROTOCOL)
     append(path, [made])

@@ -2,16 +2,21 @@
 
 import hashlib
 import json
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
+from mlflow import MlflowClient, MlflowException
+from safetensors.numpy import save_file
 
 from bench.config import TrackingSettings
-from bench.errors import InputError, Pruned
+from bench.errors import Failure, InputError, Pruned
 from bench.runs.attempt import finished_training
 from bench.runs.lifecycle import PreparedRun, cached, open_store, run_once
 
@@ -127,7 +132,7 @@ def test_a_forced_run_starts_from_an_empty_folder_and_resumes_its_own(run):
     run_once(run)
 
     def interrupted():
-        assert {path.name for path in run.folder.iterdir()} == {"lock"}
+        assert {path.name for path in run.folder.iterdir()} == {"lock", "owner"}
         (run.folder / "training.json").write_text("{}")
         raise KeyboardInterrupt
 
@@ -140,7 +145,7 @@ def test_a_forced_run_starts_from_an_empty_folder_and_resumes_its_own(run):
     assert not run_once(run.forced(does=resumed)).found
 
 
-def test_a_second_process_waits_for_the_lock_and_finds_the_run(run):
+def test_a_second_process_says_whom_it_waits_for_and_finds_the_run(run, capsys):
     started, waiting, finish, outcomes = *(threading.Event() for _ in range(3)), []
 
     def slow():
@@ -157,10 +162,15 @@ def test_a_second_process_waits_for_the_lock_and_finds_the_run(run):
     assert started.wait(30)
     second = start(does=never, checks=waiting.set)
     assert waiting.wait(30)
+    while not (printed := capsys.readouterr().out):
+        time.sleep(0.01)
+    holder = f"waiting for process {os.getpid()} on {socket.gethostname()} (since "
+    assert printed.startswith(holder) and str(run.folder) in printed
     finish.set()
     first.join(30)
     second.join(30)
     assert [outcome.found for outcome in outcomes] == [False, True]
+    assert not (run.folder / "owner").exists()
 
 
 def test_what_is_refused_leaves_no_folder(run):
@@ -202,6 +212,40 @@ def test_a_failure_is_recorded_and_the_run_tried_again(
     assert not failure.exists() and not (run.folder / "checkpoint").exists()
 
 
+def test_a_failure_has_no_password(run):
+    def fails():
+        raise ValueError("no answer from http://me:secret@host")
+
+    with pytest.raises(ValueError):
+        run_once(replace(run, does=fails))
+    for text in (run.attempt().failure, (run.folder / "failure.txt").read_text()):
+        assert "http://me:***@host" in text and "secret" not in text
+
+
+def test_what_a_killed_process_was_writing_is_removed(run):
+    (run.folder / "adapter.partial").mkdir(parents=True)
+    (run.folder / "adapter.partial" / "adapter_config.json").touch()
+    (run.folder / ".record.json.123.partial").touch()
+    run_once(run)
+    assert not list(run.folder.rglob("*.partial"))
+
+
+def test_a_result_is_kept_if_the_server_is_gone_and_recorded_once_it_is_back(run, monkeypatch):
+    def gone(*_):
+        try:
+            raise ConnectionRefusedError("Connection refused")
+        except OSError as error:
+            raise MlflowException(f"API request failed with exception {error}") from error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifact", gone)
+        with pytest.raises(Failure, match=r"can't be used: Connection refused\. What was finished"):
+            run_once(run)
+    assert json.loads((run.folder / "record.json").read_text())["averages"] == {"micro": 50.0}
+    outcome = run_once(run)
+    assert cached(run, open_store(run.settings.tracking)).record == outcome.record
+
+
 def test_a_finished_run_that_lacks_something_is_extended(run):
     run_once(run)
     lacking = replace(run, does=never, needs="lm_eval")
@@ -210,12 +254,35 @@ def test_a_finished_run_that_lacks_something_is_extended(run):
     assert outcome.found and outcome.record["lm_eval"] == {}
 
 
+@pytest.fixture
+def trained(tmp_path):
+    """The folder of a run that has ended its training."""
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    save_file({"a": np.zeros(8)}, tmp_path / "adapter" / "adapter_model.safetensors")
+    (tmp_path / "training.json").write_text('{"parameters": {}}')
+    return tmp_path
+
+
+def test_a_finished_training_is_found(trained):
+    config = trained / "adapter" / "adapter_config.json"
+    assert finished_training(trained, config) == {"parameters": {}}
+
+
 @pytest.mark.parametrize(
-    ("content", "weights", "found"),
-    [('{"rows": 8}', True, {"rows": 8}), ('{"rows": 8}', False, None), ("{", True, None)],
+    ("name", "content"),
+    [
+        *(("training.json", text) for text in ("{", "[]", '{"rows": 8}', "[" * 100_000, None)),
+        *(("adapter/adapter_config.json", text) for text in ("", "{}", None)),
+        *(("adapter/adapter_model.safetensors", text) for text in ("", "x" * 100, None)),
+    ],
 )
-def test_a_training_is_finished_with_its_facts_and_its_weights(tmp_path, content, weights, found):
-    (tmp_path / "training.json").write_text(content)
-    if weights:
-        (tmp_path / "weights").touch()
-    assert finished_training(tmp_path, tmp_path / "weights") == found
+def test_a_training_with_a_damaged_or_missing_file_is_repeated(trained, name, content):
+    (trained / name).unlink() if content is None else (trained / name).write_text(content)
+    assert finished_training(trained, trained / "adapter" / "adapter_config.json") is None
+
+
+def test_truncated_weights_are_damaged(trained):
+    weights = trained / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert finished_training(trained, trained / "adapter" / "adapter_config.json") is None
