@@ -28,7 +28,13 @@ from omegaconf import DictConfig, OmegaConf
 from bench.actions import run_action
 from bench.errors import Failure, InputError, Terminated, disk_is_full, printable, unknown
 from bench.runs.clock import BEGAN
-from bench.sweep.launch import EXTRAS, missing_extra, place_in_sweep, portable
+from bench.sweep.launch import (
+    EXTRAS,
+    end_with_sweep,
+    missing_extra,
+    place_in_sweep,
+    portable,
+)
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 AGAIN = "the same command resumes it"
@@ -71,11 +77,13 @@ def _task(errors: list[Exception]) -> Any:
         errors: takes the error of a single run. Raised there, Hydra would print a line of its own;
             the error of a job in a sweep is the sweeper's to report.
     """
-    began = os.environ[BEGAN]  # of this process; a worker on another machine has another one
+    # Of this process; a worker has others.
+    began, pid = os.environ[BEGAN], os.getpid()
 
     @functools.wraps(run_one)
     def task(config: DictConfig) -> dict[str, Any]:
         os.environ[BEGAN] = began
+        end_with_sweep(pid)
         try:
             return run_one(config)
         except Exception as error:

@@ -8,10 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from filelock import FileLock
-
 from bench.config import PROJECT, TrackingSettings
-from bench.files import write_json
+from bench.files import locked, write_json
 from bench.runs.attempt import attempt, empty_folder
 from bench.tracking.backend import without_password
 from bench.tracking.note import run_note
@@ -139,7 +137,7 @@ def run_once(run: PreparedRun, began: float | None = None) -> Outcome:
         return outcome
     run.check()
     run.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(run.folder / "lock"):
+    with locked(run.folder / "lock", f"the run {settings.name}"):
         # Another process may have finished it while this one waited for the lock.
         if outcome := cached(run, store, began):
             return outcome

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from bench.tracking.store import Store
 
 JOBS = "HYPLORA_BENCH_JOBS"  # environment variable: how many runs the sweep has
+WATCHDOG = "end with sweep"  # name of a thread
+CHECK = 2.0  # seconds between two checks of whether the sweep still runs
 DIED = "worker process died without an error message (killed?)"
 # The extras that install Hydra's launchers.
 EXTRAS = {"ray": "ray", "ray_aws": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
@@ -161,6 +166,26 @@ def ended_by_sigterm(*others: int) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_with_sweep(pid: int) -> None:
+    """End this process, if it is a worker of joblib, within seconds of the sweep that started it.
+
+    joblib's own workers notice it only when they are idle.
+
+    Args:
+        pid: of the sweep's process.
+    """
+    if multiprocessing.current_process().name == "MainProcess":
+        return  # the sweep itself, or a job of another launcher, which outlives it
+    if not any(thread.name == WATCHDOG for thread in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(pid,), name=WATCHDOG, daemon=True).start()
+
+
+def _end_with(pid: int) -> None:
+    while os.getppid() == pid:
+        time.sleep(CHECK)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def missing_extra(launcher: str) -> InputError:

@@ -155,9 +155,10 @@ class Search:
                     taken.append(trial)
                 if taken:
                     self._run_trials(trials, taken, launch)
-                elif trials.others_at_work():
+                elif others := trials.others_at_work():
                     if not waited:
-                        print("the remaining trials run in other processes", flush=True)
+                        where = ", ".join(others)
+                        print(f"the remaining trials run in other processes: {where}", flush=True)
                     waited = True
                     time.sleep(POLL)
                 else:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
@@ -24,6 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from bench.errors import InputError
+from bench.files import locked
 
 BEAT = 20.0  # seconds between two heartbeats
 GRACE = 120.0  # seconds without one after which a process counts as dead
@@ -82,7 +82,7 @@ def open_study(
         InputError: the storage can't be used, or the study is of another search.
     """
     text = json.dumps(definition, sort_keys=True)
-    with FileLock(lock):
+    with locked(lock, f"the study {name}"):
         study = optuna.create_study(
             storage=open_storage(url), study_name=name, directions=list(directions),
             load_if_exists=True, pruner=pruner,

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
@@ -18,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.config import results_folder
 from bench.errors import Failure, InputError, printable
-from bench.files import write_json
+from bench.files import locked, write_json
 from bench.progress import duration
 from bench.report.asked import asked_for, select, sweep_records
 from bench.report.design import Spec
@@ -257,7 +256,7 @@ def note_sweeps(store: Store, jobs: Sequence[Job], sweeps: Sequence[SweepRecord]
         with tempfile.TemporaryDirectory() as scratch:
             if not path.is_file():  # made on another machine
                 path = Path(scratch) / "record.json"
-            with FileLock(path.with_name("lock")):
+            with locked(path.with_name("lock"), f"the record {path}"):
                 write_json(path, store.record(run_id) | {"sweeps": noted})
                 store.amend(run_id, path)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna import Study
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from bench.files import locked
 from bench.sweep.space import Space
 from bench.sweep.study import GRACE, Worker, is_alive
 
@@ -45,8 +46,8 @@ class Trials:
         """
         self.study, self.space, self.points, self.count = study, space, points, count
         self.max_retries, self.worker, self.sampler = max_retries, worker, sampler
-        self.lock = FileLock(lock)
-        with self.lock:
+        self.lock = lock
+        with self._locked():
             tried: dict[str, bool] = {}  # whether another state than a failure is known
             for trial in study.get_trials(deepcopy=False):
                 if point := point_of(trial):
@@ -60,7 +61,7 @@ class Trials:
 
     def take(self) -> Trial | None:
         """The next trial to run; None if there is none now."""
-        with self.lock:
+        with self._locked():
             self._return_lost()
             trials = self.study.get_trials(deepcopy=False)
             if not any(trial.state == TrialState.WAITING for trial in trials):
@@ -74,10 +75,12 @@ class Trials:
             trial.set_user_attr("point", _key(trial.params))
             return trial
 
-    def others_at_work(self) -> bool:
-        """Whether another process runs a trial that might return to the queue."""
+    def others_at_work(self) -> list[str]:
+        """Other processes, with their hosts, that run a trial that might return to the queue."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return any(trial.user_attrs.get("worker") != self.worker.name for trial in running)
+        workers = {str(trial.user_attrs.get("worker")) for trial in running} - {self.worker.name}
+        names = [worker.split(":") for worker in sorted(workers)]
+        return [f"{name[1]} on {name[0]}" if len(name) > 1 else "unknown" for name in names]
 
     def complete(self, trial: Trial, values: Sequence[float], identity: str) -> None:
         """Record the values of a trial."""
@@ -99,6 +102,9 @@ class Trials:
         if self._close(trial, "lost", True) and trial.params:
             failures = trial.user_attrs.get("failures", 0)
             self._queue(_key(trial.params), again=True, failures=failures)
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.lock, f"the study {self.study.study_name}")
 
     def _close(self, trial: Trial, key: str, value: Any) -> bool:
         """End a trial as failed; False if another process has ended it."""

@@ -13,9 +13,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from bench.errors import InputError, unknown
+from bench.files import locked
 
 SCHEMES = ("http", "https", "postgresql", "sqlite")
 PROBE_SECONDS = 30
@@ -59,7 +58,7 @@ class Backend:
             "https": _answering,
             "sqlite": _readable,
         }
-        with FileLock(self.lock), ready[scheme(self.uri)](self.uri):
+        with locked(self.lock, "the tracking store"), ready[scheme(self.uri)](self.uri):
             yield
 
 
