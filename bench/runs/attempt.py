@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError, Pruned
+from bench.errors import InputError, Pruned, printable
 from bench.files import write_text
 from bench.tracking.store import Store
 
@@ -35,7 +35,7 @@ def attempt(store: Store, run_id: str, folder: Path) -> Iterator[None]:
         store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
         raise
     except BaseException as error:
-        reason = traceback.format_exc()
+        reason = printable(traceback.format_exc())
         store.fail(run_id, "FAILED", reason)
         if isinstance(error, InputError) and _is_empty(folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from bench.config import results_folder
-from bench.errors import Failure, InputError, printable
+from bench.errors import Failure, InputError, printable, without_secrets
 from bench.files import locked, write_json
 from bench.progress import duration
 from bench.report.asked import asked_for, select, sweep_records
@@ -29,9 +29,10 @@ from bench.sweep.jobs import Job, Planner
 from bench.sweep.launch import Launch, ended_by_sigterm
 from bench.tracking.holdings import SweepRun
 from bench.tracking.store import Store
-from bench.tracking.sweeps import SweepRecord, sweep_identity, without_passwords
+from bench.tracking.sweeps import SweepRecord, sweep_identity
 
 MAX_RETRIES = 10
+LONGEST = 100  # characters of a table's name, which names its files
 
 
 class Sweep(ABC):
@@ -89,9 +90,8 @@ class Sweep(ABC):
         self.overrides = list(by_key.values())
         # Hydra takes its own overrides out of the arguments.
         own = OmegaConf.select(config, "hydra.overrides.hydra") or []
-        self.arguments = without_passwords(
-            [*arguments, *(word for word in own if not word.startswith("hydra.mode="))]
-        )
+        own = [word for word in own if not word.startswith("hydra.mode=")]
+        self.arguments = [without_secrets(word) for word in [*arguments, *own]]
         self.planner = Planner(context, config, began())
         self.results = results_folder(config.tracking.folder)
         self.spec, self.written = table_spec(config)
@@ -228,6 +228,8 @@ def table_spec(config: DictConfig) -> tuple[Spec, bool]:
     given: Any = OmegaConf.to_container(named)
     try:
         spec = PretrainingSpec(**given) if pretrains else TableSpec.from_mapping(given)
+        if len(spec.name) > LONGEST:
+            raise ValueError(f"{key}.name has {len(spec.name)} characters, of at most {LONGEST}")
         if spec.published and isinstance(spec, TableSpec):
             load_published(spec.published)
     except (TypeError, ValueError) as error:

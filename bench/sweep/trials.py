@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -45,6 +46,7 @@ class Trials:
             sampler: makes the sampler after a number of trials.
         """
         self.study, self.space, self.points, self.count = study, space, points, count
+        self.finite = space.finite_points() if points is None else None
         self.max_retries, self.worker, self.sampler = max_retries, worker, sampler
         self.lock = lock
         with self._locked():
@@ -66,12 +68,19 @@ class Trials:
             trials = self.study.get_trials(deepcopy=False)
             if not any(trial.state == TrialState.WAITING for trial in trials):
                 # A trial without a point was lost before it had one.
-                first = [t for t in trials if not t.user_attrs.get("again") and point_of(t)]
+                first = [t for t in trials if self._counts(t)]
                 if self.points is not None or len(first) >= self.count:
                     return None
                 self.study.sampler = self.sampler(len(trials))
-            trial = self.study.ask(self.space.distributions)
-            trial.set_user_attr("worker", self.worker.name)
+            trial = self._ask()
+            points = {point_of(t) for t in trials}
+            if trial.user_attrs.get("point") is None and _key(trial.params) in points:
+                # Runs are deterministic, so a point is repeated only if there is no other.
+                untried = [p for p in self.finite or () if _key(p) not in points]
+                if untried:
+                    self._close(trial, "repeats", True)
+                    self._queue(_key(random.Random(len(trials)).choice(untried)))
+                    trial = self._ask()
             trial.set_user_attr("point", _key(trial.params))
             return trial
 
@@ -102,6 +111,16 @@ class Trials:
         if self._close(trial, "lost", True) and trial.params:
             failures = trial.user_attrs.get("failures", 0)
             self._queue(_key(trial.params), again=True, failures=failures)
+
+    def _counts(self, trial: FrozenTrial) -> bool:
+        """Whether a trial is one of the `count`: neither a repetition nor a point given up."""
+        lost = trial.user_attrs.get("repeats") or point_of(trial) is None
+        return not lost and not trial.user_attrs.get("again")
+
+    def _ask(self) -> Trial:
+        trial = self.study.ask(self.space.distributions)
+        trial.set_user_attr("worker", self.worker.name)
+        return trial
 
     def _locked(self) -> AbstractContextManager[None]:
         return locked(self.lock, f"the study {self.study.study_name}")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SWEEP_FILE = "sweep.json"  # of the run that represents a sweep
-# The password of an address, also as one of its parameters; up to the last @, which it may contain.
-_PASSWORDS = re.compile(r"(://[^\s/:@]*:)\S*(?=@)|([?&]password=)[^&\s]*")
 
 
 @dataclass(frozen=True)
@@ -106,11 +103,6 @@ class SweepRecord:
             "remarks": tuple(content["remarks"]),
         }
         return cls(**{**content, **lists})
-
-
-def without_passwords(arguments: Iterable[str]) -> tuple[str, ...]:
-    """Arguments of the command line with the passwords of addresses masked."""
-    return tuple(_PASSWORDS.sub(r"\1\2***", argument) for argument in arguments)
 
 
 def sweep_identity(name: str, keys: Iterable[str]) -> str:

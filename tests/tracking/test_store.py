@@ -9,7 +9,6 @@ from bench.files import write_json, write_text
 from bench.tracking.provenance import git_state
 from bench.tracking.record import flat, metric_name, params
 from bench.tracking.store import Store
-from bench.tracking.sweeps import without_passwords
 
 RECORD = {
     "method": "lora",
@@ -89,21 +88,6 @@ def test_a_record_is_amended_and_its_sweeps_are_a_tag(store, tmp_path):
     store.amend(run_id, folder / "record.json")
     assert store.record(run_id)["sweeps"] == noted
     assert store.client.get_run(run_id).data.tags["sweeps"] == "table2, ablation"
-
-
-@pytest.mark.parametrize(
-    ("given", "masked"),
-    [
-        ("tracking.uri=postgresql://me:s3@cr/t@host/db", "tracking.uri=postgresql://me:***@host/db"),
-        ("tracking.uri='http://me:secret@host:1'", "tracking.uri='http://me:***@host:1'"),
-        ("hydra.sweeper.storage=x://h/d?password=secret&a=1",
-         "hydra.sweeper.storage=x://h/d?password=***&a=1"),
-        ("tracking.uri=http://host:5000", "tracking.uri=http://host:5000"),
-        ("data.root=a:b@c", "data.root=a:b@c"),
-    ],
-)  # fmt: skip
-def test_passwords_are_masked_in_arguments(given, masked):
-    assert without_passwords([given]) == (masked,)
 
 
 def test_an_unfinished_run_is_resumed_and_its_failure_forgotten(store):

@@ -1,0 +1,36 @@
+"""What is shown of texts that hold secrets."""
+
+import pytest
+
+from bench.errors import InputError, without_secrets
+
+
+@pytest.mark.parametrize(
+    ("given", "masked"),
+    [
+        ("uri=postgresql://me:s3@cr/t@host/db", "uri=postgresql://me:***@host/db"),
+        ("tracking.uri='http://me:secret@host:1'", "tracking.uri='http://me:***@host:1'"),
+        ("tracking.uri=https://hf_abc@host/x", "tracking.uri=https://***@host/x"),
+        ("storage=x://h/d?password=secret&a=1", "storage=x://h/d?password=***&a=1"),
+        ("storage=x://h/d?a=1&sslpassword=secret", "storage=x://h/d?a=1&sslpassword=***"),
+        ("+hydra.job.env_set.HF_TOKEN=secret", "+hydra.job.env_set.HF_TOKEN=***"),
+        ("env_set={MLFLOW_TRACKING_PASSWORD: secret, A: 1}",
+         "env_set={MLFLOW_TRACKING_PASSWORD: ***, A: 1}"),
+        ("the one in the environment: 12345-abcde", "the one in the environment: ***"),
+    ],
+)  # fmt: skip
+def test_secrets_are_masked(given, masked, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "12345-abcde")
+    assert without_secrets(given) == masked
+    assert str(InputError(given)) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tracking.uri=http://host:5000", "data.root=a:b@c", "postgresql://bench@host/mlflow",
+        "protocol.max_new_tokens=9", "action.step_tokens=9 tokenizer=embedded",
+    ],
+)  # fmt: skip
+def test_other_texts_stay_as_they_are(text):
+    assert without_secrets(text) == text
