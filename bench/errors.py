@@ -4,32 +4,54 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 from collections.abc import Iterable
+from typing import TypeVar
 
-from bench.passwords import without_password
+Text = TypeVar("Text", bound="str | None")
 
+# The password of an address, up to the last @, which it may contain; a token in place of a user; a
+# parameter of an address; a variable of the environment.
+_SECRETS = re.compile(
+    r"(://[^\s/:@]*:)\S*(?=@)|(https?://)[^\s/:@]+(?=@)"
+    r"|([?&;](?:\w*password|passwd|pwd|\w*token|\w*secret|api_?key)=)[^&;\s'\"]*"
+    r"|(\b[A-Z_]*(?:PASSWORD|TOKEN|SECRET|API_KEY|ACCESS_KEY)[A-Z_]*['\"]?\s*[=:]\s*)[^\s,}]+"
+)
+_SECRET_NAME = re.compile("PASSWORD|TOKEN|SECRET|API_KEY|ACCESS_KEY")
+SHORTEST = 8  # characters of a secret in the environment that is masked wherever it appears
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 FULL = ("database or disk is full", "No space left on device")  # of sqlite, and of safetensors
 
 
+def without_secrets(text: Text) -> Text:
+    """A text with passwords and tokens masked: of addresses and of environment variables."""
+    if text is None:
+        return text
+    for name, value in os.environ.items():
+        if len(value) >= SHORTEST and _SECRET_NAME.search(name) and value in text:
+            text = text.replace(value, "***")  # type: ignore[assignment]
+    masked = _SECRETS.sub(lambda found: "".join(filter(None, found.groups())) + "***", text)
+    return masked  # type: ignore[return-value]
+
+
 def printable(text: str) -> str:
-    """A text with escaped control characters, so that file contents can't control a terminal."""
-    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+    """A text with masked secrets and escaped control characters, safe for a terminal."""
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], without_secrets(text))
 
 
 class InputError(ValueError):
     """Bad input: the message says what was given, what is allowed and what to type; exit code 2."""
 
     def __init__(self, message: object) -> None:
-        super().__init__(printable(without_password(str(message))))
+        super().__init__(printable(str(message)))
 
 
 class Failure(RuntimeError):
     """Work that failed for the reason in the message; exit code 1."""
 
     def __init__(self, message: object) -> None:
-        super().__init__(printable(without_password(str(message))))
+        super().__init__(printable(str(message)))
 
 
 class Terminated(KeyboardInterrupt):

@@ -1,11 +1,45 @@
-"""Atomic writing of files, and reading of those that can be made again."""
+"""Atomic writing and locking of files, and reading of those that can be made again."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bench.errors import printable
+
+SILENT = 1.0  # seconds of waiting for a lock without a message
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Lock a file; it holds who locked it, which a process that waits for it reports.
+
+    Args:
+        path: of the lock file.
+        what: it protects, for the message.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=SILENT)
+    except Timeout:
+        holder = printable(path.read_text(errors="replace").strip()) or "another process"
+        print(f"waiting for {what}, in use by {holder}", flush=True)
+        lock.acquire()
+    try:
+        with suppress(OSError):  # a full disk: the lock is held, only the message is lost
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,10 +9,15 @@ Imports nothing heavy, so that --help answers at once.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
+import shlex
 import sys
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +31,23 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from bench.actions import run_action
-from bench.errors import Failure, InputError, Terminated, disk_is_full, printable, unknown
+from bench.errors import (
+    Failure,
+    InputError,
+    Terminated,
+    disk_is_full,
+    printable,
+    unknown,
+    without_secrets,
+)
 from bench.runs.clock import BEGAN
-from bench.sweep.launch import EXTRAS, missing_extra, place_in_sweep, portable
+from bench.sweep.launch import (
+    EXTRAS,
+    end_with_sweep,
+    missing_extra,
+    place_in_sweep,
+    portable,
+)
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 AGAIN = "the same command resumes it"
@@ -43,6 +62,11 @@ def main() -> int:
     os.environ[BEGAN] = str(time.time())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process with code 1 itself
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+    with masked_output():
+        return _main()
+
+
+def _main() -> int:
     errors: list[Exception] = []
     command = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
     try:
@@ -58,10 +82,43 @@ def main() -> int:
     except Exception as error:
         code, message = explained(error)
         if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
+            traceback.print_exc()
+        else:
+            print(f"error: {message}", file=sys.stderr)
         return code
     return 0
+
+
+class MaskedStream:
+    """A stream that masks passwords and tokens in what is written."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text without its secrets; returns its length."""
+        self.stream.write(without_secrets(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def masked_output() -> Iterator[None]:
+    """Mask secrets in all that this process prints, also through Hydra and other libraries."""
+    before = sys.stdout, sys.stderr
+    if isinstance(sys.stdout, MaskedStream):
+        yield
+        return
+    for stream in before:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack some characters
+    sys.stdout, sys.stderr = map(MaskedStream, before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def _task(errors: list[Exception]) -> Any:
@@ -71,13 +128,16 @@ def _task(errors: list[Exception]) -> Any:
         errors: takes the error of a single run. Raised there, Hydra would print a line of its own;
             the error of a job in a sweep is the sweeper's to report.
     """
-    began = os.environ[BEGAN]  # of this process; a worker on another machine has another one
+    # Of this process; a worker has others.
+    began, pid = os.environ[BEGAN], os.getpid()
 
     @functools.wraps(run_one)
     def task(config: DictConfig) -> dict[str, Any]:
         os.environ[BEGAN] = began
+        end_with_sweep(pid)
         try:
-            return run_one(config)
+            with masked_output():
+                return run_one(config)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.RUN:
                 errors.append(error)
@@ -106,6 +166,8 @@ def explained(error: Exception) -> tuple[int, str | None]:
     if message := configuration_error(error):
         return 2, message
     first = printable(str(error).partition("\n")[0])
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return 2, first
     if disk_is_full(error):
         return 1, f"{first}: free some space; {AGAIN}"
     if isinstance(error, OSError) and error.filename is not None:
@@ -129,8 +191,44 @@ def configuration_error(error: Exception) -> str | None:
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return f"a group takes a name of one of its files: {error}"  # method=null
     if isinstance(error, HydraException | OmegaConfBaseException):
+        if hint := quoting(sys.argv[1:]):
+            return hint
+        if "hydra.launcher.n_jobs" in str(error):
+            return "this launcher runs one run at a time: give hydra/launcher=processes, too"
         cause = error.__cause__
         return str(error) if cause is None else f"{error}\n{cause}"
+    return None
+
+
+def quoting(arguments: list[str]) -> str | None:
+    """What to type for the first argument that Hydra can't read, or reads as several values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    several = any(argument in ("-m", "--multirun") for argument in arguments)
+
+    def refused(argument: str) -> bool:
+        try:
+            return parser.parse_override(argument).is_sweep_override() and not several
+        except HydraException:
+            return True
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or argument.startswith("-") or not refused(argument):
+            continue
+        items = value[1:-1].split(",")
+        listed = [quoted(item) if refused(f"key={item}") else item for item in items]
+        candidates = [f"{key}={quoted(value)}"]
+        if value.startswith("[") and value.endswith("]"):
+            candidates.insert(0, f"{key}=[{','.join(listed)}]")
+        for candidate in candidates:
+            if not refused(candidate):
+                return f"{argument} can't be read: quote the value, {shlex.quote(candidate)}"
     return None
 
 

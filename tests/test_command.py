@@ -67,6 +67,15 @@ def test_the_command_line_imports_nothing_heavy():
         (["action=efficiency", "action.cases=[tinny]"], "Did you mean tiny"),
         (["action=efficiency", "action.file=/nowhere"], "can't be read"),
         (["action=efficiency", "action.evaluation_problems=-1"], "must not be negative"),
+        (["-m", "hydra.launcher.n_jobs=2"], "give hydra/launcher=processes"),
+        (["adapter=a/lr=0.001,r=8"], """quote the value, 'adapter="a/lr=0.001,r=8"'"""),
+        (["adapter=a/half#1"], """quote the value, 'adapter="a/half#1"'"""),
+        (["data.tests=[mawps,größe]"], """quote the value, 'data.tests=[mawps,"größe"]'"""),
+        (["adapter=a,b"], """quote the value, 'adapter="a,b"'"""),
+        (["model=local", f"model.path=/{'x' * 300}"], "name too long"),
+        (["+sweep=table2", f"table.name={'x' * 300}"], "table.name has 300 characters"),
+        (["tracking.uri=postgresql://u:s3cret@/x#"], "u:***@"),
+        (["+sweep=curvature", "hydra.sweeper.storage=oracle://u:s3cret@h/d"], "u:***@"),
         (["action=tiny_base", "action.phases=[{steps: 1, copies: 1}]"], "kind of row"),
     ],
 )
@@ -76,7 +85,7 @@ def test_bad_input_ends_with_code_2_a_message_and_nothing_written(
     result = inline(*arguments)
     assert result.code == 2, result.stderr
     assert result.stderr.startswith("error: ") and message in result.stderr
-    assert "Traceback" not in result.stderr
+    assert "Traceback" not in result.stderr and "s3cret" not in result.stderr + result.stdout
     assert not (tmp_path / "results" / "runs").exists()
 
 
@@ -178,6 +187,16 @@ def test_the_overlap_of_each_training_set_with_each_test_set_is_shown(inline):
     for text in ("gsm8k (150)", "AQuA (150)", "verbatim", "all together", "13 words"):
         assert text in result.stdout
     assert "training rows are also test rows (exact or masked) and are dropped" in result.stdout
+
+
+def test_hydra_prints_and_writes_no_password(inline, tmp_path, small):
+    secret = "tracking.uri=http://u:s3cret@127.0.0.1:1"
+    assert "s3cret" not in inline("--cfg", "job", secret).stdout
+    hydra = (f"hydra.run.dir={tmp_path}", "hydra.output_subdir=.hydra", "hydra/job_logging=default")
+    result = inline(*hydra, secret, *small)
+    assert result.code == 2 and "u:***@127.0.0.1" in result.stderr
+    written = [path.read_text() for path in (tmp_path / ".hydra").iterdir()]
+    assert len(written) == 3 and "s3cret" not in str(written) + str(result)
 
 
 @pytest.mark.parametrize("base", [pytest.param("tiny", marks=pytest.mark.slow), "local"])

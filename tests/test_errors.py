@@ -1,9 +1,11 @@
+"""Errors: their masked secrets, and how a full disk is recognised."""
+
 import errno
 
 import pytest
 from safetensors import SafetensorError
 
-from bench.errors import Failure, InputError, disk_is_full
+from bench.errors import Failure, InputError, disk_is_full, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,32 @@ def test_a_full_disk_is_recognised_also_as_the_cause_of_another_error(error):
     assert not disk_is_full(RuntimeError("can't save"))
 
 
-@pytest.mark.parametrize("kind", [InputError, Failure])
-def test_no_error_message_has_a_password(kind):
-    assert str(kind("no http://me:secret@host")) == "no http://me:***@host"
+@pytest.mark.parametrize(
+    ("given", "masked"),
+    [
+        ("uri=postgresql://me:s3@cr/t@host/db", "uri=postgresql://me:***@host/db"),
+        ("tracking.uri='http://me:secret@host:1'", "tracking.uri='http://me:***@host:1'"),
+        ("tracking.uri=https://hf_abc@host/x", "tracking.uri=https://***@host/x"),
+        ("storage=x://h/d?password=secret&a=1", "storage=x://h/d?password=***&a=1"),
+        ("storage=x://h/d?a=1&sslpassword=secret", "storage=x://h/d?a=1&sslpassword=***"),
+        ("+hydra.job.env_set.HF_TOKEN=secret", "+hydra.job.env_set.HF_TOKEN=***"),
+        ("env_set={MLFLOW_TRACKING_PASSWORD: secret, A: 1}",
+         "env_set={MLFLOW_TRACKING_PASSWORD: ***, A: 1}"),
+        ("the one in the environment: 12345-abcde", "the one in the environment: ***"),
+    ],
+)  # fmt: skip
+def test_secrets_are_masked(given, masked, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "12345-abcde")
+    assert without_secrets(given) == masked
+    assert str(InputError(given)) == masked == str(Failure(given))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tracking.uri=http://host:5000", "data.root=a:b@c", "postgresql://bench@host/mlflow",
+        "protocol.max_new_tokens=9", "action.step_tokens=9 tokenizer=embedded",
+    ],
+)  # fmt: skip
+def test_other_texts_stay_as_they_are(text):
+    assert without_secrets(text) == text

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.files import write_json
+from bench.files import locked, write_json
 from bench.progress import Progress
 
 AT_ONCE = 1000  # documents per call of the tokenizer
@@ -76,7 +75,7 @@ def encoded(
         InputError: there are too few documents for training and held-out text.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with locked(folder.with_suffix(".lock"), "the tokens of the text"):
         if not (folder / "facts.json").is_file():
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bench.config import PROJECT, TrackingSettings, read_action, read_tracking
-from bench.errors import InputError, printable
+from bench.errors import InputError, printable, without_secrets
 from bench.files import write_bytes
 from bench.identity import RESULT_VERSION
 from bench.progress import Progress
@@ -22,7 +22,6 @@ from bench.report.design import Spec
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.selection import Selection
 from bench.report.spec import TableSpec
-from bench.tracking.backend import without_password
 from bench.tracking.contents import read_contents
 from bench.tracking.store import NothingRecorded, Store
 
@@ -94,7 +93,7 @@ def sweep_files() -> dict[str, Spec]:
 def store_arguments(tracking: TrackingSettings) -> list[str]:
     """The arguments of a command for a tracking store that is not the default one."""
     text = (PROJECT / "conf" / "tracking" / "default.yaml").read_text(encoding="utf-8")
-    usual, given = yaml.safe_load(text), asdict(tracking) | {"uri": without_password(tracking.uri)}
+    usual, given = yaml.safe_load(text), asdict(tracking) | {"uri": without_secrets(tracking.uri)}
     changed = {key: str(given[key]) for key in usual if given[key] != usual[key]}
     # Hydra's parser needs quotes around some characters.
     return [

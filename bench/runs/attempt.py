@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from bench.errors import InputError, Pruned, printable
 from bench.files import read_cache, write_text
-from bench.passwords import without_password
 from bench.tracking.store import Store
 
-LOCK = ("lock", "owner")  # files of `locked`
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder; if another process does, print which one, and wait."""
-    lock, owner = FileLock(folder / "lock"), folder / "owner"
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        holder = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
-        print(f"waiting for {printable(holder)}, which runs {folder}", flush=True)
-        lock.acquire()
-    try:
-        since = datetime.now().astimezone().isoformat(" ", "seconds")
-        write_text(owner, f"process {os.getpid()} on {socket.gethostname()} (since {since})")
-        remove_partial(folder)
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
+LOCK = "lock"  # the file that is locked while a run is made
 
 
 @contextmanager
@@ -62,7 +36,7 @@ def attempt(store: Store, run_id: str, folder: Path) -> Iterator[None]:
         store.fail(run_id, "KILLED", str(error) or "interrupted from the keyboard")
         raise
     except BaseException as error:
-        reason = without_password(traceback.format_exc())
+        reason = printable(traceback.format_exc())
         store.fail(run_id, "FAILED", reason)
         if isinstance(error, InputError) and _is_empty(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -76,7 +50,7 @@ def attempt(store: Store, run_id: str, folder: Path) -> Iterator[None]:
 def _is_empty(folder: Path) -> bool:
     """Whether a run's folder holds only the lock and empty folders."""
     return all(
-        entry.name in LOCK or (entry.is_dir() and not any(entry.iterdir()))
+        entry.name == LOCK or (entry.is_dir() and not any(entry.iterdir()))
         for entry in folder.iterdir()
     )
 
@@ -89,7 +63,7 @@ def empty_folder(folder: Path) -> None:
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "record.json"):
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name not in LOCK:
+        elif entry.name != LOCK:
             entry.unlink()
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from bench.config import PROJECT, TrackingSettings
-from bench.files import write_json
-from bench.passwords import without_password
-from bench.runs.attempt import attempt, empty_folder, locked
+from bench.errors import without_secrets
+from bench.files import locked, write_json
+from bench.runs.attempt import LOCK, attempt, empty_folder, remove_partial
 from bench.tracking.note import run_note
 from bench.tracking.record import PRETRAIN, params
 from bench.tracking.store import Attempt, Store
@@ -137,7 +137,8 @@ def run_once(run: PreparedRun, began: float | None = None) -> Outcome:
         return outcome
     run.check()
     run.folder.mkdir(parents=True, exist_ok=True)
-    with locked(run.folder):
+    with locked(run.folder / LOCK, f"the run {settings.name}"):
+        remove_partial(run.folder)
         # Another process may have finished it while this one waited for the lock.
         if outcome := cached(run, store, began):
             return outcome
@@ -179,5 +180,5 @@ def _record(run: PreparedRun, run_id: str, results: Record) -> Record:
 def _plain(settings: Any) -> Record:
     """Settings as nested dictionaries, without the store's password."""
     plain = asdict(settings)
-    plain["tracking"]["uri"] = without_password(settings.tracking.uri)
+    plain["tracking"]["uri"] = without_secrets(settings.tracking.uri)
     return plain

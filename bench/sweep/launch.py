@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -15,7 +19,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bench.errors import Failure, InputError, Pruned, Terminated
+from bench.errors import Failure, InputError, Pruned, Terminated, printable, without_secrets
 from bench.files import write_text
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from bench.tracking.store import Store
 
 JOBS = "HYPLORA_BENCH_JOBS"  # environment variable: how many runs the sweep has
+WATCHDOG = "end with sweep"  # name of a thread
+CHECK = 2.0  # seconds between two checks of whether the sweep still runs
 DIED = "worker process died without an error message (killed?)"
 # The extras that install Hydra's launchers.
 EXTRAS = {"ray": "ray", "ray_aws": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
@@ -103,7 +109,7 @@ class Launch:
                 job.record, job.found = result.return_value["record"], result.return_value["found"]
             else:
                 raised = result._return_value
-                job.failure = f"{type(raised).__name__}: {_first_line(raised)}"
+                job.failure = printable(f"{type(raised).__name__}: {_first_line(raised)}")
                 job.refused, job.pruned = isinstance(raised, InputError), isinstance(raised, Pruned)
         return None
 
@@ -123,7 +129,7 @@ class Launch:
         codes = [line.strip() for line in str(error).splitlines() if "exit codes" in line]
         job.failure = ": ".join([DIED, *codes])
         job.folder.mkdir(parents=True, exist_ok=True)
-        write_text(job.folder / "failure.txt", f"{job.failure}\n\n{error}\n")
+        write_text(job.folder / "failure.txt", printable(f"{job.failure}\n\n{error}\n"))
         if attempt := self.store.attempt(job.identity):
             self.store.fail(attempt.run_id, "FAILED", job.failure)
 
@@ -163,6 +169,26 @@ def ended_by_sigterm(*others: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def end_with_sweep(pid: int) -> None:
+    """End this process, if it is a worker of joblib, within seconds of the sweep that started it.
+
+    joblib's own workers notice it only when they are idle.
+
+    Args:
+        pid: of the sweep's process.
+    """
+    if multiprocessing.current_process().name == "MainProcess":
+        return  # the sweep itself, or a job of another launcher, which outlives it
+    if not any(thread.name == WATCHDOG for thread in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(pid,), name=WATCHDOG, daemon=True).start()
+
+
+def _end_with(pid: int) -> None:
+    while os.getppid() == pid:
+        time.sleep(CHECK)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def missing_extra(launcher: str) -> InputError:
     """How to install a launcher of `EXTRAS` that Hydra does not find."""
     extra = EXTRAS[launcher]
@@ -186,10 +212,16 @@ def portable(error: Exception) -> Exception:
 
 
 class JobFiles(Callback):
-    """Puts submitit's job files into the results folder instead of the current one.
+    """Puts submitit's job files into the results folder, and masks secrets in Hydra's files.
 
-    conf/ can't set this: it has no file for a launcher that may not be installed.
+    conf/ can't set the folder: it has no file for a launcher that may not be installed.
     """
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Mask what Hydra has written, if it was asked to by `hydra.output_subdir`."""
+        if (subdir := config.hydra.output_subdir) is not None:
+            for path in (Path(config.hydra.runtime.output_dir) / subdir).glob("*.yaml"):
+                write_text(path, without_secrets(path.read_text(encoding="utf-8")))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Set the folder, unless the command line or a preset does."""

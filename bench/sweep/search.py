@@ -24,7 +24,7 @@ from bench.sweep.objectives import Objective, read_objectives
 from bench.sweep.space import Space, chosen, make_sampler, quoted, read_space
 from bench.sweep.study import Worker, open_study
 from bench.sweep.sweep import Sweep
-from bench.sweep.trials import Trials
+from bench.sweep.trials import Trials, point_of
 
 # What changes no trial: a search resumes under other values of these.
 UNFIXED = ("hydra", "tracking", "table", "force", "plan", "trial")
@@ -155,9 +155,10 @@ class Search:
                     taken.append(trial)
                 if taken:
                     self._run_trials(trials, taken, launch)
-                elif trials.others_at_work():
+                elif others := trials.others_at_work():
                     if not waited:
-                        print("the remaining trials run in other processes", flush=True)
+                        where = ", ".join(others)
+                        print(f"the remaining trials run in other processes: {where}", flush=True)
                     waited = True
                     time.sleep(POLL)
                 else:
@@ -210,7 +211,11 @@ class Search:
     def _collect(self, study: Study, launch: Launch) -> None:
         """Look up the runs of all trials, including those of other processes and commands."""
         for trial, state in states(study):
-            if state == "WAITING" or trial.user_attrs.get("lost") or not trial.params:
+            if (
+                state == "WAITING"
+                or not trial.params
+                or trial.user_attrs.keys() & {"lost", "repeats"}
+            ):
                 continue
             try:
                 job = self._job(trial)
@@ -267,13 +272,16 @@ class SearchSweep(Sweep):
         if not trials:
             return
         best, importances = study.best_trials, {}
+        points = len({point_of(trial) for trial in trials})
+        repeats = points < len(trials)
         for trial in best[:5]:
             values = ", ".join(
                 f"{o.name} {value:.4g}" for o, value in zip(objectives, trial.values, strict=True)
             )
             what = "Best" if len(objectives) == 1 else "On the Pareto front"
             where = " ".join(chosen(trial.params))
-            self.remarks.append(f"{what} of {len(trials)} trials: {where} ({values}).")
+            count = f"{len(trials)} trials" + (f" ({points} different settings)" if repeats else "")
+            self.remarks.append(f"{what} of {count}: {where} ({values}).")
         if len(objectives) == 1:
             name = objectives[0].name
             self.metrics[f"best/{name}"] = best[0].values[0]

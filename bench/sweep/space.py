@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from optuna.samplers import BaseSampler
 
 from bench.errors import InputError, unknown
 
+MANY = 10_000  # points; a sampler hardly ever repeats one of more
 SAMPLERS = {
     "grid": "optuna.samplers.GridSampler",
     "nsgaii": "optuna.samplers.NSGAIISampler",
@@ -59,6 +61,24 @@ class Space:
                 )
         combined = itertools.product(*(self.values[key] for key in self.distributions))
         return [dict(zip(self.distributions, values, strict=True)) for values in combined]
+
+    def finite_points(self) -> list[dict[str, Any]] | None:
+        """All points in Optuna's values; None if there are infinitely or very many."""
+        values: list[Sequence[Any]] = []
+        for d in self.distributions.values():
+            if isinstance(d, CategoricalDistribution):
+                values.append(d.choices)
+            elif isinstance(d, IntDistribution):
+                values.append(range(d.low, d.high + 1, d.step))
+            elif isinstance(d, FloatDistribution) and d.step:
+                values.append(
+                    [d.low + i * d.step for i in range(round((d.high - d.low) / d.step) + 1)]
+                )
+            else:
+                return None
+        if math.prod(map(len, values)) > MANY:
+            return None
+        return [dict(zip(self.distributions, p, strict=True)) for p in itertools.product(*values)]
 
     def some_point(self) -> dict[str, Any]:
         """A point of the space, to check that it can be run."""

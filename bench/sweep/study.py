@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from bench.errors import InputError
+from bench.files import locked
 
 BEAT = 20.0  # seconds between two heartbeats
 GRACE = 120.0  # seconds without one after which a process counts as dead
@@ -49,15 +48,15 @@ def open_storage(url: str) -> BaseStorage:
     except ImportError as error:
         hint = ": .venv/bin/pip install -e '.[postgres]'" if "postgresql" in url else ""
         problem = f"its driver is missing{hint} ({error})"
-        raise InputError(f"storage {_public(url)}: {problem}") from error
+        raise InputError(f"storage {url}: {problem}") from error
     except (ArgumentError, NoSuchModuleError) as error:
         raise InputError(
-            f"storage {_public(url)} is not the address of a database: write sqlite:///FILE, "
+            f"storage {url} is not the address of a database: write sqlite:///FILE, "
             "postgresql://HOST/DATABASE or journal:///FILE"
         ) from error
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
         first = str(error).splitlines()[0]
-        raise InputError(f"storage {_public(url)} can't be used: {first}") from error
+        raise InputError(f"storage {url} can't be used: {first}") from error
 
 
 def open_study(
@@ -82,7 +81,7 @@ def open_study(
         InputError: the storage can't be used, or the study is of another search.
     """
     text = json.dumps(definition, sort_keys=True)
-    with FileLock(lock):
+    with locked(lock, f"the study {name}"):
         study = optuna.create_study(
             storage=open_storage(url), study_name=name, directions=list(directions),
             load_if_exists=True, pruner=pruner,
@@ -95,7 +94,7 @@ def open_study(
         unlike = sorted(k for k in {**known, **definition} if known.get(k) != definition.get(k))
         shown = "; ".join(f"{k}: {known.get(k)} there, {definition.get(k)} here" for k in unlike)
         raise InputError(
-            f"the study '{name}' in {_public(url)} is of another search ({shown}): give "
+            f"the study '{name}' in {url} is of another search ({shown}): give "
             "hydra.sweeper.study_name=ANOTHER, or leave it out"
         )
     return study
@@ -136,10 +135,3 @@ def is_alive(worker: str, attributes: Mapping[str, Any]) -> bool:
         except PermissionError:
             pass
     return time.time() - float(attributes.get(f"alive {worker}", 0.0)) < GRACE
-
-
-def _public(url: str) -> str:
-    """A URL without its password."""
-    with suppress(Exception):
-        return make_url(url).render_as_string(hide_password=True)
-    return url.rpartition("@")[2]

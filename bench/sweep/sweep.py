@@ -10,15 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from bench.config import results_folder
-from bench.errors import Failure, InputError, printable
-from bench.files import write_json
+from bench.errors import Failure, InputError, printable, without_secrets
+from bench.files import locked, write_json
 from bench.progress import duration
 from bench.report.design import Spec, sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
@@ -30,9 +29,10 @@ from bench.sweep.jobs import Job, Planner
 from bench.sweep.launch import Launch, ended_by_sigterm
 from bench.tracking.contents import SweepRun
 from bench.tracking.store import Store
-from bench.tracking.sweeps import SweepRecord, sweep_identity, without_passwords
+from bench.tracking.sweeps import SweepRecord, sweep_identity
 
 MAX_RETRIES = 10
+LONGEST = 100  # characters of a table's name, which names its files
 
 
 class Sweep(ABC):
@@ -90,9 +90,8 @@ class Sweep(ABC):
         self.overrides = list(by_key.values())
         # Hydra takes its own overrides out of the arguments.
         own = OmegaConf.select(config, "hydra.overrides.hydra") or []
-        self.arguments = without_passwords(
-            [*arguments, *(word for word in own if not word.startswith("hydra.mode="))]
-        )
+        own = [word for word in own if not word.startswith("hydra.mode=")]
+        self.arguments = [without_secrets(word) for word in [*arguments, *own]]
         self.planner = Planner(context, config, began())
         self.results = results_folder(config.tracking.folder)
         self.spec, self.written = table_spec(config)
@@ -229,6 +228,8 @@ def table_spec(config: DictConfig) -> tuple[Spec, bool]:
     given: Any = OmegaConf.to_container(named)
     try:
         spec = PretrainingSpec(**given) if pretrains else TableSpec.from_mapping(given)
+        if len(spec.name) > LONGEST:
+            raise ValueError(f"{key}.name has {len(spec.name)} characters, of at most {LONGEST}")
         if spec.published and isinstance(spec, TableSpec):
             load_published(spec.published)
     except (TypeError, ValueError) as error:
@@ -257,7 +258,7 @@ def note_sweeps(store: Store, jobs: Sequence[Job], sweeps: Sequence[SweepRecord]
         with tempfile.TemporaryDirectory() as scratch:
             if not path.is_file():  # made on another machine
                 path = Path(scratch) / "record.json"
-            with FileLock(path.with_name("lock")):
+            with locked(path.with_name("lock"), f"the record {path}"):
                 write_json(path, store.record(run_id) | {"sweeps": noted})
                 store.amend(run_id, path)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna import Study
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from bench.files import locked
 from bench.sweep.space import Space
 from bench.sweep.study import GRACE, Worker, is_alive
 
@@ -44,9 +46,10 @@ class Trials:
             sampler: makes the sampler after a number of trials.
         """
         self.study, self.space, self.points, self.count = study, space, points, count
+        self.finite = space.finite_points() if points is None else None
         self.max_retries, self.worker, self.sampler = max_retries, worker, sampler
-        self.lock = FileLock(lock)
-        with self.lock:
+        self.lock = lock
+        with self._locked():
             tried: dict[str, bool] = {}  # whether another state than a failure is known
             for trial in study.get_trials(deepcopy=False):
                 if point := point_of(trial):
@@ -60,24 +63,33 @@ class Trials:
 
     def take(self) -> Trial | None:
         """The next trial to run; None if there is none now."""
-        with self.lock:
+        with self._locked():
             self._return_lost()
             trials = self.study.get_trials(deepcopy=False)
             if not any(trial.state == TrialState.WAITING for trial in trials):
                 # A trial without a point was lost before it had one.
-                first = [t for t in trials if not t.user_attrs.get("again") and point_of(t)]
+                first = [t for t in trials if self._counts(t)]
                 if self.points is not None or len(first) >= self.count:
                     return None
                 self.study.sampler = self.sampler(len(trials))
-            trial = self.study.ask(self.space.distributions)
-            trial.set_user_attr("worker", self.worker.name)
+            trial = self._ask()
+            points = {point_of(t) for t in trials}
+            if trial.user_attrs.get("point") is None and _key(trial.params) in points:
+                # Runs are deterministic, so a point is repeated only if there is no other.
+                untried = [p for p in self.finite or () if _key(p) not in points]
+                if untried:
+                    self._close(trial, "repeats", True)
+                    self._queue(_key(random.Random(len(trials)).choice(untried)))
+                    trial = self._ask()
             trial.set_user_attr("point", _key(trial.params))
             return trial
 
-    def others_at_work(self) -> bool:
-        """Whether another process runs a trial that might return to the queue."""
+    def others_at_work(self) -> list[str]:
+        """Other processes, with their hosts, that run a trial that might return to the queue."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return any(trial.user_attrs.get("worker") != self.worker.name for trial in running)
+        workers = {str(trial.user_attrs.get("worker")) for trial in running} - {self.worker.name}
+        names = [worker.split(":") for worker in sorted(workers)]
+        return [f"{name[1]} on {name[0]}" if len(name) > 1 else "unknown" for name in names]
 
     def complete(self, trial: Trial, values: Sequence[float], identity: str) -> None:
         """Record the values of a trial."""
@@ -99,6 +111,19 @@ class Trials:
         if self._close(trial, "lost", True) and trial.params:
             failures = trial.user_attrs.get("failures", 0)
             self._queue(_key(trial.params), again=True, failures=failures)
+
+    def _counts(self, trial: FrozenTrial) -> bool:
+        """Whether a trial is one of the `count`: neither a repetition nor a point given up."""
+        lost = trial.user_attrs.get("repeats") or point_of(trial) is None
+        return not lost and not trial.user_attrs.get("again")
+
+    def _ask(self) -> Trial:
+        trial = self.study.ask(self.space.distributions)
+        trial.set_user_attr("worker", self.worker.name)
+        return trial
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.lock, f"the study {self.study.study_name}")
 
     def _close(self, trial: Trial, key: str, value: Any) -> bool:
         """End a trial as failed; False if another process has ended it."""

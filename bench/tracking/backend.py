@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from bench.errors import InputError, disk_is_full, unknown
-from bench.passwords import without_password
+from bench.errors import InputError, disk_is_full, unknown, without_secrets
+from bench.files import locked
 
 UNUSED = "Default"  # an experiment that MLflow creates itself
 FIRST_TABLES = {"alembic_version", "experiments", "metrics", "params", "runs", "tags"}
@@ -51,7 +49,7 @@ def open_experiment(folder: Path, uri: str | None, name: str, create: bool) -> t
     """
     folder, own = folder.resolve(), uri is None
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
-    shown = without_password(uri)
+    shown = without_secrets(uri)
     if scheme(uri) not in SCHEMES:
         raise unknown("kind of tracking.uri", scheme(uri), SCHEMES)
     if scheme(uri) == "sqlite" and not (sqlite_file(uri).is_file() or create):
@@ -125,7 +123,7 @@ def exclusive(uri: str, lock: Path) -> Iterator[None]:
     """
     import sqlalchemy
 
-    with FileLock(lock):
+    with locked(lock, "the tracking store"):
         if check := CHECKS.get(scheme(uri)):
             engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
             with engine.connect() as connection:
@@ -235,7 +233,7 @@ def _experiment(client: Any, name: str, artifacts: Path | None, create: bool) ->
         known = [e.name for e in client.search_experiments() if e.name != UNUSED]
         if known:
             raise unknown("tracking.experiment", name, known)
-        raise NothingRecorded(f"{without_password(client.tracking_uri)} has no experiments")
+        raise NothingRecorded(f"{without_secrets(client.tracking_uri)} has no experiments")
     if found is None:
         try:
             place = artifacts and artifacts.as_uri()
@@ -247,7 +245,7 @@ def _experiment(client: Any, name: str, artifacts: Path | None, create: bool) ->
     if found.lifecycle_stage != "active":
         raise InputError(
             f"the experiment {name} was deleted in MLflow: restore it with MLFLOW_TRACKING_URI="
-            f"{without_password(client.tracking_uri)} mlflow experiments restore --experiment-id "
+            f"{without_secrets(client.tracking_uri)} mlflow experiments restore --experiment-id "
             f"{found.experiment_id}, or give another tracking.experiment=NAME"
         )
     if artifacts and found.artifact_location.startswith("mlflow-artifacts:"):

@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bench.errors import Failure, InputError
-from bench.passwords import without_password
+from bench.errors import Failure, InputError, without_secrets
 from bench.tracking.backend import scheme
 from bench.tracking.store import NothingRecorded, Store
 
@@ -186,12 +185,12 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
             raise NothingRecorded
     except NothingRecorded as error:
         raise InputError(
-            f"there are no runs in {without_password(uri) or folder}: run something first, e.g. "
+            f"there are no runs in {without_secrets(uri) or folder}: run something first, e.g. "
             "make reproduce-table2, or python bench/run.py method=hyplora"
         ) from error
     save_views(store)
     if remote:
-        _print_links(store, str(without_password(uri)))
+        _print_links(store, str(without_secrets(uri)))
         return "these are links to a running server; nothing was started"
     print("starting MLflow ...", flush=True)
     with served(store, folder, port) as server:
@@ -206,6 +205,6 @@ def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) 
 
 
 def _print_links(store: Store, address: str) -> None:
-    print(f"MLflow over {without_password(store.uri)}: {address}")
+    print(f"MLflow over {without_secrets(store.uri)}: {address}")
     for key, view in VIEWS.items():
         print(f"  {view['name']}: {link(address, store.experiment, key)}", flush=True)

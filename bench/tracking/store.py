@@ -17,9 +17,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from bench.errors import Failure, disk_is_full, printable
+from bench.errors import Failure, disk_is_full, printable, without_secrets
 from bench.files import as_json
-from bench.passwords import without_password
 from bench.tracking.backend import NothingRecorded, cause_of, open_experiment
 from bench.tracking.record import metric_name, metrics, tags
 from bench.tracking.sweeps import SWEEP_FILE, SweepRecord
@@ -292,11 +291,11 @@ class Store:
         run fail.
         """
         try:
-            shown = printable(without_password(reason))[-PARAM_CHARACTERS:]
+            shown = printable(without_secrets(reason))[-PARAM_CHARACTERS:]
             self.client.set_tag(run_id, FAILURE, shown)
             self.client.set_terminated(run_id, status)
         except Exception as error:
-            why = without_password(cause_of(error))
+            why = without_secrets(cause_of(error))
             print(f"the failure could not be recorded: {why}", file=sys.stderr)
 
     def sweep(self, identity: str, name: str, params: Mapping[str, Any]) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.passwords import without_password
-
 SWEEP_FILE = "sweep.json"  # of the run that represents a sweep
 
 
@@ -104,11 +102,6 @@ class SweepRecord:
             "remarks": tuple(content["remarks"]),
         }
         return cls(**{**content, **lists})
-
-
-def without_passwords(arguments: Iterable[str]) -> tuple[str, ...]:
-    """Arguments of the command line with the passwords of addresses masked."""
-    return tuple(map(without_password, arguments))
 
 
 def sweep_identity(name: str, keys: Iterable[str]) -> str:

@@ -142,3 +142,20 @@ def test_a_study_of_another_search_is_refused(url, tmp_path):
 def test_a_storage_that_cannot_be_reached_is_refused(url, message):
     with pytest.raises(InputError, match=message):
         open_storage(url)
+
+
+@pytest.mark.parametrize("words", ["x=a,b,c", "x=range(1,4)", "x=int(interval(1,3))"])
+def test_a_sampler_repeats_a_point_only_if_there_is_no_other(tmp_path, words):
+    space = read_space(OverridesParser.create().parse_overrides([words]), False)
+    study = open_study(
+        f"sqlite:///{tmp_path}/study.db", "study", ["minimize"], {}, tmp_path / "lock"
+    )
+    choose = lambda turn: make_sampler("tpe", turn)  # noqa: E731
+    worker = Worker(study)
+    trials = Trials(study, space, None, 4, 1, worker, tmp_path / "lock", choose)
+    with worker:
+        tried = []
+        while (trial := trials.take()) is not None:
+            tried.append(trial.params["x"])
+            trials.complete(trial, [1.0], "")
+    assert len(tried) == 4 and len(set(tried[:3])) == 3
