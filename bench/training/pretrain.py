@@ -21,7 +21,7 @@ from lightning.pytorch.strategies import Strategy
 from bench.data.packing import Packer, Place, Rows
 from bench.data.tokens import Tokens
 from bench.memory import halving
-from bench.models.helm.embedding import LorentzEmbedding
+from bench.models.helm.layers import LorentzEmbedding
 from bench.models.untrained import build
 from bench.training.callbacks import ShowProgress
 from bench.training.held_out import HeldOut, document_bits

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from bench.models.helm.config import HelmConfig
-from bench.models.helm.linear import xavier
+from bench.models.helm.layers import xavier
 
 
 class Router(nn.Module):

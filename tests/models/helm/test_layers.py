@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.models.helm.linear import on_point
-from bench.models.helm.points import time_of
-from bench.models.helm.residual import residual
+from bench.models.helm.layers import on_point
+from bench.models.helm.points import residual, time_of
 from bench.models.helm.rotary import HopeTable, frequencies, rotate
 
 # Tolerances of values and gradients.
