@@ -26,7 +26,6 @@ class LorentzAttention(nn.Module):
     def __init__(self, config: HelmConfig, layer_idx: int) -> None:
         super().__init__()
         self.config, self.layer_idx = config, layer_idx
-        assert config.head_dim is not None
         self.head_dim = config.head_dim
         width = config.num_attention_heads * self.head_dim
         self.q_proj = nn.Linear(config.hidden_size, width)
@@ -100,8 +99,7 @@ class LorentzLatentAttention(nn.Module):
         super().__init__()
         self.config, self.layer_idx = config, layer_idx
         heads, latent = config.num_attention_heads, config.kv_lora_rank
-        queries = heads * config.qk_head_dim
-        compressed = latent + config.qk_rope_head_dim
+        queries, compressed = heads * config.qk_head_dim, latent + config.qk_rope_head_dim
         expanded = heads * (config.qk_nope_head_dim + config.v_head_dim)
         self.q_proj = nn.Linear(config.hidden_size, queries)
         self.q_time = nn.Parameter(torch.empty(queries))

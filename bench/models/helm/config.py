@@ -20,13 +20,7 @@ class HelmConfig(PreTrainedConfig):
     Args:
         kind: `helm_d`, dense; or `helm_mice`, with latent attention and experts.
         head_dim: Width of a head of `helm_d`. If odd, its last coordinate is not rotated.
-        kv_lora_rank: Width of the latent of keys and values in `helm_mice`.
-        qk_nope_head_dim: Width of a head's key without position.
-        qk_rope_head_dim: Width of the key with position, shared by all heads; even.
-        first_k_dense_replace: Number of blocks of `helm_mice` without experts, at the start.
         n_shared_experts: Width of the shared expert, in experts.
-        n_group: Number of groups of experts that the router chooses first; 1 for none.
-        topk_group: Number of groups that the experts of a token are chosen from.
         router_scores: `softmax`, not normalised over the chosen; or `sigmoid`, normalised.
         curvature: K of the stream; the sectional curvature is -1/K.
         expert_curvatures: Lowest and highest initial K of the experts, evenly spaced; 1.0 in the
@@ -46,8 +40,6 @@ class HelmConfig(PreTrainedConfig):
             and `original_max_position_embeddings`.
         initializer_range: Standard deviation of a `lifted` embedding; None for 1 as in the public
             code, or `1 / sqrt(hidden_size)` if tied, for logits of about 1.
-        tie_word_embeddings: Whether the head uses the weights of a `lifted` embedding, with its own
-            time column.
 
     Raises:
         ValueError: Invalid sizes or options.

@@ -49,12 +49,7 @@ class _Time(torch.autograd.Function):
 
 
 def time_of(space: Tensor, K: float | Tensor) -> Tensor:
-    """The time coordinate, `(..., n) -> (..., 1)`, in float32 at least.
-
-    Args:
-        space: Space coordinates.
-        K: A number, or a tensor that broadcasts with `(..., 1)`.
-    """
+    """The time coordinate, `(..., n) -> (..., 1)`, in float32 at least; K broadcasts with it."""
     # In decoding, the overhead of an autograd function would matter.
     return _Time.apply(space, K) if torch.is_grad_enabled() else time_without_grad(space, K)
 

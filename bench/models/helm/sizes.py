@@ -37,12 +37,8 @@ SIZES = _ALIGNED
 def model_config(kind: str, size: str, vocab_size: int, **choices: Any) -> PreTrainedConfig:
     """The configuration of a model, for `AutoModelForCausalLM.from_config`.
 
-    Args:
-        kind: One of MODELS. A twin has as many parameters as the HELM of its size, within 1%.
-        size: One of SIZES.
-        vocab_size: Number of tokens.
-        **choices: `aligned=False` for the published widths; options of HelmConfig, for a twin those
-            of its HELM.
+    `kind` is one of MODELS, `size` one of SIZES. `choices` are `aligned=False` for the published
+    widths, and options of HelmConfig, for a twin those of its HELM.
 
     Raises:
         InputError: An unknown kind or size, or no published widths of that size.
@@ -104,7 +100,6 @@ def llama_twin(config: HelmConfig) -> LlamaConfig:
     Blocks, width and heads are the same; a head includes the HELM's time if that makes it even. The
     inner width compensates for time columns, biases and the projection before the head.
     """
-    assert config.head_dim is not None
     head_dim = config.head_dim + config.head_dim % 2
 
     def build(inner: int) -> LlamaConfig:
