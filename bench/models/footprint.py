@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,6 @@ CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """Bytes for the weights, and the least that training an adapter needs in addition."""
-
-    weights: int
-    training: int
-
-
 def check_memory(
     settings: ModelSettings, config: Any, dtype: torch.dtype, device: torch.device
 ) -> None:
@@ -46,13 +37,14 @@ def check_memory(
     """
     needed = footprint(config, dtype, settings.trust_remote_code, settings.quantization)
     free = free_memory(device)
-    if needed is None or needed.weights + needed.training <= free:
+    if needed is None or sum(needed) <= free:
         return
     memory = f"the GPU {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "memory"
     stored = settings.quantization or str(dtype).removeprefix("torch.")
+    weights, training = map(gigabytes, needed)
     raise InputError(
-        f"the base '{settings.path}' needs about {gigabytes(needed.weights)} for its weights in "
-        f"{stored} and {gigabytes(needed.training)} for an adapter and a row of {TOKENS} tokens, "
+        f"the base '{settings.path}' needs about {weights} for its weights in "
+        f"{stored} and {training} for an adapter and a row of {TOKENS} tokens, "
         f"but only {gigabytes(free)} of {memory} are free. Use model.dtype=bfloat16 instead of "
         "float32, model.quantization=int8 (nf4 on a GPU) or a smaller base, or free some memory; "
         "model.check_memory=false skips this check"
@@ -61,8 +53,8 @@ def check_memory(
 
 def footprint(
     config: Any, dtype: torch.dtype, trust_remote_code: bool, quantization: str | None = None
-) -> Footprint | None:
-    """Estimate the memory of a base from its configuration alone.
+) -> tuple[int, int] | None:
+    """Estimate the bytes of a base, and the least that training an adapter needs in addition.
 
     `dtype` is that of weights that are not quantised. Returns None for an architecture that can't
     be built without its weights.
@@ -83,7 +75,7 @@ def footprint(
         quantised = linear - {model.get_output_embeddings()}
         saved = dtype.itemsize - BYTES[quantization]
         weights -= int(sum(layer.weight.numel() for layer in quantised) * saved)
-    return Footprint(weights, int(ADAPTER_BYTES * parameters) + row)
+    return weights, int(ADAPTER_BYTES * parameters) + row
 
 
 def free_memory(device: torch.device) -> int:
@@ -100,15 +92,10 @@ def cgroup_room(own: Path, root: Path) -> list[float]:
 
     `own` is /proc/self/cgroup, which names the group; `root` is where the groups' files are.
     """
-    rooms = [float("inf")]
-    for line in own.read_text().splitlines() if own.is_file() else []:
-        if line.startswith("0::"):
-            folder = root / line[3:].lstrip("/")
-            for group in (folder, *folder.parents):
-                rooms.append(_room(group))
-                if group == root:
-                    break
-    return rooms
+    lines = own.read_text().splitlines() if own.is_file() else []
+    folders = [root / line[3:].lstrip("/") for line in lines if line.startswith("0::")]
+    groups = [group for folder in folders for group in (folder, *folder.parents)]
+    return [_room(group) for group in groups if group.is_relative_to(root)] or [float("inf")]
 
 
 def _room(group: Path) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -17,10 +17,7 @@ from bench.models.settings import ModelSettings
 Model = TypeVar("Model", bound=nn.Module)
 
 
-@dataclass(frozen=True)
-class _Cached:
-    """A base as it was loaded; runs get copies of its modules."""
-
+class _Cached(NamedTuple):
     key: Hashable
     model: Any
     tokenizer: Any

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from bench.data.packing import Packer, Place
-from bench.models.helm.embedding import LorentzEmbedding
+from bench.models.helm.layers import LorentzEmbedding
 from bench.models.untrained import build
 from bench.training.loop import StepModule, train
 from bench.training.optimizer import adamw, schedule

@@ -24,8 +24,7 @@ from bench.data.synthetic.lookup import lookup
 from bench.data.tiny_base import KINDS, ROW_TOKENS, Part, Phase, corpus_rows, schedule_batches
 from bench.errors import Failure, InputError, unknown
 from bench.files import write_json
-from bench.models.tiny_base import llama_config
-from bench.models.tokenizer import train_tokenizer
+from bench.models.tiny_base import llama_config, train_tokenizer
 from bench.training.loop import StepModule, train
 from bench.training.optimizer import adamw, schedule
 from bench.training.probes import probe

@@ -8,8 +8,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
 
-from bench.models.tiny_base import TINY_BASE, llama_config
-from bench.models.tokenizer import drop_unused_merges, train_tokenizer
+from bench.models.tiny_base import TINY_BASE, drop_unused_merges, llama_config, train_tokenizer
 from bench.training.probes import probe
 from bench.training.tiny_base import below_gates, tokenizer_texts
 

@@ -92,7 +92,7 @@ def attend(
         k: Keys, `(batch, heads, keys, n)`.
         v: Values, `(batch, heads, keys, m)`.
         temperature: tau, `(1,)`; the scores are `(2 K + 2 <q, k>) / tau`.
-        K: Curvature parameter.
+        K: The curvature parameter.
         mask: `(batch, 1, queries, keys)`, boolean with True for allowed keys, or added to the
             scores. None is causal, or allows all keys to a single query.
         in_float32: Whether to compute in float32 for points in half precision.

@@ -1,22 +1,12 @@
 """The configuration of HELM-D and HELM-MiCE."""
 
-from __future__ import annotations
-
 import math
-from typing import Any
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from bench.models.helm.rotary import frequencies
-
-CHOICES = {
-    "kind": ("helm_d", "helm_mice"),
-    "initialization": ("balanced", "public"),
-    "embedding": ("lifted", "lorentz"),
-    "merge": ("helm", "centroid"),
-    "router_scores": ("softmax", "sigmoid"),
-}
 
 
 @strict
@@ -30,13 +20,7 @@ class HelmConfig(PreTrainedConfig):
     Args:
         kind: `helm_d`, dense; or `helm_mice`, with latent attention and experts.
         head_dim: Width of a head of `helm_d`. If odd, its last coordinate is not rotated.
-        kv_lora_rank: Width of the latent of keys and values in `helm_mice`.
-        qk_nope_head_dim: Width of a head's key without position.
-        qk_rope_head_dim: Width of the key with position, shared by all heads; even.
-        first_k_dense_replace: Number of blocks of `helm_mice` without experts, at the start.
         n_shared_experts: Width of the shared expert, in experts.
-        n_group: Number of groups of experts that the router chooses first; 1 for none.
-        topk_group: Number of groups that the experts of a token are chosen from.
         router_scores: `softmax`, not normalised over the chosen; or `sigmoid`, normalised.
         curvature: K of the stream; the sectional curvature is -1/K.
         expert_curvatures: Lowest and highest initial K of the experts, evenly spaced; 1.0 in the
@@ -56,8 +40,6 @@ class HelmConfig(PreTrainedConfig):
             and `original_max_position_embeddings`.
         initializer_range: Standard deviation of a `lifted` embedding; None for 1 as in the public
             code, or `1 / sqrt(hidden_size)` if tied, for logits of about 1.
-        tie_word_embeddings: Whether the head uses the weights of a `lifted` embedding, with its own
-            time column.
 
     Raises:
         ValueError: Invalid sizes or options.
@@ -66,7 +48,7 @@ class HelmConfig(PreTrainedConfig):
     model_type = "helm"
     keys_to_ignore_at_inference = ("past_key_values",)
 
-    kind: str = "helm_d"
+    kind: Literal["helm_d", "helm_mice"] = "helm_d"
     vocab_size: int = 128_256
     hidden_size: int = 384
     intermediate_size: int = 1536
@@ -85,17 +67,17 @@ class HelmConfig(PreTrainedConfig):
     n_shared_experts: int = 1
     n_group: int = 1
     topk_group: int = 1
-    router_scores: str = "softmax"
+    router_scores: Literal["softmax", "sigmoid"] = "softmax"
     routed_scaling_factor: float | int = 1.0
     curvature: float | int = 1.0
-    expert_curvatures: tuple[float, float] | list[float] = (0.5, 2.0)
+    expert_curvatures: tuple[float | int, float | int] | list[float | int] = (0.5, 2.0)
     train_expert_curvatures: bool = True
-    merge: str = "helm"
+    merge: Literal["helm", "centroid"] = "helm"
     balance_loss: float | int = 1e-4
     balance_bias: float | int = 0.005
     residual_gain: float | int | None = None
-    initialization: str = "balanced"
-    embedding: str = "lifted"
+    initialization: Literal["balanced", "public"] = "balanced"
+    embedding: Literal["lifted", "lorentz"] = "lifted"
     float32_attention: bool = False
     hidden_act: str = "silu"
     max_position_embeddings: int = 2048
@@ -124,41 +106,29 @@ class HelmConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Raise ValueError for sizes and options that do not fit together."""
-        for name, allowed in CHOICES.items():
-            if (value := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name} must be {' or '.join(allowed)}, not {value!r}")
         lowest, highest = self.expert_curvatures
         experts, chosen = self.n_routed_experts, self.num_experts_per_tok
-        checks = [
-            (
-                self.curvature > 0 and 0 < lowest <= highest,
-                "curvature and expert_curvatures must be positive, the lower K first",
-            ),
-            (
-                not (self.tie_word_embeddings and self.embedding == "lorentz"),
+        if not (self.curvature > 0 and 0 < lowest <= highest):
+            raise ValueError("curvature and expert_curvatures must be positive, the lower K first")
+        if self.tie_word_embeddings and self.embedding == "lorentz":
+            raise ValueError(
                 "a table of points can't be tied to the head: set embedding='lifted' or "
-                "tie_word_embeddings=false",
-            ),
-        ]
-        if self.kind == "helm_mice":
-            checks += [
-                (
-                    self.qk_rope_head_dim % 2 == 0,
-                    f"qk_rope_head_dim must be even, not {self.qk_rope_head_dim}",
-                ),
-                (
-                    0 < chosen <= experts,
-                    f"num_experts_per_tok must be in 1 to n_routed_experts={experts}, not {chosen}",
-                ),
-                (
-                    experts % self.n_group == 0 and 0 < self.topk_group <= self.n_group,
-                    "n_group must divide n_routed_experts, and topk_group be in 1 to n_group",
-                ),
-                (self.n_shared_experts >= 1, "n_shared_experts must be 1 or more"),
-            ]
-        for valid, message in checks:
-            if not valid:
-                raise ValueError(message)
+                "tie_word_embeddings=false"
+            )
+        if self.kind == "helm_d":
+            return
+        if self.qk_rope_head_dim % 2:
+            raise ValueError(f"qk_rope_head_dim must be even, not {self.qk_rope_head_dim}")
+        if not 0 < chosen <= experts:
+            raise ValueError(
+                f"num_experts_per_tok must be in 1 to n_routed_experts={experts}, not {chosen}"
+            )
+        if experts % self.n_group or not 0 < self.topk_group <= self.n_group:
+            raise ValueError(
+                "n_group must divide n_routed_experts, and topk_group be in 1 to n_group"
+            )
+        if self.n_shared_experts < 1:
+            raise ValueError("n_shared_experts must be 1 or more")
 
     def validate_rope(self) -> None:
         """Raise ValueError for invalid rotations; unlike in transformers, heads may be odd."""

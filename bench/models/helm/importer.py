@@ -57,11 +57,7 @@ _EXPERT = {
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights of a public checkpoint without executing code from it.
-
-    `path` is a safetensors file, or one of torch.save that contains only tensors; InputError if it
-    can't be read.
-    """
+    """Read a safetensors file, or one of torch.save with tensors only; InputError if impossible."""
     path = Path(path).expanduser()
     try:
         if path.suffix == ".safetensors":

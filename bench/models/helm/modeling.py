@@ -13,45 +13,85 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import MoeCausalLMOutputWithPast
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPast, MoeCausalLMOutputWithPast
+from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from bench.models.helm.block import HelmBlock
+from bench.models.helm.attention import LorentzAttention, LorentzLatentAttention
 from bench.models.helm.config import HelmConfig
-from bench.models.helm.embedding import LorentzEmbedding
-from bench.models.helm.experts import CurvatureExperts
+from bench.models.helm.experts import CurvatureExperts, MixtureOfCurvatureExperts
 from bench.models.helm.importer import own_weights, read_weights
-from bench.models.helm.linear import init_column, init_linear, on_point, xavier
-from bench.models.helm.masks import attention_mask as make_mask
-from bench.models.helm.points import SpaceRMSNorm, time_of
-from bench.models.helm.residual import LorentzResidual
+from bench.models.helm.layers import (
+    LorentzEmbedding,
+    LorentzFeedForward,
+    init_column,
+    init_linear,
+    on_point,
+    xavier,
+)
+from bench.models.helm.points import LorentzResidual, SpaceRMSNorm, time_of
 from bench.models.helm.rotary import HopeTable
 from bench.models.helm.router import Router
 
 
+class HelmBlock(GradientCheckpointingLayer):
+    """Attention, and a feed-forward layer or experts, each with a norm before it."""
+
+    def __init__(self, config: HelmConfig, layer_idx: int) -> None:
+        super().__init__()
+        self.K = config.curvature
+        latent = config.kind == "helm_mice"
+        self.has_experts = latent and layer_idx >= config.first_k_dense_replace
+        attention = LorentzLatentAttention if latent else LorentzAttention
+        self.self_attn = attention(config, layer_idx)
+        if self.has_experts:
+            self.mlp: nn.Module = MixtureOfCurvatureExperts(config)
+        else:
+            self.mlp = LorentzFeedForward(config, config.intermediate_size)
+        self.input_layernorm = SpaceRMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = SpaceRMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.attention_residual = LorentzResidual(config.residual_gain, self.K)
+        self.mlp_residual = LorentzResidual(config.residual_gain, self.K)
+
+    def forward(
+        self,
+        stream: Tensor,
+        table: Tensor,
+        mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        valid: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The stream `(batch, tokens, hidden_size)` after the block, and its balance loss, if any.
+
+        Arguments as in `LorentzAttention`, and `valid` as in `MixtureOfCurvatureExperts`;
+        transformers may pass others, which are ignored.
+        """
+        normed = self.input_layernorm(stream)
+        branch = self.self_attn(normed, time_of(normed, self.K), table, mask, past_key_values)
+        stream = self.attention_residual(stream, branch)
+        normed = self.post_attention_layernorm(stream)
+        time, balance = time_of(normed, self.K), None
+        if self.has_experts:
+            branch, balance = self.mlp(normed, time, valid)
+        else:
+            branch = self.mlp(normed, time)
+        return self.mlp_residual(stream, branch), balance
+
+
 @dataclass
-class HelmModelOutput(ModelOutput):
-    """The output of :class:`HelmModel`.
+class HelmModelOutput(BaseModelOutputWithPast):
+    """Space coordinates, normed for the head; and the balance loss of all experts in training."""
 
-    Attributes:
-        last_hidden_state: `(batch, tokens, hidden_size)`, space coordinates, normed for the head.
-        past_key_values: The cache.
-        hidden_states: The stream before each block and the last hidden state, if requested.
-        balance_loss: The sum over all layers of experts, in training; None without experts.
-    """
-
-    last_hidden_state: Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
     balance_loss: Tensor | None = None
 
 
 class HelmPreTrainedModel(PreTrainedModel):
     """Settings and initialization of HELM models."""
 
-    config: HelmConfig
     config_class = HelmConfig
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
@@ -65,7 +105,6 @@ class HelmPreTrainedModel(PreTrainedModel):
         if isinstance(module, SpaceRMSNorm | LorentzResidual):
             init.ones_(module.weight)
         elif isinstance(module, nn.Embedding) and not isinstance(module, LorentzEmbedding):
-            assert self.config.initializer_range is not None
             init.normal_(module.weight, std=self.config.initializer_range)
         elif (initialize := getattr(module, "initialize", None)) is not None:
             initialize()
@@ -78,16 +117,13 @@ class HelmModel(HelmPreTrainedModel):
         super().__init__(config)
         width = config.hidden_size
         if config.embedding == "lorentz":
-            self.embed_tokens: nn.Embedding = LorentzEmbedding(
-                config.vocab_size, width, config.curvature
-            )
+            self.embed_tokens = LorentzEmbedding(config.vocab_size, width, config.curvature)
         else:
             self.embed_tokens = nn.Embedding(config.vocab_size, width)
         self.layers = nn.ModuleList(HelmBlock(config, i) for i in range(config.num_hidden_layers))
         self.final_proj = nn.Linear(width, width)
         self.final_time = nn.Parameter(torch.empty(width))
         self.norm = SpaceRMSNorm(width, config.rms_norm_eps)
-        assert config.head_dim is not None and config.rope_parameters is not None
         rotated = config.head_dim // 2 * 2 if config.kind == "helm_d" else config.qk_rope_head_dim
         self.rotary = HopeTable(rotated, config.rope_parameters)
         self.gradient_checkpointing = False
@@ -112,18 +148,13 @@ class HelmModel(HelmPreTrainedModel):
         sequence_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> HelmModelOutput:
-        """The last hidden state.
+        """The last hidden state; arguments as in transformers, and:
 
         Args:
-            input_ids: `(batch, tokens)`.
             attention_mask: `(batch, tokens so far)`, 0 for padding; or a 4D mask.
-            position_ids: `(batch, tokens)`; by default they continue those of the cache.
-            past_key_values: The cache of earlier tokens; updated in place.
             inputs_embeds: `(batch, tokens, hidden_size)`, space coordinates, instead of ids.
-            use_cache: Whether to create a cache.
             sequence_ids: `(batch, tokens)`, the document of each token of a packed row; tokens
                 attend only within their document.
-            **kwargs: Options of transformers, such as `output_hidden_states`.
 
         Raises:
             ValueError: Both ids and embeddings, or neither; or an invalid combination of masks.
@@ -132,14 +163,18 @@ class HelmModel(HelmPreTrainedModel):
             raise ValueError("give either input_ids or inputs_embeds")
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
-        assert inputs_embeds is not None
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
-        mask = make_mask(
-            self.config, inputs_embeds, attention_mask, sequence_ids, past_key_values, position_ids
-        )
+        seen = past_key_values.get_seq_length() if past_key_values is not None else 0
+        if sequence_ids is None:
+            mask = create_causal_mask(
+                self.config, inputs_embeds, attention_mask, past_key_values, position_ids
+            )
+        elif seen:
+            raise ValueError("sequence_ids need complete rows: leave them out with a cache")
+        else:
+            mask = _mask_of_documents(sequence_ids, inputs_embeds, attention_mask)
         if position_ids is None:
-            seen = past_key_values.get_seq_length() if past_key_values is not None else 0
             tokens = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device)
             position_ids = (tokens + seen).unsqueeze(0)
         valid = None
@@ -203,20 +238,11 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
             `(batch, tokens, vocab_size)`; `aux_loss`: the balance loss of a model with experts in
             training; `past_key_values`, `hidden_states`.
         """
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            sequence_ids=sequence_ids,
-            **kwargs,
-        )
-        kept: Any = logits_to_keep
-        if isinstance(kept, int):
-            kept = slice(-kept or None, None)
-        last = outputs.last_hidden_state[:, kept]
+        inputs = (input_ids, attention_mask, position_ids, past_key_values, inputs_embeds)
+        outputs = self.model(*inputs, use_cache=use_cache, sequence_ids=sequence_ids, **kwargs)
+        if isinstance(logits_to_keep, int):
+            logits_to_keep = slice(-logits_to_keep or None, None)
+        last = outputs.last_hidden_state[:, logits_to_keep]
         time = time_of(last, self.config.curvature)
         logits = on_point(self.lm_head, last, time, self.lm_head_time)
         loss, balance = None, outputs.balance_loss
@@ -273,3 +299,16 @@ class HelmForCausalLM(HelmPreTrainedModel, GenerationMixin):
                 for e, K in enumerate(module.curvatures().tolist()):
                     found[f"{name}.{e}"] = K
         return found
+
+
+def _mask_of_documents(ids: Tensor, embeds: Tensor, given: Tensor | None) -> Tensor:
+    """The mask of packed rows, `(batch, 1, tokens, tokens)`."""
+    if ids.shape != embeds.shape[:2]:
+        raise ValueError(
+            f"sequence_ids must be (batch, tokens) = {tuple(embeds.shape[:2])}, not "
+            f"{tuple(ids.shape)}"
+        )
+    if given is not None and given.ndim != 2:
+        raise ValueError("sequence_ids and a 4D attention_mask exclude each other: give one")
+    mask = (ids.unsqueeze(2) == ids.unsqueeze(1)).tril().unsqueeze(1)
+    return mask if given is None else mask & given.bool()[:, None, None, :]

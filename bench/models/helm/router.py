@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from bench.models.helm.config import HelmConfig
-from bench.models.helm.linear import xavier
+from bench.models.helm.layers import xavier
+from bench.models.helm.points import at_least_float32
 
 
 class Router(nn.Module):
@@ -38,19 +39,14 @@ class Router(nn.Module):
     def forward(
         self, space: Tensor, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Choose experts for each token.
+        """Choose experts for each token of the normed stream, `(tokens, hidden_size)`.
 
-        Args:
-            space: `(tokens, hidden_size)`, the normed stream.
-            valid: `(tokens,)`, 0 for padding, which is no load; None if there is no padding.
-
-        Returns:
-            Chosen experts in ascending order, `(tokens, k)`; their weights, `(tokens, k)`, in
-            float32 at least; and in training the balance loss, a scalar.
+        `valid` is 0 for padding, which is no load. Returns the chosen experts in ascending order,
+        `(tokens, k)`; their weights, in float32 at least; and in training the balance loss.
         """
         config = self.config
         with torch.autocast(space.device.type, enabled=False):
-            wide = torch.promote_types(space.dtype, torch.float32)
+            wide = at_least_float32(space.dtype)
             logits = F.linear(space.to(wide), self.weight.to(wide))
         softmax = config.router_scores == "softmax"
         scores = logits.softmax(dim=-1) if softmax else logits.sigmoid()

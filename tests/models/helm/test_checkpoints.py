@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.errors import InputError
 from bench.models.helm import HelmConfig, HelmForCausalLM
-from bench.models.helm.embedding import LorentzEmbedding
+from bench.models.helm.layers import LorentzEmbedding
 from bench.models.helm.router import Router
 from bench.models.helm.sizes import model_config
 
@@ -114,9 +114,9 @@ def test_a_table_of_points_starts_on_the_hyperboloid():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "helm"}, "kind must be helm_d or helm_mice, not 'helm'"),
-        ({"merge": "sum"}, "merge must be helm or centroid"),
-        ({"expert_curvatures": [0.0, 1.0]}, "must be positive"),
+        ({"kind": "helm"}, r"expected one of \('helm_d', 'helm_mice'\), got helm"),
+        ({"merge": "sum"}, "'merge' expected one of"),
+        ({"expert_curvatures": [0, 1]}, "must be positive"),
         ({"embedding": "lorentz", "tie_word_embeddings": True}, "set embedding='lifted'"),
         ({"kind": "helm_mice", "qk_rope_head_dim": 7}, "must be even"),
         ({"kind": "helm_mice", "num_experts_per_tok": 9}, "in 1 to n_routed_experts=4"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.models.helm.grouped import grouped_linear
+from bench.models.helm.experts import grouped_linear
 from bench.models.helm.router import Router
 
 

@@ -1,53 +1,20 @@
-"""Layers and their literal forms against golden arrays, and gradients that are written by hand.
+"""Layers against golden arrays, and gradients that are written by hand.
 
-That the fast layers have values and gradients of the literal forms is tested on whole models.
+That the fast layers have values and gradients of literal forms is tested on whole models.
 """
 
 import pytest
 import torch
 from torch import nn
 
-from bench.models.helm.linear import on_point
-from bench.models.helm.points import time_of
-from bench.models.helm.residual import residual
+from bench.models.helm.layers import on_point
+from bench.models.helm.points import residual, time_of
 from bench.models.helm.rotary import HopeTable, frequencies, rotate
 
 # Tolerances of values and gradients.
 PRECISION = {torch.float64: (1e-9, 1e-9), torch.float32: (1e-5, 1e-4)}
 both = pytest.mark.parametrize("dtype", PRECISION)
 PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
-
-# The output of each file, and its literal form of (input, parameters, mask).
-LITERAL = {
-    "lorentz_linear_c1": ("full", lambda r, x, p, _: r.linear(x, p)),
-    "lorentz_linear_c1_to_c2": ("full", lambda r, x, p, _: r.rescaled(r.linear(x, p), 1.0, 2.0)),
-    "rmsnorm_c1.0": ("full", lambda r, x, p, _: r.rms_norm(x, p["weight"])),
-    "swiglu_ffn": ("y", lambda r, x, p, _: r.feed_forward(x, p)),
-    "attention_c1.0": ("y", lambda r, x, p, mask: r.attention(x, p, 3, mask)),
-    "hmla_c1.0": ("y", lambda r, x, p, mask: r.latent_attention(x, p, 3, 11, 6, mask)),
-    "mice_equal": ("y", lambda r, x, p, _: r.experts_layer(x, p)),
-    "mice_distinct": ("y", lambda r, x, p, _: r.experts_layer(x, p)),
-    **{
-        f"mice_{kind}_expert{e}": ("y", lambda r, x, p, _: r.expert(x, p))
-        for kind in ("equal", "distinct")
-        for e in (0, 3)
-    },
-}
-
-
-@pytest.mark.parametrize("name", LITERAL)
-def test_literal_forms_give_golden_values_and_gradients(golden, reference, near, name):
-    a, (output, form) = golden(name), LITERAL[name]
-    x = a["in/x"].clone().requires_grad_()
-    p = {n: tensor.clone().requires_grad_() for n, tensor in a.below("param/").items()}
-    found = form(reference, x, p, a.get("in/mask"))
-    near(found, a[f"out/{output}"], 1e-9)
-    if set(a.below("cot/")) == {output}:
-        (found * a[f"cot/{output}"]).sum().backward()
-        near(x.grad, a["grad/in/x"], 1e-9)
-        for n, gradient in a.below("grad/param/").items():
-            # The gradient of a temperature is a small sum of large numbers with both signs.
-            near(p[n].grad, gradient, 1e-9, n, least=1.0 if n == "softmax_scale" else 1e-3)
 
 
 def leaf(tensor, dtype):

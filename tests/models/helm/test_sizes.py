@@ -5,8 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from bench.errors import InputError
-from bench.models.helm.sizes import MODELS, SIZES, model_config
-from bench.models.helm.twins import parameters_of
+from bench.models.helm.sizes import MODELS, SIZES, model_config, parameters_of
 
 # The last number: parameters of the public models without a counterpart, namely the curvatures of
 # three hyperboloids, a bias of each attention, positions, and biases of routers.

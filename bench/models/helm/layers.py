@@ -1,6 +1,6 @@
-"""Linear layers on points: `W s + b + t w` with the time `t` and its column of weights `w`.
+"""Linear layers, embedding and feed-forward layer on points, and their initialization.
 
-Also their initialization: the distributions of the public code, or the same with `w = 0`.
+The distributions are those of the public code, or the same with time columns of zero.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
+
+from bench.models.helm.config import HelmConfig
+from bench.models.helm.points import time_of
 
 
 def _add_time(projected: Tensor, time: Tensor, column: Tensor) -> Tensor:
@@ -109,3 +113,65 @@ def init_column(column: Tensor, bound: float, balanced: bool) -> None:
         init.zeros_(column)
     else:
         init.uniform_(column, -bound, bound)
+
+
+class LorentzEmbedding(nn.Embedding):
+    """A table of points, `(entries, width + 1)`, time first.
+
+    An ordinary optimiser would move the points off the hyperboloid, with the curvature parameter K:
+    use :class:`bench.training.riemannian_adam.RiemannianAdam`.
+    """
+
+    def __init__(self, entries: int, width: int, K: float) -> None:
+        super().__init__(entries, width + 1)
+        self.K = K
+
+    @property
+    def space(self) -> Tensor:
+        """The points' space coordinates, `(entries, width)`, for studies of embeddings."""
+        return self.weight[:, 1:]
+
+    def initialize(self) -> None:
+        """Draw points in random directions; for K = 1 at distance 1 from the origin."""
+        if getattr(self.weight, "_is_hf_initialized", False):
+            return
+        with torch.no_grad():
+            space = torch.empty_like(self.weight[:, 1:])
+            init.normal_(space)
+            space = F.normalize(space, dim=-1) * (self.K**0.5) * torch.sinh(space.new_ones(1))
+            time = (space.square().sum(-1, keepdim=True) + self.K).sqrt()
+            self.weight.copy_(torch.cat([time, space], dim=-1))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Space coordinates, `(..., width)`, of token ids `(...)`."""
+        return F.embedding(input, self.weight)[..., 1:]
+
+
+class LorentzFeedForward(nn.Module):
+    """`down(silu(gate(x)) * up(x))`; the product is a point with `inner` space coordinates."""
+
+    def __init__(self, config: HelmConfig, inner: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.hidden_size
+        self.gate_proj = nn.Linear(width, inner)
+        self.up_proj = nn.Linear(width, inner)
+        self.down_proj = nn.Linear(inner, width)
+        self.gate_time = nn.Parameter(torch.empty(inner))
+        self.up_time = nn.Parameter(torch.empty(inner))
+        self.down_time = nn.Parameter(torch.empty(width))
+
+    def initialize(self) -> None:
+        """Draw the weights."""
+        balanced = self.config.initialization == "balanced"
+        for name in ("gate", "up", "down"):
+            linear, column = getattr(self, f"{name}_proj"), getattr(self, f"{name}_time")
+            bound = xavier(linear.in_features + 1, linear.out_features)
+            init_linear(linear, column, bound, 0.0, balanced)
+
+    def forward(self, space: Tensor, time: Tensor) -> Tensor:
+        """Space coordinates `(..., hidden_size)`, of the normed stream and its time `(..., 1)`."""
+        gate = on_point(self.gate_proj, space, time, self.gate_time)
+        inner = F.silu(gate) * on_point(self.up_proj, space, time, self.up_time)
+        inner_time = time_of(inner, self.config.curvature)
+        return on_point(self.down_proj, inner, inner_time, self.down_time)
