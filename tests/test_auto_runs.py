@@ -26,7 +26,7 @@ def test_a_run_records_auto_and_the_k_of_each_layer_before_and_after_training(sh
     assert start == end
     saved = json.loads((outcome.folder / "adapter" / "adapter_config.json").read_text())
     assert saved["curvature_pattern"] == pytest.approx(start, rel=1e-6)
-    learnable = ("curvature=auto", "method.learnable_curvature=true")
+    learnable = ("curvature=auto", "method.learnable_curvature=true", "train.batch_size=4")
     learned = run(short("method=hyplora", *learnable)).record
     assert curvatures(learned, "start") == start
     assert curvatures(learned, "end") != start
