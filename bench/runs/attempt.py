@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bench.errors import InputError, Pruned, printable
-from bench.files import read_cache, write_text
+from bench.files import is_whole, read_cache, write_text
 from bench.passwords import without_password
 from bench.tracking.store import Store
 
@@ -29,13 +29,15 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        holder = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
+        holder = "another process"
+        with suppress(OSError):  # it may just end
+            holder = owner.read_text(encoding="utf-8")
         print(f"waiting for {printable(holder)}, which runs {folder}", flush=True)
         lock.acquire()
     try:
+        remove_partial(folder)
         since = datetime.now().astimezone().isoformat(" ", "seconds")
         write_text(owner, f"process {os.getpid()} on {socket.gethostname()} (since {since})")
-        remove_partial(folder)
         yield
     finally:
         owner.unlink(missing_ok=True)
@@ -110,19 +112,6 @@ def finished_training(folder: Path, config: Path) -> dict[str, Any] | None:
         config: the configuration of what was trained. If it or the weights next to it are missing
             or damaged, the training is repeated.
     """
-    facts = read_cache(folder / "training.json")
-    whole = read_cache(config) and _are_whole([*config.parent.glob("*.safetensors")])
+    facts, weights = read_cache(folder / "training.json"), [*config.parent.glob("*.safetensors")]
+    whole = read_cache(config) and weights and all(map(is_whole, weights))
     return facts if whole and facts and "parameters" in facts else None
-
-
-def _are_whole(weights: list[Path]) -> bool:
-    """Whether there are weights, and each file is as long as its header says."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        for path in weights:
-            with safe_open(path, "np"):
-                pass
-    except (OSError, SafetensorError):
-        return False
-    return bool(weights)
