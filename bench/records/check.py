@@ -25,11 +25,7 @@ ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, Arithmeti
 
 
 def check_record(record: Any, predictions: bytes | None) -> None:
-    """Check the record of a finished run.
-
-    Args:
-        record: as it was read.
-        predictions: its predictions.jsonl; None for a pretraining run.
+    """Check the record of a finished run and its predictions.jsonl; None for a pretraining run.
 
     Raises:
         ValueError: what does not hold; others of `ERRORS` if it can't be read.
@@ -103,10 +99,6 @@ def _same(what: str, recorded: Any, computed: Any, tolerance: float = 1e-9) -> N
 
 def check_sweep(sweep: SweepRecord, records: Mapping[str, Mapping[str, Any]]) -> None:
     """Check that a sweep's record is well-formed and has runs in the rows of their settings.
-
-    Args:
-        sweep: its record.
-        records: of runs by identity.
 
     Raises:
         ValueError: what does not hold.

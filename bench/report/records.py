@@ -20,7 +20,14 @@ LOADED = ("dtype", "quantization", "context")
 # Of a protocol: its names, and what the hash of the training rows covers.
 NAMES_ONLY = ("name", "style", "keep_overlap")
 # Training settings that depend on the machine and do not change the result.
-MACHINE_ONLY = ("micro_batch_size", "devices", "sharded", "workers", "validations", "checkpoint_minutes")
+MACHINE_ONLY = (
+    "micro_batch_size",
+    "devices",
+    "sharded",
+    "workers",
+    "validations",
+    "checkpoint_minutes",
+)
 PRETRAIN_MACHINE_ONLY = ("checkpoint_minutes", "evaluations", "micro_rows", "devices", "sharded")
 OWN = ("lr",)  # settings of pretraining that each model has for itself
 

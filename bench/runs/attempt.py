@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, Pruned, printable
-from bench.files import read_cache, write_text
+from bench.files import is_whole, read_cache, write_text
 from bench.tracking.store import Store
 
 LOCK = "lock"  # the file that is locked while a run is made
@@ -84,19 +84,6 @@ def finished_training(folder: Path, config: Path) -> dict[str, Any] | None:
         config: the configuration of what was trained. If it or the weights next to it are missing
             or damaged, the training is repeated.
     """
-    facts = read_cache(folder / "training.json")
-    whole = read_cache(config) and _are_whole([*config.parent.glob("*.safetensors")])
+    facts, weights = read_cache(folder / "training.json"), [*config.parent.glob("*.safetensors")]
+    whole = read_cache(config) and weights and all(map(is_whole, weights))
     return facts if whole and facts and "parameters" in facts else None
-
-
-def _are_whole(weights: list[Path]) -> bool:
-    """Whether there are weights, and each file is as long as its header says."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        for path in weights:
-            with safe_open(path, "np"):
-                pass
-    except (OSError, SafetensorError):
-        return False
-    return bool(weights)

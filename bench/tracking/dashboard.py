@@ -164,12 +164,6 @@ def _await(server: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
 def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) -> str:
     """Serve the runs on this machine until Ctrl-C; for an MLflow server, only print the links.
 
-    Args:
-        folder: the results folder.
-        uri: of the store, as `tracking.uri`.
-        experiment: its name.
-        port: to listen on; None: `PORT`, or a free one if it is in use.
-
     Returns:
         A summary in one line.
 

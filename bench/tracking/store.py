@@ -89,12 +89,7 @@ class Store:
         self.artifacts = Path(local_file_uri_to_path(place)) if is_local_uri(place) else None
 
     def finished(self, identity: str, since: float = 0.0) -> str | None:
-        """The id of the newest finished run with this identity, or None.
-
-        Args:
-            identity: of the run.
-            since: seconds since the epoch; runs that ended before do not count.
-        """
+        """The id of the newest run with this identity that finished after `since`, or None."""
         ended = f"attributes.end_time >= {round(since * 1000)}"
         run = self._newest(identity, f" and attributes.status = 'FINISHED' and {ended}")
         return run.info.run_id if run else None
@@ -125,9 +120,6 @@ class Store:
 
     def finished_like(self, beginning: str) -> dict[str, str]:
         """Finished runs whose identity begins like this, or that have this id in the store.
-
-        Args:
-            beginning: hexadecimal digits; empty for all.
 
         Returns:
             Identities by run id, the newest first: up to 1,000, of each identity the newest alone.
@@ -236,9 +228,6 @@ class Store:
             parent: the id of the sweep that the run belongs to.
             kind: of the run; None for fine-tuning.
             began: of an imported run, milliseconds since the epoch; it is a run of its own.
-
-        Returns:
-            The run's id.
         """
         resumed = None
         if began is None:
@@ -258,14 +247,9 @@ class Store:
         note: str = "",
         ended: int | None = None,
     ) -> None:
-        """Store the record and the run's files, and then, last, mark the run as finished.
+        """Store the record and the files in a run's folder, and then mark the run as finished.
 
-        Args:
-            run_id: of the run.
-            record: what tables are made from.
-            folder: holds record.json, predictions.jsonl, and of some methods adapter/.
-            note: for the dashboard, in Markdown.
-            ended: of an imported run, milliseconds since the epoch.
+        `note` is Markdown for the dashboard; an imported run `ended` milliseconds since the epoch.
         """
         for name in FILES:
             if (folder / name).is_file():
@@ -299,13 +283,7 @@ class Store:
             print(f"the failure could not be recorded: {why}", file=sys.stderr)
 
     def sweep(self, identity: str, name: str, params: Mapping[str, Any]) -> str:
-        """Start, or continue, the run that represents a sweep; the sweep's runs are its children.
-
-        Args:
-            identity: of the sweep.
-            name: in the dashboard.
-            params: what it runs over.
-        """
+        """Start, or continue, the run that represents a sweep, the parent of the sweep's runs."""
         given = {"identity": identity, "kind": "sweep"}
         return self._begin(self._newest(identity) or self._create(name, given), params)
 
@@ -324,15 +302,7 @@ class Store:
         remarks: Sequence[str],
         failure: str,
     ) -> None:
-        """Close a sweep's own run.
-
-        Args:
-            run_id: of the sweep.
-            figures: metrics by name.
-            files: tables and figures to keep with it.
-            remarks: for the dashboard.
-            failure: what went wrong; empty if nothing did.
-        """
+        """Close a sweep's own run, with metrics, files and remarks; `failure` may be empty."""
         for path in files:
             self.client.log_artifact(run_id, str(path))
         self._log(run_id, figures.items(), {NOTE: "\n\n".join(remarks)} if remarks else {})
@@ -357,12 +327,7 @@ class Store:
     ) -> str:
         """Record a measurement, which is no run; returns its id.
 
-        Args:
-            kind: of the measurement, also its name.
-            content: what was measured, kept as <kind>.json.
-            figures: metrics by name.
-            tags: for the dashboard's filters.
-            files: its tables and figures, kept in the folder report/.
+        The content is kept as <kind>.json, its tables and figures in the folder report/.
         """
         run_id = self._create(kind, {"kind": kind, **tags}).info.run_id
         self._log(run_id, figures.items())
