@@ -53,6 +53,16 @@ def model_of(fresh_tiny, local_base):
     return make
 
 
+def test_an_answer_ends_at_each_stop_token_of_the_base(fresh_tiny):
+    model, tokenizer = fresh_tiny
+    prompts = {0: tokenizer("13+24=")["input_ids"]}
+    ((whole,),) = generate(model, tokenizer, prompts, 16, 1)
+    stop = tokenizer(whole.text, add_special_tokens=False)["input_ids"][1]
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, stop]
+    ((found,),) = generate(model, tokenizer, prompts, 16, 1)
+    assert whole.tokens > 2 and found.tokens == 2 and whole.text.startswith(found.text)
+
+
 @pytest.mark.parametrize("beams", [1, 4])
 def test_the_batch_size_never_changes_an_answer(tiny, alone, beams):
     prompts = prompts_of(tiny[1])
@@ -115,6 +125,8 @@ def test_a_prompt_that_does_not_fit_alone_ends_the_evaluation(tiny, monkeypatch)
 
 class Writes(torch.nn.Module):
     """Appends given tokens to each row of a batch, and records the mask."""
+
+    generation_config = GenerationConfig()
 
     def __init__(self, *rows):
         super().__init__()
