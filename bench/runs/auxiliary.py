@@ -68,7 +68,7 @@ def evaluate(
         found["lm_eval"] = evaluate_tasks(settings, tasks, folder, model, tokenizer, name)
     if settings.forgetting is not None:
         base, text = model, _general_text(experiment)
-        if experiment.trained or experiment.adapter:
+        if experiment.trained or experiment.adapter is not None:
             # Disabling the adapter is not enough: some of peft's initialisations change the base.
             base, _ = shared_base(experiment.model, base_hash, pick_device())
         context = context_length(model)

@@ -49,7 +49,7 @@ def train(
         The model, its tokenizer, and what the record says of the training.
     """
     base, tokenizer = shared_base(experiment.model, base_hash, pick_device())
-    if experiment.adapter:
+    if experiment.adapter is not None:
         model = load_adapter(base, Path(experiment.adapter).expanduser())
         return model, tokenizer, {"parameters": count_parameters(model)}
     adapter = folder / "adapter"

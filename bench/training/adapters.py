@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -15,6 +16,11 @@ from safetensors import safe_open
 from bench.errors import InputError
 from bench.methods import AUTO, quiet_peft, unmeasured_config
 from bench.models.loading import first_not_finite
+from bench.models.settings import check_regular
+from bench.training.adapter_checks import check_patterns, check_sizes
+
+CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")  # the second by peft before 0.7
 
 
 def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
@@ -35,23 +41,15 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
     Raises:
         InputError: the folder holds no adapter, or one of another method.
     """
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (folder / name).is_file():
-            raise InputError(
-                f"adapter={folder}: no {name} there; give the folder of a saved adapter, like "
-                "results/runs/<id>/adapter"
-            )
-    try:
-        saved = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"adapter={folder}: adapter_config.json can't be read: {error}") from error
-    if not isinstance(saved, dict):
-        raise InputError(f"adapter={folder}: adapter_config.json must hold an object")
+    saved = _read_config(folder)
     config = check_options(module, options)
     kind = str(getattr(config.peft_type, "value", config.peft_type)) if config else "no adapter"
     expected = {"peft_type": kind} | {
         key: getattr(config, key) for key in ("variant", "use_dora") if hasattr(config, key)
     }
+    # An older peft did not write newer options: these have peft's defaults.
+    names = [key for key in (*expected, *options) if hasattr(type(config), key)]
+    saved = {key: getattr(type(config), key) for key in names} | saved
     for key, value in expected.items():
         if saved.get(key) != value:
             raise InputError(
@@ -63,6 +61,22 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
         # A pattern that no option gave was measured.
         found |= {"curvature": AUTO} if saved.get("curvature_pattern") else {}
     return found
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not (folder / CONFIG).is_file() or not any((folder / name).is_file() for name in WEIGHTS):
+        raise InputError(
+            f"adapter={folder}: no {CONFIG}, or no {' or '.join(WEIGHTS)} there; give the folder "
+            "of a saved adapter, such as results/runs/ID/adapter"
+        )
+    check_regular(folder)
+    try:
+        saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"adapter={folder}: {CONFIG} can't be read: {error}") from error
+    if not isinstance(saved, dict):
+        raise InputError(f"adapter={folder}: {CONFIG} must hold an object")
+    return saved
 
 
 def save_adapter(model: Any, folder: Path) -> None:
@@ -81,13 +95,20 @@ def load_adapter(base: Any, folder: Path) -> Any:
     Raises:
         InputError: the adapter can't be read or does not fit the base.
     """
+    config, names = _read_config(folder), [name for name, _ in base.named_modules()]
+    check_sizes(folder, config, base.config.get_text_config().num_hidden_layers)
+    check_patterns(folder, config, names)
     try:
         with quiet_peft():
             model = PeftModel.from_pretrained(base, str(folder)).eval()
-        with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
-            saved = set(weights.keys())
+        saved = _names_of_weights(folder)
     except (MemoryError, torch.OutOfMemoryError):
         raise
+    except UnpicklingError as error:
+        raise InputError(
+            f"adapter={folder}: {WEIGHTS[1]} holds more than weights, and loading it could run "
+            f"code: convert it to {WEIGHTS[0]} where it was made"
+        ) from error
     except Exception as error:  # peft raises anything for a damaged folder
         raise InputError(f"the adapter {folder} can't be put on this base: {error}") from error
     # peft ignores missing and unexpected tensors.
@@ -100,3 +121,10 @@ def load_adapter(base: Any, folder: Path) -> Any:
     if (damaged := first_not_finite(model)) is not None:
         raise InputError(f"the adapter {folder} has weights that are no numbers, such as {damaged}")
     return model
+
+
+def _names_of_weights(folder: Path) -> set[str]:
+    if (path := folder / WEIGHTS[0]).is_file():
+        with safe_open(path, "pt") as weights:
+            return set(weights.keys())
+    return set(torch.load(folder / WEIGHTS[1], map_location="meta", weights_only=True))
