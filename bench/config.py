@@ -237,7 +237,7 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
         method=method,
         seed=read_seed(config["seed"]),
         force=typed("force", config["force"], "bool"),
-        adapter=typed("adapter", config["adapter"], "str | None"),
+        adapter=_adapter(config["adapter"]),
         **{name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()},
     )
     _check_validation(experiment)
@@ -268,6 +268,16 @@ def _compare_with_published(experiment: Experiment, config: dict[str, Any]) -> N
 @cache
 def _warn(message: str) -> None:
     _log.warning(message)
+
+
+def _adapter(value: Any) -> str | None:
+    folder = typed("adapter", value, "str | None")
+    if folder is not None and not folder.strip():
+        raise InputError(
+            "adapter= is empty (an unset variable?): give the folder of a saved adapter, such as "
+            "results/runs/ID/adapter, or leave out the key to train one"
+        )
+    return folder
 
 
 def _refuse_pretraining(config: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +20,8 @@ from bench.models.settings import check_folder, content_hash, folder_hash
 from bench.runs import lifecycle
 from bench.runs.lifecycle import Outcome, PreparedRun, run_once
 from bench.tracking.store import Attempt, Store
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,12 @@ def look_up(
 
 
 def prepare(experiment: Experiment) -> Prepared:
-    """Read the rows, check base and adapter, and compute the run's identity."""
-    adapter = Path(experiment.adapter).expanduser() if experiment.adapter else None
+    """Read the rows, check base and adapter, and compute the run's identity.
+
+    Raises:
+        InputError: base, adapter or rows can't be used.
+    """
+    adapter = Path(experiment.adapter).expanduser() if experiment.adapter is not None else None
     if adapter:
         from bench.training.adapters import saved_options
 
@@ -114,6 +122,7 @@ def prepare(experiment: Experiment) -> Prepared:
         hashes["train"] = problems.train_hash
     if adapter:
         hashes["adapter"] = folder_hash(adapter)
+        _warn_of_another_base(adapter, hashes["base"])
 
     # What was refused so far was refused at once; these imports take seconds.
     from bench.models.loading import check_devices, pick_device, weight_dtype
@@ -128,6 +137,22 @@ def prepare(experiment: Experiment) -> Prepared:
     dtype = str(weight_dtype(experiment.model.dtype, device))
     name = identity(asdict(experiment), hashes, precision, dtype)
     return Prepared(experiment, name, hashes, precision, dtype, problems, overlap)
+
+
+def _warn_of_another_base(adapter: Path, base: str) -> None:
+    """Warn if the record of an adapter, of its run or exported with it, names another base."""
+    for path in (adapter / "record.json", adapter.parent / "record.json"):
+        try:
+            trained_on = json.loads(path.read_text(encoding="utf-8"))["hashes"]["base"]
+            comparable = ("@" in trained_on) == ("@" in base)  # both of the hub, or both folders
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if comparable and trained_on != base:
+            _log.warning(
+                "adapter=%s was trained on another base than model.path: %s names %s, this is %s",
+                *(adapter, path, trained_on, base),
+            )
+        return
 
 
 def _results(

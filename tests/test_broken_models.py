@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+BASE, ADAPTER = "model.safetensors", "adapter_model.safetensors"
 ONE_ROW = ("data.tests=[mawps]", "data.test_size=1", "protocol.max_new_tokens=2")
 
 
@@ -40,12 +41,12 @@ def edit(path, **values):
     path.write_text(json.dumps(changed))
 
 
-def rewrite(change):
-    """What changes a base's weights by a function."""
+def rewrite(change, name=BASE):
+    """What changes each tensor of a file of weights by a function."""
 
     def breaking(folder):
-        path = folder / "model.safetensors"
-        save_file(change(load_file(path)), path, {"format": "pt"})
+        weights = {key: change(weight) for key, weight in load_file(folder / name).items()}
+        save_file(weights, folder / name, {"format": "pt"})
 
     return breaking
 
@@ -54,8 +55,22 @@ def text(name, content):
     return lambda folder: (folder / name).write_text(content)
 
 
-def config(**values):
-    return lambda folder: edit(folder / "config.json", **values)
+def config(name="config.json", **values):
+    return lambda folder: edit(folder / name, **values)
+
+
+def cut(name):
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+
+
+def pickled(weights, name):
+    """What replaces weights by a pickle that runs code."""
+
+    def breaking(folder):
+        (folder / weights).unlink()
+        (folder / name).write_bytes(pickle.dumps(Evil(folder.parent / "ran")))
+
+    return breaking
 
 
 def index(weight_map, broken=None):
@@ -76,44 +91,15 @@ def outside(folder):
     shutil.copy(folder / "model-00001-of-00002.safetensors", folder.parent)
 
 
-def cut(folder):
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
 def header(length, told):
     return lambda folder: (folder / "model.safetensors").write_bytes(
         struct.pack("<Q", length) + told
     )
 
 
-def nan_weights(weights):
-    weights["model.layers.1.mlp.up_proj.weight"][3, 4] = float("nan")
-    return weights
-
-
-def whole_numbers(weights):
-    return {name: weight.to(torch.int32) for name, weight in weights.items()}
-
-
 def no_tokenizer(folder):
     for path in folder.glob("*token*"):
         path.unlink()
-
-
-def no_end(folder):
-    edit(folder / "tokenizer_config.json", eos_token=None)
-
-
-def pickled_only(folder):
-    (folder / "model.safetensors").unlink()
-    with (folder / "pytorch_model.bin").open("wb") as stream:
-        pickle.dump(Evil(folder.parent / "ran"), stream)
-
-
-def pickle_renamed(folder):
-    with (folder / "model.safetensors").open("wb") as stream:
-        pickle.dump(Evil(folder.parent / "ran"), stream)
 
 
 def with_code(name, **auto_map):
@@ -131,12 +117,12 @@ MODEL_CODE = with_code("config.json", AutoConfig="evil.X", AutoModelForCausalLM=
 TOKENIZER_CODE = with_code("tokenizer_config.json", AutoTokenizer=["evil.X", None])
 
 BASES = {
-    "weights cut short": (cut, "can't be loaded"),
+    "weights cut short": (cut(BASE), "can't be loaded"),
     "weights of no bytes": (text("model.safetensors", ""), "can't be loaded"),
     "weights with a header longer than the file": (header(1 << 40, b"{}"), "can't be loaded"),
     "weights with a header that is no JSON": (header(8, b"nonsense"), "can't be loaded"),
-    "weights of whole numbers": (rewrite(whole_numbers), "whole numbers"),
-    "weights with NaN": (rewrite(nan_weights), r"layers.1.mlp.up_proj.weight"),
+    "weights of whole numbers": (rewrite(torch.Tensor.int), "whole numbers"),
+    "weights with NaN": (rewrite(torch.Tensor.log), "NaN or infinite, such as"),
     "an index whose shard is missing": (
         index(lambda name: "model-00002-of-00002.safetensors"),
         "model-00002-of-00002.safetensors",
@@ -147,7 +133,10 @@ BASES = {
     "a vocabulary larger than the weights": (config(vocab_size=9999), "can't be loaded"),
     "another width than the weights": (config(hidden_size=64), "can't be loaded"),
     "no tokenizer": (no_tokenizer, "tokenizer"),
-    "a tokenizer without an end": (no_end, "no end-of-sequence token"),
+    "a tokenizer without an end": (
+        config("tokenizer_config.json", eos_token=None),
+        "no end-of-sequence token",
+    ),
     "a tokenizer that is no JSON": (text("tokenizer.json", "nonsense"), "can't be loaded"),
     "a tokenizer of another shape": (text("tokenizer.json", "[]"), "can't be loaded"),
     "a tokenizer's settings that are a list": (text("tokenizer_config.json", "[]"), "can't be"),
@@ -163,11 +152,18 @@ BASES = {
     "an encoder and a decoder": (config(model_type="t5"), "can't be loaded"),
     "an encoder": (config(model_type="bert", architectures=["BertModel"]), "no causal language"),
     "a width that is text": (config(hidden_size="wide"), "can't be loaded"),
+    "a context of less than nothing": (config(max_position_embeddings=-5), "embeddings=-5"),
     "a width of nothing": (config(hidden_size=0), "can't be loaded"),
     "heads that do not divide": (config(num_attention_heads=3, head_dim=None), "can't be loaded"),
     "an activation that is none": (config(hidden_act="nonsense"), "can't be loaded"),
-    "pickled weights alone": (pickled_only, "pickled weights are not loaded"),
-    "a pickle by the name of weights": (pickle_renamed, "can't be loaded"),
+    "pickled weights alone": (
+        pickled("model.safetensors", "pytorch_model.bin"),
+        "pickled weights are not loaded",
+    ),
+    "a pickle by the name of weights": (
+        pickled("model.safetensors", "model.safetensors"),
+        "can't be loaded",
+    ),
     "a model's own code": (MODEL_CODE, "trust_remote_code"),
     "a tokenizer's own code": (TOKENIZER_CODE, "evil"),
 }
@@ -189,20 +185,11 @@ def test_a_broken_base_is_refused_in_one_message(inline, base, results, kind):
     assert not (base.parent / "ran").exists()
 
 
-def nowhere(folder):
-    shutil.rmtree(folder)
-    folder.symlink_to(folder)
-
-
-def a_file(folder):
-    shutil.rmtree(folder)
-    folder.write_text("no folder")
-
-
-@pytest.mark.parametrize("place", [nowhere, a_file])
-def test_a_link_to_itself_and_a_file_are_no_base(inline, base, results, place):
-    place(base)
-    told = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW, results=results)
+@pytest.mark.parametrize("link", [True, False])
+def test_a_link_to_itself_and_a_file_are_no_base(inline, tmp_path, results, link):
+    path = tmp_path / "base"
+    path.symlink_to(path) if link else path.write_text("no folder")
+    told = inline("model=local", f"model.path={path}", "method=none", *ONE_ROW, results=results)
     refused(told, "no such folder", results)
 
 
@@ -233,27 +220,19 @@ def adapter(local_base, tmp_path):
     return tmp_path / "adapter"
 
 
+@pytest.fixture
+def evaluated(inline, local_base, results):
+    """A function that evaluates an adapter."""
+
+    def run(adapter, results=results):
+        base = ("model=local", f"model.path={local_base}", "method=lora", f"adapter={adapter}")
+        return inline(*base, *ONE_ROW, results=results)
+
+    return run
+
+
 def adapter_config(**values):
-    return lambda folder: edit(folder / "adapter_config.json", **values)
-
-
-def adapter_weights(change):
-    def breaking(folder):
-        path = folder / "adapter_model.safetensors"
-        save_file({name: change(w) for name, w in load_file(path).items()}, path)
-
-    return breaking
-
-
-def pickled_adapter(folder):
-    (folder / "adapter_model.safetensors").unlink()
-    with (folder / "adapter_model.bin").open("wb") as stream:
-        pickle.dump(Evil(folder.parent / "ran"), stream)
-
-
-def cut_adapter(folder):
-    path = folder / "adapter_model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
+    return config("adapter_config.json", **values)
 
 
 ADAPTERS = {
@@ -266,26 +245,66 @@ ADAPTERS = {
     "a rank that is text": (adapter_config(r="many"), "method.r must be a whole number"),
     "layers that are not there": (adapter_config(target_modules=["nowhere"]), "can't be put on"),
     "layers by a broken expression": (adapter_config(target_modules="("), "can't be put on"),
+    "layers by an endless expression": (
+        adapter_config(target_modules="(([a-z_.0-9])+)+!"),
+        "take more than 1 s to match",
+    ),
+    "ranks by an endless expression": (
+        adapter_config(rank_pattern={"(([a-z_.0-9])+)+!": 4}),
+        "take more than 1 s to match",
+    ),
+    "a huge rank": (adapter_config(r=10**9), "at most 8192 is allowed"),
+    "a huge rank of a layer": (adapter_config(rank_pattern={"q_proj": 10**9}), "at most 8192"),
+    "endless iterations": (
+        adapter_config(init_lora_weights="pissa_niter_999999999"),
+        "at most 100",
+    ),
+    "copies of blocks": (adapter_config(layer_replication=[[0, 10**9]]), "at most four times"),
+    "a pipe": (lambda folder: os.mkfifo(folder / "pipe.json"), "no regular file"),
     "weights of another base": (
-        adapter_weights(lambda weight: torch.zeros(2 * weight.shape[0], weight.shape[1])),
+        rewrite(lambda weight: weight.repeat(2, 1), ADAPTER),
         "can't be put on this base",
     ),
-    "pickled weights": (pickled_adapter, "no adapter_model.safetensors"),
-    "weights cut short": (cut_adapter, "can't be put on this base"),
-    "weights with NaN": (adapter_weights(lambda weight: weight * float("nan")), "no numbers"),
+    "pickled weights": (pickled(ADAPTER, "adapter_model.bin"), "more than weights"),
+    "weights cut short": (cut(ADAPTER), "can't be put on this base"),
+    "weights with NaN": (rewrite(lambda weight: weight * float("nan"), ADAPTER), "no numbers"),
 }
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
-def test_a_broken_adapter_is_refused_in_one_message(inline, local_base, adapter, results, kind):
+def test_a_broken_adapter_is_refused_in_one_message(evaluated, adapter, results, kind, monkeypatch):
+    monkeypatch.setattr("bench.training.adapter_checks.SECONDS", 1.0)
     breaking, message = ADAPTERS[kind]
     breaking(adapter)
-    base = ("model=local", f"model.path={local_base}", "method=lora", f"adapter={adapter}")
-    refused(inline(*base, *ONE_ROW, results=results), message, results)
+    refused(evaluated(adapter), message, results)
     assert not (adapter.parent / "ran").exists()
 
 
-def test_the_adapter_that_is_broken_here_is_whole_before(inline, local_base, adapter):
-    base = ("model=local", f"model.path={local_base}", "method=lora", f"adapter={adapter}")
-    told = inline(*base, *ONE_ROW)
+def old_config(folder):
+    """The configuration that a fork of the first peft wrote."""
+    lora = {"r": 4, "lora_alpha": 4, "lora_dropout": 0.0, "target_modules": ["q_proj"]}
+    kind = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "bias": "none", "enable_lora": None}
+    (folder / "adapter_config.json").write_text(json.dumps({**lora, **kind}))
+
+
+def old_weights(folder):
+    torch.save(load_file(folder / ADAPTER), folder / "adapter_model.bin")
+    (folder / ADAPTER).unlink()
+
+
+@pytest.mark.parametrize("change", [lambda folder: None, old_config, old_weights])
+def test_adapters_of_this_and_of_older_versions_of_peft_are_evaluated(evaluated, adapter, change):
+    change(adapter)
+    told = evaluated(adapter, None)
     assert told.code == 0, told.stderr
+
+
+def test_an_empty_name_of_an_adapter_is_refused(evaluated, results):
+    refused(evaluated(""), "adapter= is empty", results)
+
+
+def test_an_adapter_of_another_base_is_evaluated_with_a_warning(evaluated, adapter, caplog):
+    record = adapter.parent / "record.json"
+    record.write_text(json.dumps({"hashes": {"base": "0123456789ab"}}))
+    told = evaluated(adapter, None)
+    assert told.code == 0 and "trained on another base than model.path" in caplog.text

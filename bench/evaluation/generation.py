@@ -33,9 +33,9 @@ def generate(
 ) -> Iterator[list[Generated]]:
     """Generate for each prompt in batches, longest prompts first.
 
-    Prompts are padded on the left and masked, and each row ends at its own end-of-sequence token,
-    so that in float32 a row's text does not depend on its neighbours. With the longest prompts
-    first, a batch size that does not fit in memory fails at once; it is then halved.
+    Prompts are padded on the left and masked, and each row ends at its own stop token, so that in
+    float32 a row's text does not depend on its neighbours. With the longest prompts first, a batch
+    size that does not fit in memory fails at once; it is then halved.
 
     Args:
         model: a causal language model in eval mode without generation settings of its own, as
@@ -51,7 +51,9 @@ def generate(
         Failure: a single prompt does not fit in memory.
     """
     order = sorted(prompts, key=lambda index: (-len(prompts[index]), index))
-    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    # A model of bench.models.loading also has the stop tokens of its base.
+    stops, pad = model.generation_config.eos_token_id, tokenizer.pad_token_id
+    stops = stops if isinstance(stops, list) else [tokenizer.eos_token_id]
 
     @torch.inference_mode()
     def first(size: int) -> list[Generated]:
@@ -67,13 +69,13 @@ def generate(
             max_new_tokens=max_new_tokens,
             num_beams=num_beams,
             pad_token_id=pad,
-            eos_token_id=eos,
+            eos_token_id=stops,
         )
         return list(map(read, batch, written[:, longest:].tolist()))
 
     def read(index: int, ids: list[int]) -> Generated:
-        if eos in ids:
-            ids = ids[: ids.index(eos) + 1]
+        end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
+        ids = ids[: end + 1]
         text = tokenizer.decode(
             ids, skip_special_tokens=answer_end is None, clean_up_tokenization_spaces=False
         )

@@ -15,7 +15,10 @@ from bench.models.footprint import check_memory
 from bench.models.hub import loading_error, resolve_commit
 from bench.models.quantization import check_quantization, loading_options
 from bench.models.settings import ModelSettings
+from bench.models.tokenizer import check_tokenizer
 from bench.progress import has_terminal
+
+ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
 def pick_device() -> torch.device:
@@ -60,6 +63,7 @@ def load_base(
         placement["device_map"] = "auto" if spread else {"": device}
     try:
         config = AutoConfig.from_pretrained(path, **options)
+        _check_config(path, config)
         if settings.check_memory and not spread:
             check_memory(settings, config, dtype, device)
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", **options)
@@ -72,16 +76,36 @@ def load_base(
         # Not `from error` for the hub: addresses of requests must not get into a record.
         raise loading_error(settings, error) from (error if settings.folder else None)
     _check_model(path, model, missing, tokenizer)
-    # The protocol alone decides on generation, not the sampling, penalties or stop lists of a base.
+    # The protocol decides on generation, not the sampling and penalties of a base. Only its stop
+    # tokens are kept: that of the tokenizer often ends a text, and another one a turn.
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=_stop_tokens(model, tokenizer),
         pad_token_id=tokenizer.pad_token_id,
     )
     model.context_limit, model.commit = settings.context, commit
     if not placement:
         model.to(device)
     return model.eval(), tokenizer
+
+
+def _check_config(path: str, config: Any) -> None:
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if positions is not None and not positions > 0:
+        raise InputError(f"the config.json of '{path}' has max_position_embeddings={positions}")
+    for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
+        # Any other name is a repository of the hub whose code would be run.
+        if part is not None and part._attn_implementation not in (None, *ATTENTION):
+            part._attn_implementation = None
+
+
+def _stop_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """The tokenizer's end of sequence, and what the base's own configuration stops at."""
+    own = model.generation_config.eos_token_id if model.generation_config else None
+    stops = own if isinstance(own, list) else [own]
+    entries = model.get_input_embeddings().num_embeddings
+    valid = [stop for stop in stops if isinstance(stop, int) and 0 <= stop < entries]
+    return list(dict.fromkeys([tokenizer.eos_token_id, *valid]))
 
 
 def _check_model(path: str, model: Any, missing: list[str], tokenizer: Any) -> None:
@@ -96,16 +120,8 @@ def _check_model(path: str, model: Any, missing: list[str], tokenizer: Any) -> N
             f"the base model '{path}' has weights that are NaN or infinite, such as {damaged}: it "
             "is damaged"
         )
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token  # padding is masked and never scored
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer of '{path}' has no end-of-sequence token")
     entries = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > entries:
-        raise InputError(
-            f"'{path}': the tokenizer has {len(tokenizer)} entries, but the model's embedding only "
-            f"{entries}; they do not belong together"
-        )
+    check_tokenizer(tokenizer, f"the tokenizer of '{path}'", entries)
 
 
 def first_not_finite(model: Any) -> str | None:

@@ -22,11 +22,7 @@ BYTES = {"int8": 1.0, "nf4": 0.5 + (1 + 4 / 256) / 64}
 
 
 def check_quantization(kind: str | None, device: torch.device) -> None:
-    """Refuse a quantization that does not work here, before anything is loaded.
-
-    Raises:
-        InputError: bitsandbytes is not installed, or the quantization needs a GPU.
-    """
+    """Raise InputError if bitsandbytes is not installed, or the quantization needs a GPU."""
     if kind is None:
         return
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -51,16 +47,10 @@ def loading_options(settings: ModelSettings, dtype: torch.dtype) -> dict[str, An
 
     # Otherwise each int8 layer logs in each step that its products are computed in float16.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-    if settings.quantization == "int8":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
-    return {
-        "quantization_config": BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
-    }
+    nf4 = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+    kind = {"load_in_4bit": True, "bnb_4bit_compute_dtype": dtype, **nf4}
+    given = {"load_in_8bit": True} if settings.quantization == "int8" else kind
+    return {"quantization_config": BitsAndBytesConfig(**given)}
 
 
 def is_quantised(parameter: nn.Parameter) -> bool:

@@ -73,6 +73,7 @@ def check_folder(settings: ModelSettings) -> None:
         if settings.path.startswith((".", "/", "~")) or settings.path.count("/") != 1:
             raise InputError(f"model.path={settings.path}: no such folder")
         return
+    check_regular(folder)
     if not (folder / "config.json").is_file():
         raise InputError(f"model.path={folder}: has no config.json, so it is no base model")
     if not list(folder.glob("*.safetensors")):
@@ -81,6 +82,13 @@ def check_folder(settings: ModelSettings) -> None:
             "convert them once with transformers' save_pretrained)"
         )
     check_weights(folder, _config(folder / "config.json"))
+
+
+def check_regular(folder: Path) -> None:
+    """Raise InputError if a folder has pipes, sockets or devices, reading which may never end."""
+    for path in folder.iterdir():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path} is no regular file: remove it")
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -96,10 +104,7 @@ def _config(path: Path) -> dict[str, Any]:
 def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
     """sha256 over the files of a local base; `id@revision` for a hub model.
 
-    Args:
-        settings: The base.
-        cache: A JSON file with the hashes of files by path, size and modification time, so that
-            large files are read only once.
+    `cache` is a JSON file with hashes by path, size and modification time of files.
     """
     folder = settings.folder
     if folder is None:
@@ -109,7 +114,15 @@ def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
 
 def folder_hash(folder: Path, cache: Path | None = None) -> str:
     """sha256 over the files of a model or adapter that can change its results."""
-    patterns = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py")
+    patterns = (
+        "*.json",
+        "*.safetensors",
+        "adapter_model.bin",
+        "*.model",
+        "*.txt",
+        "*.jinja",
+        "*.py",
+    )
     files = {p.name: p for pattern in patterns for p in folder.glob(pattern)}
     files.pop("pretraining.json", None)  # a report on the training, no part of the model
     return files_hash(files, cache)

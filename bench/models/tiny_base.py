@@ -34,12 +34,8 @@ def train_tokenizer(texts: list[str], vocab_size: int, min_frequency: int = 8) -
     """Train the tokenizer and drop the merges that its corpus never uses.
 
     All 256 bytes are tokens, so that any text can be encoded. Digits are single tokens, as in
-    LLaMA. It prepends BOS and pads on the left.
-
-    Args:
-        texts: The corpus.
-        vocab_size: Maximum number of entries, special tokens included, before merges are dropped.
-        min_frequency: Minimum count of a pair to be merged.
+    LLaMA. It prepends BOS and pads on the left. `vocab_size` counts special tokens and merges that
+    are dropped; a pair is merged if it occurs `min_frequency` times.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast

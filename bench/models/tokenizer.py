@@ -1,79 +1,70 @@
-"""The tokenizer of the embedded base: byte-level BPE with single digits."""
+"""What is expected of a tokenizer of a base, wherever it comes from."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
-PAD, BOS, EOS = "<pad>", "<s>", "</s>"
+from bench.errors import InputError
 
 
-def train_tokenizer(texts: list[str], vocab_size: int, min_frequency: int = 8) -> Any:
-    """Train the tokenizer and drop the merges that its corpus never uses.
+def check_tokenizer(tokenizer: Any, named: str, entries: int | None = None) -> None:
+    """Check a tokenizer, set its padding token, and keep it from ending texts.
 
-    All 256 bytes are tokens, so that any text can be encoded. Digits are single tokens, as in
-    LLaMA.
+    Training appends the end-of-sequence token to its targets. If a tokenizer appended it as well,
+    prompts would end with it, too, and be followed by another text instead of an answer.
 
     Args:
-        texts: The corpus.
-        vocab_size: Maximum number of entries, special tokens included, before merges are dropped.
-        min_frequency: Minimum count of a pair to be merged.
+        tokenizer: a tokenizer of transformers, changed in place.
+        named: what messages call it.
+        entries: number of embeddings of its model; None for a model that is built to fit.
 
-    Returns:
-        A `transformers.PreTrainedTokenizerFast` that prepends BOS and pads on the left.
+    Raises:
+        InputError: There is no end-of-sequence token, it is appended in an unknown way, or tokens
+            have no embedding.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        special_tokens=[PAD, BOS, EOS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer = drop_unused_merges(tokenizer, texts)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        bos_token=BOS,
-        eos_token=EOS,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
+    # Not by its id: for an empty token, transformers looks that up without end.
+    if not tokenizer.eos_token or tokenizer.eos_token_id is None:
+        raise InputError(
+            f"{named} has no end-of-sequence token (eos_token is {tokenizer.eos_token!r}): set "
+            'eos_token in its tokenizer_config.json, such as "eos_token": "</s>"'
+        )
+    for name in ("bos_token", "unk_token", "pad_token"):
+        if getattr(tokenizer, name) == "":
+            setattr(tokenizer, name, None)
+    vocabulary = tokenizer.get_vocab()
+    beyond = [t for t, index in vocabulary.items() if entries is not None and index >= entries]
+    # Padding is masked and never scored, so that any token will do.
+    if tokenizer.pad_token is None or tokenizer.pad_token in beyond:
+        beyond = [token for token in beyond if token != tokenizer.pad_token]
+        tokenizer.pad_token = tokenizer.eos_token
+    if beyond:
+        raise InputError(
+            f"{named} has {len(vocabulary)} entries, but the model's embedding only {entries}: "
+            f"{beyond[0]!r} has no row. They do not belong together"
+        )
+    _keep_from_ending_texts(tokenizer)
+    if _ends_texts(tokenizer):
+        raise InputError(
+            f"{named} appends its end-of-sequence token {tokenizer.eos_token} to every text, and "
+            "prompts must not end with it: set add_eos_token to false in its tokenizer_config.json"
+        )
 
 
-def drop_unused_merges(tokenizer: Any, texts: Iterable[str]) -> Any:
-    """The tokenizer without the merges that occur in no text and in no merge that does.
+def _ends_texts(tokenizer: Any) -> bool:
+    return tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
 
-    BPE training keeps intermediate merges ("stickers" needs "stick"). Those that are no part of a
-    used token would have embedding rows that are never trained.
-    """
-    used = {token for text in texts for token in tokenizer.encode(text).tokens}
-    state = json.loads(tokenizer.to_str())
-    model = state["model"]
-    parts = {left + right: (left, right) for left, right in model["merges"]}
-    needed, queue = set(), [token for token in used if token in parts]
-    while queue:
-        token = queue.pop()
-        if token not in needed:
-            needed.add(token)
-            queue += [part for part in parts[token] if part in parts]
-    model["merges"] = [pair for pair in model["merges"] if "".join(pair) in needed]
-    kept = [token for token in model["vocab"] if token not in parts or token in needed]
-    kept.sort(key=model["vocab"].get)
-    model["vocab"] = {token: index for index, token in enumerate(kept)}
-    return type(tokenizer).from_str(json.dumps(state))
+
+def _keep_from_ending_texts(tokenizer: Any) -> None:
+    if _ends_texts(tokenizer) and getattr(tokenizer, "add_eos_token", False):
+        tokenizer.add_eos_token = False
+    if not _ends_texts(tokenizer) or not tokenizer.is_fast:
+        return
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    processor, end = state["post_processor"] or {}, tokenizer.eos_token
+    for step in processor.get("processors", [processor]):
+        for template in (step.get("single", []), step.get("pair", [])):
+            while template and template[-1].get("SpecialToken", {}).get("id") == end:
+                template.pop()
+    changed = type(tokenizer.backend_tokenizer).from_str(json.dumps(state))
+    tokenizer.backend_tokenizer.post_processor = changed.post_processor

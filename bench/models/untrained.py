@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, unknown
-from bench.models.settings import files_hash
+from bench.models.settings import check_regular, files_hash
 from bench.models.tiny_base import TINY_BASE
+from bench.models.tokenizer import check_tokenizer
 
 EMBEDDED = "embedded"
 # Options of HelmConfig that are not offered: they are fixed or follow from others.
@@ -42,6 +43,8 @@ class UntrainedSettings:
 
     def tokenizer_hash(self, cache: Path | None = None) -> str:
         """sha256 over the files of the tokenizer; InputError if there are none."""
+        if self.folder.is_dir():
+            check_regular(self.folder)
         files = {p.name: p for pattern in TOKENIZER_FILES for p in self.folder.glob(pattern)}
         if not files:
             raise InputError(
@@ -63,18 +66,11 @@ class UntrainedSettings:
                 f"model.tokenizer={self.tokenizer} can't be loaded: "
                 f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             ) from error
-        if tokenizer.eos_token_id is None:
-            raise InputError(f"model.tokenizer={self.tokenizer} has no end-of-sequence token")
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
+        check_tokenizer(tokenizer, f"model.tokenizer={self.tokenizer}")
         return tokenizer
 
     def config(self, tokenizer: Any, **changes: Any) -> Any:
-        """The configuration of transformers.
-
-        Args:
-            tokenizer: Sets the number of embeddings and the ids of special tokens.
-            **changes: Options that replace some of `choices`.
+        """The configuration of transformers; `changes` replace some of `choices`.
 
         Raises:
             InputError: An unknown kind, size or option.

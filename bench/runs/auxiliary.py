@@ -43,7 +43,7 @@ def evaluate(
         )
     if settings.forgetting is not None:
         base, text = model, _general_text(experiment)
-        if experiment.trained or experiment.adapter:
+        if experiment.trained or experiment.adapter is not None:
             # Disabling the adapter is not enough: some of peft's initialisations change the base.
             where = (pick_device(), experiment.sharded)
             base, _ = shared_base(experiment.evaluated_base, base_hash, *where)

@@ -58,7 +58,7 @@ def train(
         base, tokenizer = shared_base(trained, base_hash, torch.device("cpu"))
     else:
         base, tokenizer = shared_base(experiment.trained_base, base_hash, device)
-    if experiment.adapter:
+    if experiment.adapter is not None:
         model = load_adapter(base, Path(experiment.adapter).expanduser())
         return model, tokenizer, {"parameters": count_parameters(model)}
     if finished:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -16,6 +17,11 @@ from safetensors import safe_open
 from bench.errors import InputError
 from bench.methods import AUTO, provisional_config, quiet_peft
 from bench.models.loading import first_not_finite
+from bench.models.settings import check_regular
+from bench.training.adapter_checks import check_patterns, check_sizes
+
+CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")  # the second by peft before 0.7
 
 
 def check_options(module: str, options: Mapping[str, Any]) -> PeftConfig | None:
@@ -32,33 +38,41 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
     Raises:
         InputError: the folder holds no adapter, or one of another method.
     """
-    given, path = f"adapter={folder}", folder / "adapter_config.json"
-    for name in (path.name, "adapter_model.safetensors"):
-        if not (folder / name).is_file():
-            raise InputError(
-                f"{given}: no {name} there; give the folder of a saved adapter, like "
-                "results/runs/<id>/adapter"
-            )
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{given}: {path.name} can't be read: {error}") from error
-    if not isinstance(saved, dict):
-        raise InputError(f"{given}: {path.name} must hold an object")
+    saved = _read_config(folder)
     config = check_options(module, options)
-    expected = {k: getattr(config, k) for k in ("variant", "use_dora") if hasattr(config, k)}
-    kind = getattr(config, "peft_type", "no adapter")
-    expected["peft_type"] = str(getattr(kind, "value", kind))
+    kind = str(getattr(config.peft_type, "value", config.peft_type)) if config else "no adapter"
+    expected = {"peft_type": kind} | {
+        key: getattr(config, key) for key in ("variant", "use_dora") if hasattr(config, key)
+    }
+    # An older peft did not write newer options: these have peft's defaults.
+    names = [key for key in (*expected, *options) if hasattr(type(config), key)]
+    saved = {key: getattr(type(config), key) for key in names} | saved
     for key, value in expected.items():
         if saved.get(key) != value:
             raise InputError(
-                f"{given}: its {key} is {saved.get(key)}, that of the method named is {value}; "
+                f"adapter={folder}: its {key} is {saved.get(key)}, that of the method named is {value}; "
                 "name the method that it was trained with, method=NAME"
             )
     found = {key: saved.get(key, value) for key, value in options.items()}
     # A pattern that no option gave was measured.
     measured = saved.get("curvature_pattern") and "curvature_pattern" not in options
     return found | ({"curvature": AUTO} if measured and "curvature" in options else {})
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not (folder / CONFIG).is_file() or not any((folder / name).is_file() for name in WEIGHTS):
+        raise InputError(
+            f"adapter={folder}: no {CONFIG}, or no {' or '.join(WEIGHTS)} there; give the folder "
+            "of a saved adapter, such as results/runs/ID/adapter"
+        )
+    check_regular(folder)
+    try:
+        saved = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"adapter={folder}: {CONFIG} can't be read: {error}") from error
+    if not isinstance(saved, dict):
+        raise InputError(f"adapter={folder}: {CONFIG} must hold an object")
+    return saved
 
 
 def save_adapter(model: Any, folder: Path) -> None:
@@ -79,14 +93,25 @@ def replaced(folder: Path) -> Iterator[Path]:
 
 
 def load_adapter(base: Any, folder: Path) -> Any:
-    """The base model with a saved adapter, in eval mode; InputError if it does not fit."""
+    """The base model with a saved adapter, in eval mode.
+
+    Raises:
+        InputError: the adapter can't be read or does not fit the base.
+    """
+    config, names = _read_config(folder), [name for name, _ in base.named_modules()]
+    check_sizes(folder, config, base.config.get_text_config().num_hidden_layers)
+    check_patterns(folder, config, names)
     try:
         with quiet_peft():
             model = PeftModel.from_pretrained(base, str(folder)).eval()
-        with safe_open(folder / "adapter_model.safetensors", "pt") as weights:
-            saved = set(weights.keys())
+        saved = _names_of_weights(folder)
     except (MemoryError, torch.OutOfMemoryError):
         raise
+    except UnpicklingError as error:
+        raise InputError(
+            f"adapter={folder}: {WEIGHTS[1]} holds more than weights, and loading it could run "
+            f"code: convert it to {WEIGHTS[0]} where it was made"
+        ) from error
     except Exception as error:  # peft raises anything for a damaged folder
         raise InputError(f"the adapter {folder} can't be put on this base: {error}") from error
     # peft ignores missing and unexpected tensors.
@@ -99,3 +124,10 @@ def load_adapter(base: Any, folder: Path) -> Any:
     if (damaged := first_not_finite(model)) is not None:
         raise InputError(f"the adapter {folder} has weights that are no numbers, such as {damaged}")
     return model
+
+
+def _names_of_weights(folder: Path) -> set[str]:
+    if (path := folder / WEIGHTS[0]).is_file():
+        with safe_open(path, "pt") as weights:
+            return set(weights.keys())
+    return set(torch.load(folder / WEIGHTS[1], map_location="meta", weights_only=True))

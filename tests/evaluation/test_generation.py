@@ -52,6 +52,16 @@ def model_of(fresh_tiny, local_base):
     return make
 
 
+def test_an_answer_ends_at_each_stop_token_of_the_base(fresh_tiny):
+    model, tokenizer = fresh_tiny
+    prompts = {0: tokenizer("13+24=")["input_ids"]}
+    ((whole,),) = generate(model, tokenizer, prompts, 16, 1)
+    stop = tokenizer(whole.text, add_special_tokens=False)["input_ids"][1]
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, stop]
+    ((found,),) = generate(model, tokenizer, prompts, 16, 1)
+    assert whole.tokens > 2 and found.tokens == 2 and whole.text.startswith(found.text)
+
+
 @pytest.mark.parametrize(
     ("kind", "beams"), [("base", 1), ("base", 4), ("hyplora", 1), ("random", 4), ("prefix", 4)]
 )
@@ -89,6 +99,8 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(
 
 class Writes(torch.nn.Module):
     """Appends given tokens to each row of a batch, and records the mask."""
+
+    generation_config = GenerationConfig()
 
     def __init__(self, *rows):
         super().__init__()

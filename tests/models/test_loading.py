@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import os
 import shutil
 
 import pytest
@@ -45,6 +47,28 @@ def test_a_tokenizer_larger_than_the_model_is_refused(copy, tiny):
     tokenizer.save_pretrained(copy)
     with pytest.raises(InputError, match="do not belong together"):
         load_base(settings(copy), CPU)
+
+
+def test_stop_tokens_of_the_base_are_kept_and_nothing_else_of_its_generation(copy):
+    given = {"eos_token_id": [7, 2, 99999], "temperature": 0.1, "repetition_penalty": 2.0}
+    (copy / "generation_config.json").write_text(json.dumps(given))
+    found = load_base(settings(copy), CPU)[0].generation_config
+    assert found.eos_token_id == [2, 7] and found.pad_token_id == 0
+    assert found.temperature is None and found.repetition_penalty is None
+
+
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation"])
+def test_attention_code_of_the_hub_is_not_loaded_for_a_config(copy, key):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {key: "owner/kernel"}))
+    assert load_base(settings(copy), CPU)[0].config._attn_implementation == "sdpa"
+
+
+def test_a_folder_with_a_pipe_is_refused(copy):
+    (copy / "tokenizer.model").unlink(missing_ok=True)
+    os.mkfifo(copy / "tokenizer.model")
+    with pytest.raises(InputError, match=r"tokenizer\.model is no regular file"):
+        check_folder(settings(copy))
 
 
 def test_the_hash_depends_on_the_content_and_not_on_the_path(local_base, copy, tmp_path):

@@ -1,9 +1,7 @@
 """Attention between points of the Lorentz model by scaled_dot_product_attention.
 
-Scores are negative squared Lorentz distances over a temperature tau. Terms that are constant over
-the keys cancel in the softmax, which leaves `2/tau <q, k>`: a dot product with the query's time
-negated. The output is the Lorentz centroid of the values: their weighted mean, scaled onto the
-hyperboloid.
+Scores are negative squared Lorentz distances over a temperature tau, of which the softmax leaves
+`2/tau <q, k>`. The output is the Lorentz centroid of the values.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ def _split(time: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _factors(q: Tensor, k: Tensor, factor: Tensor, K: float) -> tuple[Tensor, Tensor]:
-    """Vectors whose dot product is the score of a query and a key."""
+    """Vectors whose dot product is the score of a query and a key: the query's time is negated."""
     q_time, k_time = time_of(q, K), time_of(k, K)
     # The mean over keys cancels in the softmax, too; without it, rounding errors are smaller.
     k_time = k_time - k_time.detach().mean(dim=-2, keepdim=True)

@@ -137,7 +137,7 @@ class LorentzLatentAttention(nn.Module):
         past_key_values: Cache | None = None,
     ) -> Tensor:
         """The branch's space coordinates; arguments as in `LorentzAttention`."""
-        config = self.config
+        config, K = self.config, self.config.curvature
         parts = [config.kv_lora_rank, config.qk_rope_head_dim]
         q = on_point(self.q_proj, space, time, self.q_time)
         q = q.view(*space.shape[:-1], -1, config.qk_head_dim)
@@ -149,7 +149,7 @@ class LorentzLatentAttention(nn.Module):
         k, v = self._expanded(latent, k_rope)
         if past_key_values is None:
             return self._attend(q, k, v, mask)
-        earlier, K = past_key_values.get_seq_length(self.layer_idx), config.curvature
+        earlier = past_key_values.get_seq_length(self.layer_idx)
         times = torch.cat([time_of(k, K), time_of(v, K)], dim=1).permute(0, 3, 2, 1)
         cached, times = past_key_values.update(
             torch.cat([latent, k_rope], dim=-1).unsqueeze(1), times, self.layer_idx
@@ -179,11 +179,8 @@ class LorentzLatentAttention(nn.Module):
     def _absorbed(self, q: Tensor, cached: Tensor, times: Tensor, mask: Tensor | None) -> Tensor:
         """Attention over cached latents, with `kv_b_proj` applied to the query and to the mean.
 
-        Computed in float32 at least, since products nearly cancel.
-
-        The query is `(batch, heads, queries, qk_head_dim)`; latents with rotated keys are
-        `(batch, keys, kv_lora_rank + qk_rope_head_dim)`, times of keys and values
-        `(batch, keys, 2 heads)`.
+        In float32 at least, since products nearly cancel. Latents with rotated keys are `(batch,
+        keys, kv_lora_rank + qk_rope_head_dim)`, times of keys and values `(batch, keys, 2 heads)`.
         """
         config, heads, queries = self.config, q.shape[1], q.shape[2]
         K, rank, nope = config.curvature, config.kv_lora_rank, config.qk_nope_head_dim

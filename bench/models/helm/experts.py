@@ -103,10 +103,9 @@ class CurvatureExperts(nn.Module):
         return self.log_curvature.to(at_least_float32(self.log_curvature.dtype)).exp()
 
     def forward(self, space: Tensor, time: Tensor, chosen: Tensor) -> Tensor:
-        """Apply the chosen experts to each token.
+        """Apply the experts with the indices `(tokens, k)` to the normed stream, `(tokens, n)`.
 
-        The normed stream `(tokens, hidden_size)`, its time `(tokens, 1)` and the indices of the
-        experts `(tokens, k)` give `(tokens, k, hidden_size)`, on the stream's hyperboloid.
+        The result is `(tokens, k, n)`, on the stream's hyperboloid.
         """
         k = chosen.shape[-1]
         expert, order = chosen.flatten().sort(stable=True)
@@ -140,11 +139,9 @@ def _add(out: Tensor, member: Tensor, time: Tensor, columns: Tensor, biases: Ten
 class Merge(nn.Module):
     """Merges the points of routed experts and of the shared expert into one.
 
-    `helm`, as in the public code: starting from the origin, the chosen experts are added in the
-    order of their indices by residuals with gain 2 and the router's weights; the result is added to
-    the shared expert by a residual with learned weight and gain. It depends on the order.
-    `centroid`, as in the paper: one weighted Lorentz centroid, with the router's weights
-    normalised.
+    `helm`, as in the public code: the chosen experts are added to the origin in order by residuals
+    with gain 2 and the router's weights, and the result to the shared expert by a learned residual.
+    `centroid`, as in the paper: one weighted Lorentz centroid, with normalised weights.
     """
 
     def __init__(self, config: HelmConfig) -> None:
@@ -159,11 +156,7 @@ class Merge(nn.Module):
         init.constant_(self.log_gain, math.log(2) if self.config.merge == "helm" else 0.0)
 
     def forward(self, shared: Tensor, routed: Tensor, weights: Tensor) -> Tensor:
-        """Merge points given by their space coordinates.
-
-        Those of the shared expert `(tokens, n)` and of the routed ones `(tokens, k, n)`, in
-        ascending order, with the router's weights `(tokens, k)`.
-        """
+        """Merge points `(tokens, n)` and `(tokens, k, n)`, with the router's `(tokens, k)`."""
         K = self.config.curvature
         gain = self.log_gain.to(at_least_float32(shared.dtype)).exp()
         if self.config.merge == "helm":
@@ -196,8 +189,7 @@ class MixtureOfCurvatureExperts(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """The branch's space coordinates, and in training the balance loss.
 
-        The normed stream is `(batch, tokens, hidden_size)`, its time `(batch, tokens, 1)`, `valid`
-        `(batch, tokens)`, 0 for padding.
+        `valid` is `(batch, tokens)`, 0 for padding.
         """
         flat, flat_time = space.flatten(0, -2), time.flatten(0, -2)
         chosen, weights, balance = self.gate(flat, None if valid is None else valid.flatten())

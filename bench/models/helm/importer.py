@@ -73,18 +73,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def own_weights(
     state: Mapping[str, Tensor], config: HelmConfig, expected: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Translate a public state dict.
+    """Translate a public state dict, with the time coordinate first, to that of a model.
 
-    Args:
-        state: Weights `[out, in]` with the time coordinate first.
-        config: The configuration of the model.
-        expected: The state dict of the model, for its names and shapes.
+    `expected` is the model's state dict, for its names and shapes.
 
     Raises:
         InputError: Weights are missing or unknown, or have other shapes; or the curvatures that the
             layers store do not agree.
     """
-    _check_embedding(state, config)
     sources = {n: public_names(n, config) for n in expected if not n.endswith("_time")}
     _check_names(state, config, [n for each in sources.values() for part in each for n in part])
     found = {}
@@ -125,16 +121,6 @@ def public_names(name: str, config: HelmConfig) -> list[list[str]]:
     return [[name]]
 
 
-def _check_embedding(state: Mapping[str, Tensor], config: HelmConfig) -> None:
-    lorentz = config.embedding == "lorentz"
-    stem = "token_embed" if config.kind == "helm_d" else "embed"
-    if f"{stem}.{'weight' if lorentz else 'embedding'}" in state:
-        raise InputError(
-            f"this checkpoint's embedding is not '{config.embedding}': use "
-            f"HelmConfig(embedding='{'lifted' if lorentz else 'lorentz'}')"
-        )
-
-
 def _check_names(state: Mapping[str, Tensor], config: HelmConfig, used: Iterable[str]) -> None:
     """Refuse missing and unknown names, and curvatures that differ from those of the model."""
     used, unknown = dict.fromkeys(used), []
@@ -158,6 +144,7 @@ def _check_names(state: Mapping[str, Tensor], config: HelmConfig, used: Iterable
     for what, names in (("lacks", missing), ("has unknown", unknown)):
         if names:
             raise InputError(
-                f"the checkpoint {what} {len(names)} weights, such as {names[0]}: does it have "
-                f"{config.num_hidden_layers} layers, and is it a {config.kind}?"
+                f"the checkpoint {what} {len(names)} weights, such as {names[0]}: is it a "
+                f"{config.kind} of {config.num_hidden_layers} layers with embedding="
+                f"'{config.embedding}'?"
             )

@@ -11,16 +11,11 @@ from torch import Tensor, nn
 
 
 def frequencies(width: int, parameters: Mapping[str, Any]) -> list[float]:
-    """Radians per token by which each pair of coordinates is rotated.
+    """Radians per token by which each pair of `width` coordinates is rotated.
 
-    Args:
-        width: Number of rotated coordinates, even.
-        parameters: `rope_theta`; with `rope_type="yarn"` (arXiv 2309.00071) also `factor`, by which
-            low frequencies are divided, and `original_max_position_embeddings`, in which the
-            frequencies of the ramp make `beta_fast` to `beta_slow` turns.
-
-    Raises:
-        ValueError: An unknown `rope_type`.
+    Parameters are `rope_theta`; with `rope_type="yarn"` (arXiv 2309.00071) also `factor`, by which
+    low frequencies are divided, and `original_max_position_embeddings`, in which the frequencies
+    of the ramp make `beta_fast` to `beta_slow` turns. ValueError for an unknown `rope_type`.
     """
     base = float(parameters.get("rope_theta", 10000.0))
     plain = [base ** (-i / width) for i in range(0, width, 2)]
@@ -54,8 +49,7 @@ class HopeTable(nn.Module):
     def forward(self, positions: Tensor, dtype: torch.dtype) -> Tensor:
         """Complex numbers of absolute value 1, `(batch, tokens, 1, width / 2)`.
 
-        `positions` are `(batch, tokens)`, `dtype` that of the tensors to rotate; rotations are in
-        float32 at least.
+        `dtype` is that of the tensors to rotate; rotations are in float32 at least.
         """
         device = positions.device
         if device not in self._by_device:

@@ -95,10 +95,9 @@ def _shared(config: HelmConfig) -> dict[str, Any]:
 
 
 def llama_twin(config: HelmConfig) -> LlamaConfig:
-    """A LLaMA with as many parameters as a HELM-D, within 1%.
+    """A LLaMA of a HELM-D's width, blocks and heads, with as many parameters within 1%.
 
-    Blocks, width and heads are the same; a head includes the HELM's time if that makes it even. The
-    inner width compensates for time columns, biases and the projection before the head.
+    A head includes the HELM's time if that makes it even. The inner width compensates for the rest.
     """
     head_dim = config.head_dim + config.head_dim % 2
 
@@ -109,11 +108,10 @@ def llama_twin(config: HelmConfig) -> LlamaConfig:
 
 
 def deepseek_twin(config: HelmConfig) -> DeepseekV3Config:
-    """A DeepSeek-V3 with as many parameters as a HELM-MiCE, within 1%.
+    """A DeepSeek-V3 of a HELM-MiCE's sizes, with as many parameters within 1%.
 
-    Blocks, width, heads, latent and number of experts are the same; the router is DeepSeek's, with
-    normalised sigmoid scores. Head dimensions include the HELM's time if that makes them even. The
-    width of the experts, then that of the dense blocks, compensates for the rest.
+    The router has normalised sigmoid scores. Head dimensions include the HELM's time if that makes
+    them even. The width of the experts, then that of the dense blocks, compensates for the rest.
     """
 
     def build(expert: int, inner: int) -> DeepseekV3Config:

@@ -142,7 +142,7 @@ def test_public_weights_must_be_complete_known_and_of_the_right_shape(golden, co
         (lacking, {}, f"lacks 1 weights, such as {needed}"),
         (unknown, {}, r"has unknown 1 weights, such as layers\.9\.q"),
         (state, {"vocab_size": 54}, "asks for"),
-        (state, {"embedding": "lifted"}, r"use HelmConfig\(embedding='lorentz'\)"),
+        (state, {"embedding": "lifted"}, "lacks 1 weights.* with embedding='lifted'"),
         (state, {"num_hidden_layers": 1}, r"has unknown \d+ weights"),
     ):
         with pytest.raises(InputError, match=message):
