@@ -50,8 +50,8 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
     for key, value in expected.items():
         if saved.get(key) != value:
             raise InputError(
-                f"adapter={folder}: its {key} is {saved.get(key)}, that of the method named is {value}; "
-                "name the method that it was trained with, method=NAME"
+                f"adapter={folder}: its {key} is {saved.get(key)}, that of the method named is "
+                f"{value}; name the method that it was trained with, method=NAME"
             )
     found = {key: saved.get(key, value) for key, value in options.items()}
     # A pattern that no option gave was measured.
