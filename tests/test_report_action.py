@@ -151,7 +151,7 @@ def test_an_experiment_without_runs_says_so(inline, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tracking.uri=http://127.0.0.1:9",), "can't be reached"),
+        (("tracking.uri=http://127.0.0.1:9",), "can't be opened: [Errno 111] Connection refused"),
         (("tracking.experiment=hyplora-bnech",), "Did you mean hyplora-bench"),
         (("action.show=perhaps",), "action.show must be true or false"),
         (("action.figures=-1",), "must not be negative"),
