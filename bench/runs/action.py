@@ -14,10 +14,10 @@ from bench.sweep.pruning import pruner
 def finetune(config: dict[str, Any]) -> dict[str, Any]:
     """Fine-tune, evaluate and record."""
     experiment = read_experiment(config)  # refuses at once; the imports take seconds
-    from bench.experiment import look_up, run
+    from bench.experiment import run
 
     if config["plan"]:
-        return _plan(experiment, look_up)
+        return _plan(config)
     outcome = run(experiment, began(), pruner(**config["trial"]))
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
@@ -31,11 +31,10 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
 
     pretraining = read_pretraining(config)
     from bench.pretraining import tasks
-    from bench.pretraining.run import look_up
     from bench.pretraining.run import pretrain as run
 
     if config["plan"]:
-        return _plan(pretraining, look_up)
+        return _plan(config)
     outcome = run(pretraining, began())
     training, model = outcome.record["training"], outcome.folder / "model"
     where = model if model.is_dir() else "its folder no longer exists: force=true makes it again"
@@ -44,10 +43,13 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
     return _result(outcome, bits, training["seconds"], f"{on_tasks} -> {where}")
 
 
-def _plan(run: Any, look_up: Any) -> dict[str, Any]:
-    prepared, outcome, last = look_up(run, open_store(run.tracking), began())
-    state = "cached" if outcome else last.status.lower() if last else "pending"
-    return {"summary": f"{run.name}: {state} -> {prepared.folder}"}
+def _plan(config: dict[str, Any]) -> dict[str, Any]:
+    from bench.sweep.jobs import make_job
+    from bench.sweep.plan import show_plan, state_of
+
+    job = make_job(config, lambda run: open_store(run.tracking), began())
+    show_plan([job], open_store(job.experiment.tracking))
+    return {"summary": f"{job.experiment.name}: {state_of(job)} -> {job.folder}"}
 
 
 def _result(outcome: Outcome, results: str, seconds: float, rest: str) -> dict[str, Any]:

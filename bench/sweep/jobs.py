@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from bench import experiment
 from bench.config import read_experiment
 from bench.errors import InputError
 from bench.identity import RESULT_VERSION
+from bench.progress import Progress
 from bench.runs.lifecycle import open_store
 from bench.tracking.record import PRETRAIN
 from bench.tracking.store import Attempt, Store
@@ -91,27 +92,7 @@ class Planner:
             without_hydra(self.loader.load_sweep_config(self.config, list(overrides))),
             resolve=True, throw_on_missing=True,
         )  # fmt: skip
-        prepared: Any
-        rows = (0, 0)
-        if self.config.action.name == "pretrain":
-            from bench.pretraining.run import look_up
-            from bench.pretraining.settings import read_pretraining
-
-            run = read_pretraining(config)
-            prepared, outcome, last = look_up(run, self.store(run), self.began)
-            planned = planned_pretraining(run)
-        else:
-            run = read_experiment(config)
-            prepared, outcome, last = experiment.look_up(run, self.store(run), self.began)
-            planned = planned_finetuning(run)
-            evaluated = prepared.problems.split(run.evaluation.split)
-            rows = (len(prepared.problems.train), sum(map(len, evaluated.values())))
-        planned |= {"identity": prepared.identity, "hashes": prepared.hashes}
-        planned["train"] = asdict(run.train) | {"precision": prepared.precision}
-        record = outcome.record if outcome else None
-        words = " ".join(differs) or "(as configured)"
-        found = outcome is not None
-        return Job([*overrides], words, run, planned, prepared.folder, rows, last, record, found)
+        return make_job(config, self.store, self.began, overrides, differs)
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
         """The jobs of all combinations.
@@ -122,12 +103,14 @@ class Planner:
         jobs, refused = [], []
         listed = [list(overrides) for overrides in combinations]
         shared = set(listed[0]).intersection(*listed) if len(listed) > 1 else set()
-        for overrides in listed:
-            differs = [override for override in overrides if override not in shared]
-            try:
-                jobs.append(self.job(overrides, differs))
-            except InputError as error:
-                refused.append(f"  {' '.join(differs)}: {error}".replace("  : ", "  "))
+        with Progress("checking", total=len(listed), unit="combination") as progress:
+            for overrides in listed:
+                differs = [override for override in overrides if override not in shared]
+                try:
+                    jobs.append(self.job(overrides, differs))
+                except InputError as error:
+                    refused.append(f"  {' '.join(differs)}: {error}".replace("  : ", "  "))
+                progress.update(1)
         if refused:
             what = "combinations" if len(refused) > 1 else "combination"
             raise InputError("\n".join([f"{len(refused)} {what} can't be run:", *refused]))
@@ -139,6 +122,48 @@ class Planner:
         if key not in self.stores:
             self.stores[key] = open_store(run.tracking)
         return self.stores[key]
+
+
+def make_job(
+    config: dict[str, Any],
+    store_of: Callable[[Any], Store],
+    began: float,
+    overrides: Sequence[str] = (),
+    differs: Sequence[str] = (),
+) -> Job:
+    """The job of a resolved configuration.
+
+    Args:
+        config: as plain containers.
+        store_of: the tracking store of its run.
+        began: as for `Planner`.
+        overrides: that it was composed with.
+        differs: those of them that distinguish it from the others.
+
+    Raises:
+        InputError: it can't be run.
+    """
+    prepared: Any
+    rows = (0, 0)
+    if config["action"]["name"] == "pretrain":
+        from bench.pretraining.run import look_up
+        from bench.pretraining.settings import read_pretraining
+
+        run = read_pretraining(config)
+        prepared, outcome, last = look_up(run, store_of(run), began)
+        planned = planned_pretraining(run)
+    else:
+        run = read_experiment(config)
+        prepared, outcome, last = experiment.look_up(run, store_of(run), began)
+        planned = planned_finetuning(run)
+        evaluated = prepared.problems.split(run.evaluation.split)
+        rows = (len(prepared.problems.train), sum(map(len, evaluated.values())))
+    planned |= {"identity": prepared.identity, "hashes": prepared.hashes}
+    planned["train"] = asdict(run.train) | {"precision": prepared.precision}
+    record = outcome.record if outcome else None
+    words = " ".join(differs) or "(as configured)"
+    found = outcome is not None
+    return Job([*overrides], words, run, planned, prepared.folder, rows, last, record, found)
 
 
 def planned_finetuning(run: Any) -> dict[str, Any]:

@@ -2,173 +2,74 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from statistics import median
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from bench.config import Experiment
 from bench.progress import duration
 from bench.report.formats import show
 from bench.report.tables import Cell, Column, Report, Row, Table
-from bench.runs.clock import BEGAN
+from bench.sweep.estimate import kind_of, pretrains, speeds
 from bench.sweep.jobs import Job
 from bench.sweep.launch import at_once
 from bench.tracking.store import Store
 
-NAMED = ("method", "curvature", "seed")  # by a run's name
-RECENT = 9  # finished runs that an estimate is the median of
-
-
-@dataclass(frozen=True)
-class Speed:
-    """How long a kind of run takes.
-
-    Attributes:
-        training: seconds per training row and epoch.
-        evaluation: seconds per evaluated row.
-        rest: seconds of a run outside both: loading, saving, recording.
-        source: what it was estimated from.
-    """
-
-    training: float
-    evaluation: float
-    rest: float
-    source: str
-
-    def seconds(self, job: Job) -> float:
-        """How long a job would take."""
-        rows, asked = job.rows
-        epochs = job.experiment.train.epochs if job.experiment.trained else 0.0
-        return self.training * rows * epochs + self.evaluation * asked + self.rest
+NAMED = ("method", "model", "size", "curvature", "seed")  # by a run's name
+# A narrow terminal cuts off what comes last.
+COLUMNS = (
+    Column("state", "State", "text"),
+    Column("estimate", "Estimate", "text"),
+    Column("tokens", "Tokens", ","),
+    Column("further", "Further overrides", "text"),
+)
 
 
 def show_plan(
-    jobs: Sequence[Job], store: Store, config: DictConfig, counts: Sequence[int] = ()
+    jobs: Sequence[Job], store: Store, config: DictConfig | None = None, counts: Sequence[int] = ()
 ) -> None:
     """Print the state of each job, and how long those that are pending will take.
 
     Args:
         jobs: different runs.
         store: with the finished runs that estimates are made from.
-        config: the sweep's, with its launcher.
+        config: of a sweep, with its launcher; None for a single run.
         counts: how many runs like each job are pending, if jobs represent the trials of a search,
             whose settings are not known yet.
     """
-    start = time.time() - float(os.environ[BEGAN])  # imports, which each worker does too
-    threads = OmegaConf.select(config, "hydra.job.env_set.OMP_NUM_THREADS")
-    if threads:  # the workers' number, which the device of a record names
-        torch.set_num_threads(int(threads))
+    if config and (threads := OmegaConf.select(config, "hydra.job.env_set.OMP_NUM_THREADS")):
+        torch.set_num_threads(int(threads))  # the workers' number, which a record's device has
     numbers = list(counts) or [int(job.record is None) for job in jobs]
-    speeds = measured_speeds([j for j, n in zip(jobs, numbers, strict=True) if n], store)
-    estimates = [
-        n * speeds[kind_of(job.experiment)].seconds(job) if n else 0.0
-        for job, n in zip(jobs, numbers, strict=True)
-    ]
-    missing = sum(numbers)
-    cached = "" if counts else f"{len(jobs) - missing} of {len(jobs)} runs cached, "
-    notes = [f"{cached}{missing} pending."]
+    found = speeds([job for job, n in zip(jobs, numbers, strict=True) if n], store)
+    known = {job.identity: speed.seconds(job) for job in jobs if (speed := found.get(kind_of(job)))}
+    missing, cached = sum(numbers), "" if counts else f"{numbers.count(0)} of {len(jobs)} runs "
+    notes = [f"{cached}{'cached, ' if cached else ''}{missing} pending."]
     if missing:
-        workers = at_once(config)
-        left = start + sum(estimates) / min(workers, missing)
-        notes.append(f"About {duration(left)} with {workers} at once.")
-        notes += sorted({f"Estimates: {speed.source}." for speed in speeds.values()})
-    states = [f"{n} pending" for n in counts] or list(map(state_of, jobs))
-    shown = [duration(one) if n else None for one, n in zip(estimates, numbers, strict=True)]
-    print_plan(jobs, states, Column("estimate", "Estimate", "text"), shown, NAMED, notes)
-
-
-def print_plan(
-    jobs: Sequence[Job],
-    states: Sequence[str],
-    column: Column,
-    values: Sequence[Any],
-    named: Collection[str],
-    notes: Sequence[str],
-) -> None:
-    """Print a plan: for each job its state, a value, and what else was set for it.
-
-    Args:
-        jobs: of the plan.
-        states: of each.
-        column: of the values.
-        values: one per job.
-        named: keys whose values the name of a run contains.
-        notes: printed below.
-    """
-    # A narrow terminal cuts off what comes last.
-    columns = (
-        Column("state", "State", "text"), column, Column("further", "Further overrides", "text"),
-    )  # fmt: skip
-    rows = [
-        Row(
-            (job.experiment.name,),
-            {
-                "state": Cell(state),
-                column.key: Cell(value),
-                "further": Cell(further(job, named)),
-            },
-        )
-        for job, state, value in zip(jobs, states, values, strict=True)
-    ]
-    table = Table("plan", "", columns, tuple(rows), ("Run",), tuple(notes))
+        workers = min(at_once(config) if config else 1, missing)
+        unknown = any(n and job.identity not in known for job, n in zip(jobs, numbers, strict=True))
+        left = sum(n * known.get(job.identity, 0.0) for job, n in zip(jobs, numbers, strict=True))
+        notes.append(f"About {duration(left / workers)} with {workers} at once.")
+        notes += sorted({f"Estimates: {speed.source}." for speed in found.values() if speed})
+        notes += ["Runs without an estimate: their base can't be loaded."] if unknown else []
+    rows = []
+    for job, n in zip(jobs, numbers, strict=True):
+        state = f"{n} pending" if counts else state_of(job)
+        seconds = known.get(job.identity) if n else None
+        estimate = None if seconds is None else duration(n * seconds)
+        cells = {"state": state, "estimate": estimate, "further": further(job)}
+        if pretrains(job):
+            cells["tokens"] = job.experiment.train.steps * job.experiment.train.step_tokens
+        name = (job.experiment.name,)
+        rows.append(Row(name, {key: Cell(value) for key, value in cells.items()}))
+    columns = [c for c in COLUMNS if any(c.key in row.cells for row in rows)]
+    table = Table("plan", "", tuple(columns), tuple(rows), ("Run",), tuple(notes))
     show(Report("plan", "Plan", {}, (table,)))
 
 
-def further(job: Job, named: Collection[str]) -> str:
+def further(job: Job) -> str:
     """What was set for a job, beyond the keys whose values its name contains; `-` for nothing."""
     words = job.differs.split(" ")
-    return " ".join(word for word in words if word.partition("=")[0] not in named) or "-"
-
-
-def measured_speeds(jobs: Sequence[Job], store: Store) -> dict[tuple[Any, ...], Speed]:
-    """The speed of each kind of run among the jobs.
-
-    From finished runs of the same method on the same base and kind of device; if there are none,
-    from a few steps and tokens of a run that is started here and discarded.
-    """
-    from bench.models.loading import pick_device
-    from bench.sweep.trial_run import try_out
-    from bench.tracking.provenance import device_name
-
-    device = device_name(pick_device())
-    speeds: dict[tuple[Any, ...], Speed] = {}
-    for job in jobs:
-        kind = kind_of(job.experiment)
-        if kind not in speeds:
-            speeds[kind] = _from_record(job, store, device) or try_out(job)
-    return speeds
-
-
-def kind_of(experiment: Experiment) -> tuple[Any, ...]:
-    """What the time of a row depends on, apart from the machine."""
-    return (experiment.method.name, experiment.model.name, experiment.data.source)
-
-
-def _from_record(job: Job, store: Store, device: str) -> Speed | None:
-    experiment = job.experiment
-    wanted = {
-        "method": experiment.method.name,
-        "model": experiment.model.name,
-        "data": experiment.data.source,
-        "device": device,
-    }
-    found = [f for f in store.timings(wanted, RECENT) if f["asked"]]
-    found = [f for f in found if bool(f["trained"]) == experiment.trained]
-    if not found:
-        return None
-    per_row = [f["finetune"] / f["trained"] if f["trained"] else 0.0 for f in found]
-    return Speed(
-        training=median(per_row),
-        evaluation=median(f["evaluate"] / f["asked"] for f in found),
-        rest=median(max(0.0, f["total"] - f["finetune"] - f["evaluate"]) for f in found),
-        source="medians of finished runs with the same method, base and device",
-    )
+    return " ".join(word for word in words if word.partition("=")[0] not in NAMED) or "-"
 
 
 def state_of(job: Job) -> str:

@@ -54,6 +54,20 @@ def test_a_plan_launches_nothing_and_says_what_is_cached(inline, records, small)
     assert "cached" in first and "pending" in second and "method.target_modules=" in second
 
 
+def test_a_plan_estimates_from_sizes_then_from_earlier_runs(inline, small, monkeypatch):
+    plan = ("model=tiny", *small, "plan=true")
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.models.loading.load_base", None)  # nothing is loaded or tried
+        single = inline("method=lora", *plan).stdout
+        assert "0 of 1 runs cached, 1 pending" in single and "Estimates: sizes of model" in single
+        pretraining = inline("-m", "action=pretrain", "model=helm_d", "plan=true").stdout
+        assert "491,520" in pretraining and "About " in pretraining
+    inline("method=lora", *small)
+    assert "1 of 1 runs cached, 0 pending" in inline("method=lora", *plan).stdout
+    again = inline("-m", "method=lora,dora", "seed=1", *plan).stdout
+    assert "finished runs of the same method" in again and "finished runs of other methods" in again
+
+
 def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_path, sketched):
     result = inline(
         "-m", "hydra/sweeper=optuna", "hydra/sweeper/sampler=nsgaii", "hydra.sweeper.n_trials=3",
