@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import pytest
 
@@ -42,7 +43,7 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     @contextmanager
     def copied(place: Backend) -> Iterator[None]:
         with making(place):
-            path = Path(place.uri.removeprefix("sqlite:///"))
+            path = Path(unquote(place.uri.removeprefix("sqlite:///")))
             if place.uri.startswith("sqlite:///") and not (path.exists() and path.stat().st_size):
                 if not empty.exists():
                     from mlflow import MlflowClient

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import InputError, unknown
+from bench.files import sqlite_url
 from bench.sweep.objectives import Objective, check_objectives
 from bench.sweep.space import Space, make_sampler, quoted
 
@@ -98,7 +99,7 @@ class Search:
     def __post_init__(self) -> None:
         grid = make_sampler(self.settings.sampler) is None
         self.points = self.space.points() if grid else None
-        self.url = self.settings.storage or f"sqlite:///{self.folder / 'optuna.db'}"
+        self.url = self.settings.storage or sqlite_url(self.folder / "optuna.db")
         self.facts = {
             "space": self.space.words,
             "fixed": fixed_settings(self.planner.config, self.space),

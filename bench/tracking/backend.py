@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from bench.errors import InputError, unknown
+from bench.files import sqlite_url
 
 SCHEMES = ("http", "https", "postgresql", "sqlite")
 PROBE_SECONDS = 30
@@ -81,7 +82,7 @@ def backend(folder: Path, uri: str | None) -> Backend:
         raise InputError(f"tracking.uri is not a valid address: {error}") from error
     if uri is not None and scheme(uri) not in SCHEMES:
         raise unknown("kind of tracking.uri", scheme(uri), SCHEMES)
-    uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
+    uri = uri or sqlite_url(folder / "mlflow.db")
     served = scheme(uri).startswith("http")
     return Backend(uri, None if served else (folder / "artifacts").as_uri(), lock)
 
