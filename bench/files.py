@@ -89,6 +89,11 @@ def is_whole(path: Path) -> bool:
         return False
 
 
+def sqlite_url(path: Path) -> str:
+    """The address of a sqlite file, in which `%` and `?` of its path are escaped."""
+    return f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}"
+
+
 def as_json(value: Any) -> str:
     """A value as indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

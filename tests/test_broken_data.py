@@ -128,6 +128,14 @@ def test_a_store_that_is_not_a_database_is_refused(inline, tmp_path, kind):
     assert not (tmp_path / "results" / "runs").exists()
 
 
+def test_a_results_folder_may_have_characters_of_an_address_in_its_name(inline, tmp_path):
+    results = tmp_path / "what?100%41#1"
+    for _ in range(2):
+        done = inline(*SYNTHETIC, results=f'"{results}"')  # Hydra's quotes
+        assert done.code == 0, done.stderr
+    assert "(cached)" in done.stdout and (results / "mlflow.db").is_file()
+
+
 def test_an_empty_store_is_created_again(inline, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "mlflow.db").touch()

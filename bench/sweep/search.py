@@ -18,6 +18,7 @@ from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, Trial
 
 from bench.errors import InputError, unknown
+from bench.files import sqlite_url
 from bench.sweep.jobs import Job, Planner, different, without_hydra
 from bench.sweep.launch import Launch, at_once
 from bench.sweep.objectives import Objective, read_objectives
@@ -100,7 +101,7 @@ class Search:
         self.space, self.settings, self.planner, self.folder = space, settings, planner, folder
         self.points = space.points() if settings.enumerates else None
         self.count = settings.n_trials if self.points is None else len(self.points)
-        self.url = settings.storage or f"sqlite:///{folder / 'optuna.db'}"
+        self.url = settings.storage or sqlite_url(folder / "optuna.db")
         self.definition = {
             "space": space.expressions,
             "fixed": fixed_settings(planner.config, space),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, disk_is_full, unknown, without_secrets
-from bench.files import locked
+from bench.files import locked, sqlite_url
 
 UNUSED = "Default"  # an experiment that MLflow creates itself
 FIRST_TABLES = {"alembic_version", "experiments", "metrics", "params", "runs", "tags"}
@@ -48,7 +48,7 @@ def open_experiment(folder: Path, uri: str | None, name: str, create: bool) -> t
         NothingRecorded: it does not exist, and `create` is False.
     """
     folder, own = folder.resolve(), uri is None
-    uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
+    uri = uri or sqlite_url(folder / "mlflow.db")
     shown = without_secrets(uri)
     if scheme(uri) not in SCHEMES:
         raise unknown("kind of tracking.uri", scheme(uri), SCHEMES)
@@ -174,7 +174,7 @@ def migrate(path: Path, artifacts: Path, keep: bool = False) -> None:
     if keep:
         shutil.copyfile(path, partial)
     try:
-        SqlAlchemyStore(f"sqlite:///{partial}", artifacts.as_uri()).engine.dispose()
+        SqlAlchemyStore(sqlite_url(partial), artifacts.as_uri()).engine.dispose()
     except Exception as error:  # alembic and MLflow raise anything
         if not keep or disk_is_full(error):
             raise
