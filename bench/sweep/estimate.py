@@ -19,7 +19,7 @@ from bench.sweep.jobs import Job
 from bench.tracking.provenance import device_name
 from bench.tracking.record import PRETRAIN
 from bench.tracking.store import Store
-from bench.training.flops import flops_a_token
+from bench.training.flops import flops_per_token
 
 RECENT = 9  # finished runs that an estimate is the median of
 SAMPLE = 64  # rows whose tokens are counted
@@ -126,7 +126,7 @@ def _from_sizes(job: Job) -> Speed | None:
                 model = AutoModelForCausalLM.from_config(
                     run.model.config(run.model.load_tokenizer())
                 )
-            flops = flops_a_token(model, run.train.row_tokens)
+            flops = flops_per_token(model, run.train.row_tokens)
             rate = SHARE * matmul_rate(device, job.planned["train"]["precision"])
             return Speed(flops / rate / run.train.devices, 0.0, 0.0, source)
         path = str(run.model.folder or run.model.path)
