@@ -27,17 +27,20 @@ def test_a_study_is_printed_written_and_kept(inline, tmp_path, sketched):
     assert "Token frequency" in text and "make reproduce-table2" in text
     results = tmp_path / "results"
     store = Store(results, None, "hyplora-bench")
-    report = read_contents(store).measurements["embeddings"].content
+    ((name, measured),) = read_contents(store).measurements.items()
+    report = measured.content
     assert report["model"]["name"] == "tiny" and report["device"]
     assert report["data"]["rows"] == "train" and report["data"]["sets"]["mawps"]["rows"] == 8
     assert [row["set"] for row in report["frequency"]] == ["mawps", "pretraining"]
-    assert (results / "figures" / "embeddings_norms.png").is_file()
+    # The committed files are those of the default settings.
+    assert name != "embeddings" and (results / "figures" / f"{name}_norms.png").is_file()
+    assert not list(results.glob("*/embeddings[._]*"))
     (kept,) = store.client.search_runs([store.experiment], "tags.kind = 'embeddings'")
     assert kept.data.metrics["gamma/mawps"] == pytest.approx(report["frequency"][0]["gamma"])
     assert "delta/prompts/gaussian/euclidean/first/mawps" in kept.data.metrics
     assert "delta/hidden/states/euclidean/all/mawps/base model" in kept.data.metrics
     files = store.client.list_artifacts(kept.info.run_id, "report")
-    assert {"report/embeddings.md", "report/embeddings_norms.svg"} <= {e.path for e in files}
+    assert {f"report/{name}.md", f"report/{name}_norms.svg"} <= {e.path for e in files}
 
 
 @pytest.mark.parametrize(

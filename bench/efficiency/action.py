@@ -49,11 +49,11 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     settings = read_section(EfficiencySettings, "action", given)
     parts = read_section(Parts, "action", own)
     report = _read(parts.file) if parts.file else _measure(config, settings, parts)
-    show(efficiency_report(report))
-    tracking = read_tracking(config)
+    shown, tracking = efficiency_report(report), read_tracking(config)
+    show(shown)
     paths = write_efficiency(report, tracking.results)
-    tags = {"device": report["device"]}
-    open_store(tracking).keep("efficiency", report, efficiency_metrics(report), tags, paths)
+    store, tags = open_store(tracking), {"device": report["device"]}
+    store.keep("efficiency", report, efficiency_metrics(report), tags, paths, shown.name)
     return {"summary": "efficiency -> " + ", ".join(map(str, paths))}
 
 

@@ -41,10 +41,11 @@ def embeddings(config: dict[str, Any]) -> dict[str, Any]:
         report = study(base, tokenizer, sources, tuned, settings)
     report["model"] |= {"name": model.name, "published": model.published}
     report["device"] = device_name(device)
-    show(embeddings_report(report))
+    shown = embeddings_report(report)
+    show(shown)
     paths = write_embeddings(report, experiment.results)
     tags = {"model": model.name, "data": experiment.data.source}
-    store.keep("embeddings", report, embeddings_metrics(report), tags, paths)
+    store.keep("embeddings", report, embeddings_metrics(report), tags, paths, shown.name)
     return {"summary": "embeddings -> " + ", ".join(map(str, paths))}
 
 

@@ -14,6 +14,7 @@ from bench.files import write_bytes, write_json
 from bench.progress import Progress
 from bench.records.check import ERRORS, TIMES, check_record, check_sweep
 from bench.records.files import KINDS, RECORD, SWEEP, read_json, read_predictions
+from bench.report.measurements import measurement_name
 from bench.report.selection import spec_of
 from bench.tracking.contents import read_contents
 from bench.tracking.record import efficiency_metrics, embeddings_metrics, metrics, params, tags
@@ -88,7 +89,7 @@ def _read_file(path: Path, found: Found) -> None:
         spec_of(found.sweep)
     elif path.stem in KINDS:
         found.measurements[path.stem] = content = read_json(path)
-        METRICS[path.stem](content)
+        METRICS[path.stem](content), measurement_name(path.stem, content)
     elif RECORD.fullmatch(path.name):
         record, predictions = read_json(path), path.with_suffix(".jsonl.gz")
         check_record(record, read_predictions(predictions) if predictions.is_file() else None)
@@ -116,8 +117,8 @@ def _write(found: Found, store: Store) -> Iterator[str]:
             yield _write_run(record, found.predictions.get(identity), store, parent)
     known = read_contents(store).measurements if found.measurements else {}
     for kind, content in found.measurements.items():
-        if kind not in known:
-            yield store.keep(kind, content, METRICS[kind](content), {})
+        if (name := measurement_name(kind, content)) not in known:
+            yield store.keep(kind, content, METRICS[kind](content), {}, name=name)
 
 
 def _write_run(

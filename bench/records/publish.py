@@ -51,11 +51,11 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
     contents = read_contents(store)
     known = {r["identity"]: r for r in (*contents.records, *contents.pretrainings)}
     tables = {one.name: one for one in select(readable(contents.sweeps)[0], known)}
-    measurements = {kind: m for kind, m in contents.measurements.items() if kind in KINDS}
+    measurements = {name: m for name, m in contents.measurements.items() if m.kind in KINDS}
     name = str(settings.table)
     if name in measurements:
         content = without_folders(measurements[name].content)
-        files = {f"{name}.json": as_json(content).encode()}
+        files = {f"{measurements[name].kind}.json": as_json(content).encode()}
     elif name in tables:
         sweep = tables[name].sweep
         assert sweep is not None

@@ -150,9 +150,9 @@ def _write(
     if bare := len(results) - len(drawn):
         print(f"no figures of {_count(bare, 'table')}: action.figures={len(results)}")
     writers = {"efficiency": write_efficiency, "embeddings": write_embeddings}
-    for kind, write in writers.items():
-        if kind in collected.measurements:
-            yield from write(collected.measurements[kind].content, folder)
+    for measured in collected.measurements.values():
+        if write := writers.get(measured.kind):
+            yield from write(measured.content, folder)
     yield write_page(results, collected, folder / "report")
 
 
@@ -182,8 +182,8 @@ def _lines(collected: Collected, arguments: Sequence[str]) -> Iterator[str]:
         yield from _listed("; ".join([f"  missing: {m.text}", *m.why]) for m in selection.missing)
         if selection.command:
             yield f"    {selection.command}"
-    for kind, measured in collected.measurements.items():
-        yield f"{kind}: the measurement of run {measured.run_id}"
+    for name, measured in collected.measurements.items():
+        yield f"{name}: the measurement of run {measured.run_id}"
     for sweep, why in collected.absent.items():
         yield f"no table {sweep}: {why}; make reproduce-{sweep}{more}"
     yield from _listed(f"unfinished: {line}" for line in collected.unfinished)

@@ -42,7 +42,7 @@ class Collected:
     Attributes:
         tables: in the order of their sweep files, runs of no sweep after those; then those of
             pretraining runs.
-        measurements: the newest of each kind: `efficiency`, `embeddings`.
+        measurements: the newest of each name, such as `efficiency`.
         absent: by stem of a sweep file why there is no table of it.
         left_out: finished runs that are in no table.
         states: number of the store's runs by state: `finished`, `failed`, `killed`, `running`.

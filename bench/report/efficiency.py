@@ -13,6 +13,7 @@ from bench.names import method_label, model_label
 from bench.report import formats
 from bench.report.figure import save
 from bench.report.figures.efficiency import case_title, figure
+from bench.report.measurements import measurement_name
 from bench.report.published import FOLDER
 from bench.report.tables import Cell, Column, Report, Row, Table, number
 
@@ -40,11 +41,12 @@ def efficiency_report(measured: Measurement) -> Report:
     for part, makers in PARTS.items():
         if found := measured.get(part):
             tables += [table for make in makers if (table := make(found))]
-    return Report(NAME, TITLE, facts, (*tables, _published()))
+    name = measurement_name(NAME, measured)
+    return Report(name, TITLE, facts, (*tables, _published()))
 
 
 def write_efficiency(measured: Measurement, folder: Path) -> list[Path]:
-    """Write tables/efficiency.{md,csv,json,tex} and figures/efficiency.{svg,png}.
+    """Write tables/<name>.{md,csv,json,tex} and figures/<name>.{svg,png}.
 
     Args:
         measured: see `efficiency_report`. Without cases there is no figure.
@@ -53,10 +55,9 @@ def write_efficiency(measured: Measurement, folder: Path) -> list[Path]:
     Returns:
         The paths.
     """
-    data = {"measurement": dict(measured)}
-    paths = formats.write(efficiency_report(measured), folder / "tables", data)
-    drawn = figure(measured)
-    return paths + (save(drawn, folder / "figures", NAME) if drawn else [])
+    report, drawn = efficiency_report(measured), figure(measured)
+    paths = formats.write(report, folder / "tables", {"measurement": dict(measured)})
+    return paths + (save(drawn, folder / "figures", report.name) if drawn else [])
 
 
 def _case(case: Mapping[str, Any]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +11,12 @@ from typing import Any
 
 from bench.report.design import Spec, contrasts, labelled
 from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.published import FOLDER
 from bench.report.records import Record, answers
 from bench.report.spec import TableSpec
 from bench.tracking.contents import SweepRun, Unfinished
 from bench.tracking.record import PRETRAIN
-from bench.tracking.sweeps import Contrast, SweepMember, SweepRecord
+from bench.tracking.sweeps import SWEEP_FILE, Contrast, SweepMember, SweepRecord
 
 NAMED = ("model", "data", "protocol", "split", "size")  # facts that tables are named by
 NAME = 60  # characters of a base in a file's name
@@ -111,8 +113,9 @@ def select(
     """The tables that sweeps asked for and that have a finished run, in a report's order.
 
     Sweeps of one name over one question extend each other. If that would give one label to two
-    settings, the newest has the name and the others have numbers. Of several questions, the one
-    that was asked with the fewest arguments has the plain name.
+    settings, the newest has the name and the others have numbers. Of several questions, the one of
+    the published table has the plain name; of a table that is not published, the one that was asked
+    with the fewest arguments.
 
     Args:
         sweeps: that were begun.
@@ -135,14 +138,21 @@ def select(
     found = []
     for name, questions in sorted(by_name.items()):
         questions.sort(key=lambda group: _plainness(group, known))
+        plain = questions[0][0][0].question
         for group in questions:
-            facts, first = group[0][0].question, questions[0][0][0].question
+            facts, first = group[0][0].question, published_question(name) or plain
             words = (str(facts.get(k)) for k in NAMED if facts.get(k) != first.get(k))
             stem = "-".join([name, *(re.sub(r"[^\w.]+", "_", w).strip("._")[:NAME] for w in words)])
             for members in _without_conflicts(group):
                 table = _unused(stem, taken)
                 found.append(_selection(table, members, known, unfinished or {}, arguments))
     return sorted(found, key=lambda table: getattr(table.spec, "place", 0))
+
+
+def published_question(name: str) -> Mapping[str, Any] | None:
+    """What the runs behind a committed table were asked; None if there is none of that name."""
+    path = FOLDER.parent / "records" / name / SWEEP_FILE
+    return json.loads(path.read_bytes()).get("question") if path.is_file() else None
 
 
 def _selection(

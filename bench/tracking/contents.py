@@ -57,8 +57,9 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The newest measurement of its kind, which is no run: its id and its <kind>.json."""
+    """The newest measurement of its name, which is no run: its id and its <kind>.json."""
 
+    kind: str
     run_id: str
     content: Mapping[str, Any]
 
@@ -75,7 +76,7 @@ class Contents:
         unfinished: runs without a result, of identities that have no finished run.
         unreadable: finished runs whose record can't be read.
         sweeps: the runs that represent sweeps, the newest first.
-        measurements: by kind: `efficiency`, `embeddings`.
+        measurements: by name: the kind, and what makes it unlike the published one.
         pretrainings: records of finished pretraining runs, like `records`.
     """
 
@@ -209,13 +210,14 @@ def _sweep(store: Store, run: _Run) -> SweepRun:
 
 
 def _measurements(store: Store, runs: Iterable[_Run]) -> dict[str, Measurement]:
-    """The newest of each kind, if it can be read."""
-    newest: dict[str, str] = {}
+    """The newest of each name, if it can be read."""
+    newest: dict[str, tuple[str, str]] = {}
     for run in runs:
         if run.kind not in (None, PRETRAIN, "sweep") and run.info.status == FINISHED:
-            newest.setdefault(run.kind, run.info.run_id)
+            newest.setdefault(run.info.run_name, (run.kind, run.info.run_id))
     found = {}
-    for kind, run_id in newest.items():
+    for name, (kind, run_id) in newest.items():
         with suppress(OSError, ValueError):
-            found[kind] = Measurement(run_id, store.read_json(run_id, f"{kind}.json"))
+            content = store.read_json(run_id, f"{kind}.json")
+            found[name] = Measurement(kind, run_id, content)
     return found

@@ -324,12 +324,14 @@ class Store:
         figures: Mapping[str, float],
         tags: Mapping[str, str],
         files: Iterable[Path] = (),
+        name: str | None = None,
     ) -> str:
         """Record a measurement, which is no run; returns its id.
 
-        The content is kept as <kind>.json, its tables and figures in the folder report/.
+        The content is kept as <kind>.json, its tables and figures in the folder report/. Of one name
+        (by default the kind) the newest counts.
         """
-        run_id = self._create(kind, {"kind": kind, **tags}).info.run_id
+        run_id = self._create(name or kind, {"kind": kind, **tags}).info.run_id
         self._log(run_id, figures.items())
         self.client.log_text(run_id, as_json(content), f"{kind}.json")
         for path in files:

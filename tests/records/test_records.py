@@ -20,6 +20,7 @@ from bench.records.check import check_record
 from bench.records.importing import import_
 from bench.records.publish import publish
 from bench.report.design import sweep_records
+from bench.report.measurements import measurement_name
 from bench.report.shared_record import shared_record
 from bench.report.spec import TableSpec
 from bench.tracking.contents import read_contents
@@ -27,6 +28,7 @@ from bench.tracking.store import Store
 from tests.report.many_runs import run_of
 
 SPEC = TableSpec("main", "Methods")
+MEASURED = {"device": "cpu", "cases": []}
 PROTOCOL = Protocol(name="fast", train_prompt="{instruction}", evaluation_prompt="{instruction}",
                     target="{output}", max_length=64, max_new_tokens=8, tolerance=1e-3,
                     letter_rule="released", answer_form="The answer is",
@@ -78,7 +80,7 @@ def kept(tmp_path_factory):
     store.keep_sweeps(sweep, sweep_records((run for run, _ in runs), SPEC, words, 1.0))
     for run, predictions in runs[:2]:
         keep(store, folder / "runs" / run["identity"], run, predictions)
-    store.keep("efficiency", {"device": "cpu", "cases": []}, {}, {})
+    store.keep("efficiency", MEASURED, {}, {}, name=measurement_name("efficiency", MEASURED))
     return folder
 
 
@@ -89,7 +91,7 @@ def call(action, tracking, **settings):
 
 @pytest.fixture
 def published(kept, tmp_path):
-    for table in ("main", "efficiency"):
+    for table in ("main", measurement_name("efficiency", MEASURED)):
         call(publish, kept, table=table, folder=str(tmp_path / "records"))
     return tmp_path / "records"
 
@@ -115,7 +117,8 @@ def test_what_is_published_and_imported_is_the_same(kept, published, tmp_path):
     assert (new.rows, new.members) == (old.rows, old.members)
     assert new.arguments == ("+sweep=main", "data.root=LLM-Adapters")
     assert {record["parent"] for record in after.records} == {after.sweeps[0].run_id}
-    assert after.measurements["efficiency"].content == {"device": "cpu", "cases": []}
+    (measured,) = after.measurements.values()
+    assert measured.content == MEASURED and after.measurements.keys() == before.measurements.keys()
     copy = tmp_path / "again"
     call(publish, tmp_path / "new", table="main", folder=str(copy))
     for path in copy.rglob("*.*"):

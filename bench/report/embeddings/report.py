@@ -14,6 +14,7 @@ from bench.report.embeddings import tokens
 from bench.report.embeddings.delta import hidden_table, prompts_table, spaces_table
 from bench.report.embeddings.findings import findings
 from bench.report.embeddings.layers import layer_tables
+from bench.report.measurements import measurement_name
 from bench.report.published import FOLDER
 from bench.report.tables import Report, Table
 
@@ -37,15 +38,17 @@ def embeddings_report(study: Study) -> Report:
         hidden_table(study, published["hidden"]),
         *layer_tables(study["layers"]),
     ]
-    return Report(NAME, TITLE, _facts(study), tuple(table for table in tables if table))
+    name = measurement_name(NAME, study)
+    return Report(name, TITLE, _facts(study), tuple(table for table in tables if table))
 
 
 def write_embeddings(study: Study, folder: Path) -> list[Path]:
-    """Write tables/embeddings.{md,csv,json,tex} and the figures; return the paths."""
+    """Write tables/<name>.{md,csv,json,tex} and the figures; return the paths."""
     from bench.report.embeddings_figures import draw_embeddings
 
-    paths = formats.write(embeddings_report(study), folder / "tables")
-    return [*paths, *draw_embeddings(study, folder / "figures")]
+    report = embeddings_report(study)
+    paths = formats.write(report, folder / "tables")
+    return [*paths, *draw_embeddings(study, folder / "figures", report.name)]
 
 
 def _facts(study: Study) -> dict[str, str]:

@@ -29,15 +29,15 @@ def embeddings_figures(study: Mapping[str, Any]) -> list[Figure]:
     return [figure for figure in drawn if figure is not None]
 
 
-def draw_embeddings(study: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write all figures as embeddings_<figure>.svg and .png, and the disk as embeddings_disk.html.
+def draw_embeddings(study: Mapping[str, Any], folder: Path, name: str = "embeddings") -> list[Path]:
+    """Write all figures as <name>_<figure>.svg and .png, and the disk as <name>_disk.html.
 
     Returns:
         The paths.
     """
     drawn = embeddings_figures(study)
-    paths = [path for each in drawn for path in save(each, folder, f"embeddings_{each.name}")]
+    paths = [path for each in drawn for path in save(each, folder, f"{name}_{each.name}")]
     if page := disk_page(study):
-        paths.append(folder / "embeddings_disk.html")
+        paths.append(folder / f"{name}_disk.html")
         write_text(paths[-1], page)
     return paths

@@ -86,14 +86,16 @@ def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part
             else:
                 others.append(title)
             progress.update(1)
-    measured = {kind: found.content for kind, found in collected.measurements.items()}
-    if found := measured.get("efficiency"):
-        charts = tuple(filter(None, [efficiency.figure(found)]))
-        parts.append(_part(efficiency_report(found), charts=charts))
-    if found := measured.get("embeddings"):
-        note = "Its figures are not in this file: see figures/embeddings_*.svg, and "
-        note += "figures/embeddings_disk.html for an interactive one."
-        parts.append(_part(embeddings_report(found), note=note))
+    for measured in sorted(collected.measurements.values(), key=lambda one: one.kind):
+        found = measured.content
+        if measured.kind == "efficiency":
+            charts = tuple(filter(None, [efficiency.figure(found)]))
+            parts.append(_part(efficiency_report(found), charts=charts))
+        elif measured.kind == "embeddings":
+            report = embeddings_report(found)
+            note = f"Its figures are not in this file: see figures/{report.name}_*.svg, and "
+            note += f"figures/{report.name}_disk.html for an interactive one."
+            parts.append(_part(report, note=note))
     return parts, others
 
 

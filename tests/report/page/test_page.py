@@ -6,6 +6,7 @@ import re
 from bench.report.collect import Collected, LeftOut
 from bench.report.figure import page_spec
 from bench.report.formats import to_markdown
+from bench.report.measurements import measurement_name
 from bench.report.page import parts
 from bench.report.page.index import page, write_page
 from bench.report.result import result_of
@@ -115,7 +116,8 @@ def test_tables_of_one_title_have_their_names_added(collected):
 
 
 def test_a_measurement_is_a_part_with_its_figure(efficiency_report):
-    measured = {"efficiency": Measurement("id", efficiency_report)}
+    measured = {"efficiency": Measurement("efficiency", "id", efficiency_report)}
     text = page([], Collected(measurements=measured))
-    assert '<section id="table-efficiency">' in text and 'id="table-efficiency-figure-1"' in text
+    name = measurement_name("efficiency", efficiency_report)
+    assert f'<section id="table-{name}">' in text and f'id="table-{name}-figure-1"' in text
     assert "these are the measurements" in visible(text)
