@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM = false
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test test-slow test-gpu lint tiny-base dashboard clean reproduce-table3 reproduce-table4 reproduce-table5 reproduce-table10
+.PHONY: help setup report test test-slow test-gpu torture lint tiny-base dashboard clean reproduce-table3 reproduce-table4 reproduce-table5 reproduce-table10
 
 help: ## list the jobs
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-slow: $(READY) ## the tests that take minutes
 
 test-gpu: $(READY) ## the tests that need a CUDA GPU
 	@$(PY) -m pytest -m gpu $(ARGS)
+
+torture: $(READY) ## kills at random moments and broken inputs (15 minutes); writes docs/reliability.md
+	@OMP_NUM_THREADS=1 $(PY) -m tests.torture $(ARGS)
 
 lint: $(READY) ## style, and types of the public names
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
