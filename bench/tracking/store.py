@@ -328,8 +328,8 @@ class Store:
     ) -> str:
         """Record a measurement, which is no run; returns its id.
 
-        The content is kept as <kind>.json, its tables and figures in the folder report/. Of one name
-        (by default the kind) the newest counts.
+        The content is kept as <kind>.json, its tables and figures in the folder report/. Of one
+        name, by default the kind, the newest counts.
         """
         run_id = self._create(name or kind, {"kind": kind, **tags}).info.run_id
         self._log(run_id, figures.items())
