@@ -130,10 +130,10 @@ def test_a_meter_gives_the_mean_over_prompts_and_ignores_short_ones(monkeypatch,
 def test_a_token_of_massive_activations_does_not_set_the_diameter():
     cloud = torch.randn(1, 12, 8, generator=torch.Generator().manual_seed(0))
     meter = DeltaMeter()
-    meter.see("ordinary", cloud)
+    meter.update("ordinary", cloud)
     massive = cloud.clone()
     massive[0, 0] *= 1000
-    meter.see("massive", massive)
+    meter.update("massive", massive)
     assert meter.mean("massive") == pytest.approx(literal_delta(massive[0]), rel=1e-3)
     assert 0.1 < meter.mean("massive") / meter.mean("ordinary") < 1
 

@@ -132,7 +132,7 @@ def test_a_forced_run_starts_from_an_empty_folder_and_resumes_its_own(run):
     run_once(run)
 
     def interrupted():
-        assert {path.name for path in run.folder.iterdir()} == {"lock", "owner"}
+        assert {path.name for path in run.folder.iterdir()} == {"lock"}
         (run.folder / "training.json").write_text("{}")
         raise KeyboardInterrupt
 
@@ -164,13 +164,12 @@ def test_a_second_process_says_whom_it_waits_for_and_finds_the_run(run, capsys):
     assert waiting.wait(30)
     while not (printed := capsys.readouterr().out):
         time.sleep(0.01)
-    holder = f"waiting for process {os.getpid()} on {socket.gethostname()} (since "
-    assert printed.startswith(holder) and str(run.folder) in printed
+    holder = f"in use by process {os.getpid()} on {socket.gethostname()} since "
+    assert printed.startswith(f"waiting for the run {run.settings.name}, {holder}")
     finish.set()
     first.join(30)
     second.join(30)
     assert [outcome.found for outcome in outcomes] == [False, True]
-    assert not (run.folder / "owner").exists()
 
 
 def test_what_is_refused_leaves_no_folder(run):
