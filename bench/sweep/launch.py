@@ -177,7 +177,7 @@ def end_with_sweep(pid: int) -> None:
     Args:
         pid: of the sweep's process.
     """
-    if multiprocessing.current_process().name == "MainProcess":
+    if os.getpid() == pid or multiprocessing.current_process().name == "MainProcess":
         return  # the sweep itself, or a job of another launcher, which outlives it
     if not any(thread.name == WATCHDOG for thread in threading.enumerate()):
         threading.Thread(target=_end_with, args=(pid,), name=WATCHDOG, daemon=True).start()
