@@ -91,7 +91,7 @@ class FineTuning(StepModule):
 
     def gradients(self, step: int) -> torch.Tensor:
         # So that a resume needs no generator state; dropout needs no generator.
-        torch.manual_seed(self.seed * 1_000_003 + step + self.global_rank * 2**40)
+        torch.manual_seed((self.seed * 1_000_003 + step + self.global_rank * 2**40) % 2**63)
         self.steps.micro_batch_size = self.rows_at_once
         step_loss = torch.zeros((), device=self.device)
         targets = self.steps.targets(step)

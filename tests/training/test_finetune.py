@@ -116,6 +116,10 @@ def test_a_state_holds_the_adapter_alone(train, fresh_tiny, tmp_path, tied):
     assert state and all("lora_" in name for name in state)
 
 
+def test_the_largest_seed_is_taken(train):
+    assert train(seed=2**63 - 1, epochs=0.25).done.steps == 1
+
+
 def test_nothing_to_train_is_refused(train, lora):
     with pytest.raises(ValueError, match="no training row"):
         train(model=lora, examples=[])
