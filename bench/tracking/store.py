@@ -275,7 +275,7 @@ class Store:
         run fail.
         """
         try:
-            shown = printable(without_secrets(reason))[-PARAM_CHARACTERS:]
+            shown = printable(reason)[-PARAM_CHARACTERS:]
             self.client.set_tag(run_id, FAILURE, shown)
             self.client.set_terminated(run_id, status)
         except Exception as error:

@@ -98,9 +98,10 @@ def product_dtype(x: Tensor, A: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(x.device.type) if autocasting(x.device) else A.dtype
 
 
-def _length(h: Tensor, gram_B: Tensor) -> Tensor:
-    """``|B h|`` of each token, ``(..., 1)``, from the Gram matrix."""
-    return ((h @ gram_B) * h).sum(-1, keepdim=True).clamp_min(0).sqrt()
+def quadratic(h: Tensor, gram_B: Tensor) -> Tensor:
+    """``|B h|^2 = h^T (B^T B) h`` of each token, ``(..., 1)``, clamped at 0 against rounding."""
+    with full_precision(h.device):
+        return ((h @ gram_B) * h).sum(-1, keepdim=True).clamp_min(0)
 
 
 def scalars(
@@ -138,7 +139,7 @@ def scale_tokens(
     """
     wide = gram_B.dtype
     s, K = s.to(wide), K.to(wide)
-    length = _length(h.to(wide), gram_B)
+    length = quadratic(h.to(wide), gram_B).sqrt()
     parts = scalars(token_norm(x).to(wide), length, s * K.sqrt(), max_radius)
     _, S, _, P = parts
     return h * (S * P * (scaling / s)).to(h.dtype), parts
@@ -231,7 +232,7 @@ def gate(
     K, s = (torch.as_tensor(number, dtype=wide, device=x.device) for number in (K, s))
     with torch.no_grad(), full_precision(x.device):
         h = F.linear(x.to(A.dtype), A)
-        length = _length(h.to(wide), gram(B))
+        length = quadratic(h.to(wide), gram(B)).sqrt()
         _, S, _, P = scalars(token_norm(x).to(wide), length, s * K.sqrt(), max_radius)
         value = S * P / s
     return value.squeeze(-1).to(torch.promote_types(x.dtype, torch.float32))

@@ -25,6 +25,7 @@ from bench.methods.hyplora.gate import (
     full_precision,
     gate,
     gram,
+    quadratic,
     token_norm,
 )
 from bench.methods.hyplora.update import rotation_update
@@ -112,7 +113,7 @@ def _boost_parts(
     p_t = ((c * norm).square() + K).sqrt()
     y_s = c * h.to(gram_B.dtype) + p_t * a_t.to(gram_B.dtype)
     y = torch.cat([(y_s.square().sum(-1, keepdim=True) + K).sqrt(), y_s], dim=-1)
-    return y, asinhc(_quadratic(y, gram_B) / K), c
+    return y, asinhc(quadratic(y, gram_B) / K), c
 
 
 @_adding
@@ -157,18 +158,12 @@ def _simplified_factor(norm: Tensor, q: Tensor, k: Tensor, s: Tensor, max_radius
     return c / (1 + k.abs().sqrt() * xi)
 
 
-def _quadratic(h: Tensor, gram_B: Tensor) -> Tensor:
-    """``h^T (B^T B) h`` of each token, ``(..., 1)``, clamped at 0 against rounding."""
-    with full_precision(h.device):
-        return ((h @ gram_B) * h).sum(-1, keepdim=True).clamp_min(0)
-
-
 def _gated(factor: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
     """The entries of a variant whose gate is a function of ``|x|`` and ``|B A x|^2``."""
 
     def token_gate(x, h, B, K, s, max_radius, gram_B=None) -> Tensor:
         gram_B = gram(B) if gram_B is None else gram_B
-        q = _quadratic(h.to(gram_B.dtype), gram_B)
+        q = quadratic(h.to(gram_B.dtype), gram_B)
         norm, K, s = (t.to(gram_B.dtype) for t in (token_norm(x), K, s))
         return factor(norm, q, K, s, max_radius)
 
