@@ -25,6 +25,7 @@ ACTIONS = {
     "protocol": "bench.protocol:protocol",
     "publish": "bench.records.publish:publish",
     "report": "bench.report.action:report",
+    "tune": "bench.sweep.action:tune",
     "tiny_base": "bench.training.action:tiny_base",
 }
 

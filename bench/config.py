@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 PROJECT = Path(__file__).resolve().parent.parent
 
 AUTO = "auto"  # a curvature measured for each layer
-SPLITS = ("test", "validation")
+SPLITS = ("test", "validation", "none")
 
 
 def results_folder(folder: str) -> Path:
@@ -81,7 +81,8 @@ class EvaluationSettings:
 
     Attributes:
         batch_size: prompts in a batch; in float32 it changes no prediction.
-        split: `test`, or `validation` to choose settings without seeing a test row.
+        split: `test`; `validation` to choose settings without seeing a test row; or `none` to train
+            alone.
         lm_eval: additional lm-eval tasks, groups or tags.
         lm_eval_fewshot: examples in their prompts; None: each task's own number.
         lm_eval_limit: at most so many rows of each task; None for all.
@@ -296,6 +297,8 @@ def _refuse_pretraining(config: dict[str, Any]) -> None:
 
 def _check_validation(experiment: Experiment) -> None:
     """Refuse settings that need validation rows if there are none."""
+    if experiment.evaluation.split == "none" and not experiment.trained:
+        raise InputError("evaluation.split=none evaluates nothing, and this run trains nothing")
     validates = experiment.evaluation.split == "validation"
     if validates and not experiment.trained:
         raise InputError(

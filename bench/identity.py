@@ -13,7 +13,7 @@ from typing import Any
 from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS
 
 # Raised by hand when a change to the code alters results: runs of before are then run again.
-RESULT_VERSION = 3
+RESULT_VERSION = 4
 PRETRAIN_VERSION = 2
 
 FLOAT32 = "torch.float32"
@@ -122,6 +122,8 @@ def identity(
         of_training = {"seed", *(f"protocol.{key}" for key in TRAINING_PROTOCOL_KEYS)}
         aside = ("train.", "method.options.")
         kept = {k: v for k, v in kept.items() if k not in of_training and not k.startswith(aside)}
+    # So that a later optional setting changes no identity of runs without it.
+    kept = {key: value for key, value in kept.items() if value is not None}
     for key in ("evaluation.lm_eval", "method.options.target_modules"):
         if isinstance(kept.get(key), list):
             kept[key] = sorted(set(kept[key]))

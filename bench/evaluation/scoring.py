@@ -64,7 +64,9 @@ def majority(key: str, answers: Sequence[str], protocol: Protocol) -> dict[str, 
 
 
 def averages(by_set: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """`micro`: percent of all rows; `macro`: mean over the sets."""
+    """`micro`: percent of all rows; `macro`: mean over the sets; empty without sets."""
+    if not by_set:
+        return {}
     rows = sum(score["n"] for score in by_set.values())
     return {
         "micro": 100.0 * sum(score["correct"] for score in by_set.values()) / rows,

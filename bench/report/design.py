@@ -155,6 +155,7 @@ def _rows(first: Mapping[str, Record], spec: Spec) -> list[SweepRow]:
             curvature=record["curvature"],
             details=(*named[key], *(_detail(name, own[key].get(name)) for name in varied[key])),
             options={name: record["options"].get(name) for name in options},
+            tuning=record.get("tuning"),
         )
         for key, record in first.items()
     ]
@@ -168,7 +169,8 @@ def _pretraining_rows(first: Mapping[str, Record], spec: Spec) -> list[SweepRow]
         model = record["model"]
         varied = _varied([own[k] for k, other in first.items() if other["model"] == model])
         details = tuple(f"{name}={own[key][name]}" for name in varied if name in own[key])
-        rows.append(SweepRow(key, "", model, None, details, own[key]))
+        tuning = record.get("tuning")
+        rows.append(SweepRow(key, "", model, None, details, own[key], tuning))
     return rows
 
 

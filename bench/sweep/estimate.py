@@ -152,6 +152,8 @@ def _from_sizes(job: Job) -> Speed | None:
     row = count(["".join(training_text(p, run.protocol)) for p in train])
     training = row * passes * parameters / rate + 3 * overhead / run.train.micro_batch_size
     asked = [p for rows in problems.split(run.evaluation.split).values() for p in rows][:SAMPLE]
+    if not asked:
+        return Speed(training, 0.0, size / BYTES_PER_SECOND, source)
     limit = fmean(new_tokens(p, run.protocol) for p in asked)
     # Answers as long as those of the training rows; a base that is not trained may not end them.
     answer = min(limit, count([p.output for p in train]) or limit)

@@ -18,7 +18,8 @@ class GridSweep(Sweep):
 
     def run(self) -> list[dict[str, Any]]:
         """Run what is missing and show all; of an action that leaves no records, run all."""
-        return super().run() if self.config.action.name in self.actions else self._run_action()
+        recorded = self.config.action.name in (*self.actions, "tune")
+        return super().run() if recorded else self._run_action()
 
     def run_jobs(self) -> list[dict[str, Any]]:
         """Plan all combinations, and run those that are not cached."""

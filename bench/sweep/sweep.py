@@ -27,6 +27,7 @@ from bench.report.spec import TableSpec
 from bench.runs.clock import began
 from bench.sweep.jobs import Job, Planner
 from bench.sweep.launch import Launch, ended_by_sigterm
+from bench.sweep.rates import Rates
 from bench.tracking.contents import SweepRun
 from bench.tracking.store import Store
 from bench.tracking.sweeps import SweepRecord, sweep_identity
@@ -95,6 +96,8 @@ class Sweep(ABC):
         self.planner = Planner(context, config, began())
         self.results = results_folder(config.tracking.folder)
         self.spec, self.written = table_spec(config)
+        if self.written and config.action.name != "tune":
+            self.planner.rates = Rates(self.spec.name, self.results)
         self.remarks: list[str] = []
         self.metrics: dict[str, float] = {}
         self.files: list[Path] = []
@@ -111,6 +114,11 @@ class Sweep(ABC):
                 be made.
         """
         action = self.config.action.name
+        if action == "tune":
+            from bench.sweep.tune import tune
+
+            with ended_by_sigterm():
+                return tune(self)
         if action not in self.actions:
             raise InputError(f"this sweeper runs action={' or '.join(self.actions)}, not {action}")
         with ended_by_sigterm():
@@ -119,6 +127,11 @@ class Sweep(ABC):
     @abstractmethod
     def run_jobs(self) -> list[dict[str, Any]]:
         """Plan, run and show the sweep; see `run`."""
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether its runs are pretraining runs."""
+        return isinstance(self.spec, PretrainingSpec)
 
     @property
     def swept(self) -> list[str]:
@@ -219,7 +232,8 @@ def table_spec(config: DictConfig) -> tuple[Spec, bool]:
     Raises:
         InputError: the spec or the published results that it names can't be used.
     """
-    pretrains = config.action.name == "pretrain"
+    action = config.action.name
+    pretrains = action == "pretrain" or (action == "tune" and "pretraining" in config)
     key = "pretraining" if pretrains else "table"
     named = OmegaConf.select(config, key)
     if named is None:

@@ -33,6 +33,8 @@ class TunedSweep(Sweep):
         self.settings = Settings(**settings)
         if len(self.settings.objectives) != 1:
             raise InputError("hydra.sweeper.objective: give one objective, not several")
+        on_loss = self.settings.objectives[0].name == "validation_loss"
+        self.split = "none" if on_loss else "validation"
         if self.settings.enumerates:
             raise InputError("equal tuning needs a sampler that stops at n_trials: tpe or random")
 
@@ -89,7 +91,7 @@ class TunedSweep(Sweep):
             for override in self.others
             if not override.is_sweep_override()
         }
-        fixed |= {"method": method, "seed": str(SEED), "evaluation.split": "validation"}
+        fixed |= {"method": method, "seed": str(SEED), "evaluation.split": self.split}
         words = chosen({**fixed, **self.spaces[method]})
         space = read_space(self.parser.parse_overrides(words), grid=False)
         title = f"{self.spec.name}-{method}"
