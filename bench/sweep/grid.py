@@ -18,8 +18,7 @@ class GridSweep(Sweep):
 
     def run(self) -> list[dict[str, Any]]:
         """Run what is missing and show all; of an action that leaves no records, run all."""
-        recorded = self.config.action.name in (*self.actions, "tune")
-        return super().run() if recorded else self._run_action()
+        return super().run() if self.config.action.name in self.actions else self._run_action()
 
     def run_jobs(self) -> list[dict[str, Any]]:
         """Plan all combinations, and run those that are not cached."""

@@ -114,11 +114,6 @@ class Sweep(ABC):
                 be made.
         """
         action = self.config.action.name
-        if action == "tune":
-            from bench.sweep.tune import tune
-
-            with ended_by_sigterm():
-                return tune(self)
         if action not in self.actions:
             raise InputError(f"this sweeper runs action={' or '.join(self.actions)}, not {action}")
         with ended_by_sigterm():

@@ -84,7 +84,7 @@ class Tuner:
             raise InputError("action=tune: no row of this sweep is trained")
         records = sweep_records([job.planned for job in trained], self.sweep.spec)
         labels = {row.key: row.label for record in records for row in record.rows}
-        found = {}
+        found: dict[str, tuple[str, float, list[str]]] = {}
         for job in trained:
             words = [word for word in job.overrides if word != seed]
             label, rate = labels[row_key(job.planned)], float(job.planned["train"]["lr"])
@@ -110,10 +110,10 @@ class Tuner:
         return added
 
     def _add(self, key: str, rates: Sequence[float]) -> None:
-        words = self.rows[key][2]
+        words, alone = self.rows[key][2], ALONE[self.sweep.pretrains]
         points = [{LR: rate} | more for rate in rates for more in settings_of(self.further)]
         planned = self.sweep.planner.jobs(
-            [*words, *ALONE[self.sweep.pretrains], *(f"{k}={v}" for k, v in point.items()), f"seed={seed}"]
+            [*words, *alone, *(f"{k}={v}" for k, v in point.items()), f"seed={seed}"]
             for point in points for seed in self.settings.seeds
         )  # fmt: skip
         count = len(self.settings.seeds)
@@ -164,31 +164,34 @@ class Tuner:
         return Tuning(self.sweep.spec.name, tuple(self.settings.seeds), self.keys, tuple(rows))
 
 
-def tune(sweep: Sweep) -> list[dict[str, Any]]:
-    """Run the tries of all rows that are missing, and write what was chosen.
+class TuneSweep(Sweep):
+    """A sweep whose rows are tuned, not run."""
 
-    Raises:
-        InputError: the sweep can't be tuned.
-        Failure: runs failed; the tries that finished are written.
-    """
-    tuner = Tuner(sweep)
-    jobs = tuner.plan()
-    tuner.note([job for job in jobs if job.record is not None])
-    store = sweep.planner.store(jobs[0].experiment)
-    pending = tuner.pending()
-    print(
-        f"{len(tuner.rows)} rows, {len(jobs)} runs, {len(jobs) - len(pending)} cached", flush=True
-    )
-    if sweep.config.plan:
-        from bench.sweep.plan import show_plan
+    actions = ("tune",)
 
-        show_plan(pending or jobs, store, sweep.config)
-        return []
-    launch = sweep.begin(store, f"{sweep.spec.name}-tuning", list(tuner.rows), len(pending))
-    paths = _tune(tuner, launch, sweep.results / FOLDER)
-    sweep.files += paths
-    store.finish_sweep(launch.parent, {"runs/finished": len(tuner.all_jobs())}, paths, [], "")
-    return [{"record": job.record} for job in tuner.all_jobs() if job.record is not None]
+    def run_jobs(self) -> list[dict[str, Any]]:
+        """Run the tries of all rows that are missing, and write what was chosen.
+
+        Raises:
+            InputError: the sweep can't be tuned.
+            Failure: runs failed; the tries that finished are written.
+        """
+        tuner = Tuner(self)
+        jobs = tuner.plan()
+        tuner.note([job for job in jobs if job.record is not None])
+        store, pending = self.planner.store(jobs[0].experiment), tuner.pending()
+        cached = len(jobs) - len(pending)
+        print(f"{len(tuner.rows)} rows, {len(jobs)} runs, {cached} cached", flush=True)
+        if self.config.plan:
+            from bench.sweep.plan import show_plan
+
+            show_plan(pending or jobs, store, self.config)
+            return []
+        launch = self.begin(store, f"{self.spec.name}-tuning", list(tuner.rows), len(pending))
+        paths = _tune(tuner, launch, self.results / FOLDER)
+        made = tuner.all_jobs()
+        store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, [], "")
+        return [{"record": job.record} for job in made if job.record is not None]
 
 
 def _tune(tuner: Tuner, launch: Launch, folder: Path) -> list[Path]:
