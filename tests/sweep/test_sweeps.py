@@ -21,7 +21,7 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
     first = inline(*tuned)
     assert first.code == 0, first.stderr
     found = records()
-    trials = [record for record in found if record["split"] == "validation"]
+    trials = [record for record in found if record["split"] == "none"]
     finals = [record for record in found if record["split"] == "test"]
     assert len(trials) == len(finals) == 4
     assert {trial["seed"] for trial in trials} == {1000}
