@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from bench.errors import printable
 
 SILENT = 1.0  # seconds of waiting for a lock without a message
+STALE = 3600.0  # seconds after which a temporary file is one of a process that was killed
 
 
 @contextmanager
@@ -51,9 +53,13 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a temporary file in the same folder and rename it.
 
     Readers never see a partial file, a kill or a full disk leaves the old one, and concurrent
-    writers do not mix.
+    writers do not mix. What a killed writer of the same file left is removed after `STALE`.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with suppress(OSError):  # another process may remove it, too
+            if time.time() - other.stat().st_mtime > STALE:
+                other.unlink()
     try:
         with partial.open("wb") as stream:
             stream.write(content)
