@@ -7,6 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import TypeVar
 
 Text = TypeVar("Text", bound="str | None")
@@ -28,11 +29,19 @@ def without_secrets(text: Text) -> Text:
     """A text with passwords and tokens masked: of addresses and of environment variables."""
     if text is None:
         return text
-    for name, value in os.environ.items():
-        if len(value) >= SHORTEST and _SECRET_NAME.search(name) and value in text:
+    # Values are read each time, since they may change.
+    for name in filter(_is_secret, os.environ):
+        value = os.environ.get(name, "")
+        if len(value) >= SHORTEST and value in text:
             text = text.replace(value, "***")  # type: ignore[assignment]
     masked = _SECRETS.sub(lambda found: "".join(filter(None, found.groups())) + "***", text)
     return masked  # type: ignore[return-value]
+
+
+@cache
+def _is_secret(name: str) -> bool:
+    """Whether an environment variable holds a secret, by its name."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def printable(text: str) -> str:
