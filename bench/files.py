@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,19 +29,46 @@ def locked(path: Path, what: str) -> Iterator[None]:
         what: it protects, for the message.
     """
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=SILENT)
-    except Timeout:
-        holder = printable(path.read_text(errors="replace").strip()) or "another process"
-        print(f"waiting for {what}, in use by {holder}", flush=True)
-        lock.acquire()
+
+    def is_taken() -> bool:
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+        return lock.is_locked
+
+    acquire(what, is_taken, lock.acquire, lambda: path.read_text(errors="replace"))
     try:
         with suppress(OSError):  # a full disk: the lock is held, only the message is lost
-            since = time.strftime("%Y-%m-%d %H:%M:%S")
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+            path.write_text(this_process())
         yield
     finally:
         lock.release()
+
+
+def acquire(
+    what: str, take: Callable[[], bool], wait: Callable[[], Any], holder: Callable[[], str | None]
+) -> None:
+    """Acquire a lock; after `SILENT` seconds a message says who holds it.
+
+    Args:
+        what: the lock protects, for the message.
+        take: takes the lock if it is free; returns whether it did.
+        wait: takes the lock as soon as it is free.
+        holder: what the process that holds it wrote, see `this_process`; may be empty.
+    """
+    until = time.monotonic() + SILENT
+    while not take():
+        if time.monotonic() > until:
+            found = printable((holder() or "").strip()) or "another process"
+            print(f"waiting for {what}, in use by {found}", flush=True)
+            wait()
+            return
+        time.sleep(0.05)
+
+
+def this_process() -> str:
+    """What the holder of a lock is called: process, machine and time."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    return f"process {os.getpid()} on {socket.gethostname()} since {since}"
 
 
 def write_text(path: Path, text: str) -> None:
