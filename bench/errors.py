@@ -21,7 +21,7 @@ _SECRETS = re.compile(
 )
 _SECRET_NAME = re.compile("PASSWORD|TOKEN|SECRET|API_KEY|ACCESS_KEY")
 SHORTEST = 8  # characters of a secret in the environment that is masked wherever it appears
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 FULL = ("database or disk is full", "No space left on device")  # of sqlite, and of safetensors
 
 
@@ -45,7 +45,10 @@ def _is_secret(name: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """A text with masked secrets and escaped control characters, safe for a terminal."""
+    """A text with masked secrets and escaped control characters and surrogates.
+
+    It is safe for a terminal, and can be written as UTF-8.
+    """
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], without_secrets(text))
 
 

@@ -72,8 +72,11 @@ def this_process() -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of a text in UTF-8, without newline translation."""
-    write_bytes(path, text.encode())
+    """`write_bytes` of a text in UTF-8, without newline translation.
+
+    Surrogates, which arguments in an ASCII locale may have, are escaped as JSON escapes them.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
