@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
 from bench.data.sources import load_problems
 from bench.errors import InputError
+from bench.files import read_cache
 from bench.identity import RESULT_VERSION, identity
 from bench.models.settings import check_folder, content_hash, folder_hash
 from bench.runs import lifecycle
@@ -143,9 +143,9 @@ def _warn_of_another_base(adapter: Path, base: str) -> None:
     """Warn if the record of an adapter, of its run or exported with it, names another base."""
     for path in (adapter / "record.json", adapter.parent / "record.json"):
         try:
-            trained_on = json.loads(path.read_text(encoding="utf-8"))["hashes"]["base"]
+            trained_on = (read_cache(path) or {})["hashes"]["base"]
             comparable = ("@" in trained_on) == ("@" in base)  # both of the hub, or both folders
-        except (OSError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             continue
         if comparable and trained_on != base:
             _log.warning(

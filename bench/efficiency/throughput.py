@@ -71,6 +71,7 @@ def measure_throughput(
         "steps": len(order),
         "batch_size": settings.batch_size,
         "micro_batch_size": settings.micro_batch_size,
+        "rounds": rounds,
         "loops": {
             name: {
                 "tokens_per_second": tokens / timing["median"],

@@ -42,6 +42,20 @@ def test_half_an_encoding_is_not_taken_for_a_whole_one(tiny, tmp_path):
     assert len(encoded(TEXTS, tiny[1], 0.3, tmp_path / "x").sizes) == 60
 
 
+@pytest.mark.parametrize("name", ["facts.json", "ids", "starts.npy", "places.npy"])
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, None])
+def test_damaged_tokens_are_made_anew(tiny, tmp_path, name, content):
+    first = encoded(TEXTS, tiny[1], 0.3, tmp_path / "x")
+    ids = first.ids.tolist()
+    if content is None:
+        (tmp_path / "x" / name).unlink()
+    else:
+        (tmp_path / "x" / name).write_bytes(content)
+    again = encoded(TEXTS, tiny[1], 0.3, tmp_path / "x")
+    assert again.ids.tolist() == ids and len(again.sizes) == 60
+    assert np.array_equal(encoded(never(), tiny[1], 0.3, tmp_path / "x").ids, again.ids)
+
+
 def test_the_text_alone_decides_what_is_held_out(tiny, tmp_path):
     def held_out(texts, share, folder):
         tokens = encoded(texts, tiny[1], share, tmp_path / folder)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -123,6 +124,36 @@ def test_what_is_published_and_imported_is_the_same(kept, published, tmp_path):
     call(publish, tmp_path / "new", table="main", folder=str(copy))
     for path in copy.rglob("*.*"):
         assert path.read_bytes() == (published / path.relative_to(copy)).read_bytes(), path
+
+
+def test_the_folders_of_runs_are_imported_with_their_adapters(kept, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(kept / "runs", runs)
+    folders = sorted(runs.iterdir())
+    (runs / "unfinished").mkdir()
+    (folders[0] / "adapter").mkdir()
+    (folders[0] / "adapter" / "adapter_config.json").write_text("{}")
+    os.utime(folders[0] / "record.json", (1000.0, 1000.0))
+    tracking = tmp_path / "new"
+    assert call(import_, tracking, folder=str(folders[0])).startswith("1 imported: ")
+    again = call(import_, tracking, folder=str(runs))
+    assert again.startswith("1 imported, 1 were in the store: ")
+    store = Store(tracking, None, "test")
+    identity = folders[0].name
+    run_id = store.finished(identity)
+    record = store.record(run_id)
+    assert record["run_id"] == run_id and store.began(run_id) < 1000.0
+    assert len(store.predictions(run_id)) == sum(s["n"] for s in record["scores"].values())
+    assert store.file(run_id, "adapter/adapter_config.json") == b"{}"
+
+
+def test_a_run_s_folder_that_does_not_hold_is_refused(kept, tmp_path):
+    (folder, *_) = sorted((kept / "runs").iterdir())
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / "predictions.jsonl").unlink()
+    with pytest.raises(InputError, match=r"record\.json: its predictions are missing"):
+        call(import_, tmp_path / "new", folder=str(tmp_path / "run"))
+    assert not (tmp_path / "new").exists()
 
 
 def test_files_of_runs_that_are_no_longer_part_are_removed(kept, published):

@@ -21,6 +21,8 @@ def figure(table: ScoreTable) -> Figure | None:
         return None
     used = {found.column for found in shown}
     columns = {key: label for key, label in columns_of(table).items() if key in used}
+    # Of a single benchmark only the average is compared.
+    columns = columns or {table.main: table.benchmarks[0].label}
     rows = data(
         {
             "heading": found.heading,

@@ -9,6 +9,7 @@ from bench.report import figures
 from bench.report.comparison import Comparison
 from bench.report.figure import page_spec
 from bench.report.spec import FIGURES
+from tests.report.score_runs import SETS
 
 
 def gates(mean):
@@ -68,6 +69,34 @@ def test_a_figure_is_drawn_if_there_are_facts(full, name):
 def test_a_figure_without_facts_is_not_drawn(table, record, name):
     bare = table([record(training={}), record("hyplora", curvature=1.0, training={})])
     assert figure(name)(bare) is None
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+@pytest.mark.parametrize("right", [(0, 0), (100, 300), (0,)])
+@pytest.mark.parametrize("level", [0.0, 2.0])
+def test_rows_that_are_equal_or_all_zero_are_drawn(table, record, training, right, seeds, level):
+    import vl_convert
+
+    sets = dict(list(SETS.items())[: len(right)])
+    moments = dict.fromkeys(("start", "end"), gates(level))
+    part = training(start=level, steps=3, gates=moments) | {"padding": 0.0}
+    runs = [
+        record("hyplora", seed, right, k, sets, training=part) for k in (0.5, 1.0) for seed in seeds
+    ]
+    alike = {"verdict": "n.s.", "difference": 0.0, "low": 0.0, "high": 0.0}
+    found = table(runs, [compared("HypLoRA (K=0.5)", **alike)])
+    made = {name: figure(name)(found) for name in FIGURES}
+    empty = {name for name, one in made.items() if one is None}
+    assert empty == (set() if level else {"gates", "training"})
+    for one in filter(None, made.values()):
+        assert "NaN" not in vl_convert.vegalite_to_svg(one.spec), one.name
+
+
+def test_a_single_benchmark_s_differences_are_drawn(table, record, drawn):
+    sets = {"mawps": SETS["mawps"]}
+    runs = [record(method, correct=(50,), sets=sets) for method in ("lora", "hyplora")]
+    made = figure("differences")(table(runs, [compared("HypLoRA")]))
+    assert [fact["benchmark"] for fact in drawn(made) if "row" in fact] == ["MAWPS"]
 
 
 def test_accuracy_has_seeds_means_intervals_and_chance(full, drawn):
