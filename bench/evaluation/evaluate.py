@@ -1,4 +1,7 @@
-"""Evaluation of a model on test sets: prompt, generate, extract and compare the answer, record."""
+"""Evaluation of a model on test sets: prompt, generate, extract and compare the answer, record.
+
+Each line also has the likelihood of the reference answer.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.errors import Failure
 from bench.evaluation.answers import agrees, extract
 from bench.evaluation.generation import generate
+from bench.evaluation.likelihood import answer_nll
 from bench.evaluation.predictions import Prediction, append, read
 from bench.progress import Progress
 from bench.tasks.task import ANSWER_FORMS
@@ -53,10 +57,12 @@ def evaluate(
             f"{path} has repeated lines, or lines of rows that are not in the test sets: delete "
             "it, and the same command evaluates again"
         )
-    total = sum(map(len, tests.values()))
-    with Progress(title, total, "problem", start=len(predictions)) as progress:
+    shared = (model, tokenizer, tests, protocol, batch_size, context)
+    nll = answer_nll(*shared, asked - done, title=f"{title}, reference answers")
+    with Progress(title, len(asked), "problem", start=len(predictions)) as progress:
 
         def add(made: list[Prediction]) -> None:
+            made = [replace(line, nll=nll.get((line.task, line.index))) for line in made]
             append(path, made)
             predictions.extend(made)
             progress.update(len(made))
