@@ -35,6 +35,7 @@ def evaluate(
     context: int,
     path: Path,
     title: str = "evaluation",
+    batching: str = "static",
 ) -> list[Prediction]:
     """Predict every test row that the file does not contain yet.
 
@@ -45,6 +46,7 @@ def evaluate(
         context: maximum number of tokens of the model. A prompt that leaves no room for the
             answer is not generated for and counts as wrong; its line has a `reason`.
         path: the predictions file. Existing lines are kept.
+        batching: see `bench.evaluation.generation.generate`.
 
     Returns:
         All predictions, those from the file first.
@@ -94,7 +96,7 @@ def evaluate(
                 )
             began = time.perf_counter()
             given = (model, tokenizer, prompts, most, batch_size)
-            for batch in generate(*given, protocol.answer_end, protocol.num_beams):
+            for batch in generate(*given, protocol.answer_end, protocol.num_beams, batching):
                 # Recorded per line, so that a resumed run has the total.
                 seconds = (time.perf_counter() - began) / len(batch)
                 rows = [(g.index, problems[g.index], g.text, g.tokens) for g in batch]

@@ -169,6 +169,7 @@ def evaluate(
         context_length(model),
         folder / "predictions.jsonl",
         title=f"{experiment.name}: evaluation",
+        batching=experiment.evaluation.batching,
     )
     by_set = scores(predictions, asked, protocol)
     seconds = sum(prediction.seconds for prediction in predictions)

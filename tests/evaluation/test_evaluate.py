@@ -29,8 +29,8 @@ SETS = {
 }
 
 
-def run(tiny, path, sets=SETS, protocol=PROTOCOL):
-    return evaluate(*tiny, sets, protocol, 2, context=100, path=path)
+def run(tiny, path, sets=SETS, protocol=PROTOCOL, batching="static"):
+    return evaluate(*tiny, sets, protocol, 2, context=100, path=path, batching=batching)
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,12 @@ def test_every_row_has_a_line_with_its_question(evaluated):
     assert "the context leaves room for 92" in too_long["reason"]
 
 
-def test_existing_lines_are_kept_and_not_generated_again(tiny, path, evaluated):
+@pytest.mark.parametrize("batching", ["static", "continuous"])
+def test_existing_lines_are_kept_and_not_generated_again(tiny, path, evaluated, batching):
     first, text = evaluated
     kept = text.splitlines()[:3]
     path.write_text("\n".join(kept) + "\n" + '{"task": "mawps", "ind')
-    again = run(tiny, path)
+    again = run(tiny, path, batching=batching)
     assert path.read_text().splitlines()[:3] == kept
     key = lambda p: (p.task, p.index)  # noqa: E731
     assert sorted(again, key=key) == sorted(first, key=key)
