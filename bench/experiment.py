@@ -171,6 +171,7 @@ def _results(
         "dtype": prepared.dtype,
         "scores": evaluation["scores"],
         "averages": evaluation["averages"],
+        "nll": evaluation["nll"],
         "parameters": training["parameters"],
         "seconds": {"finetune": training.get("seconds"), "evaluate": evaluation["seconds"]},
         "rows": {

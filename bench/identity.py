@@ -67,7 +67,7 @@ PRETRAINING_LEFT_OUT = {
     **dict.fromkeys(
         ["evaluation." + key for key in (
             "batch_size", "split", "lm_eval", "lm_eval_fewshot", "lm_eval_limit",
-            "lm_eval_include", "forgetting", "dtype",
+            "lm_eval_include", "forgetting", "dtype", "batching",
         )],
         "a finished model is evaluated on further tasks; it is not trained again",
     ),
@@ -84,8 +84,9 @@ def identity(
 ) -> str:
     """The identity of a fine-tuning run.
 
-    Left out are `LEFT_OUT`, and what has no effect in this run: in float32 batch sizes, the number
-    of devices and gradient checkpointing; validations without validation rows; if nothing is
+    Left out are `LEFT_OUT`, and what has no effect in this run: in float32 batch sizes, the way of
+    batching, the number of devices and gradient checkpointing; the way of batching of a beam
+    search; validations without validation rows; if nothing is
     trained, the method's options, the training settings, the training part of the protocol and the
     seed. Only methods that have a curvature have it among their options.
 
@@ -106,7 +107,9 @@ def identity(
         left_out.add("evaluation.dtype")
         evaluated = dtype.removeprefix("torch.")
     if plain and evaluated == "float32":
-        left_out.add("evaluation.batch_size")
+        left_out |= {"evaluation.batch_size", "evaluation.batching"}
+    if settings["protocol"]["num_beams"] > 1:
+        left_out.add("evaluation.batching")
     if not settings["evaluation"]["lm_eval"]:
         left_out |= {"evaluation.lm_eval_fewshot", "evaluation.lm_eval_limit"}
     if train["devices"] == 1:

@@ -104,7 +104,7 @@ OTHER = {
     "protocol.cut_rows_end": True, "protocol.answer_end": "x", "protocol.num_beams": 4,
     "evaluation.split": "validation", "evaluation.lm_eval": ["arc_easy"],
     "evaluation.lm_eval_fewshot": 3, "evaluation.lm_eval_limit": 3, "evaluation.batch_size": 3,
-    "evaluation.dtype": "float16",
+    "evaluation.dtype": "float16", "evaluation.batching": "static",
 }  # fmt: skip
 # How work is split, which changes rounding where sums are not exact.
 SPLIT = ("micro_batch_size", "devices", "gradient_checkpointing")
@@ -160,7 +160,12 @@ def test_what_can_not_change_a_result_is_no_part_of_it(base, key):
 
 
 @pytest.mark.parametrize(
-    "change", [*(f"train.{key}=3" for key in SPLIT), "evaluation.batch_size=3"]
+    "change",
+    [
+        *(f"train.{key}=3" for key in SPLIT),
+        "evaluation.batch_size=3",
+        "evaluation.batching=static",
+    ],
 )
 def test_how_work_is_split_is_no_part_of_it_in_float32(base, change):
     assert name(base(), change) == name(base())
@@ -222,6 +227,8 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
     [
         ("evaluation.batch_size=3", BFLOAT16, True),
         ("evaluation.batch_size=3", MIXED, False),
+        ("evaluation.batching=static", BFLOAT16, True),
+        ("evaluation.batching=static", MIXED, False),
         ("train.micro_batch_size=3", MIXED, True),
         ("train.devices=3", MIXED, True),
         ("train.sharded=true", MIXED, False),
@@ -230,6 +237,11 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
 )
 def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, numbers, counts):
     assert (name(base(), change, **numbers) != name(base(), **numbers)) is counts
+
+
+def test_the_way_of_batching_does_not_count_for_beams(base):
+    beams, static = "protocol.num_beams=4", "evaluation.batching=static"
+    assert name(base(), beams, static, **BFLOAT16) == name(base(), beams, **BFLOAT16)
 
 
 def test_sharding_counts_for_several_devices_where_rounding_depends_on_it(base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,8 @@ def scores(
 
     `majority` is the accuracy of the most frequent gold answer. `outcomes` has a 1 for each correct
     row and a 0 for each other row, in the order of the test set, for paired tests between runs.
-    Rows whose prompt is too long count as wrong; `too_long` is their number.
+    Rows whose prompt is too long count as wrong; `too_long` is their number. `nll` is the mean
+    over the rows that have one; None if none has.
 
     Args:
         predictions: of all test rows, by the protocol.
@@ -44,6 +46,7 @@ def scores(
             "majority": majority(key, [p.answer for p in rows], protocol),
             "too_long": sum(p.reason is not None for p in rows),
             "tokens": sum(p.tokens for p in rows),
+            "nll": _mean(p.nll for p in rows),
         }
     return result
 
@@ -72,3 +75,18 @@ def averages(by_set: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         "micro": 100.0 * sum(score["correct"] for score in by_set.values()) / rows,
         "macro": sum(score["accuracy"] for score in by_set.values()) / len(by_set),
     }
+
+
+def nll_averages(
+    predictions: Iterable[Prediction], by_set: Mapping[str, Mapping[str, Any]]
+) -> dict[str, float | None]:
+    """`micro`: mean over all rows that have an `nll`; `macro`: mean over the sets that have one."""
+    return {
+        "micro": _mean(p.nll for p in predictions),
+        "macro": _mean(score["nll"] for score in by_set.values()),
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None

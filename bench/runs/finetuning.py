@@ -15,7 +15,7 @@ from bench.data.problems import Problem, ProblemSets
 from bench.data.prompts import training_text
 from bench.errors import InputError
 from bench.evaluation.evaluate import evaluate as predict
-from bench.evaluation.scoring import averages, scores
+from bench.evaluation.scoring import averages, nll_averages, scores
 from bench.files import write_json
 from bench.methods import attach, count_parameters, gate_statistics, warn_of_clamped
 from bench.models.loading import context_length, on_cpu, pick_device, weight_dtype
@@ -150,7 +150,7 @@ def _no_row_fits(
 def evaluate(
     experiment: Experiment, problems: ProblemSets, folder: Path, model: Any, tokenizer: Any
 ) -> dict[str, Any]:
-    """Scores by test set, averages and seconds of generation; resumes predictions.jsonl.
+    """Scores by test set, their averages and seconds of generation; resumes predictions.jsonl.
 
     Args:
         experiment: the run.
@@ -169,7 +169,13 @@ def evaluate(
         context_length(model),
         folder / "predictions.jsonl",
         title=f"{experiment.name}: evaluation",
+        batching=experiment.evaluation.batching,
     )
     by_set = scores(predictions, asked, protocol)
     seconds = sum(prediction.seconds for prediction in predictions)
-    return {"scores": by_set, "averages": averages(by_set), "seconds": seconds}
+    return {
+        "scores": by_set,
+        "averages": averages(by_set),
+        "nll": nll_averages(predictions, by_set),
+        "seconds": seconds,
+    }

@@ -62,6 +62,8 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
         for name in ("accuracy", "format_rate", "too_long")
         for key, score in record["scores"].items()
     ]
+    likelihoods = record.get("nll", {}) | {k: s.get("nll") for k, s in record["scores"].items()}
+    values += [(f"nll/{k}", v, 0) for k, v in likelihoods.items() if v is not None]
     values += [(f"parameters/{k}", float(v), 0) for k, v in record["parameters"].items()]
     values += [(f"seconds/{k}", v, 0) for k, v in record["seconds"].items() if v is not None]
     rows = record["rows"]["train"]

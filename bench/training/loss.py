@@ -20,8 +20,14 @@ MASK_FREE = frozenset(
 
 
 def target_loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
-    """The sum of the cross-entropy over the target tokens of a micro-batch of `collate`, float32.
+    """The sum of `target_losses`, float32, ()."""
+    return target_losses(model, batch, reduction="sum")
 
+
+def target_losses(model: Any, batch: dict[str, Any], reduction: str) -> torch.Tensor:
+    """The cross-entropy of the target tokens of a micro-batch of `collate`, float32.
+
+    The shape is (rows * positions,) with the reduction `none`, zero if a position is no target.
     Logits are computed from the first target on if the model's forward supports it: with a
     vocabulary of 128,256 they take more memory than everything else.
     """
@@ -38,7 +44,7 @@ def target_loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
         logits[:, -kept:-1].flatten(0, 1).float(),
         batch["labels"][:, 1 - kept :].flatten(),
         ignore_index=IGNORED,
-        reduction="sum",
+        reduction=reduction,
     )
 
 

@@ -4,7 +4,7 @@ import gzip
 import json
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from bench.data.problems import Problem
 from bench.data.prompts import Protocol
 from bench.errors import Failure, InputError
 from bench.evaluation.evaluate import judge
-from bench.evaluation.scoring import averages, scores
+from bench.evaluation.scoring import averages, nll_averages, scores
 from bench.files import write_json
 from bench.records import files as reading
 from bench.records.check import check_record
@@ -44,8 +44,10 @@ def answered(**changes):
         for key in ("mawps", "SVAMP")
         for index, text in enumerate(TEXTS)
     ]
+    lines = [replace(line, nll=None if line.index == 2 else 0.1 * line.index) for line in lines]
     found = scores(lines, ("mawps", "SVAMP"), PROTOCOL)
-    run = run_of(**changes, scores=found, averages=averages(found), dtype="torch.float32")
+    means = {"averages": averages(found), "nll": nll_averages(lines, found)}
+    run = run_of(**changes, scores=found, **means, dtype="torch.float32")
     run["config"] |= {"protocol": asdict(PROTOCOL), "data": {"root": "/home/me/LLM-Adapters"},
                       "tracking": {"folder": "/home/me/results"}}  # fmt: skip
     return run, "".join(json.dumps(asdict(line)) + "\n" for line in lines)
@@ -218,6 +220,19 @@ DAMAGE = {
     "text": (
         lambda path: relined(path, lambda lines: lines[0].update(text="It is 7.")),
         "row 0 of mawps does not answer 3.0",
+    ),
+    "nll": (
+        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(nll=0.04)),
+        "nll on SVAMP is 0.04; its predictions give 0.05",
+    ),
+    "no nll": (
+        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].pop("nll")), "nll on SVAMP"
+    ),
+    "average nll": (
+        lambda path: rewrite(path, lambda r: r["nll"].update(macro=1.0)), "macro average of nll"
+    ),
+    "negative nll": (
+        lambda path: relined(path, lambda lines: lines[1].update(nll=-0.1)), "has the nll -0.1"
     ),
     "twice": (lambda path: relined(path, lambda lines: lines.append(lines[0])), "not one per row"),
     "missing": (lambda path: path.with_suffix(".jsonl.gz").unlink(), "predictions are missing"),
