@@ -21,7 +21,7 @@ class Comparison:
     """A row less its reference, on one benchmark, average or measure.
 
     Attributes:
-        heading: of the group of comparisons that it belongs to, e.g. `vs. LoRA`.
+        heading: what it is about, e.g. `curvature` or `vs. LoRA`; may be empty.
         row: key of the row.
         reference: key of the reference row.
         label: what the table calls the row.
@@ -62,6 +62,11 @@ class Comparison:
     sd_runs: float | None = None
     paired_runs: bool = False
     why: str = ""
+
+    @property
+    def name(self) -> str:
+        """What is subtracted from what, e.g. `HypLoRA − LoRA`."""
+        return f"{self.label} − {self.reference_label}"
 
 
 def compare(

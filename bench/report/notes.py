@@ -53,6 +53,14 @@ def _limits(table: ScoreTable) -> Iterator[str]:
             f"Incomplete: {len(selection.records)} of {selection.total} runs have finished. "
             f"Missing: {'; '.join(listed)}."
         )
+    asked = {row.method for row in selection.sweep.rows} if selection.sweep else set()
+    absent = [
+        f"{pair['row']} vs. {pair['reference']}"
+        for pair in selection.spec.comparisons
+        if selection.sweep and not {pair["row"], pair["reference"]} <= asked
+    ]
+    if absent:
+        yield f"Declared comparisons without rows in this sweep: {', '.join(absent)}."
     trained = [row for row in table.rows if row.method != "none"]
     if not table.comparisons and len(trained) > 1 and selection.spec.metric == "accuracy":
         yield (

@@ -65,9 +65,8 @@ def score_data(table: ScoreTable) -> dict[str, Any]:
     }
 
 
-def _row(row: ScoreRow, cells: Mapping[str, Cell], **keys: Any) -> Row:
-    keys = {"method": row.method or None, "curvature": row.curvature} | keys
-    return Row((row.label,), cells, signed="reference" in keys, keys=keys)
+def _row(row: ScoreRow, cells: Mapping[str, Cell]) -> Row:
+    return Row((row.label,), cells, keys={"method": row.method or None, "curvature": row.curvature})
 
 
 def _columns(table: ScoreTable, show: str) -> tuple[Column, ...]:
@@ -110,77 +109,94 @@ def _intervals(table: ScoreTable) -> Iterator[Table]:
 
 
 def _comparisons(table: ScoreTable) -> Iterator[Table]:
-    """For each heading a table of the comparisons on the average, and one of the benchmarks."""
-    for heading in dict.fromkeys(found.heading for found in table.comparisons):
-        of_heading = [found for found in table.comparisons if found.heading == heading]
-        main = [found for found in of_heading if found.column == table.main]
-        tested = any(found.difference is not None for found in main)
-        columns: tuple[Column, ...] = (
-            Column(table.main, "Verdict", "text", show="verdict"),
-            Column(table.main, "Difference [95% interval]", "z.1f", show="range"),
-            Column(table.main, "p (Holm)", "p", show="p"),
-        )
-        yield Table(
-            key=heading,
-            heading=f"{heading}: {table.labels[table.main]}",
-            columns=columns if tested else columns[:1],
-            rows=tuple(_compared(table, [found]) for found in main),
-            notes=tuple(_comparison_notes(table, of_heading)),
-        )
-        others = [found for found in of_heading if found.column != table.main]
-        columns = tuple(
-            Column(found.key, found.label, "z.1f", show="claim")
-            for found in table.benchmarks
-            if any(each.column == found.key and each.p is not None for each in others)
-        )
-        if columns:
-            rows = dict.fromkeys(found.row for found in others)
-            yield Table(
-                key=f"{heading}, benchmarks",
-                heading=f"{heading}: each benchmark",
-                columns=columns,
-                rows=tuple(
-                    _compared(table, [found for found in others if found.row == row])
-                    for row in rows
-                ),
-            )
+    """The comparisons on the average, then those on each benchmark."""
+    main = [found for found in table.comparisons if found.column == table.main]
+    others = [found for found in table.comparisons if found.column != table.main]
+    if not main:
+        return
+    columns: tuple[Column, ...] = (
+        Column(table.main, "Verdict", "text", show="verdict"),
+        Column(table.main, "Difference [95% interval]", "z.1f", show="range"),
+        Column(table.main, "p (Holm)", "p", show="p"),
+    )
+    tested = any(found.difference is not None for found in main)
+    yield _compared(
+        table, "comparisons", table.main, columns if tested else columns[:1], main,
+        tuple(_comparison_notes(table, main)),
+    )  # fmt: skip
+    columns = tuple(
+        Column(found.key, found.label, "z.1f", show="claim")
+        for found in table.benchmarks
+        if any(each.column == found.key and each.p is not None for each in others)
+    )
+    if columns:
+        yield _compared(table, "comparisons, benchmarks", "", columns, others)
 
 
-def _compared(table: ScoreTable, comparisons: Sequence[Comparison]) -> Row:
-    row = next(row for row in table.rows if row.key == comparisons[0].row)
-    cells = {
-        found.column: Cell(
-            value=found.difference,
-            low=found.low,
-            high=found.high,
-            n=found.n,
-            p=found.p_holm,
-            verdict=found.verdict,
-            runs=tuple(RunValue(seed, value) for seed, value in found.by_seed.items()),
-            why=found.why,
-        )
-        for found in comparisons
-    }
-    return _row(row, cells, reference=comparisons[0].reference_label)
+def _compared(
+    table: ScoreTable,
+    key: str,
+    column: str,
+    columns: tuple[Column, ...],
+    comparisons: Sequence[Comparison],
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """A row for each contrast, by its name."""
+    methods = {row.key: row for row in table.rows}
+    declared = any(pair.get("about") for pair in table.selection.spec.comparisons)
+    contrasts: dict[tuple[str, str, str], list[Comparison]] = {}
+    for found in comparisons:
+        contrasts.setdefault((found.heading, found.row, found.reference), []).append(found)
+    rows = []
+    for (about, row, _), alike in contrasts.items():
+        cells = {found.column: _difference(found) for found in alike}
+        if declared:
+            cells = {"about": Cell(about or None), **cells}
+        keys = {
+            "method": methods[row].method,
+            "curvature": methods[row].curvature,
+            "reference": alike[0].reference_label,
+        }
+        rows.append(Row((alike[0].name,), cells, signed=True, keys=keys))
+    return Table(
+        key=key,
+        heading=f"Comparisons: {table.labels.get(column, 'each benchmark')}",
+        columns=(Column("about", "About", "text"), *columns) if declared else columns,
+        rows=tuple(rows),
+        names=("Row − reference",),
+        notes=notes,
+    )
 
 
-def _comparison_notes(table: ScoreTable, comparisons: Sequence[Comparison]) -> Iterator[str]:
+def _difference(found: Comparison) -> Cell:
+    return Cell(
+        value=found.difference,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        p=found.p_holm,
+        verdict=found.verdict,
+        runs=tuple(RunValue(seed, value) for seed, value in found.by_seed.items()),
+        why=found.why,
+    )
+
+
+def _comparison_notes(table: ScoreTable, main: Sequence[Comparison]) -> Iterator[str]:
     """What was compared and how, and what was not compared."""
-    main = [found for found in comparisons if found.column == table.main]
-    if any(found.difference is not None for found in comparisons):
-        reference = comparisons[0].heading.removeprefix("vs. ")
-        several = len({found.reference for found in main}) > 1
-        like = f"{reference} with the same options" if several else reference
-        yield f"Row minus {like}, in percentage points, with the same seeds and the same items."
-    if any(found.p is not None for found in comparisons):
-        families = Counter(
-            f"on the {table.main} average" if c.column in table.averages else "on single benchmarks"
-            for c in table.comparisons
-            if c.p is not None
+    if any(found.difference is not None for found in main):
+        yield "Differences are in percentage points, with the same seeds and the same items."
+    tested = [found for found in table.comparisons if found.p is not None]
+    if tested:
+        declared = table.selection.spec.comparisons
+        asked = (
+            "the sweep file's comparisons" if declared else "all trained rows with their reference"
         )
-        counts = [f"the {count} {what}" for what, count in families.items()]
-        yield f"{TEST} Corrected over all comparisons of the table: {' and '.join(counts)}."
-    if paired := [found.label for found in main if found.paired_runs]:
+        sizes = Counter(found.column == table.main for found in tested)
+        families = f"{asked} on the {table.labels[table.main]} ({sizes[True]})"
+        if sizes[False]:
+            families = f"two families: {families}; on single benchmarks ({sizes[False]})"
+        yield f"{TEST} Holm's correction is over {families}."
+    if paired := [found.name for found in main if found.paired_runs]:
         yield (
             "Runs with the same seed give similar answers, so the test also pairs the runs, for "
             f"{', '.join(paired)}."
@@ -189,9 +205,9 @@ def _comparison_notes(table: ScoreTable, comparisons: Sequence[Comparison]) -> I
     for found in main:
         if found.why:
             prefix = NOT_COMPARED if found.verdict == NOT_COMPARED else "no test"
-            reasons.setdefault(f"{prefix}, {found.why}", []).append(found.label)
-    for reason, labels in reasons.items():
-        yield f"{', '.join(labels)}: {reason}."
+            reasons.setdefault(f"{prefix}, {found.why}", []).append(found.name)
+    for reason, names in reasons.items():
+        yield f"{', '.join(names)}: {reason}."
 
 
 def _cost(table: ScoreTable) -> Table:

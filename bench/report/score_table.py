@@ -172,13 +172,13 @@ def _comparisons(
     averaged = [found.key for found in table.benchmarks if found.averaged]
     singles = [found.key for found in table.benchmarks]
     rows = {row.key: row for row in table.rows}
+    labels = table.selection.labels
 
     def compared(contrast: Contrast, column: str) -> Comparison:
-        pair = [rows[contrast.row], *filter(None, [rows.get(contrast.reference)])]
-        labels = [*(row.label for row in pair), ""][:2]
-        asked = Comparison(
-            contrast.heading, contrast.row, contrast.reference, labels[0], labels[1], column
-        )
+        keys = (contrast.row, contrast.reference)
+        label, reference = (labels.get(key, key) for key in keys)
+        asked = Comparison(contrast.heading, *keys, label, reference, column)
+        pair = [rows[key] for key in keys if key in rows]
         if len(pair) == 1:
             return replace(asked, why="the reference has no finished run")
         seeds = [s for s in pair[0].seeds if s is not None and s in pair[1].seeds]

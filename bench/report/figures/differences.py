@@ -1,17 +1,17 @@
-"""Paired differences to a reference row with their intervals: a forest plot."""
+"""Paired differences of rows to their references with their intervals: a forest plot."""
 
 from __future__ import annotations
 
 from bench.report.figure import Figure, data, facet, line_at, look, names, round_step, whiskers
 from bench.report.figures.common import columns_of
 from bench.report.scores import ScoreTable
-from bench.report.theme import VERDICTS, longest
+from bench.report.theme import VERDICTS
 
 STEP = 17  # pixels of a row
 
 
 def figure(table: ScoreTable) -> Figure | None:
-    """A row of panels for each reference, a panel for each average and benchmark."""
+    """A panel for each average and benchmark, with a line for each comparison."""
     import altair as alt
 
     # A row that trains nothing is so far off that the others look alike.
@@ -23,9 +23,8 @@ def figure(table: ScoreTable) -> Figure | None:
     columns = {key: label for key, label in columns_of(table).items() if key in used}
     rows = data(
         {
-            "heading": found.heading,
-            "row": found.label,
-            "reference": found.reference_label,
+            "comparison": found.name,
+            "about": found.heading,
             "benchmark": columns[found.column],
             "verdict": found.verdict,
             "difference": found.difference,
@@ -45,21 +44,15 @@ def figure(table: ScoreTable) -> Figure | None:
     marked = [tick for tick in (-step, 0, step) if min(ends) <= tick <= max(ends)]
     axis = alt.Axis(values=marked, labelFlush=False)
     x = alt.X("low:Q", title=None, scale=alt.Scale(nice=False, padding=8), axis=axis)
-    extent = longest(found.label for found in shown)
-    blocks = []
-    for heading in dict.fromkeys(found.heading for found in shown):
-        labels = list(dict.fromkeys(c.label for c in shown if c.heading == heading))
-        marks = whiskers("difference", x, looks, 45, y=names("row", labels, extent))
-        of_heading = alt.datum.heading == heading
-        layers = (line_at(0), *(mark.transform_filter(of_heading) for mark in marks))
-        titles = list(columns.values())
-        block = facet(layers, rows, "benchmark", titles, len(titles), {"step": STEP})
-        blocks.append(block.properties(title=f"{heading}: difference (percentage points)"))
-    chart = alt.vconcat(*blocks).resolve_scale(x="shared")
+    labels = list(dict.fromkeys(found.name for found in shown))
+    layers = (line_at(0), *whiskers("difference", x, looks, 45, y=names("comparison", labels)))
+    titles = list(columns.values())
+    chart = facet(layers, rows, "benchmark", titles, len(titles), {"step": STEP})
+    chart = chart.properties(title="row − reference (percentage points)")
     caption = (
         "Same seeds and same items. Line: 95% interval of one comparison alone; the verdict is by "
         "the test that is corrected over all comparisons (n.s.: no significant difference)."
     )
-    height = 80 * len(blocks) + STEP * len({(c.heading, c.label) for c in shown})
+    height = 80 + STEP * len(labels)
     title = f"{table.selection.spec.title}: paired differences"
     return Figure("differences", title, caption, chart, height)
