@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.report.comparison import NOT_COMPARED, Comparison
+from bench.report.comparison import ACCURACY, MEASURES, NOT_COMPARED, Comparison, Measure
 from bench.report.facts import facts
 from bench.report.notes import MARK, score_notes
 from bench.report.paper import paper_table
@@ -38,7 +38,10 @@ def score_report(table: ScoreTable, published: Published | None = None) -> Repor
         table: by `bench.report.score_table.score_table`.
         published: the paper's numbers to compare with.
     """
-    tables = [_scores(table), *_intervals(table), *_comparisons(table), _cost(table)]
+    tables = [_scores(table), *_intervals(table)]
+    for measure in table.measures:
+        tables += _comparisons(table, measure)
+    tables.append(_cost(table))
     if published:
         tables.append(paper_table(table, published))
     spec = table.selection.spec
@@ -80,10 +83,18 @@ def _columns(table: ScoreTable, show: str) -> tuple[Column, ...]:
     return (*columns, *(Column(kind, kind.capitalize(), show=show) for kind in table.averages))
 
 
+def _further(table: ScoreTable) -> Iterator[Column]:
+    """Of other measures than accuracy, the averages; CSV and JSON also have the benchmarks."""
+    for measure in table.measures:
+        for column in () if measure is ACCURACY else table.averages or (table.main,):
+            label = f"{measure.label}, {table.labels[column].removesuffix(' average')}"
+            yield Column(measure.cell(column), label, measure.format, show="sd")
+
+
 def _scores(table: ScoreTable) -> Table:
     return Table(
         key="scores",
-        columns=_columns(table, "sd"),
+        columns=(*_columns(table, "sd"), *_further(table)),
         rows=tuple(_row(row, row.cells) for row in (*table.rows, *table.guesses)),
         notes=tuple(score_notes(table)),
     )
@@ -108,64 +119,65 @@ def _intervals(table: ScoreTable) -> Iterator[Table]:
     )
 
 
-def _comparisons(table: ScoreTable) -> Iterator[Table]:
+def _comparisons(table: ScoreTable, measure: Measure) -> Iterator[Table]:
     """The comparisons on the average, then those on each benchmark."""
-    main = [found for found in table.comparisons if found.column == table.main]
-    others = [found for found in table.comparisons if found.column != table.main]
+    found = [each for each in table.comparisons if each.measure == measure.key]
+    main = [each for each in found if each.column == table.main]
     if not main:
         return
+    of = "" if measure is ACCURACY else f" of {measure.label}"
+    cell = measure.cell(table.main)
     columns: tuple[Column, ...] = (
-        Column(table.main, "Verdict", "text", show="verdict"),
-        Column(table.main, "Difference [95% interval]", "z.1f", show="range"),
-        Column(table.main, "p (Holm)", "p", show="p"),
+        Column(cell, "Verdict", "text", show="verdict"),
+        Column(cell, "Difference [95% interval]", measure.format, show="range"),
+        Column(cell, "p (Holm)", "p", show="p"),
     )
-    tested = any(found.difference is not None for found in main)
-    yield _compared(
-        table, "comparisons", table.main, columns if tested else columns[:1], main,
-        tuple(_comparison_notes(table, main)),
-    )  # fmt: skip
+    tested = any(each.difference is not None for each in main)
+    yield Table(
+        key=f"comparisons{of}",
+        heading=f"Comparisons{of}: {table.labels[table.main]}",
+        columns=(*_about(table), *(columns if tested else columns[:1])),
+        rows=tuple(_compared(table, main)),
+        names=("Row − reference",),
+        notes=tuple(_comparison_notes(table, measure, found)),
+    )
+    others = [each for each in found if each.column != table.main]
     columns = tuple(
-        Column(found.key, found.label, "z.1f", show="claim")
-        for found in table.benchmarks
-        if any(each.column == found.key and each.p is not None for each in others)
+        Column(measure.cell(benchmark.key), benchmark.label, measure.format, show="claim")
+        for benchmark in table.benchmarks
+        if any(each.column == benchmark.key and each.p is not None for each in others)
     )
     if columns:
-        yield _compared(table, "comparisons, benchmarks", "", columns, others)
+        yield Table(
+            key=f"comparisons{of}, benchmarks",
+            heading=f"Comparisons{of}: each benchmark",
+            columns=(*_about(table), *columns),
+            rows=tuple(_compared(table, others)),
+            names=("Row − reference",),
+        )
 
 
-def _compared(
-    table: ScoreTable,
-    key: str,
-    column: str,
-    columns: tuple[Column, ...],
-    comparisons: Sequence[Comparison],
-    notes: tuple[str, ...] = (),
-) -> Table:
+def _about(table: ScoreTable) -> tuple[Column, ...]:
+    declared = any(pair.get("about") for pair in table.selection.spec.comparisons)
+    return (Column("about", "About", "text"),) if declared else ()
+
+
+def _compared(table: ScoreTable, comparisons: Sequence[Comparison]) -> Iterator[Row]:
     """A row for each contrast, by its name."""
     methods = {row.key: row for row in table.rows}
-    declared = any(pair.get("about") for pair in table.selection.spec.comparisons)
     contrasts: dict[tuple[str, str, str], list[Comparison]] = {}
     for found in comparisons:
         contrasts.setdefault((found.heading, found.row, found.reference), []).append(found)
-    rows = []
     for (about, row, _), alike in contrasts.items():
-        cells = {found.column: _difference(found) for found in alike}
-        if declared:
+        cells = {MEASURES[each.measure].cell(each.column): _difference(each) for each in alike}
+        if _about(table):
             cells = {"about": Cell(about or None), **cells}
         keys = {
             "method": methods[row].method,
             "curvature": methods[row].curvature,
             "reference": alike[0].reference_label,
         }
-        rows.append(Row((alike[0].name,), cells, signed=True, keys=keys))
-    return Table(
-        key=key,
-        heading=f"Comparisons: {table.labels.get(column, 'each benchmark')}",
-        columns=(Column("about", "About", "text"), *columns) if declared else columns,
-        rows=tuple(rows),
-        names=("Row − reference",),
-        notes=notes,
-    )
+        yield Row((alike[0].name,), cells, signed=True, keys=keys)
 
 
 def _difference(found: Comparison) -> Cell:
@@ -181,16 +193,18 @@ def _difference(found: Comparison) -> Cell:
     )
 
 
-def _comparison_notes(table: ScoreTable, main: Sequence[Comparison]) -> Iterator[str]:
+def _comparison_notes(
+    table: ScoreTable, measure: Measure, comparisons: Sequence[Comparison]
+) -> Iterator[str]:
     """What was compared and how, and what was not compared."""
+    main = [found for found in comparisons if found.column == table.main]
     if any(found.difference is not None for found in main):
-        yield "Differences are in percentage points, with the same seeds and the same items."
-    tested = [found for found in table.comparisons if found.p is not None]
+        better = "; below 0 the row is better" if measure.lower_is_better else ""
+        yield f"Differences are in {measure.unit}, with the same seeds and the same items{better}."
+    tested = [found for found in comparisons if found.p is not None]
     if tested:
         declared = table.selection.spec.comparisons
-        asked = (
-            "the sweep file's comparisons" if declared else "all trained rows with their reference"
-        )
+        asked = "the sweep file's comparisons" if declared else "all rows with their reference"
         sizes = Counter(found.column == table.main for found in tested)
         families = f"{asked} on the {table.labels[table.main]} ({sizes[True]})"
         if sizes[False]:

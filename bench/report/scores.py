@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from bench.report.comparison import Comparison
+from bench.report.comparison import ACCURACY, Comparison, Measure
 from bench.report.records import Record
 from bench.report.selection import Selection
 from bench.report.tables import Cell
@@ -45,7 +45,8 @@ class ScoreRow:
         key: digest of its settings; `chance` or `majority` for a guess.
         label: what the table calls it.
         records: of its runs, in the order of their seeds.
-        cells: by key of a benchmark, `micro` or `macro`, in percent.
+        cells: by key of a benchmark, `micro` or `macro`, in percent; those of another measure by
+            `Measure.cell`.
     """
 
     key: str
@@ -109,7 +110,9 @@ class ScoreTable:
             counts in them.
         rows: of methods.
         guesses: rows that need no model: chance and majority class.
-        comparisons: as the sweep asked for them: on the average first, then on each benchmark.
+        measures: that rows are compared by.
+        comparisons: as the sweep asked for them, for each measure: on the average first, then on
+            each benchmark.
     """
 
     selection: Selection
@@ -117,6 +120,7 @@ class ScoreTable:
     averages: tuple[str, ...]
     rows: tuple[ScoreRow, ...]
     guesses: tuple[ScoreRow, ...] = ()
+    measures: tuple[Measure, ...] = (ACCURACY,)
     comparisons: tuple[Comparison, ...] = ()
 
     @property

@@ -1,16 +1,17 @@
 """The tables, facts and notes of a report on scores."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from bench.report.formats import to_markdown
+from bench.report.formats import frame, to_markdown
 from bench.report.score_report import score_data, score_report
 from bench.report.score_table import score_table
 from bench.report.selection import Missing
 from bench.report.spec import TableSpec
 from bench.tracking.sweeps import SweepRecord, SweepRow
-from tests.report.score_runs import SPEC, answered, finished, selection
+from tests.report.score_runs import SPEC, answered, finished, selection, with_nll
 
 
 def report_of(runs, spec=SPEC, **more):
@@ -53,9 +54,7 @@ def test_comparisons_have_verdict_difference_and_p(compared):
     assert [run.seed for run in cell.runs] == [0, 1, 2]
     assert list(single.rows[0].cells) == ["mawps", "SVAMP"]
     assert main.rows[0].keys == {"method": "series", "curvature": None, "reference": "LoRA"}
-    family = (
-        "all trained rows with their reference on the micro average (2); on single benchmarks (4"
-    )
+    family = "all rows with their reference on the micro average (2); on single benchmarks (4)"
     assert any(family in note for note in main.notes)
     assert "separate" not in text
 
@@ -75,6 +74,27 @@ def test_declared_comparisons_are_named_and_are_the_family():
     assert any("the sweep file's comparisons on the micro average (1)" in n for n in found.notes)
     absent = "Declared comparisons without rows in this sweep: dora vs. prefix."
     assert absent in report.tables[0].notes
+
+
+def test_nll_is_a_column_and_comparisons_of_its_own():
+    methods = {"lora": 1.0, "dora": 0.5}
+    runs = [answered(method, seed) for method in methods for seed in range(3)]
+    runs, predictions = with_nll(runs, methods)
+    predictions(runs[0]["run_id"])[0]["nll"] = None
+    report = score_report(score_table(selection(runs), predictions))
+    text = to_markdown(report)
+    assert "| Method | mawps | Micro | Macro | NLL, micro | NLL, macro |" in text
+    assert re.search(r"\| DoRA \|.* 0\.\d{3} ± 0\.\d{3} \|", text)
+    assert "(lower is better): mean over items" in text and "in some run: mawps 1." in text
+    found = table(report, "comparisons of NLL")
+    assert found.heading == "Comparisons of NLL: micro average"
+    assert "| DoRA − LoRA | better | -0." in text
+    assert found.notes[0].startswith("Differences are in nats per token")
+    assert found.notes[0].endswith("below 0 the row is better.")
+    lines = frame(report).set_index(["table", "row", "column"])
+    assert lines.loc[("comparisons of NLL", "DoRA − LoRA", "micro_nll"), "value"] < -0.4
+    del runs[0]["nll"]
+    assert "The NLL of the reference answers is not shown: 1 of 6 runs have none." in notes(runs)
 
 
 def test_too_few_seeds_have_a_difference_and_a_reason():

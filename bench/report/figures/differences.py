@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from bench.report.comparison import MEASURES, Comparison
 from bench.report.figure import Figure, data, facet, line_at, look, names, round_step, whiskers
 from bench.report.figures.common import columns_of
 from bench.report.scores import ScoreTable
@@ -11,48 +14,58 @@ STEP = 17  # pixels of a row
 
 
 def figure(table: ScoreTable) -> Figure | None:
-    """A panel for each average and benchmark, with a line for each comparison."""
+    """For each measure a panel for each average and benchmark, with a line for each comparison."""
     import altair as alt
 
     # A row that trains nothing is so far off that the others look alike.
     trained = {row.key for row in table.rows if row.trainable}
-    shown = [c for c in table.comparisons if c.row in trained and c.difference is not None]
+    columns = columns_of(table)
+    shown = [
+        found
+        for found in table.comparisons
+        if found.row in trained and found.difference is not None and found.column in columns
+    ]
     if not shown:
         return None
-    used = {found.column for found in shown}
-    columns = {key: label for key, label in columns_of(table).items() if key in used}
-    rows = data(
-        {
-            "comparison": found.name,
-            "about": found.heading,
-            "benchmark": columns[found.column],
-            "verdict": found.verdict,
-            "difference": found.difference,
-            "low": found.low,
-            "high": found.high,
-            "p": found.p,
-            "p (Holm)": found.p_holm,
-            "seeds": len(found.seeds),
-        }
-        for found in shown
-        if found.column in columns
-    )
+    labels = list(dict.fromkeys(found.name for found in shown))
     drawn = {found.verdict for found in shown}
     looks = look("verdict", {v: shape for v, shape in VERDICTS.items() if v in drawn})
-    ends = [e for c in shown for e in (c.low, c.high, c.difference) if e is not None]
-    step = round_step(max(map(abs, ends)) or 1.0)
-    marked = [tick for tick in (-step, 0, step) if min(ends) <= tick <= max(ends)]
-    axis = alt.Axis(values=marked, labelFlush=False)
-    x = alt.X("low:Q", title=None, scale=alt.Scale(nice=False, padding=8), axis=axis)
-    labels = list(dict.fromkeys(found.name for found in shown))
-    layers = (line_at(0), *whiskers("difference", x, looks, 45, y=names("comparison", labels)))
-    titles = list(columns.values())
-    chart = facet(layers, rows, "benchmark", titles, len(titles), {"step": STEP})
-    chart = chart.properties(title="row − reference (percentage points)")
+    blocks = []
+    for measure in dict.fromkeys(MEASURES[found.measure] for found in shown):
+        alike = [found for found in shown if found.measure == measure.key]
+        ends = [e for c in alike for e in (c.low, c.high, c.difference) if e is not None]
+        step = round_step(max(map(abs, ends)) or 1.0)
+        marked = [tick for tick in (-step, 0, step) if min(ends) <= tick <= max(ends)]
+        axis = alt.Axis(values=marked, labelFlush=False)
+        x = alt.X("low:Q", title=None, scale=alt.Scale(nice=False, padding=8), axis=axis)
+        layers = (line_at(0), *whiskers("difference", x, looks, 45, y=names("comparison", labels)))
+        used = {found.column for found in alike}
+        titles = [label for key, label in columns.items() if key in used]
+        rows = data(_facts(found, columns[found.column]) for found in alike)
+        block = facet(layers, rows, "benchmark", titles, len(titles), {"step": STEP})
+        lower = ", lower is better" * measure.lower_is_better
+        title = f"{measure.label}: row − reference ({measure.unit}{lower})"
+        blocks.append(block.properties(title=title))
     caption = (
         "Same seeds and same items. Line: 95% interval of one comparison alone; the verdict is by "
         "the test that is corrected over all comparisons (n.s.: no significant difference)."
     )
-    height = 80 + STEP * len(labels)
+    height = (80 + STEP * len(labels)) * len(blocks)
     title = f"{table.selection.spec.title}: paired differences"
-    return Figure("differences", title, caption, chart, height)
+    return Figure("differences", title, caption, alt.vconcat(*blocks), height)
+
+
+def _facts(found: Comparison, benchmark: str) -> dict[str, Any]:
+    return {
+        "comparison": found.name,
+        "about": found.heading,
+        "benchmark": benchmark,
+        "measure": found.measure,
+        "verdict": found.verdict,
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+        "p (Holm)": found.p_holm,
+        "seeds": len(found.seeds),
+    }

@@ -96,6 +96,18 @@ def test_differences_leave_out_rows_that_train_nothing_or_were_not_compared(full
     assert "low" not in facts[-1] and facts[0]["seeds"] == 3
 
 
+def test_differences_of_each_measure_have_panels_and_an_axis_of_their_own(table, record, drawn):
+    nll = {"measure": "nll", "difference": 0.2, "low": 0.1, "high": 0.3}
+    made = table([record(), record("dora")], [compared("DoRA"), compared("DoRA", **nll)])
+    found = figure("differences")(made)
+    assert [fact["measure"] for fact in drawn(found) if "measure" in fact] == ["accuracy", "nll"]
+    titles = [block["title"] for block in found.spec["vconcat"]]
+    assert titles == [
+        "accuracy: row − reference (percentage points)",
+        "NLL: row − reference (nats per token, lower is better)",
+    ]
+
+
 def test_gates_are_shown_before_and_after_without_what_a_log_scale_lacks(full, drawn):
     facts = drawn(figure("gates")(full))
     (before, after) = [
