@@ -67,7 +67,7 @@ class Comparison:
         p_holm: corrected over the family by Holm's method; decides the verdict.
         seeds: that both rows have.
         by_seed: the difference of each of them.
-        n: items that each run answered.
+        n: items that each run answered, or clusters of items.
         degrees: degrees of freedom of the test.
         sd_runs: standard deviation of the difference between runs beyond item noise.
         paired_runs: whether runs of one seed were paired in the test (items always are).

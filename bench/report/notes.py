@@ -37,6 +37,7 @@ def score_notes(table: ScoreTable) -> list[str]:
         *_limits(table),
         *_means(table),
         *_likelihoods(table),
+        *_clusters(table),
         *_curvatures(table.rows),
         *_guesses(table),
         *_data_files(selection.records),
@@ -124,6 +125,16 @@ def _likelihoods(table: ScoreTable) -> Iterator[str]:
         if have < len(runs):
             why = f"{len(runs) - have} of {len(runs)} runs have none"
         yield f"The NLL of the reference answers is not shown: {why}."
+
+
+def _clusters(table: ScoreTable) -> Iterator[str]:
+    """Sets whose items are not independent."""
+    for found in table.benchmarks:
+        if found.clusters:
+            yield (
+                f"{found.label}: the {found.items} items share texts. Intervals and tests take "
+                f"their {found.clusters} clusters as independent."
+            )
 
 
 def _curvatures(rows: Sequence[ScoreRow]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from bench.names import key_of
 from bench.report.cases import Predictions
 from bench.report.comparison import ACCURACY, Comparison, Measure, compare, judge
-from bench.report.outcomes import Outcomes, outcomes_of
+from bench.report.outcomes import Outcomes, samples_of
 from bench.report.records import Record, check_comparable
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.selection import Group, Selection
@@ -44,27 +44,23 @@ def score_table(selection: Selection, predictions: Predictions = lambda run_id: 
     if spec.metric != "accuracy":
         return table
     keys = [found.key for found in benchmarks]
-    outcomes = outcomes_of(selection.groups, keys, predictions)
-    weights = {
-        measure: _weights(benchmarks, averages, next(iter(by_row.values())))
-        for measure, by_row in outcomes.items()
-    }
-    ends = intervals(list(outcomes[ACCURACY].values()), weights[ACCURACY])
-    rows = [_with_intervals(row, of_row) for row, of_row in zip(rows, ends, strict=True)]
-    for measure in outcomes.keys() - {ACCURACY}:
-        rows = [
-            _with_means(row, measure, outcomes[measure][row.key], weights[measure]) for row in rows
-        ]
+    comparisons: list[Comparison] = []
+    samples = samples_of(selection.groups, keys, predictions)
+    for measure, sample in samples.items():
+        weights = _weights(benchmarks, averages, sample.values[rows[0].key])
+        independent = sample.independent()
+        comparisons += _comparisons(table, measure, independent, weights)
+        if measure is ACCURACY:
+            ends = intervals(list(independent.values()), weights)
+            rows = [_with_intervals(row, of_row) for row, of_row in zip(rows, ends, strict=True)]
+        else:
+            rows = [_with_means(row, measure, sample.values[row.key], weights) for row in rows]
     return replace(
         table,
         rows=tuple(rows),
         guesses=tuple(_guesses(benchmarks, averages)),
-        measures=tuple(outcomes),
-        comparisons=tuple(
-            found
-            for measure, by_row in outcomes.items()
-            for found in _comparisons(table, measure, by_row, weights[measure])
-        ),
+        measures=tuple(samples),
+        comparisons=tuple(comparisons),
     )
 
 
@@ -77,6 +73,7 @@ def _benchmarks(records: Sequence[Record], spec: TableSpec) -> tuple[Benchmark, 
             key=key,
             label=score["label"],
             items=score["n"],
+            clusters=len(set(score.get("clusters") or ())) or None,
             chance=score["chance"],
             majority=score["majority"]["accuracy"],
             majority_answer=score["majority"]["answer"],

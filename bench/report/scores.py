@@ -18,6 +18,7 @@ class Benchmark:
     """A test set: its key in the records, its name in tables and its number of test rows.
 
     Attributes:
+        clusters: number of clusters of rows that share a text; None if all are independent.
         chance: accuracy of guessing in percent, if that is defined.
         majority: accuracy of always giving the most frequent gold answer, in percent.
         majority_answer: that answer.
@@ -29,6 +30,7 @@ class Benchmark:
     key: str
     label: str
     items: int
+    clusters: int | None = None
     chance: float | None = None
     majority: float | None = None
     majority_answer: str | None = None

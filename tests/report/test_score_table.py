@@ -212,6 +212,47 @@ def test_nll_is_not_shown_unless_all_runs_have_it():
     ]
 
 
+def clustered(runs, size):
+    return [
+        run
+        | {"scores": {k: s | {"clusters": [i // size for i in range(s["n"])]} for k, s in scores}}
+        for run in runs
+        for scores in [run["scores"].items()]
+    ]
+
+
+def test_items_that_share_a_text_are_tested_as_clusters():
+    def repeated(runs):
+        # Each item three times: as clusters, they say what one of each does.
+        for run in runs:
+            for found in run["scores"].values():
+                text = "".join(3 * outcome for outcome in found["outcomes"])
+                found |= {"n": len(text), "correct": text.count("1"), "outcomes": text}
+        return runs
+
+    once, naive = table_of(random_runs()), table_of(repeated(random_runs()))
+    table = table_of(clustered(repeated(random_runs()), 3))
+    assert table.benchmarks[0].clusters == 120
+    for found, alone in zip(table.comparisons, once.comparisons, strict=True):
+        assert (found.n, found.difference) == (alone.n, pytest.approx(alone.difference))
+        assert (found.p, found.low) == (pytest.approx(alone.p), pytest.approx(alone.low))
+    cell, of_items = cells(table)["micro"], cells(naive)["micro"]
+    assert cell.value == pytest.approx(of_items.value)
+    assert cell.high - cell.low > 1.2 * (of_items.high - of_items.low)
+
+
+def test_clusters_of_nll_are_those_of_the_items_that_have_one():
+    means = {"lora": 1.0, "dora": 2.0}
+    runs, predictions = with_nll(clustered(random_runs({"lora": 0.8, "dora": 0.7}), 2), means)
+    for line in predictions(runs[0]["run_id"])[:3]:
+        line["nll"] = None
+    table = table_of(runs, predictions=predictions)
+    found = next(c for c in table.comparisons if c.measure == "nll" and c.column == "mawps")
+    assert found.n == 59 and cells(table)["mawps_nll"].n == 117
+    lora, dora = cells(table)["mawps_nll"].value, cells(table, "dora")["mawps_nll"].value
+    assert found.difference == pytest.approx(dora - lora)
+
+
 def test_a_table_may_be_judged_by_the_macro_average():
     runs = random_runs({"lora": 0.5, "dora": 0.8}, sets=("mawps",))
     fewer = random_runs({"lora": 0.7, "dora": 0.4}, sets=("SVAMP",), items=40)
