@@ -11,6 +11,7 @@ from bench import tasks
 from bench.data.prompts import Protocol
 from bench.evaluation.answers import agrees, gold_value, rule_name
 from bench.evaluation.predictions import Prediction
+from bench.tasks.task import Task
 
 
 def scores(
@@ -20,6 +21,7 @@ def scores(
 
     `majority` is the accuracy of the most frequent gold answer. `outcomes` has a 1 for each correct
     row and a 0 for each other row, in the order of the test set, for paired tests between runs.
+    Rows that share a text have one number in `clusters`; it is None if all rows are independent.
     Rows whose prompt is too long count as wrong; `too_long` is their number. `nll` is the mean
     over the rows that have one; None if none has.
 
@@ -39,6 +41,7 @@ def scores(
             "chance": task.chance if task else None,
             "rule": ", ".join(rule_name(kind, protocol) for kind in kinds),
             "n": len(rows),
+            "clusters": clusters(task, [p.question for p in rows]),
             "correct": correct,
             "outcomes": "".join("1" if p.correct else "0" for p in rows),
             "accuracy": 100.0 * correct / len(rows),
@@ -49,6 +52,15 @@ def scores(
             "nll": _mean(p.nll for p in rows),
         }
     return result
+
+
+def clusters(task: Task | None, questions: Sequence[str]) -> list[int] | None:
+    """The number of each row's cluster, in order of appearance; None if no two rows share one."""
+    if task is None or task.cluster is None:
+        return None
+    keys = [task.cluster(question) for question in questions]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return [numbers[key] for key in keys] if len(numbers) < len(keys) else None
 
 
 def majority(key: str, answers: Sequence[str], protocol: Protocol) -> dict[str, Any]:

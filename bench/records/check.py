@@ -69,6 +69,7 @@ def _check_scores(record: Mapping[str, Any], lines: list[Prediction], protocol: 
         recorded = record["scores"][key]
         for name in COMPUTED:
             _same(f"{name} on {key}", recorded.get(name), score[name])
+        _same(f"clusters on {key}", recorded.get("clusters"), score["clusters"])
         if recorded["rule"] == score["rule"]:
             _reread((line for line in lines if line.task == key), protocol)
     for name, value in averages(found).items():

@@ -110,7 +110,7 @@ def _results(collected: Collected) -> tuple[list[Result], Collected]:
     with Progress("tables", total=len(collected.tables), unit="table") as progress:
         for selection in collected.tables:
             try:
-                results.append(result_of(selection))
+                results.append(result_of(selection, collected.predictions))
             except ValueError as error:
                 runs = len(selection.records)
                 left_out.append(LeftOut(f"the table {selection.name}", runs, str(error)))

@@ -95,6 +95,9 @@ def labelled(rows: Iterable[SweepRow], spec: Spec) -> tuple[SweepRow, ...]:
 def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
     """Which row is compared with which.
 
+    As a sweep file declares it: each pair of methods in all rows that agree in their options and in
+    K, if both have one. If it declares nothing:
+
     All trained rows with LoRA; those with a curvature also with `lora_matched` of the same
     curvature; in a table without LoRA with the same method at K = 1. Each time the reference has
     the same options, as far as rows differ in them. Pretrained models with their Euclidean twins.
@@ -102,6 +105,16 @@ def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
     if isinstance(spec, PretrainingSpec):
         pairs = [(row, _twin(row, rows, spec.twins)) for row in rows]
         return tuple(Contrast(VS_TWIN, row.key, twin.key) for row, twin in pairs if twin)
+    if spec.comparisons:
+        return tuple(
+            Contrast(pair.get("about", ""), row.key, reference.key)
+            for pair in spec.comparisons
+            for row in rows
+            for reference in rows
+            if (row.method, reference.method) == (pair["row"], pair["reference"])
+            and _options(row) == _options(reference)
+            and len({row.curvature, reference.curvature} - {None}) < 2
+        )
     trained = [row for row in rows if row.method != "none"]
     curved = [row for row in trained if row.curvature is not None]
     by_setting = {(row.method, row.curvature, _options(row)): row for row in trained}

@@ -85,6 +85,12 @@ class Selection:
         return self.spec.name
 
     @property
+    def labels(self) -> dict[str, str]:
+        """What its rows are called, by key, also those without a finished run."""
+        asked = {row.key: row.label for row in self.sweep.rows} if self.sweep else {}
+        return asked | {group.key: group.label for group in self.groups}
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """All its runs, row by row."""
         return tuple(record for group in self.groups for record in group.records)

@@ -183,7 +183,7 @@ class Sweep(ABC):
             if self.written:
                 store.keep_sweeps(launch.parent, sweeps)
                 note_sweeps(store, done, sweeps)
-            problems += self._show(sweeps, {job.identity: job.record for job in done})
+            problems += self._show(store, sweeps, {job.identity: job.record for job in done})
         elif done:
             print("\n".join(self.remarks), flush=True)
         failure = "\n".join(problems)
@@ -200,7 +200,9 @@ class Sweep(ABC):
         found = sweep_records(runs, self.spec, self.arguments, self.planner.began)
         return [replace(sweep, remarks=tuple(self.remarks)) for sweep in found]
 
-    def _show(self, sweeps: Sequence[SweepRecord], known: Mapping[str, Any]) -> list[str]:
+    def _show(
+        self, store: Store, sweeps: Sequence[SweepRecord], known: Mapping[str, Any]
+    ) -> list[str]:
         """Print and write a table for each question; returns why one of a file can't be made."""
         from bench.report.formats import show
         from bench.report.result import result_of, write_result
@@ -208,7 +210,7 @@ class Sweep(ABC):
         problems = []
         for selection in select([SweepRun("", self.spec.name, tuple(sweeps))], known):
             try:
-                result = result_of(selection)
+                result = result_of(selection, store.predictions)
             except ValueError as error:
                 print(printable(f"no table: {error}"))
                 problems.append(f"the table {selection.name} can't be made: {error}")

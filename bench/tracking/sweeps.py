@@ -45,7 +45,10 @@ class SweepMember:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A comparison asked for: one row against a reference, both by key, under a heading."""
+    """A comparison asked for: one row against a reference, both by key.
+
+    `heading` is what it is about, as the sweep file declares it, or e.g. `vs. LoRA`.
+    """
 
     heading: str
     row: str

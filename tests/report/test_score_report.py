@@ -1,15 +1,17 @@
 """The tables, facts and notes of a report on scores."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from bench.report.formats import to_markdown
+from bench.report.formats import frame, to_markdown
 from bench.report.score_report import score_data, score_report
 from bench.report.score_table import score_table
 from bench.report.selection import Missing
 from bench.report.spec import TableSpec
-from tests.report.score_runs import SPEC, answered, finished, selection
+from bench.tracking.sweeps import SweepRecord, SweepRow
+from tests.report.score_runs import SPEC, answered, finished, selection, with_nll
 
 
 def report_of(runs, spec=SPEC, **more):
@@ -35,38 +37,77 @@ def compared():
 
 def test_tables_come_in_reading_order(compared):
     assert [table.key for table in compared.tables] == [
-        "scores", "intervals", "vs. LoRA", "vs. LoRA, benchmarks", "cost"
+        "scores", "intervals", "comparisons", "comparisons, benchmarks", "cost"
     ]  # fmt: skip
     assert [table.view for table in compared.tables] == [False, True, False, False, False]
 
 
 def test_comparisons_have_verdict_difference_and_p(compared):
     text = to_markdown(compared)
-    assert "## vs. LoRA: micro average" in text
-    assert "| Method | Verdict | Difference [95% interval] | p (Holm) |" in text
-    assert "| Series | worse | -" in text and "| DoRA | n.s. | " in text
-    main, single = table(compared, "vs. LoRA"), table(compared, "vs. LoRA, benchmarks")
-    assert [row.names for row in main.rows] == [("Series",), ("DoRA",)]
+    assert "## Comparisons: micro average" in text
+    assert "| Row − reference | Verdict | Difference [95% interval] | p (Holm) |" in text
+    assert "| Series − LoRA | worse | -" in text and "| DoRA − LoRA | n.s. | " in text
+    main, single = table(compared, "comparisons"), table(compared, "comparisons, benchmarks")
+    assert [row.names for row in main.rows] == [("Series − LoRA",), ("DoRA − LoRA",)]
     cell = main.rows[0].cells["micro"]
     assert cell.low < cell.value < cell.high < 0 and cell.p < 0.05
     assert [run.seed for run in cell.runs] == [0, 1, 2]
     assert list(single.rows[0].cells) == ["mawps", "SVAMP"]
     assert main.rows[0].keys == {"method": "series", "curvature": None, "reference": "LoRA"}
-    assert any("the 2 on the micro average and the 4 on single" in note for note in main.notes)
+    family = "all rows with their reference on the micro average (2); on single benchmarks (4)"
+    assert any(family in note for note in main.notes)
     assert "separate" not in text
+
+
+def test_declared_comparisons_are_named_and_are_the_family():
+    declared = [("dora", "series", "scale"), ("dora", "prefix", "x")]
+    keys = ("row", "reference", "about")
+    spec = replace(SPEC, comparisons=tuple(dict(zip(keys, d, strict=True)) for d in declared))
+    runs = [answered(method, seed) for method in ("lora", "series", "dora") for seed in range(3)]
+    asked = selection(runs, spec, contrasts=[("scale", "DoRA", "Series")])
+    rows = tuple(SweepRow(key, label, label.lower()) for key, label in asked.labels.items())
+    record = SweepRecord("toy", "finetune", {}, (), rows, (), asked.contrasts)
+    report = score_report(score_table(replace(asked, sweep=record)))
+    text = to_markdown(report)
+    assert "| Row − reference | About | Verdict |" in text and "| DoRA − Series | scale |" in text
+    found = table(report, "comparisons")
+    assert any("the sweep file's comparisons on the micro average (1)" in n for n in found.notes)
+    absent = "Declared comparisons without rows in this sweep: dora vs. prefix."
+    assert absent in report.tables[0].notes
+
+
+def test_nll_is_a_column_and_comparisons_of_its_own():
+    methods = {"lora": 1.0, "dora": 0.5}
+    runs = [answered(method, seed) for method in methods for seed in range(3)]
+    runs, predictions = with_nll(runs, methods)
+    predictions(runs[0]["run_id"])[0]["nll"] = None
+    report = score_report(score_table(selection(runs), predictions))
+    text = to_markdown(report)
+    assert "| Method | mawps | Micro | Macro | NLL, micro | NLL, macro |" in text
+    assert re.search(r"\| DoRA \|.* 0\.\d{3} ± 0\.\d{3} \|", text)
+    assert "(lower is better): mean over items" in text and "in some run: mawps 1." in text
+    found = table(report, "comparisons of NLL")
+    assert found.heading == "Comparisons of NLL: micro average"
+    assert "| DoRA − LoRA | better | -0." in text
+    assert found.notes[0].startswith("Differences are in nats per token")
+    assert found.notes[0].endswith("below 0 the row is better.")
+    lines = frame(report).set_index(["table", "row", "column"])
+    assert lines.loc[("comparisons of NLL", "DoRA − LoRA", "micro_nll"), "value"] < -0.4
+    del runs[0]["nll"]
+    assert "The NLL of the reference answers is not shown: 1 of 6 runs have none." in notes(runs)
 
 
 def test_too_few_seeds_have_a_difference_and_a_reason():
     runs = [answered(method, seed) for method in ("lora", "dora") for seed in (0, 1)]
-    found = table(report_of(runs), "vs. LoRA")
+    found = table(report_of(runs), "comparisons")
     assert found.rows[0].cells["micro"].verdict == "n.s. (too few seeds)"
-    assert "DoRA: no test, 2 common seeds, 3 are needed." in found.notes
+    assert "DoRA − LoRA: no test, 2 common seeds, 3 are needed." in found.notes
 
 
 def test_a_reference_without_runs_is_named():
-    found = table(report_of([finished()], contrasts=[("vs. X", "LoRA", "x")]), "vs. X")
+    found = table(report_of([finished()], contrasts=[("vs. X", "LoRA", "x")]), "comparisons")
     assert [column.label for column in found.columns] == ["Verdict"]
-    assert found.notes == ("LoRA: not compared, the reference has no finished run.",)
+    assert found.notes == ("LoRA − x: not compared, the reference has no finished run.",)
 
 
 def test_no_reference_to_compare_with_is_noted():

@@ -115,14 +115,26 @@ def test_curvatures_are_those_of_methods_with_several(full, drawn):
 
 
 def test_differences_leave_out_rows_that_train_nothing_or_were_not_compared(full, drawn):
-    facts = [fact for fact in drawn(figure("differences")(full)) if "row" in fact]
-    assert [(fact["row"], fact["benchmark"]) for fact in facts] == [
-        ("HypLoRA (K=1.0)", "micro average"),
-        ("HypLoRA (K=1.0)", "MAWPS"),
-        ("HypLoRA (K=1.0)", "SVAMP"),
-        ("HypLoRA (K=0.5)", "micro average"),
+    facts = [fact for fact in drawn(figure("differences")(full)) if "comparison" in fact]
+    assert [(fact["comparison"], fact["benchmark"]) for fact in facts] == [
+        ("HypLoRA (K=1.0) − LoRA", "micro average"),
+        ("HypLoRA (K=1.0) − LoRA", "MAWPS"),
+        ("HypLoRA (K=1.0) − LoRA", "SVAMP"),
+        ("HypLoRA (K=0.5) − LoRA", "micro average"),
     ]
     assert "low" not in facts[-1] and facts[0]["seeds"] == 3
+
+
+def test_differences_of_each_measure_have_panels_and_an_axis_of_their_own(table, record, drawn):
+    nll = {"measure": "nll", "difference": 0.2, "low": 0.1, "high": 0.3}
+    made = table([record(), record("dora")], [compared("DoRA"), compared("DoRA", **nll)])
+    found = figure("differences")(made)
+    assert [fact["measure"] for fact in drawn(found) if "measure" in fact] == ["accuracy", "nll"]
+    titles = [block["title"] for block in found.spec["vconcat"]]
+    assert titles == [
+        "accuracy: row − reference (percentage points)",
+        "NLL: row − reference (nats per token, lower is better)",
+    ]
 
 
 def test_gates_are_shown_before_and_after_without_what_a_log_scale_lacks(full, drawn):
