@@ -13,7 +13,7 @@ from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
 from bench.errors import InputError, printable, unknown
 from bench.fields import OTHER, chosen, is_number, read_section, read_seed, typed
-from bench.models.settings import DTYPES, ModelSettings
+from bench.models.settings import DTYPES, ModelSettings, in_source
 from bench.training.settings import TrainSettings
 
 _log = logging.getLogger(__name__)
@@ -222,10 +222,11 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
         InputError: a value has the wrong type, is out of range, or contradicts another one.
     """
     _refuse_pretraining(config)
-    model = dict(config["model"])
+    model = in_source(config["model"])
     if model["name"] is None:
-        folder = Path(str(model["path"])).expanduser()
-        model["name"] = folder.name if folder.is_dir() else str(model["path"])
+        path = Path(str(model["path"])).expanduser()
+        named = path.stem if path.is_file() else path.name
+        model["name"] = named if path.exists() else str(model["path"])
     method = read_method(config["method"], model["name"], model["published"])
     train = {key: chosen(value, method.name) for key, value in config["train"].items()}
     train.pop("adapter", None)  # conf/method/ refers to it

@@ -32,6 +32,7 @@ LEFT_OUT = {
     "model.name": BASE,
     "model.path": BASE,
     "model.revision": BASE,
+    "model.source": BASE,
     "model.published": "a label of tables",
     "model.dtype": "it is resolved for the device",
     "model.prompt_style": "the prompts of the protocol cover it",
