@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM = false
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test test-slow test-gpu torture lint tiny-base smollm2 dashboard clean distclean reproduce-table3 reproduce-table4 reproduce-table5 reproduce-table10
+.PHONY: help setup report docs test test-slow test-gpu torture lint tiny-base smollm2 dashboard clean distclean reproduce-table3 reproduce-table4 reproduce-table5 reproduce-table10
 
 help: ## list the jobs
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ reproduce-table10: reproduce-efficiency ## efficiency, by the camera-ready's num
 
 report: $(READY) ## all tables and figures of the recorded runs, and the page
 	@$(PY) bench/run.py action=report $(ARGS)
+
+tune-%: sweeps/%.yaml $(READY) ## choose the learning rate of each row of a table on validation rows: tune-table2
+	@$(PY) bench/run.py +sweep=$* action=tune $(ARGS)
+
+docs: $(READY) ## write the tables' numbers into README and docs
+	@$(PY) bench/run.py action=docs
 
 tiny-base: $(READY) ## pretrain the embedded base from scratch (25 minutes)
 	@$(PY) bench/run.py action=tiny_base $(ARGS)

@@ -14,6 +14,7 @@ from bench.errors import unknown
 
 ACTIONS = {
     "dashboard": "bench.tracking.action:dashboard",
+    "docs": "bench.report.documents:docs",
     "efficiency": "bench.efficiency.action:efficiency",
     "embeddings": "bench.embeddings.action:embeddings",
     "export": "bench.export.export:action",
