@@ -17,7 +17,7 @@ from bench.errors import InputError
 from bench.evaluation.evaluate import evaluate as predict
 from bench.evaluation.scoring import averages, nll_averages, scores
 from bench.files import write_json
-from bench.methods import attach, count_parameters, gate_statistics, warn_of_clamped
+from bench.methods import attach, count_parameters, gate_statistics, warn_of_gates
 from bench.models.loading import context_length, on_cpu, pick_device, weight_dtype
 from bench.models.shared import shared_base
 from bench.runs.attempt import finished_training
@@ -75,7 +75,7 @@ def train(
     if not experiment.trained:
         return model, tokenizer, training
     gates = {"start": gate_statistics(model, sample)}
-    warn_of_clamped(gates["start"])
+    warn_of_gates(gates["start"])
     # The ranks load the commit that is loaded here, even if a branch moves meanwhile.
     commit = base.commit or experiment.model.revision
     experiment = replace(experiment, model=replace(experiment.model, revision=commit))
