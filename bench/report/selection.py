@@ -184,11 +184,16 @@ def _changes(sweep: SweepRecord) -> list[str]:
 
 
 def _is_published(sweep: SweepRecord, published: SweepRecord) -> bool:
-    """Whether a sweep asks for the runs of a published one, or is of the same command.
+    """Whether a sweep asks for the table of a published one, or is of the same command.
 
     The command counts too: on another device, or after a change to the code, it makes other runs.
     """
-    return _changes(sweep) == _changes(published) or sweep.identities == published.identities
+    same_table = sweep.identities == published.identities and _spec(sweep) == _spec(published)
+    return same_table or _changes(sweep) == _changes(published)
+
+
+def _spec(sweep: SweepRecord) -> str:
+    return json.dumps(sweep.table, sort_keys=True)
 
 
 def _selection(
@@ -258,15 +263,17 @@ def _tables(
     """Sweeps of one question, the newest first, by table; and the words of the table's name.
 
     The published table is made by its own command alone. Other commands extend it under a name of
-    their own, if they ask for further runs.
+    their own, if they ask for further runs or another table.
     """
     own = [pair for pair in group if published is None or _is_published(pair[0], published)]
     yield from ((members, []) for members in _without_conflicts(own))
     asked = frozenset[str]().union(*(sweep.identities for sweep, _ in own))
+    specs = {_spec(sweep) for sweep, _ in own}
     for members in _without_conflicts(group) if len(own) < len(group) else ():
-        further = [sweep for sweep, _ in members if not sweep.identities <= asked]
-        if further:
-            yield members, _changes(further[0])
+        further = [p for p in members if not p[0].identities <= asked or _spec(p[0]) not in specs]
+        if further:  # their newest names the table, and says what it shows
+            rest = [pair for pair in members if pair not in further]
+            yield [*further, *rest], _changes(further[0][0])
 
 
 def _without_conflicts(group: Iterable[Begun]) -> list[list[Begun]]:

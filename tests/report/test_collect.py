@@ -186,6 +186,10 @@ def test_other_commands_extend_a_published_table_under_another_name(published):
         "main": WHOLE,
         "main-seed_7": (["base model", "LoRA", "DoRA", "HypLoRA"], 7),
     }
+    other = swept(runs, replace(MAIN, judged_by="macro"), 3.0, ["table.judged_by=macro"])
+    report = collected(runs, one, other)
+    assert shape(report) == {"main": WHOLE, "main-table.judged_by_macro": WHOLE}
+    assert [table.spec.judged_by for table in report.tables] == ["micro", "macro"]
     short = main_runs(train={"epochs": 1.0})  # of the same labels
     three = swept(short, created=3.0, arguments=["train.epochs=1"])
     report = collected([*runs, *short], one, three)
