@@ -69,7 +69,8 @@ class Comparison:
         by_seed: the difference of each of them.
         n: items that each run answered, or clusters of items.
         degrees: degrees of freedom of the test.
-        sd_runs: standard deviation of the difference between runs beyond item noise.
+        detectable: smallest difference that the test of a family of this size finds with 80%
+            power; see `CrossedTest.detectable`.
         paired_runs: whether runs of one seed were paired in the test (items always are).
         why: why there is no test or no comparison.
     """
@@ -91,7 +92,7 @@ class Comparison:
     by_seed: Mapping[int, float] = field(default_factory=dict)
     n: int | None = None
     degrees: float | None = None
-    sd_runs: float | None = None
+    detectable: float | None = None
     paired_runs: bool = False
     why: str = ""
 
@@ -108,6 +109,7 @@ def compare(
     weights: Sequence[float],
     seeds: Sequence[int],
     unit: float = 100.0,
+    family: int = 1,
 ) -> Comparison:
     """Estimate and test a difference; the verdict is left to `judge`.
 
@@ -118,6 +120,7 @@ def compare(
         weights: of the benchmarks; they add up to 1.
         seeds: that both have.
         unit: that the difference is multiplied by.
+        family: number of comparisons that are corrected together.
     """
     if not seeds:
         return replace(asked, verdict=FEW_SEEDS, why="no common seed")
@@ -144,7 +147,7 @@ def compare(
         high=unit * float(high),
         p=float(test.p),
         degrees=float(test.degrees),
-        sd_runs=unit * (float(test.between_runs) * len(seeds)) ** 0.5,
+        detectable=unit * float(test.detectable(LEVEL / family)),
         paired_runs=bool(test.paired),
     )
 

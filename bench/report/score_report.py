@@ -14,7 +14,7 @@ from bench.report.paper import paper_table
 from bench.report.published import Published
 from bench.report.records import training_settings
 from bench.report.scores import ScoreRow, ScoreTable
-from bench.report.tables import Cell, Column, Report, Row, RunValue, Table
+from bench.report.tables import Cell, Column, Report, Row, RunValue, Table, number
 
 TEST = (
     "The test counts variation between runs and between items (crossed random effects): a verdict "
@@ -210,6 +210,7 @@ def _comparison_notes(
         if sizes[False]:
             families = f"two families: {families}; on single benchmarks ({sizes[False]})"
         yield f"{TEST} Holm's correction is over {families}."
+        yield from _power([found for found in tested if found.column == table.main], measure)
     if paired := [found.name for found in main if found.paired_runs]:
         yield (
             "Runs with the same seed give similar answers, so the test also pairs the runs, for "
@@ -222,6 +223,26 @@ def _comparison_notes(
             reasons.setdefault(f"{prefix}, {found.why}", []).append(found.name)
     for reason, names in reasons.items():
         yield f"{', '.join(names)}: {reason}."
+
+
+def _power(comparisons: Sequence[Comparison], measure: Measure) -> Iterator[str]:
+    """What the comparisons on the average could have found."""
+    known = [(found.detectable, found) for found in comparisons if found.detectable is not None]
+    if not known:
+        return
+    (low, easy), (high, hard) = (end(known, key=lambda pair: pair[0]) for end in (min, max))
+    least = f"{number(low, measure.format)} {measure.unit}"
+    if easy is not hard:
+        most = number(high, measure.format)
+        least = (
+            f"{number(low, measure.format)} ({easy.name}) to {most} {measure.unit} ({hard.name})"
+        )
+    seeds = ", ".join(map(str, sorted({len(found.seeds) for _, found in known})))
+    yield (
+        f"Power: with {seeds} seeds and {easy.n} independent items, a comparison of this family "
+        f"detects a difference of {least} with a probability of 80%, if runs vary as much as the "
+        "upper 80% confidence bound of their variance. Smaller differences can be missed."
+    )
 
 
 def _cost(table: ScoreTable) -> Table:

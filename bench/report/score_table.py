@@ -191,7 +191,7 @@ def _comparisons(
     rows = {row.key: row for row in table.rows}
     labels = table.selection.labels
 
-    def compared(contrast: Contrast, column: str) -> Comparison:
+    def compared(contrast: Contrast, column: str, family: int) -> Comparison:
         keys = (contrast.row, contrast.reference)
         label, reference = (labels.get(key, key) for key in keys)
         asked = Comparison(contrast.heading, *keys, label, reference, column, measure.key)
@@ -203,9 +203,11 @@ def _comparisons(
             [outcomes[row.key][key][list(map(row.seeds.index, seeds))] for key in weights[column]]
             for row in pair
         )
-        return compare(asked, one, other, list(weights[column].values()), seeds, measure.scale)
+        given = list(weights[column].values()), seeds, measure.scale, family
+        return compare(asked, one, other, *given)
 
-    for family in (list(table.averages[:1]), singles if singles != averaged[:1] else []):
+    for columns in (list(table.averages[:1]), singles if singles != averaged[:1] else []):
         contrasts = [each for each in table.selection.contrasts if each.row in rows]
-        found = [compared(contrast, column) for column in family for contrast in contrasts]
+        size = len(columns) * len(contrasts)
+        found = [compared(each, column, size) for column in columns for each in contrasts]
         yield from judge(found, measure.lower_is_better)

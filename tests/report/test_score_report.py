@@ -59,6 +59,21 @@ def test_comparisons_have_verdict_difference_and_p(compared):
     assert "separate" not in text
 
 
+def test_power_is_the_range_of_differences_that_are_detected(compared):
+    (note,) = [n for n in table(compared, "comparisons").notes if n.startswith("Power: ")]
+    found = re.search(r"with 3 seeds and 240 .* of ([\d.]+) \((.+?)\) to ([\d.]+) percentage", note)
+    assert 2 < float(found[1]) < float(found[3]) < 60
+    assert found[2] in ("Series − LoRA", "DoRA − LoRA")
+
+
+def test_a_larger_family_detects_only_larger_differences():
+    runs = [answered(m, seed) for m in ("lora", "dora", "series") for seed in range(3)]
+    both = score_table(selection(runs)).comparisons
+    alone = score_table(selection(runs, contrasts=[("", "DoRA", "LoRA")])).comparisons
+    same = next(found for found in both if found.label == "DoRA")
+    assert same.p == alone[0].p and same.detectable > 1.1 * alone[0].detectable
+
+
 def test_declared_comparisons_are_named_and_are_the_family():
     declared = [("dora", "series", "scale"), ("dora", "prefix", "x")]
     keys = ("row", "reference", "about")
