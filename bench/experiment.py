@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import Experiment
+from bench.data.chat import has_template, no_template
 from bench.data.known_files import compare
 from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
+from bench.data.prompts import CHAT
 from bench.data.sources import load_problems
 from bench.errors import InputError
 from bench.files import read_cache
@@ -54,6 +56,9 @@ class Prepared(PreparedRun):
         from bench.training.adapters import check_options
 
         run = self.settings
+        folder = run.model.folder
+        if run.protocol.template == CHAT and folder and not has_template(folder):
+            raise no_template(run.model.path)
         config = check_options(run.method.module, run.method.options)
         if run.trained and run.train.gradient_checkpointing:
             check_checkpointing(config)

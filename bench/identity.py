@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bench.data.prompts import PLAIN
 from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS
 
 # Raised by hand when a change to the code alters results: runs of before are then run again.
@@ -87,9 +88,9 @@ def identity(
 
     Left out are `LEFT_OUT`, and what has no effect in this run: in float32 batch sizes, the way of
     batching, the number of devices and gradient checkpointing; the way of batching of a beam
-    search; validations without validation rows; if nothing is
-    trained, the method's options, the training settings, the training part of the protocol and the
-    seed. Only methods that have a curvature have it among their options.
+    search; a template of plain prompts; validations without validation rows; if nothing is trained,
+    the method's options, the training settings, the training part of the protocol and the seed.
+    Only methods that have a curvature have it among their options.
 
     Args:
         settings: a `bench.config.Experiment` as nested dictionaries.
@@ -113,6 +114,8 @@ def identity(
         left_out.add("evaluation.batching")
     if not settings["evaluation"]["lm_eval"]:
         left_out |= {"evaluation.lm_eval_fewshot", "evaluation.lm_eval_limit"}
+    if settings["protocol"]["template"] == PLAIN:
+        left_out.add("protocol.template")
     if train["devices"] == 1:
         left_out.add("train.sharded")
     if plain and precision == EXACT and (upcast or dtype == FLOAT32):

@@ -102,6 +102,7 @@ OTHER = {
     "protocol.choice_prompt_with_input": "{instruction}{input}",
     "protocol.choice_max_new_tokens": 9, "protocol.strip": False, "protocol.cut_long_rows": True,
     "protocol.cut_rows_end": True, "protocol.answer_end": "x", "protocol.num_beams": 4,
+    "protocol.template": "chat",
     "evaluation.split": "validation", "evaluation.lm_eval": ["arc_easy"],
     "evaluation.lm_eval_fewshot": 3, "evaluation.lm_eval_limit": 3, "evaluation.batch_size": 3,
     "evaluation.dtype": "float16", "evaluation.batching": "static",

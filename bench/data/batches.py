@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from bench.data.chat import training_ids
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, training_text
 
@@ -21,7 +22,7 @@ IGNORED = -100  # the ignore_index of cross_entropy
 
 @dataclass(frozen=True)
 class Example:
-    """A tokenized training row: prompt, target, end of sequence; `cut` if it was truncated."""
+    """A tokenized training row: prompt, target, end of sequence or turn; `cut` if truncated."""
 
     ids: list[int]
     labels: list[int]
@@ -92,19 +93,13 @@ def encode_rows(
     if not rows:
         return []
     limit = min(context, protocol.max_length or context)
-    prompts, targets = zip(*rows, strict=True)
-    texts = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
-    eos = tokenizer.eos_token_id
     examples: list[Example | None] = []
-    encoded = (tokenizer(list(given))["input_ids"] for given in (prompts, texts))
-    for prompt, whole in zip(*encoded, strict=True):
-        # A protocol's target may already end with the end-of-sequence token.
-        ids = whole if whole[-1:] == [eos] else [*whole, eos]
+    for prompt, ids in zip(*training_ids(rows, tokenizer, protocol), strict=True):
         if cut := len(ids) > limit:
             if not protocol.cut_long_rows:
                 examples.append(None)
                 continue
-            ids = [*whole[:limit], *([eos] if protocol.cut_rows_end else [])][:context]
+            ids = [*ids[:limit], *(ids[-1:] if protocol.cut_rows_end else [])][:context]
         pairs = enumerate(zip(prompt, ids, strict=False))
         shared = next((i for i, (a, b) in pairs if a != b), len(prompt))
         first = 0 if train_on_inputs else shared

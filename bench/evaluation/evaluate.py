@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import tasks
+from bench.data.chat import prompt_ids
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.errors import Failure
@@ -72,7 +73,7 @@ def evaluate(
         for key, problems in tests.items():
             pending = [i for i in range(len(problems)) if (key, i) not in done]
             texts = [evaluation_text(problems[i], protocol) for i in pending]
-            ids = tokenizer(texts)["input_ids"] if texts else []
+            ids = prompt_ids(texts, tokenizer, protocol)
             most = max(new_tokens(problem, protocol) for problem in problems)
             prompts, limit = dict(zip(pending, ids, strict=True)), context - most
             too_long = {i: len(prompt) for i, prompt in prompts.items() if len(prompt) > limit}
