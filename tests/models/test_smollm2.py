@@ -67,3 +67,10 @@ def test_the_hub_has_the_original_under_the_same_name(compose):
 def test_a_path_replaces_that_of_the_source(compose, local_base):
     settings = compose("model=smollm2-135m", f"model.path={local_base}").model
     assert settings.folder == local_base
+
+
+@pytest.mark.parametrize("name", ["smollm2", "smollm2_curvature"])
+def test_its_sweeps_ask_it_in_its_template(compose, name):
+    run = compose(f"+sweep={name}", "data.root=.")
+    assert run.model.name == "smollm2-135m" and run.protocol.template == "chat"
+    assert len(run.data.train) * run.data.limit - run.data.validation == 1500
