@@ -214,6 +214,10 @@ DAMAGE = {
         lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(outcomes="010")),
         "outcomes on SVAMP",
     ),
+    "clusters": (
+        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(clusters=[0, 9, 9])),
+        r"clusters on SVAMP is \[0, 9, 9\]",
+    ),
     "average": (
         lambda path: rewrite(path, lambda r: r["averages"].update(micro=99.0)), "micro average"
     ),

@@ -151,7 +151,61 @@ def test_facts_name_what_was_compared():
         "Curvature": "K=1.0",
         "Trained on": "1500 rows, 0 left out as too long, 7% padding",
         "Training": "lr 0.01, epochs 3, precision 32",
+        "Trained parameters": "20,000",
+        "Tuning": "learning rate not tuned: all rows",
     }
+
+
+def test_facts_have_rank_alpha_modules_and_sizes_of_all_trained_rows():
+    lora = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
+    small = {"trainable": 5_000, "total": 100_000}
+    series = {"bottleneck_size": 32, "target_modules": ["up_proj"]}
+    methods = ("lora", "dora", "series")
+    runs = [finished(m) for m in methods]
+    asked = selection([*runs, finished("none")], contrasts=())
+    changes = {"DoRA": {"options": lora | {"lora_alpha": 64}}, "LoRA": {"options": lora}}
+    changes["Series"] = {"options": series, "parameters": small}
+    groups = tuple(
+        replace(g, records=tuple(run | changes.get(g.label, {}) for run in g.records))
+        for g in asked.groups
+    )
+    facts = score_report(score_table(replace(asked, groups=groups))).facts
+    assert facts["Rank"] == "16 (Series: none)"
+    assert facts["Alpha"] == "Series: none; LoRA: 32; DoRA: 64"
+    assert facts["Target modules"] == "q_proj v_proj (Series: up_proj)"
+    assert facts["Bottleneck"] == "none (Series: 32)"
+    assert facts["Trained parameters"] == "20,000 (Series: 5,000)"
+    assert "Adapter" not in facts
+
+
+TUNED = {"sweep": "rates", "tries": 6, "lr": 0.01, "interior": True, "seeds": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("tunings", "text"),
+    [
+        ((TUNED, TUNED), "learning rate tuned: 6 tries each on validation loss, seeds 0, 1"),
+        (
+            (TUNED, None),
+            "learning rate tuned: 6 tries each on validation loss, seeds 0, 1; "
+            "learning rate not tuned: DoRA",
+        ),
+        (
+            (TUNED, TUNED | {"interior": False}),
+            "learning rate tuned: 6 tries each on validation loss, seeds 0, 1; "
+            "best rate at the end of its grid: DoRA",
+        ),
+        (
+            (TUNED, TUNED | {"tries": 3}),
+            "learning rate tuned: LoRA: 6 tries each on validation loss, seeds 0, 1; "
+            "DoRA: 3 tries each on validation loss, seeds 0, 1",
+        ),
+    ],
+)
+def test_facts_say_how_rates_were_tuned_and_of_which_rows_they_were_not(tunings, text):
+    methods = ("lora", "dora")
+    runs = [finished(m, tuning=t) for m, t in zip(methods, tunings, strict=True)]
+    assert report_of([*runs, finished("none")]).facts["Tuning"] == text
 
 
 def test_facts_name_settings_that_differ():
