@@ -21,10 +21,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.config import PROJECT
 from bench.errors import InputError
 from bench.files import write_text
+from bench.report.published import FOLDER
 
+PROJECT = FOLDER.parent.parent
 TABLES = PROJECT / "results" / "tables"
 MARKED = re.compile(r"(<!-- (?P<place>[\w.-]+(?:, [^,]+, [^:]+)?)(?:: (?P<form>[^>]*?))? -->)"
                     r"(?P<found>.*?)(?P<end><!-- end -->)", re.DOTALL)  # fmt: skip
