@@ -47,7 +47,9 @@ def facts(table: ScoreTable) -> dict[str, str]:
     trained = [row for row in table.rows if training_settings(row.first)]
     if trained:
         found |= _adapters(trained)
-        found["Tuning"] = _tuning(trained)
+        sweep = table.selection.sweep
+        tuning = {row.key: row.tuning for row in (sweep.rows if sweep else ())}
+        found["Tuning"] = _tuning({row.label: tuning.get(row.key) for row in trained})
         found["Trained on"] = by_value((row.label, _training_rows(row)) for row in trained)
         found |= _settings("Training", {r.label: training_settings(r.first) for r in trained})
     return found
@@ -69,9 +71,8 @@ def _adapters(rows: Sequence[ScoreRow]) -> dict[str, str]:
     return found | _settings("Adapter", others)
 
 
-def _tuning(rows: Sequence[ScoreRow]) -> str:
-    """How learning rates were chosen, and for which rows they were not tuned."""
-    known = {row.label: row.first.get("tuning") for row in rows}
+def _tuning(known: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """How learning rates were chosen, and for which rows they were not tuned, by label."""
     tuned = {label: facts for label, facts in known.items() if facts}
     parts = []
     if tuned:

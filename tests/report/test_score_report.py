@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.report.design import sweep_records
 from bench.report.formats import frame, to_markdown
 from bench.report.score_report import score_data, score_report
 from bench.report.score_table import score_table
@@ -178,7 +179,7 @@ def test_facts_have_rank_alpha_modules_and_sizes_of_all_trained_rows():
     assert "Adapter" not in facts
 
 
-TUNED = {"sweep": "rates", "tries": 6, "lr": 0.01, "interior": True, "seeds": [0, 1]}
+TUNED = {"file": "rates", "tries": 6, "interior": True, "seeds": [0, 1]}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,8 @@ TUNED = {"sweep": "rates", "tries": 6, "lr": 0.01, "interior": True, "seeds": [0
 def test_facts_say_how_rates_were_tuned_and_of_which_rows_they_were_not(tunings, text):
     methods = ("lora", "dora")
     runs = [finished(m, tuning=t) for m, t in zip(methods, tunings, strict=True)]
-    assert report_of([*runs, finished("none")]).facts["Tuning"] == text
+    (sweep,) = sweep_records(runs, SPEC)
+    assert report_of([*runs, finished("none")], sweep=sweep).facts["Tuning"] == text
 
 
 def test_facts_name_settings_that_differ():
