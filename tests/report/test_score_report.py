@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report.design import sweep_records
 from bench.report.formats import frame, to_markdown
 from bench.report.score_report import score_data, score_report
 from bench.report.score_table import score_table
@@ -205,9 +204,14 @@ TUNED = {"file": "rates", "tries": 6, "interior": True, "seeds": [0, 1]}
 )
 def test_facts_say_how_rates_were_tuned_and_of_which_rows_they_were_not(tunings, text):
     methods = ("lora", "dora")
-    runs = [finished(m, tuning=t) for m, t in zip(methods, tunings, strict=True)]
-    (sweep,) = sweep_records(runs, SPEC)
-    assert report_of([*runs, finished("none")], sweep=sweep).facts["Tuning"] == text
+    asked = selection([finished(method) for method in methods])
+    rows = tuple(
+        SweepRow(group.key, group.label, method, tuning=tuning)
+        for group, method, tuning in zip(asked.groups, methods, tunings, strict=True)
+    )
+    sweep = SweepRecord("table", "finetune", {}, (), rows, ())
+    facts = score_report(score_table(replace(asked, sweep=sweep))).facts
+    assert facts["Tuning"] == text
 
 
 def test_facts_name_settings_that_differ():
