@@ -13,7 +13,8 @@ from bench.data.problems import Problem
 from bench.data.prompts import Protocol
 from bench.evaluation.predictions import Prediction
 from bench.evaluation.scoring import averages, nll_averages, scores
-from bench.report.records import row_key
+from bench.report.design import key_of
+from bench.report.selection import spec_of
 from bench.tracking.record import PRETRAIN
 from bench.tracking.schema import incomplete
 from bench.tracking.sweeps import SweepRecord
@@ -122,9 +123,9 @@ def check_sweep(sweep: SweepRecord, records: Mapping[str, Mapping[str, Any]]) ->
         raise ValueError("its rows, arguments or remarks are of another type")
     if not isinstance(sweep.created, int | float):
         raise ValueError("it does not say when it was created")
-    rows = {row.key for row in sweep.rows}
+    rows, spec = {row.key for row in sweep.rows}, spec_of(sweep)
     for member in sweep.members:
         record = records.get(member.identity)
-        settings = record and (row_key(record), record["seed"])
+        settings = record and (key_of(record, spec), record["seed"])
         if member.row not in rows or (record and settings != (member.row, member.seed)):
             raise ValueError(f"the run {member.identity[:12]} is not in the row of its settings")

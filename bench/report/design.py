@@ -41,7 +41,7 @@ def sweep_records(
         first: dict[str, Record] = {}
         members: dict[str, SweepMember] = {}
         for run in alike:
-            key = row_key(run)
+            key = key_of(run, spec)
             first.setdefault(key, run)
             members.setdefault(run["identity"], SweepMember(run["identity"], key, run["seed"]))
         make = _pretraining_rows if isinstance(spec, PretrainingSpec) else _rows
@@ -53,6 +53,11 @@ def sweep_records(
             )
         )  # fmt: skip
     return found
+
+
+def key_of(run: Record, spec: Spec) -> str:
+    """The key of the row that a run is in."""
+    return str(run["method"]) if getattr(spec, "rows_by", None) == "method" else row_key(run)
 
 
 def _by_question(records: Sequence[Record]) -> list[tuple[dict[str, Any], list[Record]]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from bench.names import curvature_label
-from bench.report.records import training_settings
+from bench.report.records import Record, training_settings
 from bench.report.scores import ScoreRow, ScoreTable
 
 # Options of adapters that have a fact of their own, by name.
@@ -51,13 +51,14 @@ def facts(table: ScoreTable) -> dict[str, str]:
         tuning = {row.key: row.tuning for row in (sweep.rows if sweep else ())}
         found["Tuning"] = _tuning({row.label: tuning.get(row.key) for row in trained})
         found["Trained on"] = by_value((row.label, _training_rows(row)) for row in trained)
-        found |= _settings("Training", {r.label: training_settings(r.first) for r in trained})
+        settings = {row.label: _over_runs(row, training_settings) for row in trained}
+        found |= _settings("Training", settings)
     return found
 
 
 def _adapters(rows: Sequence[ScoreRow]) -> dict[str, str]:
     """Rank, alpha, target modules and sizes of all rows, then what they share of the rest."""
-    options = {row.label: row.first["options"] for row in rows}
+    options = {row.label: _over_runs(row, lambda run: run["options"]) for row in rows}
     found = {
         title: by_value((label, _plain(each.get(name, NONE))) for label, each in options.items())
         for name, title in OPTIONS.items()
@@ -69,6 +70,15 @@ def _adapters(rows: Sequence[ScoreRow]) -> dict[str, str]:
         for label, each in options.items()
     }
     return found | _settings("Adapter", others)
+
+
+def _over_runs(row: ScoreRow, of: Callable[[Record], Mapping[str, Any]]) -> dict[str, str]:
+    """Settings of a row's runs as text; each distinct value if its seeds have different ones."""
+    found = [of(run) for run in row.records]
+    return {
+        name: " or ".join(dict.fromkeys(_plain(each[name]) for each in found if name in each))
+        for name in found[0]
+    }
 
 
 def _tuning(known: Mapping[str, Mapping[str, Any] | None]) -> str:

@@ -13,6 +13,7 @@ FIGURES = ("accuracy", "cost", "curvature", "differences", "gates", "training")
 LISTS = ("outside_averages", "comparisons", "figures", "remarks")
 PAIR = "{row: hyplora, reference: lora, about: optional}"
 AVERAGES = ("micro", "macro")
+ROWS_BY = ("settings", "method")
 METRICS = {"accuracy": "Accuracy", "format_rate": "Format rate"}
 
 
@@ -31,6 +32,8 @@ class TableSpec:
         published: stem of the file in results/published to compare with, or None.
         apart: options of the methods that make rows of their own: for each option the values that
             a label names, by that name. Values without a name are the default, and not named.
+        rows_by: `settings`, a row for each setting; or `method`, if each seed of a method has the
+            settings that a search of its own has found.
         comparisons: the family of comparisons: for each the methods of `row` and `reference`, which
             agree in all other options, and optionally what it is `about`. Empty: each row vs. LoRA.
         figures: those of the table, from `FIGURES`.
@@ -49,6 +52,7 @@ class TableSpec:
     judged_by: str = AVERAGES[0]
     published: str | None = None
     apart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rows_by: str = ROWS_BY[0]
     comparisons: tuple[Mapping[str, str], ...] = ()
     figures: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -74,6 +78,7 @@ class TableSpec:
         for kind, value, allowed in (
             ("metric", self.metric, METRICS),
             ("judged_by", self.judged_by, AVERAGES),
+            ("rows_by", self.rows_by, ROWS_BY),
             *(("figures", figure, FIGURES) for figure in self.figures or ()),
         ):
             if value not in allowed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -85,10 +86,10 @@ def warn_of_gates(statistics: Sequence[GateStatistics]) -> None:
     """
     far = [gates.median for gates in statistics if not 1 / _FAR <= gates.median <= _FAR]
     if far:
-        _log.warning(
-            "%d of %d layers start at %.2g to %.2g times LoRA's scale at the same alpha: a "
-            "learning rate or method.lora_alpha that was chosen for LoRA does not suit them",
-            *(len(far), len(statistics), min(far), max(far)),
+        _warn_of_scale(
+            f"{len(far)} of {len(statistics)} layers start at {min(far):.2g} to {max(far):.2g} "
+            "times LoRA's scale at the same alpha: a learning rate or method.lora_alpha that was "
+            "chosen for LoRA does not suit them"
         )
     layers = [gates for gates in statistics if gates.clamped > _MANY]
     if layers:
@@ -104,6 +105,11 @@ def warn_of_gates(statistics: Sequence[GateStatistics]) -> None:
             worst.layer,
             worst.curvature,
         )
+
+
+@cache
+def _warn_of_scale(message: str) -> None:  # once for all seeds of a sweep
+    _log.warning(message)
 
 
 def _summary(
