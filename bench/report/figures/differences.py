@@ -11,6 +11,8 @@ from bench.report.scores import ScoreTable
 from bench.report.theme import VERDICTS
 
 STEP = 17  # pixels of a row
+LONG = 34  # characters of a name that are printed on one line
+LIMIT = 250  # pixels of a line of a longer name
 
 
 def figure(table: ScoreTable) -> Figure | None:
@@ -29,6 +31,14 @@ def figure(table: ScoreTable) -> Figure | None:
     if not shown:
         return None
     labels = list(dict.fromkeys(found.name for found in shown))
+    long = max(map(len, labels)) > LONG
+    y = names("comparison", labels)
+    if long:  # row and reference on two lines
+        y["axis"]["labelExpr"] = (
+            "[split(datum.label, ' − ')[0], '− ' + split(datum.label, ' − ')[1]]"
+        )
+        y["axis"]["labelLimit"] = LIMIT
+    step_of_rows = STEP * (1 + long)
     drawn = {found.verdict for found in shown}
     looks = look("verdict", {v: shape for v, shape in VERDICTS.items() if v in drawn})
     blocks = []
@@ -39,11 +49,11 @@ def figure(table: ScoreTable) -> Figure | None:
         marked = [tick for tick in (-step, 0, step) if min(ends) <= tick <= max(ends)]
         axis = alt.Axis(values=marked, labelFlush=False)
         x = alt.X("low:Q", title=None, scale=alt.Scale(nice=False, padding=8), axis=axis)
-        layers = (line_at(0), *whiskers("difference", x, looks, 45, y=names("comparison", labels)))
+        layers = (line_at(0), *whiskers("difference", x, looks, 45, y=y))
         used = {found.column for found in alike}
         titles = [label for key, label in columns.items() if key in used]
         rows = data(_facts(found, columns[found.column]) for found in alike)
-        block = facet(layers, rows, "benchmark", titles, len(titles), {"step": STEP})
+        block = facet(layers, rows, "benchmark", titles, len(titles), {"step": step_of_rows})
         lower = ", lower is better" * measure.lower_is_better
         title = f"{measure.label}: row − reference ({measure.unit}{lower})"
         blocks.append(block.properties(title=title))
@@ -51,7 +61,7 @@ def figure(table: ScoreTable) -> Figure | None:
         "Same seeds and same items. Line: 95% interval of one comparison alone; the verdict is by "
         "the test that is corrected over all comparisons (n.s.: no significant difference)."
     )
-    height = (80 + STEP * len(labels)) * len(blocks)
+    height = (80 + step_of_rows * len(labels)) * len(blocks)
     title = f"{table.selection.spec.title}: paired differences"
     return Figure("differences", title, caption, alt.vconcat(*blocks), height)
 

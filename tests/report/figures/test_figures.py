@@ -1,5 +1,6 @@
 """The figures of a score table."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -135,6 +136,19 @@ def test_differences_of_each_measure_have_panels_and_an_axis_of_their_own(table,
         "accuracy: row − reference (percentage points)",
         "NLL: row − reference (nats per token, lower is better)",
     ]
+
+
+def test_long_names_of_differences_are_on_two_lines(table, record):
+    def y(row):
+        made = figure("differences")(table([record(), record("dora")], [compared(row)]))
+        return made.spec["vconcat"][0]["spec"]["layer"][1]["encoding"]["y"]["axis"]
+
+    made = table([record(), record("hyplora", curvature=1.0)], ())
+    long = replace(compared("HypLoRA"), reference_label="LoRA (matched, all but down_proj)")
+    found = figure("differences")(replace(made, comparisons=(long,)))
+    axis = found.spec["vconcat"][0]["spec"]["layer"][1]["encoding"]["y"]["axis"]
+    assert axis["labelExpr"].startswith("[split(datum.label") and axis["labelLimit"] == 250
+    assert "labelExpr" not in y("DoRA")
 
 
 def test_gates_are_shown_before_and_after_without_what_a_log_scale_lacks(full, drawn):
