@@ -2,13 +2,13 @@
 
 A number follows a comment with its place in a CSV file and a format:
 
-    <!-- table2, scores, LoRA, micro: {value:.1f} ± {sd:.1f} -->74.7 ± 0.4<!-- end -->
+    <!-- table2 / scores / LoRA / micro: {value:.1f} ± {sd:.1f} -->74.7 ± 0.4<!-- end -->
 
-The names are those of the file, the table in it, the row and the column; the fields `value`, `sd`,
-`low`, `high`, `p`, `n`, `runs` and `text`. A whole table follows its file's name, and is the first
-table of the Markdown file:
+The place is file, table, row and column; the fields are `value`, `sd`, `low`, `high`, `p`, `n`,
+`runs` and `text`. A whole table follows the name of its Markdown file, and the beginning of its
+heading unless it is the first:
 
-    <!-- table2 -->
+    <!-- table2 / Comparisons -->
     ...
     <!-- end -->
 """
@@ -16,6 +16,7 @@ table of the Markdown file:
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from functools import cache
 from pathlib import Path
@@ -47,9 +48,9 @@ def filled(text: str, tables: Path = TABLES) -> str:
     def fill(marker: re.Match[str]) -> str:
         try:
             if marker["form"] is None:
-                inside = f"\n{_first_table(tables / (marker['place'] + '.md'))}\n"
+                inside = f"\n{_table(tables, *marker['place'].split(' / '))}\n"
             else:
-                inside = marker["form"].format(**_cell(tables, *_parts(marker["place"])))
+                inside = marker["form"].format(**_cell(tables, *marker["place"].split(" / ")))
         except (OSError, LookupError, ValueError, TypeError) as error:
             raise ValueError(f"{marker[1]}: {error}") from error
         return marker[1] + inside + marker["end"]
@@ -72,12 +73,6 @@ def docs(config: dict[str, Any]) -> dict[str, Any]:
     return {"summary": f"written: {', '.join(changed) or 'nothing, all numbers are current'}"}
 
 
-def _parts(place: str) -> list[str]:
-    parts = place.split(", ")
-    name, table, *row, column = parts
-    return [name, table, ", ".join(row), column]
-
-
 def _cell(tables: Path, name: str, table: str, row: str, column: str) -> dict[str, Any]:
     lines = [
         line
@@ -97,8 +92,12 @@ def _lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _first_table(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
-    length = next((n for n, line in enumerate(lines[start:]) if not line.startswith("|")), None)
-    return "\n".join(lines[start:][:length])
+def _table(tables: Path, name: str, heading: str = "") -> str:
+    lines = (tables / f"{name}.md").read_text(encoding="utf-8").splitlines()
+    if heading:
+        starts = [n for n, line in enumerate(lines) if line.startswith(f"## {heading}")]
+        if len(starts) != 1:
+            raise LookupError(f"{len(starts)} headings of {name}.md begin with {heading!r}")
+        lines = lines[starts[0] :]
+    rows = itertools.dropwhile(lambda line: not line.startswith("|"), lines)
+    return "\n".join(itertools.takewhile(lambda line: line.startswith("|"), rows))

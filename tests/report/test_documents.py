@@ -13,7 +13,9 @@ vs,HypLoRA,micro,-2.4,,-5.1,0.3,0.05,,,n.s.
 @pytest.fixture
 def tables(tmp_path):
     (tmp_path / "mine.csv").write_text(CSV)
-    (tmp_path / "mine.md").write_text("# Mine\n\n| a |\n| --- |\n| 1 |\n\nnote\n")
+    (tmp_path / "mine.md").write_text(
+        "# Mine\n\n| a |\n| --- |\n| 1 |\n\nnote\n\n## Second one\n\n| b |\n"
+    )
     return tmp_path
 
 
@@ -26,10 +28,11 @@ def test_a_document_has_the_numbers_of_the_tables(path):
 @pytest.mark.parametrize(
     ("marker", "expected"),
     [
-        ("mine, scores, HypLoRA, K=1, micro: {value:.1f} ± {sd:.1f}", "72.3 ± 1.4"),
-        ("mine, vs, HypLoRA, micro: {text}, {value:+.1f} [{low:+.1f}, {high:+.1f}]",
+        ("mine / scores / HypLoRA, K=1 / micro: {value:.1f} ± {sd:.1f}", "72.3 ± 1.4"),
+        ("mine / vs / HypLoRA / micro: {text}, {value:+.1f} [{low:+.1f}, {high:+.1f}]",
          "n.s., -2.4 [-5.1, +0.3]"),
         ("mine", "\n| a |\n| --- |\n| 1 |\n"),
+        ("mine / Second", "\n| b |\n"),
     ],
 )  # fmt: skip
 def test_what_is_between_markers_is_replaced(tables, marker, expected):
@@ -40,9 +43,10 @@ def test_what_is_between_markers_is_replaced(tables, marker, expected):
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
-        ("mine, scores, LoRA, micro: {value}", "0 cells of mine.csv"),
-        ("other, scores, LoRA, micro: {value}", "other.csv"),
-        ("mine, vs, HypLoRA, micro: {points}", "points"),
+        ("mine / scores / LoRA / micro: {value}", "0 cells of mine.csv"),
+        ("other / scores / LoRA / micro: {value}", "other.csv"),
+        ("mine / vs / HypLoRA / micro: {points}", "points"),
+        ("mine / Third", "0 headings of mine.md"),
     ],
 )
 def test_a_marker_of_nothing_is_named(tables, marker, message):
