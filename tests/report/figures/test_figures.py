@@ -1,5 +1,6 @@
 """The figures of a score table."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -94,6 +95,19 @@ def test_differences_leave_out_rows_that_train_nothing_or_were_not_compared(full
         ("HypLoRA (K=0.5)", "micro average"),
     ]
     assert "low" not in facts[-1] and facts[0]["seeds"] == 3
+
+
+def test_long_names_of_differences_are_on_two_lines(table, record):
+    def y(row):
+        made = figure("differences")(table([record(), record("dora")], [compared(row)]))
+        return made.spec["vconcat"][0]["spec"]["layer"][1]["encoding"]["y"]["axis"]
+
+    made = table([record(), record("hyplora", curvature=1.0)], ())
+    long = replace(compared("HypLoRA"), reference_label="LoRA (matched, all but down_proj)")
+    found = figure("differences")(replace(made, comparisons=(long,)))
+    axis = found.spec["vconcat"][0]["spec"]["layer"][1]["encoding"]["y"]["axis"]
+    assert axis["labelExpr"].startswith("[split(datum.label") and axis["labelLimit"] == 250
+    assert "labelExpr" not in y("DoRA")
 
 
 def test_gates_are_shown_before_and_after_without_what_a_log_scale_lacks(full, drawn):
