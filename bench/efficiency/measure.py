@@ -91,7 +91,8 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
             for resolved in dtypes
             if kind != "liger" or not CASES[name].layer
         ]
-    methods = tuple(m for m in ON_A_LAYER if m != CONTROL and m in (settings.methods or ALL))
+    asked = (REFERENCE, *(settings.methods or ALL))
+    methods = tuple(m for m in ON_A_LAYER if m != CONTROL and m in asked)
     operations = [count_operations(methods, *resolved, device) for resolved in dtypes]
     cpu = f"cpu ({platform.machine()})"
     return {

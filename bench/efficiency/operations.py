@@ -56,13 +56,16 @@ def count_operations(
 def _counts(model: nn.Module, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
     x = torch.randn(1, LAYER.lengths[0], LAYER.layer, device=device, dtype=dtype)
     x.requires_grad_()
-    y = model.train()(x).float().sum()  # once before, for what is prepared in the first call
-    y.backward()
+    y = model.train()(x)  # once before, for what is prepared in the first call
+    grad = torch.ones_like(y)
+    y.backward(grad)
+    # As an optimiser step does; else gradients are added to those of the call before.
+    model.zero_grad()
+    x.grad = None
     outputs: list[Tensor] = []
     counts = {
         "forward": _count(lambda: outputs.append(model(x)), device),
-        # The products' gradient alone: the sum's is no part of the layer.
-        "backward": _count(lambda: outputs[-1].backward(torch.ones_like(outputs[-1])), device),
+        "backward": _count(lambda: outputs[0].backward(grad), device),
     }
     model.eval()
     with torch.no_grad():

@@ -48,11 +48,10 @@ def test_a_float32_base_has_one_regime():
 
 
 def test_the_operations_of_lora_are_those_of_its_definition(counted):
-    # The layer's product, A's and B's, the scaling and the sum; backward a product for each weight
-    # but the layer's, and for each input.
-    assert counted["none"]["operations"]["forward"] == 1
-    assert counted["lora"]["operations"]["forward"] == 5
-    assert counted["lora"]["operations"]["decode"] == 5
+    # The layer's product, A's and B's, the scaling and the sum; backward the scaling, two products
+    # for each of A and B, one for the layer, and the sum of the input's two gradients.
+    assert counted["none"]["operations"] == {"forward": 1, "backward": 1, "decode": 1}
+    assert counted["lora"]["operations"] == {"forward": 5, "backward": 7, "decode": 5}
     assert counted["lora"]["launches"] == {"forward": None, "backward": None, "decode": None}
 
 
@@ -81,7 +80,7 @@ def test_a_measurement_reports_regimes_apart_and_what_it_skipped(monkeypatch):
     report = measure(settings)
     assert [case["regime"] for case in report["cases"]] == list(REGIMES)
     assert [one["regime"] for one in report["operations"]] == list(REGIMES)
-    assert set(report["operations"][0]["methods"]) == {"none", "hyplora"}
+    assert set(report["operations"][0]["methods"]) == {"none", "lora", "hyplora"}
     assert report["skipped"] == [{"case": "liger", "reason": unavailable("liger", CPU)}]
 
 
