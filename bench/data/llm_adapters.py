@@ -71,6 +71,10 @@ def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> l
     return rows
 
 
+class NoTestFile(InputError):
+    """A test set has no file."""
+
+
 def read_test(
     settings: DataSettings, name: str, files: dict[str, str]
 ) -> tuple[str, list[Problem]]:
@@ -83,7 +87,8 @@ def read_test(
         The benchmark's key, and its rows.
 
     Raises:
-        InputError: no such file, no rows, a row that cannot be read, or an invalid answer.
+        NoTestFile: no such file.
+        InputError: no rows, a row that cannot be read, or an invalid answer.
     """
     _check_name("test set", name)
     task = tasks.find(name)
@@ -93,7 +98,7 @@ def read_test(
     path = next((path for path in sought if path.is_file()), None)
     if path is None:
         there = sorted({p.parent.name for p in (root / "dataset").glob("*/test.json*")})
-        raise InputError(
+        raise NoTestFile(
             f"{unknown('test set', name, there)} Searched: {', '.join(map(str, sought))}."
         )
     key = task.key if task else path.parent.name

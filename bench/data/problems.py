@@ -41,6 +41,8 @@ class DataSettings:
         revision: commit of that dataset.
         gsm8k: GSM8K's own train.jsonl, for the training set `gsm8k` (`llm_adapters`).
         limit: maximum number of rows of each set, from the start of the file; None for all.
+        held_out: rows from the end of a training set, not trained on, that are the test rows of a
+            set without a test file (`llm_adapters`); None for none.
         keep_overlap: whether training rows that match test rows stay; None: the protocol's value.
         validation: number of validation rows: in total (`llm_adapters`, drawn as in
             LLM-Adapters' code), or per family (`synthetic`).
@@ -59,6 +61,7 @@ class DataSettings:
     revision: str | None = None
     gsm8k: str | None = None
     limit: int | None = None
+    held_out: int | None = None
     keep_overlap: bool | None = None
     validation: int = 120
     train_size: int = 160
@@ -75,7 +78,13 @@ class DataSettings:
             raise InputError(
                 f"data.root={self.root} and data.hub={self.hub} exclude each other: give one"
             )
-        for name, least in (("limit", 1), ("validation", 0), ("train_size", 1), ("test_size", 1)):
+        for name, least in (
+            ("limit", 1),
+            ("held_out", 1),
+            ("validation", 0),
+            ("train_size", 1),
+            ("test_size", 1),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"data.{name} must be at least {least}, got {value}")

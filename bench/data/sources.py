@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy
 
-from bench.data.llm_adapters import read_test, read_training
+from bench.data.llm_adapters import NoTestFile, read_test, read_training
 from bench.data.problems import DataSettings, Problem, ProblemSets
 from bench.data.synthetic.problems import FAMILIES, Difficulty, generate
 from bench.errors import InputError, unknown
@@ -73,12 +73,22 @@ _generated = lru_cache(maxsize=32)(generate)  # every run of a sweep needs the s
 def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     files: dict[str, str] = {}
     pool: list[Problem] = []
-    for name in dict.fromkeys(settings.train) if trained else ():
-        pool += read_training(settings, name, files)[: settings.limit]
     tests: dict[str, list[Problem]] = {}
+    aside: set[str] = set()  # sets whose last training rows are test rows
     for name in settings.tests:
-        key, problems = read_test(settings, name, files)
+        try:
+            key, problems = read_test(settings, name, files)
+        except NoTestFile:
+            if settings.held_out is None:
+                raise
+            problems = read_training(settings, name, files)[-settings.held_out :]
+            key = problems[0].task
+            aside.add(key)
         tests[key] = problems[: settings.limit]
+    for name in dict.fromkeys(settings.train) if trained else ():
+        rows = read_training(settings, name, files)
+        rows = rows[: -settings.held_out] if settings.held_out and rows[0].task in aside else rows
+        pool += rows[: settings.limit]
     # The split of LLM-Adapters' code: datasets' train_test_split(test_size, shuffle=True, seed=42).
     order = numpy.random.default_rng(SPLIT_SEED).permutation(len(pool))
     held_out = frozenset(order[: settings.validation].tolist())

@@ -145,6 +145,17 @@ def test_validation_rows_are_not_training_rows_and_the_limit_includes_them(layou
     assert layout.load(train=()).train == []
 
 
+def test_the_last_training_rows_test_a_set_without_a_test_file(layout):
+    layout.write("ft-training_set/math.json", [row(i) for i in range(20)])
+    loaded = layout.load(train=("math",), tests=("math",), held_out=5, validation=3)
+    asked = [problem.instruction for problem in loaded.tests["math"]]
+    assert asked == [row(i)["instruction"] for i in range(15, 20)]
+    assert len(loaded.train) == 12
+    assert not {p.instruction for p in loaded.train + loaded.validation} & set(asked)
+    with pytest.raises(InputError, match="test set"):
+        layout.load(train=("math",), tests=("math",))
+
+
 def test_validation_rows_are_those_of_train_test_split_with_seed_42(layout):
     # datasets.Dataset.from_list([{}] * 20).train_test_split(test_size=5, shuffle=True, seed=42)
     rows = [row(i) for i in range(20)]
