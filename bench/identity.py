@@ -41,8 +41,8 @@ LEFT_OUT = {
     **dict.fromkeys(
         ["data." + key for key in (
             "source", "train", "tests", "root", "hub", "revision", "gsm8k", "limit", "held_out",
-            "keep_overlap", "validation", "train_size", "test_size", "largest", "mawps_steps", "svamp_distractors",
-            "gsm8k_steps", "aqua_steps", "seed",
+            "keep_overlap", "validation", "train_size", "test_size", "largest", "mawps_steps",
+            "svamp_distractors", "gsm8k_steps", "aqua_steps", "seed",
         )],
         ROWS,
     ),

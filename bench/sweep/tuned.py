@@ -79,7 +79,15 @@ class TunedSweep(Sweep):
             words = chosen(winner.params)
             self._remark(method, search, study, winner, words)
             own = turns[turn]
-            jobs += self.planner.jobs([f"method={method}", *words, *final] for final in own)
+            made = self.planner.jobs([f"method={method}", *words, *final] for final in own)
+            for job in made:
+                job.planned["tuning"] = {
+                    "file": None,
+                    "tries": self.searches * search.count,
+                    "seeds": [SEED + turn for turn in range(self.searches)],
+                    "interior": True,
+                }
+            jobs += made
         jobs = different(jobs)
         if not jobs:
             raise Failure("no method has a winner")
