@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 AUTO = "auto"  # a curvature measured for each layer
 SPLITS = ("test", "validation", "none")
-BATCHINGS = ("auto", "static", "continuous")
+BATCHINGS = ("static", "continuous")
 
 
 def results_folder(folder: str) -> Path:
@@ -91,8 +91,8 @@ class EvaluationSettings:
         forgetting: general text whose loss is taken before and after fine-tuning: `embedded`, or a
             text file; None for none.
         dtype: of the base's weights in the evaluation; None for `model.dtype`.
-        batching: of greedy decoding: `static`, `continuous`, or `auto`: continuous on a GPU. A
-            model without paged attention is decoded in static batches.
+        batching: of greedy decoding: `static` or `continuous`. A model without paged attention is
+            decoded in static batches.
     """
 
     batch_size: int
@@ -103,7 +103,7 @@ class EvaluationSettings:
     lm_eval_include: str | None = None
     forgetting: str | None = None
     dtype: str | None = None
-    batching: str = "auto"
+    batching: str = BATCHINGS[0]
 
     def __post_init__(self) -> None:
         if self.batching not in BATCHINGS:

@@ -105,7 +105,7 @@ OTHER = {
     "protocol.template": "chat",
     "evaluation.split": "validation", "evaluation.lm_eval": ["arc_easy"],
     "evaluation.lm_eval_fewshot": 3, "evaluation.lm_eval_limit": 3, "evaluation.batch_size": 3,
-    "evaluation.dtype": "float16", "evaluation.batching": "static",
+    "evaluation.dtype": "float16", "evaluation.batching": "continuous",
 }  # fmt: skip
 # How work is split, which changes rounding where sums are not exact.
 SPLIT = ("micro_batch_size", "devices", "gradient_checkpointing")
@@ -165,7 +165,7 @@ def test_what_can_not_change_a_result_is_no_part_of_it(base, key):
     [
         *(f"train.{key}=3" for key in SPLIT),
         "evaluation.batch_size=3",
-        "evaluation.batching=static",
+        "evaluation.batching=continuous",
     ],
 )
 def test_how_work_is_split_is_no_part_of_it_in_float32(base, change):
@@ -228,8 +228,8 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
     [
         ("evaluation.batch_size=3", BFLOAT16, True),
         ("evaluation.batch_size=3", MIXED, False),
-        ("evaluation.batching=static", BFLOAT16, True),
-        ("evaluation.batching=static", MIXED, False),
+        ("evaluation.batching=continuous", BFLOAT16, True),
+        ("evaluation.batching=continuous", MIXED, False),
         ("train.micro_batch_size=3", MIXED, True),
         ("train.devices=3", MIXED, True),
         ("train.sharded=true", MIXED, False),
@@ -241,7 +241,7 @@ def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, num
 
 
 def test_the_way_of_batching_does_not_count_for_beams(base):
-    beams, static = "protocol.num_beams=4", "evaluation.batching=static"
+    beams, static = "protocol.num_beams=4", "evaluation.batching=continuous"
     assert name(base(), beams, static, **BFLOAT16) == name(base(), beams, **BFLOAT16)
 
 

@@ -47,8 +47,7 @@ def generate(
         prompts: token ids by index.
         answer_end: the text from this marker on is discarded; see Protocol.
         num_beams: 1 for greedy decoding. Each beam of a prompt takes a row of memory.
-        batching: `static`, `continuous` (greedy, and if the model supports it), or `auto`:
-            continuous on a GPU.
+        batching: `static`, or `continuous` (greedy, and if the model supports it).
 
     Yields:
         The results of one batch, or those that have ended since.
@@ -101,10 +100,8 @@ def generate(
 
 
 def _is_continuous(model: Any, batching: str) -> bool:
-    on_gpu = next(model.parameters()).device.type == "cuda"
-    if batching == "static" or (batching == "auto" and not on_gpu):
+    if batching == "static":
         return False
     if lacks := lacks_for_continuous(model):
-        level = logging.WARNING if batching == "continuous" else logging.INFO
-        _log.log(level, "batches are static, as the model can't be decoded otherwise: %s", lacks)
+        _log.warning("batches are static, as the model can't be decoded otherwise: %s", lacks)
     return not lacks
