@@ -69,9 +69,9 @@ def name(settings, *changes, precision="32-true", dtype="torch.float32", hashes=
         ("lora", 1.0, "f40666099ef1"),
         ("hyplora", 1.0, "b9e9d1b188a7"),
         ("hyplora", 0.5, "f17856811450"),
-        ("hyplora_boost", 1.0, "201527619cc5"),
-        ("hyplora_authors", 1.0, "7d392ecd45d2"),
-        ("lora_matched", 2, "a7d894add9f6"),
+        ("hyplora_boost", 1.0, "46c7a0c000b7"),
+        ("hyplora_authors", 1.0, "e7bfe9de922c"),
+        ("lora_matched", 2, "12bbe0d8fd7b"),
         ("none", 1.0, "7c928e3deb98"),
     ],
 )

@@ -37,10 +37,14 @@ def test_the_runs_of_a_table_have_the_rate_that_was_chosen(table, tmp_path):
 
 
 def test_the_rates_of_single_runs_are_those_of_the_tables(compose):
-    rates = {
-        row["label"]: row["chosen"]["train.lr"]
-        for row in json.loads((COMMITTED / "table2.json").read_bytes())["rows"]
-    }
     methods = {"prefix": "Prefix", "series": "Series", "parallel": "Parallel", "lora": "LoRA",
-               "dora": "DoRA", "hyplora": "HypLoRA"}  # fmt: skip
-    assert {methods[m]: compose(f"method={m}").train.lr for m in methods} == rates
+               "dora": "DoRA", "hyplora": "HypLoRA", "lora_matched": "LoRA (matched)",
+               "hyplora_tangent": "HypLoRA (tangent)", "hyplora_boost": "HypLoRA (boost)",
+               "hyplora_authors": "HypLoRA (authors' code)"}  # fmt: skip
+    chosen = {
+        row["label"]: row["chosen"]["train.lr"]
+        for table in ("table2", "ablation")
+        for row in json.loads((COMMITTED / f"{table}.json").read_bytes())["rows"]
+    }
+    rates = {method: compose(f"method={method}").train.lr for method in methods}
+    assert rates == {method: chosen[label] for method, label in methods.items()}
