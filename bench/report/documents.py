@@ -28,7 +28,7 @@ from bench.report.published import FOLDER
 
 PROJECT = FOLDER.parent.parent
 TABLES = PROJECT / "results" / "tables"
-MARKED = re.compile(r"(<!-- (?P<place>[\w.-]+(?: / [^:>]+)*)(?:: (?P<form>[^>]+))? -->)"
+MARKED = re.compile(r"(<!-- (?P<place>[\w.-]+(?: / [^>{]+?)*)(?:: (?P<form>[^>]*\{[^>]+))? -->)"
                     r"(?P<found>.*?)(?P<end><!-- end -->)", re.DOTALL)  # fmt: skip
 NUMBERS = ("value", "sd", "low", "high", "p", "n", "runs")
 

@@ -14,7 +14,7 @@ vs,HypLoRA,micro,-2.4,,-5.1,0.3,0.05,,,n.s.
 def tables(tmp_path):
     (tmp_path / "mine.csv").write_text(CSV)
     (tmp_path / "mine.md").write_text(
-        "# Mine\n\n| a |\n| --- |\n| 1 |\n\nnote\n\n## Second one\n\n| b |\n"
+        "# Mine\n\n| a |\n| --- |\n| 1 |\n\nnote\n\n## Second: one\n\n| b |\n"
     )
     return tmp_path
 
@@ -32,7 +32,7 @@ def test_a_document_has_the_numbers_of_the_tables(path):
         ("mine / vs / HypLoRA / micro: {text}, {value:+.1f} [{low:+.1f}, {high:+.1f}]",
          "n.s., -2.4 [-5.1, +0.3]"),
         ("mine", "\n| a |\n| --- |\n| 1 |\n"),
-        ("mine / Second", "\n| b |\n"),
+        ("mine / Second: one", "\n| b |\n"),
     ],
 )  # fmt: skip
 def test_what_is_between_markers_is_replaced(tables, marker, expected):
