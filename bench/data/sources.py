@@ -72,7 +72,8 @@ _generated = lru_cache(maxsize=32)(generate)  # every run of a sweep needs the s
 
 def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     files: dict[str, str] = {}
-    pool: list[Problem] = []
+    names = dict.fromkeys(settings.train) if trained else ()
+    sets = [read_training(settings, name, files) for name in names]
     tests: dict[str, list[Problem]] = {}
     aside: set[str] = set()  # sets whose last training rows are test rows
     for name in settings.tests:
@@ -85,10 +86,10 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
             key = problems[0].task
             aside.add(key)
         tests[key] = problems[: settings.limit]
-    for name in dict.fromkeys(settings.train) if trained else ():
-        rows = read_training(settings, name, files)
-        rows = rows[: -settings.held_out] if settings.held_out and rows[0].task in aside else rows
-        pool += rows[: settings.limit]
+    pool: list[Problem] = []
+    for rows in sets:
+        left = rows[: -settings.held_out] if settings.held_out and rows[0].task in aside else rows
+        pool += left[: settings.limit]
     # The split of LLM-Adapters' code: datasets' train_test_split(test_size, shuffle=True, seed=42).
     order = numpy.random.default_rng(SPLIT_SEED).permutation(len(pool))
     held_out = frozenset(order[: settings.validation].tolist())
