@@ -60,7 +60,7 @@ def test_the_command_line_imports_nothing_heavy():
         (["+sweep=curvature", "hydra.sweeper.storage=nowhere"], "not the address of a database"),
         (["+sweep=curvature", "curvature=1", "seed=0"], "search space is empty"),
         (["+sweep=curvature", "train.validations=0"], "validation_loss: there is none"),
-        (["+sweep=tuned", "method=lora,prefix"], "unknown method with a space"),
+        (["+sweep=tuned", "method=lora,hyplora_boost"], "unknown method with a space"),
         (["evaluation.split=validation", "method=none"], "trains nothing"),
         (["-m", "hydra/launcher=joblob"], "Did you mean joblib"),
         (["-m", "hydra/launcher=submitit_locl"], "Did you mean submitit_local"),
