@@ -263,10 +263,15 @@ def test_the_comparison_says_what_to_type():
     assert notes["training set"] == "give data.train=[math_10k]"
 
 
-def test_published_targets_of_series_adapters_depend_on_the_data():
-    command = f"{ADAPTERS} {COMMONSENSE} method=series data.root=FOLDER"
+@pytest.mark.parametrize(
+    ("train", "note"),
+    [("paper_commonsense", ""), ("llm_adapters", "give method.target_modules=[down_proj]")],
+)
+def test_published_targets_of_series_adapters_depend_on_the_data(train, note):
+    data = f"data=commonsense170k train={train}"
+    command = f"{ADAPTERS} {data} method=series data.root=FOLDER"
     notes = {setting.name: setting.note for setting in compared(run(command))[1]}
-    assert notes["target modules"] == "give method.target_modules=[down_proj]"
+    assert notes["target modules"] == note
 
 
 def test_an_unknown_code_is_refused():
