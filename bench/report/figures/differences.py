@@ -21,13 +21,12 @@ def figure(table: ScoreTable) -> Figure | None:
 
     # A row that trains nothing is so far off that the others look alike.
     trained = {row.key for row in table.rows if row.trainable}
+    known = [c for c in table.comparisons if c.row in trained and c.difference is not None]
+    compared = {found.column for found in known}
+    columns = {key: label for key, label in columns_of(table).items() if key in compared}
     # Of a single benchmark only the average is compared.
-    columns = columns_of(table) or {table.main: table.benchmarks[0].label}
-    shown = [
-        found
-        for found in table.comparisons
-        if found.row in trained and found.difference is not None and found.column in columns
-    ]
+    columns = columns or {table.main: table.benchmarks[0].label}
+    shown = [found for found in known if found.column in columns]
     if not shown:
         return None
     labels = list(dict.fromkeys(found.name for found in shown))

@@ -97,7 +97,7 @@ def test_a_single_benchmark_s_differences_are_drawn(table, record, drawn):
     sets = {"mawps": SETS["mawps"]}
     runs = [record(method, correct=(50,), sets=sets) for method in ("lora", "hyplora")]
     made = figure("differences")(table(runs, [compared("HypLoRA")]))
-    assert [fact["benchmark"] for fact in drawn(made) if "row" in fact] == ["MAWPS"]
+    assert [fact["benchmark"] for fact in drawn(made) if "comparison" in fact] == ["MAWPS"]
 
 
 def test_accuracy_has_seeds_means_intervals_and_chance(full, drawn):
