@@ -116,6 +116,7 @@ class Tuner:
             [*words, *alone, *(f"{k}={v}" for k, v in point.items()), f"seed={seed}"]
             for point in points for seed in self.settings.seeds
         )  # fmt: skip
+        self.note([job for job in planned if job.record is not None])
         count = len(self.settings.seeds)
         for number, point in enumerate(points):
             own = planned[number * count : (number + 1) * count]
@@ -178,7 +179,6 @@ class TuneSweep(Sweep):
         """
         tuner = Tuner(self)
         jobs = tuner.plan()
-        tuner.note([job for job in jobs if job.record is not None])
         store, pending = self.planner.store(jobs[0].experiment), tuner.pending()
         cached = len(jobs) - len(pending)
         print(f"{len(tuner.rows)} rows, {len(jobs)} runs, {cached} cached", flush=True)
@@ -204,7 +204,6 @@ def _tune(tuner: Tuner, launch: Launch, folder: Path) -> list[Path]:
             if not added:
                 break
             print("best at an edge of the grid, one more rate for " + "; ".join(added), flush=True)
-            tuner.note([job for job in tuner.all_jobs() if job.record is not None])
     except BaseException as error:
         launch.store.fail(launch.parent, "FAILED", f"{type(error).__name__}")
         raise

@@ -65,6 +65,12 @@ class TunedSweep(Sweep):
         total = sum(left.values()) + len(finals) * len(searches) // self.searches
         names = [search.name for search in searches.values()]
         launch = self.begin(store, self.spec.name, names, total)
+        how = {
+            "file": None,
+            "tries": self.searches * self.settings.n_trials,
+            "seeds": [SEED + turn for turn in range(self.searches)],
+            "interior": True,  # a search has no grid with an edge
+        }
         jobs: list[Job] = []
         for (method, turn), search in searches.items():
             study, pending = studies[method, turn], left[method, turn]
@@ -81,12 +87,7 @@ class TunedSweep(Sweep):
             own = turns[turn]
             made = self.planner.jobs([f"method={method}", *words, *final] for final in own)
             for job in made:
-                job.planned["tuning"] = {
-                    "file": None,
-                    "tries": self.searches * search.count,
-                    "seeds": [SEED + turn for turn in range(self.searches)],
-                    "interior": True,
-                }
+                job.planned["tuning"] = how
             jobs += made
         jobs = different(jobs)
         if not jobs:
