@@ -66,7 +66,7 @@ PRETRAINING_LEFT_OUT = {
     ),
     **dict.fromkeys(
         ["evaluation." + key for key in (
-            "batch_size", "split", "lm_eval", "lm_eval_fewshot", "lm_eval_limit",
+            "batch_size", "lm_eval", "lm_eval_fewshot", "lm_eval_limit",
             "lm_eval_include", "forgetting", "dtype",
         )],
         "a finished model is evaluated on further tasks; it is not trained again",

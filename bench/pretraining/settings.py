@@ -16,6 +16,7 @@ from bench.training.settings import PretrainSettings
 OF_MODEL = ("name", "kind", "size", "tokenizer")
 OF_TEXT = {"text": ("source", "path", "separator", "field"), "synthetic": ("source", "seed")}
 NOT_TRAIN = ("name", "documents")  # keys of the action that are not in PretrainSettings
+OF_BOTH = ("lr", "warmup")  # the model's, unless the action has one
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Pretraining:
     model: UntrainedSettings
     text: TextSettings
     train: PretrainSettings
-    evaluation: EvaluationSettings  # only its lm-eval tasks are used
+    evaluation: EvaluationSettings  # only its split and its lm-eval tasks are used
     tracking: TrackingSettings
     seed: int
     force: bool
@@ -49,9 +50,15 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
             f"action=pretrain starts from random weights, and model={model.get('name')} is a base "
             "that has weights: give model=helm_d, helm_mice, llama_twin or deepseek_twin"
         )
-    size, kind = str(config["size"]), str(model["kind"])
-    # A value may be given by size, and for a size by kind of model.
-    given = {key: chosen(chosen(action[key], size), kind) for key in action if key not in NOT_TRAIN}
+    size = str(config["size"])
+    for key in OF_BOTH:
+        of_model = model.pop(key, None)
+        if action[key] is None:
+            action[key] = of_model
+        if action[key] is None:
+            raise InputError(f"model={model['name']} has no {key}: give action.{key}")
+    # A value may be given by size.
+    given = {key: chosen(action[key], size) for key in action if key not in NOT_TRAIN}
     train = read_section(PretrainSettings, "action", given)
     text = {key: data[key] for key in OF_TEXT.get(data["source"], ("source",)) if key in data}
     text["documents"] = action["documents"]

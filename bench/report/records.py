@@ -29,7 +29,7 @@ MACHINE_ONLY = (
     "checkpoint_minutes",
 )
 PRETRAIN_MACHINE_ONLY = ("checkpoint_minutes", "evaluations", "micro_rows", "devices", "sharded")
-OWN = ("lr",)  # settings of pretraining that each model has for itself
+OWN = ("lr", "warmup")  # settings of pretraining that each model has for itself
 
 
 def question(record: Record) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def question(record: Record) -> dict[str, Any]:
     if record.get("kind") == PRETRAIN:
         text = {key: hashes[key] for key in ("text", "tokenizer")}
         train = _without(record["train"], (*PRETRAIN_MACHINE_ONLY, *OWN))
-        return {"size": record["size"], **text, **train}
+        return {"size": record["size"], "split": record["split"], **text, **train}
     config = record.get("config") or {}
     model, protocol = config.get("model"), config.get("protocol")
     found = {

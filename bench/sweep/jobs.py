@@ -189,6 +189,7 @@ def planned_pretraining(run: Any) -> dict[str, Any]:
         "kind": PRETRAIN,
         "model": run.model.name,
         "size": run.model.size,
+        "split": run.evaluation.split,
         "seed": run.seed,
         "choices": dict(run.model.choices),
     }
