@@ -141,7 +141,7 @@ def select(
         plain = questions[0][0][0].question
         for group in questions:
             facts, first = group[0][0].question, published_question(name) or plain
-            words = (str(facts.get(k)) for k in NAMED if facts.get(k) != first.get(k))
+            words = (str(facts.get(k)) for k in NAMED if k in first and facts.get(k) != first[k])
             stem = "-".join([name, *(re.sub(r"[^\w.]+", "_", w).strip("._")[:NAME] for w in words)])
             for members in _without_conflicts(group):
                 table = _unused(stem, taken)
