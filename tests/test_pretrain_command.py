@@ -144,6 +144,7 @@ def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, 
         ),
         (["action=pretrain", "model=helm_d", "model.tokenizer=/nowhere"], "no folder with a"),
         (["action=pretrain", "model=helm_d", "action.step=3"], "step"),
+        (["action=pretrain", "model=helm_d", "evaluation.split=none"], "Known: test, validation"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_message(inline, tmp_path, arguments, message):

@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.config import EvaluationSettings, TrackingSettings, read_tracking
 from bench.data.text import TextSettings
-from bench.errors import InputError
+from bench.data.tokens import HELD_OUT
+from bench.errors import InputError, unknown
 from bench.fields import chosen, read_section, read_seed, typed
 from bench.models.untrained import UntrainedSettings
 from bench.training.settings import PretrainSettings
@@ -60,6 +61,9 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
     # A value may be given by size.
     given = {key: chosen(action[key], size) for key in action if key not in NOT_TRAIN}
     train = read_section(PretrainSettings, "action", given)
+    evaluation = read_section(EvaluationSettings, "evaluation", config["evaluation"])
+    if evaluation.split not in HELD_OUT:
+        raise unknown("evaluation.split of a pretraining", evaluation.split, HELD_OUT)
     text = {key: data[key] for key in OF_TEXT.get(data["source"], ("source",)) if key in data}
     text["documents"] = action["documents"]
     own = {key: model.pop(key) for key in OF_MODEL}
@@ -67,7 +71,7 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
         model=UntrainedSettings(**{k: str(v) for k, v in own.items()}, choices=model),
         text=read_section(TextSettings, "data", text),
         train=train,
-        evaluation=read_section(EvaluationSettings, "evaluation", config["evaluation"]),
+        evaluation=evaluation,
         tracking=read_tracking(config),
         seed=read_seed(config["seed"]),
         force=typed("force", config["force"], "bool"),
