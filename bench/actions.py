@@ -14,6 +14,7 @@ from bench.errors import unknown
 
 ACTIONS = {
     "dashboard": "bench.tracking.action:dashboard",
+    "docs": "bench.report.documents:docs",
     "efficiency": "bench.efficiency.action:efficiency",
     "embeddings": "bench.embeddings.action:embeddings",
     "export": "bench.export.export:action",
@@ -25,6 +26,7 @@ ACTIONS = {
     "protocol": "bench.protocol:protocol",
     "publish": "bench.records.publish:publish",
     "report": "bench.report.action:report",
+    "tune": "bench.sweep.action:tune",
     "tiny_base": "bench.training.action:tiny_base",
 }
 

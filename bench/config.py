@@ -13,7 +13,7 @@ from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
 from bench.errors import InputError, printable, unknown
 from bench.fields import OTHER, chosen, is_number, read_section, read_seed, typed
-from bench.models.settings import DTYPES, ModelSettings
+from bench.models.settings import DTYPES, ModelSettings, in_source
 from bench.training.settings import TrainSettings
 
 _log = logging.getLogger(__name__)
@@ -21,7 +21,8 @@ _log = logging.getLogger(__name__)
 PROJECT = Path(__file__).resolve().parent.parent
 
 AUTO = "auto"  # a curvature measured for each layer
-SPLITS = ("test", "validation")
+SPLITS = ("test", "validation", "none")
+BATCHINGS = ("auto", "static", "continuous")
 
 
 def results_folder(folder: str) -> Path:
@@ -81,7 +82,8 @@ class EvaluationSettings:
 
     Attributes:
         batch_size: prompts in a batch; in float32 it changes no prediction.
-        split: `test`, or `validation` to choose settings without seeing a test row.
+        split: `test`; `validation` to choose settings without seeing a test row; or `none` to train
+            alone.
         lm_eval: additional lm-eval tasks, groups or tags.
         lm_eval_fewshot: examples in their prompts; None: each task's own number.
         lm_eval_limit: at most so many rows of each task; None for all.
@@ -89,6 +91,8 @@ class EvaluationSettings:
         forgetting: general text whose loss is taken before and after fine-tuning: `embedded`, or a
             text file; None for none.
         dtype: of the base's weights in the evaluation; None for `model.dtype`.
+        batching: of greedy decoding: `static`, `continuous`, or `auto`: continuous on a GPU. A
+            model without paged attention is decoded in static batches.
     """
 
     batch_size: int
@@ -99,8 +103,11 @@ class EvaluationSettings:
     lm_eval_include: str | None = None
     forgetting: str | None = None
     dtype: str | None = None
+    batching: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.batching not in BATCHINGS:
+            raise unknown("evaluation.batching", self.batching, BATCHINGS)
         allowed = [dtype for dtype in DTYPES if dtype != "auto"]
         if self.dtype is not None and self.dtype not in allowed:
             raise unknown("evaluation.dtype", self.dtype, allowed)
@@ -215,10 +222,11 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
         InputError: a value has the wrong type, is out of range, or contradicts another one.
     """
     _refuse_pretraining(config)
-    model = dict(config["model"])
+    model = in_source(config["model"])
     if model["name"] is None:
-        folder = Path(str(model["path"])).expanduser()
-        model["name"] = folder.name if folder.is_dir() else str(model["path"])
+        path = Path(str(model["path"])).expanduser()
+        named = path.stem if path.is_file() else path.name
+        model["name"] = named if path.exists() else str(model["path"])
     method = read_method(config["method"], model["name"], model["published"])
     train = {key: chosen(value, method.name) for key, value in config["train"].items()}
     train.pop("adapter", None)  # conf/method/ refers to it
@@ -296,6 +304,8 @@ def _refuse_pretraining(config: dict[str, Any]) -> None:
 
 def _check_validation(experiment: Experiment) -> None:
     """Refuse settings that need validation rows if there are none."""
+    if experiment.evaluation.split == "none" and not experiment.trained:
+        raise InputError("evaluation.split=none evaluates nothing, and this run trains nothing")
     validates = experiment.evaluation.split == "validation"
     if validates and not experiment.trained:
         raise InputError(

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import TypeVar
 
 Text = TypeVar("Text", bound="str | None")
@@ -20,7 +21,7 @@ _SECRETS = re.compile(
 )
 _SECRET_NAME = re.compile("PASSWORD|TOKEN|SECRET|API_KEY|ACCESS_KEY")
 SHORTEST = 8  # characters of a secret in the environment that is masked wherever it appears
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 FULL = ("database or disk is full", "No space left on device")  # of sqlite, and of safetensors
 
 
@@ -28,15 +29,26 @@ def without_secrets(text: Text) -> Text:
     """A text with passwords and tokens masked: of addresses and of environment variables."""
     if text is None:
         return text
-    for name, value in os.environ.items():
-        if len(value) >= SHORTEST and _SECRET_NAME.search(name) and value in text:
+    # Values are read each time, since they may change.
+    for name in filter(_is_secret, os.environ):
+        value = os.environ.get(name, "")
+        if len(value) >= SHORTEST and value in text:
             text = text.replace(value, "***")  # type: ignore[assignment]
     masked = _SECRETS.sub(lambda found: "".join(filter(None, found.groups())) + "***", text)
     return masked  # type: ignore[return-value]
 
 
+@cache
+def _is_secret(name: str) -> bool:
+    """Whether an environment variable holds a secret, by its name."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def printable(text: str) -> str:
-    """A text with masked secrets and escaped control characters, safe for a terminal."""
+    """A text with masked secrets and escaped control characters and surrogates.
+
+    It is safe for a terminal, and can be written as UTF-8.
+    """
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], without_secrets(text))
 
 

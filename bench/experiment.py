@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -10,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import Experiment
+from bench.data.chat import has_template, no_template
 from bench.data.known_files import compare
 from bench.data.overlap import Overlap, resolve_overlap
 from bench.data.problems import ProblemSets
+from bench.data.prompts import CHAT
 from bench.data.sources import load_problems
 from bench.errors import InputError
+from bench.files import read_cache
 from bench.identity import RESULT_VERSION, identity
 from bench.models.settings import check_folder, content_hash, folder_hash
 from bench.runs import lifecycle
@@ -54,6 +56,9 @@ class Prepared(PreparedRun):
         from bench.training.adapters import check_options
 
         run = self.settings
+        folder = run.model.folder
+        if run.protocol.template == CHAT and folder and not has_template(folder):
+            raise no_template(run.model.path)
         config = check_options(run.method.module, run.method.options)
         if run.trained and run.train.gradient_checkpointing:
             check_checkpointing(config)
@@ -143,9 +148,9 @@ def _warn_of_another_base(adapter: Path, base: str) -> None:
     """Warn if the record of an adapter, of its run or exported with it, names another base."""
     for path in (adapter / "record.json", adapter.parent / "record.json"):
         try:
-            trained_on = json.loads(path.read_text(encoding="utf-8"))["hashes"]["base"]
+            trained_on = (read_cache(path) or {})["hashes"]["base"]
             comparable = ("@" in trained_on) == ("@" in base)  # both of the hub, or both folders
-        except (OSError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             continue
         if comparable and trained_on != base:
             _log.warning(
@@ -171,6 +176,7 @@ def _results(
         "dtype": prepared.dtype,
         "scores": evaluation["scores"],
         "averages": evaluation["averages"],
+        "nll": evaluation["nll"],
         "parameters": training["parameters"],
         "seconds": {"finetune": training.get("seconds"), "evaluate": evaluation["seconds"]},
         "rows": {

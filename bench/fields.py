@@ -43,7 +43,7 @@ def typed(name: str, value: Any, declared: str) -> Any:
     Args:
         name: for messages.
         value: plain.
-        declared: `int`, `float`, `bool`, `str` or `list[str]`, perhaps with ` | None`.
+        declared: `int`, `float`, `bool`, `str` or a `list[...]` of one, perhaps with ` | None`.
 
     Raises:
         InputError: it has another type.
@@ -60,10 +60,10 @@ def typed(name: str, value: Any, declared: str) -> Any:
         return value
     if "str" in kinds and isinstance(value, str | int | float) and not switch:
         return str(value)
-    if "list[str]" in kinds:
+    if listed := next((kind for kind in kinds if kind.startswith("list[")), None):
         if not isinstance(value, list):
             raise InputError(f"{name} must be a list, got {value!r}: write '{name}=[{value}]'")
-        return [typed(f"each entry of {name}", item, "str") for item in value]
+        return [typed(f"each entry of {name}", item, listed[5:-1]) for item in value]
     wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
     raise InputError(f"{name} must be {wanted[kinds[0]]}, got {value!r}")
 

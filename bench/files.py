@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from bench.errors import printable
 
 SILENT = 1.0  # seconds of waiting for a lock without a message
+STALE = 3600.0  # seconds after which a temporary file is one of a process that was killed
 
 
 @contextmanager
@@ -27,33 +29,67 @@ def locked(path: Path, what: str) -> Iterator[None]:
         what: it protects, for the message.
     """
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=SILENT)
-    except Timeout:
-        holder = printable(path.read_text(errors="replace").strip()) or "another process"
-        print(f"waiting for {what}, in use by {holder}", flush=True)
-        lock.acquire()
+
+    def is_taken() -> bool:
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+        return lock.is_locked
+
+    acquire(what, is_taken, lock.acquire, lambda: path.read_text(errors="replace"))
     try:
         with suppress(OSError):  # a full disk: the lock is held, only the message is lost
-            since = time.strftime("%Y-%m-%d %H:%M:%S")
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+            path.write_text(this_process())
         yield
     finally:
         lock.release()
 
 
+def acquire(
+    what: str, take: Callable[[], bool], wait: Callable[[], Any], holder: Callable[[], str | None]
+) -> None:
+    """Acquire a lock; after `SILENT` seconds a message says who holds it.
+
+    Args:
+        what: the lock protects, for the message.
+        take: takes the lock if it is free; returns whether it did.
+        wait: takes the lock as soon as it is free.
+        holder: what the process that holds it wrote, see `this_process`; may be empty.
+    """
+    until = time.monotonic() + SILENT
+    while not take():
+        if time.monotonic() > until:
+            found = printable((holder() or "").strip()) or "another process"
+            print(f"waiting for {what}, in use by {found}", flush=True)
+            wait()
+            return
+        time.sleep(0.05)
+
+
+def this_process() -> str:
+    """What the holder of a lock is called: process, machine and time."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    return f"process {os.getpid()} on {socket.gethostname()} since {since}"
+
+
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of a text in UTF-8, without newline translation."""
-    write_bytes(path, text.encode())
+    """`write_bytes` of a text in UTF-8, without newline translation.
+
+    Surrogates, which arguments in an ASCII locale may have, are escaped as JSON escapes them.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a temporary file in the same folder and rename it.
 
     Readers never see a partial file, a kill or a full disk leaves the old one, and concurrent
-    writers do not mix.
+    writers do not mix. What a killed writer of the same file left is removed after `STALE`.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with suppress(OSError):  # another process may remove it, too
+            if time.time() - other.stat().st_mtime > STALE:
+                other.unlink()
     try:
         with partial.open("wb") as stream:
             stream.write(content)

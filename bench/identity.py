@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bench.data.prompts import PLAIN
 from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS
 
 # Raised by hand when a change to the code alters results: runs of before are then run again.
-RESULT_VERSION = 3
+RESULT_VERSION = 4
 PRETRAIN_VERSION = 3
 
 FLOAT32 = "torch.float32"
@@ -32,6 +33,7 @@ LEFT_OUT = {
     "model.name": BASE,
     "model.path": BASE,
     "model.revision": BASE,
+    "model.source": BASE,
     "model.published": "a label of tables",
     "model.dtype": "it is resolved for the device",
     "model.prompt_style": "the prompts of the protocol cover it",
@@ -67,7 +69,7 @@ PRETRAINING_LEFT_OUT = {
     **dict.fromkeys(
         ["evaluation." + key for key in (
             "batch_size", "lm_eval", "lm_eval_fewshot", "lm_eval_limit",
-            "lm_eval_include", "forgetting", "dtype",
+            "lm_eval_include", "forgetting", "dtype", "batching",
         )],
         "a finished model is evaluated on further tasks; it is not trained again",
     ),
@@ -84,10 +86,11 @@ def identity(
 ) -> str:
     """The identity of a fine-tuning run.
 
-    Left out are `LEFT_OUT`, and what has no effect in this run: in float32 batch sizes, the number
-    of devices and gradient checkpointing; validations without validation rows; if nothing is
-    trained, the method's options, the training settings, the training part of the protocol and the
-    seed. Only methods that have a curvature have it among their options.
+    Left out are `LEFT_OUT`, and what has no effect in this run: in float32 batch sizes, the way of
+    batching, the number of devices and gradient checkpointing; the way of batching of a beam
+    search; a template of plain prompts; validations without validation rows; if nothing is trained,
+    the method's options, the training settings, the training part of the protocol and the seed.
+    Only methods that have a curvature have it among their options.
 
     Args:
         settings: a `bench.config.Experiment` as nested dictionaries.
@@ -106,9 +109,13 @@ def identity(
         left_out.add("evaluation.dtype")
         evaluated = dtype.removeprefix("torch.")
     if plain and evaluated == "float32":
-        left_out.add("evaluation.batch_size")
+        left_out |= {"evaluation.batch_size", "evaluation.batching"}
+    if settings["protocol"]["num_beams"] > 1:
+        left_out.add("evaluation.batching")
     if not settings["evaluation"]["lm_eval"]:
         left_out |= {"evaluation.lm_eval_fewshot", "evaluation.lm_eval_limit"}
+    if settings["protocol"]["template"] == PLAIN:
+        left_out.add("protocol.template")
     if train["devices"] == 1:
         left_out.add("train.sharded")
     if plain and precision == EXACT and (upcast or dtype == FLOAT32):
@@ -122,6 +129,8 @@ def identity(
         of_training = {"seed", *(f"protocol.{key}" for key in TRAINING_PROTOCOL_KEYS)}
         aside = ("train.", "method.options.")
         kept = {k: v for k, v in kept.items() if k not in of_training and not k.startswith(aside)}
+    # So that a later optional setting changes no identity of runs without it.
+    kept = {key: value for key, value in kept.items() if value is not None}
     for key in ("evaluation.lm_eval", "method.options.target_modules"):
         if isinstance(kept.get(key), list):
             kept[key] = sorted(set(kept[key]))

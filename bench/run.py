@@ -165,6 +165,9 @@ def explained(error: Exception) -> tuple[int, str | None]:
         return 1, str(error)
     if message := configuration_error(error):
         return 2, message
+    if isinstance(error, UnicodeEncodeError):
+        text = printable(f"{error.object:.60}")
+        return 2, f"{error.encoding} can't encode {text}: use a UTF-8 locale, or set PYTHONUTF8=1"
     first = printable(str(error).partition("\n")[0])
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return 2, first

@@ -28,7 +28,9 @@ class Grid(Sweeper):
 
     def sweep(self, arguments):
         """Run the sweep: see `bench.sweep.sweep.Sweep`."""
-        module, _, name = self.implementation.partition(":")
+        tunes = self.config.action.name == "tune"
+        implementation = "bench.sweep.tune:TuneSweep" if tunes else self.implementation
+        module, _, name = implementation.partition(":")
         sweep = getattr(import_module(module), name)(
             self.context, self.config, self.launcher, self.params, arguments, self.settings
         )

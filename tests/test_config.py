@@ -66,6 +66,7 @@ def test_settings_that_contradict_each_other_are_refused(compose, overrides, mes
         ("data.test_size=many", "data.test_size must be a whole number"),
         ("+data.tets=[mawps]", "Did you mean tests"),
         ("evaluation.batch_size=0", "at least 1"),
+        ("evaluation.batching=statc", "Did you mean static"),
         ("curvature=nan", "positive number, got nan"),
         ("curvature=[1]", r"positive number, got \[1\]"),
         ("seed=1.5", "seed must be a whole number"),

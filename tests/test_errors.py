@@ -45,6 +45,18 @@ def test_secrets_are_masked(given, masked, monkeypatch):
     assert str(InputError(given)) == masked == str(Failure(given))
 
 
+def test_a_secret_that_is_set_or_changed_later_is_masked(monkeypatch):
+    text = "with 12345-abcde and 67890-fghij"
+    for value, masked in (
+        ("12345-abcde", "with *** and 67890-fghij"),
+        ("67890-fghij", "with 12345-abcde and ***"),
+    ):
+        monkeypatch.setenv("A_NEW_TOKEN", value)
+        assert without_secrets(text) == masked
+    monkeypatch.delenv("A_NEW_TOKEN")
+    assert without_secrets(text) == text
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -49,6 +49,8 @@ def test_a_run_leaves_a_complete_record(small):
     lines = (outcome.folder / "predictions.jsonl").read_text().splitlines()
     keys = {"task", "index", "text", "prediction", "answer", "correct"}
     assert len(lines) == 12 and all(keys <= json.loads(line).keys() for line in lines)
+    mean = sum(json.loads(line)["nll"] for line in lines) / 12
+    assert record["nll"] == {"micro": pytest.approx(mean), "macro": pytest.approx(mean)}
     names = {path.name for path in outcome.folder.iterdir()}
     assert names == {"adapter", "lock", "predictions.jsonl", "record.json", "training.json"}
 

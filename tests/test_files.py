@@ -1,6 +1,7 @@
-"""Locks."""
+"""Locks, and files that are replaced."""
 
 import multiprocessing
+import os
 import time
 
 from bench import files
@@ -31,3 +32,28 @@ def test_a_free_lock_says_nothing(tmp_path, capsys):
         with files.locked(tmp_path / "lock", "it"):
             pass
     assert not capsys.readouterr().out
+
+
+def test_what_a_killed_writer_left_is_removed_by_a_later_one(tmp_path):
+    left, recent, other = (
+        tmp_path / f".{name}.partial"
+        for name in ("hashes[1].json.999999", "hashes[1].json.999998", "other.json.999999")
+    )
+    for path in (left, recent, other):
+        path.write_text("{")
+    long_ago = time.time() - files.STALE - 60
+    os.utime(left, (long_ago, long_ago))
+    os.utime(other, (long_ago, long_ago))
+    files.write_json(tmp_path / "hashes[1].json", {"a": 1})
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "hashes[1].json", recent.name, other.name,
+    }  # fmt: skip
+    assert files.read_cache(tmp_path / "hashes[1].json") == {"a": 1}
+
+
+def test_a_cache_that_is_damaged_or_nested_too_deeply_is_none(tmp_path):
+    path = tmp_path / "cache.json"
+    assert files.read_cache(path) is None
+    for content in (b"{", b"[]", b'{"a":' * 100_000, b"\xff"):
+        path.write_bytes(content)
+        assert files.read_cache(path) is None

@@ -67,13 +67,13 @@ def name(settings, *changes, precision="32-true", dtype="torch.float32", hashes=
 @pytest.mark.parametrize(
     ("method", "curvature", "expected"),
     [
-        ("lora", 1.0, "b9f0f33055e2"),
-        ("hyplora", 1.0, "452433cc49c1"),
-        ("hyplora", 0.5, "5e60a4869cc8"),
-        ("hyplora_boost", 1.0, "d6c2e02bf567"),
-        ("hyplora_authors", 1.0, "0f3c91160b80"),
-        ("lora_matched", 2, "ba8214dfce5a"),
-        ("none", 1.0, "d3e60a1e7239"),
+        ("lora", 1.0, "f40666099ef1"),
+        ("hyplora", 1.0, "b9e9d1b188a7"),
+        ("hyplora", 0.5, "f17856811450"),
+        ("hyplora_boost", 1.0, "201527619cc5"),
+        ("hyplora_authors", 1.0, "7d392ecd45d2"),
+        ("lora_matched", 2, "a7d894add9f6"),
+        ("none", 1.0, "7c928e3deb98"),
     ],
 )
 def test_the_default_runs_keep_their_identities(base, method, curvature, expected):
@@ -103,9 +103,10 @@ OTHER = {
     "protocol.choice_prompt_with_input": "{instruction}{input}",
     "protocol.choice_max_new_tokens": 9, "protocol.strip": False, "protocol.cut_long_rows": True,
     "protocol.cut_rows_end": True, "protocol.answer_end": "x", "protocol.num_beams": 4,
+    "protocol.template": "chat",
     "evaluation.split": "validation", "evaluation.lm_eval": ["arc_easy"],
     "evaluation.lm_eval_fewshot": 3, "evaluation.lm_eval_limit": 3, "evaluation.batch_size": 3,
-    "evaluation.dtype": "float16",
+    "evaluation.dtype": "float16", "evaluation.batching": "static",
 }  # fmt: skip
 # How work is split, which changes rounding where sums are not exact.
 SPLIT = ("micro_batch_size", "devices", "gradient_checkpointing")
@@ -161,7 +162,12 @@ def test_what_can_not_change_a_result_is_no_part_of_it(base, key):
 
 
 @pytest.mark.parametrize(
-    "change", [*(f"train.{key}=3" for key in SPLIT), "evaluation.batch_size=3"]
+    "change",
+    [
+        *(f"train.{key}=3" for key in SPLIT),
+        "evaluation.batch_size=3",
+        "evaluation.batching=static",
+    ],
 )
 def test_how_work_is_split_is_no_part_of_it_in_float32(base, change):
     assert name(base(), change) == name(base())
@@ -223,6 +229,8 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
     [
         ("evaluation.batch_size=3", BFLOAT16, True),
         ("evaluation.batch_size=3", MIXED, False),
+        ("evaluation.batching=static", BFLOAT16, True),
+        ("evaluation.batching=static", MIXED, False),
         ("train.micro_batch_size=3", MIXED, True),
         ("train.devices=3", MIXED, True),
         ("train.sharded=true", MIXED, False),
@@ -231,6 +239,11 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
 )
 def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, numbers, counts):
     assert (name(base(), change, **numbers) != name(base(), **numbers)) is counts
+
+
+def test_the_way_of_batching_does_not_count_for_beams(base):
+    beams, static = "protocol.num_beams=4", "evaluation.batching=static"
+    assert name(base(), beams, static, **BFLOAT16) == name(base(), beams, **BFLOAT16)
 
 
 def test_sharding_counts_for_several_devices_where_rounding_depends_on_it(base):

@@ -16,6 +16,7 @@ from tests.forked import kill, running
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+SEEDS = "seed=0,1,2"
 
 POISON = '''\
 """LoRA, but a run comes to a bad end when the base is measured."""
@@ -88,7 +89,9 @@ def test_a_search_killed_again_and_again_ends_as_one_left_alone(tmp_path, small)
 
     def search(results, launcher):
         folder = f"tracking.folder={results}"
-        return running(["+sweep=curvature", *small, f"hydra/launcher={launcher}", folder], log)
+        return running(
+            ["+sweep=curvature", SEEDS, *small, f"hydra/launcher={launcher}", folder], log
+        )
 
     def finish(results):
         log.write_text("")
@@ -136,7 +139,7 @@ def on_postgresql(folder, request):
 def test_commands_at_work_on_one_study_run_each_trial_once(tmp_path, request, small, count, place):
     project = Path(__file__).resolve().parent.parent
     command = [
-        sys.executable, "bench/run.py", "+sweep=curvature", "hydra/launcher=basic", *small,
+        sys.executable, "bench/run.py", "+sweep=curvature", SEEDS, "hydra/launcher=basic", *small,
         f"tracking.folder={tmp_path}", *place(tmp_path, request),
     ]  # fmt: skip
     workers = [

@@ -120,6 +120,19 @@ def test_prefix_tuning_and_bottlenecks_have_settings_of_their_own(compose):
         assert run.method.options["bottleneck_size"] == 256
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("train=default", ["gate_proj", "up_proj"]),
+        ("train=llm_adapters", ["gate_proj", "up_proj"]),
+        ("train=paper_commonsense", ["down_proj"]),
+        ("train.adapter.series_modules=[down_proj]", ["down_proj"]),
+    ],
+)
+def test_series_adapters_have_the_published_layers(compose, settings, expected):
+    assert compose(settings, "method=series").method.options["target_modules"] == expected
+
+
 def test_a_warmup_of_at_least_1_is_a_number_of_steps(compose):
     train = compose().train
     assert dataclasses.replace(train, warmup=0.1).warmup_steps(55) == 6

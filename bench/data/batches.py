@@ -6,13 +6,14 @@ The problems of a step depend on the seed alone; micro-batches, limited by memor
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 
+from bench.data.chat import training_ids
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, training_text
 
@@ -21,7 +22,7 @@ IGNORED = -100  # the ignore_index of cross_entropy
 
 @dataclass(frozen=True)
 class Example:
-    """A tokenized training row: prompt, target, end of sequence; `cut` if it was truncated."""
+    """A tokenized training row: prompt, target, end of sequence or turn; `cut` if truncated."""
 
     ids: list[int]
     labels: list[int]
@@ -42,19 +43,11 @@ class Example:
 def encode_training(
     problems: list[Problem], tokenizer: Any, protocol: Protocol, context: int, train_on_inputs: bool
 ) -> tuple[list[Example], int]:
-    """Tokenize training rows.
-
-    Rows longer than the limit are dropped or truncated, as the protocol says; a row truncated
-    before its first target is dropped. Prompt and target are tokenized together, because a
-    tokenizer may merge characters across the boundary; the loss starts after the tokens that the
-    prompt alone and the whole text share.
+    """Tokenize training rows; those that do not fit are dropped.
 
     Args:
         problems: training rows.
-        tokenizer: a transformers tokenizer with an end-of-sequence token.
-        protocol: training prompt, target and length limit.
-        context: maximum number of tokens of the model.
-        train_on_inputs: whether the prompt counts in the loss.
+        tokenizer, protocol, context, train_on_inputs: see `encode_rows`.
 
     Returns:
         The examples, cached and shared between calls, and the number of dropped rows.
@@ -70,27 +63,49 @@ def _encoded(
     context: int,
     train_on_inputs: bool,
 ) -> tuple[list[Example], int]:
-    if not problems:
-        return [], 0
+    rows = [training_text(problem, protocol) for problem in problems]
+    encoded = encode_rows(rows, tokenizer, protocol, context, train_on_inputs)
+    examples = [example for example in encoded if example is not None]
+    return examples, len(problems) - len(examples)
+
+
+def encode_rows(
+    rows: Sequence[tuple[str, str]],
+    tokenizer: Any,
+    protocol: Protocol,
+    context: int,
+    train_on_inputs: bool = False,
+) -> list[Example | None]:
+    """Tokenize rows, each a prompt and a target; None for a row that does not fit.
+
+    Rows longer than the limit do not fit or are truncated, as the protocol says; a row truncated
+    before its first target does not fit. Prompt and target are tokenized together, because a
+    tokenizer may merge characters across the boundary; the loss starts after the tokens that the
+    prompt alone and the whole text share.
+
+    Args:
+        rows: prompts and targets.
+        tokenizer: a transformers tokenizer with an end-of-sequence token.
+        protocol: length limit, and what happens to longer rows.
+        context: maximum number of tokens of the model.
+        train_on_inputs: whether the prompt counts in the loss.
+    """
+    if not rows:
+        return []
     limit = min(context, protocol.max_length or context)
-    prompts, targets = zip(*(training_text(p, protocol) for p in problems), strict=True)
-    texts = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
-    eos = tokenizer.eos_token_id
-    examples = []
-    encoded = (tokenizer(list(given))["input_ids"] for given in (prompts, texts))
-    for prompt, whole in zip(*encoded, strict=True):
-        # A protocol's target may already end with the end-of-sequence token.
-        ids = whole if whole[-1:] == [eos] else [*whole, eos]
+    examples: list[Example | None] = []
+    for prompt, ids in zip(*training_ids(rows, tokenizer, protocol), strict=True):
         if cut := len(ids) > limit:
             if not protocol.cut_long_rows:
+                examples.append(None)
                 continue
-            ids = [*whole[:limit], *([eos] if protocol.cut_rows_end else [])][:context]
+            ids = [*ids[:limit], *(ids[-1:] if protocol.cut_rows_end else [])][:context]
         pairs = enumerate(zip(prompt, ids, strict=False))
         shared = next((i for i, (a, b) in pairs if a != b), len(prompt))
         first = 0 if train_on_inputs else shared
-        if first < len(ids):
-            examples.append(Example(ids, [IGNORED] * first + ids[first:], cut))
-    return examples, len(problems) - len(examples)
+        example = Example(ids, [IGNORED] * first + ids[first:], cut)
+        examples.append(example if first < len(ids) else None)
+    return examples
 
 
 def step_order(examples: int, batch_size: int, epochs: float, seed: int) -> list[list[int]]:

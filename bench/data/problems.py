@@ -100,13 +100,15 @@ class ProblemSets:
     without_output: int = 0
 
     def split(self, name: str) -> dict[str, list[Problem]]:
-        """The rows to evaluate on, by benchmark: of `test` or of `validation`.
+        """The rows to evaluate on, by benchmark: of `test`, `validation` or `none`.
 
         Raises:
             InputError: a validation row has no answer that a prediction can be compared with.
         """
         if name == "test":
             return self.tests
+        if name == "none":
+            return {}
         for row, p in enumerate(self.validation):
             if not tasks.describe(p.task, p.answer).accepts(p.answer):
                 raise InputError(

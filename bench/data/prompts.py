@@ -16,6 +16,7 @@ from bench.tasks.task import answer_kind
 # The published answer rules, see bench.evaluation.answers.
 LETTER_RULES = ("first", "paper", "released")
 CHOICE_RULES = ("first", "lower")
+PLAIN, CHAT = TEMPLATES = ("plain", "chat")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Protocol:
         answer_end: the generated text from this marker on is discarded. The text is then decoded
             with special tokens, because the marker may be one.
         num_beams: 1 for greedy decoding, else beam search without sampling.
+        template: `plain`, or `chat`: the prompt is the message of a user, and the target the answer
+            of the assistant, in the chat template of the base's tokenizer.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Protocol:
     cut_rows_end: bool = False
     answer_end: str | None = None
     num_beams: int = 1
+    template: str = PLAIN
 
     def __post_init__(self) -> None:
         prompts = ("train_prompt", "evaluation_prompt", "choice_prompt")
@@ -96,6 +100,14 @@ class Protocol:
         for name, rules in (("letter_rule", LETTER_RULES), ("choice_rule", CHOICE_RULES)):
             if (rule := getattr(self, name)) not in rules:
                 raise unknown(f"protocol.{name}", rule, rules)
+        if self.template not in TEMPLATES:
+            raise unknown("protocol.template", self.template, TEMPLATES)
+        if self.template == CHAT and self.style is not None:
+            raise InputError(
+                f"protocol={self.name} writes the chat markers of its base into its prompts, and "
+                "protocol.template=chat would write them again: give protocol.template=plain, or "
+                "protocol=chat"
+            )
         try:
             re.compile(self.answer_form)
         except re.error as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import InputError, unknown
-from bench.models.settings import files_hash
+from bench.models.hashes import files_hash
 
 SOURCES = ("synthetic", "text")
 ENDINGS = (".txt", ".jsonl")

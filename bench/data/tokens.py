@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.files import locked, write_json
+from bench.files import locked, read_cache, write_json
 from bench.progress import Progress
 
 AT_ONCE = 1000  # documents per call of the tokenizer
@@ -96,10 +95,10 @@ def encoded(
     it has no other; the end token is the end-of-sequence token.
 
     Args:
-        documents: read only if the folder does not exist.
+        documents: read only if the folder is created.
         tokenizer: a transformers tokenizer.
         shares: fractions of the documents for validation and for test, see `Tokens.parts`.
-        folder: the folder of these documents and this tokenizer; created if missing.
+        folder: the folder of these documents and this tokenizer; created if missing or damaged.
         total: number of documents for the progress bar; 0 if unknown.
 
     Raises:
@@ -107,13 +106,13 @@ def encoded(
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_suffix(".lock"), "the tokens of the text"):
-        if not (folder / DIGESTS).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
+        if not _is_whole(folder):
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             try:
                 _write(documents, tokenizer, partial, total)
+                shutil.rmtree(folder, ignore_errors=True)
                 partial.replace(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -152,9 +151,24 @@ def _write(documents: Iterable[str], tokenizer: Any, folder: Path, total: int) -
     write_json(folder / "facts.json", {"dtype": np.dtype(dtype).name, "documents": len(facts)})
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder has all that `encoded` writes, and nothing is cut off."""
+    try:
+        tokens = read(folder, (0.0, 0.0))
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return False
+    documents = len(tokens.starts) - 1
+    ends = tokens.starts[-1] if documents >= 0 else None
+    return ends == len(tokens.ids) and len(tokens.sizes) == len(tokens.digests) == documents
+
+
 def read(folder: Path, shares: tuple[float, float]) -> Tokens:
-    """The tokens that `encoded` wrote into a folder; `shares` as there."""
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    """The tokens that `encoded` wrote into a folder; `shares` as there.
+
+    Raises:
+        OSError, EOFError, ValueError, KeyError, TypeError: the files are missing or damaged.
+    """
+    facts = read_cache(folder / "facts.json") or {}
     empty = not facts["documents"]
     ids = np.empty(0, facts["dtype"]) if empty else np.memmap(folder / "ids", facts["dtype"], "r")
     return Tokens(

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.efficiency.cases import CASES
 from bench.efficiency.helm import measure_helm
 from bench.efficiency.measure import ALL, DTYPES, EfficiencySettings, measure
+from bench.efficiency.regimes import REGIMES
 from bench.files import write_json
 
 
@@ -17,7 +18,9 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", choices=list(CASES), default=["llama3-8b"])
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["bfloat16"])
     parser.add_argument("--methods", nargs="+", choices=ALL, default=[], help="default: all")
+    parser.add_argument("--regimes", nargs="+", choices=REGIMES, default=[], help="default: all")
     parser.add_argument("--compiled", action="store_true", help="also with torch.compile")
+    parser.add_argument("--liger", action="store_true", help="also with Liger's kernels")
     parser.add_argument("--rounds", type=int, default=11, help="repetitions of each workload")
     parser.add_argument("--seconds", type=float, default=0.05, help="approximate, of a repetition")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's default")

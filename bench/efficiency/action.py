@@ -10,11 +10,13 @@ from typing import Any
 from bench.config import Experiment, read_experiment, read_tracking
 from bench.data.batches import encode_training
 from bench.data.sources import load_problems
+from bench.efficiency.batching import measure_batching
+from bench.efficiency.cases import CASES
 from bench.efficiency.evaluation import compared_protocols, fine_tuned, measure_evaluation
 from bench.efficiency.helm import measure_helm
 from bench.efficiency.hyperbolicity import measure_hyperbolicity
 from bench.efficiency.measure import EfficiencySettings, measure
-from bench.efficiency.throughput import measure_throughput
+from bench.efficiency.throughput import measure_case, measure_throughput
 from bench.errors import InputError
 from bench.fields import read_section
 from bench.models.loading import context_length, load_base, pick_device
@@ -29,6 +31,7 @@ class Parts:
     """Further measurements, none for 0; or the file of a measurement made elsewhere."""
 
     throughput_rounds: int
+    throughput_seconds: float
     evaluation_problems: int
     evaluation_epochs: float
     hyperbolicity_prompts: int
@@ -60,9 +63,15 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
 def _measure(config: dict[str, Any], settings: EfficiencySettings, parts: Parts) -> dict[str, Any]:
     report = measure(settings)
     if parts.throughput_rounds:
-        report["throughput"] = _throughput(read_experiment(config), parts.throughput_rounds)
+        experiment, rounds = read_experiment(config), parts.throughput_rounds
+        report["throughput"] = _throughput(experiment, rounds)
+        report["throughput_cases"] = [
+            measure_case(CASES[name], experiment.train, rounds, parts.throughput_seconds)
+            for name in settings.cases
+            if CASES[name].loops
+        ]
     if parts.evaluation_problems:
-        report["evaluation"] = _evaluation(read_experiment(config), parts)
+        report["evaluation"] = _evaluation(read_experiment(config), parts, settings.rounds)
     if parts.hyperbolicity_prompts:
         report["hyperbolicity"] = measure_hyperbolicity(
             parts.hyperbolicity_prompts, settings.rounds
@@ -84,7 +93,7 @@ def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
     return {"model": experiment.model.name, "data": experiment.data.train, **found}
 
 
-def _evaluation(experiment: Experiment, parts: Parts) -> dict[str, Any]:
+def _evaluation(experiment: Experiment, parts: Parts, rounds: int) -> dict[str, Any]:
     model, tokenizer = load_base(experiment.model, pick_device())
     context, epochs = context_length(model), parts.evaluation_epochs
     problems = load_problems(experiment.data, trained=epochs > 0)
@@ -92,8 +101,10 @@ def _evaluation(experiment: Experiment, parts: Parts) -> dict[str, Any]:
     if epochs > 0:
         model = fine_tuned(model, tokenizer, problems.train, protocols, experiment.train, epochs)
     count, batch_size = parts.evaluation_problems, experiment.evaluation.batch_size
-    found = measure_evaluation(
-        model, tokenizer, problems.tests, protocols, count, batch_size, context
+    given = (count, batch_size, context)
+    found = measure_evaluation(model, tokenizer, problems.tests, protocols, *given)
+    found["batching"] = measure_batching(
+        model, tokenizer, problems.tests, protocols["fast"], *given, rounds
     )
     training = {"epochs": epochs, "rows": len(problems.train), "data": experiment.data.train}
     return {"model": experiment.model.name, "taught": training if epochs > 0 else None, **found}

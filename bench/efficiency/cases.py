@@ -16,6 +16,7 @@ import yaml
 from torch import Tensor, nn
 
 from bench.config import read_method
+from bench.efficiency.regimes import REGIMES, Regime, put_in
 from bench.efficiency.timing import Workload
 from bench.methods import attach, peft_config
 from bench.models.shared import over_the_weights_of
@@ -37,6 +38,7 @@ class Case:
         lengths: tokens of a row, in a step and in a prefill.
         decode: numbers of rows for which single tokens are decoded.
         vocabulary: random tokens are below it.
+        loops: whether the fine-tuning loop is compared with a Trainer on this base, too.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Case:
     lengths: tuple[int, ...] = (256,)
     decode: tuple[int, ...] = (1, 32)
     vocabulary: int = VOCABULARY
+    loops: bool = False
 
 
 _LLAMA3_8B = {
@@ -72,6 +75,20 @@ CASES = {
             rank=32,
             lengths=(256, 2048),
             vocabulary=128_256,
+        ),
+        Case(
+            "llama-135m",  # SmolLM2-135M's shape (its config.json)
+            config={
+                "hidden_size": 576,
+                "intermediate_size": 1536,
+                "num_attention_heads": 9,
+                "num_key_value_heads": 3,
+                "num_hidden_layers": 30,
+                "vocab_size": 49_152,
+                "tie_word_embeddings": True,
+            },
+            vocabulary=49_152,
+            loops=True,
         ),
     )
 }
@@ -99,33 +116,52 @@ def options_of(method: str, rank: int) -> tuple[str, dict[str, Any]]:
 
 
 def build(
-    case: Case, methods: tuple[str, ...], dtype: torch.dtype, device: torch.device
+    case: Case,
+    methods: tuple[str, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    regime: Regime = REGIMES["evaluation"],
+    liger: bool = False,
 ) -> dict[str, nn.Module]:
     """The base with each method; all share the base's weights and the adapters' seed.
+
+    Args:
+        regime: of the adapters.
+        liger: whether Liger's kernels replace parts of the base. They also replace classes of
+            transformers, so that later bases have them, too.
 
     Raises:
         ValueError: a method that a single layer can't have.
     """
-    base = _base(case, dtype, device)
+    base = base_of(case, dtype, device)
+    if liger:
+        from liger_kernel.transformers import apply_liger_kernel_to_llama
+
+        apply_liger_kernel_to_llama(
+            cross_entropy=False, fused_linear_cross_entropy=False, model=base
+        )
     models = {}
     for method in methods:
         torch.manual_seed(0)
         module, options = options_of(method, case.rank)
         own = over_the_weights_of(base)
-        if case.layer:
+        if case.layer and method == "none":
+            model: Any = own.requires_grad_(False)
+        elif case.layer:
             if "target_modules" not in options or "placement" in options:
                 raise ValueError(f"{method} does not work on a single layer")
             options["target_modules"] = ["linear"]
             config: Any = peft_config(module, options)
             config.task_type = None
-            model: Any = peft.get_peft_model(own, config)
+            model = peft.get_peft_model(own, config)
         else:
             model = attach(own, module, options, [list(range(5, 37))])
-        models[method] = _fill_zeros(model)
+        models[method] = put_in(regime, _fill_zeros(model), dtype, device)
     return models
 
 
-def _base(case: Case, dtype: torch.dtype, device: torch.device) -> nn.Module:
+def base_of(case: Case, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """A case's base: a layer or a LLaMA with random weights, or the embedded base."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     from bench.models.tiny_base import TINY_BASE

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from bench.efficiency.cases import CASES, CONTROL, REFERENCE, Case, build, workloads_of
+from bench.efficiency.operations import count_operations
+from bench.efficiency.regimes import REGIMES, Regime, regimes_of
 from bench.efficiency.timing import Workload, compare, interleave
 from bench.errors import InputError, unknown
 from bench.methods.hyplora import HypLoraLinear, reference
@@ -27,6 +30,7 @@ ON_A_LAYER = (
     "hyplora_authors",
 )
 ALL = (*ON_A_LAYER, "series", "parallel", "prefix", "none")
+PLAIN = ""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Maximum relative error of a timed layer to its literal definition, ||y - ref|| / ||ref||.
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
@@ -39,7 +43,9 @@ class EfficiencySettings:
     cases: list[str]
     dtypes: list[str]
     methods: list[str]
+    regimes: list[str] = field(default_factory=list)
     compiled: bool = False
+    liger: bool = False
     rounds: int = 11
     seconds: float = 0.05
     threads: int = 1
@@ -49,6 +55,7 @@ class EfficiencySettings:
             ("case", self.cases, CASES),
             ("dtype", self.dtypes, DTYPES),
             ("method", self.methods, ALL),
+            ("regime", self.regimes, REGIMES),
         ):
             for name in given:
                 if name not in known:
@@ -69,12 +76,23 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = pick_device()
-    found = [
-        _measure_case(CASES[name], DTYPES[dtype], device, settings, compiled)
-        for name in settings.cases
-        for dtype in settings.dtypes
-        for compiled in ((False, True) if settings.compiled else (False,))
+    dtypes = [
+        (DTYPES[d], r) for d in settings.dtypes for r in regimes_of(DTYPES[d], settings.regimes)
     ]
+    found, skipped = [], []
+    # Liger's replacements stay, so they come last.
+    for kind in (PLAIN, *(kind for kind in ("compiled", "liger") if getattr(settings, kind))):
+        if lacks := unavailable(kind, device):
+            skipped.append({"case": kind, "reason": lacks})
+            continue
+        found += [
+            _measure_case(CASES[name], *resolved, device, settings, kind)
+            for name in settings.cases
+            for resolved in dtypes
+            if kind != "liger" or not CASES[name].layer
+        ]
+    methods = tuple(m for m in ON_A_LAYER if m != CONTROL and m in (settings.methods or ALL))
+    operations = [count_operations(methods, *resolved, device) for resolved in dtypes]
     cpu = f"cpu ({platform.machine()})"
     return {
         "device": cpu if device.type == "cpu" else torch.cuda.get_device_name(device),
@@ -82,22 +100,40 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
         "settings": asdict(settings),
         "versions": {m.__name__: str(m.__version__) for m in (torch, transformers, peft)},
         "cases": found,
+        "operations": operations,
+        "skipped": skipped,
     }
+
+
+def unavailable(kind: str, device: torch.device) -> str:
+    """Why `compiled` or `liger` can't be measured here; empty if it can."""
+    if kind == "liger":
+        if importlib.util.find_spec("liger_kernel") is None:
+            return "liger-kernel is not installed"
+        return "" if device.type == "cuda" else "its kernels need a CUDA GPU"
+    if kind == "compiled":
+        try:
+            torch.compile(lambda x: x * x + 1)(torch.ones(8, device=device))
+        except Exception as error:  # the compiler's own, or of what it calls
+            return f"torch.compile fails: {type(error).__name__}"
+    return ""
 
 
 def _measure_case(
     case: Case,
     dtype: torch.dtype,
+    regime: str,
     device: torch.device,
     settings: EfficiencySettings,
-    compiled: bool,
+    kind: str,
 ) -> dict[str, Any]:
     chosen = settings.methods or ALL
     methods = (REFERENCE, *(m for m in chosen if m != REFERENCE))
     if case.layer:
         methods = tuple(m for m in methods if m in ON_A_LAYER)
-    models = build(case, methods, dtype, device)
-    errors = {name: check(name, model) for name, model in models.items()}
+    liger, compiled = kind == "liger", kind == "compiled"
+    models = build(case, methods, dtype, device, REGIMES[regime], liger)
+    errors = {name: check(name, model, REGIMES[regime]) for name, model in models.items()}
     if compiled:
         for model in models.values():
             model.compile(dynamic=False)
@@ -105,14 +141,16 @@ def _measure_case(
     dtype_name = str(dtype).removeprefix("torch.")
     works: dict[str, Any] = {}
     for work in makers[REFERENCE]:
-        title = f"{case.name} {dtype_name}{' compiled' * compiled}: {work}"
+        title = f"{case.name} {dtype_name} {regime} {kind}".rstrip() + f": {work}"
         able = {name: own[work] for name, own in makers.items() if work in own}
         works[work] = _measure_workload(title, able, device, settings)
         gc.collect()
     return {
         "case": case.name,
         "dtype": dtype_name,
+        "regime": regime,
         "compiled": compiled,
+        "liger": liger,
         "batch": case.batch,
         "rank": case.rank,
         "parameters": {
@@ -152,7 +190,7 @@ def _peak_memory(maker: Callable[[], Workload], device: torch.device) -> int | N
 
 
 @torch.no_grad()
-def check(name: str, model: nn.Module) -> float | None:
+def check(name: str, model: nn.Module, regime: Regime = REGIMES["uniform"]) -> float | None:
     """The relative error of a model's first HypLoRA layer to its definition; None without one.
 
     Raises:
@@ -170,7 +208,9 @@ def check(name: str, model: nn.Module) -> float | None:
     K, s = layer.curvature(adapter), layer.hyplora_s[adapter]
     expected = x.double() @ weight.double().mT
     expected = expected + layer.scaling[adapter] * literal(x, A, B, K, s, layer.max_radius[adapter])
-    error = float((layer(x).double() - expected).norm() / expected.norm())
+    with regime.context(x.device):
+        found = layer(x)
+    error = float((found.double() - expected).norm() / expected.norm())
     allowed = TOLERANCES[weight.dtype]
     if not error <= allowed:
         raise RuntimeError(f"{name}: a layer is {error:.1e} from its definition, allowed {allowed}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +11,17 @@ from typing import Any
 
 import torch
 
-from bench.data.batches import Example, collate, step_order
+from bench.data.batches import IGNORED, Example, collate, step_order
+from bench.efficiency.cases import Case, base_of
 from bench.efficiency.timing import compare, interleave, speed
+from bench.identity import EXACT
 from bench.methods import attach
+from bench.models.loading import pick_device
 from bench.training.finetune import finetune
 from bench.training.loop import resolve_precision
 from bench.training.settings import TrainSettings
 
+MOST_STEPS = 100
 OURS, THEIRS = "this loop", "transformers Trainer"
 LORA: dict[str, Any] = {
     "r": 16,
@@ -71,6 +76,7 @@ def measure_throughput(
         "steps": len(order),
         "batch_size": settings.batch_size,
         "micro_batch_size": settings.micro_batch_size,
+        "rounds": rounds,
         "loops": {
             name: {
                 "tokens_per_second": tokens / timing["median"],
@@ -82,6 +88,38 @@ def measure_throughput(
         "matmul_flops_per_second": rate,
         "loss_difference": max(abs(a - b) / abs(b) for a, b in pairs),
     }
+
+
+def measure_case(
+    case: Case, settings: TrainSettings, rounds: int, seconds: float
+) -> dict[str, Any]:
+    """`measure_throughput` on a case's base and on random rows of 64 to 256 tokens.
+
+    Args:
+        case: one that has `loops`.
+        seconds: about how long both loops may take together, in all rounds; they take at least two
+            steps each.
+    """
+    device = pick_device()
+    precision = resolve_precision(settings.precision, device)
+    base = base_of(case, torch.float32 if precision == EXACT else torch.bfloat16, device)
+    draw = random.Random(0)
+
+    def rows(count: int) -> list[Example]:
+        drawn = ([draw.randrange(3, case.vocabulary) for _ in range(draw.randrange(64, 257))]
+                 for _ in range(count))  # fmt: skip
+        return [Example(ids, [IGNORED] * 32 + ids[32:]) for ids in drawn]
+
+    def one_step() -> None:
+        finetune(_lora(base), rows(settings.batch_size), [], once, 0, 0, title=case.name)
+
+    once = replace(settings, epochs=1.0, validations=0, validate_every=None, devices=1)
+    (one,) = interleave(f"{case.name}: one step", {"step": one_step}, 1)["step"]
+    # Each loop runs twice before it is timed.
+    steps = max(2, round(seconds / one / 2 / (rounds + 2)))
+    examples = rows(min(steps, MOST_STEPS) * settings.batch_size)
+    found = measure_throughput(base, examples, settings, 0, rounds)
+    return {"model": case.name, "data": ["random tokens"], **found}
 
 
 def _lora(base: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from bench.config import Experiment
 from bench.embeddings.deltas import Tuned
 from bench.errors import InputError
+from bench.files import read_cache
 from bench.models.loading import pick_device
 from bench.models.shared import shared_base
 from bench.names import curvature_rank, method_label, method_rank
@@ -106,9 +106,9 @@ def _from_folder(folder: Path) -> tuple[dict[str, Any], Path]:
                 "like 'action.adapters=[results/runs/ID/adapter]'"
             )
     try:
-        record = json.loads((folder.parent / "record.json").read_text(encoding="utf-8"))
+        record = read_cache(folder.parent / "record.json") or {}
         if folder.name == "adapter":
             return _facts(record), folder
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         pass  # a missing or damaged record costs the label only
     return {"model": str(folder)} | dict.fromkeys(("method", "curvature", "run")), folder

@@ -1,4 +1,7 @@
-"""Evaluation of a model on test sets: prompt, generate, extract and compare the answer, record."""
+"""Evaluation of a model on test sets: prompt, generate, extract and compare the answer, record.
+
+Each line also has the likelihood of the reference answer.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import tasks
+from bench.data.chat import prompt_ids
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.errors import Failure
 from bench.evaluation.answers import agrees, extract
 from bench.evaluation.generation import generate
+from bench.evaluation.likelihood import answer_nll
 from bench.evaluation.predictions import Prediction, append, read
 from bench.progress import Progress
 from bench.tasks.task import ANSWER_FORMS
@@ -31,6 +36,7 @@ def evaluate(
     context: int,
     path: Path,
     title: str = "evaluation",
+    batching: str = "static",
 ) -> list[Prediction]:
     """Predict every test row that the file does not contain yet.
 
@@ -41,6 +47,7 @@ def evaluate(
         context: maximum number of tokens of the model. A prompt that leaves no room for the
             answer is not generated for and counts as wrong; its line has a `reason`.
         path: the predictions file. Existing lines are kept.
+        batching: see `bench.evaluation.generation.generate`.
 
     Returns:
         All predictions, those from the file first.
@@ -53,10 +60,12 @@ def evaluate(
             f"{path} has repeated lines, or lines of rows that are not in the test sets: delete "
             "it, and the same command evaluates again"
         )
-    total = sum(map(len, tests.values()))
-    with Progress(title, total, "problem", start=len(predictions)) as progress:
+    shared = (model, tokenizer, tests, protocol, batch_size, context)
+    nll = answer_nll(*shared, asked - done, title=f"{title}, reference answers")
+    with Progress(title, len(asked), "problem", start=len(predictions)) as progress:
 
         def add(made: list[Prediction]) -> None:
+            made = [replace(line, nll=nll.get((line.task, line.index))) for line in made]
             append(path, made)
             predictions.extend(made)
             progress.update(len(made))
@@ -64,7 +73,7 @@ def evaluate(
         for key, problems in tests.items():
             pending = [i for i in range(len(problems)) if (key, i) not in done]
             texts = [evaluation_text(problems[i], protocol) for i in pending]
-            ids = tokenizer(texts)["input_ids"] if texts else []
+            ids = prompt_ids(texts, tokenizer, protocol)
             most = max(new_tokens(problem, protocol) for problem in problems)
             prompts, limit = dict(zip(pending, ids, strict=True)), context - most
             too_long = {i: len(prompt) for i, prompt in prompts.items() if len(prompt) > limit}
@@ -88,7 +97,7 @@ def evaluate(
                 )
             began = time.perf_counter()
             given = (model, tokenizer, prompts, most, batch_size)
-            for batch in generate(*given, protocol.answer_end, protocol.num_beams):
+            for batch in generate(*given, protocol.answer_end, protocol.num_beams, batching):
                 # Recorded per line, so that a resumed run has the total.
                 seconds = (time.perf_counter() - began) / len(batch)
                 rows = [(g.index, problems[g.index], g.text, g.tokens) for g in batch]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from bench.evaluation.decoding import LESS_MEMORY, continuous, lacks_for_continuous, repacked
 from bench.memory import halving
 
-LESS_MEMORY = "lower protocol.max_new_tokens, or use model.dtype=bfloat16 or a smaller base"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ def generate(
     batch_size: int,
     answer_end: str | None = None,
     num_beams: int = 1,
+    batching: str = "static",
 ) -> Iterator[list[Generated]]:
     """Generate for each prompt in batches, longest prompts first.
 
-    Prompts are padded on the left and masked, and each row ends at its own stop token, so that in
-    float32 a row's text does not depend on its neighbours. With the longest prompts first, a batch
-    size that does not fit in memory fails at once; it is then halved.
+    In a static batch prompts are padded on the left and masked, and each row ends at its own stop
+    token; in a continuous one the next prompt takes the place of a row that has ended. In float32 a
+    row's text does not depend on its neighbours. With the longest prompts first, a batch size that
+    does not fit in memory fails at once; it is then halved.
 
     Args:
         model: a causal language model in eval mode without generation settings of its own, as
@@ -43,17 +47,33 @@ def generate(
         prompts: token ids by index.
         answer_end: the text from this marker on is discarded; see Protocol.
         num_beams: 1 for greedy decoding. Each beam of a prompt takes a row of memory.
+        batching: `static`, `continuous` (greedy, and if the model supports it), or `auto`:
+            continuous on a GPU.
 
     Yields:
-        The results of one batch.
+        The results of one batch, or those that have ended since.
 
     Raises:
-        Failure: a single prompt does not fit in memory.
+        Failure: a single prompt does not fit in memory, or continuous batching failed.
     """
     order = sorted(prompts, key=lambda index: (-len(prompts[index]), index))
     # A model of bench.models.loading also has the stop tokens of its base.
     stops, pad = model.generation_config.eos_token_id, tokenizer.pad_token_id
     stops = stops if isinstance(stops, list) else [tokenizer.eos_token_id]
+
+    def read(index: int, ids: list[int]) -> Generated:
+        end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
+        ids = ids[: end + 1]
+        text = tokenizer.decode(
+            ids, skip_special_tokens=answer_end is None, clean_up_tokenization_spaces=False
+        )
+        return Generated(index, text.split(answer_end)[0] if answer_end else text, len(ids))
+
+    if order and num_beams == 1 and _is_continuous(model, batching):
+        in_order = {index: prompts[index] for index in order}
+        for answers in continuous(model, in_order, max_new_tokens, batch_size, stops, pad):
+            yield [read(index, ids) for index, ids in answers.items()]
+        return
 
     @torch.inference_mode()
     def first(size: int) -> list[Generated]:
@@ -70,18 +90,21 @@ def generate(
             num_beams=num_beams,
             pad_token_id=pad,
             eos_token_id=stops,
+            custom_generate=repacked if num_beams == 1 else None,
         )
         return list(map(read, batch, written[:, longest:].tolist()))
-
-    def read(index: int, ids: list[int]) -> Generated:
-        end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
-        ids = ids[: end + 1]
-        text = tokenizer.decode(
-            ids, skip_special_tokens=answer_end is None, clean_up_tokenization_spaces=False
-        )
-        return Generated(index, text.split(answer_end)[0] if answer_end else text, len(ids))
 
     while order:
         done = halving(first, min(batch_size, len(order)), "evaluation", LESS_MEMORY)
         yield done
         order, batch_size = order[len(done) :], min(batch_size, len(done))
+
+
+def _is_continuous(model: Any, batching: str) -> bool:
+    on_gpu = next(model.parameters()).device.type == "cuda"
+    if batching == "static" or (batching == "auto" and not on_gpu):
+        return False
+    if lacks := lacks_for_continuous(model):
+        level = logging.WARNING if batching == "continuous" else logging.INFO
+        _log.log(level, "batches are static, as the model can't be decoded otherwise: %s", lacks)
+    return not lacks

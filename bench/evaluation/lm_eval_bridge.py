@@ -109,11 +109,13 @@ def evaluate_tasks(
     tokenizer: Any,
     folder: Path,
     title: str = "evaluation",
+    chat: bool = False,
 ) -> dict[str, Any]:
     """Evaluate tasks; each result is written before the next task starts.
 
     The model's state is preserved. Prompts longer than its context are truncated on the left.
-    Existing results in the run's folder are kept.
+    Existing results in the run's folder are kept. With `chat` the tokenizer's chat template is
+    applied to the prompts.
 
     Returns:
         For each name `lm_eval` (the version), `seconds` and `tasks`: for each task and group its
@@ -123,7 +125,7 @@ def evaluate_tasks(
     for name, tasks in loaded.items():
         print(f"{title}: lm-eval {name}", flush=True)
         began = time.perf_counter()
-        run = partial(_evaluate, model, tokenizer, tasks, settings.lm_eval_limit)
+        run = partial(_evaluate, model, tokenizer, tasks, settings.lm_eval_limit, chat)
         found = halving(run, settings.batch_size, f"lm-eval {name}", LESS_MEMORY)
         seconds = time.perf_counter() - began
         results[name] = {"lm_eval": version("lm-eval"), "seconds": seconds, "tasks": _read(found)}
@@ -169,7 +171,9 @@ def _seeded() -> Iterator[None]:
             np.random.set_state(states[1])
 
 
-def _evaluate(model: Any, tokenizer: Any, tasks: Any, limit: int | None, batch_size: int) -> Any:
+def _evaluate(
+    model: Any, tokenizer: Any, tasks: Any, limit: int | None, chat: bool, batch_size: int
+) -> Any:
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
@@ -191,7 +195,12 @@ def _evaluate(model: Any, tokenizer: Any, tasks: Any, limit: int | None, batch_s
             setattr(wrapped, kind, quiet)
         with _seeded():
             return evaluate(
-                wrapped, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=False
+                wrapped,
+                tasks,
+                limit=limit,
+                bootstrap_iters=BOOTSTRAP,
+                log_samples=False,
+                apply_chat_template=chat,
             )
     finally:
         for module, training in modes.items():

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import tasks
 from bench.data.problems import Problem
-from bench.data.prompts import Protocol, evaluation_text, new_tokens
+from bench.data.prompts import CHAT, Protocol, evaluation_text, new_tokens
 from bench.errors import InputError
 from bench.evaluation.answers import LETTER_PATTERNS
 from bench.files import write_text
@@ -35,7 +35,7 @@ SPELLING = (
 
 HEADER = """\
 # {rows} problems of {key} with the prompts of hyplora-bench's protocol={protocol}:
-#   lm_eval --model hf --model_args pretrained=MODEL --include_path FOLDER --tasks {name}
+#   lm_eval --model hf --model_args pretrained=MODEL --include_path FOLDER --tasks {name}{chat}
 # (--tasks {tag} runs all sets of this protocol.) Tested with lm-eval 0.4.13.
 {exactness}
 # hyplora-bench counts a prompt that leaves no room for an answer as wrong; lm-eval truncates it.
@@ -157,7 +157,8 @@ def _write(key: str, problems: Sequence[Problem], protocol: Protocol, folder: Pa
     }
     facts = {"rows": len(answers), "fractions": sum("." in answer for answer in answers)}
     exactness = EXACTNESS[task.answer].format(**vars(protocol), **facts)
-    names = {"key": key, "protocol": protocol.name, "name": name, "tag": tag}
+    chat = " --apply_chat_template" if protocol.template == CHAT else ""
+    names = {"key": key, "protocol": protocol.name, "name": name, "tag": tag, "chat": chat}
     header = HEADER.format(**names, **facts, exactness=exactness)
     body = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=1000)
     write_text(folder / f"{name}.yaml", header + body)

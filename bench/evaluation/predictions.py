@@ -23,6 +23,8 @@ class Prediction:
         reason: why nothing was generated (a prompt too long for the context), else None.
         seconds: generation time: the row's share of its batch's wall time.
         question: the problem without the prompt around it.
+        nll: mean negative log-likelihood of the reference answer in nats per token, see
+            `bench.evaluation.likelihood`; None if it has none. Rounding depends on the batch.
     """
 
     task: str
@@ -36,6 +38,7 @@ class Prediction:
     reason: str | None = None
     seconds: float = field(default=0.0, compare=False)
     question: str = ""
+    nll: float | None = field(default=None, compare=False)
 
 
 def read(path: Path) -> list[Prediction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from bench import tasks
 from bench.data.prompts import Protocol
 from bench.evaluation.answers import agrees, gold_value, rule_name
 from bench.evaluation.predictions import Prediction
+from bench.tasks.task import Task
 
 
 def scores(
@@ -19,7 +21,9 @@ def scores(
 
     `majority` is the accuracy of the most frequent gold answer. `outcomes` has a 1 for each correct
     row and a 0 for each other row, in the order of the test set, for paired tests between runs.
-    Rows whose prompt is too long count as wrong; `too_long` is their number.
+    Rows that share a text have one number in `clusters`; it is None if all rows are independent.
+    Rows whose prompt is too long count as wrong; `too_long` is their number. `nll` is the mean
+    over the rows that have one; None if none has.
 
     Args:
         predictions: of all test rows, by the protocol.
@@ -37,6 +41,7 @@ def scores(
             "chance": task.chance if task else None,
             "rule": ", ".join(rule_name(kind, protocol) for kind in kinds),
             "n": len(rows),
+            "clusters": clusters(task, [p.question for p in rows]),
             "correct": correct,
             "outcomes": "".join("1" if p.correct else "0" for p in rows),
             "accuracy": 100.0 * correct / len(rows),
@@ -44,8 +49,18 @@ def scores(
             "majority": majority(key, [p.answer for p in rows], protocol),
             "too_long": sum(p.reason is not None for p in rows),
             "tokens": sum(p.tokens for p in rows),
+            "nll": _mean(p.nll for p in rows),
         }
     return result
+
+
+def clusters(task: Task | None, questions: Sequence[str]) -> list[int] | None:
+    """The number of each row's cluster, in order of appearance; None if no two rows share one."""
+    if task is None or task.cluster is None:
+        return None
+    keys = [task.cluster(question) for question in questions]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return [numbers[key] for key in keys] if len(numbers) < len(keys) else None
 
 
 def majority(key: str, answers: Sequence[str], protocol: Protocol) -> dict[str, Any]:
@@ -64,9 +79,26 @@ def majority(key: str, answers: Sequence[str], protocol: Protocol) -> dict[str, 
 
 
 def averages(by_set: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """`micro`: percent of all rows; `macro`: mean over the sets."""
+    """`micro`: percent of all rows; `macro`: mean over the sets; empty without sets."""
+    if not by_set:
+        return {}
     rows = sum(score["n"] for score in by_set.values())
     return {
         "micro": 100.0 * sum(score["correct"] for score in by_set.values()) / rows,
         "macro": sum(score["accuracy"] for score in by_set.values()) / len(by_set),
     }
+
+
+def nll_averages(
+    predictions: Iterable[Prediction], by_set: Mapping[str, Mapping[str, Any]]
+) -> dict[str, float | None]:
+    """`micro`: mean over all rows that have an `nll`; `macro`: mean over the sets that have one."""
+    return {
+        "micro": _mean(p.nll for p in predictions),
+        "macro": _mean(score["nll"] for score in by_set.values()),
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None

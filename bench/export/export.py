@@ -20,7 +20,7 @@ from bench.errors import InputError
 from bench.export.method_comparison import method_comparison
 from bench.export.model_card import model_card
 from bench.export.source import CONFIG, WEIGHTS, Source, find_run
-from bench.files import write_json, write_text
+from bench.files import read_cache, write_json, write_text
 from bench.report.shared_record import base_of, shared_record
 from bench.tracking.store import NothingRecorded, Store
 
@@ -105,12 +105,10 @@ def check_target(folder: Path) -> None:
     """
     if folder.is_file():
         raise InputError(f"action.folder={folder} is a file: give a folder")
-    try:
-        manifest = folder / MANIFEST
-        known = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-        known |= {MANIFEST: _sha256(manifest)}
-    except (OSError, ValueError, TypeError, KeyError):
-        known = {}  # not an export
+    manifest = folder / MANIFEST
+    known = (read_cache(manifest) or {}).get("files")
+    # Another mapping, or none: not an export.
+    known = known | {MANIFEST: _sha256(manifest)} if isinstance(known, dict) else {}
     others = [
         path.relative_to(folder).as_posix()
         for path in sorted(folder.rglob("*"))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from bench.errors import InputError
 from bench.names import plain_curvature
 from bench.report.records import Record
 from bench.report.shared_record import Base, base_of
@@ -112,6 +113,8 @@ def _metrics(record: Record) -> list[dict[str, Any]]:
         }
         for start, (step, loss) in zip(starts, validation, strict=False)
     ]
+    if not record["scores"]:
+        raise InputError("the run was not evaluated (evaluation.split=none): export one that was")
     by_set = {key: score["accuracy"] / 100 for key, score in record["scores"].items()}
     test = {
         "step": steps,

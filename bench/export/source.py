@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,13 +92,13 @@ def _recorded(given: str, store: Store) -> tuple[str, str]:
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((folder / "record.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    record = read_cache(folder / "record.json")
+    if record is None:
         raise InputError(
-            f"action.run={folder}: its record.json can't be read ({error}). Give the folder of a "
+            f"action.run={folder}: its record.json is missing or damaged. Give the folder of a "
             "finished run, e.g. results/runs/ID"
-        ) from error
+        )
+    return record
 
 
 def _check_adapter(folder: Path) -> None:

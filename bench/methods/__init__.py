@@ -23,7 +23,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from bench.methods.bottleneck import BottleneckConfig
 from bench.methods.hyplora import AUTO, HypLoraConfig
-from bench.methods.hyplora.statistics import gate_statistics, warn_of_clamped
+from bench.methods.hyplora.statistics import gate_statistics, warn_of_gates
 from bench.methods.layers import has_latent_attention, in_names_of
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
     "peft_config",
     "provisional_config",
     "quiet_peft",
-    "warn_of_clamped",
+    "warn_of_gates",
 ]
 
 

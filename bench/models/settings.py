@@ -1,8 +1,7 @@
-"""The settings of a base model, and hashes of its files."""
+"""The settings of a base model, and the hash of its content."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, unknown
-from bench.files import read_cache, write_json
+from bench.models import gguf
 from bench.models.checkpoint import check_weights
+from bench.models.hashes import files_hash
 from bench.models.tiny_base import TINY_BASE
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -25,7 +25,8 @@ class ModelSettings:
 
     Attributes:
         name: Its name in tables, by which the learning rates of a method are looked up.
-        path: A local folder or a hub id; `embedded` is the base shipped with the package.
+        path: A local folder, a GGUF file or a hub id; `embedded` is the base shipped with the
+            package.
         revision: A hub revision; pin it, since the default branch moves.
         dtype: Of the weights; `auto` is bfloat16 on a GPU that supports it, else float32.
         published: Its name in published tables, if any.
@@ -34,6 +35,7 @@ class ModelSettings:
         prompt_style: One of PROMPT_STYLES, for protocols with several styles.
         quantization: `int8` or `nf4`, the storage of linear layers; None for `dtype`.
         check_memory: Refuse a base that does not fit by an estimate.
+        source: Which of the preset's `sources` is used, for the record; None if it has none.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ModelSettings:
     prompt_style: str | None = None
     quantization: str | None = None
     check_memory: bool = True
+    source: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -59,19 +62,53 @@ class ModelSettings:
 
     @property
     def folder(self) -> Path | None:
-        """The local folder; None for a hub id."""
+        """The local folder, of a GGUF file that of its converted copy; None for a hub id."""
         if self.path == "embedded":
             return TINY_BASE
+        if (file := self.file) is not None:
+            return gguf.copy_of(file)
         folder = Path(self.path).expanduser()
         return folder if folder.is_dir() else None
 
+    @property
+    def file(self) -> Path | None:
+        """The GGUF file; None for a base that is none, or if there is no such file."""
+        path = Path(self.path).expanduser()
+        return path if path.suffix == gguf.SUFFIX and path.is_file() else None
+
+
+def in_source(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolve where a base comes from: its keys, completed by those of one of its `sources`.
+
+    Raises:
+        InputError: The source is unknown.
+    """
+    keys = dict(section)
+    sources = keys.pop("sources", None)
+    if not sources:
+        return keys
+    if keys["source"] not in sources:
+        raise unknown("model.source", str(keys["source"]), sources)
+    return keys | {k: v for k, v in sources[keys["source"]].items() if keys[k] is None}
+
 
 def check_folder(settings: ModelSettings) -> None:
-    """Raise InputError if there is no base at a path, before anything heavy is imported."""
+    """Raise InputError if there is no base at a path, before anything heavy is imported.
+
+    A GGUF file that was not converted yet is converted.
+    """
+    if (file := settings.file) is not None:
+        gguf.convert(file)
     folder = settings.folder
     if folder is None:
+        if Path(settings.path).expanduser().is_relative_to(gguf.cache_folder()):
+            made_by = Path(settings.path).parent.name
+            raise InputError(
+                f"model={settings.name} is not downloaded yet: `make {made_by}` does it once, or "
+                "give model.source=hub for the original weights from the hub"
+            )
         if settings.path.startswith((".", "/", "~")) or settings.path.count("/") != 1:
-            raise InputError(f"model.path={settings.path}: no such folder")
+            raise InputError(f"model.path={settings.path}: no such folder or GGUF file")
         return
     check_regular(folder)
     if not (folder / "config.json").is_file():
@@ -102,10 +139,12 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
-    """sha256 over the files of a local base; `id@revision` for a hub model.
+    """sha256 over the files of a local base, or of a GGUF file; `id@revision` for a hub model.
 
     `cache` is a JSON file with hashes by path, size and modification time of files.
     """
+    if (file := settings.file) is not None:
+        return gguf.content(file)  # the same wherever and by which version it was converted
     folder = settings.folder
     if folder is None:
         return f"{settings.path}@{settings.revision or 'main'}"
@@ -126,24 +165,3 @@ def folder_hash(folder: Path, cache: Path | None = None) -> str:
     files = {p.name: p for pattern in patterns for p in folder.glob(pattern)}
     files.pop("pretraining.json", None)  # a report on the training, no part of the model
     return files_hash(files, cache)
-
-
-def files_hash(files: Mapping[str, Path], cache: Path | None = None) -> str:
-    """sha256 over files by name; `cache` as in `content_hash`."""
-    known = (read_cache(cache) if cache else None) or {}
-    digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        digest.update(f"{name}:{_file_hash(path, known)}\n".encode())
-    if cache is not None:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_json(cache, known)
-    return digest.hexdigest()
-
-
-def _file_hash(path: Path, known: dict[str, str]) -> str:
-    stat = path.stat()
-    key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
-    if not isinstance(known.get(key), str):
-        with path.open("rb") as stream:
-            known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return known[key]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, unknown
-from bench.models.settings import check_regular, files_hash
+from bench.models.hashes import files_hash
+from bench.models.settings import check_regular
 from bench.models.tiny_base import TINY_BASE
 from bench.models.tokenizer import check_tokenizer
 

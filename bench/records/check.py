@@ -12,13 +12,16 @@ from typing import Any
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol
 from bench.evaluation.predictions import Prediction
-from bench.evaluation.scoring import averages, scores
-from bench.report.records import row_key
+from bench.evaluation.scoring import averages, nll_averages, scores
+from bench.report.design import key_of
+from bench.report.selection import spec_of
 from bench.tracking.record import PRETRAIN
 from bench.tracking.schema import incomplete
 from bench.tracking.sweeps import SweepRecord
 
-COMPUTED = ("n", "correct", "outcomes", "accuracy", "format_rate", "too_long", "majority", "tokens")
+COMPUTED = (
+    "n", "correct", "outcomes", "accuracy", "format_rate", "too_long", "majority", "tokens", "nll"
+)  # fmt: skip
 TIMES = ("began", "ended")  # milliseconds since the epoch
 # What content that does not hold may raise.
 ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
@@ -61,14 +64,19 @@ def _check_scores(record: Mapping[str, Any], lines: list[Prediction], protocol: 
     rows = {(line.task, line.index) for line in lines}
     if len(rows) != len(lines) or rows != {(k, i) for k in found for i in range(found[k]["n"])}:
         raise ValueError("its predictions are not one per row of its test sets")
+    if bad := next((line for line in lines if line.nll is not None and not line.nll >= 0), None):
+        raise ValueError(f"row {bad.index} of {bad.task} has the nll {bad.nll}")
     for key, score in found.items():
         recorded = record["scores"][key]
         for name in COMPUTED:
             _same(f"{name} on {key}", recorded.get(name), score[name])
+        _same(f"clusters on {key}", recorded.get("clusters"), score["clusters"])
         if recorded["rule"] == score["rule"]:
             _reread((line for line in lines if line.task == key), protocol)
     for name, value in averages(found).items():
         _same(f"the {name} average", record["averages"].get(name), value)
+    for name, mean in nll_averages(lines, found).items():
+        _same(f"the {name} average of nll", record.get("nll", {}).get(name), mean)
 
 
 def _reread(lines: Iterable[Prediction], protocol: Protocol) -> None:
@@ -115,9 +123,9 @@ def check_sweep(sweep: SweepRecord, records: Mapping[str, Mapping[str, Any]]) ->
         raise ValueError("its rows, arguments or remarks are of another type")
     if not isinstance(sweep.created, int | float):
         raise ValueError("it does not say when it was created")
-    rows = {row.key for row in sweep.rows}
+    rows, spec = {row.key for row in sweep.rows}, spec_of(sweep)
     for member in sweep.members:
         record = records.get(member.identity)
-        settings = record and (row_key(record), record["seed"])
+        settings = record and (key_of(record, spec), record["seed"])
         if member.row not in rows or (record and settings != (member.row, member.seed)):
             raise ValueError(f"the run {member.identity[:12]} is not in the row of its settings")

@@ -1,9 +1,12 @@
-"""The files of a published table, and how they are read: they may come from anywhere.
+"""The files of a published table or of a run, and how they are read: they may come from anywhere.
 
 <table>/sweep.json         what the sweep asked for
 <table>/<id>.json          the record of a run; id: the first 12 digits of its identity
 <table>/<id>.jsonl.gz      its predictions
 <kind>/<kind>.json         a measurement
+<id>/record.json           the record of a run in results/runs
+<id>/predictions.jsonl     its predictions
+<id>/adapter/              its adapter
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 SWEEP = "sweep.json"
+RUN, RUN_PREDICTIONS, ADAPTER = "record.json", "predictions.jsonl", "adapter"  # in a run's folder
 RECORD = re.compile(r"[0-9a-f]{12}\.json")
 OURS = re.compile(r"[0-9a-f]{12}\.json(l\.gz)?|sweep\.json")
 KINDS = ("efficiency", "embeddings")  # of measurements
@@ -43,13 +47,13 @@ def read_json(path: Path) -> Any:
 
 
 def read_predictions(path: Path) -> bytes:
-    """A compressed predictions.jsonl of limited size.
+    """A predictions.jsonl, compressed if its name ends with .gz, of limited size.
 
     Raises:
         ValueError: it is too large, or not compressed by gzip.
     """
     try:
-        with gzip.open(path) as stream:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             content = stream.read(PREDICTIONS + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"it is not a gzip file: {error}") from error

@@ -1,7 +1,8 @@
-"""action=import: published records into the tracking store, as finished runs."""
+"""action=import: published records, or runs' folders, into the tracking store as finished runs."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +12,19 @@ from typing import Any
 from bench.config import PROJECT, read_action, read_tracking
 from bench.errors import InputError, printable
 from bench.files import write_bytes, write_json
+from bench.models.settings import check_regular
 from bench.progress import Progress
 from bench.records.check import ERRORS, TIMES, check_record, check_sweep
-from bench.records.files import KINDS, RECORD, SWEEP, read_json, read_predictions
+from bench.records.files import (
+    ADAPTER,
+    KINDS,
+    RECORD,
+    RUN,
+    RUN_PREDICTIONS,
+    SWEEP,
+    read_json,
+    read_predictions,
+)
 from bench.report.measurements import measurement_name
 from bench.report.selection import spec_of
 from bench.tracking.contents import read_contents
@@ -26,7 +37,7 @@ METRICS = dict(zip(KINDS, (efficiency_metrics, embeddings_metrics), strict=True)
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """The folder to import: of a table, or of several."""
+    """The folder to import: of a table, of a run, or of several."""
 
     folder: str
 
@@ -55,7 +66,9 @@ def import_(config: dict[str, Any]) -> dict[str, Any]:
     found = [_read(one) for one in (folder, *sorted(p for p in folder.iterdir() if p.is_dir()))]
     total = sum(len(one.records) + len(one.measurements) for one in found)
     if not total:
-        raise InputError(f"action.folder={settings.folder} has no records, <id>.json")
+        raise InputError(
+            f"action.folder={settings.folder} has no records, <id>.json or record.json"
+        )
     store = Store(tracking.results, tracking.uri, tracking.experiment)
     added = 0
     with Progress("importing", total, "record") as progress:
@@ -91,15 +104,34 @@ def _read_file(path: Path, found: Found) -> None:
         found.measurements[path.stem] = content = read_json(path)
         METRICS[path.stem](content), measurement_name(path.stem, content)
     elif RECORD.fullmatch(path.name):
-        record, predictions = read_json(path), path.with_suffix(".jsonl.gz")
-        check_record(record, read_predictions(predictions) if predictions.is_file() else None)
-        metrics(record), tags(record), params(record["config"])  # what the store is given
-        identity = record["identity"]
+        identity = _read_record(read_json(path), path.with_suffix(".jsonl.gz"), found)
         if identity[:12] != path.stem:
             raise ValueError(f"it has the record of the run {identity[:12]}")
-        found.records[identity] = record
-        if predictions.is_file():
-            found.predictions[identity] = predictions
+    elif path.name == RUN:
+        record = read_json(path)
+        _read_record(record | _times(record, path), path.with_name(RUN_PREDICTIONS), found)
+
+
+def _read_record(record: Any, predictions: Path, found: Found) -> str:
+    """Check a record and its predictions, and keep them; returns its identity."""
+    check_record(record, read_predictions(predictions) if predictions.is_file() else None)
+    metrics(record), tags(record), params(record["config"])  # what the store is given
+    identity = str(record["identity"])
+    found.records[identity] = record
+    if predictions.is_file():
+        found.predictions[identity] = predictions
+    return identity
+
+
+def _times(record: Mapping[str, Any], path: Path) -> dict[str, int]:
+    """When a run in a results folder began and ended, which only the store knows: approximately.
+
+    It ended when its record was written.
+    """
+    seconds = record.get("seconds") or {"pretrain": record["training"]["seconds"]}
+    ended = path.stat().st_mtime
+    began = ended - sum(filter(None, seconds.values()))
+    return dict(zip(TIMES, (round(1000 * began), round(1000 * ended)), strict=True))
 
 
 def _write(found: Found, store: Store) -> Iterator[str]:
@@ -137,8 +169,12 @@ def _write_run(
     )
     kept = {key: value for key, value in record.items() if key not in TIMES} | {"run_id": run_id}
     with tempfile.TemporaryDirectory() as folder:
-        write_json(Path(folder) / "record.json", kept)
+        write_json(Path(folder) / RUN, kept)
         if predictions:
-            write_bytes(Path(folder) / "predictions.jsonl", read_predictions(predictions))
+            write_bytes(Path(folder) / RUN_PREDICTIONS, read_predictions(predictions))
+            adapter = predictions.with_name(ADAPTER)
+            if predictions.name == RUN_PREDICTIONS and adapter.is_dir():
+                check_regular(adapter)
+                shutil.copytree(adapter, Path(folder) / ADAPTER)
         store.finish(run_id, kept, Path(folder), ended=record["ended"])
     return run_id

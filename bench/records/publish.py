@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +16,12 @@ from bench.records.check import ERRORS, check_record
 from bench.records.files import KINDS, OURS, SWEEP
 from bench.report.collect import readable
 from bench.report.selection import select
-from bench.report.shared_record import shared_record, without_folders
+from bench.report.shared_record import shared_arguments, shared_record, without_folders
 from bench.tracking.contents import read_contents
 from bench.tracking.record import PRETRAIN
 from bench.tracking.store import NothingRecorded, Store
-from bench.tracking.sweeps import SweepRecord
 
 STORE_ONLY = ("run_id", "parent")  # keys that a store adds to a record
-UNSHARED = re.compile(r"[+~]*(tracking\.|hydra[./]launcher|hydra\.sweeper\.storage)")
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,8 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
     elif name in tables:
         sweep = tables[name].sweep
         assert sweep is not None
-        files = {SWEEP: as_json(_shared_sweep(sweep).to_json()).encode()}
+        sweep = replace(sweep, arguments=shared_arguments(sweep.arguments))
+        files = {SWEEP: as_json(sweep.to_json()).encode()}
         for record in (known[i] for i in sorted(sweep.identities & known.keys())):
             files |= _files(record, store.file(record["run_id"], "predictions.jsonl"))
     else:
@@ -89,10 +87,3 @@ def _files(record: Mapping[str, Any], predictions: bytes | None) -> dict[str, by
     if predictions is not None:
         files[f"{stem}.jsonl.gz"] = gzip.compress(predictions, 9, mtime=0)
     return files
-
-
-def _shared_sweep(sweep: SweepRecord) -> SweepRecord:
-    """A sweep's record without what is of one machine alone."""
-    words = [word.partition("=") for word in sweep.arguments if not UNSHARED.match(word)]
-    arguments = tuple(key + equals + without_folders(value) for key, equals, value in words)
-    return replace(sweep, arguments=arguments)

@@ -110,7 +110,7 @@ def _results(collected: Collected) -> tuple[list[Result], Collected]:
     with Progress("tables", total=len(collected.tables), unit="table") as progress:
         for selection in collected.tables:
             try:
-                results.append(result_of(selection))
+                results.append(result_of(selection, collected.predictions))
             except ValueError as error:
                 runs = len(selection.records)
                 left_out.append(LeftOut(f"the table {selection.name}", runs, str(error)))
@@ -159,7 +159,8 @@ def _write(
 def _kept_figures(selection: Selection, store: Store, folder: Path) -> Iterator[Path]:
     sweep = selection.sweep.name if selection.sweep else ""
     for name in KEPT:
-        found = (store.file(run, f"{sweep}_{name}") for run in selection.sweep_runs)
+        kept = [f"{stem}_{name}" for stem in dict.fromkeys((selection.name, sweep))]
+        found = (store.file(run, file) for run in selection.sweep_runs for file in kept)
         if picture := next(filter(None, found), None):
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{selection.name}_{name}"

@@ -83,7 +83,11 @@ def collect(
     tables = select(sweeps, known, unfinished, arguments, taken)
     rest = _unused(known.values(), tables)
     searches = {run.run_id for run in contents.sweeps if run.name != "grid"}
-    kept = [r for r in rest if r.get("split", "test") == "test" or r["parent"] not in searches]
+    kept = [
+        r for r in rest
+        if r.get("kind") == PRETRAIN
+        or (r["scores"] and (r["split"] == "test" or r["parent"] not in searches))
+    ]  # fmt: skip
     others = _other_tables(kept, taken)
     left_out = [
         *(LeftOut(f"{run.name} ({run.run_id})", 1, run.reason) for run in contents.unreadable),
@@ -96,7 +100,7 @@ def collect(
         LeftOut(
             "runs on validation rows",
             len(rest) - len(kept),
-            "trials of a search, whose winners are shown",
+            "they choose settings: trials of a search, or runs with evaluation.split=none",
         ),
         LeftOut("runs", len(_unused(kept, others)), "a newer one has the same settings and seed"),
         LeftOut("runs", contents.superseded, "run again with force=true; the newest counts"),

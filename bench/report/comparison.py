@@ -17,16 +17,47 @@ NOT_COMPARED = "not compared"
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What rows of a score table are compared by.
+
+    Attributes:
+        key: its name in JSON.
+        label: what a table calls it.
+        unit: of a difference.
+        format: of a difference in a table.
+        scale: that means over items are multiplied by.
+        lower_is_better: whether a negative difference is an improvement.
+    """
+
+    key: str
+    label: str
+    unit: str
+    format: str
+    scale: float = 1.0
+    lower_is_better: bool = False
+
+    def cell(self, column: str) -> str:
+        """The key of its cells of a benchmark or average: `micro`, `micro_nll`."""
+        return column if self is ACCURACY else f"{column}_{self.key}"
+
+
+ACCURACY = Measure("accuracy", "accuracy", "percentage points", "z.1f", scale=100.0)
+NLL = Measure("nll", "NLL", "nats per token", "z.3f", lower_is_better=True)
+MEASURES = {measure.key: measure for measure in (ACCURACY, NLL)}
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A row less its reference, on one benchmark, average or measure.
 
     Attributes:
-        heading: of the group of comparisons that it belongs to, e.g. `vs. LoRA`.
+        heading: what it is about, e.g. `curvature` or `vs. LoRA`; may be empty.
         row: key of the row.
         reference: key of the reference row.
         label: what the table calls the row.
         reference_label: what the table calls the reference.
         column: key of a benchmark or average, or `bits_per_byte`.
+        measure: key of what is compared, in a table of scores.
         verdict: `better` or `worse` if a difference is claimed, else one of the other constants.
         difference: mean over the common seeds, in the unit of the column (percentage points for
             accuracy); None if the two can't be compared.
@@ -36,9 +67,10 @@ class Comparison:
         p_holm: corrected over the family by Holm's method; decides the verdict.
         seeds: that both rows have.
         by_seed: the difference of each of them.
-        n: items that each run answered.
+        n: items that each run answered, or clusters of items.
         degrees: degrees of freedom of the test.
-        sd_runs: standard deviation of the difference between runs beyond item noise.
+        detectable: smallest difference that the test of a family of this size finds with 80%
+            power; see `CrossedTest.detectable`.
         paired_runs: whether runs of one seed were paired in the test (items always are).
         why: why there is no test or no comparison.
     """
@@ -49,6 +81,7 @@ class Comparison:
     label: str
     reference_label: str
     column: str
+    measure: str = ACCURACY.key
     verdict: str = NOT_COMPARED
     difference: float | None = None
     low: float | None = None
@@ -59,9 +92,14 @@ class Comparison:
     by_seed: Mapping[int, float] = field(default_factory=dict)
     n: int | None = None
     degrees: float | None = None
-    sd_runs: float | None = None
+    detectable: float | None = None
     paired_runs: bool = False
     why: str = ""
+
+    @property
+    def name(self) -> str:
+        """What is subtracted from what, e.g. `HypLoRA − LoRA`."""
+        return f"{self.label} − {self.reference_label}"
 
 
 def compare(
@@ -71,6 +109,7 @@ def compare(
     weights: Sequence[float],
     seeds: Sequence[int],
     unit: float = 100.0,
+    family: int = 1,
 ) -> Comparison:
     """Estimate and test a difference; the verdict is left to `judge`.
 
@@ -81,6 +120,7 @@ def compare(
         weights: of the benchmarks; they add up to 1.
         seeds: that both have.
         unit: that the difference is multiplied by.
+        family: number of comparisons that are corrected together.
     """
     if not seeds:
         return replace(asked, verdict=FEW_SEEDS, why="no common seed")
@@ -107,7 +147,7 @@ def compare(
         high=unit * float(high),
         p=float(test.p),
         degrees=float(test.degrees),
-        sd_runs=unit * (float(test.between_runs) * len(seeds)) ** 0.5,
+        detectable=unit * float(test.detectable(LEVEL / family)),
         paired_runs=bool(test.paired),
     )
 

@@ -41,7 +41,7 @@ def sweep_records(
         first: dict[str, Record] = {}
         members: dict[str, SweepMember] = {}
         for run in alike:
-            key = row_key(run)
+            key = key_of(run, spec)
             first.setdefault(key, run)
             members.setdefault(run["identity"], SweepMember(run["identity"], key, run["seed"]))
         make = _pretraining_rows if isinstance(spec, PretrainingSpec) else _rows
@@ -53,6 +53,11 @@ def sweep_records(
             )
         )  # fmt: skip
     return found
+
+
+def key_of(run: Record, spec: Spec) -> str:
+    """The key of the row that a run is in."""
+    return str(run["method"]) if getattr(spec, "rows_by", None) == "method" else row_key(run)
 
 
 def _by_question(records: Sequence[Record]) -> list[tuple[dict[str, Any], list[Record]]]:
@@ -95,6 +100,9 @@ def labelled(rows: Iterable[SweepRow], spec: Spec) -> tuple[SweepRow, ...]:
 def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
     """Which row is compared with which.
 
+    As a sweep file declares it: each pair of methods in all rows that agree in their options and in
+    K, if both have one. If it declares nothing:
+
     All trained rows with LoRA; those with a curvature also with `lora_matched` of the same
     curvature; in a table without LoRA with the same method at K = 1. Each time the reference has
     the same options, as far as rows differ in them. Pretrained models with their Euclidean twins.
@@ -107,6 +115,16 @@ def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
             if model == row.method
         ]
         return tuple(Contrast(VS_TWIN, row.key, twin.key) for row, twin in pairs if twin)
+    if spec.comparisons:
+        return tuple(
+            Contrast(pair.get("about", ""), row.key, reference.key)
+            for pair in spec.comparisons
+            for row in rows
+            for reference in rows
+            if (row.method, reference.method) == (pair["row"], pair["reference"])
+            and _options(row) == _options(reference)
+            and len({row.curvature, reference.curvature} - {None}) < 2
+        )
     trained = [row for row in rows if row.method != "none"]
     curved = [row for row in trained if row.curvature is not None]
     by_setting = {(row.method, row.curvature, _options(row)): row for row in trained}
@@ -160,6 +178,7 @@ def _rows(first: Mapping[str, Record], spec: Spec) -> list[SweepRow]:
             curvature=record["curvature"],
             details=(*named[key], *(_detail(name, own[key].get(name)) for name in varied[key])),
             options={name: record["options"].get(name) for name in options},
+            tuning=record.get("tuning"),
         )
         for key, record in first.items()
     ]
@@ -173,7 +192,8 @@ def _pretraining_rows(first: Mapping[str, Record], spec: Spec) -> list[SweepRow]
         model = record["model"]
         varied = _varied([own[k] for k, other in first.items() if other["model"] == model])
         details = tuple(f"{name}={own[key][name]}" for name in varied if name in own[key])
-        rows.append(SweepRow(key, "", model, None, details, own[key]))
+        tuning = record.get("tuning")
+        rows.append(SweepRow(key, "", model, None, details, own[key], tuning))
     return rows
 
 

@@ -12,7 +12,7 @@ import yaml
 from bench.names import method_label, model_label
 from bench.report import formats
 from bench.report.figure import save
-from bench.report.figures.efficiency import case_title, figure
+from bench.report.figures.efficiency import REGIMES, case_title, figure
 from bench.report.measurements import measurement_name
 from bench.report.published import FOLDER
 from bench.report.tables import Cell, Column, Report, Row, Table, number
@@ -37,6 +37,8 @@ def efficiency_report(measured: Measurement) -> Report:
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "Rounds": f"{settings['rounds']} per measurement, each in a new random order",
     }
+    if skipped := measured.get("skipped"):
+        facts["Skipped"] = "; ".join(f"{one['case']}: {one['reason']}" for one in skipped)
     tables = [_case(case) for case in measured["cases"]]
     for part, makers in PARTS.items():
         if found := measured.get(part):
@@ -96,6 +98,71 @@ def _rows(found: Mapping[str, Mapping[str, Any]], columns: Sequence[Column]) -> 
         Row((name,), {c.key: _ratio(v) if c.key == "ratio" else Cell(v[c.key]) for c in columns})
         for name, v in found.items()
     )
+
+
+def _operations(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Operations per adapted layer, and launches of kernels if they were counted."""
+    passes = ("forward", "backward", "decode")
+    rows = []
+    for one in found:
+        regime = (
+            one["dtype"]
+            if one["dtype"] == "float32"
+            else f"{one['dtype']}, {REGIMES[one['regime']]}"
+        )
+        for method, counts in one["methods"].items():
+            cells = {
+                f"{kind}_{name}": Cell(count)
+                for kind in ("operations", "launches")
+                for name, count in counts[kind].items()
+                if count is not None
+            }
+            label = "layer itself" if method == "none" else method_label(method)
+            rows.append(Row((regime, label), cells, keys={"method": method}))
+    columns = [Column(f"operations_{name}", name, ",") for name in passes]
+    if any("launches_forward" in row.cells for row in rows):
+        columns += [Column(f"launches_{name}", f"{name}, kernels", ",") for name in passes]
+    notes = (
+        "Operations that PyTorch dispatches for one adapted linear layer, without views and with "
+        "those of the layer itself: in a training step, and for one decoded token. Kernels: what a "
+        "GPU is sent.",
+    )
+    heading, names = "Operations per adapted layer", ("Base", "Method")
+    return Table("operations", heading, tuple(columns), tuple(rows), names, notes)
+
+
+def _throughput_cases(found: Sequence[Mapping[str, Any]]) -> Table | None:
+    """The fine-tuning loop on other bases than the configured one."""
+    if not found:
+        return None
+    columns = (Column("model", "Base", "text"), *_throughput(found[0]).columns)
+    rows, notes = [], []
+    for one in found:
+        table = _throughput(one)
+        for row in table.rows:
+            rows.append(Row(row.names, {"model": Cell(one["model"]), **row.cells}))
+        notes += [note for note in table.notes if note not in notes]
+    heading = "Fine-tuning loop vs. transformers Trainer, random weights"
+    return Table("throughput_cases", heading, columns, tuple(rows), ("Loop",), tuple(notes))
+
+
+def _batching(found: Mapping[str, Any]) -> Table | None:
+    """Static and continuous batches."""
+    if not (found := found.get("batching") or {}):
+        return None
+    columns = (
+        Column("problems_per_second", "Problems/s", ".3g"),
+        _ratio_column("ratio", "Ratio"),
+    )
+    same = f"The text is the same for {found['same_texts']} of {found['prompts']} problems."
+    notes = (
+        f"{found['prompts']} problems, {found['batch_size']} at once, {found['tokens']:.0f} tokens "
+        "per answer. Static: answers that have ended leave the batch when they are half of it; "
+        "continuous: the next prompt takes their place.",
+        f"No continuous batches: {found['reason']}." if found["reason"] else same,
+    )
+    rows = _rows(found["loops"], columns)
+    return Table("batching", "Ways of batching in evaluation", columns, rows, ("Batches",), notes)
 
 
 def _throughput(found: Mapping[str, Any]) -> Table:
@@ -282,9 +349,11 @@ def _ratio(timing: Mapping[str, float]) -> Cell:
     return Cell(timing["ratio"], low=timing["ratio_low"], high=timing["ratio_high"])
 
 
-PARTS: dict[str, tuple[Callable[[Mapping[str, Any]], Table | None], ...]] = {
+PARTS: dict[str, tuple[Callable[[Any], Table | None], ...]] = {
+    "operations": (_operations,),
     "throughput": (_throughput,),
-    "evaluation": (_evaluation, _differing),
+    "throughput_cases": (_throughput_cases,),
+    "evaluation": (_evaluation, _differing, _batching),
     "hyperbolicity": (_hyperbolicity,),
     "helm": (_helm,),
 }

@@ -1,14 +1,25 @@
-"""What a table of scores compares, by name: base, data, items, seeds and settings."""
+"""What a table of scores compares, by name: base, data, items, seeds, settings and tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from bench.names import curvature_label
-from bench.report.records import training_settings
+from bench.report.records import Record, training_settings
 from bench.report.scores import ScoreRow, ScoreTable
+
+# Options of adapters that have a fact of their own, by name.
+OPTIONS = {
+    "r": "Rank",
+    "lora_alpha": "Alpha",
+    "bottleneck_size": "Bottleneck",
+    "num_virtual_tokens": "Virtual tokens",
+    "target_modules": "Target modules",
+}
+OWN = ("curvature", *OPTIONS)
+NONE = "none"
 
 
 def facts(table: ScoreTable) -> dict[str, str]:
@@ -35,13 +46,63 @@ def facts(table: ScoreTable) -> dict[str, str]:
         found["Curvature"] = by_value(unnamed)
     trained = [row for row in table.rows if training_settings(row.first)]
     if trained:
+        found |= _adapters(trained)
+        sweep = table.selection.sweep
+        tuning = {row.key: row.tuning for row in (sweep.rows if sweep else ())}
+        found["Tuning"] = _tuning({row.label: tuning.get(row.key) for row in trained})
         found["Trained on"] = by_value((row.label, _training_rows(row)) for row in trained)
-        found |= _settings("Training", {r.label: training_settings(r.first) for r in trained})
-        options = {r.label: {**r.first["options"]} for r in trained}
-        for each in options.values():
-            each.pop("curvature", None)
-        found |= _settings("Adapter", options)
+        settings = {row.label: _over_runs(row, training_settings) for row in trained}
+        found |= _settings("Training", settings)
     return found
+
+
+def _adapters(rows: Sequence[ScoreRow]) -> dict[str, str]:
+    """Rank, alpha, target modules and sizes of all rows, then what they share of the rest."""
+    options = {row.label: _over_runs(row, lambda run: run["options"]) for row in rows}
+    found = {
+        title: by_value((label, _plain(each.get(name, NONE))) for label, each in options.items())
+        for name, title in OPTIONS.items()
+        if any(name in each for each in options.values())
+    }
+    found["Trained parameters"] = by_value((row.label, f"{row.trainable:,}") for row in rows)
+    others = {
+        label: {name: value for name, value in each.items() if name not in OWN}
+        for label, each in options.items()
+    }
+    return found | _settings("Adapter", others)
+
+
+def _over_runs(row: ScoreRow, of: Callable[[Record], Mapping[str, Any]]) -> dict[str, str]:
+    """Settings of a row's runs as text; each distinct value if its seeds have different ones."""
+    found = [of(run) for run in row.records]
+    return {
+        name: " or ".join(dict.fromkeys(_plain(each[name]) for each in found if name in each))
+        for name in found[0]
+    }
+
+
+def _tuning(known: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """How learning rates were chosen, and for which rows they were not tuned, by label."""
+    tuned = {label: facts for label, facts in known.items() if facts}
+    parts = []
+    if tuned:
+        budgets = (
+            (
+                label,
+                f"{each['tries']} tries each on validation loss, seeds {_listed(each['seeds'])}",
+            )
+            for label, each in tuned.items()
+        )
+        parts.append(f"learning rate tuned: {by_value(budgets)}")
+    if untuned := [label for label in known if label not in tuned]:
+        parts.append(f"learning rate not tuned: {', '.join(untuned) if tuned else 'all rows'}")
+    if edge := [label for label, each in tuned.items() if not each["interior"]]:
+        parts.append(f"best rate at the end of its grid: {', '.join(edge)}")
+    return "; ".join(parts)
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def by_value(pairs: Iterable[tuple[str, str]]) -> str:

@@ -247,7 +247,7 @@ def line_grid(
 
     Args:
         facts: rows with the fields `module`, `when` (solid, or dashed and hollow), x and, on
-            logarithmic axes, the statistics.
+            logarithmic axes, the statistics, of which at least one is known.
         statistics: titles of the rows of panels, by field.
         x: the field with the number of the layer.
         columns: the most panels side by side.
@@ -260,6 +260,8 @@ def line_grid(
     across = alt.X(f"{x}:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(padding=6))
     dashed = alt.datum.when == "dashed"
     for statistic, title in statistics.items():
+        if not any(fact.get(statistic) for fact in facts):
+            continue
         log = log_axis((fact.get(statistic) or 0 for fact in facts), minExtent=42)
         base = alt.Chart().encode(
             x=across,

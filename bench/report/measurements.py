@@ -1,42 +1,57 @@
-"""Names of measurements: the published one has the plain name."""
+"""Names of files: a published measurement or table has the plain name, others a longer one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.report.published import FOLDER
 
 PUBLISHED = FOLDER.parent / "records"
 LENGTH = 60  # characters of a word in a file's name
+# What the published parts of an efficiency measurement depend on; a part may lack some.
+PARTS = {
+    "throughput": ("data", "rows", "tokens", "steps", "batch_size", "micro_batch_size", "rounds"),
+    "evaluation": ("problems", "sets", "chunk", "batch_size", "max_new_tokens", "taught"),
+    "hyperbolicity": ("prompts", "tokens", "dimension"),
+    "helm": ("size", "tokens", "batch", "rounds", "vocabulary", "dtype"),
+}
 Content = Mapping[str, Any]
+
+
+def file_stem(name: str, words: Iterable[Any]) -> str:
+    """A name and further words, in characters that every file system takes."""
+    return "-".join([name, *(re.sub(r"[^\w.]+", "_", str(w)).strip("._")[:LENGTH] for w in words)])
+
+
+def digest(settings: Any) -> str:
+    """Six hexadecimal digits that stand for settings."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def measurement_name(kind: str, content: Content) -> str:
     """The stem of a measurement's files: its kind, and what makes it unlike the published one.
 
-    So a study of another base does not replace the committed files. A base, data or device of
-    another name is named; other settings are a digest of all of them.
+    So other measurements do not replace the committed files. A base, data or device of another
+    name is named; other settings are a digest of all of them. A measurement with further parts
+    is like the published one, as long as it has all of that one's.
     """
     path = PUBLISHED / kind / f"{kind}.json"
     if not path.is_file():
         return kind
-    own, published = (_facts(each) for each in (content, json.loads(path.read_bytes())))
-    words = [
-        re.sub(r"[^\w.]+", "_", str(value)).strip("._")[:LENGTH]
-        for key, value in own[0].items()
-        if value not in (None, published[0].get(key))
-    ]
-    if not words and own[1] != published[1]:
-        text = json.dumps(own[1], sort_keys=True, default=str)
-        words = [hashlib.sha256(text.encode()).hexdigest()[:6]]
-    return "-".join([kind, *words])
+    published = json.loads(path.read_bytes())
+    (named, other), (plain, same) = (_facts(each, published) for each in (content, published))
+    words = [value for key, value in named.items() if value not in (None, plain.get(key))]
+    if not words and other != same:
+        words = [digest(other)]
+    return file_stem(kind, words)
 
 
-def _facts(content: Content) -> tuple[dict[str, Any], dict[str, Any]]:
+def _facts(content: Content, published: Content) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a measurement can be named by, and what else it depends on."""
     base, data = content.get("model") or {}, content.get("data") or {}
     parts = [content.get(part) or {} for part in ("throughput", "evaluation")]
@@ -50,5 +65,10 @@ def _facts(content: Content) -> tuple[dict[str, Any], dict[str, Any]]:
         "threads": None if base else content.get("threads"),
         "sets": {key: own.get("rows") for key, own in (data.get("sets") or {}).items()},
         "base": [base.get(key) for key in ("dimension", "vocabulary", "tied")],
+        "parts": {
+            part: {key: (content.get(part) or {}).get(key) for key in keys if key in known}
+            for part, keys in PARTS.items()
+            if (known := published.get(part))
+        },
     }
     return named, other

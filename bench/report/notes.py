@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from bench.report.comparison import NLL
+from bench.report.outcomes import has_nll
 from bench.report.records import Record
 from bench.report.scores import ScoreRow, ScoreTable
 from bench.report.spec import METRICS
@@ -34,6 +36,8 @@ def score_notes(table: ScoreTable) -> list[str]:
         *selection.spec.remarks,
         *_limits(table),
         *_means(table),
+        *_likelihoods(table),
+        *_clusters(table),
         *_curvatures(table.rows),
         *_guesses(table),
         *_data_files(selection.records),
@@ -53,6 +57,14 @@ def _limits(table: ScoreTable) -> Iterator[str]:
             f"Incomplete: {len(selection.records)} of {selection.total} runs have finished. "
             f"Missing: {'; '.join(listed)}."
         )
+    asked = {row.method for row in selection.sweep.rows} if selection.sweep else set()
+    absent = [
+        f"{pair['row']} vs. {pair['reference']}"
+        for pair in selection.spec.comparisons
+        if selection.sweep and not {pair["row"], pair["reference"]} <= asked
+    ]
+    if absent:
+        yield f"Declared comparisons without rows in this sweep: {', '.join(absent)}."
     trained = [row for row in table.rows if row.method != "none"]
     if not table.comparisons and len(trained) > 1 and selection.spec.metric == "accuracy":
         yield (
@@ -90,6 +102,39 @@ def _means(table: ScoreTable) -> Iterator[str]:
         if any(counts.values()):
             listed = ", ".join(f"{label} {count}" for label, count in counts.items() if count)
             yield f"{found.label}, problems over the length limit, all seeds: {listed}."
+
+
+def _likelihoods(table: ScoreTable) -> Iterator[str]:
+    """What the NLL is, and what it leaves out."""
+    runs = table.selection.records
+    have = sum(map(has_nll, runs))
+    if NLL in table.measures:
+        cells = {found.key: table.rows[0].cells[NLL.cell(found.key)] for found in table.benchmarks}
+        lacking = [
+            f"{found.label} {lost}"
+            for found in table.benchmarks
+            if (lost := found.items - (cells[found.key].n or 0))
+        ]
+        without = f" Left out are items without one in some run: {', '.join(lacking)}."
+        yield (
+            "NLL: negative log-likelihood of the reference answer, in nats per token (lower is "
+            f"better): mean over items ± standard deviation over seeds.{without * bool(lacking)}"
+        )
+    elif have:
+        why = "a set has no items with one in the predictions of all runs"
+        if have < len(runs):
+            why = f"{len(runs) - have} of {len(runs)} runs have none"
+        yield f"The NLL of the reference answers is not shown: {why}."
+
+
+def _clusters(table: ScoreTable) -> Iterator[str]:
+    """Sets whose items are not independent."""
+    for found in table.benchmarks:
+        if found.clusters:
+            yield (
+                f"{found.label}: the {found.items} items share texts. Intervals and tests take "
+                f"their {found.clusters} clusters as independent."
+            )
 
 
 def _curvatures(rows: Sequence[ScoreRow]) -> Iterator[str]:

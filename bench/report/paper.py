@@ -11,6 +11,9 @@ from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.tables import Cell, Column, Row, Table
 
 Notes = Sequence[tuple[int, Footnote]]
+# The paper's row of a method that is published under another name: the authors' code computes what
+# their HypLoRA rows report.
+PUBLISHED_AS = {"hyplora_authors": "hyplora"}
 
 
 def paper_table(table: ScoreTable, published: Published) -> Table:
@@ -104,7 +107,9 @@ class _Pairs:
     def rows(self, ours: ScoreRow, footnotes: Notes) -> Iterator[Row]:
         """For each row of the paper with our method: that, ours, and the difference."""
         for paper in self.theirs:
-            if paper.method != ours.method or paper.curvature not in (None, ours.curvature):
+            if paper.method not in _published_methods(ours.method):
+                continue
+            if paper.curvature not in (None, ours.curvature):
                 continue
             notes = [
                 (number, note)
@@ -173,6 +178,13 @@ class _Pairs:
             if kind in self.labels:
                 yield f"{self.published.averages[kind]}: no difference, {reason}."
         ours, paper = (dict.fromkeys(r.method for r in o) for o in (self.ours.rows, self.theirs))
+        for method in [m for m in ours if PUBLISHED_AS.get(m) in paper]:
+            yield (
+                f"{method_label(method)} is compared with the paper's "
+                f"{method_label(PUBLISHED_AS[method])}: it computes what the authors' code does."
+            )
+        ours |= dict.fromkeys(name for method in ours for name in _published_methods(method))
+        paper |= {method: None for method in ours if PUBLISHED_AS.get(method) in paper}
         yield from sorted(
             {
                 f"In the paper, {method_label(row.method)} has no {self.labels[column]}: {reason}."
@@ -184,6 +196,11 @@ class _Pairs:
         for title, have, lack in (("In the paper only", paper, ours), ("Ours only", ours, paper)):
             if only := [method_label(method) for method in have if method not in lack]:
                 yield f"{title}: {', '.join(only)}."
+
+
+def _published_methods(method: str) -> tuple[str, ...]:
+    """A method and what the paper calls it."""
+    return (method, PUBLISHED_AS.get(method, method))
 
 
 def _unlike_averages(

@@ -29,6 +29,7 @@ MACHINE_ONLY = (
     "checkpoint_minutes",
 )
 PRETRAIN_MACHINE_ONLY = ("checkpoint_minutes", "evaluations", "micro_rows", "devices", "sharded")
+TESTED = ("test rows", "evaluation prompt")  # facts that training does not depend on
 OWN = ("lr", "warmup")  # settings of pretraining that each model has for itself
 
 
@@ -104,6 +105,19 @@ def row_key(record: Record) -> str:
         }
         facts = [record["method"], options, training_settings(record), _adapter(record)]
     return _digest(facts, 12)
+
+
+def tuning_key(run: Record, tuned: Iterable[str]) -> str:
+    """Digest of what the runs of a row share while settings are chosen for it.
+
+    Args:
+        run: planned or finished.
+        tuned: what is chosen, `train.NAME`.
+    """
+    names = {name.removeprefix("train.") for name in tuned}
+    run = {**run, "train": _without(run["train"], names)}
+    facts = _without(question(run), (*NAMES, "data", "protocol", "split", *TESTED))
+    return _digest([row_key(run), facts], 12)
 
 
 def settings(record: Record) -> dict[str, Any]:

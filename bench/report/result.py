@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.report.cases import Predictions
 from bench.report.comparison import Comparison
 from bench.report.figure import Figure, save
 from bench.report.figures import table_figures
@@ -41,8 +42,12 @@ class Result:
     scores: ScoreTable | None = None
 
 
-def result_of(selection: Selection) -> Result:
+def result_of(selection: Selection, predictions: Predictions = lambda run_id: ()) -> Result:
     """Make the report of a selection.
+
+    Args:
+        selection: the runs.
+        predictions: reads the lines of a run.
 
     Raises:
         ValueError: these runs make no table, or there is no such file of published numbers.
@@ -51,7 +56,7 @@ def result_of(selection: Selection) -> Result:
         return _pretraining_result(selection)
     spec = selection.spec
     published = load_published(spec.published) if spec.published else None
-    table = score_table(selection)
+    table = score_table(selection, predictions)
     return Result(
         selection=selection,
         report=score_report(table, published),

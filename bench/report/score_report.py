@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.report.comparison import NOT_COMPARED, Comparison
+from bench.report.comparison import ACCURACY, MEASURES, NOT_COMPARED, Comparison, Measure
 from bench.report.facts import facts
 from bench.report.notes import MARK, score_notes
 from bench.report.paper import paper_table
 from bench.report.published import Published
 from bench.report.records import training_settings
 from bench.report.scores import ScoreRow, ScoreTable
-from bench.report.tables import Cell, Column, Report, Row, RunValue, Table
+from bench.report.tables import Cell, Column, Report, Row, RunValue, Table, number
 
 TEST = (
     "The test counts variation between runs and between items (crossed random effects): a verdict "
@@ -38,7 +38,10 @@ def score_report(table: ScoreTable, published: Published | None = None) -> Repor
         table: by `bench.report.score_table.score_table`.
         published: the paper's numbers to compare with.
     """
-    tables = [_scores(table), *_intervals(table), *_comparisons(table), _cost(table)]
+    tables = [_scores(table), *_intervals(table)]
+    for measure in table.measures:
+        tables += _comparisons(table, measure)
+    tables.append(_cost(table))
     if published:
         tables.append(paper_table(table, published))
     spec = table.selection.spec
@@ -65,9 +68,8 @@ def score_data(table: ScoreTable) -> dict[str, Any]:
     }
 
 
-def _row(row: ScoreRow, cells: Mapping[str, Cell], **keys: Any) -> Row:
-    keys = {"method": row.method or None, "curvature": row.curvature} | keys
-    return Row((row.label,), cells, signed="reference" in keys, keys=keys)
+def _row(row: ScoreRow, cells: Mapping[str, Cell]) -> Row:
+    return Row((row.label,), cells, keys={"method": row.method or None, "curvature": row.curvature})
 
 
 def _columns(table: ScoreTable, show: str) -> tuple[Column, ...]:
@@ -81,10 +83,18 @@ def _columns(table: ScoreTable, show: str) -> tuple[Column, ...]:
     return (*columns, *(Column(kind, kind.capitalize(), show=show) for kind in table.averages))
 
 
+def _further(table: ScoreTable) -> Iterator[Column]:
+    """Of other measures than accuracy, the averages; CSV and JSON also have the benchmarks."""
+    for measure in table.measures:
+        for column in () if measure is ACCURACY else table.averages or (table.main,):
+            label = f"{measure.label}, {table.labels[column].removesuffix(' average')}"
+            yield Column(measure.cell(column), label, measure.format, show="sd")
+
+
 def _scores(table: ScoreTable) -> Table:
     return Table(
         key="scores",
-        columns=_columns(table, "sd"),
+        columns=(*_columns(table, "sd"), *_further(table)),
         rows=tuple(_row(row, row.cells) for row in (*table.rows, *table.guesses)),
         notes=tuple(score_notes(table)),
     )
@@ -109,78 +119,99 @@ def _intervals(table: ScoreTable) -> Iterator[Table]:
     )
 
 
-def _comparisons(table: ScoreTable) -> Iterator[Table]:
-    """For each heading a table of the comparisons on the average, and one of the benchmarks."""
-    for heading in dict.fromkeys(found.heading for found in table.comparisons):
-        of_heading = [found for found in table.comparisons if found.heading == heading]
-        main = [found for found in of_heading if found.column == table.main]
-        tested = any(found.difference is not None for found in main)
-        columns: tuple[Column, ...] = (
-            Column(table.main, "Verdict", "text", show="verdict"),
-            Column(table.main, "Difference [95% interval]", "z.1f", show="range"),
-            Column(table.main, "p (Holm)", "p", show="p"),
-        )
+def _comparisons(table: ScoreTable, measure: Measure) -> Iterator[Table]:
+    """The comparisons on the average, then those on each benchmark."""
+    found = [each for each in table.comparisons if each.measure == measure.key]
+    main = [each for each in found if each.column == table.main]
+    if not main:
+        return
+    of = "" if measure is ACCURACY else f" of {measure.label}"
+    cell = measure.cell(table.main)
+    columns: tuple[Column, ...] = (
+        Column(cell, "Verdict", "text", show="verdict"),
+        Column(cell, "Difference [95% interval]", measure.format, show="range"),
+        Column(cell, "p (Holm)", "p", show="p"),
+    )
+    tested = any(each.difference is not None for each in main)
+    yield Table(
+        key=f"comparisons{of}",
+        heading=f"Comparisons{of}: {table.labels[table.main]}",
+        columns=(*_about(table), *(columns if tested else columns[:1])),
+        rows=tuple(_compared(table, main)),
+        names=("Row − reference",),
+        notes=tuple(_comparison_notes(table, measure, found)),
+    )
+    others = [each for each in found if each.column != table.main]
+    columns = tuple(
+        Column(measure.cell(benchmark.key), benchmark.label, measure.format, show="claim")
+        for benchmark in table.benchmarks
+        if any(each.column == benchmark.key and each.p is not None for each in others)
+    )
+    if columns:
         yield Table(
-            key=heading,
-            heading=f"{heading}: {table.labels[table.main]}",
-            columns=columns if tested else columns[:1],
-            rows=tuple(_compared(table, [found]) for found in main),
-            notes=tuple(_comparison_notes(table, of_heading)),
+            key=f"comparisons{of}, benchmarks",
+            heading=f"Comparisons{of}: each benchmark",
+            columns=(*_about(table), *columns),
+            rows=tuple(_compared(table, others)),
+            names=("Row − reference",),
         )
-        others = [found for found in of_heading if found.column != table.main]
-        columns = tuple(
-            Column(found.key, found.label, "z.1f", show="claim")
-            for found in table.benchmarks
-            if any(each.column == found.key and each.p is not None for each in others)
-        )
-        if columns:
-            rows = dict.fromkeys(found.row for found in others)
-            yield Table(
-                key=f"{heading}, benchmarks",
-                heading=f"{heading}: each benchmark",
-                columns=columns,
-                rows=tuple(
-                    _compared(table, [found for found in others if found.row == row])
-                    for row in rows
-                ),
-            )
 
 
-def _compared(table: ScoreTable, comparisons: Sequence[Comparison]) -> Row:
-    row = next(row for row in table.rows if row.key == comparisons[0].row)
-    cells = {
-        found.column: Cell(
-            value=found.difference,
-            low=found.low,
-            high=found.high,
-            n=found.n,
-            p=found.p_holm,
-            verdict=found.verdict,
-            runs=tuple(RunValue(seed, value) for seed, value in found.by_seed.items()),
-            why=found.why,
-        )
-        for found in comparisons
-    }
-    return _row(row, cells, reference=comparisons[0].reference_label)
+def _about(table: ScoreTable) -> tuple[Column, ...]:
+    declared = any(pair.get("about") for pair in table.selection.spec.comparisons)
+    return (Column("about", "About", "text"),) if declared else ()
 
 
-def _comparison_notes(table: ScoreTable, comparisons: Sequence[Comparison]) -> Iterator[str]:
+def _compared(table: ScoreTable, comparisons: Sequence[Comparison]) -> Iterator[Row]:
+    """A row for each contrast, by its name."""
+    methods = {row.key: row for row in table.rows}
+    contrasts: dict[tuple[str, str, str], list[Comparison]] = {}
+    for found in comparisons:
+        contrasts.setdefault((found.heading, found.row, found.reference), []).append(found)
+    for (about, row, _), alike in contrasts.items():
+        cells = {MEASURES[each.measure].cell(each.column): _difference(each) for each in alike}
+        if _about(table):
+            cells = {"about": Cell(about or None), **cells}
+        keys = {
+            "method": methods[row].method,
+            "curvature": methods[row].curvature,
+            "reference": alike[0].reference_label,
+        }
+        yield Row((alike[0].name,), cells, signed=True, keys=keys)
+
+
+def _difference(found: Comparison) -> Cell:
+    return Cell(
+        value=found.difference,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        p=found.p_holm,
+        verdict=found.verdict,
+        runs=tuple(RunValue(seed, value) for seed, value in found.by_seed.items()),
+        why=found.why,
+    )
+
+
+def _comparison_notes(
+    table: ScoreTable, measure: Measure, comparisons: Sequence[Comparison]
+) -> Iterator[str]:
     """What was compared and how, and what was not compared."""
     main = [found for found in comparisons if found.column == table.main]
-    if any(found.difference is not None for found in comparisons):
-        reference = comparisons[0].heading.removeprefix("vs. ")
-        several = len({found.reference for found in main}) > 1
-        like = f"{reference} with the same options" if several else reference
-        yield f"Row minus {like}, in percentage points, with the same seeds and the same items."
-    if any(found.p is not None for found in comparisons):
-        families = Counter(
-            f"on the {table.main} average" if c.column in table.averages else "on single benchmarks"
-            for c in table.comparisons
-            if c.p is not None
-        )
-        counts = [f"the {count} {what}" for what, count in families.items()]
-        yield f"{TEST} Corrected over all comparisons of the table: {' and '.join(counts)}."
-    if paired := [found.label for found in main if found.paired_runs]:
+    if any(found.difference is not None for found in main):
+        better = "; below 0 the row is better" if measure.lower_is_better else ""
+        yield f"Differences are in {measure.unit}, with the same seeds and the same items{better}."
+    tested = [found for found in comparisons if found.p is not None]
+    if tested:
+        declared = table.selection.spec.comparisons
+        asked = "the sweep file's comparisons" if declared else "all rows with their reference"
+        sizes = Counter(found.column == table.main for found in tested)
+        families = f"{asked} on the {table.labels[table.main]} ({sizes[True]})"
+        if sizes[False]:
+            families = f"two families: {families}; on single benchmarks ({sizes[False]})"
+        yield f"{TEST} Holm's correction is over {families}."
+        yield from _power([found for found in tested if found.column == table.main], measure)
+    if paired := [found.name for found in main if found.paired_runs]:
         yield (
             "Runs with the same seed give similar answers, so the test also pairs the runs, for "
             f"{', '.join(paired)}."
@@ -189,9 +220,29 @@ def _comparison_notes(table: ScoreTable, comparisons: Sequence[Comparison]) -> I
     for found in main:
         if found.why:
             prefix = NOT_COMPARED if found.verdict == NOT_COMPARED else "no test"
-            reasons.setdefault(f"{prefix}, {found.why}", []).append(found.label)
-    for reason, labels in reasons.items():
-        yield f"{', '.join(labels)}: {reason}."
+            reasons.setdefault(f"{prefix}, {found.why}", []).append(found.name)
+    for reason, names in reasons.items():
+        yield f"{', '.join(names)}: {reason}."
+
+
+def _power(comparisons: Sequence[Comparison], measure: Measure) -> Iterator[str]:
+    """What the comparisons on the average could have found."""
+    known = [(found.detectable, found) for found in comparisons if found.detectable is not None]
+    if not known:
+        return
+    (low, easy), (high, hard) = (end(known, key=lambda pair: pair[0]) for end in (min, max))
+    least = f"{number(low, measure.format)} {measure.unit}"
+    if easy is not hard:
+        most = number(high, measure.format)
+        least = (
+            f"{number(low, measure.format)} ({easy.name}) to {most} {measure.unit} ({hard.name})"
+        )
+    seeds = ", ".join(map(str, sorted({len(found.seeds) for _, found in known})))
+    yield (
+        f"Power: with {seeds} seeds and {easy.n} independent items, a comparison of this family "
+        f"detects a difference of {least} with a probability of 80%, if runs vary as much as the "
+        "upper 80% confidence bound of their variance. Smaller differences can be missed."
+    )
 
 
 def _cost(table: ScoreTable) -> Table:

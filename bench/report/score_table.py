@@ -6,28 +6,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
 
-import numpy as np
-
 from bench.names import key_of
-from bench.report.comparison import Comparison, compare, judge
+from bench.report.cases import Predictions
+from bench.report.comparison import ACCURACY, Comparison, Measure, compare, judge
+from bench.report.outcomes import Outcomes, samples_of
 from bench.report.records import Record, check_comparable
 from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.selection import Group, Selection
 from bench.report.spec import AVERAGES, TableSpec
 from bench.report.statistics.bootstrap import intervals
-from bench.report.statistics.variance import Array
 from bench.report.tables import Cell, RunValue
 from bench.tracking.sweeps import Contrast
 
-Outcomes = Mapping[str, Array]
 Weights = Mapping[str, Mapping[str, float]]
 
 
-def score_table(selection: Selection) -> ScoreTable:
+def score_table(selection: Selection, predictions: Predictions = lambda run_id: ()) -> ScoreTable:
     """Aggregate runs over their seeds and compare rows as the selection asks.
 
     Averages are taken for each run first and then over runs, so that their deviation is that of
     the average itself.
+
+    Args:
+        selection: the runs.
+        predictions: reads the lines of a run, for what is known of each item beyond its outcome.
 
     Raises:
         ValueError: there are no runs, or they can't be compared.
@@ -41,17 +43,24 @@ def score_table(selection: Selection) -> ScoreTable:
     table = ScoreTable(selection, benchmarks, averages, tuple(rows))
     if spec.metric != "accuracy":
         return table
-    outcomes = {
-        group.key: {found.key: _outcomes(group.records, found.key) for found in benchmarks}
-        for group in selection.groups
-    }
-    weights = _weights(benchmarks, averages)
-    ends = intervals(list(outcomes.values()), weights)
+    keys = [found.key for found in benchmarks]
+    comparisons: list[Comparison] = []
+    samples = samples_of(selection.groups, keys, predictions)
+    for measure, sample in samples.items():
+        weights = _weights(benchmarks, averages, sample.values[rows[0].key])
+        independent = sample.independent()
+        comparisons += _comparisons(table, measure, independent, weights)
+        if measure is ACCURACY:
+            ends = intervals(list(independent.values()), weights)
+            rows = [_with_intervals(row, of_row) for row, of_row in zip(rows, ends, strict=True)]
+        else:
+            rows = [_with_means(row, measure, sample.values[row.key], weights) for row in rows]
     return replace(
         table,
-        rows=tuple(_with_intervals(row, of_row) for row, of_row in zip(rows, ends, strict=True)),
+        rows=tuple(rows),
         guesses=tuple(_guesses(benchmarks, averages)),
-        comparisons=tuple(_comparisons(table, outcomes, weights)),
+        measures=tuple(samples),
+        comparisons=tuple(comparisons),
     )
 
 
@@ -64,6 +73,7 @@ def _benchmarks(records: Sequence[Record], spec: TableSpec) -> tuple[Benchmark, 
             key=key,
             label=score["label"],
             items=score["n"],
+            clusters=len(set(score.get("clusters") or ())) or None,
             chance=score["chance"],
             majority=score["majority"]["accuracy"],
             majority_answer=score["majority"]["answer"],
@@ -116,20 +126,15 @@ def _cell(values: Sequence[RunValue]) -> Cell:
     )
 
 
-def _outcomes(runs: Sequence[Record], key: str) -> Array:
-    """Which items each run answered correctly: `(seeds, items)` of 0 and 1."""
-    texts = [run["scores"][key]["outcomes"] for run in runs]
-    digits = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
-    return digits.reshape(len(texts), -1).astype(float) - ord("0")
-
-
-def _weights(benchmarks: Sequence[Benchmark], averages: Iterable[str]) -> Weights:
+def _weights(
+    benchmarks: Sequence[Benchmark], averages: Iterable[str], outcomes: Outcomes
+) -> Weights:
     """How the benchmarks weigh in each cell."""
     averaged = [found for found in benchmarks if found.averaged]
-    items = sum(found.items for found in averaged)
+    sizes = {found.key: outcomes[found.key].shape[1] for found in averaged}
     kinds = {
-        "micro": {found.key: found.items / items for found in averaged},
-        "macro": {found.key: 1 / len(averaged) for found in averaged},
+        "micro": {key: size / sum(sizes.values()) for key, size in sizes.items()},
+        "macro": dict.fromkeys(sizes, 1 / max(len(sizes), 1)),
     }
     return {found.key: {found.key: 1.0} for found in benchmarks} | {k: kinds[k] for k in averages}
 
@@ -140,6 +145,18 @@ def _with_intervals(row: ScoreRow, ends: Mapping[str, tuple[float, float]]) -> S
         for key, cell in row.cells.items()
     }
     return replace(row, cells=cells)
+
+
+def _with_means(row: ScoreRow, measure: Measure, outcomes: Outcomes, weights: Weights) -> ScoreRow:
+    """A row with the cells of a further measure."""
+    cells = {}
+    for column, parts in weights.items():
+        means = sum(weight * outcomes[key].mean(axis=1) for key, weight in parts.items())
+        n = sum(outcomes[key].shape[1] for key in parts)
+        values = (measure.scale * float(mean) for mean in means)
+        runs = [RunValue(seed, value, n) for seed, value in zip(row.seeds, values, strict=True)]
+        cells[measure.cell(column)] = _cell(runs)
+    return replace(row, cells={**row.cells, **cells})
 
 
 def _guesses(benchmarks: Sequence[Benchmark], averages: Iterable[str]) -> Iterable[ScoreRow]:
@@ -162,23 +179,23 @@ def _guesses(benchmarks: Sequence[Benchmark], averages: Iterable[str]) -> Iterab
 
 
 def _comparisons(
-    table: ScoreTable, outcomes: Mapping[str, Outcomes], weights: Weights
+    table: ScoreTable, measure: Measure, outcomes: Mapping[str, Outcomes], weights: Weights
 ) -> Iterable[Comparison]:
     """As the selection asks for them: on the average, then on each benchmark.
 
-    p-values are corrected over two families: all comparisons on the average, which the table is
-    judged by, and all on single benchmarks, which show where a difference comes from.
+    p-values are corrected over two families of each measure: all comparisons on the average, which
+    the table is judged by, and all on single benchmarks, which show where a difference comes from.
     """
     averaged = [found.key for found in table.benchmarks if found.averaged]
     singles = [found.key for found in table.benchmarks]
     rows = {row.key: row for row in table.rows}
+    labels = table.selection.labels
 
-    def compared(contrast: Contrast, column: str) -> Comparison:
-        pair = [rows[contrast.row], *filter(None, [rows.get(contrast.reference)])]
-        labels = [*(row.label for row in pair), ""][:2]
-        asked = Comparison(
-            contrast.heading, contrast.row, contrast.reference, labels[0], labels[1], column
-        )
+    def compared(contrast: Contrast, column: str, family: int) -> Comparison:
+        keys = (contrast.row, contrast.reference)
+        label, reference = (labels.get(key, key) for key in keys)
+        asked = Comparison(contrast.heading, *keys, label, reference, column, measure.key)
+        pair = [rows[key] for key in keys if key in rows]
         if len(pair) == 1:
             return replace(asked, why="the reference has no finished run")
         seeds = [s for s in pair[0].seeds if s is not None and s in pair[1].seeds]
@@ -186,8 +203,11 @@ def _comparisons(
             [outcomes[row.key][key][list(map(row.seeds.index, seeds))] for key in weights[column]]
             for row in pair
         )
-        return compare(asked, one, other, list(weights[column].values()), seeds)
+        given = list(weights[column].values()), seeds, measure.scale, family
+        return compare(asked, one, other, *given)
 
-    for family in (list(table.averages[:1]), singles if singles != averaged[:1] else []):
-        contrasts = [found for found in table.selection.contrasts if found.row in rows]
-        yield from judge([compared(found, column) for column in family for found in contrasts])
+    for columns in (list(table.averages[:1]), singles if singles != averaged[:1] else []):
+        contrasts = [each for each in table.selection.contrasts if each.row in rows]
+        size = len(columns) * len(contrasts)
+        found = [compared(each, column, size) for column in columns for each in contrasts]
+        yield from judge(found, measure.lower_is_better)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from bench.report.comparison import Comparison
+from bench.report.comparison import ACCURACY, Comparison, Measure
 from bench.report.records import Record
 from bench.report.selection import Selection
 from bench.report.tables import Cell
@@ -18,6 +18,7 @@ class Benchmark:
     """A test set: its key in the records, its name in tables and its number of test rows.
 
     Attributes:
+        clusters: number of clusters of rows that share a text; None if all are independent.
         chance: accuracy of guessing in percent, if that is defined.
         majority: accuracy of always giving the most frequent gold answer, in percent.
         majority_answer: that answer.
@@ -29,6 +30,7 @@ class Benchmark:
     key: str
     label: str
     items: int
+    clusters: int | None = None
     chance: float | None = None
     majority: float | None = None
     majority_answer: str | None = None
@@ -45,7 +47,8 @@ class ScoreRow:
         key: digest of its settings; `chance` or `majority` for a guess.
         label: what the table calls it.
         records: of its runs, in the order of their seeds.
-        cells: by key of a benchmark, `micro` or `macro`, in percent.
+        cells: by key of a benchmark, `micro` or `macro`, in percent; those of another measure by
+            `Measure.cell`.
     """
 
     key: str
@@ -109,7 +112,9 @@ class ScoreTable:
             counts in them.
         rows: of methods.
         guesses: rows that need no model: chance and majority class.
-        comparisons: as the sweep asked for them: on the average first, then on each benchmark.
+        measures: that rows are compared by.
+        comparisons: as the sweep asked for them, for each measure: on the average first, then on
+            each benchmark.
     """
 
     selection: Selection
@@ -117,6 +122,7 @@ class ScoreTable:
     averages: tuple[str, ...]
     rows: tuple[ScoreRow, ...]
     guesses: tuple[ScoreRow, ...] = ()
+    measures: tuple[Measure, ...] = (ACCURACY,)
     comparisons: tuple[Comparison, ...] = ()
 
     @property

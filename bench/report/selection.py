@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.report.design import Spec, contrasts, labelled
+from bench.report.measurements import LENGTH, PUBLISHED, digest, file_stem
 from bench.report.pretraining.spec import PretrainingSpec
-from bench.report.published import FOLDER
 from bench.report.records import Record, answers
+from bench.report.shared_record import shared_arguments
 from bench.report.spec import TableSpec
 from bench.tracking.contents import SweepRun, Unfinished
 from bench.tracking.record import PRETRAIN
 from bench.tracking.sweeps import SWEEP_FILE, Contrast, SweepMember, SweepRecord
 
 NAMED = ("model", "data", "protocol", "split", "size")  # facts that tables are named by
-NAME = 60  # characters of a base in a file's name
 # Arguments that change nothing in a table, and those that a command is given anew.
-NEUTRAL = re.compile(r"[+~]*(tracking\.|force=|plan=|sweep=|hydra[./])")
+NEUTRAL = re.compile(
+    r"[+~]*(tracking\.|force=|plan=|sweep=|hydra[./](?!sweeper)"
+    r"|hydra\.sweeper\.(max_retries|n_jobs|storage|study_name)=)"
+)
 REPEATED = re.compile(r"[+~]*(tracking\.|force=|plan=)")
 Begun = tuple[SweepRecord, str]  # what a sweep asked for, and the id of its own run
 
@@ -82,6 +85,12 @@ class Selection:
         return self.spec.name
 
     @property
+    def labels(self) -> dict[str, str]:
+        """What its rows are called, by key, also those without a finished run."""
+        asked = {row.key: row.label for row in self.sweep.rows} if self.sweep else {}
+        return asked | {group.key: group.label for group in self.groups}
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """All its runs, row by row."""
         return tuple(record for group in self.groups for record in group.records)
@@ -113,9 +122,9 @@ def select(
     """The tables that sweeps asked for and that have a finished run, in a report's order.
 
     Sweeps of one name over one question extend each other. If that would give one label to two
-    settings, the newest has the name and the others have numbers. Of several questions, the one of
-    the published table has the plain name; of a table that is not published, the one that was asked
-    with the fewest arguments.
+    settings, the newest has the name and the others have numbers. Of several questions, the one
+    that was asked with the fewest arguments has the plain name. The name of a published table is
+    that of its own command alone, so that other commands do not replace the committed files.
 
     Args:
         sweeps: that were begun.
@@ -137,22 +146,54 @@ def select(
         group.append((sweep, run_id))
     found = []
     for name, questions in sorted(by_name.items()):
-        questions.sort(key=lambda group: _plainness(group, known))
-        plain = questions[0][0][0].question
+        published = published_sweep(name)
+        questions.sort(key=lambda group: _plainness(group, known, published))
+        plain = published or questions[0][0][0]
         for group in questions:
-            facts, first = group[0][0].question, published_question(name) or plain
-            words = (str(facts.get(k)) for k in NAMED if k in first and facts.get(k) != first[k])
-            stem = "-".join([name, *(re.sub(r"[^\w.]+", "_", w).strip("._")[:NAME] for w in words)])
-            for members in _without_conflicts(group):
-                table = _unused(stem, taken)
+            words = _other_facts(group[0][0], plain)
+            for members, more in _tables(group, published):
+                table = _unused(file_stem(name, words or more), taken)
                 found.append(_selection(table, members, known, unfinished or {}, arguments))
     return sorted(found, key=lambda table: getattr(table.spec, "place", 0))
 
 
-def published_question(name: str) -> Mapping[str, Any] | None:
-    """What the runs behind a committed table were asked; None if there is none of that name."""
-    path = FOLDER.parent / "records" / name / SWEEP_FILE
-    return json.loads(path.read_bytes()).get("question") if path.is_file() else None
+def published_sweep(name: str) -> SweepRecord | None:
+    """The sweep behind a committed table; None if there is none of that name."""
+    path = PUBLISHED / name / SWEEP_FILE
+    return SweepRecord.from_json(json.loads(path.read_bytes())) if path.is_file() else None
+
+
+def sweep_stem(sweep: SweepRecord) -> str:
+    """The stem of the files of a sweep alone."""
+    published = published_sweep(sweep.name)
+    if published is None or _is_published(sweep, published):
+        return sweep.name
+    return file_stem(sweep.name, _other_facts(sweep, published) or _changes(sweep))
+
+
+def _other_facts(sweep: SweepRecord, plain: SweepRecord) -> list[Any]:
+    """The base, data, ... of a sweep's question, if they are other ones."""
+    facts, first = sweep.question, plain.question
+    return [facts.get(key) for key in NAMED if key in first and facts.get(key) != first[key]]
+
+
+def _changes(sweep: SweepRecord) -> list[str]:
+    """The arguments of a sweep's command that may change a table; a digest if they are long."""
+    words = sorted(w.lstrip("+") for w in shared_arguments(sweep.arguments) if not NEUTRAL.match(w))
+    return words if len("-".join(words)) <= LENGTH else [digest(words)]
+
+
+def _is_published(sweep: SweepRecord, published: SweepRecord) -> bool:
+    """Whether a sweep asks for the table of a published one, or is of the same command.
+
+    The command counts too: on another device, or after a change to the code, it makes other runs.
+    """
+    same_table = sweep.identities == published.identities and _spec(sweep) == _spec(published)
+    return same_table or _changes(sweep) == _changes(published)
+
+
+def _spec(sweep: SweepRecord) -> str:
+    return json.dumps(sweep.table, sort_keys=True)
 
 
 def _selection(
@@ -216,6 +257,25 @@ def command(sweep: SweepRecord, arguments: Sequence[str] = ()) -> str:
     return "python bench/run.py " + shlex.join([*words, *arguments])
 
 
+def _tables(
+    group: Sequence[Begun], published: SweepRecord | None
+) -> Iterator[tuple[list[Begun], list[str]]]:
+    """Sweeps of one question, the newest first, by table; and the words of the table's name.
+
+    The published table is made by its own command alone. Other commands extend it under a name of
+    their own, if they ask for further runs or another table.
+    """
+    own = [pair for pair in group if published is None or _is_published(pair[0], published)]
+    yield from ((members, []) for members in _without_conflicts(own))
+    asked = frozenset[str]().union(*(sweep.identities for sweep, _ in own))
+    specs = {_spec(sweep) for sweep, _ in own}
+    for members in _without_conflicts(group) if len(own) < len(group) else ():
+        further = [p for p in members if not p[0].identities <= asked or _spec(p[0]) not in specs]
+        if further:  # their newest names the table, and says what it shows
+            rest = [pair for pair in members if pair not in further]
+            yield [*further, *rest], _changes(further[0][0])
+
+
 def _without_conflicts(group: Iterable[Begun]) -> list[list[Begun]]:
     """Sweeps, the newest first, in groups in which a label means one setting."""
     found: list[tuple[dict[Any, str], list[Begun]]] = []
@@ -231,10 +291,13 @@ def _without_conflicts(group: Iterable[Begun]) -> list[list[Begun]]:
     return [members for _, members in found]
 
 
-def _plainness(group: Sequence[Begun], known: Mapping[str, Record]) -> tuple[int, int, float]:
+def _plainness(
+    group: Sequence[Begun], known: Mapping[str, Record], published: SweepRecord | None
+) -> tuple[bool, int, int, float]:
+    other = published is None or not answers(group[0][0].question, published.question)
     arguments = min(sum(not NEUTRAL.match(word) for word in sweep.arguments) for sweep, _ in group)
     finished = {identity for sweep, _ in group for identity in sweep.identities & known.keys()}
-    return arguments, -len(finished), min(sweep.created for sweep, _ in group)
+    return other, arguments, -len(finished), min(sweep.created for sweep, _ in group)
 
 
 def _unused(stem: str, taken: set[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from bench.report.records import Record
 
 EMBEDDED = "bench/models/tiny"
+UNSHARED = re.compile(r"[+~]*(tracking\.|hydra[./]launcher|hydra\.sweeper\.storage)")
 PATH = re.compile(r"(/|~|\.\.?/|[A-Za-z]:[\\/])[^\n]*$")
 
 
@@ -53,6 +54,12 @@ def shared_record(record: Record) -> dict[str, Any]:
     """A record without its tracking settings and without the folders of its paths."""
     config = {key: value for key, value in record["config"].items() if key != "tracking"}
     return without_folders({**record, "config": config})
+
+
+def shared_arguments(arguments: Iterable[str]) -> tuple[str, ...]:
+    """A command's arguments without what is of one machine alone."""
+    words = [word.partition("=") for word in arguments if not UNSHARED.match(word)]
+    return tuple(key + equals + without_folders(value) for key, equals, value in words)
 
 
 def without_folders(value: Any) -> Any:

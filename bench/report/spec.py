@@ -10,8 +10,10 @@ from typing import Any
 
 # Each is a file of bench/report/figures/.
 FIGURES = ("accuracy", "cost", "curvature", "differences", "gates", "training")
-LISTS = ("outside_averages", "figures", "remarks")
+LISTS = ("outside_averages", "comparisons", "figures", "remarks")
+PAIR = "{row: hyplora, reference: lora, about: optional}"
 AVERAGES = ("micro", "macro")
+ROWS_BY = ("settings", "method")
 METRICS = {"accuracy": "Accuracy", "format_rate": "Format rate"}
 
 
@@ -30,6 +32,10 @@ class TableSpec:
         published: stem of the file in results/published to compare with, or None.
         apart: options of the methods that make rows of their own: for each option the values that
             a label names, by that name. Values without a name are the default, and not named.
+        rows_by: `settings`, a row for each setting; or `method`, if each seed of a method has the
+            settings that a search of its own has found.
+        comparisons: the family of comparisons: for each the methods of `row` and `reference`, which
+            agree in all other options, and optionally what it is `about`. Empty: each row vs. LoRA.
         figures: those of the table, from `FIGURES`.
         remarks: notes printed first below the table.
         place: in a report of several tables: the smaller, the earlier.
@@ -46,6 +52,8 @@ class TableSpec:
     judged_by: str = AVERAGES[0]
     published: str | None = None
     apart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rows_by: str = ROWS_BY[0]
+    comparisons: tuple[Mapping[str, str], ...] = ()
     figures: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     place: int = 50
@@ -60,6 +68,9 @@ class TableSpec:
         for name in LISTS:
             if isinstance(value := getattr(self, name), str):
                 return f"{name} is {value!r}, but it is a list: write [{value}]"
+        for pair in self.comparisons or ():
+            if not _is_pair(pair):
+                return f"comparisons has {pair!r}, but each names two methods: {PAIR}"
         for option, values in self.apart.items():
             if not isinstance(values, Mapping):
                 example = f"{option}: {{down_proj alone: [down_proj]}}"
@@ -67,6 +78,7 @@ class TableSpec:
         for kind, value, allowed in (
             ("metric", self.metric, METRICS),
             ("judged_by", self.judged_by, AVERAGES),
+            ("rows_by", self.rows_by, ROWS_BY),
             *(("figures", figure, FIGURES) for figure in self.figures or ()),
         ):
             if value not in allowed:
@@ -99,3 +111,10 @@ class TableSpec:
             raise ValueError(f"table: {' and '.join(missing)} must be given, got {dict(mapping)}")
         # An empty key of YAML is None.
         return cls(**{key: value for key, value in mapping.items() if value is not None})
+
+
+def _is_pair(found: Any) -> bool:
+    if not isinstance(found, Mapping) or not all(isinstance(v, str) for v in found.values()):
+        return False
+    named = {"row", "reference"} <= found.keys() <= {"row", "reference", "about"}
+    return named and found["row"] != found["reference"]

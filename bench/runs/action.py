@@ -21,6 +21,8 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     outcome = run(experiment, began(), pruner(**config["trial"]))
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
+    if not scores and (losses := record["training"]["validation"]):
+        scores = f"validation loss {losses[-1][1]:.4f}"
     seconds = sum(filter(None, (record["seconds"][part] for part in ("finetune", "evaluate"))))
     return _result(outcome, scores, seconds, f" -> {outcome.folder}")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.errors import InputError, Pruned, printable
 from bench.files import is_whole, read_cache, write_text
-from bench.tracking.store import Store
+from bench.tracking.store import Store, Unreachable
 
 LOCK = "lock"  # the file that is locked while a run is made
 
@@ -37,7 +37,8 @@ def attempt(store: Store, run_id: str, folder: Path) -> Iterator[None]:
         raise
     except BaseException as error:
         reason = printable(traceback.format_exc())
-        store.fail(run_id, "FAILED", reason)
+        if not isinstance(error, Unreachable):
+            store.fail(run_id, "FAILED", reason)
         if isinstance(error, InputError) and _is_empty(folder):
             shutil.rmtree(folder, ignore_errors=True)
             raise

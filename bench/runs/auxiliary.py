@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.config import Experiment
 from bench.data.general import general_documents
+from bench.data.prompts import CHAT
 from bench.evaluation import lm_eval_bridge
 from bench.evaluation.forgetting import forgetting, text_hash
 from bench.models.loading import context_length, pick_device
@@ -38,8 +39,9 @@ def evaluate(
     """What is asked for of `lm_eval` and `forgetting`, by key of the record."""
     settings, found = experiment.evaluation, {}
     if settings.lm_eval:
+        chat = experiment.protocol.template == CHAT
         found["lm_eval"] = lm_eval_bridge.evaluate_tasks(
-            settings, tasks, model, tokenizer, folder, experiment.name
+            settings, tasks, model, tokenizer, folder, experiment.name, chat
         )
     if settings.forgetting is not None:
         base, text = model, _general_text(experiment)

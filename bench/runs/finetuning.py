@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,22 @@ import torch
 
 from bench.config import Experiment
 from bench.data.batches import encode_training
+from bench.data.chat import training_ids, turn_end
 from bench.data.problems import Problem, ProblemSets
-from bench.data.prompts import training_text
+from bench.data.prompts import CHAT, training_text
 from bench.errors import InputError
 from bench.evaluation.evaluate import evaluate as predict
-from bench.evaluation.scoring import averages, scores
+from bench.evaluation.scoring import averages, nll_averages, scores
 from bench.files import write_json
-from bench.methods import attach, count_parameters, gate_statistics, warn_of_clamped
+from bench.methods import attach, count_parameters, gate_statistics, warn_of_gates
 from bench.models.loading import context_length, on_cpu, pick_device, weight_dtype
+from bench.models.settings import ModelSettings
 from bench.models.shared import shared_base
 from bench.runs.attempt import finished_training
 from bench.training.adapters import load_adapter, save_adapter
 from bench.training.finetune import finetune
+
+_log = logging.getLogger(__name__)
 
 Watch = Callable[[int, float], None]
 
@@ -52,19 +58,19 @@ def train(
     adapter = folder / "adapter"
     finished = finished_training(folder, adapter / "adapter_config.json")
     if finished or not experiment.trained:
-        base, tokenizer = shared_base(experiment.evaluated_base, base_hash, device, sharded)
+        base, tokenizer = _base(experiment, experiment.evaluated_base, base_hash, device, sharded)
     elif sharded:  # the ranks move their shards to the devices
         trained = on_cpu(experiment.trained_base)
-        base, tokenizer = shared_base(trained, base_hash, torch.device("cpu"))
+        base, tokenizer = _base(experiment, trained, base_hash, torch.device("cpu"))
     else:
-        base, tokenizer = shared_base(experiment.trained_base, base_hash, device)
+        base, tokenizer = _base(experiment, experiment.trained_base, base_hash, device)
     if experiment.adapter is not None:
         model = load_adapter(base, Path(experiment.adapter).expanduser())
         return model, tokenizer, {"parameters": count_parameters(model)}
     if finished:
         return load_adapter(base, adapter), tokenizer, finished
-    texts = [training_text(p, experiment.protocol)[0] for p in problems.validation[:SAMPLE]]
-    sample = [tokenizer(text)["input_ids"] for text in texts]
+    rows = [training_text(p, experiment.protocol) for p in problems.validation[:SAMPLE]]
+    sample = training_ids(rows, tokenizer, experiment.protocol)[0]
     torch.manual_seed(experiment.seed)
     method = experiment.method
     try:
@@ -75,7 +81,7 @@ def train(
     if not experiment.trained:
         return model, tokenizer, training
     gates = {"start": gate_statistics(model, sample)}
-    warn_of_clamped(gates["start"])
+    warn_of_gates(gates["start"])
     # The ranks load the commit that is loaded here, even if a branch moves meanwhile.
     commit = base.commit or experiment.model.revision
     experiment = replace(experiment, model=replace(experiment.model, revision=commit))
@@ -87,8 +93,35 @@ def train(
     trained, evaluated = experiment.trained_base, experiment.evaluated_base
     if sharded or weight_dtype(trained.dtype, device) != weight_dtype(evaluated.dtype, device):
         del base, model
-        model = load_adapter(shared_base(evaluated, base_hash, device, sharded)[0], adapter)
+        base, _ = _base(experiment, evaluated, base_hash, device, sharded)
+        model = load_adapter(base, adapter)
     return model, tokenizer, training
+
+
+def _base(
+    experiment: Experiment,
+    settings: ModelSettings,
+    base_hash: str,
+    device: torch.device,
+    spread: bool = False,
+) -> tuple[Any, Any]:
+    """The base and its tokenizer; asked in its chat template, it stops at the end of a turn."""
+    base, tokenizer = shared_base(settings, base_hash, device, spread)
+    protocol = experiment.protocol
+    if protocol.template == CHAT:
+        stops = [*base.generation_config.eos_token_id, turn_end(tokenizer)]
+        base.generation_config.eos_token_id = list(dict.fromkeys(stops))
+    elif tokenizer.chat_template and protocol.style is None:
+        _warn(
+            f"the base {experiment.model.name} has a chat template, and protocol={protocol.name} "
+            "asks it in plain text: protocol=chat uses the template"
+        )
+    return base, tokenizer
+
+
+@cache
+def _warn(message: str) -> None:
+    _log.warning(message)
 
 
 def _finetune(
@@ -137,8 +170,8 @@ def _no_row_fits(
             f"no {kind} row is left, since each is also a test row: give more rows, or "
             "data.keep_overlap=true"
         )
-    texts = ["".join(training_text(row, experiment.protocol)) for row in rows]
-    shortest = min(map(len, tokenizer(texts)["input_ids"])) + 1  # the end-of-sequence token
+    texts = [training_text(row, experiment.protocol) for row in rows]
+    shortest = min(map(len, training_ids(texts, tokenizer, experiment.protocol)[1]))
     limit = experiment.protocol.max_length or context
     name = "protocol.max_length" if limit < context else "the context (model.context)"
     return InputError(
@@ -150,7 +183,7 @@ def _no_row_fits(
 def evaluate(
     experiment: Experiment, problems: ProblemSets, folder: Path, model: Any, tokenizer: Any
 ) -> dict[str, Any]:
-    """Scores by test set, averages and seconds of generation; resumes predictions.jsonl.
+    """Scores by test set, their averages and seconds of generation; resumes predictions.jsonl.
 
     Args:
         experiment: the run.
@@ -169,7 +202,13 @@ def evaluate(
         context_length(model),
         folder / "predictions.jsonl",
         title=f"{experiment.name}: evaluation",
+        batching=experiment.evaluation.batching,
     )
     by_set = scores(predictions, asked, protocol)
     seconds = sum(prediction.seconds for prediction in predictions)
-    return {"scores": by_set, "averages": averages(by_set), "seconds": seconds}
+    return {
+        "scores": by_set,
+        "averages": averages(by_set),
+        "nll": nll_averages(predictions, by_set),
+        "seconds": seconds,
+    }

@@ -10,6 +10,7 @@ from statistics import fmean, median
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from bench.data.chat import prompt_ids, training_ids
 from bench.data.prompts import evaluation_text, new_tokens, training_text
 from bench.efficiency.throughput import matmul_rate
 from bench.experiment import prepare
@@ -144,18 +145,23 @@ def _from_sizes(job: Job) -> Speed | None:
     size, overhead = parameters * dtype.itemsize, config.num_hidden_layers * LAYER_SECONDS
     problems = prepare(run).problems
 
-    def count(texts: list[str]) -> float:
-        return fmean(map(len, tokenizer(texts)["input_ids"])) if texts else 0.0
+    def mean(ids: list[list[int]]) -> float:
+        return fmean(map(len, ids)) if ids else 0.0
 
     train = problems.train[:SAMPLE]
     passes = 8 if run.train.gradient_checkpointing else 6  # twice the parameters forward, 4 back
-    row = count(["".join(training_text(p, run.protocol)) for p in train])
+    rows = [training_text(p, run.protocol) for p in train]
+    row = mean(training_ids(rows, tokenizer, run.protocol)[1])
     training = row * passes * parameters / rate + 3 * overhead / run.train.micro_batch_size
     asked = [p for rows in problems.split(run.evaluation.split).values() for p in rows][:SAMPLE]
+    if not asked:
+        return Speed(training, 0.0, size / BYTES_PER_SECOND, source)
     limit = fmean(new_tokens(p, run.protocol) for p in asked)
     # Answers as long as those of the training rows; a base that is not trained may not end them.
-    answer = min(limit, count([p.output for p in train]) or limit)
-    prompt = count([evaluation_text(p, run.protocol) for p in asked])
+    outputs = tokenizer([p.output for p in train])["input_ids"] if train else []
+    answer = min(limit, mean(outputs) or limit)
+    texts = [evaluation_text(p, run.protocol) for p in asked]
+    prompt = mean(prompt_ids(texts, tokenizer, run.protocol))
     batch = run.evaluation.batch_size
     work = 2 * parameters * batch * run.protocol.num_beams / rate
     token = (max(work, size / _bandwidth(device)) + overhead) / batch

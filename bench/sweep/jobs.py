@@ -16,6 +16,7 @@ from bench.errors import InputError
 from bench.identity import RESULT_VERSION
 from bench.progress import Progress
 from bench.runs.lifecycle import open_store
+from bench.sweep.rates import Rates
 from bench.tracking.record import PRETRAIN
 from bench.tracking.store import Attempt, Store
 
@@ -77,6 +78,7 @@ class Planner:
         """
         self.loader, self.config, self.began = context.config_loader, config, began
         self.stores: dict[tuple[Any, ...], Store] = {}
+        self.rates: Rates | None = None  # of a sweep with a table: the tuned settings of its rows
 
     def job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
         """The job of a combination.
@@ -88,6 +90,21 @@ class Planner:
         Raises:
             InputError: the combination can't be run.
         """
+        job = self._job(overrides, differs)
+        found = self.rates.find(job.planned) if self.rates else None
+        if found is None:
+            return job
+        chosen, how = found
+        given = {override.partition("=")[0].lstrip("+") for override in overrides}
+        if given & chosen.keys():
+            return job
+        train = job.planned["train"]
+        words = [f"{k}={v}" for k, v in chosen.items() if train[k.removeprefix("train.")] != v]
+        job = self._job([*overrides, *words], differs) if words else job
+        job.planned["tuning"] = how
+        return job
+
+    def _job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
         config: Any = OmegaConf.to_container(
             without_hydra(self.loader.load_sweep_config(self.config, list(overrides))),
             resolve=True, throw_on_missing=True,

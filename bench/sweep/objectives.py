@@ -55,11 +55,14 @@ class Objective:
                 "objective validation_loss: there is none if nothing is trained, or with "
                 "train.validations=0 or data.validation=0"
             )
-        if self.name == "validation_accuracy" and experiment.evaluation.split == "test":
+        split = experiment.evaluation.split
+        if self.name == "validation_accuracy" and split != "validation":
             raise InputError(
-                "objective validation_accuracy: these runs are evaluated on test rows; give "
-                "evaluation.split=validation"
+                "objective validation_accuracy: these runs are evaluated on "
+                f"{'nothing' if split == 'none' else 'test rows'}; give evaluation.split=validation"
             )
+        if self.name == "latency" and split == "none":
+            raise InputError("objective latency: with evaluation.split=none nothing is timed")
 
 
 def read_objectives(names: str | Sequence[str], directions: Any = None) -> list[Objective]:

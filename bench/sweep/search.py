@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from bench.errors import InputError, unknown
 from bench.files import sqlite_url
+from bench.report.selection import sweep_stem
 from bench.sweep.jobs import Job, Planner, different, without_hydra
 from bench.sweep.launch import Launch, at_once
 from bench.sweep.objectives import Objective, read_objectives
@@ -260,11 +261,11 @@ class SearchSweep(Sweep):
         known = different(jobs) if search.points is not None else []
         launch = self.begin(store, title, [search.name], search.count - ended, known)
         search.run(study, launch)
-        self._conclude(study)
+        self._conclude(study, different(search.jobs.values()))
         has_table = self.written or search.points is not None
         return self.end(launch, different(search.jobs.values()), has_table)
 
-    def _conclude(self, study: Study) -> None:
+    def _conclude(self, study: Study, jobs: Sequence[Job]) -> None:
         """Note the best trials and the importance of each key, and draw the figure."""
         from bench.report.search import draw_search
 
@@ -289,13 +290,15 @@ class SearchSweep(Sweep):
             if importances := _importances(study):
                 shares = ", ".join(f"{key} {share:.0%}" for key, share in importances.items())
                 self.remarks.append(f"Importance for {name} (fANOVA): {shares}.")
+        sweeps = self._records(jobs)
+        stem = sweep_stem(sweeps[0]) if self.written and sweeps else self.spec.name
         self.files += draw_search(
             [(trial.number, list(trial.values)) for trial in trials],
             [(o.name, o.direction) for o in objectives],
             importances,
             [trial.number for trial in best],
             self.results / "figures",
-            f"{self.spec.name}_search",
+            f"{stem}_search",
         )
         print("\n".join(map(str, self.files)))
 

@@ -27,6 +27,7 @@ from bench.report.spec import TableSpec
 from bench.runs.clock import began
 from bench.sweep.jobs import Job, Planner
 from bench.sweep.launch import Launch, ended_by_sigterm
+from bench.sweep.rates import Rates
 from bench.tracking.contents import SweepRun
 from bench.tracking.store import Store
 from bench.tracking.sweeps import SweepRecord, sweep_identity
@@ -95,6 +96,8 @@ class Sweep(ABC):
         self.planner = Planner(context, config, began())
         self.results = results_folder(config.tracking.folder)
         self.spec, self.written = table_spec(config)
+        if self.written and config.action.name != "tune":
+            self.planner.rates = Rates(self.spec.name, self.results)
         self.remarks: list[str] = []
         self.metrics: dict[str, float] = {}
         self.files: list[Path] = []
@@ -119,6 +122,11 @@ class Sweep(ABC):
     @abstractmethod
     def run_jobs(self) -> list[dict[str, Any]]:
         """Plan, run and show the sweep; see `run`."""
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether its runs are pretraining runs."""
+        return isinstance(self.spec, PretrainingSpec)
 
     @property
     def swept(self) -> list[str]:
@@ -175,7 +183,7 @@ class Sweep(ABC):
             if self.written:
                 store.keep_sweeps(launch.parent, sweeps)
                 note_sweeps(store, done, sweeps)
-            problems += self._show(sweeps, {job.identity: job.record for job in done})
+            problems += self._show(store, sweeps, {job.identity: job.record for job in done})
         elif done:
             print("\n".join(self.remarks), flush=True)
         failure = "\n".join(problems)
@@ -192,7 +200,9 @@ class Sweep(ABC):
         found = sweep_records(runs, self.spec, self.arguments, self.planner.began)
         return [replace(sweep, remarks=tuple(self.remarks)) for sweep in found]
 
-    def _show(self, sweeps: Sequence[SweepRecord], known: Mapping[str, Any]) -> list[str]:
+    def _show(
+        self, store: Store, sweeps: Sequence[SweepRecord], known: Mapping[str, Any]
+    ) -> list[str]:
         """Print and write a table for each question; returns why one of a file can't be made."""
         from bench.report.formats import show
         from bench.report.result import result_of, write_result
@@ -200,7 +210,7 @@ class Sweep(ABC):
         problems = []
         for selection in select([SweepRun("", self.spec.name, tuple(sweeps))], known):
             try:
-                result = result_of(selection)
+                result = result_of(selection, store.predictions)
             except ValueError as error:
                 print(printable(f"no table: {error}"))
                 problems.append(f"the table {selection.name} can't be made: {error}")
@@ -219,7 +229,8 @@ def table_spec(config: DictConfig) -> tuple[Spec, bool]:
     Raises:
         InputError: the spec or the published results that it names can't be used.
     """
-    pretrains = config.action.name == "pretrain"
+    action = config.action.name
+    pretrains = action == "pretrain" or (action == "tune" and "pretraining" in config)
     key = "pretraining" if pretrains else "table"
     named = OmegaConf.select(config, key)
     if named is None:

@@ -1,7 +1,8 @@
-"""Equal tuning of all methods: a search for each on validation rows, then the winners on test."""
+"""Equal tuning of all methods: searches for each on validation rows, then the winners on test."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from optuna import Study
@@ -13,61 +14,72 @@ from bench.sweep.search import Search, Settings, finished, states
 from bench.sweep.space import chosen, read_space
 from bench.sweep.sweep import Sweep, combinations
 
-# Trials have their own seed, so that no run of a search is one of the table's.
+# Trials have their own seeds, from this one on, so that no run of a search is one of the table's.
 SEED = 1000
 
 
 class TunedSweep(Sweep):
     """`hydra/sweeper=tuned`.
 
-    Every method has the same number of trials over its own space, evaluated on validation rows.
-    Only the best point of each is then run with the seeds of the table on the test rows.
+    Every method has the same number of searches, and each search the same number of trials over the
+    method's space, on validation rows. Only the best point of each is then run on the test rows:
+    the searches take turns over the seeds of the table, so that intervals include a search's luck.
     """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         settings = dict(self.given)
         self.spaces: dict[str, dict[str, str]] = settings.pop("spaces") or {}
+        self.searches: int = settings.pop("searches")
+        if type(self.searches) is not int or self.searches < 1:
+            raise InputError(f"hydra.sweeper.searches must be at least 1, got {self.searches!r}")
         if not self.spaces:
             raise InputError("hydra.sweeper.spaces is empty: give a space for each method")
         self.settings = Settings(**settings)
         if len(self.settings.objectives) != 1:
             raise InputError("hydra.sweeper.objective: give one objective, not several")
+        on_loss = self.settings.objectives[0].name == "validation_loss"
+        self.split = "none" if on_loss else "validation"
         if self.settings.enumerates:
             raise InputError("equal tuning needs a sampler that stops at n_trials: tpe or random")
 
     def run_jobs(self) -> list[dict[str, Any]]:
         """Search for each method, then run the winners."""
+        both = [(m, turn) for m in self._methods() for turn in range(self.searches)]
         # What all runs share, and the seeds of the winners.
         self.others = [o for o in self.overrides if o.get_key_element() != "method"]
         finals = combinations(self.others)
-        searches = {method: self._search(method) for method in self._methods()}
+        searches = {place: self._search(*place) for place in both}
         trials = [search.check()[0] for search in searches.values()]
         store = self.planner.store(trials[0].experiment)
-        studies = {method: search.open() for method, search in searches.items()}
-        left = {m: search.count - finished(studies[m]) for m, search in searches.items()}
+        studies = {place: search.open() for place, search in searches.items()}
+        left = {p: search.count - finished(studies[p]) for p, search in searches.items()}
+        turns = [finals[turn :: self.searches] for turn in range(self.searches)]
         if self.config.plan:
             from bench.sweep.plan import show_plan
 
-            winners = self.planner.jobs([f"method={method}", *finals[0]] for method in searches)
-            counts = [*left.values(), *([len(finals)] * len(searches))]
+            winners = self.planner.jobs([f"method={method}", *finals[0]] for method, _ in searches)
+            counts = [*left.values(), *(len(turns[turn]) for _, turn in searches)]
             show_plan([*trials, *winners], store, self.config, counts)
             return []
-        total = sum(left.values()) + len(finals) * len(searches)
+        total = sum(left.values()) + len(finals) * len(searches) // self.searches
         names = [search.name for search in searches.values()]
         launch = self.begin(store, self.spec.name, names, total)
         jobs: list[Job] = []
-        for method, search in searches.items():
-            print(f"{method}: {left[method]} of {search.count} trials pending", flush=True)
-            search.run(studies[method], launch)
-            winner = self._winner(studies[method])
+        for (method, turn), search in searches.items():
+            study, pending = studies[method, turn], left[method, turn]
+            name = method + f", search {turn + 1}" * (self.searches > 1)
+            print(f"{name}: {pending} of {search.count} trials pending", flush=True)
+            search.run(study, launch)
+            winner = self._winner(study)
             if winner is None:
                 jobs += [job for job in search.jobs.values() if job.failure is not None]
-                print(f"{method}: no trial finished, so there is no winner", flush=True)
+                print(f"{name}: no trial finished, so there is no winner", flush=True)
                 continue
             words = chosen(winner.params)
-            self._remark(method, search, studies[method], winner, words)
-            jobs += self.planner.jobs([f"method={method}", *words, *final] for final in finals)
+            self._remark(method, search, study, winner, words)
+            own = turns[turn]
+            jobs += self.planner.jobs([f"method={method}", *words, *final] for final in own)
         jobs = different(jobs)
         if not jobs:
             raise Failure("no method has a winner")
@@ -83,17 +95,19 @@ class TunedSweep(Sweep):
                 raise unknown("method with a space in hydra.sweeper.spaces", method, self.spaces)
         return methods
 
-    def _search(self, method: str) -> Search:
+    def _search(self, method: str, turn: int) -> Search:
         fixed = {
             override.get_key_element(): override.get_value_element_as_str()
             for override in self.others
             if not override.is_sweep_override()
         }
-        fixed |= {"method": method, "seed": str(SEED), "evaluation.split": "validation"}
+        fixed |= {"method": method, "seed": str(SEED + turn), "evaluation.split": self.split}
         words = chosen({**fixed, **self.spaces[method]})
         space = read_space(self.parser.parse_overrides(words), grid=False)
-        title = f"{self.spec.name}-{method}"
-        return Search(title, space, self.settings, self.planner, self.results)
+        sampler = self.settings.sampler
+        sampler = sampler if isinstance(sampler, str) else {**sampler, "seed": turn}
+        settings = replace(self.settings, sampler=sampler)
+        return Search(f"{self.spec.name}-{method}", space, settings, self.planner, self.results)
 
     def _winner(self, study: Study) -> Any:
         found = [trial for trial, state in states(study) if state == "COMPLETE"]

@@ -110,6 +110,8 @@ class Task:
             (A to E) and a `choice` must be equal.
         chance: accuracy of random guessing in percent, if guessing can succeed.
         choices: the possible answers of a set of choices.
+        cluster: the part of a question that several rows may share, such as a passage; rows in
+            which it is equal are not independent. None if each row is.
         train_row: converts a raw row of its training file to LLM-Adapters' format.
     """
 
@@ -119,6 +121,7 @@ class Task:
     chance: float | None = None
     choices: tuple[str, ...] = ()
     train_row: Callable[[Mapping[str, Any]], Row] = training_row
+    cluster: Callable[[str], str] | None = None
 
     @property
     def sought(self) -> tuple[str, ...]:

@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, disk_is_full, unknown, without_secrets
-from bench.files import locked, sqlite_url
+from bench.files import acquire, locked, sqlite_url, this_process
 
+STORE = "the tracking store"  # in messages
 UNUSED = "Default"  # an experiment that MLflow creates itself
 FIRST_TABLES = {"alembic_version", "experiments", "metrics", "params", "runs", "tags"}
-# Checks that a database answers; on PostgreSQL it also takes a lock that all its users share.
-CHECKS = {"sqlite": "PRAGMA schema_version", "postgresql": "SELECT pg_advisory_lock(241004010)"}
-SCHEMES = (*CHECKS, "http", "https")
+DATABASES = ("sqlite", "postgresql")
+SCHEMES = (*DATABASES, "http", "https")
+KEY = 241004010  # of a lock that all users of a PostgreSQL database share
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # By default, a server that is gone is retried for minutes.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # By default, a server that is gone is retried for minutes. One that hangs is reported after two
+    # tries, 5 s each; one retry bridges a proxy's short errors.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
 }
+UPLOAD = 1e6  # bytes per second at least, and the server's time to store them
 
 
 class NothingRecorded(LookupError):
@@ -116,6 +119,20 @@ def sqlite_file(uri: str) -> Path:
 
 
 @contextmanager
+def patience(path: Path) -> Iterator[None]:
+    """Give a server more time to answer while a large file, or the files of a folder, are sent."""
+    key = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    files = path.rglob("*") if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    before = os.environ[key]
+    os.environ[key] = str(int(before) + int(size / UPLOAD))
+    try:
+        yield
+    finally:
+        os.environ[key] = before
+
+
+@contextmanager
 def exclusive(uri: str, lock: Path) -> Iterator[None]:
     """Held while tables and experiment are created: two migrations at once break each other.
 
@@ -123,14 +140,40 @@ def exclusive(uri: str, lock: Path) -> Iterator[None]:
     """
     import sqlalchemy
 
-    with locked(lock, "the tracking store"):
-        if check := CHECKS.get(scheme(uri)):
-            engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-            with engine.connect() as connection:
-                connection.execute(sqlalchemy.text(check))
-                yield  # closing the connection releases the lock
-        else:
+    with locked(lock, STORE):
+        if scheme(uri) not in DATABASES:
             yield
+            return
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:
+            if scheme(uri) == "sqlite":
+                connection.execute(sqlalchemy.text("PRAGMA schema_version"))
+            else:
+                _lock_database(connection)
+            yield  # closing the connection releases the lock
+
+
+def _lock_database(connection: Any) -> None:
+    """Take the lock that all users of a PostgreSQL database share.
+
+    The holder's name is that of its connection, in its first 63 bytes.
+    """
+    import sqlalchemy
+
+    def ask(statement: str, **values: Any) -> Any:
+        return connection.execute(sqlalchemy.text(statement), values).scalar()
+
+    ask("SELECT set_config('application_name', :name, false)", name=this_process())
+    acquire(
+        STORE,
+        lambda: ask("SELECT pg_try_advisory_lock(:key)", key=KEY),
+        lambda: ask("SELECT pg_advisory_lock(:key)", key=KEY),
+        lambda: ask(
+            "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            "WHERE locktype = 'advisory' AND objid = :key AND granted LIMIT 1",
+            key=KEY,
+        ),
+    )
 
 
 def _create_tables(uri: str, artifacts: Path) -> None:

@@ -29,7 +29,11 @@ def git_state(project: Path) -> dict[str, Any]:
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(project), *words], capture_output=True, text=True, check=True
+            ["git", "-C", str(project), *words],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
         ).stdout.strip()
 
     try:

@@ -62,6 +62,8 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
         for name in ("accuracy", "format_rate", "too_long")
         for key, score in record["scores"].items()
     ]
+    likelihoods = record.get("nll", {}) | {k: s.get("nll") for k, s in record["scores"].items()}
+    values += [(f"nll/{k}", v, 0) for k, v in likelihoods.items() if v is not None]
     values += [(f"parameters/{k}", float(v), 0) for k, v in record["parameters"].items()]
     values += [(f"seconds/{k}", v, 0) for k, v in record["seconds"].items() if v is not None]
     rows = record["rows"]["train"]
@@ -136,10 +138,12 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for case in report["cases"]:
-        compiled = "_compiled" if case["compiled"] else ""
+        words = [case["case"], case["dtype"], *(k for k in ("compiled", "liger") if case.get(k))]
+        if case["dtype"] != "float32" and case.get("regime"):
+            words.append(case["regime"])
         for work, methods in case["works"].items():
             for method, timing in methods.items():
-                name = f"{case['case']}_{case['dtype']}{compiled}/{work}/{method}"
+                name = f"{'_'.join(words)}/{work}/{method}"
                 found[f"ratio/{name}"] = timing["ratio"]
                 found[f"seconds/{name}"] = timing["median"]
     if evaluation := report.get("evaluation"):

@@ -18,7 +18,7 @@ NEEDED: dict[str, Any] = {
 # May be missing or null.
 ALLOWED: dict[str, Any] = {
     "curvature": (*NUMBER, str), "seed": int, "published_base": str, "overlap": dict,
-    "forgetting": dict, "data_files": dict, "sweeps": list,
+    "nll": dict, "forgetting": dict, "data_files": dict, "sweeps": list,
 }  # fmt: skip
 PRETRAINING_NEEDED: dict[str, Any] = {
     "identity": str, "model": str, "size": str, "seed": int, "train": dict, "training": dict,
@@ -33,7 +33,7 @@ SCORE_NEEDED: dict[str, Any] = {
     "n": int, "accuracy": NUMBER, "correct": int, "outcomes": str, "format_rate": NUMBER,
     "label": str, "rule": str, "majority": dict, "too_long": int,
 }  # fmt: skip
-SCORE_ALLOWED: dict[str, Any] = {"chance": NUMBER}
+SCORE_ALLOWED: dict[str, Any] = {"chance": NUMBER, "nll": NUMBER}
 MOMENTS = ("start", "end")  # at which gates are measured
 
 

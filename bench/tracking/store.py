@@ -19,11 +19,20 @@ from typing import Any, ParamSpec, TypeVar
 
 from bench.errors import Failure, disk_is_full, printable, without_secrets
 from bench.files import as_json
-from bench.tracking.backend import NothingRecorded, cause_of, open_experiment
+from bench.tracking.backend import NothingRecorded, cause_of, open_experiment, patience
 from bench.tracking.record import metric_name, metrics, tags
 from bench.tracking.sweeps import SWEEP_FILE, SweepRecord
 
-__all__ = ["BEGAN", "FAILURE", "NOTE", "PARENT", "Attempt", "NothingRecorded", "Store"]
+__all__ = [
+    "BEGAN",
+    "FAILURE",
+    "NOTE",
+    "PARENT",
+    "Attempt",
+    "NothingRecorded",
+    "Store",
+    "Unreachable",
+]
 
 PARAM_CHARACTERS = 6000  # MLflow's limit for the value of a parameter
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
@@ -53,6 +62,10 @@ class Attempt:
     failure: str
 
 
+class Unreachable(Failure):
+    """The tracking store can't be used."""
+
+
 def reported(method: Callable[P, T]) -> Callable[P, T]:
     """Turn an error of the store, such as a server that is gone, into a message in one line."""
 
@@ -66,9 +79,10 @@ def reported(method: Callable[P, T]) -> Callable[P, T]:
         except (MlflowException, RequestException) as error:
             if disk_is_full(error):
                 raise
-            raise Failure(
+            raise Unreachable(
                 f"the tracking store can't be used: {cause_of(error)}. What was finished is kept "
-                "in the results folder: the same command, without force, records it and continues"
+                "in the results folder: the same command, without force, records it and continues; "
+                "or action=import action.folder=results/runs/ID records a run's result"
             ) from error
 
     return call
@@ -158,7 +172,7 @@ class Store:
     def predictions(self, run_id: str) -> list[dict[str, Any]]:
         """A run's predictions.jsonl, line by line; empty if the file is gone."""
         lines: list[dict[str, Any]] = []
-        with suppress(ValueError):  # nothing after a damaged line is read
+        with suppress(ValueError, RecursionError):  # nothing after a damaged line is read
             for line in (self.file(run_id, "predictions.jsonl") or b"").splitlines():
                 lines.append(json.loads(line))
         return lines
@@ -253,9 +267,11 @@ class Store:
         """
         for name in FILES:
             if (folder / name).is_file():
-                self.client.log_artifact(run_id, str(folder / name))
+                with patience(folder / name):
+                    self.client.log_artifact(run_id, str(folder / name))
         if (folder / "adapter").is_dir():
-            self.client.log_artifacts(run_id, str(folder / "adapter"), "adapter")
+            with patience(folder / "adapter"):
+                self.client.log_artifacts(run_id, str(folder / "adapter"), "adapter")
         found = tags(record) | _sweeps_tag(record) | ({NOTE: note} if note else {})
         self._log(run_id, metrics(record), found)
         self.client.set_terminated(run_id, "FINISHED", ended)

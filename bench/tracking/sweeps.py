@@ -21,6 +21,8 @@ class SweepRow:
         curvature: K, `auto`, or None.
         details: what the label says of it beyond method and K.
         options: rows are compared with a reference that agrees in these.
+        tuning: how its learning rate was chosen: `file` in tuning/, number of `tries`, their
+            `seeds`, and whether the chosen rate is `interior`; None if it was not tuned.
     """
 
     key: str
@@ -29,6 +31,7 @@ class SweepRow:
     curvature: float | str | None = None
     details: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ class SweepMember:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A comparison asked for: one row against a reference, both by key, under a heading."""
+    """A comparison asked for: one row against a reference, both by key.
+
+    `heading` is what it is about, as the sweep file declares it, or e.g. `vs. LoRA`.
+    """
 
     heading: str
     row: str

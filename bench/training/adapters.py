@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,10 +15,12 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
 from bench.errors import InputError
+from bench.files import read_cache
 from bench.methods import AUTO, provisional_config, quiet_peft
 from bench.models.loading import first_not_finite
 from bench.models.settings import check_regular
 from bench.training.adapter_checks import check_patterns, check_sizes
+from bench.training.llm_adapters import MARK, our_config, our_folder
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")  # the second by peft before 0.7
@@ -72,7 +74,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"adapter={folder}: {CONFIG} can't be read: {error}") from error
     if not isinstance(saved, dict):
         raise InputError(f"adapter={folder}: {CONFIG} must hold an object")
-    return saved
+    return our_config(folder, saved)
 
 
 def save_adapter(model: Any, folder: Path) -> None:
@@ -101,10 +103,14 @@ def load_adapter(base: Any, folder: Path) -> Any:
     config, names = _read_config(folder), [name for name, _ in base.named_modules()]
     check_sizes(folder, config, base.config.get_text_config().num_hidden_layers)
     check_patterns(folder, config, names)
+    foreign = MARK in (read_cache(folder / CONFIG) or {})
     try:
-        with quiet_peft():
-            model = PeftModel.from_pretrained(base, str(folder)).eval()
-        saved = _names_of_weights(folder)
+        with (
+            quiet_peft(),
+            our_folder(folder, config) if foreign else nullcontext(folder) as readable,
+        ):
+            model = PeftModel.from_pretrained(base, str(readable)).eval()
+            saved = _names_of_weights(readable)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except UnpicklingError as error:

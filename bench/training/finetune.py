@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, get_peft_model
+from peft.helpers import disable_input_dtype_casting
 
 from bench.data.batches import IGNORED, Example, Steps, batches, collate, step_order
 from bench.methods import quiet_peft
@@ -20,7 +21,7 @@ from bench.models.loading import load_base, on_cpu, pick_device
 from bench.models.settings import ModelSettings
 from bench.training.activations import checkpointing
 from bench.training.dropout import Draws, row_dropout
-from bench.training.loop import StepModule, train
+from bench.training.loop import StepModule, resolve_precision, train
 from bench.training.loss import target_loss
 from bench.training.optimizer import adamw, schedule
 from bench.training.ranks import Watch
@@ -129,7 +130,13 @@ class FineTuning(StepModule):
     @contextmanager
     def context(self) -> Iterator[None]:
         enabled = self.settings.gradient_checkpointing
-        with checkpointing(self.model, enabled), row_dropout(self.model, self.draws):
+        # Under autocast each product casts its own input, and once.
+        autocast = resolve_precision(self.settings.precision, pick_device()).endswith("-mixed")
+        with (
+            checkpointing(self.model, enabled),
+            row_dropout(self.model, self.draws),
+            disable_input_dtype_casting(self.model, active=autocast),
+        ):
             yield
 
     def measure(self, step: int) -> None:

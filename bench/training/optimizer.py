@@ -62,5 +62,6 @@ def adamw(
         [
             {"params": members, "lr": lr * factor, "weight_decay": decay}
             for (factor, decay), members in groups.items()
-        ]
+        ],
+        fused=True,
     )

@@ -107,7 +107,9 @@ def test_a_measurement_has_every_method_relative_to_lora(monkeypatch, dtypes, me
     monkeypatch.setitem(CASES, "layer", LAYER)
     settings = EfficiencySettings(["layer"], dtypes, methods, rounds=2, seconds=1e-4)
     report = json.loads(json.dumps(measure(settings)))
-    assert [case["dtype"] for case in report["cases"]] == dtypes
+    regimes = {"float32": ["uniform"], "bfloat16": ["uniform", "evaluation", "training"]}
+    expected = [(dtype, regime) for dtype in dtypes for regime in regimes[dtype]]
+    assert [(case["dtype"], case["regime"]) for case in report["cases"]] == expected
     for case in report["cases"]:
         assert list(case["parameters"]) == list(measured)
         for times in case["works"].values():
@@ -123,6 +125,7 @@ def test_a_measurement_has_every_method_relative_to_lora(monkeypatch, dtypes, me
         ({"cases": ["tinny"]}, "unknown efficiency case 'tinny'. Did you mean tiny"),
         ({"dtypes": ["float16"]}, "unknown efficiency dtype"),
         ({"methods": ["hyplor"]}, "unknown efficiency method"),
+        ({"regimes": ["trainin"]}, "Did you mean training"),
         ({"rounds": 0}, "must be positive"),
     ],
 )

@@ -2,10 +2,12 @@ import dataclasses
 import random
 
 import pytest
-from transformers import AutoModelForCausalLM
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from bench.data.batches import IGNORED, Example
-from bench.efficiency.throughput import OURS, THEIRS, measure_throughput
+from bench.efficiency.cases import CASES, Case
+from bench.efficiency.throughput import OURS, THEIRS, measure_case, measure_throughput
 
 
 def test_both_loops_take_the_same_steps_to_the_same_losses(local_base, compose):
@@ -24,3 +26,21 @@ def test_both_loops_take_the_same_steps_to_the_same_losses(local_base, compose):
     # The base is not changed.
     assert [name for name, _ in base.named_parameters()] == names
     assert all(parameter.requires_grad for parameter in base.parameters())
+
+
+def test_a_case_is_trained_on_random_rows_in_a_bounded_time(compose):
+    widths = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+    widths |= {"num_key_value_heads": 2, "num_hidden_layers": 1, "vocab_size": 64}
+    case = Case("small", config=widths, vocabulary=64, loops=True)
+    settings = dataclasses.replace(compose().train, batch_size=2, micro_batch_size=2)
+    found = measure_case(case, settings, rounds=1, seconds=0.0)
+    assert (found["model"], found["steps"], found["rows"]) == ("small", 2, 4)
+    assert 4 * 64 <= found["tokens"] <= 4 * 256 and found["loss_difference"] < 1e-4
+
+
+def test_the_135m_case_has_135_million_parameters():
+    with torch.device("meta"):
+        config = LlamaConfig(**CASES["llama-135m"].config)
+        model = AutoModelForCausalLM.from_config(config)
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6) == 135
+    assert CASES["llama-135m"].loops and config.head_dim == 64

@@ -8,7 +8,7 @@ from bench.data.prompts import Protocol
 from bench.errors import Failure
 from bench.evaluation.evaluate import evaluate, judge
 from bench.evaluation.predictions import Prediction, append, read
-from bench.evaluation.scoring import averages, majority, scores
+from bench.evaluation.scoring import averages, majority, nll_averages, scores
 
 PROTOCOL = Protocol(
     name="fast",
@@ -21,14 +21,16 @@ PROTOCOL = Protocol(
     answer_form="The answer is",
 )
 SETS = {
-    "mawps": [Problem("mawps", f"What is {i} plus 1?", "", "", str(i + 1)) for i in range(5)],
+    "mawps": [
+        Problem("mawps", f"What is {i} plus 1?", "", f"{i}+1={i + 1}", str(i + 1)) for i in range(5)
+    ],
     "SVAMP": [Problem("SVAMP", "How many? " * 60, "", "", "7")],
     "boolq": [Problem("boolq", "True or false?", "Ice is warm.", "", "false")],
 }
 
 
-def run(tiny, path, sets=SETS, protocol=PROTOCOL):
-    return evaluate(*tiny, sets, protocol, 2, context=100, path=path)
+def run(tiny, path, sets=SETS, protocol=PROTOCOL, batching="static"):
+    return evaluate(*tiny, sets, protocol, 2, context=100, path=path, batching=batching)
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +55,16 @@ def test_every_row_has_a_line_with_its_question(evaluated):
     assert "the context leaves room for 92" in too_long["reason"]
 
 
-def test_existing_lines_are_kept_and_not_generated_again(tiny, path, evaluated):
+@pytest.mark.parametrize("batching", ["static", "continuous"])
+def test_existing_lines_are_kept_and_not_generated_again(tiny, path, evaluated, batching):
     first, text = evaluated
     kept = text.splitlines()[:3]
     path.write_text("\n".join(kept) + "\n" + '{"task": "mawps", "ind')
-    again = run(tiny, path)
+    again = run(tiny, path, batching=batching)
     assert path.read_text().splitlines()[:3] == kept
     key = lambda p: (p.task, p.index)  # noqa: E731
     assert sorted(again, key=key) == sorted(first, key=key)
+    assert [p.nll for p in sorted(again, key=key)] == [p.nll for p in sorted(first, key=key)]
 
 
 @pytest.mark.parametrize("index", [0, 5, -1])
@@ -87,6 +91,24 @@ def test_scores_count_prompts_too_long_as_wrong_and_include_the_majority_class(e
     by_set = scores(evaluated[0], SETS, PROTOCOL)
     assert by_set["SVAMP"] == by_set["SVAMP"] | {"n": 1, "too_long": 1, "accuracy": 0.0}
     assert by_set["mawps"]["majority"] == {"answer": "1", "accuracy": 20.0}
+
+
+def test_the_likelihood_is_averaged_over_the_rows_with_a_reference_output(evaluated):
+    found = [p.nll for p in evaluated[0] if p.task == "mawps"]
+    assert all(nll > 0 for nll in found)
+    by_set = scores(evaluated[0], SETS, PROTOCOL)
+    mean = pytest.approx(sum(found) / 5)
+    assert [score["nll"] for score in by_set.values()] == [mean, None, None]
+    assert nll_averages(evaluated[0], by_set) == {"micro": mean, "macro": mean}
+
+
+def test_micro_and_macro_likelihoods():
+    made = [
+        Prediction("a", i, "", None, "1", True, True, 1, nll=nll)
+        for i, nll in enumerate((1.0, 2.0, None, 3.0))
+    ] + [Prediction("b", 0, "", None, "1", True, True, 1, nll=6.0)]
+    averages = nll_averages(made, scores(made, ["a", "b"], PROTOCOL))
+    assert averages == {"micro": 3.0, "macro": 4.0}
 
 
 @pytest.mark.parametrize(

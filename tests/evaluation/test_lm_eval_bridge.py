@@ -272,3 +272,20 @@ def test_evaluated_tasks_are_part_of_the_identity_and_others_are_not(
     assert len({first, name(*overrides), plain, name(*overrides, "evaluation.lm_eval=[x]")}) == 4
     unasked = ("evaluation.lm_eval=[]", "evaluation.lm_eval_limit=3")
     assert name(*overrides, *unasked) == plain
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_prompts_are_put_into_the_chat_template_if_asked(tiny, tasks, tmp_path, monkeypatch, chat):
+    kind, found = type(tiny[1]), []
+    real = kind.apply_chat_template
+
+    def spy(self, *given, **options):
+        found.append(real(self, *given, **options))
+        return found[-1]
+
+    monkeypatch.setattr(kind, "apply_chat_template", spy)
+    template = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
+    monkeypatch.setattr(tiny[1], "chat_template", template)
+    own = settings(["own_write"], tasks)
+    evaluate_tasks(own, load_tasks(own, tmp_path), *tiny, tmp_path, chat=chat)
+    assert {*found} == ({f"[{row['question']}]" for row in SUMS} if chat else set())

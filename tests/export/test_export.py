@@ -289,7 +289,7 @@ def test_an_unknown_run_is_refused_with_the_nearest_id(inline, results, runs, st
     for given, message in (
         (wrong, f"Did you mean {near}"),
         ("ab", "too short"),
-        (str(results), "record.json can't be read"),
+        (str(results), "record.json is missing or damaged"),
     ):
         with pytest.raises(InputError, match=message):
             export(given, results, store, tmp_path / "out")

@@ -277,6 +277,21 @@ def test_tangent_merges_and_unmerges():
     assert torch.allclose(plain(x), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
+@pytest.mark.parametrize("merge", ["merge_adapter", "merge_and_unload"])
+def test_nothing_is_merged_into_quantised_weights(dtype, merge):
+    model = adapted(variant="tangent")
+    last = layers(model)[-1].get_base_layer()
+    last.weight = nn.Parameter(last.weight.data.to(dtype), requires_grad=False)
+    before = [layer.get_base_layer().weight.data.clone() for layer in layers(model)]
+    with pytest.raises(NotImplementedError, match=f"quantised weights \\({dtype}\\)"):
+        getattr(model, merge)()
+    for layer, weight in zip(layers(model), before, strict=True):
+        assert torch.equal(
+            layer.get_base_layer().weight.view(torch.uint8), weight.view(torch.uint8)
+        )
+
+
 def test_a_merge_of_two_adapters_of_which_one_is_not_linear_changes_nothing():
     model = adapted(variant="tangent").eval()
     model.add_adapter("rotation", HypLoraConfig(r=R, target_modules=["down"]))

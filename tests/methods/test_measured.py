@@ -17,7 +17,7 @@ from bench.methods import (
     gate_statistics,
     peft_config,
     provisional_config,
-    warn_of_clamped,
+    warn_of_gates,
 )
 from bench.methods.hyplora.curvature import DeltaMeter, data_driven_curvature
 from bench.methods.hyplora.layer import hyplora_layers
@@ -141,12 +141,21 @@ def test_a_token_of_massive_activations_does_not_set_the_diameter():
 def test_a_layer_that_clamps_many_tokens_is_warned_of(base, caplog):
     model = attach(base, "hyplora", {**OPTIONS, "curvature": 1.0, "max_radius": 0.5}, PROMPTS)
     found = gate_statistics(model, PROMPTS)
-    warn_of_clamped(found)
+    warn_of_gates(found)
     worst = max(found, key=lambda gates: gates.clamped)
     assert f"{100 * worst.clamped:.0f}% in {worst.layer} (K = 1)" in caplog.text
     caplog.clear()
-    warn_of_clamped([gates for gates in found if gates.clamped <= 0.1])
-    assert not caplog.text
+    warn_of_gates([gates for gates in found if gates.clamped <= 0.1])
+    assert "clamp" not in caplog.text
+
+
+@pytest.mark.parametrize(("norm_scale", "warned"), [(100.0, True), (1.0, False)])
+def test_layers_far_from_the_scale_of_lora_are_warned_of(base, caplog, norm_scale, warned):
+    model = attach(base, "hyplora", {**OPTIONS, "curvature": 1e6, "norm_scale": norm_scale})
+    found = gate_statistics(model, PROMPTS)
+    warn_of_gates(found)
+    assert ("times LoRA's scale at the same alpha" in caplog.text) == warned
+    assert any(gates.median < 0.1 for gates in found) == warned
 
 
 # Measured on a base

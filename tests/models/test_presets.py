@@ -9,7 +9,7 @@ from bench.models.settings import PROMPT_STYLES, check_folder
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = {p.stem: yaml.safe_load(p.read_text()) for p in (PROJECT / "conf/model").glob("*.yaml")}
-OTHER = {"tiny", "local", "hub"}
+OTHER = {"tiny", "local", "hub", "smollm2-135m"}
 PRESETS = sorted(n for n, file in FILES.items() if n not in OTHER and "kind" not in file)
 PAPERS = {"LLaMA-7B", "LLaMA-13B", "Gemma-7B", "LLaMA3-8B", "Gemma3-4B", "Qwen2.5-7B"}
 

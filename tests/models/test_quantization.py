@@ -72,7 +72,8 @@ def test_a_quantization_and_then_batches_are_part_of_the_identity(compose):
     kind = "model.quantization=int8"
     names = {name(), name(kind), name("model.quantization=nf4")}
     names |= {name(kind, "evaluation.batch_size=3"), name(kind, "train.micro_batch_size=2")}
-    assert len(names) == 5
+    names.add(name(kind, "evaluation.batching=static"))
+    assert len(names) == 6
 
 
 def test_the_estimate_knows_what_is_quantised(family_base):

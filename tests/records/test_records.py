@@ -2,8 +2,9 @@
 
 import gzip
 import json
+import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from bench.data.problems import Problem
 from bench.data.prompts import Protocol
 from bench.errors import Failure, InputError
 from bench.evaluation.evaluate import judge
-from bench.evaluation.scoring import averages, scores
+from bench.evaluation.scoring import averages, nll_averages, scores
 from bench.files import write_json
 from bench.records import files as reading
 from bench.records.check import check_record
@@ -43,8 +44,10 @@ def answered(**changes):
         for key in ("mawps", "SVAMP")
         for index, text in enumerate(TEXTS)
     ]
+    lines = [replace(line, nll=None if line.index == 2 else 0.1 * line.index) for line in lines]
     found = scores(lines, ("mawps", "SVAMP"), PROTOCOL)
-    run = run_of(**changes, scores=found, averages=averages(found), dtype="torch.float32")
+    means = {"averages": averages(found), "nll": nll_averages(lines, found)}
+    run = run_of(**changes, scores=found, **means, dtype="torch.float32")
     run["config"] |= {"protocol": asdict(PROTOCOL), "data": {"root": "/home/me/LLM-Adapters"},
                       "tracking": {"folder": "/home/me/results"}}  # fmt: skip
     return run, "".join(json.dumps(asdict(line)) + "\n" for line in lines)
@@ -125,6 +128,36 @@ def test_what_is_published_and_imported_is_the_same(kept, published, tmp_path):
         assert path.read_bytes() == (published / path.relative_to(copy)).read_bytes(), path
 
 
+def test_the_folders_of_runs_are_imported_with_their_adapters(kept, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(kept / "runs", runs)
+    folders = sorted(runs.iterdir())
+    (runs / "unfinished").mkdir()
+    (folders[0] / "adapter").mkdir()
+    (folders[0] / "adapter" / "adapter_config.json").write_text("{}")
+    os.utime(folders[0] / "record.json", (1000.0, 1000.0))
+    tracking = tmp_path / "new"
+    assert call(import_, tracking, folder=str(folders[0])).startswith("1 imported: ")
+    again = call(import_, tracking, folder=str(runs))
+    assert again.startswith("1 imported, 1 were in the store: ")
+    store = Store(tracking, None, "test")
+    identity = folders[0].name
+    run_id = store.finished(identity)
+    record = store.record(run_id)
+    assert record["run_id"] == run_id and store.began(run_id) < 1000.0
+    assert len(store.predictions(run_id)) == sum(s["n"] for s in record["scores"].values())
+    assert store.file(run_id, "adapter/adapter_config.json") == b"{}"
+
+
+def test_a_run_s_folder_that_does_not_hold_is_refused(kept, tmp_path):
+    (folder, *_) = sorted((kept / "runs").iterdir())
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / "predictions.jsonl").unlink()
+    with pytest.raises(InputError, match=r"record\.json: its predictions are missing"):
+        call(import_, tmp_path / "new", folder=str(tmp_path / "run"))
+    assert not (tmp_path / "new").exists()
+
+
 def test_files_of_runs_that_are_no_longer_part_are_removed(kept, published):
     for name in ("0123456789ab.json", "README.md"):
         (published / "main" / name).write_text("{}")
@@ -181,12 +214,29 @@ DAMAGE = {
         lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(outcomes="010")),
         "outcomes on SVAMP",
     ),
+    "clusters": (
+        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(clusters=[0, 9, 9])),
+        r"clusters on SVAMP is \[0, 9, 9\]",
+    ),
     "average": (
         lambda path: rewrite(path, lambda r: r["averages"].update(micro=99.0)), "micro average"
     ),
     "text": (
         lambda path: relined(path, lambda lines: lines[0].update(text="It is 7.")),
         "row 0 of mawps does not answer 3.0",
+    ),
+    "nll": (
+        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(nll=0.04)),
+        "nll on SVAMP is 0.04; its predictions give 0.05",
+    ),
+    "no nll": (
+        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].pop("nll")), "nll on SVAMP"
+    ),
+    "average nll": (
+        lambda path: rewrite(path, lambda r: r["nll"].update(macro=1.0)), "macro average of nll"
+    ),
+    "negative nll": (
+        lambda path: relined(path, lambda lines: lines[1].update(nll=-0.1)), "has the nll -0.1"
     ),
     "twice": (lambda path: relined(path, lambda lines: lines.append(lines[0])), "not one per row"),
     "missing": (lambda path: path.with_suffix(".jsonl.gz").unlink(), "predictions are missing"),

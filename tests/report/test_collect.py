@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from bench.files import write_json
 from bench.identity import RESULT_VERSION
 from bench.report.collect import collect
 from bench.report.design import sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.selection import sweep_stem
 from bench.report.spec import TableSpec
 from bench.tracking.contents import Contents, SweepRun, Unfinished
+from bench.tracking.sweeps import SWEEP_FILE
 from tests.report.many_runs import run_of
 from tests.report.pretraining_runs import made
 
@@ -142,6 +145,56 @@ def test_another_question_is_a_table_of_its_own_and_the_plainest_has_the_plain_n
     assert shape(collected([*runs, *other], two, one)) == {"main": WHOLE, name: WHOLE}
     both = swept([*runs, *other])  # as one sweep
     assert {"main", name} <= set(shape(collected([*runs, *other], both)))
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """The sweep behind a committed table `main`."""
+    monkeypatch.setattr("bench.report.selection.PUBLISHED", tmp_path)
+    (sweep,) = swept(main_runs()).sweeps
+    (tmp_path / "main").mkdir()
+    write_json(tmp_path / "main" / SWEEP_FILE, sweep.to_json())
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "name"),
+    [
+        (["data.test_size=6"], {"items": 6}, "main-data.test_size_6"),
+        (["+train.epochs=1"], {"train": {"epochs": 1.0}}, "main-train.epochs_1"),
+        (["hydra.sweeper.params.seed='5,6'"], {"train": {"lr": 2}}, None),
+        (["model=other"], {"model": "other"}, "main-other"),
+        ([], {"items": 6}, "main"),  # as on another device, or after a change to the code
+        (["force=true", "tracking.folder=x", "hydra/launcher=ray"], {"items": 6}, "main"),
+        (["seed=0,1"], {}, "main"),  # the same runs
+    ],
+)
+def test_only_the_published_command_or_its_runs_have_the_published_name(
+    words, changes, name, published
+):
+    runs = main_runs(**changes)
+    sweep = swept(runs, arguments=words)
+    (table,) = collected(runs, sweep).tables
+    assert sweep_stem(sweep.sweeps[0]) == table.name
+    assert table.name == name if name else table.name.startswith("main-")
+
+
+def test_other_commands_extend_a_published_table_under_another_name(published):
+    runs, further = main_runs(), [run_of("dora", 0), run_of("lora", 7)]
+    one, two = swept(runs), swept(further, created=2.0, arguments=["seed=7"])
+    part = swept(runs[:2], created=3.0, arguments=["seed=0"])
+    assert shape(collected([*runs, *further], two, one, part)) == {
+        "main": WHOLE,
+        "main-seed_7": (["base model", "LoRA", "DoRA", "HypLoRA"], 7),
+    }
+    other = swept(runs, replace(MAIN, judged_by="macro"), 3.0, ["table.judged_by=macro"])
+    report = collected(runs, one, other)
+    assert shape(report) == {"main": WHOLE, "main-table.judged_by_macro": WHOLE}
+    assert [table.spec.judged_by for table in report.tables] == ["micro", "macro"]
+    short = main_runs(train={"epochs": 1.0})  # of the same labels
+    three = swept(short, created=3.0, arguments=["train.epochs=1"])
+    report = collected([*runs, *short], one, three)
+    assert shape(report) == {"main": WHOLE, "main-train.epochs_1": WHOLE}
+    assert report.tables[0].records[1]["train"]["epochs"] == 2.5
 
 
 def test_a_base_has_the_name_that_it_was_given_last():

@@ -1,11 +1,18 @@
 """Rows, labels and comparisons of a table, from the settings of its runs."""
 
-import pytest
+import json
+from dataclasses import replace
 
+import pytest
+import yaml
+
+from bench.config import PROJECT
 from bench.report.design import VS_LORA, VS_MATCHED, VS_TWIN, sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.records import row_key
+from bench.report.selection import spec_of
 from bench.report.spec import TableSpec
+from bench.tracking.sweeps import SweepRecord
 from tests.report.many_runs import LAYERS, run_of
 from tests.report.pretraining_runs import made
 
@@ -38,6 +45,45 @@ def test_like_is_compared_with_like():
         (VS_MATCHED, "HypLoRA (K=1.0)", "LoRA (matched)"),
         (VS_MATCHED, "HypLoRA (K=1.0, down_proj alone)", "LoRA (matched, down_proj alone)"),
     ]
+
+
+def test_declared_comparisons_are_made_in_each_set_of_options_and_for_each_curvature():
+    down = {"options": {"target_modules": ["down_proj"]}}
+    rows = [("hyplora", 1.0), ("hyplora", 2.0), ("lora", None), ("lora_matched", 2.0)]
+    runs = [run_of(m, 0, K, **extra) for m, K in rows for extra in ({}, down)]
+    declared = (
+        {"row": "hyplora", "reference": "lora_matched", "about": "scale"},
+        {"row": "lora", "reference": "hyplora"},
+        {"row": "dora", "reference": "lora"},
+    )
+    assert pairs(design(runs, replace(LAYERED, comparisons=declared))) == [
+        ("scale", "HypLoRA (K=2.0)", "LoRA (matched)"),
+        ("scale", "HypLoRA (K=2.0, down_proj alone)", "LoRA (matched, down_proj alone)"),
+        ("", "LoRA", "HypLoRA (K=1.0)"),
+        ("", "LoRA", "HypLoRA (K=2.0)"),
+        ("", "LoRA (down_proj alone)", "HypLoRA (K=1.0, down_proj alone)"),
+        ("", "LoRA (down_proj alone)", "HypLoRA (K=2.0, down_proj alone)"),
+    ]
+
+
+def test_the_ablation_declares_five_comparisons_in_each_set_of_target_modules():
+    content = yaml.safe_load((PROJECT / "sweeps" / "ablation.yaml").read_text())
+    spec = TableSpec.from_mapping(content["table"])
+    methods = content["hydra"]["sweeper"]["params"]["method"].split(",")
+    curvature = dict.fromkeys(("hyplora", "hyplora_authors", "lora_matched"), 1.0)
+    sets = [LAYERS, *spec.apart["target_modules"].values()]
+    runs = [
+        run_of(m, 0, curvature.get(m), options={"target_modules": s}) for m in methods for s in sets
+    ]
+    found = design(runs, spec)
+    assert len(found.contrasts) == 5 * len(sets)
+    assert pairs(found)[:2] == [
+        ("curvature", "HypLoRA", "HypLoRA (tangent)"),
+        ("curvature", "HypLoRA (down_proj alone)", "HypLoRA (tangent, down_proj alone)"),
+    ]
+    recorded = SweepRecord.from_json(json.loads(json.dumps(found.to_json())))
+    assert recorded.contrasts == found.contrasts
+    assert spec_of(recorded).comparisons == spec.comparisons
 
 
 def test_settings_that_no_spec_names_tell_rows_of_one_name_apart():

@@ -151,3 +151,70 @@ def test_its_data_has_numbers_and_the_whole_measurement(measured):
     report = efficiency_report(measured)
     assert frame(report)["value"].notna().all()
     assert json.loads(to_json(report, {"measurement": measured}))["measurement"] == measured
+
+
+PASSES = ("forward", "backward", "decode")
+
+
+def counts(operations, launches):
+    return {
+        "operations": dict(zip(PASSES, operations, strict=True)),
+        "launches": dict(zip(PASSES, launches, strict=True)),
+    }
+
+
+OPERATIONS = [
+    {
+        "dtype": "bfloat16",
+        "regime": "training",
+        "methods": {
+            "none": counts((1, 1, 1), (None,) * 3),
+            "lora": counts((9, 18, 7), (None,) * 3),
+        },
+    }
+]
+
+
+def test_operations_are_reported_per_regime_and_kernels_if_they_were_counted(measured):
+    measured["operations"] = OPERATIONS
+    found = table(measured, "operations")
+    assert [row.names for row in found.rows] == [
+        ("bfloat16, adapter in float32, autocast", "layer itself"),
+        ("bfloat16, adapter in float32, autocast", "LoRA"),
+    ]
+    assert found.rows[1].cells["operations_backward"].value == 18
+    assert len(found.columns) == 3
+    lora = OPERATIONS[0] | {"methods": {"lora": counts((9, 18, 7), (8, 16, 6))}}
+    measured["operations"] = [lora]
+    found = table(measured, "operations")
+    assert found.rows[0].cells["launches_decode"].value == 6 and len(found.columns) == 6
+
+
+def test_a_case_names_its_regime_and_what_was_skipped_is_a_fact(measured):
+    case = measured["cases"][0]
+    case |= {"dtype": "bfloat16", "regime": "evaluation", "liger": True}
+    measured["skipped"] = [{"case": "compiled", "reason": "no compiler"}]
+    report = efficiency_report(measured)
+    assert report.facts["Skipped"] == "compiled: no compiler"
+    title = report.tables[0].key
+    assert "bfloat16, adapter in float32, rank" in title and title.endswith(", Liger")
+
+
+def test_ways_of_batching_and_their_reason(measured):
+    found = {
+        "prompts": 200, "batch_size": 64, "tokens": 31.4, "same_texts": 199, "reason": "",
+        "loops": {"static": {"problems_per_second": 10.0, **RATIO}},
+    }  # fmt: skip
+    measured["evaluation"] = PARTS["evaluation"] | {"batching": found}
+    made = table(measured, "batching")
+    assert "the same for 199 of 200" in made.notes[1]
+    found["reason"] = "its virtual tokens"
+    assert table(measured, "batching").notes[1] == "No continuous batches: its virtual tokens."
+
+
+def test_other_bases_of_the_loops_are_a_table_of_their_own(measured):
+    own = PARTS["throughput"] | {"model": "llama-135m", "data": ["random tokens"]}
+    measured["throughput_cases"] = [own]
+    made = table(measured, "throughput_cases")
+    assert made.rows[0].cells["model"].value == "llama-135m"
+    assert "LoRA on llama-135m, 100 rows of random tokens" in made.notes[0]

@@ -3,8 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from scipy import stats
 
+from bench.report.embeddings.findings import signs_of
 from bench.report.embeddings.report import embeddings_report
 from bench.report.formats import frame, to_markdown
 
@@ -224,6 +227,33 @@ def test_a_method_is_compared_with_the_base_and_hyplora_with_lora(report):
     assert "HypLoRA (K=1.0) vs. LoRA: lower in 1 of 1" in text
     row = next(row for row in rows(text) if row[:2] == ["", "HypLoRA (K=1.0)"])
     assert row[2:] == ["0.20 ± 0.01", "0.10 ± 0.01", "0.20 ± 0.01"] * 2
+
+
+def test_deltas_are_corrected_over_the_comparisons_of_a_table():
+    draws = np.random.default_rng(0)
+    noise = draws.normal(0, 1, 50)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    zero = np.zeros(50)
+
+    def shifted(t):
+        return (noise + t / np.sqrt(50), zero)
+
+    # p of 0.03 is significant alone and not among five; p of 1e-5 is in both.
+    weak, strong = (stats.t(49).isf(p / 2) for p in (0.03, 1e-5))
+    assert signs_of({("weak", ""): shifted(weak)}) == {("weak", ""): 1}
+    pairs = {("null", str(i)): shifted(0.0) for i in range(3)}
+    pairs |= {("weak", ""): shifted(weak), ("strong", ""): shifted(-strong)}
+    assert signs_of(pairs) == dict.fromkeys(pairs, 0) | {("strong", ""): -1}
+
+
+def test_the_family_of_each_table_is_stated(report):
+    text = text_of(report)
+    # The base with two controls, two models with the base, and HypLoRA with LoRA.
+    for family in (
+        "hidden layer: n.s.: p above 0.05 by Holm's correction over the 5",
+        "over the 2",
+    ):
+        assert f"{family} comparisons of the table." in text
 
 
 def test_the_papers_last_layer_is_shown_for_methods_that_it_has(report):

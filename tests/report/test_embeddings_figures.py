@@ -160,6 +160,14 @@ def test_layers_with_the_same_inputs_share_a_panel(study):
     assert [solid["variation_0"], solid["variation_1"]] == [3.0, 0.15]
 
 
+def test_layers_whose_values_are_all_zero_are_not_drawn():
+    gates = [{"curvature": 1.0, "variation": 0.0}]
+    zero = dict.fromkeys(("rms_mean", "rms_largest"), 0.0)
+    layer = {"module": "q_proj", "block": 0, "gates": gates, "tokens": 5, **zero}
+    layer |= dict.fromkeys(("data_curvature", "adapter_curvature"))
+    assert layers([{"model": "tiny", "method": "none", "layers": [layer]}]) is None
+
+
 def test_further_models_of_a_method_have_another_shape(study):
     again = study["layers"][1] | {"model": "HypLoRA (K=2)"}
     block = layers([*study["layers"], again]).spec["vconcat"][0]["spec"]["layer"][1]

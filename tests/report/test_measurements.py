@@ -44,3 +44,15 @@ def test_another_base_data_or_device_is_named(kind, path, value, name):
 )
 def test_other_settings_never_have_the_plain_name(kind, changes):
     assert measurement_name(kind, published(kind) | changes).startswith(f"{kind}-")
+
+
+@pytest.mark.parametrize("changes", [{"throughput": None}, {"throughput": {"rows": 16}}])
+def test_a_measurement_without_a_published_part_or_with_other_settings_has_its_own_name(changes):
+    content = published("efficiency")
+    part = changes["throughput"] and content["throughput"] | changes["throughput"]
+    assert measurement_name("efficiency", content | {"throughput": part}).startswith("efficiency-")
+
+
+def test_further_parts_extend_the_published_measurement():
+    content = published("efficiency") | {"helm": {"tokens": 512}}
+    assert measurement_name("efficiency", content) == "efficiency"

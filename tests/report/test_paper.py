@@ -16,6 +16,7 @@ FOUR = {
     "GSM8K": ("GSM8K", 1319),  # matched with `gsm8k` ignoring case
     "AQuA": ("AQuA", 254),
 }
+AUTHORS = "hyplora_authors"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,22 @@ def test_both_rows_of_a_method_that_the_paper_cites_and_reruns(paper):
         "paper, cited from LLM-Adapters", "paper, reproduced"
     ]  # fmt: skip
     assert [row.cells["SVAMP"].value for row in papers] == [52.1, 48.2]
+
+
+def test_the_authors_code_is_compared_with_the_published_hyplora(paper):
+    both = [ours(method, (214, 805, 923, 100), "LLaMA3-8B") for method in ("hyplora", AUTHORS)]
+    table = compared(paper, *both)
+    label = "HypLoRA (authors' code)"
+    assert [r.names for r in table.rows[:6]] == [
+        (name, kind) for name in ("HypLoRA", label) for kind in ("paper", "ours", "difference")
+    ]
+    assert table.rows[3].cells["SVAMP"].value == row(table, "paper").cells["SVAMP"].value == 80.5
+    note = f"{label} is compared with the paper's HypLoRA: it computes what the authors' code does."
+    assert note in table.notes
+    alone = compared(paper, both[1])
+    assert [r.names[0] for r in alone.rows[:3]] == [label] * 3 and note in alone.notes
+    assert "In the paper only: base model, LoRA, DoRA." in alone.notes
+    assert not any(text.startswith("Ours only") for text in (*table.notes, *alone.notes))
 
 
 def test_averages_are_not_compared_unless_all_four_sets_are_there(paper):

@@ -1,15 +1,17 @@
 """The tables, facts and notes of a report on scores."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from bench.report.formats import to_markdown
+from bench.report.formats import frame, to_markdown
 from bench.report.score_report import score_data, score_report
 from bench.report.score_table import score_table
 from bench.report.selection import Missing
 from bench.report.spec import TableSpec
-from tests.report.score_runs import SPEC, answered, finished, selection
+from bench.tracking.sweeps import SweepRecord, SweepRow
+from tests.report.score_runs import SPEC, answered, finished, selection, with_nll
 
 
 def report_of(runs, spec=SPEC, **more):
@@ -35,38 +37,92 @@ def compared():
 
 def test_tables_come_in_reading_order(compared):
     assert [table.key for table in compared.tables] == [
-        "scores", "intervals", "vs. LoRA", "vs. LoRA, benchmarks", "cost"
+        "scores", "intervals", "comparisons", "comparisons, benchmarks", "cost"
     ]  # fmt: skip
     assert [table.view for table in compared.tables] == [False, True, False, False, False]
 
 
 def test_comparisons_have_verdict_difference_and_p(compared):
     text = to_markdown(compared)
-    assert "## vs. LoRA: micro average" in text
-    assert "| Method | Verdict | Difference [95% interval] | p (Holm) |" in text
-    assert "| Series | worse | -" in text and "| DoRA | n.s. | " in text
-    main, single = table(compared, "vs. LoRA"), table(compared, "vs. LoRA, benchmarks")
-    assert [row.names for row in main.rows] == [("Series",), ("DoRA",)]
+    assert "## Comparisons: micro average" in text
+    assert "| Row − reference | Verdict | Difference [95% interval] | p (Holm) |" in text
+    assert "| Series − LoRA | worse | -" in text and "| DoRA − LoRA | n.s. | " in text
+    main, single = table(compared, "comparisons"), table(compared, "comparisons, benchmarks")
+    assert [row.names for row in main.rows] == [("Series − LoRA",), ("DoRA − LoRA",)]
     cell = main.rows[0].cells["micro"]
     assert cell.low < cell.value < cell.high < 0 and cell.p < 0.05
     assert [run.seed for run in cell.runs] == [0, 1, 2]
     assert list(single.rows[0].cells) == ["mawps", "SVAMP"]
     assert main.rows[0].keys == {"method": "series", "curvature": None, "reference": "LoRA"}
-    assert any("the 2 on the micro average and the 4 on single" in note for note in main.notes)
+    family = "all rows with their reference on the micro average (2); on single benchmarks (4)"
+    assert any(family in note for note in main.notes)
     assert "separate" not in text
+
+
+def test_power_is_the_range_of_differences_that_are_detected(compared):
+    (note,) = [n for n in table(compared, "comparisons").notes if n.startswith("Power: ")]
+    found = re.search(r"with 3 seeds and 240 .* of ([\d.]+) \((.+?)\) to ([\d.]+) percentage", note)
+    assert 2 < float(found[1]) < float(found[3]) < 60
+    assert found[2] in ("Series − LoRA", "DoRA − LoRA")
+
+
+def test_a_larger_family_detects_only_larger_differences():
+    runs = [answered(m, seed) for m in ("lora", "dora", "series") for seed in range(3)]
+    both = score_table(selection(runs)).comparisons
+    alone = score_table(selection(runs, contrasts=[("", "DoRA", "LoRA")])).comparisons
+    same = next(found for found in both if found.label == "DoRA")
+    assert same.p == alone[0].p and same.detectable > 1.1 * alone[0].detectable
+
+
+def test_declared_comparisons_are_named_and_are_the_family():
+    declared = [("dora", "series", "scale"), ("dora", "prefix", "x")]
+    keys = ("row", "reference", "about")
+    spec = replace(SPEC, comparisons=tuple(dict(zip(keys, d, strict=True)) for d in declared))
+    runs = [answered(method, seed) for method in ("lora", "series", "dora") for seed in range(3)]
+    asked = selection(runs, spec, contrasts=[("scale", "DoRA", "Series")])
+    rows = tuple(SweepRow(key, label, label.lower()) for key, label in asked.labels.items())
+    record = SweepRecord("toy", "finetune", {}, (), rows, (), asked.contrasts)
+    report = score_report(score_table(replace(asked, sweep=record)))
+    text = to_markdown(report)
+    assert "| Row − reference | About | Verdict |" in text and "| DoRA − Series | scale |" in text
+    found = table(report, "comparisons")
+    assert any("the sweep file's comparisons on the micro average (1)" in n for n in found.notes)
+    absent = "Declared comparisons without rows in this sweep: dora vs. prefix."
+    assert absent in report.tables[0].notes
+
+
+def test_nll_is_a_column_and_comparisons_of_its_own():
+    methods = {"lora": 1.0, "dora": 0.5}
+    runs = [answered(method, seed) for method in methods for seed in range(3)]
+    runs, predictions = with_nll(runs, methods)
+    predictions(runs[0]["run_id"])[0]["nll"] = None
+    report = score_report(score_table(selection(runs), predictions))
+    text = to_markdown(report)
+    assert "| Method | mawps | Micro | Macro | NLL, micro | NLL, macro |" in text
+    assert re.search(r"\| DoRA \|.* 0\.\d{3} ± 0\.\d{3} \|", text)
+    assert "(lower is better): mean over items" in text and "in some run: mawps 1." in text
+    found = table(report, "comparisons of NLL")
+    assert found.heading == "Comparisons of NLL: micro average"
+    assert "| DoRA − LoRA | better | -0." in text
+    assert found.notes[0].startswith("Differences are in nats per token")
+    assert found.notes[0].endswith("below 0 the row is better.")
+    lines = frame(report).set_index(["table", "row", "column"])
+    assert lines.loc[("comparisons of NLL", "DoRA − LoRA", "micro_nll"), "value"] < -0.4
+    del runs[0]["nll"]
+    assert "The NLL of the reference answers is not shown: 1 of 6 runs have none." in notes(runs)
 
 
 def test_too_few_seeds_have_a_difference_and_a_reason():
     runs = [answered(method, seed) for method in ("lora", "dora") for seed in (0, 1)]
-    found = table(report_of(runs), "vs. LoRA")
+    found = table(report_of(runs), "comparisons")
     assert found.rows[0].cells["micro"].verdict == "n.s. (too few seeds)"
-    assert "DoRA: no test, 2 common seeds, 3 are needed." in found.notes
+    assert "DoRA − LoRA: no test, 2 common seeds, 3 are needed." in found.notes
 
 
 def test_a_reference_without_runs_is_named():
-    found = table(report_of([finished()], contrasts=[("vs. X", "LoRA", "x")]), "vs. X")
+    found = table(report_of([finished()], contrasts=[("vs. X", "LoRA", "x")]), "comparisons")
     assert [column.label for column in found.columns] == ["Verdict"]
-    assert found.notes == ("LoRA: not compared, the reference has no finished run.",)
+    assert found.notes == ("LoRA − x: not compared, the reference has no finished run.",)
 
 
 def test_no_reference_to_compare_with_is_noted():
@@ -95,7 +151,67 @@ def test_facts_name_what_was_compared():
         "Curvature": "K=1.0",
         "Trained on": "1500 rows, 0 left out as too long, 7% padding",
         "Training": "lr 0.01, epochs 3, precision 32",
+        "Trained parameters": "20,000",
+        "Tuning": "learning rate not tuned: all rows",
     }
+
+
+def test_facts_have_rank_alpha_modules_and_sizes_of_all_trained_rows():
+    lora = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
+    small = {"trainable": 5_000, "total": 100_000}
+    series = {"bottleneck_size": 32, "target_modules": ["up_proj"]}
+    methods = ("lora", "dora", "series")
+    runs = [finished(m) for m in methods]
+    asked = selection([*runs, finished("none")], contrasts=())
+    changes = {"DoRA": {"options": lora | {"lora_alpha": 64}}, "LoRA": {"options": lora}}
+    changes["Series"] = {"options": series, "parameters": small}
+    groups = tuple(
+        replace(g, records=tuple(run | changes.get(g.label, {}) for run in g.records))
+        for g in asked.groups
+    )
+    facts = score_report(score_table(replace(asked, groups=groups))).facts
+    assert facts["Rank"] == "16 (Series: none)"
+    assert facts["Alpha"] == "Series: none; LoRA: 32; DoRA: 64"
+    assert facts["Target modules"] == "q_proj v_proj (Series: up_proj)"
+    assert facts["Bottleneck"] == "none (Series: 32)"
+    assert facts["Trained parameters"] == "20,000 (Series: 5,000)"
+    assert "Adapter" not in facts
+
+
+TUNED = {"file": "rates", "tries": 6, "interior": True, "seeds": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("tunings", "text"),
+    [
+        ((TUNED, TUNED), "learning rate tuned: 6 tries each on validation loss, seeds 0, 1"),
+        (
+            (TUNED, None),
+            "learning rate tuned: 6 tries each on validation loss, seeds 0, 1; "
+            "learning rate not tuned: DoRA",
+        ),
+        (
+            (TUNED, TUNED | {"interior": False}),
+            "learning rate tuned: 6 tries each on validation loss, seeds 0, 1; "
+            "best rate at the end of its grid: DoRA",
+        ),
+        (
+            (TUNED, TUNED | {"tries": 3}),
+            "learning rate tuned: LoRA: 6 tries each on validation loss, seeds 0, 1; "
+            "DoRA: 3 tries each on validation loss, seeds 0, 1",
+        ),
+    ],
+)
+def test_facts_say_how_rates_were_tuned_and_of_which_rows_they_were_not(tunings, text):
+    methods = ("lora", "dora")
+    asked = selection([finished(method) for method in methods])
+    rows = tuple(
+        SweepRow(group.key, group.label, method, tuning=tuning)
+        for group, method, tuning in zip(asked.groups, methods, tunings, strict=True)
+    )
+    sweep = SweepRecord("table", "finetune", {}, (), rows, ())
+    facts = score_report(score_table(replace(asked, sweep=sweep))).facts
+    assert facts["Tuning"] == text
 
 
 def test_facts_name_settings_that_differ():

@@ -9,13 +9,13 @@ from statsmodels.stats.multitest import multipletests
 from bench.report.records import SHARED
 from bench.report.score_table import score_table
 from bench.report.spec import TableSpec
-from tests.report.score_runs import SPEC, answered, finished, score, selection
+from tests.report.score_runs import SPEC, answered, finished, score, selection, with_nll
 
 FAR = {"lora": 0.8, "dora": 0.8, "series": 0.3, "hyplora": 0.79}
 
 
-def table_of(runs, spec=SPEC, **more):
-    return score_table(selection(runs, spec, **more))
+def table_of(runs, spec=SPEC, predictions=lambda run_id: (), **more):
+    return score_table(selection(runs, spec, **more), predictions)
 
 
 def cells(table, method="lora"):
@@ -164,6 +164,93 @@ def test_averages_and_benchmarks_are_corrected_as_two_families():
         family = [one for one in found if (one.column == "micro") is average]
         expected = multipletests([one.p for one in family], method="holm")[1]
         assert [one.p_holm for one in family] == pytest.approx(expected.tolist())
+
+
+def test_nll_has_means_over_seeds_and_comparisons_in_which_lower_is_better():
+    means = {"lora": 1.0, "dora": 1.01, "series": 0.6, "hyplora": 1.5}
+    runs, predictions = with_nll(random_runs(), means)
+    table = table_of(runs, predictions=predictions)
+    own = [
+        np.mean([line["nll"] for line in predictions(run["run_id"])])
+        for run in runs
+        if run["method"] == "dora"
+    ]
+    cell = cells(table, "dora")["micro_nll"]
+    assert (cell.value, cell.sd) == (
+        pytest.approx(np.mean(own)),
+        pytest.approx(np.std(own, ddof=1)),
+    )
+    found = [one for one in table.comparisons if one.measure == "nll"]
+    main = {one.label: one.verdict for one in found if one.column == "micro"}
+    assert main == {"Series": "better", "DoRA": "n.s.", "HypLoRA": "worse"}
+    assert found[1].difference == pytest.approx(
+        cell.value - cells(table, "lora")["micro_nll"].value
+    )
+    # Accuracy is corrected as without it: each measure is a family of its own.
+    accuracy = [one for one in table.comparisons if one.measure == "accuracy"]
+    assert accuracy == list(table_of(random_runs()).comparisons)
+    for average in (True, False):
+        family = [one for one in found if (one.column == "micro") is average]
+        expected = multipletests([one.p for one in family], method="holm")[1]
+        assert [one.p_holm for one in family] == pytest.approx(expected.tolist())
+
+
+def test_an_item_without_nll_in_one_run_is_left_out_of_all():
+    runs, predictions = with_nll(random_runs({"lora": 0.8, "dora": 0.7}), {"lora": 1, "dora": 2})
+    predictions(runs[0]["run_id"])[0]["nll"] = None
+    predictions(runs[4]["run_id"])[0]["nll"] = 1e9
+    table = table_of(runs, predictions=predictions)
+    assert [row.cells["mawps_nll"].n for row in table.rows] == [119, 119]
+    assert cells(table, "dora")["mawps_nll"].value < 3
+
+
+def test_nll_is_not_shown_unless_all_runs_have_it():
+    runs, predictions = with_nll(random_runs(), dict.fromkeys(FAR, 1.0))
+    del runs[0]["nll"]
+    assert [measure.key for measure in table_of(runs, predictions=predictions).measures] == [
+        "accuracy"
+    ]
+
+
+def clustered(runs, size):
+    return [
+        run
+        | {"scores": {k: s | {"clusters": [i // size for i in range(s["n"])]} for k, s in scores}}
+        for run in runs
+        for scores in [run["scores"].items()]
+    ]
+
+
+def test_items_that_share_a_text_are_tested_as_clusters():
+    def repeated(runs):
+        # Each item three times: as clusters, they say what one of each does.
+        for run in runs:
+            for found in run["scores"].values():
+                text = "".join(3 * outcome for outcome in found["outcomes"])
+                found |= {"n": len(text), "correct": text.count("1"), "outcomes": text}
+        return runs
+
+    once, naive = table_of(random_runs()), table_of(repeated(random_runs()))
+    table = table_of(clustered(repeated(random_runs()), 3))
+    assert table.benchmarks[0].clusters == 120
+    for found, alone in zip(table.comparisons, once.comparisons, strict=True):
+        assert (found.n, found.difference) == (alone.n, pytest.approx(alone.difference))
+        assert (found.p, found.low) == (pytest.approx(alone.p), pytest.approx(alone.low))
+    cell, of_items = cells(table)["micro"], cells(naive)["micro"]
+    assert cell.value == pytest.approx(of_items.value)
+    assert cell.high - cell.low > 1.2 * (of_items.high - of_items.low)
+
+
+def test_clusters_of_nll_are_those_of_the_items_that_have_one():
+    means = {"lora": 1.0, "dora": 2.0}
+    runs, predictions = with_nll(clustered(random_runs({"lora": 0.8, "dora": 0.7}), 2), means)
+    for line in predictions(runs[0]["run_id"])[:3]:
+        line["nll"] = None
+    table = table_of(runs, predictions=predictions)
+    found = next(c for c in table.comparisons if c.measure == "nll" and c.column == "mawps")
+    assert found.n == 59 and cells(table)["mawps_nll"].n == 117
+    lora, dora = cells(table)["mawps_nll"].value, cells(table, "dora")["mawps_nll"].value
+    assert found.difference == pytest.approx(dora - lora)
 
 
 def test_a_table_may_be_judged_by_the_macro_average():

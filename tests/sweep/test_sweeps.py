@@ -1,5 +1,7 @@
 """Whole sweeps: what they run, what they repeat, and what they leave."""
 
+import re
+
 import optuna
 import pytest
 
@@ -15,32 +17,30 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
     inline, records, small, tmp_path, sketched
 ):
     tuned = (
-        "+sweep=tuned", "method=lora,hyplora", "seed=0,1", "hydra.sweeper.n_trials=2", HERE,
-        *small,
+        "+sweep=tuned", "method=lora,hyplora", "seed=0,1", "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.searches=2", HERE, *small,
     )  # fmt: skip
     first = inline(*tuned)
     assert first.code == 0, first.stderr
     found = records()
-    trials = [record for record in found if record["split"] == "validation"]
+    trials = [record for record in found if record["split"] == "none"]
     finals = [record for record in found if record["split"] == "test"]
-    assert len(trials) == len(finals) == 4
-    assert {trial["seed"] for trial in trials} == {1000}
+    assert (len(trials), len(finals)) == (8, 4)
     assert sorted(final["seed"] for final in finals) == [0, 0, 1, 1]
-    for method in ("lora", "hyplora"):
-        best = min(
-            (trial for trial in trials if trial["method"] == method),
-            key=lambda trial: trial["training"]["validation"][-1][1],
-        )
-        for final in finals:
-            if final["method"] == method:
-                assert final["train"]["lr"] == best["train"]["lr"]
-                assert final["options"] == best["options"]
-    text = (tmp_path / "results" / "tables" / "tuned.md").read_text()
+    for final in finals:  # one search for each of the two seeds
+        tried = [t for t in trials if t["method"] == final["method"]]
+        own = [t for t in tried if t["seed"] == 1000 + final["seed"]]
+        best = min(own, key=lambda trial: trial["training"]["validation"][-1][1])
+        assert len(own) == 2 and final["train"]["lr"] == best["train"]["lr"]
+        assert final["options"] == best["options"]
+    (table,) = (tmp_path / "results" / "tables").glob("tuned*.md")
+    text = table.read_text()
+    assert len(re.findall(r"^\| LoRA \|", text, re.M)) >= 1  # one row, of both searches
     assert "LoRA: 2 trials (TPE) over train.lr=tag(log,interval(1e-3,1e-1))" in text
     assert all(final["sweeps"][0]["sweep"] == "tuned" for final in finals)
     assert not any("sweeps" in trial for trial in trials)
     again = inline(*tuned)
-    assert "0 done now, 4 cached" in again.stdout and len(records()) == 8
+    assert "0 done now, 4 cached" in again.stdout and len(records()) == 12
 
 
 def test_a_plan_launches_nothing_and_says_what_is_cached(inline, records, small):

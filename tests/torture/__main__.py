@@ -31,6 +31,20 @@ change its result.
 | What | Tries | Interruptions | Outcome |
 |---|--:|--:|---|
 {rows}
+
+## Files and services
+
+- **Files** are replaced as a whole. What a killed process had begun to write is removed when the
+  run is started again; of other files, when they are next written, after an hour.
+- **Caches** (`hashes.json`, `tokens/`, `training.json`, checkpoints) that are missing, cut off or
+  of another kind are made again.
+- **Locks**: a process that waits for a file or a PostgreSQL database says which process on which
+  machine has locked it, and since when.
+- **A tracking server** that does not answer is reported after about 10 s: two tries of
+  `MLFLOW_HTTP_REQUEST_TIMEOUT` seconds, 5 by default. The result stays in `results/runs/ID`; the
+  same command records it, as does `action=import action.folder=results/runs/ID`.
+- **Committed tables and figures** are written by their own command alone. The same sweep with
+  other settings writes to a name with these settings, such as `table2-data.test_size_6`.
 """
 
 

@@ -1,18 +1,26 @@
 """The store on each of its backends, also used by several processes at once."""
 
+import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mlflow import MlflowClient
 
+from bench import files
 from bench.errors import InputError
+from bench.runs.attempt import attempt
 from bench.tracking import backend
-from bench.tracking.store import Store
+from bench.tracking.backend import ENVIRONMENT, patience
+from bench.tracking.store import Store, Unreachable
 
 MIGRATE = backend.migrate  # which a fixture replaces
 
@@ -93,6 +101,73 @@ def test_an_experiment_whose_files_a_server_keeps_is_refused_without_it(tmp_path
     )
     with pytest.raises(InputError, match="by an MLflow server"):
         Store(tmp_path, uri, "served")
+
+
+@pytest.fixture
+def hanging():
+    """The address of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_that_hangs_is_reported(tmp_path, hanging, monkeypatch):
+    assert int(ENVIRONMENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) * 2 <= 10
+    assert ENVIRONMENT["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(InputError, match=r"can't be opened: .*[Tt]imed? ?out"):
+        Store(tmp_path, hanging, "test")
+
+
+def test_a_run_whose_store_hangs_at_the_end_is_kept_and_not_marked(tmp_path, hanging, monkeypatch):
+    store = Store(tmp_path, None, "test")
+    run, folder = store.start("abc", "lora", {}), tmp_path / "run"
+    folder.mkdir()
+    (folder / "record.json").write_text("{}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    store.client = MlflowClient(hanging)
+    with (
+        pytest.raises(Unreachable, match=r"action=import action\.folder=results/runs/ID"),
+        attempt(store, run, folder),
+    ):
+        store.finish(run, {}, folder)
+    assert (folder / "record.json").is_file() and (folder / "failure.txt").is_file()
+    assert Store(tmp_path, None, "test").attempt("abc").status == "RUNNING"  # no further wait
+
+
+def test_a_process_that_waits_for_postgresql_says_for_whom(
+    tmp_path, fresh_database, monkeypatch, capsys
+):
+    monkeypatch.setattr(files, "SILENT", 0.1)
+    held = threading.Event()
+
+    def hold():
+        with backend.exclusive(fresh_database, tmp_path / "one.lock"):
+            held.set()
+            time.sleep(1)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(30)
+    with backend.exclusive(fresh_database, tmp_path / "other.lock"):  # as on another machine
+        holder.join()
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"waiting for the tracking store, in use by process {os.getpid()} on")
+    with backend.exclusive(fresh_database, tmp_path / "other.lock"):
+        pass
+    assert not capsys.readouterr().out
+
+
+def test_a_large_file_gives_a_server_more_time(tmp_path, monkeypatch):
+    key = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    monkeypatch.setenv(key, "5")
+    with (tmp_path / "weights").open("wb") as file:
+        file.truncate(30_000_000)
+    for path in (tmp_path / "weights", tmp_path):
+        with patience(path):
+            assert os.environ[key] == "35"
+    assert os.environ[key] == "5"
 
 
 @pytest.mark.slow

@@ -17,8 +17,11 @@ RECORD = {
     "data": "synthetic",
     "protocol": "fast",
     "device": "cpu",
-    "scores": {"mawps": {"accuracy": 50.0, "format_rate": 90.0, "too_long": 0, "n": 12}},
+    "scores": {
+        "mawps": {"accuracy": 50.0, "format_rate": 90.0, "too_long": 0, "n": 12, "nll": 0.5}
+    },
     "averages": {"micro": 50.0, "macro": 50.0},
+    "nll": {"micro": 0.25, "macro": None},
     "parameters": {"trainable": 10, "total": 100},
     "seconds": {"finetune": 1.5, "evaluate": None},
     "rows": {"train": 40},
@@ -50,7 +53,8 @@ def test_a_finished_run_is_found_with_all_that_was_recorded(store, tmp_path):
     assert store.record(run_id) == json.loads(json.dumps(RECORD))
     data = store.client.get_run(run_id).data
     assert data.metrics["accuracy/mawps"] == 50.0 and data.metrics["rows/padding_share"] == 0.25
-    assert "seconds/evaluate" not in data.metrics
+    assert (data.metrics["nll/mawps"], data.metrics["nll/micro"]) == (0.5, 0.25)
+    assert not {"seconds/evaluate", "nll/macro"} & data.metrics.keys()
     assert data.metrics["rows/trained"] == 100.0 and data.metrics["rows/asked"] == 12.0
     assert data.tags["method"] == "lora" and data.tags["git_commit"] == "abc"
     assert data.tags["mlflow.note.content"] == "| Set | Accuracy |"

@@ -49,6 +49,25 @@ def test_the_loss_is_the_cross_entropy_of_the_targets(lora, rows, monkeypatch, s
     assert torch.allclose(target_loss(lora, batch), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("lora", {"r": 4, "target_modules": ["q_proj"]}),
+        ("hyplora", {"r": 4, "target_modules": ["q_proj"]}),
+        ("prefix", {"num_virtual_tokens": 3}),
+    ],
+)
+def test_a_base_with_causal_attention_needs_no_mask(fresh_tiny, rows, monkeypatch, method, options):
+    model = attach(fresh_tiny[0], method, options)
+    batch = collate(rows(6), pad_id=0)
+    assert not batch["attention_mask"].all()
+    free = target_loss(model, batch)
+    other = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, 7)
+    assert torch.equal(target_loss(model, batch | {"input_ids": other}), free)
+    monkeypatch.setattr(loss_module, "MASK_FREE", frozenset())
+    assert torch.allclose(target_loss(model, batch), free, rtol=1e-6)
+
+
 def test_training_lowers_the_loss_and_changes_the_adapter_alone(train, lora, rows):
     before = {name: value.clone() for name, value in lora.state_dict().items()}
     done = train(model=lora, validation=rows(32), epochs=6.0, validations=3).done

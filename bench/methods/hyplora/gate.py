@@ -17,7 +17,7 @@ authors' code). ``reference.py`` has the literal form, ``variants.py`` the other
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -138,9 +138,9 @@ def scale_tokens(
         ``(..., r)`` in the dtype of h, and a few numbers per token.
     """
     wide = gram_B.dtype
-    s, K = s.to(wide), K.to(wide)
+    K, s = _numbers(K, s, wide)
     length = quadratic(h.to(wide), gram_B).sqrt()
-    parts = scalars(token_norm(x).to(wide), length, s * K.sqrt(), max_radius)
+    parts = scalars(token_norm(x).to(wide), length, s * K**0.5, max_radius)
     _, S, _, P = parts
     return h * (S * P * (scaling / s)).to(h.dtype), parts
 
@@ -187,7 +187,7 @@ def scale_tokens_backward(
     """
     wide = gram_B.dtype
     rho, S, n, P = parts
-    s, K = s.to(wide), K.to(wide)
+    K, s = _numbers(K, s, wide)
     grad, wide_h, scale = grad.to(wide), h.to(wide), scaling / s
     by_g = (grad * wide_h).sum(-1, keepdim=True) * scale  # and by 1/s
     T = (1 + n * n).rsqrt()
@@ -202,6 +202,17 @@ def scale_tokens_backward(
         (by_g * (S * P - C * T)).sum() / (2 * K) if by_K else None,
         -(by_g * C * T).sum() / s if by_s else None,
     )
+
+
+def _numbers(K: Tensor, s: Tensor, wide: torch.dtype) -> tuple[Any, Any]:
+    """K and s as Python numbers if they can be read at once: each operation of one element costs.
+
+    On a GPU reading them would wait for all that is queued.
+    """
+    plain = all(type(number) in (Tensor, torch.nn.Parameter) for number in (K, s))
+    if plain and K.device.type == "cpu" and not torch.compiler.is_compiling():
+        return K.item(), s.item()
+    return K.to(wide), s.to(wide)
 
 
 def gate(

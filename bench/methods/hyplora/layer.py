@@ -30,6 +30,11 @@ NOT_LINEAR = (
     "a merged model, train plain LoRA or the variant 'tangent'."
 )
 
+QUANTISED = (
+    "a HypLoRA adapter cannot be merged into quantised weights ({dtype}): the sum would be rounded "
+    "to that type. Load the base without quantization, put the adapter on it and merge there."
+)
+
 
 class ScalarDict(nn.ParameterDict):
     """Parameters whose dtype stays at least float32 when the model is converted.
@@ -207,13 +212,15 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
             adapter_names: the adapters; None for the active ones.
 
         Raises:
-            NotImplementedError: one of them is not linear; nothing is merged.
+            NotImplementedError: one of them is not linear, or the weight is quantised; nothing is
+                merged.
             ValueError: the sum is not finite.
         """
         names = check_adapters_to_merge(self, adapter_names)
         names = [name for name in names if name in self.hyplora_A]
         if not all(VARIANTS[self.variant[name]].linear for name in names):
             raise NotImplementedError(self.not_linear)
+        self.check_weight()
         for name in names:
             weight = self.get_base_layer().weight
             merged = weight.data + self._delta_weight(name).to(weight.dtype)
@@ -221,6 +228,12 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
                 raise ValueError(f"the weight merged with adapter {name!r} is not finite")
             weight.data = merged
             self.merged_adapters.append(name)
+
+    def check_weight(self) -> None:
+        """Raise NotImplementedError if the base's weight has less than 16 bits or is packed."""
+        dtype = self.get_base_layer().weight.dtype
+        if not dtype.is_floating_point or dtype.itemsize < 2:
+            raise NotImplementedError(QUANTISED.format(dtype=dtype))
 
     def unmerge(self) -> None:
         """Subtract all merged adapters from the base's weight, up to rounding."""
@@ -283,3 +296,5 @@ class HypLoraModel(LinearTuner):
         configs: dict[str, HypLoraConfig] = self.peft_config
         if not all(VARIANTS[configs[name].variant].linear for name in self.active_adapters):
             raise NotImplementedError(NOT_LINEAR)
+        for layer in hyplora_layers(self).values():
+            layer.check_weight()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from bench.methods.inputs import see_inputs
 _log = logging.getLogger(__name__)
 
 _MANY = 0.1  # share of clamped tokens that is warned of
+_FAR = 10.0  # times larger or smaller than LoRA's scale
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,18 @@ def gate_statistics(
     ]
 
 
-def warn_of_clamped(statistics: Sequence[GateStatistics]) -> None:
-    """Warn of layers in which many tokens are beyond max_radius."""
+def warn_of_gates(statistics: Sequence[GateStatistics]) -> None:
+    """Warn of layers that clamp many tokens, and of layers far from LoRA's scale.
+
+    The gate is the factor of LoRA's update at the same alpha.
+    """
+    far = [gates.median for gates in statistics if not 1 / _FAR <= gates.median <= _FAR]
+    if far:
+        _warn_of_scale(
+            f"{len(far)} of {len(statistics)} layers start at {min(far):.2g} to {max(far):.2g} "
+            "times LoRA's scale at the same alpha: a learning rate or method.lora_alpha that was "
+            "chosen for LoRA does not suit them"
+        )
     layers = [gates for gates in statistics if gates.clamped > _MANY]
     if layers:
         worst = max(layers, key=lambda gates: gates.clamped)
@@ -93,6 +105,11 @@ def warn_of_clamped(statistics: Sequence[GateStatistics]) -> None:
             worst.layer,
             worst.curvature,
         )
+
+
+@cache
+def _warn_of_scale(message: str) -> None:  # once for all seeds of a sweep
+    _log.warning(message)
 
 
 def _summary(

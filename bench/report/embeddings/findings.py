@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
+from bench.report.comparison import holm
 from bench.report.embeddings.layers import by_input, mean_variation
 from bench.report.embeddings.tokens import bounded
 
 Study = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
+# What is compared, and on which set.
+Key = tuple[str, str]
+Pair = tuple[Sequence[float], Sequence[float]]
 
 REJECTED = 0.1  # p-value below which the authors of the fit reject a power law
-SIGNIFICANT = 0.05  # of the sign of a likelihood ratio
+SIGNIFICANT = 0.05  # by Holm's correction over a table
 TYPES = {"all": "all types", "frequent": "types seen at least 20 times", "content": "content words"}
 STATES = "states"  # of the last block, about which HypLoRA's paper says nothing
 ORIGINS = {
@@ -36,7 +39,9 @@ def findings(study: Study, published: Mapping[str, Any]) -> Iterator[str]:
     behind = study["norms"]["state_groups"]
     yield from _groups(behind, " after the last block", "by increasing specificity")
     if rows := _as_published(study["prompts"]):
-        yield f"Prompts: {_vs_controls(rows, 'embeddings')}"
+        pairs = _control_pairs(rows, "embeddings")
+        shown = _vs_controls(rows, "embeddings", signs_of(pairs))
+        yield f"Prompts: {shown} {_family(len(pairs))}"
     # The paper has no controls; random points in as many dimensions take their place.
     printed = [v[0] for row in published["prompts"]["rows"] for k, v in row.items() if k != "base"]
     for space in study["spaces"]:
@@ -77,12 +82,19 @@ def _frequency(study: Study) -> str:
             kept.append(row["label"])
     parts = [f"rejected for {', '.join(rejected)}"] if rejected else []
     parts += [f"not rejected for {', '.join(kept)}"] if kept else []
-    for name in ("lognormal", "exponential"):
-        others = [row["against"][name] for row in rows]
-        signs = (0 if o["p"] >= SIGNIFICANT else 1 if o["ratio"] > 0 else -1 for o in others)
+    names = ("lognormal", "exponential")
+    ratios = [(name, row["against"][name]["ratio"]) for name in names for row in rows]
+    p_values = holm([row["against"][name]["p"] for name in names for row in rows])
+    for name in names:
+        signs = (
+            0 if p >= SIGNIFICANT else 1 if ratio > 0 else -1
+            for (other, ratio), p in zip(ratios, p_values, strict=True)
+            if other == name
+        )
         parts.append(f"vs. {name}: {_counts(signs, LIKELIHOOD)}")
     gammas = _extent([row["gamma"] for row in rows])
-    text = f"Power law of token frequency: exponents {gammas}; {'; '.join(parts)}."
+    text = f"Power law of token frequency: exponents {gammas}; {'; '.join(parts)}. "
+    text += _family(len(ratios))
     if study["data"]["source"] == "synthetic":
         text += (
             " The words of these problems are sampled by Zipf's law, so this is by construction."
@@ -139,36 +151,53 @@ def _hidden(rows: Rows) -> Iterator[str]:
     if not bases:
         return
     base = by_model.pop(bases[0])
-    yield f"Last hidden layer of the base: {_vs_controls(list(base.values()), 'states')}"
+    lora = next((found for model, found in by_model.items() if methods[model] == "lora"), {})
+    ours = {m: found for m, found in by_model.items() if str(methods[m]).startswith("hyplora")}
+    # All comparisons of the table are one family.
+    pairs = _control_pairs(list(base.values()), "states")
+    for name, others, models in (("base", base, by_model), ("LoRA", lora, ours)):
+        pairs |= {
+            (f"{model} vs. {name}", key): (found[key]["states"], others[key]["states"])
+            for model, found in models.items()
+            for key in found
+            if key in others
+        }
+    signs = signs_of(pairs)
+    yield f"Last hidden layer of the base: {_vs_controls(list(base.values()), 'states', signs)}"
     if by_model:
-        parts = [f"{model} {_versus(found, base)}" for model, found in by_model.items()]
+        parts = [f"{model} {_on_sets(f'{model} vs. base', signs)}" for model in by_model]
         yield (
             "Delta of the last hidden layer after fine-tuning vs. the base, same prompts: "
             f"{'; '.join(parts)}. One run each: variation between seeds is not included."
         )
-    lora = next((found for model, found in by_model.items() if methods[model] == "lora"), None)
-    for model, found in by_model.items():
-        if lora and str(methods[model]).startswith("hyplora"):
-            yield (
-                f"{model} vs. LoRA: {_versus(found, lora)}; the paper reports lower values in "
-                "all of its sets."
-            )
+    for model in ours if lora else ():
+        yield (
+            f"{model} vs. LoRA: {_on_sets(f'{model} vs. LoRA', signs)}; the paper reports lower "
+            "values in all of its sets."
+        )
+    yield f"Last hidden layer: {_family(len(pairs))}"
 
 
-def _versus(found: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> str:
-    shared = [key for key in found if key in other]
-    return _counts((differs(found[key]["states"], other[key]["states"]) for key in shared), DELTA)
+def _on_sets(what: str, signs: Mapping[Key, int]) -> str:
+    return _counts((sign for (found, _), sign in signs.items() if found == what), DELTA)
 
 
-def _vs_controls(rows: Rows, own: str) -> str:
+def _control_pairs(rows: Rows, own: str) -> dict[Key, Pair]:
+    return {(control, row["set"]): (row[own], row[control]) for control in CONTROLS for row in rows}
+
+
+def _vs_controls(rows: Rows, own: str, signs: Mapping[Key, int]) -> str:
     """How values compare with their controls over the sets, and what follows."""
-    signs = {c: [differs(row[own], row[c]) for row in rows] for c in CONTROLS}
     parts = [
         f"{name} {_extent([fmean(row[control]) for row in rows])} (it is "
-        f"{_counts(signs[control], DELTA)})"
+        f"{_on_sets(control, signs)})"
         for control, name in CONTROLS.items()
     ]
-    lower = {control for control in CONTROLS if set(signs[control]) == {-1}}
+    lower = {
+        control
+        for control in CONTROLS
+        if {sign for (found, _), sign in signs.items() if found == control} == {-1}
+    }
     verdict = "Its size is no evidence of a tree: points without one have similar values."
     if lower == set(CONTROLS):
         verdict = "It is more tree-like than lengths and vectors alone make it."
@@ -192,13 +221,27 @@ def _counts(signs: Iterable[int], words: Mapping[int, str]) -> str:
     return f"{', '.join(parts)} of {len(signs)}"
 
 
-def differs(values: Sequence[float], others: Sequence[float]) -> int:
-    """The sign of the mean paired difference if its 95% interval excludes 0, else 0."""
-    differences = [a - b for a, b in zip(values, others, strict=True)]
-    if len(differences) < 2:
-        return 0
-    mean, error = fmean(differences), stdev(differences) / math.sqrt(len(differences))
-    return 0 if abs(mean) <= 1.96 * error else (1 if mean > 0 else -1)
+def signs_of(pairs: Mapping[Key, Pair]) -> dict[Key, int]:
+    """The sign of each mean paired difference that is significant in its family, else 0.
+
+    The paired t-test over prompts, with Holm's correction over all the pairs.
+    """
+    from scipy.stats import ttest_rel
+
+    means, p_values = [], []
+    for values, others in pairs.values():
+        same = len(values) < 2 or list(values) == list(others)
+        means.append(fmean(values) - fmean(others))
+        p_values.append(1.0 if same else float(ttest_rel(values, others).pvalue))
+    corrected = holm(p_values)
+    return {
+        key: 0 if p > SIGNIFICANT else 1 if mean > 0 else -1
+        for key, mean, p in zip(pairs, means, corrected, strict=True)
+    }
+
+
+def _family(size: int) -> str:
+    return f"n.s.: p above 0.05 by Holm's correction over the {size} comparisons of the table."
 
 
 def _extent(values: Sequence[float]) -> str:

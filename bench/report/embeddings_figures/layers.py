@@ -15,7 +15,7 @@ Models = Sequence[Mapping[str, Any]]
 def layers(models: Models) -> Figure | None:
     """A row of panels for each quantity, a panel for each kind of layer, a line for each model.
 
-    Layers with the same inputs share a panel. None if no layer was measured.
+    Layers with the same inputs share a panel. None if no layer was measured, or all are zero.
     """
     models = [model for model in models if model["layers"]]
     if not models:
@@ -34,6 +34,8 @@ def layers(models: Models) -> Figure | None:
                         named = {"model": model["model"], "module": kind}
                         named |= {"block": layer["block"], "when": when}
                         facts.setdefault(tuple(named.values()), named).setdefault(key, value)
+    if not facts:
+        return None
     titles = {"rms": "|x|/√d: mean (dashed, hollow: largest)"}
     for place, curvature in enumerate(curvatures):
         title = f"coefficient of variation of the gate at B = 0, K = {curvature:g}"

@@ -11,12 +11,20 @@ from bench.report.theme import longest, look_of
 
 REFERENCE = "lora"
 STEP = 17  # pixels of a row
+REGIMES = {
+    "uniform": "adapter too",
+    "evaluation": "adapter in float32",
+    "training": "adapter in float32, autocast",
+}
 
 
 def case_title(case: Mapping[str, Any]) -> str:
     """What a case of the report is called."""
-    compiled = ", torch.compile" if case["compiled"] else ""
-    return f"{case['case']}, {case['dtype']}, rank {case['rank']}{compiled}"
+    kinds = {"compiled": "torch.compile", "liger": "Liger"}
+    words = [f"rank {case['rank']}", *(kinds[kind] for kind in kinds if case.get(kind))]
+    if case["dtype"] != "float32" and (regime := case.get("regime")):
+        words.insert(0, REGIMES[regime])
+    return ", ".join([case["case"], case["dtype"], *words])
 
 
 def figure(report: Mapping[str, Any]) -> Figure | None:

@@ -44,5 +44,5 @@ def _facts(row: ScoreRow) -> Iterator[dict[str, Any]]:
             means = {key: fmean(gate[key] for gate in layers) for key in STATISTICS}
             number = re.search(r"\.(\d+)\.", layers[0]["layer"])
             layer = {"module": layers[0]["module"], "layer": int(number[1]) if number else 0}
-            positive = {key: mean for key, mean in means.items() if mean > 0}
-            yield {"row": row.label, "when": when} | layer | positive
+            if positive := {key: mean for key, mean in means.items() if mean > 0}:
+                yield {"row": row.label, "when": when} | layer | positive

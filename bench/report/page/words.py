@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.report.comparison import BETTER, WORSE, Comparison
+from bench.report.comparison import BETTER, MEASURES, WORSE, Comparison
 from bench.report.tables import between, number
 
 BITS = "bits_per_byte"
@@ -26,8 +26,10 @@ class Sentence:
 
 def sentence(found: Comparison) -> Sentence:
     """A comparison with its interval, corrected p-value and number of seeds."""
-    bits = found.column == BITS
-    unit, form = ("bits per byte", "+z.3f") if bits else ("percentage points", "+z.1f")
+    measure = MEASURES[found.measure]
+    unit, form = measure.unit, f"+{measure.format}"
+    if found.column == BITS:
+        unit, form = "bits per byte", "+z.3f"
     facts = []
     if found.low is not None:
         facts.append(f"95% interval {between(found.low, found.high, form)}")

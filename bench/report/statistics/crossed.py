@@ -22,10 +22,9 @@ of methods makes them no more alike than any two runs: then R is the sum of both
 are paired if that makes R less uncertain, judged by the rest: if that of the paired differences is
 below 1 / sqrt(2) of the two methods' own.
 
-Items must be independent, and the runs of both methods have the same, symmetric distribution. Then,
-in simulations with three seeds and 75% accuracy (tests/report/statistics/simulate.py), equal
-methods were called different in 1.6 to 4.5% of comparisons at 5%. If only one method's runs differ
-the rate is 5.8%; skewed runs or items that share a passage can raise it further.
+Items that share a text are not independent: the test is then over clusters (clusters.py).
+docs/statistics.md has the measured rates of false claims, and the conditions in which they exceed
+5%.
 """
 
 from __future__ import annotations
@@ -51,8 +50,11 @@ class CrossedTest:
         degrees: degrees of freedom.
         p: two-sided.
         paired: whether runs with one seed were paired.
-        between_runs: max(R - E, 0) above.
+        runs: R above.
+        run_degrees: its degrees of freedom.
+        residual: E above.
         items: I above, with its degrees of freedom.
+        seeds: S above.
     """
 
     difference: Array
@@ -60,8 +62,11 @@ class CrossedTest:
     degrees: Array
     p: Array
     paired: Array
-    between_runs: Array
+    runs: Array
+    run_degrees: Array
+    residual: Array
     items: Items
+    seeds: int
 
     def interval(self, level: float = LEVEL) -> tuple[Array, Array]:
         """Lower and upper end of the difference's interval; `level` 0.05 is 95%."""
@@ -69,6 +74,19 @@ class CrossedTest:
 
         reach = stdtrit(self.degrees, 1 - level / 2) * np.sqrt(self.variance)
         return self.difference - reach, self.difference + reach
+
+    def detectable(self, level: float = LEVEL, power: float = 0.8, bound: float = 0.8) -> Array:
+        """The smallest difference that the test at this level finds with this power.
+
+        Runs are taken to vary as much as the upper confidence bound of R, one-sided: the estimate
+        of few runs is too small in most tables.
+        """
+        from scipy.special import chdtri, stdtrit
+
+        runs = self.runs * self.run_degrees / chdtri(self.run_degrees, bound)
+        variance, degrees = _total(runs, self.run_degrees, self.residual, self.items, self.seeds)
+        reach = stdtrit(degrees, 1 - level / 2) + stdtrit(degrees, power)
+        return reach * np.sqrt(np.maximum(variance, self.variance))
 
 
 def crossed_test(
@@ -99,13 +117,12 @@ def crossed_test(
         alike = np.full(alike.shape, paired)
     runs = np.where(alike, pairs.runs, apart)
     run_degrees = np.where(alike, free, apart_degrees)
-    between = np.maximum(runs - np.where(alike, pairs.residual, rest), 0.0)
-    variance = own.variance + between
+    residual = np.where(alike, pairs.residual, rest)
+    variance, degrees = _total(runs, run_degrees, residual, own, pairs.seeds)
     # If neither runs nor items differ among themselves: as if one more item did.
     size = sum(values.shape[-1] for values in ours)
+    degrees = np.where(variance > 0, degrees, max(size - 1, free))
     variance = np.where(variance > 0, variance, 1.0 / size**2)
-    uncertain = runs**2 / run_degrees + own.variance**2 / own.degrees
-    degrees = np.maximum(ratio(variance**2, uncertain, otherwise=max(size - 1, 1)), free)
     difference = one.mean - other.mean
     p = 2 * stdtr(degrees, -np.abs(difference) / np.sqrt(variance))
     return CrossedTest(
@@ -114,6 +131,18 @@ def crossed_test(
         degrees=degrees,
         p=np.minimum(p, 1.0),
         paired=alike,
-        between_runs=between,
+        runs=runs,
+        run_degrees=run_degrees,
+        residual=residual,
         items=own,
+        seeds=pairs.seeds,
     )
+
+
+def _total(
+    runs: Array, run_degrees: Array, residual: Array, own: Items, seeds: int
+) -> tuple[Array, Array]:
+    """V and its degrees of freedom."""
+    variance = own.variance + np.maximum(runs - residual, 0.0)
+    uncertain = runs**2 / run_degrees + own.variance**2 / own.degrees
+    return variance, np.maximum(ratio(variance**2, uncertain, otherwise=1.0), seeds - 1)

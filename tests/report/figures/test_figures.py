@@ -1,5 +1,6 @@
 """The figures of a score table."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from bench.report import figures
 from bench.report.comparison import Comparison
 from bench.report.figure import page_spec
 from bench.report.spec import FIGURES
+from tests.report.score_runs import SETS
 
 
 def gates(mean):
@@ -70,6 +72,34 @@ def test_a_figure_without_facts_is_not_drawn(table, record, name):
     assert figure(name)(bare) is None
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+@pytest.mark.parametrize("right", [(0, 0), (100, 300), (0,)])
+@pytest.mark.parametrize("level", [0.0, 2.0])
+def test_rows_that_are_equal_or_all_zero_are_drawn(table, record, training, right, seeds, level):
+    import vl_convert
+
+    sets = dict(list(SETS.items())[: len(right)])
+    moments = dict.fromkeys(("start", "end"), gates(level))
+    part = training(start=level, steps=3, gates=moments) | {"padding": 0.0}
+    runs = [
+        record("hyplora", seed, right, k, sets, training=part) for k in (0.5, 1.0) for seed in seeds
+    ]
+    alike = {"verdict": "n.s.", "difference": 0.0, "low": 0.0, "high": 0.0}
+    found = table(runs, [compared("HypLoRA (K=0.5)", **alike)])
+    made = {name: figure(name)(found) for name in FIGURES}
+    empty = {name for name, one in made.items() if one is None}
+    assert empty == (set() if level else {"gates", "training"})
+    for one in filter(None, made.values()):
+        assert "NaN" not in vl_convert.vegalite_to_svg(one.spec), one.name
+
+
+def test_a_single_benchmark_s_differences_are_drawn(table, record, drawn):
+    sets = {"mawps": SETS["mawps"]}
+    runs = [record(method, correct=(50,), sets=sets) for method in ("lora", "hyplora")]
+    made = figure("differences")(table(runs, [compared("HypLoRA")]))
+    assert [fact["benchmark"] for fact in drawn(made) if "row" in fact] == ["MAWPS"]
+
+
 def test_accuracy_has_seeds_means_intervals_and_chance(full, drawn):
     facts = drawn(figure("accuracy")(full))
     lora = [fact for fact in facts if fact.get("row") == "LoRA" and fact["benchmark"] == "MAWPS"]
@@ -86,14 +116,39 @@ def test_curvatures_are_those_of_methods_with_several(full, drawn):
 
 
 def test_differences_leave_out_rows_that_train_nothing_or_were_not_compared(full, drawn):
-    facts = [fact for fact in drawn(figure("differences")(full)) if "row" in fact]
-    assert [(fact["row"], fact["benchmark"]) for fact in facts] == [
-        ("HypLoRA (K=1.0)", "micro average"),
-        ("HypLoRA (K=1.0)", "MAWPS"),
-        ("HypLoRA (K=1.0)", "SVAMP"),
-        ("HypLoRA (K=0.5)", "micro average"),
+    facts = [fact for fact in drawn(figure("differences")(full)) if "comparison" in fact]
+    assert [(fact["comparison"], fact["benchmark"]) for fact in facts] == [
+        ("HypLoRA (K=1.0) − LoRA", "micro average"),
+        ("HypLoRA (K=1.0) − LoRA", "MAWPS"),
+        ("HypLoRA (K=1.0) − LoRA", "SVAMP"),
+        ("HypLoRA (K=0.5) − LoRA", "micro average"),
     ]
     assert "low" not in facts[-1] and facts[0]["seeds"] == 3
+
+
+def test_differences_of_each_measure_have_panels_and_an_axis_of_their_own(table, record, drawn):
+    nll = {"measure": "nll", "difference": 0.2, "low": 0.1, "high": 0.3}
+    made = table([record(), record("dora")], [compared("DoRA"), compared("DoRA", **nll)])
+    found = figure("differences")(made)
+    assert [fact["measure"] for fact in drawn(found) if "measure" in fact] == ["accuracy", "nll"]
+    titles = [block["title"] for block in found.spec["vconcat"]]
+    assert titles == [
+        "accuracy: row − reference (percentage points)",
+        "NLL: row − reference (nats per token, lower is better)",
+    ]
+
+
+def test_long_names_of_differences_are_on_two_lines(table, record):
+    def y(row):
+        made = figure("differences")(table([record(), record("dora")], [compared(row)]))
+        return made.spec["vconcat"][0]["spec"]["layer"][1]["encoding"]["y"]["axis"]
+
+    made = table([record(), record("hyplora", curvature=1.0)], ())
+    long = replace(compared("HypLoRA"), reference_label="LoRA (matched, all but down_proj)")
+    found = figure("differences")(replace(made, comparisons=(long,)))
+    axis = found.spec["vconcat"][0]["spec"]["layer"][1]["encoding"]["y"]["axis"]
+    assert axis["labelExpr"].startswith("[split(datum.label") and axis["labelLimit"] == 250
+    assert "labelExpr" not in y("DoRA")
 
 
 def test_gates_are_shown_before_and_after_without_what_a_log_scale_lacks(full, drawn):

@@ -1,5 +1,7 @@
 """The test: against scipy and statsmodels in special cases, and on similar answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,6 +48,36 @@ def test_without_differences_between_items_it_is_a_t_between_runs(paired):
     )
     assert found.p == pytest.approx(expected.pvalue)
     assert found.interval() == pytest.approx(tuple(expected.confidence_interval()))
+
+
+def test_a_detectable_difference_is_that_of_a_paired_t_if_runs_are_equal():
+    ours, theirs = (np.repeat(outcomes(seed, seeds=1), 3, axis=0) for seed in (1, 2))
+    found = crossed_test([ours], [theirs], paired=True)
+    difference = (ours - theirs)[0]
+    error = difference.std(ddof=1) / np.sqrt(len(difference))
+    t = stats.t(len(difference) - 1)
+    expected = error * (t.ppf(0.995) + t.ppf(0.8))
+    assert found.detectable(0.01) == pytest.approx(expected)
+    exact = stats.nct(len(difference) - 1, expected / error).sf(t.ppf(0.995))
+    assert exact == pytest.approx(0.8, abs=0.02)
+
+
+def test_a_detectable_difference_has_an_upper_bound_of_the_variance_of_runs():
+    one, other = [0.62, 0.71, 0.66], [0.60, 0.64, 0.55]
+    ours, theirs = (np.repeat(np.array(means)[:, None], 50, axis=1) for means in (one, other))
+    found = crossed_test([ours], [theirs], paired=True)
+    bound = np.var(np.subtract(one, other), ddof=1) / 3 * 2 / stats.chi2(2).ppf(0.2)
+    expected = np.sqrt(bound) * (stats.t(2).ppf(0.975) + stats.t(2).ppf(0.8))
+    assert found.detectable() == pytest.approx(expected)
+
+
+def test_in_most_designs_a_detectable_difference_is_detected_in_four_of_five():
+    world = World(items=300, seeds=5, deviation=3.0)
+    found = crossed_test(*([v] for v in world.draw(np.random.default_rng(0), 300)))
+    # The bound holds in 80% of designs: the power at the smallest fifth is at least 80%.
+    larger = replace(world, difference=100 * float(np.quantile(found.detectable(), 0.2)))
+    ours, theirs = larger.draw(np.random.default_rng(1), 300)
+    assert 0.75 < (crossed_test([ours], [theirs]).p <= 0.05).mean() < 0.97
 
 
 def test_comparisons_in_a_batch_equal_single_ones():

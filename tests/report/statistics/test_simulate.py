@@ -2,7 +2,15 @@
 
 import pytest
 
-from tests.report.statistics.simulate import World, called, crossed, main
+from tests.report.statistics.simulate import (
+    TESTS,
+    World,
+    called,
+    covered,
+    crossed,
+    main,
+    runs_paired,
+)
 
 
 @pytest.mark.parametrize("interaction", [0.0, 1.0])
@@ -12,7 +20,7 @@ def test_equal_methods_are_rarely_called_better_or_worse(deviation, interaction)
     rates = called(world, 1000)
     assert rates["crossed"] <= 6.5
     # A test that ignores variation between runs fails on the same draws.
-    assert deviation == 0 or rates["items"] > 8
+    assert deviation == 0 or rates["one run"] > 8
 
 
 @pytest.mark.slow
@@ -25,8 +33,21 @@ def test_the_level_is_held_to_a_tenth(deviation, interaction, items):
 
 
 def test_it_finds_more_than_a_test_that_always_pairs_runs():
-    rates = called(World(items=300, difference=5.0), 500)
+    tests = {"crossed": crossed, "paired": runs_paired}
+    rates = called(World(items=300, difference=5.0), 500, tests=tests)
     assert rates["crossed"] > rates["paired"] + 4
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("size", [5, 10])
+def test_items_in_clusters_are_no_more_often_called_different(size, seeds):
+    world = World(items=300, seeds=seeds, interaction=1.0, cluster=size)
+    rates = called(world, 1000)
+    assert rates["crossed"] <= 6 < rates["items independent"]
+
+
+def test_intervals_over_clusters_contain_the_true_accuracy():
+    assert covered(World(items=300, cluster=10, deviation=2.0), cells=200, draws=500) >= 92
 
 
 def test_a_world_has_the_accuracy_and_the_deviation_it_is_given():
@@ -39,8 +60,18 @@ def test_a_world_has_the_accuracy_and_the_deviation_it_is_given():
     assert 100 * ours.mean(axis=2).std(axis=1, ddof=1).mean() == pytest.approx(4.6, abs=0.5)
 
 
+def test_skewed_runs_have_the_deviation_they_are_given_and_some_that_are_much_worse():
+    import numpy as np
+
+    world = World(items=4000, seeds=4, deviation=5.0, skewed=True)
+    means = 100 * world.draw(np.random.default_rng(0), 200)[0].mean(axis=2)
+    assert means.mean() == pytest.approx(75, abs=1)
+    assert means.std(ddof=1) == pytest.approx(5, abs=0.7)
+    assert 75 - means.min() > 1.5 * (means.max() - 75)
+
+
 def test_the_command_prints_its_tables(capsys):
-    main(["--comparisons", "10"])
+    main(["--comparisons", "4"])
     text = capsys.readouterr().out
-    assert "No true difference" in text and "600 items, runs 5, method x item" in text
-    assert "Intervals that contain the true accuracy" in text
+    assert all(f"False: {name}" in text for name in TESTS)
+    assert "Coverage" in text and text.count("skewed, 5 and 0") >= 6

@@ -1,0 +1,99 @@
+"""How likely a model finds the reference answers: a score without the noise of right and wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import torch
+
+from bench.data.batches import Example, collate, encode_rows
+from bench.data.problems import Problem
+from bench.data.prompts import Protocol, evaluation_text, training_text
+from bench.memory import halving
+from bench.progress import Progress
+from bench.training.loss import target_losses
+
+DIGITS = 5  # after the decimal point: float32 has no more in a sum of logits
+LESS_MEMORY = "use model.dtype=bfloat16, or a smaller base"
+
+Row = tuple[str, int]  # a benchmark and an index in its test set
+
+
+def answer_nll(
+    model: Any,
+    tokenizer: Any,
+    tests: Mapping[str, Sequence[Problem]],
+    protocol: Protocol,
+    batch_size: int,
+    context: int,
+    pending: Set[Row],
+    title: str,
+) -> dict[Row, float]:
+    """Mean negative log-likelihood of the reference answers, in nats per token, teacher-forced.
+
+    The prompt is that of the evaluation. The answer is the target of a training row: the protocol's
+    text with the end-of-sequence token, under the same limit of length.
+
+    Args:
+        model: a causal language model in eval mode.
+        tests: test rows by benchmark.
+        batch_size: memory limit: a batch has the tokens of that many prompts. Up to rounding it
+            does not change the result.
+        context: maximum number of tokens of the model.
+        pending: the rows that are needed. The batches are those of all rows, so that an evaluation
+            that resumes finds the same numbers; those without a pending row are left out.
+
+    Returns:
+        By row. A row without reference output, a row that does not fit, and one whose likelihood is
+        not finite are left out.
+
+    Raises:
+        Failure: a single row does not fit in memory.
+    """
+    if not pending:
+        return {}
+    problems = {
+        (key, index): problem
+        for key, rows in tests.items()
+        for index, problem in enumerate(rows)
+        if problem.output.strip()
+    }
+    texts = [
+        (evaluation_text(p, protocol), training_text(p, protocol)[1]) for p in problems.values()
+    ]
+    encoded = zip(problems, encode_rows(texts, tokenizer, protocol, context), strict=True)
+    examples = {row: example for row, example in encoded if example and example.targets}
+    order = sorted(examples, key=lambda row: (-len(examples[row].ids), row))
+    tokens = batch_size * 64  # the length of a typical prompt
+    found: dict[Row, float] = {}
+
+    def first(rows: int) -> list[float]:
+        return _nats_per_token(
+            model, [examples[row] for row in order[:rows]], tokenizer.pad_token_id
+        )
+
+    with Progress(title, len(order), "row") as progress:
+        while order:
+            longest = len(examples[order[0]].ids)
+            rows = min(max(1, tokens // longest), len(order))
+            if not pending.isdisjoint(order[:rows]):
+                nats = halving(first, rows, title, LESS_MEMORY)
+                if len(nats) < rows:
+                    rows = len(nats)
+                    tokens = rows * longest
+                found |= zip(order[:rows], nats, strict=True)
+            order = order[rows:]
+            progress.update(rows)
+    return {row: round(value, DIGITS) for row, value in found.items() if math.isfinite(value)}
+
+
+@torch.inference_mode()
+def _nats_per_token(model: Any, examples: list[Example], pad_id: int) -> list[float]:
+    device = next(model.parameters()).device
+    batch = collate(examples, pad_id)
+    on_device = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    losses = target_losses(model, on_device, reduction="none").view(len(examples), -1)
+    targets = [example.targets for example in examples]
+    return (losses.double().sum(1).cpu() / torch.tensor(targets)).tolist()

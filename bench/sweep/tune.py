@@ -1,0 +1,250 @@
+"""`action=tune`: a learning rate for each row of a sweep, with equal effort, on validation loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from bench.config import read_action
+from bench.errors import Failure, InputError
+from bench.files import write_json, write_text
+from bench.report.design import sweep_records
+from bench.report.formats import show, to_markdown
+from bench.report.records import row_key, tuning_key
+from bench.report.tables import Cell, Column, Report, Row, Table
+from bench.sweep.jobs import Job, different
+from bench.sweep.launch import Launch
+from bench.sweep.objectives import Objective
+from bench.sweep.rates import FOLDER, LR, Rates, Try, TunedRow, Tuning, grid, next_rate, settings_of
+from bench.sweep.sweep import Sweep, combinations, failure_lines
+
+DIVERGED = "FloatingPointError"  # the loss of a run became NaN or infinite
+# Overrides of a try, of fine-tuning and of pretraining: only the loss at the end is needed.
+ALONE = {False: ("evaluation.split=none", "train.validations=1"), True: ()}
+LOSS = Objective("validation_loss", "minimize")
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """The keys of conf/action/tune.yaml."""
+
+    rates: int
+    more: int
+    seeds: list[int]
+
+    def __post_init__(self) -> None:
+        if self.rates < 3:
+            raise InputError(f"action.rates must be at least 3, got {self.rates}: the best of two "
+                             "is always at an edge")  # fmt: skip
+        if self.more < 0 or not self.seeds:
+            raise InputError("action.more is a number of tries, and action.seeds has a seed")
+
+
+class Tuner:
+    """The tries of a sweep's rows.
+
+    Attributes:
+        rows: by tuning key a label, a first learning rate and the overrides of the row.
+        jobs: by tuning key and settings the runs of a try, one per seed.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        """Find the rows.
+
+        Raises:
+            InputError: the sweep has no row to tune, or it gives a rate itself.
+        """
+        config: Any = OmegaConf.to_container(sweep.config, resolve=True)
+        self.settings = read_action(TuneSettings, config)
+        self.sweep, self.further = sweep, dict(config.get("tuning") or {})
+        self.keys = (LR, *self.further)
+        given = [o.get_key_element() for o in sweep.overrides]
+        if clash := [key for key in self.keys if key in given]:
+            raise InputError(f"action=tune chooses {', '.join(clash)}: leave it out")
+        if not sweep.written:
+            raise InputError("action=tune tunes the rows of a table: give +sweep=NAME")
+        self.known = Rates(sweep.spec.name, sweep.results).losses()
+        self.rows = self._rows()
+        self.tries: dict[str, dict[tuple[Any, ...], list[Job]]] = {key: {} for key in self.rows}
+
+    def _rows(self) -> dict[str, tuple[str, float, list[str]]]:
+        listed: dict[tuple[str, ...], None] = {}
+        for words in combinations(self.sweep.overrides):
+            own = ("action=", "action.", "seed=")
+            kept = [word for word in words if not word.lstrip("+").startswith(own)]
+            listed.setdefault(tuple(kept))
+        seed = f"seed={self.settings.seeds[0]}"
+        jobs = self.sweep.planner.jobs([*words, seed] for words in listed)
+        trained = [job for job in jobs if job.planned["seed"] is not None]
+        if not trained:
+            raise InputError("action=tune: no row of this sweep is trained")
+        records = sweep_records([job.planned for job in trained], self.sweep.spec)
+        labels = {row.key: row.label for record in records for row in record.rows}
+        found: dict[str, tuple[str, float, list[str]]] = {}
+        for job in trained:
+            words = [word for word in job.overrides if word != seed]
+            label, rate = labels[row_key(job.planned)], float(job.planned["train"]["lr"])
+            found.setdefault(tuning_key(job.planned, self.keys), (label, rate, words))
+        order = list(labels.values())
+        return dict(sorted(found.items(), key=lambda item: order.index(item[1][0])))
+
+    def plan(self) -> list[Job]:
+        """Plan the first grid of each row; returns its runs."""
+        for key, (_, rate, _) in self.rows.items():
+            self._add(key, grid(rate, self.settings.rates))
+        return self.all_jobs()
+
+    def extend(self) -> list[str]:
+        """Add a rate to each row whose best is at an edge; returns what was added, in words."""
+        added = []
+        for row in self.tuning().rows:
+            rates = {tried.settings[LR] for tried in row.tries}
+            if row.edge and len(rates) < self.settings.rates + self.settings.more:
+                rate = next_rate(sorted(rates), row.edge)
+                self._add(row.key, [rate])
+                added.append(f"{row.label}: {rate:g}")
+        return added
+
+    def _add(self, key: str, rates: Sequence[float]) -> None:
+        words, alone = self.rows[key][2], ALONE[self.sweep.pretrains]
+        points = [{LR: rate} | more for rate in rates for more in settings_of(self.further)]
+        planned = self.sweep.planner.jobs(
+            [*words, *alone, *(f"{k}={v}" for k, v in point.items()), f"seed={seed}"]
+            for point in points for seed in self.settings.seeds
+        )  # fmt: skip
+        count = len(self.settings.seeds)
+        for number, point in enumerate(points):
+            own = planned[number * count : (number + 1) * count]
+            self.tries[key][tuple(point.values())] = own
+
+    def all_jobs(self) -> list[Job]:
+        """All different runs that are planned."""
+        return different(j for by in self.tries.values() for jobs in by.values() for j in jobs)
+
+    def pending(self) -> list[Job]:
+        """Those without a result."""
+        return [j for j in self.all_jobs() if j.record is None and j.identity not in self.known]
+
+    def note(self, jobs: Sequence[Job]) -> None:
+        """Take the results of launched runs.
+
+        Raises:
+            Failure: one failed for another reason than a loss that is not finite.
+        """
+        failed = []
+        for job in jobs:
+            if job.record is not None:
+                self.known[job.identity] = LOSS.value(job.record)
+            elif (job.failure or "").startswith(DIVERGED):
+                self.known[job.identity] = None
+            else:
+                failed.append(job)
+        if failed:
+            raise Failure(failure_lines(failed))
+
+    def tuning(self) -> Tuning:
+        """The rows whose tries all have a result."""
+        rows = []
+        for key, tries in self.tries.items():
+            made = [
+                Try(
+                    dict(zip(self.keys, point, strict=True)),
+                    tuple(self.known[job.identity] for job in jobs),
+                    tuple(job.identity for job in jobs),
+                )
+                for point, jobs in sorted(tries.items())
+                if all(job.identity in self.known for job in jobs)
+            ]
+            if len(made) == len(tries):
+                rows.append(TunedRow(key, self.rows[key][0], tuple(made)))
+        return Tuning(self.sweep.spec.name, tuple(self.settings.seeds), self.keys, tuple(rows))
+
+
+class TuneSweep(Sweep):
+    """A sweep whose rows are tuned, not run."""
+
+    actions = ("tune",)
+
+    def run_jobs(self) -> list[dict[str, Any]]:
+        """Run the tries of all rows that are missing, and write what was chosen.
+
+        Raises:
+            InputError: the sweep can't be tuned.
+            Failure: runs failed; the tries that finished are written.
+        """
+        tuner = Tuner(self)
+        jobs = tuner.plan()
+        tuner.note([job for job in jobs if job.record is not None])
+        store, pending = self.planner.store(jobs[0].experiment), tuner.pending()
+        cached = len(jobs) - len(pending)
+        print(f"{len(tuner.rows)} rows, {len(jobs)} runs, {cached} cached", flush=True)
+        if self.config.plan:
+            from bench.sweep.plan import show_plan
+
+            show_plan(pending or jobs, store, self.config)
+            return []
+        launch = self.begin(store, f"{self.spec.name}-tuning", list(tuner.rows), len(pending))
+        paths = _tune(tuner, launch, self.results / FOLDER)
+        made = tuner.all_jobs()
+        store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, [], "")
+        return [{"record": job.record} for job in made if job.record is not None]
+
+
+def _tune(tuner: Tuner, launch: Launch, folder: Path) -> list[Path]:
+    try:
+        while True:
+            pending = tuner.pending()
+            launch.run(pending)
+            tuner.note(pending)
+            added = tuner.extend()
+            if not added:
+                break
+            print("best at an edge of the grid, one more rate for " + "; ".join(added), flush=True)
+            tuner.note([job for job in tuner.all_jobs() if job.record is not None])
+    except BaseException as error:
+        launch.store.fail(launch.parent, "FAILED", f"{type(error).__name__}")
+        raise
+    finally:
+        tuning = tuner.tuning()
+        report = table_of(tuning)
+        paths = [folder / f"{tuning.sweep}.json", folder / f"{tuning.sweep}.md"]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(paths[0], tuning.to_json())
+        write_text(paths[1], to_markdown(report))
+    show(report)
+    print("\n".join(map(str, paths)), flush=True)
+    return paths
+
+
+def table_of(tuning: Tuning) -> Report:
+    """The tries as a table: rows x learning rates, and what was chosen."""
+    rates = sorted({tried.settings[LR] for row in tuning.rows for tried in row.tries})
+    rows = []
+    for row in tuning.rows:
+        best = row.best
+        by_rest: dict[str, dict[str, Cell]] = {}
+        for tried in row.tries:
+            rest = {k: v for k, v in tried.settings.items() if k != LR}
+            named = ", ".join(f"{k.removeprefix('train.')} {v}" for k, v in rest.items())
+            cell = Cell("diverged") if tried.loss == float("inf") else Cell(f"{tried.loss:.4f}")
+            cells = by_rest.setdefault(named, {})
+            cells[f"{tried.settings[LR]:g}"] = cell
+            if tried is best:
+                place = "" if row.edge == 0 else ", at the edge"
+                cells["chosen"] = Cell(f"{best.settings[LR]:g}{place}")
+        rows += [
+            Row((row.label + (f" ({named})" if named else ""),), cells)
+            for named, cells in by_rest.items()
+        ]
+    columns = [Column(f"{rate:g}", f"{rate:g}", "text") for rate in rates]
+    columns.append(Column("chosen", "Chosen", "text"))
+    notes = (
+        f"Mean validation loss at the end of training over seeds "
+        f"{', '.join(map(str, tuning.seeds))}, by learning rate. The lowest is chosen.",
+    )
+    table = Table("tuning", "", tuple(columns), tuple(rows), ("Row",), notes)
+    return Report(tuning.sweep, f"Learning rates of {tuning.sweep}", {}, (table,))

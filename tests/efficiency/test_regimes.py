@@ -1,0 +1,102 @@
+"""The dtypes that an adapter runs in, and the operations of a layer in each."""
+
+import pytest
+import torch
+
+from bench.efficiency.cases import build
+from bench.efficiency.measure import ALL, ON_A_LAYER, check, measure, unavailable
+from bench.efficiency.operations import count_operations
+from bench.efficiency.regimes import REGIMES, regimes_of
+from tests.efficiency.test_measure import CPU, LAYER, MODEL, EfficiencySettings, workloads_of
+
+BF16, F32 = torch.bfloat16, torch.float32
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """The operations in float32."""
+    return count_operations(("lora", "hyplora"), F32, "uniform", CPU)["methods"]
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_every_method_runs_in_each_regime(regime):
+    models = build(MODEL, ALL, BF16, CPU, REGIMES[regime])
+    expected = BF16 if regime == "uniform" else F32
+    for name, model in models.items():
+        trained = {p.dtype for p in model.parameters() if p.requires_grad}
+        assert trained == ({expected} if name != "none" else set()), name
+        check(name, model, REGIMES[regime])
+        for make in workloads_of(MODEL, model, BF16, CPU).values():
+            make()()
+
+
+@pytest.mark.parametrize(
+    ("regime", "product"), [("uniform", BF16), ("evaluation", F32), ("training", BF16)]
+)
+def test_autocast_lowers_the_products_of_a_float32_adapter(regime, product):
+    model = build(LAYER, ("lora",), BF16, CPU, REGIMES[regime])["lora"]
+    made = []
+    A = model.get_base_model().linear.lora_A["default"]
+    A.register_forward_hook(lambda _, given, result: made.append(result.dtype))
+    model(torch.ones(1, 2, LAYER.layer, dtype=BF16))
+    assert made == [product]
+
+
+def test_a_float32_base_has_one_regime():
+    assert regimes_of(F32, ["training"]) == ["uniform"]
+    assert regimes_of(BF16, []) == list(REGIMES) and regimes_of(BF16, ["training"]) == ["training"]
+
+
+def test_the_operations_of_lora_are_those_of_its_definition(counted):
+    # The layer's product, A's and B's, the scaling and the sum; backward a product for each weight
+    # but the layer's, and for each input.
+    assert counted["none"]["operations"]["forward"] == 1
+    assert counted["lora"]["operations"]["forward"] == 5
+    assert counted["lora"]["operations"]["decode"] == 5
+    assert counted["lora"]["launches"] == {"forward": None, "backward": None, "decode": None}
+
+
+def test_hyplora_dispatches_more_operations_than_lora_in_each_pass(counted):
+    for name, count in counted["lora"]["operations"].items():
+        assert counted["none"]["operations"][name] <= count < counted["hyplora"]["operations"][name]
+
+
+def test_casts_are_operations(counted):
+    counts = {
+        regime: count_operations(("lora",), BF16, regime, CPU)["methods"]["lora"]["operations"]
+        for regime in REGIMES
+    }
+    assert counts["uniform"] == counted["lora"]["operations"]
+    for regime in ("evaluation", "training"):
+        assert counts[regime]["forward"] > counts["uniform"]["forward"]
+
+
+def test_a_measurement_reports_regimes_apart_and_what_it_skipped(monkeypatch):
+    from bench.efficiency.measure import CASES
+
+    monkeypatch.setitem(CASES, "layer", LAYER)
+    settings = EfficiencySettings(
+        ["layer"], ["bfloat16"], ["hyplora"], liger=True, rounds=1, seconds=1e-4
+    )
+    report = measure(settings)
+    assert [case["regime"] for case in report["cases"]] == list(REGIMES)
+    assert [one["regime"] for one in report["operations"]] == list(REGIMES)
+    assert set(report["operations"][0]["methods"]) == {"none", "hyplora"}
+    assert report["skipped"] == [{"case": "liger", "reason": unavailable("liger", CPU)}]
+
+
+def test_why_a_kind_can_not_be_measured(monkeypatch):
+    reasons = ("liger-kernel is not installed", "its kernels need a CUDA GPU")
+    assert unavailable("liger", CPU) in reasons
+    assert unavailable("", CPU) == ""
+
+    def broken(*_):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert unavailable("compiled", CPU) == "torch.compile fails: RuntimeError"
+
+
+def test_all_methods_of_a_layer_are_counted():
+    methods = tuple(name for name in ON_A_LAYER if name != "lora again")
+    assert list(count_operations(methods, F32, "uniform", CPU)["methods"]) == ["none", *methods]

@@ -1,0 +1,46 @@
+"""What is published was tuned: each trained row of a committed table, at a rate inside its grid."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.sweep.rates import COMMITTED, Rates
+from bench.tracking.sweeps import SweepRecord
+
+PROJECT = Path(__file__).resolve().parents[2]
+RECORDS = PROJECT / "results" / "records"
+TABLES = ["table2", "curvature", "ablation"]
+
+
+def sweep_of(table):
+    return SweepRecord.from_json(json.loads((RECORDS / table / "sweep.json").read_bytes()))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_trained_row_was_tuned_to_a_rate_inside_its_grid(table):
+    rows = [row for row in sweep_of(table).rows if row.method != "none"]
+    assert rows
+    assert [row.label for row in rows if not (row.tuning and row.tuning["interior"])] == []
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_runs_of_a_table_have_the_rate_that_was_chosen(table, tmp_path):
+    rates, seeds = Rates(table, tmp_path), set()
+    for path in (RECORDS / table).glob("*.json"):
+        record = json.loads(path.read_bytes())
+        if path.name != "sweep.json" and record["seed"] is not None:
+            chosen, how = rates.find(record)
+            assert record["train"]["lr"] == chosen["train.lr"]
+            seeds |= {record["seed"]}
+            assert not seeds & set(how["seeds"])
+
+
+def test_the_rates_of_single_runs_are_those_of_the_tables(compose):
+    rates = {
+        row["label"]: row["chosen"]["train.lr"]
+        for row in json.loads((COMMITTED / "table2.json").read_bytes())["rows"]
+    }
+    methods = {"prefix": "Prefix", "series": "Series", "parallel": "Parallel", "lora": "LoRA",
+               "dora": "DoRA", "hyplora": "HypLoRA"}  # fmt: skip
+    assert {methods[m]: compose(f"method={m}").train.lr for m in methods} == rates

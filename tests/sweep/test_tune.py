@@ -1,0 +1,96 @@
+"""action=tune: what is tried, what is chosen, and what a sweep takes from it."""
+
+import json
+import math
+
+import pytest
+
+from bench.errors import InputError
+from bench.sweep.rates import Rates, Try, TunedRow, Tuning, grid, next_rate
+
+HERE = "hydra/launcher=basic"  # in this process
+
+
+def row(**losses):
+    """A row whose mean losses are given by learning rate."""
+    tries = tuple(Try({"train.lr": float(lr)}, (loss,), (lr,)) for lr, loss in losses.items())
+    return TunedRow("key", "LoRA", tries)
+
+
+def test_rates_are_a_half_decade_apart():
+    assert grid(2.9e-3, 5) == [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+    assert next_rate([1e-3, 3e-3], 1) == 1e-2 and next_rate([1e-3, 3e-3], -1) == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("losses", "edge"),
+    [
+        ({"1e-3": 2.0, "3e-3": 1.0, "1e-2": 3.0}, 0),
+        ({"1e-3": 1.0, "3e-3": 2.0, "1e-2": 3.0}, -1),
+        ({"1e-3": 3.0, "3e-3": 2.0, "1e-2": 1.0}, 1),
+        ({"1e-3": 3.0, "3e-3": 2.0, "1e-2": None}, 0),
+    ],
+)
+def test_the_best_rate_is_inside_the_grid_or_at_an_edge(losses, edge):
+    assert row(**losses).edge == edge
+
+
+def test_a_try_of_which_a_run_diverged_is_never_the_best():
+    tried = Try({"train.lr": 0.1}, (0.1, None), ("a", "b"))
+    assert tried.loss == math.inf
+
+
+def test_a_tuning_is_read_as_it_was_written():
+    tuning = Tuning("table", (1000,), ("train.lr",), (row(**{"1e-3": 2.0, "3e-3": None}),))
+    content = json.loads(json.dumps(tuning.to_json()))
+    assert Tuning.from_json(content).to_json() == tuning.to_json()
+    assert content["rows"][0]["chosen"] == {"train.lr": 1e-3}
+
+
+def test_a_file_that_is_none_is_named(tmp_path):
+    (tmp_path / "tuning").mkdir()
+    (tmp_path / "tuning" / "mine.json").write_text("[]")
+    with pytest.raises(InputError, match=r"mine\.json is no file of action=tune"):
+        Rates("mine", tmp_path)
+
+
+def test_a_sweep_takes_the_rates_that_its_rows_were_tuned_to(
+    inline, records, small, tmp_path, sketched
+):
+    sweep = ("+sweep=table2", "method=none,lora", "seed=0", *small, HERE)
+    tune = (*sweep, "action=tune", "action.seeds=[7]", "action.more=1")
+    first = inline(*tune)
+    assert first.code == 0, first.stderr
+    found = records()
+    assert {record["split"] for record in found} == {"none"}
+    assert {record["seed"] for record in found} == {7} and len(found) in (3, 4)
+    assert not any(record["scores"] for record in found)
+    (tuned,) = json.loads((tmp_path / "results/tuning/table2.json").read_text())["rows"]
+    losses = {r["train"]["lr"]: r["training"]["validation"][-1][1] for r in found}
+    assert tuned["chosen"]["train.lr"] == min(losses, key=losses.get)
+    again = inline(*tune)
+    assert f"{len(losses)} runs" in again.stdout or "3 cached" in again.stdout
+    assert len(records()) == len(found)
+
+    assert inline(*sweep).code == 0
+    (trained,) = [record for record in records() if record["seed"] == 0]
+    assert trained["train"]["lr"] == tuned["chosen"]["train.lr"]
+    inline(*sweep, "train.lr=1e-4")
+    assert {r["train"]["lr"] for r in records() if r["seed"] == 0} == {
+        1e-4, tuned["chosen"]["train.lr"]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("+sweep=table2", "train.lr=0.1"), "action=tune chooses train.lr"),
+        (("+sweep=table2", "method=none"), "no row of this sweep is trained"),
+        (("-m", "method=lora"), "give +sweep=NAME"),
+        ((), "give +sweep=NAME"),
+        (("+sweep=table2", "action.rates=2"), "at least 3"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(inline, arguments, message):
+    refused = inline(*arguments, "action=tune")
+    assert refused.code == 2 and message in refused.stderr

@@ -1,0 +1,100 @@
+"""Runs of an instruct base: asked in its chat template, or in plain text."""
+
+import copy
+
+import pytest
+import torch
+
+from bench.errors import InputError
+from bench.evaluation import evaluate
+from bench.experiment import prepare, run
+from bench.identity import identity_of_record
+from bench.runs import finetuning
+
+END = "<turn_end>"
+TEMPLATE = (
+    "<s>{% for m in messages %}{{ m['role'] }}\n{{ m['content'] }}<turn_end>\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def instruct(tmp_path_factory, tiny):
+    """A folder with a random LLaMA whose turns end with a token of their own."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder, tokenizer = tmp_path_factory.mktemp("instruct"), copy.deepcopy(tiny[1])
+    tokenizer.add_special_tokens({"additional_special_tokens": [END]})
+    tokenizer.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=512,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def chosen(compose, small, instruct):
+    def build(*overrides, path=instruct):
+        return compose(*small, "model=local", f"model.path={path}", *overrides)
+
+    return build
+
+
+@pytest.fixture
+def generated(monkeypatch):
+    """The stop tokens and prompts that the evaluation generates with."""
+    found, real = [], evaluate.generate
+
+    def spy(model, tokenizer, prompts, *rest):
+        texts = [tokenizer.decode(ids) for ids in prompts.values()]
+        found.append((model.generation_config.eos_token_id, texts))
+        return real(model, tokenizer, prompts, *rest)
+
+    monkeypatch.setattr(evaluate, "generate", spy)
+    return found
+
+
+@pytest.mark.parametrize("method", ["none", "hyplora"])
+def test_an_instruct_base_is_asked_in_its_template_and_stops_at_the_end_of_a_turn(
+    chosen, generated, method
+):
+    record = run(chosen("protocol=chat", f"method={method}")).record
+    assert record["config"]["protocol"]["template"] == "chat" and record["protocol"] == "chat"
+    assert record["identity"] == identity_of_record(record)
+    for stops, texts in generated:
+        assert stops == [2, 1536]
+        for text in texts:
+            assert text.startswith("<s>user\n") and text.endswith(f"{END}\nassistant\n")
+            assert text.count("<s>") == text.count(END) == 1
+
+
+def test_plain_prompts_of_an_instruct_base_are_warned_of(chosen, generated, caplog):
+    finetuning._warn.cache_clear()
+    run(chosen("method=none"))
+    assert "has a chat template" in caplog.text and "protocol=chat uses the template" in caplog.text
+    assert all(stops == [2] and "assistant" not in "".join(texts) for stops, texts in generated)
+
+
+def test_the_template_is_part_of_the_identity(chosen):
+    names = {
+        prepare(chosen(f"protocol={protocol}", f"protocol.template={template}")).identity
+        for protocol in ("fast", "chat")
+        for template in ("plain", "chat")
+    }
+    assert len(names) == 4
+
+
+def test_a_base_without_a_template_is_refused_before_it_is_loaded(chosen, local_base):
+    settings = chosen("protocol.template=chat", path=local_base)
+    with pytest.raises(InputError, match="has no chat template, so it is no instruct base"):
+        run(settings)
+    assert not (settings.results / "runs").exists()

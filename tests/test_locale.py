@@ -1,0 +1,47 @@
+"""An ASCII locale: characters that it lacks are escaped, and nothing ends in an error."""
+
+import os
+import subprocess
+import sys
+
+from bench.config import PROJECT
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from bench.files import read_cache, write_json
+from bench.report.formats import show
+from bench.report.tables import Cell, Column, Report, Row, Table
+from bench.run import explained, main, masked_output
+
+code = main()
+row = Row(("HypLoRA, é",), {"a": Cell(1.5)})
+columns = (Column("a", "δ", ".1f"),)
+table = Table("t", columns=columns, rows=(row,), heading="−1/K", notes=("ρ ± 1 …",))
+with masked_output():
+    show(Report("x", "Accuracy ≥ 1", {"Base": "ж"}, (table,)))
+argument, folder = sys.argv[1], sys.argv[2].partition("=")[2]
+write_json(Path(folder) / "x.json", {"a": argument})
+assert read_cache(Path(folder) / "x.json") == {"a": argument}
+try:
+    argument.encode()
+except UnicodeEncodeError as error:
+    assert explained(error)[0] == 2
+sys.exit(code)
+"""
+
+
+def test_nothing_fails_in_a_locale_without_unicode(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    told = subprocess.run(
+        [sys.executable, tmp_path / "script.py", 'method="hypløra"', f"tracking.folder={tmp_path}"],
+        cwd=PROJECT,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert told.returncode == 2 and "Traceback" not in told.stderr, told.stderr
+    (error,) = told.stderr.splitlines()
+    assert error.startswith(r"error: unknown method 'hypl\udcc3\udcb8ra'. Did you mean hyplora")
+    assert r"Accuracy \u2265 1" in told.stdout and r"HypLoRA, \xe9" in told.stdout
