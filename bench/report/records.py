@@ -112,9 +112,9 @@ def tuning_key(run: Record, tuned: Iterable[str]) -> str:
 
     Args:
         run: planned or finished.
-        tuned: what is chosen, `train.NAME`.
+        tuned: what is chosen: `train.NAME`, and of a pretraining run `action.NAME`.
     """
-    names = {name.removeprefix("train.") for name in tuned}
+    names = {name.rpartition(".")[2] for name in tuned}
     run = {**run, "train": _without(run["train"], names)}
     facts = _without(question(run), (*NAMES, "data", "protocol", "split", *TESTED))
     return _digest([row_key(run), facts], 12)

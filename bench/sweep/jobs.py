@@ -99,7 +99,7 @@ class Planner:
         if given & chosen.keys():
             return job
         train = job.planned["train"]
-        words = [f"{k}={v}" for k, v in chosen.items() if train[k.removeprefix("train.")] != v]
+        words = [f"{k}={v}" for k, v in chosen.items() if train[k.rpartition(".")[2]] != v]
         job = self._job([*overrides, *words], differs) if words else job
         job.planned["tuning"] = how
         return job
