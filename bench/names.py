@@ -82,6 +82,8 @@ MODELS = {
     "helm_mice": "HELM-MiCE",
     "llama_twin": "LLaMA",
     "deepseek_twin": "DeepSeek-V3",
+    "llama_twin_matched": "LLaMA (matched)",
+    "deepseek_twin_matched": "DeepSeek-V3 (matched)",
 }
 
 

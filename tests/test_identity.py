@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from bench.config import PROJECT, Experiment, read_experiment
 from bench.data.problems import Problem, ProblemSets
+from bench.errors import InputError
 from bench.identity import (
     LEFT_OUT,
     PRETRAINING_LEFT_OUT,
@@ -292,7 +293,8 @@ def pretrained(settings, *changes, precision="32-true", architecture=ARCHITECTUR
 # For each setting that is part of the identity of a pretraining another value.
 OTHER_PRETRAINING = {
     "seed": 1, "train.steps": 7, "train.step_tokens": 7, "train.row_tokens": 7, "train.lr": 9.0,
-    "train.lr_floor": 0.5, "train.warmup": 0.5, "train.weight_decay": 9.0, "train.held_out": 0.1,
+    "train.lr_floor": 0.5, "train.warmup": 0.5, "train.weight_decay": 9.0, "train.test": 0.1,
+    "train.validation": 0.1, "evaluation.split": "validation",
     "train.gradient_clip": 9.0, "train.micro_rows": 1, "train.devices": 2,
 }  # fmt: skip
 
@@ -308,6 +310,19 @@ def test_each_setting_of_a_pretraining_is_part_of_its_identity_or_left_out(pretr
         assert pretrained(pretraining, f"{key}={value}", **mixed) != plain, key
     for key in PRETRAINING_LEFT_OUT:
         assert pretrained(pretraining, f"{key}=9", **mixed) == plain, key
+
+
+def test_a_model_has_its_own_learning_rate_and_warm_up_by_size():
+    def train(*overrides):
+        return read_pretraining(composed("action=pretrain", "model=llama_twin", *overrides)).train
+
+    rates = composed("action=pretrain", "model=llama_twin")["model"]
+    assert (train().lr, train().warmup) == (rates["lr"]["tiny"], rates["warmup"]["tiny"])
+    assert train("size=1b").lr == rates["lr"]["other"] == 4e-4
+    given = train("action.lr=5e-3", "action.warmup=0.2")
+    assert (given.lr, given.warmup) == (5e-3, 0.2)
+    with pytest.raises(InputError, match=r"has no warmup: give action\.warmup"):
+        train("~model.warmup")
 
 
 def test_what_is_part_of_the_identity_of_a_pretraining(pretraining):

@@ -183,5 +183,5 @@ def test_a_killed_pretraining_ends_with_the_same_weights(tmp_path):
     assert killed.record()["identity"] == whole.record()["identity"]
     one, other = (run.file("model/model.safetensors").read_bytes() for run in (killed, whole))
     assert one == other
-    for name in ("order", "losses", "held_out", "curvatures", "bits_per_byte", "layers"):
+    for name in ("order", "losses", "validation", "curvatures", "bits_per_byte", "layers"):
         assert killed.record()["training"][name] == whole.record()["training"][name], name

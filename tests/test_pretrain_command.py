@@ -7,7 +7,9 @@ import shutil
 
 import pytest
 
+from bench.data.tokens import Tokens
 from bench.identity import identity_of_record
+from bench.pretraining.objective import validation_value
 
 QUICK = (
     "action=pretrain",
@@ -15,7 +17,8 @@ QUICK = (
     "action.step_tokens=256",
     "action.row_tokens=64",
     "action.documents=40",
-    "action.held_out=0.3",
+    "action.validation=0.2",
+    "action.test=0.2",
     "action.evaluations=1",
 )
 
@@ -75,6 +78,34 @@ def test_a_run_killed_after_its_training_is_evaluated_without_training_again(
     assert record["training"]["bits_per_byte"] > 0
 
 
+def test_a_run_for_choosing_settings_reads_no_test_document(inline, results, monkeypatch):
+    read, tokens = set(), []
+
+    def document(self, index, original=Tokens.document):
+        read.add(index)
+        tokens.append(self)
+        return original(self, index)
+
+    monkeypatch.setattr(Tokens, "document", document)
+    run = (*QUICK, "model=llama_twin", "seed=4")
+    chosen = inline(*run, "evaluation.split=validation", "action.warmup=0.5", results=results)
+    assert chosen.code == 0, chosen.stderr
+    parts = tokens[0].parts
+    assert not read & set(parts["test"]) and set(parts["validation"]) <= read
+    (record,) = (r for r in records(results, "llama_twin") if r["seed"] == 4)
+    assert record["split"] == "validation" and record["train"]["warmup"] == 0.5
+    bits, sizes = (sum(record["training"]["blocks"][key]) for key in ("bits", "bytes"))
+    assert validation_value(record) == pytest.approx(bits / sizes, abs=1e-4)
+    assert sizes == record["text"]["validation"]["bytes"] == sum(
+        tokens[0].sizes[parts["validation"]]
+    )  # fmt: skip
+    assert inline(*run, results=results).code == 0
+    assert set(parts["test"]) <= read
+    tested = next(r for r in records(results, "llama_twin") if r["split"] == "test")
+    with pytest.raises(ValueError, match=r"test documents.*evaluation\.split=validation"):
+        validation_value(tested)
+
+
 def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, results, tmp_path):
     folder = tmp_path / "text"
     folder.mkdir()
@@ -113,6 +144,7 @@ def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, 
         ),
         (["action=pretrain", "model=helm_d", "model.tokenizer=/nowhere"], "no folder with a"),
         (["action=pretrain", "model=helm_d", "action.step=3"], "step"),
+        (["action=pretrain", "model=helm_d", "evaluation.split=none"], "Known: test, validation"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_message(inline, tmp_path, arguments, message):

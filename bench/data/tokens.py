@@ -7,6 +7,7 @@ import itertools
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from bench.files import locked, read_cache, write_json
 from bench.progress import Progress
 
 AT_ONCE = 1000  # documents per call of the tokenizer
+DIGESTS = "digests.npy"
+HELD_OUT = ("validation", "test")
+# By part of the documents what it is for.
+PARTS = {"train": "to train on", "validation": "for validation", "test": "for test"}
 
 
 @dataclass(frozen=True)
@@ -28,21 +33,44 @@ class Tokens:
         ids: token ids of all documents, concatenated, uint16 or uint32, (tokens,).
         starts: start of each document in `ids`, then the end, int64, (documents + 1,).
         sizes: bytes of each document's text in UTF-8, int64, (documents,).
-        held_out: whether a document is excluded from training, bool, (documents,).
+        digests: sha256 of each document's text, uint8, (documents, 32).
+        shares: fractions of the documents for validation and for test.
         folder: the folder of the files.
-        share: fraction of held-out documents.
     """
 
     ids: NDArray[Any]
     starts: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    held_out: NDArray[np.bool_]
+    digests: NDArray[np.uint8]
+    shares: tuple[float, float]
     folder: Path
-    share: float
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its folder: another process maps the same files."""
-        return read, (self.folder, self.share)
+        return read, (self.folder, self.shares)
+
+    @cached_property
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """Numbers of the documents of each of `PARTS`, ascending; they are disjoint.
+
+        A document's text alone decides, so equal documents are in one part, and adding documents
+        moves none.
+        """
+        places = np.ascontiguousarray(self.digests[:, :4]).view(">u4").ravel()
+        ends = np.round(np.cumsum(self.shares) * 2**32)
+        part = np.searchsorted(ends, places, side="right")
+        return {name: np.flatnonzero(part == i) for i, name in enumerate((*HELD_OUT, "train"))}
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Of each part the number of documents, their bytes, and sha256 over their digests."""
+        return {
+            name: {
+                "documents": len(numbers),
+                "bytes": int(self.sizes[numbers].sum()),
+                "sha256": hashlib.sha256(self.digests[numbers].tobytes()).hexdigest(),
+            }
+            for name, numbers in ((name, self.parts[name]) for name in PARTS)
+        }
 
     def document(self, index: int) -> NDArray[Any]:
         """The token ids of a document."""
@@ -55,7 +83,11 @@ class Tokens:
 
 
 def encoded(
-    documents: Iterable[str], tokenizer: Any, held_out: float, folder: Path, total: int = 0
+    documents: Iterable[str],
+    tokenizer: Any,
+    shares: tuple[float, float],
+    folder: Path,
+    total: int = 0,
 ) -> Tokens:
     """The tokens of documents, read from the folder if it exists.
 
@@ -65,13 +97,12 @@ def encoded(
     Args:
         documents: read only if the folder is created.
         tokenizer: a transformers tokenizer.
-        held_out: fraction of documents excluded from training. A document's text alone decides, so
-            equal documents are on the same side, and adding documents moves none.
+        shares: fractions of the documents for validation and for test, see `Tokens.parts`.
         folder: the folder of these documents and this tokenizer; created if missing or damaged.
         total: number of documents for the progress bar; 0 if unknown.
 
     Raises:
-        InputError: there are too few documents for training and held-out text.
+        InputError: a part has no document.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_suffix(".lock"), "the tokens of the text"):
@@ -85,13 +116,14 @@ def encoded(
                 partial.replace(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-    tokens = read(folder.absolute(), held_out)
-    for kept, what in ((~tokens.held_out, "to train on"), (tokens.held_out, "held out")):
-        if not kept.any():
+    tokens = read(folder.absolute(), shares)
+    for name, what in PARTS.items():
+        if not len(tokens.parts[name]):
+            asked = " ".join(f"action.{k}={v:g}" for k, v in zip(HELD_OUT, shares, strict=True))
             raise InputError(
-                f"the text is too short: of its {len(kept)} documents at action.held_out="
-                f"{held_out:g} there is none {what}. Give more text, or another fraction; for a "
-                ".txt file with several documents, set data.separator"
+                f"the text is too short: of its {len(tokens.sizes)} documents at {asked} there is "
+                f"none {what}. Give more text, or other shares; for a .txt file with several "
+                "documents, set data.separator"
             )
     return tokens
 
@@ -100,7 +132,8 @@ def _write(documents: Iterable[str], tokenizer: Any, folder: Path, total: int) -
     dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
     end = tokenizer.eos_token_id
     start = end if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    facts: list[tuple[int, int, int]] = []
+    facts: list[tuple[int, int]] = []
+    digests = bytearray()
     waiting = iter(documents)
     with (folder / "ids").open("wb") as file, Progress("encoding text", total, "document") as bar:
         while texts := list(itertools.islice(waiting, AT_ONCE)):
@@ -108,29 +141,29 @@ def _write(documents: Iterable[str], tokenizer: Any, folder: Path, total: int) -
             for text, ids in zip(texts, encodings, strict=True):
                 raw = text.encode()
                 file.write(np.array([start, *ids, end], dtype).tobytes())
-                place = int.from_bytes(hashlib.sha256(raw).digest()[:4])
-                facts.append((len(ids) + 2, len(raw), place))
+                digests += hashlib.sha256(raw).digest()
+                facts.append((len(ids) + 2, len(raw)))
             bar.update(len(texts))
-    lengths, sizes, places = np.array(facts, np.int64).reshape(-1, 3).T
+    lengths, sizes = np.array(facts, np.int64).reshape(-1, 2).T
     np.save(folder / "starts.npy", np.concatenate([[0], np.cumsum(lengths)]))
     np.save(folder / "sizes.npy", sizes)
-    np.save(folder / "places.npy", places)
+    np.save(folder / DIGESTS, np.frombuffer(bytes(digests), np.uint8).reshape(-1, 32))
     write_json(folder / "facts.json", {"dtype": np.dtype(dtype).name, "documents": len(facts)})
 
 
 def _is_whole(folder: Path) -> bool:
     """Whether a folder has all that `encoded` writes, and nothing is cut off."""
     try:
-        tokens = read(folder, 0.0)
+        tokens = read(folder, (0.0, 0.0))
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return False
     documents = len(tokens.starts) - 1
     ends = tokens.starts[-1] if documents >= 0 else None
-    return ends == len(tokens.ids) and len(tokens.sizes) == len(tokens.held_out) == documents
+    return ends == len(tokens.ids) and len(tokens.sizes) == len(tokens.digests) == documents
 
 
-def read(folder: Path, share: float) -> Tokens:
-    """The tokens that `encoded` wrote into a folder, with a fraction of the documents held out.
+def read(folder: Path, shares: tuple[float, float]) -> Tokens:
+    """The tokens that `encoded` wrote into a folder; `shares` as there.
 
     Raises:
         OSError, EOFError, ValueError, KeyError, TypeError: the files are missing or damaged.
@@ -142,7 +175,7 @@ def read(folder: Path, share: float) -> Tokens:
         ids=ids,
         starts=np.load(folder / "starts.npy"),
         sizes=np.load(folder / "sizes.npy"),
-        held_out=np.load(folder / "places.npy") < round(share * 2**32),
+        digests=np.load(folder / DIGESTS),
+        shares=shares,
         folder=folder,
-        share=share,
     )

@@ -103,6 +103,11 @@ def build(config: Any, seed: int) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, logging
 
+    from bench.models.helm.matched import draw_like_helm, starts_like_helm
+
     logging.disable_progress_bar()  # saving such a model takes only a moment
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    if starts_like_helm(config):
+        draw_like_helm(model)
+    return model

@@ -15,7 +15,7 @@ from bench.training.pretrain import curvatures
 from bench.training.routing import Routing
 
 INITIALISATIONS = ("public", "balanced")  # of HELM's, compared before training
-ROWS = 8  # of held-out text, for the similarity of tokens
+ROWS = 8  # of validation documents, for the similarity of tokens
 
 
 def initialisations(
@@ -35,20 +35,20 @@ def initialisations(
 
 
 def _sample(run: Pretraining, text: Text) -> Rows:
-    """Rows of held-out text, the same for all models."""
-    packer = Packer(text.tokens, text.held_out, run.train.row_tokens, text.pad_id, seed=0)
+    """Rows of validation documents, the same for all models."""
+    documents = text.parts["validation"]
+    packer = Packer(text.tokens, documents, run.train.row_tokens, text.pad_id, seed=0)
     return packer.rows(ROWS)
 
 
 def evaluate(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
-    """Bits per byte, similarity of tokens and curvatures of the trained model."""
-    documents, rows = text.held_out, (run.train.row_tokens, run.train.micro_rows)
-    bits = document_bits(model, text, documents, *rows, f"{run.name}: held-out text")
+    """Bits per byte of `evaluation.split`, similarity of tokens and curvatures after training."""
+    split, rows = run.evaluation.split, (run.train.row_tokens, run.train.micro_rows)
+    documents = text.parts[split]
+    bits = document_bits(model, text, documents, *rows, f"{run.name}: {split}")
     sizes = text.tokens.sizes[documents]
     return {
         "bits_per_byte": float(bits.sum() / sizes.sum()),
-        "held_out_documents": len(documents),
-        "held_out_bytes": int(sizes.sum()),
         "blocks": blocks(bits, sizes),
         "layers": layer_similarity(model, _sample(run, text)),
         "curvatures_at_end": curvatures(model),

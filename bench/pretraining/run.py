@@ -70,7 +70,8 @@ class Prepared(PreparedRun):
         model, training = train(self, text)
         training |= measures.evaluate(self.settings, model, text)
         on_tasks = self._evaluate_tasks(loaded, model)
-        return _results(self, training) | ({tasks.KEY: on_tasks} if on_tasks else {})
+        results = _results(self, training) | {"text": text.tokens.facts()}
+        return results | ({tasks.KEY: on_tasks} if on_tasks else {})
 
     def extend(self, store: Store, run_id: str) -> dict[str, Any]:
         """Evaluate a finished model on the tasks that its record lacks."""
@@ -132,7 +133,7 @@ def prepare(run: Pretraining) -> Prepared:
 def _read_text(prepared: Prepared) -> Text:
     run, tokenizer = prepared.settings, prepared.tokenizer
     cache = run.results / "tokens" / "-".join(h[:12] for h in prepared.hashes.values())
-    tokens = encoded(run.text.read(), tokenizer, run.train.held_out, cache, run.text.documents)
+    tokens = encoded(run.text.read(), tokenizer, run.train.shares, cache, run.text.documents)
     return Text(tokens, tokenizer.pad_token_id)
 
 
@@ -161,7 +162,7 @@ def train(prepared: Prepared, text: Text) -> tuple[Any, dict[str, Any]]:
         "passes": done.packer.passes,
         "order": done.order,
         "losses": done.losses,
-        "held_out": done.held_out,
+        "validation": done.validation,
         "curvatures": done.curvatures,
         "seconds": done.seconds,
     }
@@ -188,6 +189,7 @@ def _results(prepared: Prepared, training: dict[str, Any]) -> dict[str, Any]:
         "size": run.model.size,
         "seed": run.seed,
         "data": run.text.source,
+        "split": run.evaluation.split,
         "tokenizer": run.model.tokenizer,
         "vocabulary": len(prepared.tokenizer),
         "choices": dict(run.model.choices),

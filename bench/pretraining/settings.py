@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.config import EvaluationSettings, TrackingSettings, read_tracking
 from bench.data.text import TextSettings
-from bench.errors import InputError
+from bench.data.tokens import HELD_OUT
+from bench.errors import InputError, unknown
 from bench.fields import chosen, read_section, read_seed, typed
 from bench.models.untrained import UntrainedSettings
 from bench.training.settings import PretrainSettings
@@ -16,6 +17,7 @@ from bench.training.settings import PretrainSettings
 OF_MODEL = ("name", "kind", "size", "tokenizer")
 OF_TEXT = {"text": ("source", "path", "separator", "field"), "synthetic": ("source", "seed")}
 NOT_TRAIN = ("name", "documents")  # keys of the action that are not in PretrainSettings
+OF_BOTH = ("lr", "warmup")  # the model's, unless the action has one
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Pretraining:
     model: UntrainedSettings
     text: TextSettings
     train: PretrainSettings
-    evaluation: EvaluationSettings  # only its lm-eval tasks are used
+    evaluation: EvaluationSettings  # only its split and its lm-eval tasks are used
     tracking: TrackingSettings
     seed: int
     force: bool
@@ -49,10 +51,19 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
             f"action=pretrain starts from random weights, and model={model.get('name')} is a base "
             "that has weights: give model=helm_d, helm_mice, llama_twin or deepseek_twin"
         )
-    size, kind = str(config["size"]), str(model["kind"])
-    # A value may be given by size, and for a size by kind of model.
-    given = {key: chosen(chosen(action[key], size), kind) for key in action if key not in NOT_TRAIN}
+    size = str(config["size"])
+    for key in OF_BOTH:
+        of_model = model.pop(key, None)
+        if action[key] is None:
+            action[key] = of_model
+        if action[key] is None:
+            raise InputError(f"model={model['name']} has no {key}: give action.{key}")
+    # A value may be given by size.
+    given = {key: chosen(action[key], size) for key in action if key not in NOT_TRAIN}
     train = read_section(PretrainSettings, "action", given)
+    evaluation = read_section(EvaluationSettings, "evaluation", config["evaluation"])
+    if evaluation.split not in HELD_OUT:
+        raise unknown("evaluation.split of a pretraining", evaluation.split, HELD_OUT)
     text = {key: data[key] for key in OF_TEXT.get(data["source"], ("source",)) if key in data}
     text["documents"] = action["documents"]
     own = {key: model.pop(key) for key in OF_MODEL}
@@ -60,7 +71,7 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
         model=UntrainedSettings(**{k: str(v) for k, v in own.items()}, choices=model),
         text=read_section(TextSettings, "data", text),
         train=train,
-        evaluation=read_section(EvaluationSettings, "evaluation", config["evaluation"]),
+        evaluation=evaluation,
         tracking=read_tracking(config),
         seed=read_seed(config["seed"]),
         force=typed("force", config["force"], "bool"),

@@ -81,7 +81,7 @@ def _by_question(records: Sequence[Record]) -> list[tuple[dict[str, Any], list[R
 def labelled(rows: Iterable[SweepRow], spec: Spec) -> tuple[SweepRow, ...]:
     """Rows in the order of a table, with labels; K is named if a method has several."""
     if isinstance(spec, PretrainingSpec):
-        order = [name for pair in spec.twins.items() for name in pair]
+        order = list(dict.fromkeys(name for pair in spec.pairs for name in pair))
         models = sorted(rows, key=lambda r: [*order, r.method].index(r.method))
         return tuple(
             replace(r, label=model_label(r.method) + f" ({', '.join(r.details)})" * bool(r.details))
@@ -108,7 +108,12 @@ def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
     the same options, as far as rows differ in them. Pretrained models with their Euclidean twins.
     """
     if isinstance(spec, PretrainingSpec):
-        pairs = [(row, _twin(row, rows, spec.twins)) for row in rows]
+        pairs = [
+            (row, _twin(row, rows, twin))
+            for row in rows
+            for model, twin in spec.pairs
+            if model == row.method
+        ]
         return tuple(Contrast(VS_TWIN, row.key, twin.key) for row, twin in pairs if twin)
     if spec.comparisons:
         return tuple(
@@ -207,9 +212,9 @@ def _options(row: SweepRow) -> str:
     return json.dumps({name: str(value) for name, value in row.options.items()}, sort_keys=True)
 
 
-def _twin(row: SweepRow, rows: Sequence[SweepRow], twins: Mapping[str, str]) -> SweepRow | None:
-    """The Euclidean twin with the same settings, or the only one with another learning rate."""
-    candidates = [other for other in rows if other.method == twins.get(row.method)]
+def _twin(row: SweepRow, rows: Sequence[SweepRow], name: str) -> SweepRow | None:
+    """The Euclidean twin with the same settings, or the only one with other `OWN` ones."""
+    candidates = [other for other in rows if other.method == name]
     choices = set(row.options) - set(OWN)
     for own in (choices, choices | set(OWN)):
         mine, *theirs = (

@@ -30,7 +30,7 @@ MACHINE_ONLY = (
 )
 PRETRAIN_MACHINE_ONLY = ("checkpoint_minutes", "evaluations", "micro_rows", "devices", "sharded")
 TESTED = ("test rows", "evaluation prompt")  # facts that training does not depend on
-OWN = ("lr",)  # settings of pretraining that each model has for itself
+OWN = ("lr", "warmup")  # settings of pretraining that each model has for itself
 
 
 def question(record: Record) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def question(record: Record) -> dict[str, Any]:
     if record.get("kind") == PRETRAIN:
         text = {key: hashes[key] for key in ("text", "tokenizer")}
         train = _without(record["train"], (*PRETRAIN_MACHINE_ONLY, *OWN))
-        return {"size": record["size"], **text, **train}
+        return {"size": record["size"], "split": record["split"], **text, **train}
     config = record.get("config") or {}
     model, protocol = config.get("model"), config.get("protocol")
     found = {
@@ -112,9 +112,9 @@ def tuning_key(run: Record, tuned: Iterable[str]) -> str:
 
     Args:
         run: planned or finished.
-        tuned: what is chosen, `train.NAME`.
+        tuned: what is chosen: `train.NAME`, and of a pretraining run `action.NAME`.
     """
-    names = {name.removeprefix("train.") for name in tuned}
+    names = {name.rpartition(".")[2] for name in tuned}
     run = {**run, "train": _without(run["train"], names)}
     facts = _without(question(run), (*NAMES, "data", "protocol", "split", *TESTED))
     return _digest([row_key(run), facts], 12)

@@ -174,7 +174,7 @@ def sweep_stem(sweep: SweepRecord) -> str:
 def _other_facts(sweep: SweepRecord, plain: SweepRecord) -> list[Any]:
     """The base, data, ... of a sweep's question, if they are other ones."""
     facts, first = sweep.question, plain.question
-    return [facts.get(key) for key in NAMED if facts.get(key) != first.get(key)]
+    return [facts.get(key) for key in NAMED if key in first and facts.get(key) != first[key]]
 
 
 def _changes(sweep: SweepRecord) -> list[str]:

@@ -99,7 +99,7 @@ class Planner:
         if given & chosen.keys():
             return job
         train = job.planned["train"]
-        words = [f"{k}={v}" for k, v in chosen.items() if train[k.removeprefix("train.")] != v]
+        words = [f"{k}={v}" for k, v in chosen.items() if train[k.rpartition(".")[2]] != v]
         job = self._job([*overrides, *words], differs) if words else job
         job.planned["tuning"] = how
         return job
@@ -206,6 +206,7 @@ def planned_pretraining(run: Any) -> dict[str, Any]:
         "kind": PRETRAIN,
         "model": run.model.name,
         "size": run.model.size,
+        "split": run.evaluation.split,
         "seed": run.seed,
         "choices": dict(run.model.choices),
     }

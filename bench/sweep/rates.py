@@ -15,7 +15,6 @@ from bench.report.records import Record, tuning_key
 
 FOLDER = "tuning"
 COMMITTED = PROJECT / "results" / FOLDER
-LR = "train.lr"
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Try:
     """One setting of a row.
 
     Attributes:
-        settings: by key, `train.lr` and what else is tuned.
+        settings: by key, the learning rate first, then what else is tuned.
         losses: validation loss at the end of training by seed; None if it diverged.
         identities: of the runs, by seed.
     """
@@ -31,6 +30,11 @@ class Try:
     settings: Mapping[str, Any]
     losses: tuple[float | None, ...]
     identities: tuple[str, ...]
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return float(next(iter(self.settings.values())))
 
     @property
     def loss(self) -> float:
@@ -61,8 +65,8 @@ class TunedRow:
     @property
     def edge(self) -> int:
         """-1 if the best learning rate is the lowest tried, 1 if it is the highest, else 0."""
-        rates = sorted({tried.settings[LR] for tried in self.tries})
-        best = self.best.settings[LR]
+        rates = sorted({tried.rate for tried in self.tries})
+        best = self.best.rate
         return 1 if best == rates[-1] else -1 if best == rates[0] else 0
 
 

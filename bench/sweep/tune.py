@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from bench.config import read_action
 from bench.errors import Failure, InputError
 from bench.files import write_json, write_text
+from bench.pretraining.objective import VALIDATION, validation_value
 from bench.report.design import sweep_records
 from bench.report.formats import show, to_markdown
 from bench.report.records import row_key, tuning_key
@@ -19,12 +20,15 @@ from bench.report.tables import Cell, Column, Report, Row, Table
 from bench.sweep.jobs import Job, different
 from bench.sweep.launch import Launch
 from bench.sweep.objectives import Objective
-from bench.sweep.rates import FOLDER, LR, Rates, Try, TunedRow, Tuning, grid, next_rate, settings_of
+from bench.sweep.rates import FOLDER, Rates, Try, TunedRow, Tuning, grid, next_rate, settings_of
 from bench.sweep.sweep import Sweep, combinations, failure_lines
 
 DIVERGED = "FloatingPointError"  # the loss of a run became NaN or infinite
 # Overrides of a try, of fine-tuning and of pretraining: only the loss at the end is needed.
-ALONE = {False: ("evaluation.split=none", "train.validations=1"), True: ()}
+ALONE = {
+    False: ("evaluation.split=none", "train.validations=1"),
+    True: (VALIDATION, "action.evaluations=0"),
+}
 LOSS = Objective("validation_loss", "minimize")
 
 
@@ -61,7 +65,9 @@ class Tuner:
         config: Any = OmegaConf.to_container(sweep.config, resolve=True)
         self.settings = read_action(TuneSettings, config)
         self.sweep, self.further = sweep, dict(config.get("tuning") or {})
-        self.keys = (LR, *self.further)
+        self.rate = "action.lr" if sweep.pretrains else "train.lr"
+        self.value = validation_value if sweep.pretrains else LOSS.value
+        self.keys = (self.rate, *self.further)
         given = [o.get_key_element() for o in sweep.overrides]
         if clash := [key for key in self.keys if key in given]:
             raise InputError(f"action=tune chooses {', '.join(clash)}: leave it out")
@@ -102,7 +108,7 @@ class Tuner:
         """Add a rate to each row whose best is at an edge; returns what was added, in words."""
         added = []
         for row in self.tuning().rows:
-            rates = {tried.settings[LR] for tried in row.tries}
+            rates = {tried.rate for tried in row.tries}
             if row.edge and len(rates) < self.settings.rates + self.settings.more:
                 rate = next_rate(sorted(rates), row.edge)
                 self._add(row.key, [rate])
@@ -111,7 +117,7 @@ class Tuner:
 
     def _add(self, key: str, rates: Sequence[float]) -> None:
         words, alone = self.rows[key][2], ALONE[self.sweep.pretrains]
-        points = [{LR: rate} | more for rate in rates for more in settings_of(self.further)]
+        points = [{self.rate: rate} | more for rate in rates for more in settings_of(self.further)]
         planned = self.sweep.planner.jobs(
             [*words, *alone, *(f"{k}={v}" for k, v in point.items()), f"seed={seed}"]
             for point in points for seed in self.settings.seeds
@@ -139,7 +145,7 @@ class Tuner:
         failed = []
         for job in jobs:
             if job.record is not None:
-                self.known[job.identity] = LOSS.value(job.record)
+                self.known[job.identity] = self.value(job.record)
             elif (job.failure or "").startswith(DIVERGED):
                 self.known[job.identity] = None
             else:
@@ -221,28 +227,33 @@ def _tune(tuner: Tuner, launch: Launch, folder: Path) -> list[Path]:
 
 def table_of(tuning: Tuning) -> Report:
     """The tries as a table: rows x learning rates, and what was chosen."""
-    rates = sorted({tried.settings[LR] for row in tuning.rows for tried in row.tries})
+    rates = sorted({tried.rate for row in tuning.rows for tried in row.tries})
     rows = []
     for row in tuning.rows:
         best = row.best
         by_rest: dict[str, dict[str, Cell]] = {}
         for tried in row.tries:
-            rest = {k: v for k, v in tried.settings.items() if k != LR}
-            named = ", ".join(f"{k.removeprefix('train.')} {v}" for k, v in rest.items())
+            rest = {key: tried.settings[key] for key in tuning.keys[1:]}
+            named = ", ".join(f"{k.rpartition('.')[2]} {v}" for k, v in rest.items())
             cell = Cell("diverged") if tried.loss == float("inf") else Cell(f"{tried.loss:.4f}")
             cells = by_rest.setdefault(named, {})
-            cells[f"{tried.settings[LR]:g}"] = cell
+            cells[f"{tried.rate:g}"] = cell
             if tried is best:
                 place = "" if row.edge == 0 else ", at the edge"
-                cells["chosen"] = Cell(f"{best.settings[LR]:g}{place}")
+                cells["chosen"] = Cell(f"{best.rate:g}{place}")
         rows += [
             Row((row.label + (f" ({named})" if named else ""),), cells)
             for named, cells in by_rest.items()
         ]
     columns = [Column(f"{rate:g}", f"{rate:g}", "text") for rate in rates]
     columns.append(Column("chosen", "Chosen", "text"))
+    unit = (
+        "bits per byte of the validation documents"
+        if "action.lr" in tuning.keys
+        else "validation loss"
+    )
     notes = (
-        f"Mean validation loss at the end of training over seeds "
+        f"Mean {unit} at the end of training over seeds "
         f"{', '.join(map(str, tuning.seeds))}, by learning rate. The lowest is chosen.",
     )
     table = Table("tuning", "", tuple(columns), tuple(rows), ("Row",), notes)

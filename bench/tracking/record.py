@@ -89,8 +89,8 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
 def _pretraining_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
     training = record["training"]
     last = training["steps"]
-    yield "bits_per_byte/held_out", training["bits_per_byte"], last
-    for step, value in training["held_out"]:
+    yield f"bits_per_byte/{record['split']}", training["bits_per_byte"], last
+    for step, value in training["validation"]:
         yield "bits_per_byte/part", value, step
     for step, value in training["losses"]:
         yield "loss/train", value, step

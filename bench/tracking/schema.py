@@ -22,12 +22,12 @@ ALLOWED: dict[str, Any] = {
 }  # fmt: skip
 PRETRAINING_NEEDED: dict[str, Any] = {
     "identity": str, "model": str, "size": str, "seed": int, "train": dict, "training": dict,
-    "hashes": dict, "choices": dict, "device": str, "git": dict, "tokens_per_second": NUMBER,
-    "utilisation": NUMBER,
+    "split": str, "text": dict, "hashes": dict, "choices": dict, "device": str, "git": dict,
+    "tokens_per_second": NUMBER, "utilisation": NUMBER,
 }  # fmt: skip
 TRAINING_NEEDED: dict[str, Any] = {
     "bits_per_byte": NUMBER, "blocks": dict, "order": str, "parameters": dict, "layers": dict,
-    "initialisations": dict, "held_out": list, "curvatures": list,
+    "initialisations": dict, "validation": list, "curvatures": list,
 }  # fmt: skip
 SCORE_NEEDED: dict[str, Any] = {
     "n": int, "accuracy": NUMBER, "correct": int, "outcomes": str, "format_rate": NUMBER,

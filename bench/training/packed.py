@@ -29,9 +29,9 @@ class Text:
     pad_id: int
 
     @property
-    def held_out(self) -> NDArray[np.int64]:
-        """Indices of the documents that are not trained on, in the order of the text."""
-        return np.flatnonzero(self.tokens.held_out)
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """Numbers of the documents for `train`, `validation` and `test`, in the text's order."""
+        return self.tokens.parts
 
 
 def forward(model: Any, rows: Rows, **options: Any) -> Any:

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
@@ -24,7 +23,7 @@ from bench.training.routing import Routing
 from bench.training.settings import PretrainSettings
 from bench.training.strategies import ManualDDP, Sharded, gathered, shard
 
-PART = 0.2  # share of the held-out documents that is measured during training
+PART = 0.2  # share of the validation documents that is measured during training
 VECTORS = ("_time", "_bias")  # of experts, stacked to what looks like a matrix
 
 
@@ -34,26 +33,27 @@ class Pretraining(StepModule):
     Attributes:
         order: a running digest of all rows so far.
         targets: predicted tokens so far.
-        held_out: (step, bits per byte) of a part of the held-out text.
+        validation: (step, bits per byte) of a part of the validation documents.
         curvatures: (step, curvatures by name).
     """
 
     recorded_losses = 200
     lr_key = "action.lr"
     less_memory = "give a lower action.row_tokens, or a smaller model"
-    saved = ("losses", "seconds", "order", "targets", "held_out", "curvatures", "place")
+    saved = ("losses", "seconds", "order", "targets", "validation", "curvatures", "place")
 
     def __init__(
         self, text: Text, settings: PretrainSettings, seed: int, title: str, model: Any
     ) -> None:
         rows_at_once = min(settings.micro_rows, settings.rows // settings.devices)
         super().__init__(model, settings, settings.steps, rows_at_once, title)
-        documents = np.flatnonzero(~text.tokens.held_out)
         self.text = text
-        self.packer = Packer(text.tokens, documents, settings.row_tokens, text.pad_id, seed)
+        self.packer = Packer(
+            text.tokens, text.parts["train"], settings.row_tokens, text.pad_id, seed
+        )
         self.routing = Routing(model)
         self.order, self.targets = "", 0
-        self.held_out: list[tuple[int, float]] = []
+        self.validation: list[tuple[int, float]] = []
         self.curvatures: list[tuple[int, dict[str, float]]] = []
 
     @property
@@ -112,18 +112,18 @@ class Pretraining(StepModule):
         if self.device.type == "cuda":
             torch.cuda.synchronize()  # else the measurement would wait for pending steps
         self.tick()
-        documents = self.text.held_out
+        documents = self.text.parts["validation"]
         documents = documents[: math.ceil(PART * len(documents))]
         # The ranks of a sharded model run all forward passes together.
         sharded = self.settings.sharded
         own = documents if sharded else documents[self.global_rank :: self.settings.devices]
-        title = f"{self.title}, held-out text"
+        title = f"{self.title}, validation"
         rows = self.settings.row_tokens, self.settings.micro_rows
         bits = document_bits(self.model, self.text, own, *rows, title).sum()
         if not sharded:
             total = torch.tensor(bits, dtype=torch.float64, device=self.device)
             bits = self.trainer.strategy.reduce(total, reduce_op="sum")
-        self.held_out.append((step, float(bits) / int(self.text.tokens.sizes[documents].sum())))
+        self.validation.append((step, float(bits) / int(self.text.tokens.sizes[documents].sum())))
         with gathered(self.model):
             self.curvatures.append((step, curvatures(self.model)))
         self.started = time.perf_counter()

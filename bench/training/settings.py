@@ -93,7 +93,8 @@ class PretrainSettings:
     weight_decay: float
     gradient_clip: float
     precision: str
-    held_out: float
+    validation: float
+    test: float
     evaluations: int
     checkpoint_minutes: float
 
@@ -104,10 +105,11 @@ class PretrainSettings:
         for name in ("lr_floor", "warmup"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise InputError(f"action.{name} is a share, 0 to 1, got {share}")
-        if not 0 < self.held_out < 1:
+        if min(self.shares) <= 0 or sum(self.shares) >= 1:
             raise InputError(
-                f"action.held_out is a share between 0 and 1, got {self.held_out:g}: bits per byte "
-                "are measured on held-out documents"
+                "action.validation and action.test are shares of the documents that are not "
+                "trained on, each above 0 and together below 1, got "
+                f"{self.validation:g} and {self.test:g}"
             )
         if self.row_tokens < 2:
             raise InputError(f"action.row_tokens must be at least 2, got {self.row_tokens}")
@@ -121,6 +123,11 @@ class PretrainSettings:
                 f"action.devices={self.devices} can't share the {self.rows} rows of a step evenly: "
                 "action.step_tokens / action.row_tokens must be a multiple of it"
             )
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Shares of the documents for validation and for test."""
+        return self.validation, self.test
 
     @property
     def rows(self) -> int:

@@ -15,9 +15,9 @@ def tokens_of(*lengths):
     """Documents of so many tokens each, all tokens different; 1000 a document."""
     documents = [np.arange(n) + 1000 * (i + 1) for i, n in enumerate(lengths)]
     starts = np.cumsum([0, *lengths])
-    held_out = np.zeros(len(lengths), bool)
+    digests = np.zeros((len(lengths), 32), np.uint8)
     sizes = np.ones(len(lengths), int)
-    return Tokens(np.concatenate(documents), starts, sizes, held_out, Path(), 0.0)
+    return Tokens(np.concatenate(documents), starts, sizes, digests, (0.0, 0.0), Path())
 
 
 def packer(tokens, row_tokens, seed=0):

@@ -1,9 +1,12 @@
+import hashlib
+
 import numpy as np
 import pytest
 
 from bench.data.tokens import encoded
 from bench.errors import InputError
 
+SHARES = (0.2, 0.1)
 TEXTS = [f"Document {number} has {number} apples." for number in range(60)]
 
 
@@ -14,7 +17,7 @@ def never():
 
 def test_a_document_stands_between_its_front_and_its_end(tiny, tmp_path):
     tokenizer = tiny[1]
-    tokens = encoded(TEXTS, tokenizer, 0.3, tmp_path / "x")
+    tokens = encoded(TEXTS, tokenizer, SHARES, tmp_path / "x")
     expected = tokenizer(TEXTS[7], add_special_tokens=False)["input_ids"]
     assert tokens.document(7).tolist() == [
         tokenizer.bos_token_id,
@@ -26,10 +29,10 @@ def test_a_document_stands_between_its_front_and_its_end(tiny, tmp_path):
 
 
 def test_documents_are_encoded_once(tiny, tmp_path):
-    first = encoded(TEXTS, tiny[1], 0.3, tmp_path / "x")
-    again = encoded(never(), tiny[1], 0.3, tmp_path / "x")
+    first = encoded(TEXTS, tiny[1], SHARES, tmp_path / "x")
+    again = encoded(never(), tiny[1], SHARES, tmp_path / "x")
     assert np.array_equal(first.ids, again.ids)
-    assert np.array_equal(first.held_out, again.held_out)
+    assert np.array_equal(first.digests, again.digests)
 
 
 def test_half_an_encoding_is_not_taken_for_a_whole_one(tiny, tmp_path):
@@ -38,37 +41,60 @@ def test_half_an_encoding_is_not_taken_for_a_whole_one(tiny, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encoded(broken(), tiny[1], 0.3, tmp_path / "x")
-    assert len(encoded(TEXTS, tiny[1], 0.3, tmp_path / "x").sizes) == 60
+        encoded(broken(), tiny[1], SHARES, tmp_path / "x")
+    assert len(encoded(TEXTS, tiny[1], SHARES, tmp_path / "x").sizes) == 60
 
 
-@pytest.mark.parametrize("name", ["facts.json", "ids", "starts.npy", "places.npy"])
+@pytest.mark.parametrize("name", ["facts.json", "ids", "starts.npy", "digests.npy"])
 @pytest.mark.parametrize("content", [b"", b"[" * 100_000, None])
 def test_damaged_tokens_are_made_anew(tiny, tmp_path, name, content):
-    first = encoded(TEXTS, tiny[1], 0.3, tmp_path / "x")
+    first = encoded(TEXTS, tiny[1], SHARES, tmp_path / "x")
     ids = first.ids.tolist()
     if content is None:
         (tmp_path / "x" / name).unlink()
     else:
         (tmp_path / "x" / name).write_bytes(content)
-    again = encoded(TEXTS, tiny[1], 0.3, tmp_path / "x")
+    again = encoded(TEXTS, tiny[1], SHARES, tmp_path / "x")
     assert again.ids.tolist() == ids and len(again.sizes) == 60
-    assert np.array_equal(encoded(never(), tiny[1], 0.3, tmp_path / "x").ids, again.ids)
+    assert np.array_equal(encoded(never(), tiny[1], SHARES, tmp_path / "x").ids, again.ids)
 
 
-def test_the_text_alone_decides_what_is_held_out(tiny, tmp_path):
-    def held_out(texts, share, folder):
-        tokens = encoded(texts, tiny[1], share, tmp_path / folder)
-        return {text for text, out in zip(texts, tokens.held_out, strict=True) if out}
+def test_the_text_alone_decides_the_part_of_a_document(tiny, tmp_path):
+    def parts(texts, shares, folder):
+        tokens = encoded(texts, tiny[1], shares, tmp_path / folder)
+        return {name: {texts[i] for i in numbers} for name, numbers in tokens.parts.items()}
 
-    few = held_out(TEXTS, 0.2, "few")
-    assert 4 <= len(few) <= 20
-    assert held_out([*TEXTS[::-1], "another"], 0.2, "more") - {"another"} == few
-    assert few <= held_out(TEXTS, 0.5, "half")
+    few = parts(TEXTS, (0.2, 0.1), "few")
+    assert 4 <= len(few["validation"]) <= 20 and 2 <= len(few["test"]) <= 12
+    assert sorted(text for part in few.values() for text in part) == sorted(TEXTS)
+    more = parts([*TEXTS[::-1], *TEXTS, "another"], (0.2, 0.1), "more")
+    assert {name: part - {"another"} for name, part in more.items()} == few
+    wider = parts(TEXTS, (0.2, 0.4), "wide")
+    assert wider["validation"] == few["validation"] and wider["test"] > few["test"]
 
 
-def test_a_text_too_short_to_be_parted_is_refused(tiny, tmp_path):
-    with pytest.raises(InputError, match=r"too short.*its 1 documents.*data\.separator"):
-        encoded(["alone"], tiny[1], 0.5, tmp_path / "one")
-    with pytest.raises(InputError, match="its 0 documents"):
-        encoded([], tiny[1], 0.5, tmp_path / "none")
+def test_facts_give_the_size_of_each_part_and_a_hash_of_its_text(tiny, tmp_path):
+    tokens = encoded(TEXTS, tiny[1], SHARES, tmp_path / "x")
+    facts = tokens.facts()
+    texts = [TEXTS[i] for i in tokens.parts["test"]]
+    digests = b"".join(hashlib.sha256(text.encode()).digest() for text in texts)
+    assert list(facts) == ["train", "validation", "test"]
+    assert facts["test"] == {
+        "documents": len(texts),
+        "bytes": sum(map(len, texts)),
+        "sha256": hashlib.sha256(digests).hexdigest(),
+    }
+    other = encoded([*TEXTS[:-1], "another"], tiny[1], SHARES, tmp_path / "y").facts()
+    assert sum(other[name] != facts[name] for name in facts) >= 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["alone"], r"too short.*its 1 documents at action\.validation=0\.5 action\.test=0\.4"),
+        ([], r"its 0 documents.*none to train on.*data\.separator"),
+    ],
+)
+def test_a_text_too_short_to_be_parted_is_refused(tiny, tmp_path, texts, message):
+    with pytest.raises(InputError, match=message):
+        encoded(texts, tiny[1], (0.5, 0.4), tmp_path / "x")

@@ -115,12 +115,12 @@ def test_a_whole_number_and_its_float_are_one_curvature():
 
 
 def test_a_pretrained_model_is_compared_with_the_twin_of_its_settings():
-    def rated(model, lr, **choices):
+    def rated(model, lr, warmup=0.03, **choices):
         run = made(model, bits=lr, choices=choices)
-        return run | {"train": run["train"] | {"lr": lr}}
+        return run | {"train": run["train"] | {"lr": lr, "warmup": warmup}}
 
     spec = PretrainingSpec("helm", "Bits")
-    own_rates = [rated("helm_d", 8e-3, curvature=1), rated("llama_twin", 2e-3)]
+    own_rates = [rated("helm_d", 8e-3, curvature=1), rated("llama_twin", 2e-3, warmup=0.2)]
     assert pairs(design(own_rates, spec)) == [(VS_TWIN, "HELM-D", "LLaMA")]
     both = [rated(m, lr) for m in ("llama_twin", "helm_d") for lr in (8e-3, 2e-3)]
     assert pairs(design(both, spec)) == [
@@ -128,3 +128,12 @@ def test_a_pretrained_model_is_compared_with_the_twin_of_its_settings():
         (VS_TWIN, "HELM-D (lr=0.002)", "LLaMA (lr=0.002)"),
     ]
     assert pairs(design([*own_rates, rated("llama_twin", 4e-3)], spec)) == []
+    assert pairs(design([*own_rates, rated("llama_twin_matched", 4e-3)], spec)) == [
+        (VS_TWIN, "HELM-D", "LLaMA"),
+        (VS_TWIN, "HELM-D", "LLaMA (matched)"),
+    ]
+
+
+def test_runs_on_validation_documents_are_in_no_table_of_test_documents():
+    chosen = made("helm_d") | {"split": "validation"}
+    assert len(sweep_records([made("helm_d"), chosen], PretrainingSpec("helm", "Bits"))) == 2

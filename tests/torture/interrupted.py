@@ -221,7 +221,7 @@ def outcome(results: Path) -> dict[str, Any]:
     for path in sorted(results.glob("runs/*/record.json")):
         record = json.loads(path.read_text())
         training = record.get("training", {})
-        kept = [training.get(key) for key in ("losses", "validation", "held_out", "bits_per_byte")]
+        kept = [training.get(key) for key in ("losses", "validation", "bits_per_byte")]
         found[f"run {record['identity'][:12]}"] = [record.get("scores"), kept]
     for path in sorted(results.glob("runs/*/predictions.jsonl")):
         rows = [json.loads(line) for line in path.read_text().splitlines()]

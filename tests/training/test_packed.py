@@ -9,19 +9,20 @@ from torch.nn import functional as F
 
 from bench.data.packing import Packer, whole_rows
 from bench.data.tokens import encoded
+from bench.models.helm.sizes import MODELS as KINDS
 from bench.models.untrained import UntrainedSettings, build
 from bench.pretraining.measures import layer_similarity, mean_cosine
 from bench.training.flops import flops_per_token, parameter_counts
 from bench.training.packed import Text, blocks, document_bits, forward
 from bench.training.routing import Routing, evenness
 
-KINDS = ("helm_d", "helm_mice", "llama_twin", "deepseek_twin")
+SHARES = (0.1, 0.5)
 TEXTS = ["Mia has 3 apples.", "3+4=7. 7+1=8.", "Tom is tall.", "One, two, three, four."]
 
 
 @pytest.fixture(scope="module")
 def models(tiny):
-    """The four architectures, untrained, of two blocks."""
+    """All architectures, untrained, of two blocks."""
     made = {}
     for kind in KINDS:
         settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
@@ -31,7 +32,7 @@ def models(tiny):
 
 @pytest.fixture(scope="module")
 def tokens(tiny, tmp_path_factory):
-    return encoded(TEXTS, tiny[1], 0.4, tmp_path_factory.mktemp("tokens") / "x")
+    return encoded(TEXTS, tiny[1], SHARES, tmp_path_factory.mktemp("tokens") / "x")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,7 +68,7 @@ def test_bits_per_byte_are_those_of_a_computation_by_hand(models, tokens):
         assert found[number] == pytest.approx(nats / math.log(2), rel=1e-4)
 
 
-def test_parts_of_the_held_out_text_add_up_to_all_of_it(monkeypatch):
+def test_blocks_of_documents_add_up_to_all_of_them(monkeypatch):
     monkeypatch.setattr("bench.training.packed.BLOCKS", 3)
     parts = blocks(np.array([1.0, 2, 3, 4, 5]), np.array([10, 10, 10, 10, 10]))
     assert sum(parts["bits"]) == 15 and len(parts["bits"]) == 3 and sum(parts["bytes"]) == 50

@@ -25,7 +25,8 @@ SETTINGS = PretrainSettings(
     weight_decay=0.1,
     gradient_clip=1.0,
     precision="32-true",
-    held_out=0.3,
+    validation=0.3,
+    test=0.2,
     evaluations=3,
     checkpoint_minutes=1e-9,
 )
@@ -35,7 +36,7 @@ CHOICES = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64}
 @pytest.fixture(scope="module")
 def text(tiny, tmp_path_factory):
     texts = [f"{a}+{b}={a + b}. Mia has {a} apples." for a in range(4) for b in range(5)]
-    tokens = encoded(texts, tiny[1], 0.3, tmp_path_factory.mktemp("tokens") / "x")
+    tokens = encoded(texts, tiny[1], SETTINGS.shares, tmp_path_factory.mktemp("tokens") / "x")
     return Text(tokens, tiny[1].pad_token_id)
 
 
@@ -68,10 +69,10 @@ def test_a_killed_pretraining_resumes_exactly(kind, text, make, killed, steps_ta
     pretrain(again, text, SETTINGS, 0, tmp_path / "last.ckpt")
     assert taken == [4, 5]
     assert distance(whole, resumed) == distance(whole, again) == 0
-    for name in ("order", "losses", "held_out", "curvatures", "targets"):
+    for name in ("order", "losses", "validation", "curvatures", "targets"):
         assert getattr(done, name) == getattr(undisturbed, name), name
     assert done.packer.place == undisturbed.packer.place
-    assert [at for at, _ in done.held_out] == [2, 4, 6]
+    assert [at for at, _ in done.validation] == [2, 4, 6]
 
 
 def test_a_step_is_the_same_however_it_is_split(text, make):
@@ -97,7 +98,7 @@ def test_two_ranks_learn_what_one_process_learns(kind, sharded, text, make, kill
     two = dataclasses.replace(settings, devices=2, sharded=sharded)
     two = pretrain(shared, text, two, 0, state)
     assert (two.order, two.targets) == (one.order, one.targets)
-    for name in ("losses", "held_out"):
+    for name in ("losses", "validation"):
         assert dict(getattr(two, name)) == pytest.approx(dict(getattr(one, name)), rel=1e-5)
     assert distance(alone, shared) < 1e-5
 
@@ -111,14 +112,14 @@ def test_tokens_are_pickled_by_the_paths_of_their_files(text):
 def test_training_lowers_the_bits_per_byte_and_twins_read_the_same_tokens(text, make):
     long = dataclasses.replace(SETTINGS, steps=30)
     one = pretrain(make("helm_d"), text, long, 0)
-    assert one.held_out[-1][1] < 0.8 * one.held_out[0][1]
+    assert one.validation[-1][1] < 0.8 * one.validation[0][1]
     twin, other = (pretrain(make("llama_twin"), text, long, seed) for seed in (0, 1))
     assert one.order == twin.order != other.order and one.targets == twin.targets
 
 
-def test_held_out_documents_are_not_trained_on_and_only_matrices_decay(text, make):
+def test_only_documents_for_training_are_trained_on_and_only_matrices_decay(text, make):
     module = Pretraining(text, SETTINGS, 0, "test", make("helm_mice"))
-    assert not set(module.packer.documents) & set(np.flatnonzero(text.tokens.held_out))
+    assert np.array_equal(module.packer.documents, text.parts["train"])
     groups = module.configure_optimizers()[0][0].param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     named = {name: decays[id(p)] for name, p in module.model.named_parameters()}
@@ -143,8 +144,8 @@ def test_a_table_of_points_stays_on_its_hyperboloid(text, make):
     ("changes", "message"),
     [
         ({"step_tokens": 100}, "multiple of action.row_tokens=16"),
-        ({"held_out": 0.0}, "between 0 and 1"),
-        ({"held_out": 1.0}, "between 0 and 1"),
+        ({"validation": 0.0}, "together below 1, got 0 and 0.2"),
+        ({"test": 0.7}, "together below 1, got 0.3 and 0.7"),
         ({"steps": 0}, "action.steps must be greater than 0"),
         ({"row_tokens": 1}, "at least 2"),
         ({"precision": "bf16"}, "unknown action.precision 'bf16'.*bf16-mixed"),

@@ -11,8 +11,11 @@ from transformers import AutoModelForCausalLM, DeepseekV3Config, LlamaConfig, Pr
 
 from bench.errors import InputError
 from bench.models.helm.config import HelmConfig
+from bench.models.helm.matched import matched_options
 
-MODELS = ("helm_d", "helm_mice", "llama_twin", "deepseek_twin")
+OF_TWIN = {"llama_twin": "helm_d", "deepseek_twin": "helm_mice"}
+MATCHED = "_matched"  # a twin that starts like its HELM
+MODELS = ("helm_d", "helm_mice", *OF_TWIN, *(f"{twin}{MATCHED}" for twin in OF_TWIN))
 
 # Numbers of space coordinates: a published width of 390 is 389 here, a head of 65 is 64. Aligned
 # sizes are multiples of 64, and heads with their time multiples of 16, for faster kernels.
@@ -51,11 +54,13 @@ def model_config(kind: str, size: str, vocab_size: int, **choices: Any) -> PreTr
         raise InputError(f"there is no size '{size}': use one of {', '.join(sizes)}")
     column = sizes.index(size) + (len(_PUBLISHED) if aligned else 0)
     widths = {name: row[column] for name, row in _WIDTHS.items()}
-    helm = {"llama_twin": "helm_d", "deepseek_twin": "helm_mice"}.get(kind, kind)
+    twin = kind.removesuffix(MATCHED)
+    helm = OF_TWIN.get(twin, kind)
     config = HelmConfig(kind=helm, vocab_size=vocab_size, **(widths | choices))
-    if kind == "llama_twin":
-        return llama_twin(config)
-    return deepseek_twin(config) if kind == "deepseek_twin" else config
+    if kind == helm:
+        return config
+    options = {} if kind == twin else matched_options(config)
+    return (llama_twin if helm == "helm_d" else deepseek_twin)(config, **options)
 
 
 _STEP = 8  # inner widths are multiples of this, for faster kernels
@@ -94,24 +99,26 @@ def _shared(config: HelmConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in _SHARED} | {"hidden_size": width}
 
 
-def llama_twin(config: HelmConfig) -> LlamaConfig:
+def llama_twin(config: HelmConfig, **options: Any) -> LlamaConfig:
     """A LLaMA of a HELM-D's width, blocks and heads, with as many parameters within 1%.
 
     A head includes the HELM's time if that makes it even. The inner width compensates for the rest.
+    `options` are further ones of LlamaConfig.
     """
     head_dim = config.head_dim + config.head_dim % 2
 
     def build(inner: int) -> LlamaConfig:
-        return LlamaConfig(head_dim=head_dim, intermediate_size=inner, **_shared(config))
+        return LlamaConfig(head_dim=head_dim, intermediate_size=inner, **_shared(config), **options)
 
     return build(_matched(build, parameters_of(config)))
 
 
-def deepseek_twin(config: HelmConfig) -> DeepseekV3Config:
+def deepseek_twin(config: HelmConfig, **options: Any) -> DeepseekV3Config:
     """A DeepSeek-V3 of a HELM-MiCE's sizes, with as many parameters within 1%.
 
     The router has normalised sigmoid scores. Head dimensions include the HELM's time if that makes
     them even. The width of the experts, then that of the dense blocks, compensates for the rest.
+    `options` are further ones of DeepseekV3Config.
     """
 
     def build(expert: int, inner: int) -> DeepseekV3Config:
@@ -133,6 +140,7 @@ def deepseek_twin(config: HelmConfig) -> DeepseekV3Config:
             v_head_dim=config.v_head_dim + config.v_head_dim % 2,
             num_mtp_layers=0,
             **_shared(config),
+            **options,
         )
 
     target, inner = parameters_of(config), config.intermediate_size

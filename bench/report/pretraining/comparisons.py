@@ -1,7 +1,9 @@
-"""Each model against its Euclidean twin: same seeds, same text, same order.
+"""Each model against its Euclidean twins: same seeds, same text, same order.
 
-The difference in bits per byte is tested over seeds and over held-out documents; the comparisons
-of a report are one family for Holm's correction.
+The difference in bits per byte is tested over seeds and over test documents; the comparisons of a
+report are one family for Holm's correction. Bits per byte are a ratio, total bits over total bytes,
+and its variance over documents is that of its linearisation (Cochran, Sampling Techniques, 1977,
+chapter 6): see `linearised`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 
 from bench.report.comparison import Comparison, compare, judge
 from bench.report.pretraining.rows import PretrainedRow
+from bench.report.statistics.variance import Array
 from bench.tracking.sweeps import Contrast
 
 COLUMN = "bits_per_byte"
@@ -39,13 +42,25 @@ def _compare(heading: str, row: PretrainedRow, twin: PretrainedRow) -> Compariso
         ours, theirs = (each.records[seed]["training"] for each in (row, twin))
         if ours["order"] != theirs["order"]:
             return replace(asked, why=f"seed {seed}: not trained on the same tokens in one order")
-        if ours["blocks"]["bytes"] != theirs["blocks"]["bytes"]:
-            return replace(asked, why=f"seed {seed}: not the same held-out text")
+        texts = [each.records[seed]["text"] for each in (row, twin)]
+        if texts[0] != texts[1] or ours["blocks"]["bytes"] != theirs["blocks"]["bytes"]:
+            return replace(asked, why=f"seed {seed}: not the same documents")
         if len(ours["blocks"]["bits"]) < 2:
-            return replace(asked, why="a single held-out document")
+            return replace(asked, why="a single document")
         for runs, training in zip(bits, (ours, theirs), strict=True):
-            # Bits of each held-out document, scaled so that their mean is bits per byte.
-            found = np.array(training["blocks"]["bits"])
-            runs.append(found * len(found) / sum(training["blocks"]["bytes"]))
+            runs.append(linearised(**training["blocks"]))
     one, other = map(np.array, bits)
     return compare(asked, [one], [other], [1.0], seeds, unit=1.0)
+
+
+def linearised(bits: Sequence[float], bytes: Sequence[float]) -> Array:
+    """Values whose mean is the ratio R of total bits to total bytes, `(documents,)`.
+
+    With b the mean of the bytes, a document has `R + (bits - R bytes) / b`: the variance of the
+    mean of these values over documents is the ratio's, to first order. In a difference of two
+    models on the same documents, documents are paired and a constant rate per byte cancels; bits
+    alone would vary with the documents' lengths.
+    """
+    found, sizes = np.array(bits), np.array(bytes)
+    ratio = found.sum() / sizes.sum()
+    return ratio + (found - ratio * sizes) / sizes.mean()

@@ -15,12 +15,14 @@ from bench.report.figure import Figure, data, line_at, log_axis, look, names, pa
 from bench.report.selection import Group
 from bench.report.theme import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, VERDICTS, Look, look_of
 
-# A model and its Euclidean twin share a colour; the line of the twin is dashed.
+# A model and its Euclidean twins share a colour; lines of twins are dashed, of matched ones dotted.
 MODELS: dict[str, tuple[Look, list[int]]] = {
     "helm_d": ((RED, "diamond"), [1, 0]),
     "llama_twin": ((RED, "circle"), [5, 3]),
     "helm_mice": ((BLUE, "square"), [1, 0]),
     "deepseek_twin": ((BLUE, "triangle-up"), [5, 3]),
+    "llama_twin_matched": ((RED, "cross"), [1, 3]),
+    "deepseek_twin_matched": ((BLUE, "triangle-down"), [1, 3]),
 }
 STATES: dict[str, tuple[str, Look]] = {  # of weights
     "public": ("public, at start", (ORANGE, "triangle-down")),
@@ -42,15 +44,15 @@ def bits_figure(rows: Sequence[Group], comparisons: Sequence[Comparison]) -> Fig
     facts = [fact for row in rows for fact in _curves(row)]
     panels = [_training(rows, facts)]
     caption = (
-        "Left: on a part of the held-out text; thin lines: seeds; thick line: mean; dashed: twins. "
-        "Logarithmic scale."
+        "Left: on a part of the validation documents; thin lines: seeds; thick line: mean; dashed "
+        "and dotted: twins. Logarithmic scale."
     )
     if shown:
         differences = [fact for found in shown for fact in _comparison_facts(found)]
         panels.append(_differences(differences))
         facts += differences
         caption += (
-            " Right: on the whole held-out text; diamond: mean; points: seeds; line: 95% interval "
+            " Right: on the test documents; diamond: mean; points: seeds; line: 95% interval "
             "of one comparison alone; the verdict is by the test that is corrected over all "
             "comparisons. Left of 0: fewer bits than the twin."
         )
@@ -78,13 +80,13 @@ def _training(rows: Sequence[Group], facts: Sequence[dict[str, Any]]) -> Any:
     )
     seeds = base.mark_line(strokeWidth=0.5, opacity=0.7).encode(y="of seed:Q", detail="seed:N")
     points = base.mark_point().encode(shape=encoded["shape"], strokeDash=alt.value([1, 0]))
-    return panel((seeds, base.mark_line(strokeWidth=1.4), points), "held-out text", 190)
+    return panel((seeds, base.mark_line(strokeWidth=1.4), points), "validation", 190)
 
 
 def _curves(row: Group) -> Iterator[dict[str, Any]]:
     """Thousands of tokens and bits per byte: the mean over seeds, and each seed."""
     step = row.records[0]["train"]["step_tokens"] / 1000
-    runs = [record["training"]["held_out"] for record in row.records]
+    runs = [record["training"]["validation"] for record in row.records]
     for measured in zip(*runs, strict=True):
         values = [value for _, value in measured]
         named = {"model": row.label, "tokens": measured[0][0] * step}
@@ -148,7 +150,7 @@ def layers_figure(rows: Sequence[Group]) -> Figure:
         panels.append(panel(layers, title, 110))
     chart = alt.concat(*panels, data=data(everything), columns=min(3, len(panels)))
     caption = (
-        "On held-out text, means over seeds. Public: weights drawn as in the public code; "
+        "On validation documents, means over seeds. Public: weights drawn as in the public code; "
         "balanced: with zeros on the time coordinates. Mean cosine of 1: all tokens look the same; "
         "entropy of 1: experts are used evenly. K: a line for each expert of each block and seed."
     )

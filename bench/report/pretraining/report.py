@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bench.report.comparison import BETTER, WORSE, Comparison
+from bench.report.comparison import Comparison
 from bench.report.pretraining import tables
 from bench.report.pretraining.comparisons import comparisons_of
 from bench.report.pretraining.rows import PretrainedRow, rows_of
@@ -59,10 +59,8 @@ def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:
     first = runs[0]
     train = first["train"]
     dirty = sum(bool(run["git"]["dirty"]) for run in runs)
-    rates = {row.label: f"{row.first['train']['lr']:g}" for row in rows}
-    rate = ", ".join(f"{rate} ({label})" for label, rate in rates.items())
-    if len(set(rates.values())) == 1:
-        rate = next(iter(rates.values()))
+    rate = _by_model(rows, "lr", "g")
+    warmup = _by_model(rows, "warmup", ".0%")
     return {
         "Models": f"size {_distinct(run['size'] for run in runs)}, "
         f"tokenizer {_distinct(run['tokenizer'] for run in runs)} "
@@ -70,16 +68,28 @@ def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:
         "Data": f"{SOURCES[first['data']]}, "
         f"sha256 {_distinct(run['hashes']['text'][:10] for run in runs)}; "
         f"{first['training']['passes']:.2f} passes",
+        "Documents": ", ".join(
+            f"{name} {part['documents']:,} ({part['bytes']:,} bytes, sha256 {part['sha256'][:10]})"
+            for name, part in first["text"].items()
+        ),
         "Training": f"{train['steps']:,} steps of {train['step_tokens']:,} tokens in packed rows "
-        f"of {train['row_tokens']:,}, AdamW, learning rate {rate}, {train['warmup']:.0%} "
-        f"warm-up (not tuned), cosine to {train['lr_floor']:.0%}, weight decay "
-        f"{train['weight_decay']:g} on matrices, gradient clip {train['gradient_clip']:g}, "
+        f"of {train['row_tokens']:,}, AdamW, learning rate {rate}, warm-up {warmup} of the steps, "
+        f"cosine to {train['lr_floor']:.0%}, weight decay {train['weight_decay']:g} on matrices, "
+        f"gradient clip {train['gradient_clip']:g}, "
         f"{train['precision']}",
         "Seeds": ", ".join(map(str, sorted({seed for row in rows for seed in row.records}))),
         "Device": _distinct(run["device"] for run in runs),
         "Code": f"commit {_distinct(str(run['git']['commit'])[:10] for run in runs)}"
         + (f", {dirty} of {len(runs)} runs with uncommitted changes" if dirty else ""),
     }
+
+
+def _by_model(rows: Sequence[PretrainedRow], key: str, form: str) -> str:
+    """A training setting: of all rows, or of each if they differ."""
+    values = {row.label: format(row.first["train"][key], form) for row in rows}
+    if len(set(values.values())) == 1:
+        return next(iter(values.values()))
+    return ", ".join(f"{value} ({label})" for label, value in values.items())
 
 
 def _distinct(values: Iterable[Any]) -> str:
@@ -124,5 +134,4 @@ def _verdict(found: Comparison, twin: PretrainedRow) -> str:
         return f"{head}{found.why}; {amount} in the finished runs."
     interval = between(found.low, found.high, "+z.4f")
     facts = f"{amount}; 95% interval {interval}, p (Holm) {number(found.p_holm or 0.0, 'p')}"
-    limits = " (warm-up not tuned; see the notes)" if found.verdict in (BETTER, WORSE) else ""
-    return f"{head}{facts}{limits}."
+    return f"{head}{facts}."

@@ -38,7 +38,7 @@ class PretrainedRow:
 
     @cached_property
     def bits(self) -> Cell:
-        """Bits per byte of held-out text: mean over seeds with Student's 95% interval."""
+        """Bits per byte of the test documents: mean over seeds with Student's 95% interval."""
         return over_seeds({s: r["training"]["bits_per_byte"] for s, r in self.records.items()})
 
     def mean_of(self, key: str) -> float:

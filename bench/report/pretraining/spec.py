@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-TWINS = {"helm_d": "llama_twin", "helm_mice": "deepseek_twin"}
+TWINS = {
+    "helm_d": ("llama_twin", "llama_twin_matched"),
+    "helm_mice": ("deepseek_twin", "deepseek_twin_matched"),
+}
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class PretrainingSpec:
     Attributes:
         name: stem of the files that are written.
         title: heading of the report.
-        twins: by model the Euclidean one that it is compared with.
+        twins: by model the Euclidean ones that it is compared with; a single one may be a name.
         published: stem of the file in results/published to show with it, or None.
 
     Raises:
@@ -25,9 +28,18 @@ class PretrainingSpec:
 
     name: str
     title: str
-    twins: Mapping[str, str] = field(default_factory=lambda: dict(TWINS))
+    twins: Mapping[str, str | Sequence[str]] = field(default_factory=lambda: dict(TWINS))
     published: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w.-]*", str(self.name)):
             raise ValueError(f"name is {self.name!r}, but it names files: use letters and digits")
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each model with each of its twins."""
+        return [
+            (model, twin)
+            for model, twins in self.twins.items()
+            for twin in ([twins] if isinstance(twins, str) else twins)
+        ]

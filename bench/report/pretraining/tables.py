@@ -38,18 +38,20 @@ def main_table(rows: Rows) -> Table:
         for key in ("tokens_per_second", "utilisation"):
             cells[key] = over_seeds({seed: record[key] for seed, record in row.records.items()})
         lines.append(Row((row.label,), cells, keys={"model": row.model}))
-    first = rows[0].first["training"]
+    record = rows[0].first
+    first, split = record["training"], record["split"]
+    part = record["text"][split]
     notes = (
-        f"Bits per byte of {first['held_out_documents']:,} held-out documents "
-        f"({first['held_out_bytes']:,} bytes): bits of a document's text (without its end token) "
-        "divided by its bytes in UTF-8. Lower is better. Mean over seeds with Student's interval "
-        "over seeds, on this text.",
+        f"Bits per byte of {part['documents']:,} {split} documents ({part['bytes']:,} bytes): bits "
+        "of all their text (without end tokens) divided by its bytes in UTF-8. Lower is better. "
+        "Mean over seeds with Student's interval over seeds, on this text.",
         "Tokens/s: training steps only, mean over seeds; other processes on the machine lower it.",
         "MFU: arithmetic of the model relative to a large matrix product on this device, "
         f"{rows[0].mean_of('matmul_flops_per_second') / 1e9:,.0f} GFLOP/s. Per token: "
         f"{first['flops_formula']}.",
     )
-    return Table("main", "Bits per byte of held-out text", columns, tuple(lines), ("Model",), notes)
+    title = f"Bits per byte of {split} documents"
+    return Table("main", title, columns, tuple(lines), ("Model",), notes)
 
 
 def twin_table(found: Sequence[Comparison]) -> Table:
@@ -70,14 +72,15 @@ def twin_table(found: Sequence[Comparison]) -> Table:
     notes = [
         "Bits per byte of the model minus its twin's at equal seeds. Both saw the same tokens in "
         "the same order (checked by a hash). Negative: the model is better.",
-        "The test accounts for variation between seeds and between held-out documents; verdicts "
-        f"follow p (Holm) at 5%. With {len(seeds)} seeds the variation between runs has "
-        "2 to 4 degrees of freedom, so the intervals are wide if runs differ.",
-        "The comparison holds for this size, text, number of tokens and these learning rates; "
-        "warm-up was not tuned. Each model is initialised as in its own code (embeddings with a "
-        "standard deviation of 1 in HELM, 0.02 in its twins); norms, residuals and gains differ "
-        "as well. After so short a training these may decide; the difference is no evidence for "
-        "curvature.",
+        "The test accounts for variation between seeds and between documents, of total bits over "
+        f"total bytes; verdicts follow p (Holm) at 5%. With {len(seeds)} seeds the variation "
+        f"between runs has {len(seeds) - 1} to {2 * (len(seeds) - 1)} degrees of freedom, so the "
+        "intervals are wide if runs differ.",
+        "The comparison holds for this size, text, number of tokens and these settings. A plain "
+        "twin is initialised as in its own code (embeddings with a standard deviation of 0.02, of "
+        "1 in HELM); a matched twin has HELM's distributions of weights, its biases and its norms' "
+        "epsilon. Residuals, the projection before the head and gains differ from both, so that "
+        "neither difference is evidence for curvature alone.",
         *(f"{each.label}: {each.why}." for each in found if each.why),
     ]
     heading, names = "vs. the Euclidean twin", ("Model", "Twin")
@@ -103,10 +106,10 @@ def routing_table(rows: Rows) -> Table | None:
     )
     tokens = rows[0].first["training"]["layers"]["tokens"]
     notes = (
-        f"Share of the tokens routed to each expert after training, on {tokens:,} held-out "
+        f"Share of the tokens routed to each expert after training, on {tokens:,} validation "
         "tokens: mean over seeds, smallest and largest in brackets. "
         "Entropy of the load relative to an even one.",
-        "Both models update their router's biases by HELM's rule after each step; HELM-MiCE also "
+        "The models update their router's biases by HELM's rule after each step; HELM-MiCE also "
         "has a small balance loss. DeepSeek-V3 scores by a sigmoid and normalises the weights of "
         "the selected experts; HELM-MiCE uses a softmax over all, as its code does.",
     )

@@ -24,7 +24,13 @@ def test_the_published_numbers_of_parameters(kind, size, embedding, published, e
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
-    ("helm", "twin"), [("helm_d", "llama_twin"), ("helm_mice", "deepseek_twin")]
+    ("helm", "twin"),
+    [
+        ("helm_d", "llama_twin"),
+        ("helm_d", "llama_twin_matched"),
+        ("helm_mice", "deepseek_twin"),
+        ("helm_mice", "deepseek_twin_matched"),
+    ],
 )
 def test_a_twin_has_the_parameters_of_its_helm_within_a_percent(helm, twin, size):
     published = [] if size == "tiny" else [{"aligned": False}]

@@ -67,12 +67,13 @@ def hostile():
 @pytest.fixture
 def pretrained():
     """The selection of HELM and its twins, three seeds each."""
-    models = [name for pair in TWINS.items() for name in pair]
+    models = [name for model, twins in TWINS.items() for name in (model, *twins)]
     groups = tuple(
         Group(m, model_label(m), tuple(made(m, seed) for seed in (0, 1, 2))) for m in models
     )
-    contrasts = tuple(Contrast("vs. Euclidean twin", *pair) for pair in TWINS.items())
-    return Selection(PretrainingSpec("helm", "HELM vs. twins"), groups, contrasts, total=12)
+    spec = PretrainingSpec("helm", "HELM vs. twins")
+    contrasts = tuple(Contrast("vs. Euclidean twin", *pair) for pair in spec.pairs)
+    return Selection(spec, groups, contrasts, total=18)
 
 
 @pytest.fixture
