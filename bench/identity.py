@@ -163,7 +163,8 @@ def pretraining_identity(
     if precision == EXACT or settings["train"]["devices"] == 1:
         left_out |= {"train.devices", "train.sharded"}
     plain = {key: value for key, value in settings.items() if key != "model"}
-    kept = {key: value for key, value in _flat(plain) if key not in left_out}
+    # Without None, as in `identity`.
+    kept = {k: v for k, v in _flat(plain) if k not in left_out and v is not None}
     train = {key.partition(".")[2]: kept.pop(key) for key in [*kept] if key.startswith("train.")}
     fields = {
         "kind": PRETRAIN,
