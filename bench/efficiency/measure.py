@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import platform
+import timeit
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -32,6 +33,7 @@ ON_A_LAYER = (
 ALL = (*ON_A_LAYER, "series", "parallel", "prefix", "none")
 PLAIN = ""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SLOW = 8.0  # a dtype whose products take so many times float32's is emulated, and not measured
 # Maximum relative error of a timed layer to its literal definition, ||y - ref|| / ||ref||.
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
@@ -76,10 +78,14 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = pick_device()
-    dtypes = [
-        (DTYPES[d], r) for d in settings.dtypes for r in regimes_of(DTYPES[d], settings.regimes)
-    ]
-    found, skipped = [], []
+    found, skipped, dtypes = [], [], []
+    for name in settings.dtypes:
+        ratio = product_ratio(DTYPES[name], device)
+        if ratio > SLOW and len(settings.dtypes) > 1:  # a dtype alone is meant
+            reason = f"a product takes {ratio:.0f} times as long as in float32 on this processor"
+            skipped.append({"case": name, "reason": reason})
+        else:
+            dtypes += [(DTYPES[name], r) for r in regimes_of(DTYPES[name], settings.regimes)]
     # Liger's replacements stay, so they come last.
     for kind in (PLAIN, *(kind for kind in ("compiled", "liger") if getattr(settings, kind))):
         if lacks := unavailable(kind, device):
@@ -104,6 +110,17 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
         "operations": operations,
         "skipped": skipped,
     }
+
+
+def product_ratio(dtype: torch.dtype, device: torch.device) -> float:
+    """Time of a matrix product relative to float32's, about 300 on a CPU that emulates bfloat16."""
+    if dtype == torch.float32 or device.type != "cpu":
+        return 1.0
+    seconds = {}
+    for each in (dtype, torch.float32):
+        rows, weight = torch.ones(16, 512, dtype=each), torch.ones(512, 512, dtype=each)
+        seconds[each] = min(timeit.repeat(lambda a=rows, b=weight: a @ b, number=1, repeat=3))
+    return seconds[dtype] / seconds[torch.float32]
 
 
 def unavailable(kind: str, device: torch.device) -> str:

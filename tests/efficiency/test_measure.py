@@ -105,6 +105,7 @@ def test_a_layer_that_deviates_from_its_definition_is_not_timed(monkeypatch):
 )
 def test_a_measurement_has_every_method_relative_to_lora(monkeypatch, dtypes, methods, measured):
     monkeypatch.setitem(CASES, "layer", LAYER)
+    monkeypatch.setattr("bench.efficiency.measure.SLOW", float("inf"))
     settings = EfficiencySettings(["layer"], dtypes, methods, rounds=2, seconds=1e-4)
     report = json.loads(json.dumps(measure(settings)))
     regimes = {"float32": ["uniform"], "bfloat16": ["uniform", "evaluation", "training"]}
@@ -117,6 +118,18 @@ def test_a_measurement_has_every_method_relative_to_lora(monkeypatch, dtypes, me
             assert all(0 < t["low"] <= t["median"] <= t["high"] for t in times.values())
             assert {t["peak_bytes"] for t in times.values()} == {None}  # on a CPU
     assert report["versions"]["torch"] == torch.__version__
+
+
+def test_a_dtype_that_the_processor_emulates_is_skipped_next_to_others(monkeypatch):
+    monkeypatch.setitem(CASES, "layer", LAYER)
+    monkeypatch.setattr(
+        "bench.efficiency.measure.product_ratio", lambda dtype, _: 50.0 * (dtype != F32)
+    )
+    settings = [["layer"], ["float32", "bfloat16"], ["lora"]]
+    report = measure(EfficiencySettings(*settings, rounds=1, seconds=1e-4))
+    assert [case["dtype"] for case in report["cases"]] == ["float32"]
+    (skipped,) = report["skipped"]
+    assert skipped["case"] == "bfloat16" and "takes 50 times" in skipped["reason"]
 
 
 @pytest.mark.parametrize(

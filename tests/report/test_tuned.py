@@ -10,7 +10,7 @@ from bench.tracking.sweeps import SweepRecord
 
 PROJECT = Path(__file__).resolve().parents[2]
 RECORDS = PROJECT / "results" / "records"
-TABLES = ["table2", "curvature"]
+TABLES = ["table2", "curvature", "ablation"]
 
 
 def sweep_of(table):
