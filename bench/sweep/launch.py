@@ -35,11 +35,15 @@ EXTRAS = {"ray": "ray", "ray_aws": "ray", "submitit_local": "slurm", "submitit_s
 
 
 def place_in_sweep() -> str:
-    """`[4/9] ` in the fourth of nine runs of a sweep; empty in a single run."""
+    """`[4/9] ` in the fourth of nine runs of a sweep; empty in a single run.
+
+    Runs beyond those that were planned, such as a tuning's further rates, have a number alone.
+    """
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN or JOBS not in os.environ:
         return ""
-    return f"[{hydra.job.num + 1}/{os.environ[JOBS]}] "
+    number, total = hydra.job.num + 1, int(os.environ[JOBS])
+    return f"[{number}/{total}] " if number <= total else f"[{number}] "
 
 
 class Launch:
