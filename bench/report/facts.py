@@ -49,7 +49,7 @@ def facts(table: ScoreTable) -> dict[str, str]:
         found |= _adapters(trained)
         sweep = table.selection.sweep
         tuning = {row.key: row.tuning for row in (sweep.rows if sweep else ())}
-        found["Tuning"] = _tuning({row.label: tuning.get(row.key) for row in trained})
+        found["Tuning"] = tuning_fact({row.label: tuning.get(row.key) for row in trained})
         found["Trained on"] = by_value((row.label, _training_rows(row)) for row in trained)
         settings = {row.label: _over_runs(row, training_settings) for row in trained}
         found |= _settings("Training", settings)
@@ -81,24 +81,35 @@ def _over_runs(row: ScoreRow, of: Callable[[Record], Mapping[str, Any]]) -> dict
     }
 
 
-def _tuning(known: Mapping[str, Mapping[str, Any] | None]) -> str:
-    """How learning rates were chosen, and for which rows they were not tuned, by label."""
+def tuning_fact(
+    known: Mapping[str, Mapping[str, Any] | None],
+    what: str = "learning rate",
+    measure: str = "validation loss",
+) -> str:
+    """How settings were chosen, and for which rows they were not tuned.
+
+    Args:
+        known: by label the `tuning` of a sweep's row.
+        what: the settings.
+        measure: what they were chosen by.
+    """
     tuned = {label: facts for label, facts in known.items() if facts}
     parts = []
     if tuned:
         budgets = (
-            (
-                label,
-                f"{each['tries']} tries each on validation loss, seeds {_listed(each['seeds'])}",
-            )
+            (label, f"{each['tries']} tries each on {measure}, {_seeds_of(each)}")
             for label, each in tuned.items()
         )
-        parts.append(f"learning rate tuned: {by_value(budgets)}")
+        parts.append(f"{what} tuned: {by_value(budgets)}")
     if untuned := [label for label in known if label not in tuned]:
-        parts.append(f"learning rate not tuned: {', '.join(untuned) if tuned else 'all rows'}")
+        parts.append(f"{what} not tuned: {', '.join(untuned) if tuned else 'all rows'}")
     if edge := [label for label, each in tuned.items() if not each["interior"]]:
         parts.append(f"best rate at the end of its grid: {', '.join(edge)}")
     return "; ".join(parts)
+
+
+def _seeds_of(tuning: Mapping[str, Any]) -> str:
+    return f"seed{'s' * (len(tuning['seeds']) > 1)} {_listed(tuning['seeds'])}"
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -252,8 +252,9 @@ def table_of(tuning: Tuning) -> Report:
         if "action.lr" in tuning.keys
         else "validation loss"
     )
+    plural = "seeds" if len(tuning.seeds) > 1 else "seed"
     notes = (
-        f"Mean {unit} at the end of training over seeds "
+        f"Mean {unit} at the end of training over {plural} "
         f"{', '.join(map(str, tuning.seeds))}, by learning rate. The lowest is chosen.",
     )
     table = Table("tuning", "", tuple(columns), tuple(rows), ("Row",), notes)

@@ -10,7 +10,7 @@ from bench.tracking.sweeps import SweepRecord
 
 PROJECT = Path(__file__).resolve().parents[2]
 RECORDS = PROJECT / "results" / "records"
-TABLES = ["table2", "curvature", "ablation"]
+TABLES = ["table2", "curvature", "ablation", "helm"]
 
 
 def sweep_of(table):
@@ -25,13 +25,14 @@ def test_every_trained_row_was_tuned_to_a_rate_inside_its_grid(table):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_the_runs_of_a_table_have_the_rate_that_was_chosen(table, tmp_path):
+def test_the_runs_of_a_table_have_the_settings_that_were_chosen(table, tmp_path):
     rates, seeds = Rates(table, tmp_path), set()
     for path in (RECORDS / table).glob("*.json"):
         record = json.loads(path.read_bytes())
         if path.name != "sweep.json" and record["seed"] is not None:
             chosen, how = rates.find(record)
-            assert record["train"]["lr"] == chosen["train.lr"]
+            settings = {key: record["train"][key.rpartition(".")[2]] for key in chosen}
+            assert settings == chosen
             seeds |= {record["seed"]}
             assert not seeds & set(how["seeds"])
 
@@ -48,3 +49,15 @@ def test_the_rates_of_single_runs_are_those_of_the_tables(compose):
     }
     rates = {method: compose(f"method={method}").train.lr for method in methods}
     assert rates == {method: chosen[label] for method, label in methods.items()}
+
+
+def test_the_settings_of_single_pretrainings_are_those_of_the_table(compose):
+    models = {"helm_d": "HELM-D", "helm_mice": "HELM-MiCE", "llama_twin": "LLaMA",
+              "llama_twin_matched": "LLaMA (matched)", "deepseek_twin": "DeepSeek-V3",
+              "deepseek_twin_matched": "DeepSeek-V3 (matched)"}  # fmt: skip
+    rows = json.loads((COMMITTED / "helm.json").read_bytes())["rows"]
+    chosen = {row["label"]: row["chosen"] for row in rows}
+    for name, label in models.items():
+        model = compose("action=pretrain", f"model={name}").model
+        settings = {"action.lr": model.lr["tiny"], "action.warmup": model.warmup["tiny"]}
+        assert settings == chosen[label]

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from bench.report.comparison import Comparison
+from bench.report.facts import tuning_fact
 from bench.report.pretraining import tables
 from bench.report.pretraining.comparisons import comparisons_of
 from bench.report.pretraining.rows import PretrainedRow, rows_of
@@ -46,7 +47,8 @@ def pretraining_report(selection: Selection) -> Report:
         tables.tasks_table(rows, chance),
         tables.published_table(published) if published else None,
     ]
-    return Report(spec.name, spec.title, _facts(rows), tuple(table for table in made if table))
+    facts = _facts(rows) | _tuning(rows, selection)
+    return Report(spec.name, spec.title, facts, tuple(table for table in made if table))
 
 
 def pretraining_comparisons(selection: Selection) -> tuple[Comparison, ...]:
@@ -82,6 +84,13 @@ def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:
         "Code": f"commit {_distinct(str(run['git']['commit'])[:10] for run in runs)}"
         + (f", {dirty} of {len(runs)} runs with uncommitted changes" if dirty else ""),
     }
+
+
+def _tuning(rows: Sequence[PretrainedRow], selection: Selection) -> dict[str, str]:
+    tuning = {row.key: row.tuning for row in selection.sweep.rows} if selection.sweep else {}
+    known = {row.label: tuning.get(row.key) for row in rows}
+    measure = "bits per byte of the validation documents"
+    return {"Tuning": tuning_fact(known, "learning rate and warm-up", measure)}
 
 
 def _by_model(rows: Sequence[PretrainedRow], key: str, form: str) -> str:
