@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from bench import experiment
 from bench.config import read_experiment
 from bench.errors import InputError
-from bench.identity import RESULT_VERSION
 from bench.progress import Progress
-from bench.runs.lifecycle import open_store
+from bench.runs.lifecycle import PreparedRun, cached, open_store
 from bench.sweep.rates import Rates
-from bench.tracking.record import PRETRAIN
 from bench.tracking.store import Attempt, Store
 
 
@@ -160,55 +158,35 @@ def make_job(
     Raises:
         InputError: it can't be run.
     """
-    prepared: Any
-    rows = (0, 0)
-    if config["action"]["name"] == "pretrain":
-        from bench.pretraining.run import look_up
-        from bench.pretraining.settings import read_pretraining
-
-        run = read_pretraining(config)
-        prepared, outcome, last = look_up(run, store_of(run), began)
-        planned = planned_pretraining(run)
-    else:
-        run = read_experiment(config)
-        prepared, outcome, last = experiment.look_up(run, store_of(run), began)
-        planned = planned_finetuning(run)
-        evaluated = prepared.problems.split(run.evaluation.split)
-        rows = (len(prepared.problems.train), sum(map(len, evaluated.values())))
-    planned |= {"identity": prepared.identity, "hashes": prepared.hashes}
-    planned["train"] = asdict(run.train) | {"precision": prepared.precision}
-    record = outcome.record if outcome else None
-    words = " ".join(differs) or "(as configured)"
-    found = outcome is not None
-    return Job([*overrides], words, run, planned, prepared.folder, rows, last, record, found)
-
-
-def planned_finetuning(run: Any) -> dict[str, Any]:
-    """What the record of a fine-tuning run will say of its settings."""
-    return {
-        "result_version": RESULT_VERSION,
-        "method": run.method.name,
-        "curvature": run.method.curvature,
-        "options": run.method.options,
-        "seed": run.seed if run.trained else None,
-        "model": run.model.name,
-        "published_base": run.model.published,
-        "data": run.data.source,
-        "split": run.evaluation.split,
-        "protocol": run.protocol.name,
-        "config": {"model": asdict(run.model), "protocol": asdict(run.protocol)},
-    }
+    rows, run = (0, 0), _prepared(config)
+    if isinstance(run, experiment.Prepared):
+        evaluated = run.problems.split(run.settings.evaluation.split)
+        rows = (len(run.problems.train), sum(map(len, evaluated.values())))
+    store = store_of(run.settings)
+    outcome, last = cached(run, store, began), None
+    if outcome is None:
+        run.check()
+        last = store.attempt(run.identity)
+    return Job(
+        overrides=[*overrides],
+        differs=" ".join(differs) or "(as configured)",
+        experiment=run.settings,
+        planned=run.planned,
+        folder=run.folder,
+        rows=rows,
+        last=last,
+        record=outcome.record if outcome else None,
+        found=outcome is not None,
+    )
 
 
-def planned_pretraining(run: Any) -> dict[str, Any]:
-    """What the record of a pretraining run will say of its settings."""
-    return {
-        "kind": PRETRAIN,
-        "model": run.model.name,
-        "size": run.model.size,
-        "seed": run.seed,
-        "choices": dict(run.model.choices),
-    }
+def _prepared(config: dict[str, Any]) -> PreparedRun:
+    if config["action"]["name"] != "pretrain":
+        return experiment.prepare(read_experiment(config))
+    from bench.pretraining.run import prepare
+    from bench.pretraining.settings import read_pretraining
+
+    return prepare(read_pretraining(config))
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
