@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
@@ -74,9 +75,12 @@ class Planner:
             began: when the command began, seconds since the epoch: under `force` only runs that
                 finished later count.
         """
-        self.loader, self.config, self.began = context.config_loader, config, began
+        self.loader: Any = context.config_loader
+        self.config, self.began = config, began
         self.stores: dict[tuple[Any, ...], Store] = {}
         self.rates: Rates | None = None  # of a sweep with a table: the tuned settings of its rows
+        self.parser = OverridesParser.create()
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
 
     def job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
         """The job of a combination.
@@ -103,19 +107,35 @@ class Planner:
         return job
 
     def _job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
-        config: Any = OmegaConf.to_container(
-            without_hydra(self.loader.load_sweep_config(self.config, list(overrides))),
-            resolve=True, throw_on_missing=True,
-        )  # fmt: skip
-        return make_job(config, self.store, self.began, overrides, differs)
+        return make_job(self.compose(overrides), self.store, self.began, overrides, differs)
+
+    def compose(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The resolved configuration of a combination, as Hydra composes it for the job.
+
+        Hydra takes 0.2 s to find and read the files of the groups. Combinations of the same groups
+        share that.
+        """
+        parsed = self.parser.parse_overrides(list(overrides))
+        groups = [o for o in parsed if self.loader.repository.group_exists(o.key_or_group)]
+        words = tuple(override.input_line for override in groups)
+        if words not in self.composed:
+            of_groups = self.loader.load_sweep_config(self.config, list(words))
+            self.composed[words] = without_hydra(of_groups)
+        config = self.composed[words].copy()
+        OmegaConf.set_struct(config, True)
+        values = [override for override in parsed if override not in groups]
+        self.loader._apply_overrides_to_config(values, config)
+        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return plain
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
         """The jobs of all combinations.
 
         Raises:
-            InputError: some can't be run; it names all of them.
+            InputError: some can't be run; it names all of them, by reason.
         """
-        jobs, refused = [], []
+        jobs: list[Job] = []
+        refused: dict[str, list[str]] = {}
         listed = [list(overrides) for overrides in combinations]
         shared = set(listed[0]).intersection(*listed) if len(listed) > 1 else set()
         with Progress("checking", total=len(listed), unit="combination") as progress:
@@ -124,11 +144,15 @@ class Planner:
                 try:
                     jobs.append(self.job(overrides, differs))
                 except InputError as error:
-                    refused.append(f"  {' '.join(differs)}: {error}".replace("  : ", "  "))
+                    refused.setdefault(str(error), []).append(" ".join(differs))
                 progress.update(1)
         if refused:
-            what = "combinations" if len(refused) > 1 else "combination"
-            raise InputError("\n".join([f"{len(refused)} {what} can't be run:", *refused]))
+            count = sum(map(len, refused.values()))
+            lines = [f"{count} combination{'s' if count > 1 else ''} can't be run:"]
+            for reason, words in refused.items():
+                which = "" if len(words) == len(listed) else f"{'; '.join(words)}: "
+                lines.append(f"  {which}{reason}")
+            raise InputError("\n".join(lines))
         return jobs
 
     def store(self, run: Any) -> Store:
