@@ -96,7 +96,7 @@ def _tuning(known: Mapping[str, Mapping[str, Any] | None]) -> str:
         parts.append(f"learning rate tuned: {by_value(budgets)}")
     if untuned := [label for label in known if label not in tuned]:
         parts.append(f"learning rate not tuned: {', '.join(untuned) if tuned else 'all rows'}")
-    if edge := [label for label, each in tuned.items() if not each["interior"]]:
+    if edge := [label for label, each in tuned.items() if not each.get("interior", True)]:
         parts.append(f"best rate at the end of its grid: {', '.join(edge)}")
     return "; ".join(parts)
 

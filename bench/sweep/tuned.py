@@ -69,7 +69,6 @@ class TunedSweep(Sweep):
             "file": None,
             "tries": self.searches * self.settings.n_trials,
             "seeds": [SEED + turn for turn in range(self.searches)],
-            "interior": True,  # a search has no grid with an edge
         }
         jobs: list[Job] = []
         for (method, turn), search in searches.items():
