@@ -8,7 +8,6 @@ from bench.config import read_experiment
 from bench.progress import duration
 from bench.runs.clock import began
 from bench.runs.lifecycle import Outcome, open_store
-from bench.sweep.pruning import pruner
 
 
 def finetune(config: dict[str, Any]) -> dict[str, Any]:
@@ -18,7 +17,12 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
 
     if config["plan"]:
         return _plan(config)
-    outcome = run(experiment, began(), pruner(**config["trial"]))
+    watch, trial = None, config["trial"]
+    if trial["storage"] is not None:  # of a search
+        from bench.sweep.study import pruner
+
+        watch = pruner(trial["storage"], trial["study"], trial["id"])
+    outcome = run(experiment, began(), watch)
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
     if not scores and (losses := record["training"]["validation"]):

@@ -33,9 +33,7 @@ class GridSweep(Sweep):
         )
         store = self.planner.store(jobs[0].experiment)
         if self.config.plan:
-            from bench.sweep.plan import show_plan
-
-            show_plan(jobs, store, self.config)
+            self.plan(jobs, store)
             return []
         name = self.spec.name if self.written else "grid"
         launch = self.begin(store, name, [job.identity for job in jobs], len(missing), jobs)

@@ -248,10 +248,8 @@ class SearchSweep(Sweep):
         jobs = search.check()
         store = self.planner.store(jobs[0].experiment)
         if self.config.plan:
-            from bench.sweep.plan import show_plan
-
             left = [] if search.points is not None else [search.count - finished(search.open())]
-            show_plan(jobs, store, self.config, left)
+            self.plan(jobs, store, left)
             return []
         study = search.open()
         ended = finished(study)

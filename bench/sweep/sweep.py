@@ -133,6 +133,12 @@ class Sweep(ABC):
         """The keys that the sweep runs over."""
         return sorted(o.get_key_element() for o in self.overrides if o.is_sweep_override())
 
+    def plan(self, jobs: Sequence[Job], store: Store, counts: Sequence[int] = ()) -> None:
+        """Show what would run: see `bench.sweep.plan.show_plan`."""
+        from bench.sweep.plan import show_plan
+
+        show_plan(jobs, store, self.config, counts)
+
     def begin(
         self, store: Store, name: str, keys: Iterable[str], total: int, jobs: Sequence[Job] = ()
     ) -> Launch:

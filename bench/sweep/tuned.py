@@ -56,11 +56,9 @@ class TunedSweep(Sweep):
         left = {p: search.count - finished(studies[p]) for p, search in searches.items()}
         turns = [finals[turn :: self.searches] for turn in range(self.searches)]
         if self.config.plan:
-            from bench.sweep.plan import show_plan
-
             winners = self.planner.jobs([f"method={method}", *finals[0]] for method, _ in searches)
             counts = [*left.values(), *(len(turns[turn]) for _, turn in searches)]
-            show_plan([*trials, *winners], store, self.config, counts)
+            self.plan([*trials, *winners], store, counts)
             return []
         total = sum(left.values()) + len(finals) * len(searches) // self.searches
         names = [search.name for search in searches.values()]
