@@ -13,7 +13,7 @@ from bench.data.tokens import encoded
 from bench.efficiency.throughput import matmul_rate
 from bench.errors import InputError
 from bench.evaluation.lm_eval_bridge import check_tasks, evaluate_tasks, load_tasks
-from bench.files import write_json
+from bench.files import replaced, write_json
 from bench.identity import PRETRAIN_VERSION, pretraining_identity
 from bench.models.loading import check_devices, pick_device
 from bench.models.untrained import build
@@ -23,7 +23,6 @@ from bench.runs.attempt import finished_training
 from bench.runs.lifecycle import Outcome, PreparedRun, run_once
 from bench.tracking.record import PRETRAIN, lm_eval_metrics
 from bench.tracking.store import Store
-from bench.training.adapters import replaced
 from bench.training.flops import FORMULA, flops_per_token, parameter_counts
 from bench.training.loop import resolve_precision
 from bench.training.packed import Text

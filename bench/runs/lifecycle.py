@@ -96,9 +96,9 @@ class Outcome:
     folder: Path
 
 
-def open_store(tracking: TrackingSettings) -> Store:
-    """The tracking store that runs are recorded in."""
-    return Store(tracking.results, tracking.uri, tracking.experiment)
+def open_store(tracking: TrackingSettings, create: bool = True) -> Store:
+    """The tracking store that runs are recorded in; see `open_experiment`."""
+    return Store(tracking.results, tracking.uri, tracking.experiment, create)
 
 
 def cached(run: PreparedRun, store: Store, began: float | None = None) -> Outcome | None:

@@ -225,13 +225,13 @@ class JobFiles(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Set the folder, unless the command line or a preset does."""
-        from bench.config import results_folder
+        from bench.config import from_project
 
         launcher = OmegaConf.to_container(config.hydra.launcher, resolve=False)
         stock = "${hydra.sweep.dir}/.submitit/%j"
         if isinstance(launcher, dict) and launcher.get("submitit_folder") == stock:
             with open_dict(config.hydra.launcher):
-                folder = results_folder(config.tracking.folder) / "submitit" / "%j"
+                folder = from_project(config.tracking.folder) / "submitit" / "%j"
                 config.hydra.launcher.submitit_folder = str(folder)
 
 

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from bench.config import results_folder
+from bench.config import from_project
 from bench.errors import Failure, InputError, printable, without_secrets
 from bench.files import locked, write_json
 from bench.progress import duration
@@ -94,7 +94,7 @@ class Sweep(ABC):
         own = [word for word in own if not word.startswith("hydra.mode=")]
         self.arguments = [without_secrets(word) for word in [*arguments, *own]]
         self.planner = Planner(context, config, began())
-        self.results = results_folder(config.tracking.folder)
+        self.results = from_project(config.tracking.folder)
         self.spec, self.written = table_spec(config)
         if self.written and config.action.name != "tune":
             self.planner.rates = Rates(self.spec.name, self.results)
