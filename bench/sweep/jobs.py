@@ -17,7 +17,8 @@ from bench.errors import InputError
 from bench.progress import Progress
 from bench.runs.lifecycle import PreparedRun, cached, open_store
 from bench.sweep.rates import Rates
-from bench.tracking.store import Attempt, Store
+from bench.tracking.reader import Attempt
+from bench.tracking.store import Store
 
 
 @dataclass

@@ -20,7 +20,8 @@ from bench.errors import InputError
 from bench.runs.attempt import attempt
 from bench.tracking import backend
 from bench.tracking.backend import ENVIRONMENT, patience
-from bench.tracking.store import Store, Unreachable
+from bench.tracking.reader import Unreachable
+from bench.tracking.store import Store
 
 MIGRATE = backend.migrate  # which a fixture replaces
 
