@@ -219,14 +219,10 @@ def compose(tmp_path: Path) -> Callable[..., Any]:
     """The typed experiment for command-line overrides, with its results in the test's folder."""
 
     def build(*overrides: str) -> Any:
-        from hydra import compose, initialize_config_dir
-        from omegaconf import OmegaConf
-
         from bench.config import read_experiment
+        from tests.composed import composed
 
-        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            config = compose("config", [*overrides, f"tracking.folder={tmp_path / 'results'}"])
-        return read_experiment(OmegaConf.to_container(config, resolve=True))
+        return read_experiment(composed(*overrides, f"tracking.folder={tmp_path / 'results'}"))
 
     return build
 
