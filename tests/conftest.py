@@ -87,26 +87,10 @@ def fresh_tiny() -> tuple[Any, Any]:
 @pytest.fixture(scope="session")
 def local_base(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]) -> Path:
     """A folder with a random two-layer LLaMA and the embedded tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from tests.helpers import save_random_llama
 
     folder = tmp_path_factory.mktemp("local_base")
-    torch.manual_seed(0)
-    tokenizer = tiny[1]
-    LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=512,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    ).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_random_llama(folder, tiny[1])
     return folder
 
 
@@ -220,7 +204,7 @@ def compose(tmp_path: Path) -> Callable[..., Any]:
 
     def build(*overrides: str) -> Any:
         from bench.config import read_experiment
-        from tests.composed import composed
+        from tests.helpers import composed
 
         return read_experiment(composed(*overrides, f"tracking.folder={tmp_path / 'results'}"))
 

@@ -17,7 +17,7 @@ from bench.errors import InputError
 from bench.protocol import compared
 from bench.tasks.task import CHOICES
 from bench.training.optimizer import adamw, learning_rate_factor
-from tests.composed import composed
+from tests.helpers import composed
 
 DATA = "data=math10k data.root=FOLDER"
 ADAPTERS = f"protocol=llm_adapters train=llm_adapters model=llama-7b {DATA}"

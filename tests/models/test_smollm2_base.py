@@ -8,7 +8,7 @@ from bench.data.chat import prompt_ids, turn_end
 from bench.data.general import general_documents
 from bench.evaluation.generation import generate
 from bench.models.loading import load_base
-from tests.composed import composed
+from tests.helpers import composed
 
 pytestmark = pytest.mark.slow
 
