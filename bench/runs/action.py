@@ -50,11 +50,13 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plan(config: dict[str, Any]) -> dict[str, Any]:
-    from bench.sweep.jobs import make_job
+    from bench.sweep.jobs import make_job, prepared
     from bench.sweep.plan import show_plan, state_of
 
-    job = make_job(config, lambda run: open_store(run.tracking), began())
-    show_plan([job], open_store(job.experiment.tracking))
+    run = prepared(config)
+    store = open_store(run.settings.tracking)
+    job = make_job(run, store, began())
+    show_plan([job], store)
     return {"summary": f"{job.experiment.name}: {state_of(job)} -> {job.folder}"}
 
 

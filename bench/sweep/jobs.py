@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from bench import experiment
-from bench.config import read_experiment
+from bench.config import read_experiment, read_tracking
 from bench.errors import InputError
 from bench.progress import Progress
 from bench.runs.lifecycle import PreparedRun, cached, open_store
@@ -78,10 +79,12 @@ class Planner:
         """
         self.loader: Any = context.config_loader
         self.config, self.began = config, began
-        self.stores: dict[tuple[Any, ...], Store] = {}
+        plain: Any = OmegaConf.to_container(config.tracking, resolve=True)
+        self.tracking = read_tracking({"tracking": plain})
         self.rates: Rates | None = None  # of a sweep with a table: the tuned settings of its rows
         self.parser = OverridesParser.create()
         self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.groups: dict[str, bool] = {}
 
     def job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
         """The job of a combination.
@@ -108,7 +111,8 @@ class Planner:
         return job
 
     def _job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
-        return make_job(self.compose(overrides), self.store, self.began, overrides, differs)
+        run = prepared(self.compose(overrides))
+        return make_job(run, self.store, self.began, overrides, differs)
 
     def compose(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The resolved configuration of a combination, as Hydra composes it for the job.
@@ -117,7 +121,7 @@ class Planner:
         share that.
         """
         parsed = self.parser.parse_overrides(list(overrides))
-        groups = [o for o in parsed if self.loader.repository.group_exists(o.key_or_group)]
+        groups = [override for override in parsed if self._is_group(override.key_or_group)]
         words = tuple(override.input_line for override in groups)
         if words not in self.composed:
             of_groups = self.loader.load_sweep_config(self.config, list(words))
@@ -128,6 +132,13 @@ class Planner:
         self.loader._apply_overrides_to_config(values, config)
         plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         return plain
+
+    def _is_group(self, key: str) -> bool:
+        if key not in self.groups:
+            command = self.config.hydra
+            place = {"config_name": command.job.config_name, "overrides": command.overrides.hydra}
+            self.groups[key] = bool(self.loader.get_group_options(key, **place))
+        return self.groups[key]
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
         """The jobs of all combinations.
@@ -156,38 +167,35 @@ class Planner:
             raise InputError("\n".join(lines))
         return jobs
 
-    def store(self, run: Any) -> Store:
-        """The tracking store of a run, opened once."""
-        key = (run.results, run.tracking.uri, run.tracking.experiment)
-        if key not in self.stores:
-            self.stores[key] = open_store(run.tracking)
-        return self.stores[key]
+    @cached_property
+    def store(self) -> Store:
+        """The tracking store, opened when the first combination was checked."""
+        return open_store(self.tracking)
 
 
 def make_job(
-    config: dict[str, Any],
-    store_of: Callable[[Any], Store],
+    run: PreparedRun,
+    store: Store,
     began: float,
     overrides: Sequence[str] = (),
     differs: Sequence[str] = (),
 ) -> Job:
-    """The job of a resolved configuration.
+    """The job of a prepared run.
 
     Args:
-        config: as plain containers.
-        store_of: the tracking store of its run.
+        run: the run.
+        store: where it is recorded.
         began: as for `Planner`.
-        overrides: that it was composed with.
+        overrides: that its configuration was composed with.
         differs: those of them that distinguish it from the others.
 
     Raises:
         InputError: it can't be run.
     """
-    rows, run = (0, 0), _prepared(config)
+    rows = (0, 0)
     if isinstance(run, experiment.Prepared):
         evaluated = run.problems.split(run.settings.evaluation.split)
         rows = (len(run.problems.train), sum(map(len, evaluated.values())))
-    store = store_of(run.settings)
     outcome, last = cached(run, store, began), None
     if outcome is None:
         run.check()
@@ -205,7 +213,12 @@ def make_job(
     )
 
 
-def _prepared(config: dict[str, Any]) -> PreparedRun:
+def prepared(config: dict[str, Any]) -> PreparedRun:
+    """The run of a resolved configuration of action=finetune or action=pretrain.
+
+    Raises:
+        InputError: it can't be prepared.
+    """
     if config["action"]["name"] != "pretrain":
         return experiment.prepare(read_experiment(config))
     from bench.pretraining.run import prepare

@@ -179,16 +179,16 @@ class TuneSweep(Sweep):
         """
         tuner = Tuner(self)
         jobs = tuner.plan()
-        store, pending = self.planner.store(jobs[0].experiment), tuner.pending()
+        pending = tuner.pending()
         cached = len(jobs) - len(pending)
         print(f"{len(tuner.rows)} rows, {len(jobs)} runs, {cached} cached", flush=True)
         if self.config.plan:
-            self.plan(pending or jobs, store)
+            self.plan(pending or jobs)
             return []
-        launch = self.begin(store, f"{self.spec.name}-tuning", list(tuner.rows), len(pending))
+        launch = self.begin(f"{self.spec.name}-tuning", list(tuner.rows), len(pending))
         paths = _tune(tuner, launch, self.results / FOLDER)
         made = tuner.all_jobs()
-        store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, [], "")
+        launch.store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, [], "")
         return [{"record": job.record} for job in made if job.record is not None]
 
 
