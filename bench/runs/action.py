@@ -6,8 +6,8 @@ from typing import Any
 
 from bench.config import read_experiment
 from bench.progress import duration
-from bench.runs.clock import began
 from bench.runs.lifecycle import Outcome, open_store
+from bench.sweep.launch import began
 
 
 def finetune(config: dict[str, Any]) -> dict[str, Any]:

@@ -23,9 +23,8 @@ from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import load_published
 from bench.report.selection import select
 from bench.report.spec import TableSpec
-from bench.runs.clock import began
 from bench.sweep.jobs import Job, Planner
-from bench.sweep.launch import Launch, ended_by_sigterm
+from bench.sweep.launch import Launch, began, ended_by_sigterm
 from bench.sweep.rates import Rates
 from bench.tracking.contents import SweepRun
 from bench.tracking.store import Store
