@@ -98,17 +98,10 @@ def local_base(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]) 
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python bench/run.py ARGUMENTS` with its results in the test's folder."""
 
-    def call(*arguments: str, results: Path | None = None) -> subprocess.CompletedProcess[str]:
-        folder = results or tmp_path / "results"
-        return subprocess.run(
-            [sys.executable, "bench/run.py", *arguments, f"tracking.folder={folder}"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=280,
-        )
+    from tests.helpers import python
 
-    return call
+    place = f"tracking.folder={tmp_path / 'results'}"
+    return lambda *arguments: python("bench/run.py", *arguments, place)
 
 
 class Result(NamedTuple):

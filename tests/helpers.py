@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +42,22 @@ def save_random_llama(folder: Path, tokenizer: Any) -> None:
         )
     ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def python(
+    *arguments: object, cwd: Path = PROJECT, timeout: float = 280, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def records_of(results: Path) -> list[dict[str, Any]]:
+    """The records of the finished runs in a results folder."""
+    return [json.loads(path.read_text()) for path in results.glob("runs/*/record.json")]
