@@ -26,7 +26,7 @@ ACTIONS = {
     "protocol": "bench.protocol:protocol",
     "publish": "bench.records.publish:publish",
     "report": "bench.report.action:report",
-    "tune": "bench.sweep.action:tune",
+    "tune": "bench.sweep.tune:tune",
     "tiny_base": "bench.training.action:tiny_base",
 }
 

@@ -25,8 +25,8 @@ SPLITS = ("test", "validation", "none")
 BATCHINGS = ("static", "continuous")
 
 
-def results_folder(folder: str) -> Path:
-    """The results folder; a relative path is relative to the project."""
+def from_project(folder: str) -> Path:
+    """A folder of the configuration, in which a relative path is relative to the project."""
     return PROJECT / Path(folder).expanduser()
 
 
@@ -138,7 +138,7 @@ class TrackingSettings:
     @property
     def results(self) -> Path:
         """The results folder as a path."""
-        return results_folder(self.folder)
+        return from_project(self.folder)
 
 
 @dataclass(frozen=True)

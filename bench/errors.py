@@ -90,7 +90,12 @@ def disk_is_full(error: BaseException | None) -> bool:
 def unknown(what: str, given: str, allowed: Iterable[str]) -> InputError:
     """An InputError for an unknown name, with the nearest known ones."""
     allowed = sorted(allowed)
+    known = ", ".join(allowed) or "none"
+    return InputError(f"unknown {what} '{given}'.{did_you_mean(given, allowed)} Known: {known}.")
+
+
+def did_you_mean(given: str, allowed: Iterable[str]) -> str:
+    """A sentence with the nearest names, after a space; empty if none is near."""
     folded = {name.casefold(): name for name in allowed}
     near = difflib.get_close_matches(given.casefold(), folded, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(folded[name] for name in near)}?" if near else ""
-    return InputError(f"unknown {what} '{given}'.{hint} Known: {', '.join(allowed) or 'none'}.")
+    return f" Did you mean {' or '.join(folded[name] for name in near)}?" if near else ""

@@ -19,9 +19,7 @@ from bench.errors import InputError
 from bench.files import read_cache
 from bench.identity import RESULT_VERSION, identity
 from bench.models.settings import check_folder, content_hash, folder_hash
-from bench.runs import lifecycle
 from bench.runs.lifecycle import Outcome, PreparedRun, run_once
-from bench.tracking.store import Attempt, Store
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +46,21 @@ class Prepared(PreparedRun):
     def names(self) -> dict[str, Any]:
         """What the base is called."""
         return {"model": self.settings.model.name, "published_base": self.settings.model.published}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of the settings."""
+        run = self.settings
+        return {
+            "result_version": RESULT_VERSION,
+            "method": run.method.name,
+            "curvature": run.method.curvature,
+            "options": run.method.options,
+            "seed": run.seed if run.trained else None,
+            "data": run.data.source,
+            "split": run.evaluation.split,
+            "protocol": run.protocol.name,
+        }
 
     def check(self) -> None:
         """Refuse what the method or lm-eval would refuse later."""
@@ -90,13 +103,6 @@ def run(
 ) -> Outcome:
     """Run an experiment, unless it is cached: see `bench.runs.lifecycle.run_once`."""
     return run_once(replace(prepare(experiment), watch=watch), began)
-
-
-def look_up(
-    experiment: Experiment, store: Store, began: float | None = None
-) -> tuple[Prepared, Outcome | None, Attempt | None]:
-    """An experiment before it is started: see `bench.runs.lifecycle.look_up`."""
-    return lifecycle.look_up(prepare(experiment), store, began)
 
 
 def prepare(experiment: Experiment) -> Prepared:
@@ -163,16 +169,7 @@ def _warn_of_another_base(adapter: Path, base: str) -> None:
 def _results(
     prepared: Prepared, model: Any, training: dict[str, Any], evaluation: dict[str, Any]
 ) -> dict[str, Any]:
-    run = prepared.settings
     return {
-        "result_version": RESULT_VERSION,
-        "method": run.method.name,
-        "curvature": run.method.curvature,
-        "options": run.method.options,
-        "seed": run.seed if run.trained else None,
-        "data": run.data.source,
-        "split": run.evaluation.split,
-        "protocol": run.protocol.name,
         "dtype": prepared.dtype,
         "scores": evaluation["scores"],
         "averages": evaluation["averages"],

@@ -40,8 +40,8 @@ from bench.errors import (
     unknown,
     without_secrets,
 )
-from bench.runs.clock import BEGAN
 from bench.sweep.launch import (
+    BEGAN,
     EXTRAS,
     end_with_sweep,
     missing_extra,

@@ -87,26 +87,10 @@ def fresh_tiny() -> tuple[Any, Any]:
 @pytest.fixture(scope="session")
 def local_base(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]) -> Path:
     """A folder with a random two-layer LLaMA and the embedded tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from tests.helpers import save_random_llama
 
     folder = tmp_path_factory.mktemp("local_base")
-    torch.manual_seed(0)
-    tokenizer = tiny[1]
-    LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=512,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    ).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_random_llama(folder, tiny[1])
     return folder
 
 
@@ -114,17 +98,10 @@ def local_base(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]) 
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python bench/run.py ARGUMENTS` with its results in the test's folder."""
 
-    def call(*arguments: str, results: Path | None = None) -> subprocess.CompletedProcess[str]:
-        folder = results or tmp_path / "results"
-        return subprocess.run(
-            [sys.executable, "bench/run.py", *arguments, f"tracking.folder={folder}"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=280,
-        )
+    from tests.helpers import python
 
-    return call
+    place = f"tracking.folder={tmp_path / 'results'}"
+    return lambda *arguments: python("bench/run.py", *arguments, place)
 
 
 class Result(NamedTuple):
@@ -219,14 +196,10 @@ def compose(tmp_path: Path) -> Callable[..., Any]:
     """The typed experiment for command-line overrides, with its results in the test's folder."""
 
     def build(*overrides: str) -> Any:
-        from hydra import compose, initialize_config_dir
-        from omegaconf import OmegaConf
-
         from bench.config import read_experiment
+        from tests.helpers import composed
 
-        with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-            config = compose("config", [*overrides, f"tracking.folder={tmp_path / 'results'}"])
-        return read_experiment(OmegaConf.to_container(config, resolve=True))
+        return read_experiment(composed(*overrides, f"tracking.folder={tmp_path / 'results'}"))
 
     return build
 

@@ -15,7 +15,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 IMPORTED = (
-    "bench.pretraining.run bench.run bench.runs.finetuning bench.sweep.sweeper "
+    "bench.pretraining.run bench.run bench.runs.finetuning bench.sweep.search "
     "mlflow.store.tracking.sqlalchemy_store peft transformers.models.llama.modeling_llama"
 )
 CONTEXT = multiprocessing.get_context("forkserver")

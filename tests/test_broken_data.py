@@ -49,12 +49,6 @@ def test_a_broken_row_is_refused_in_one_message(evaluate, refusals):
     refused(evaluate(refusals, answer=ESCAPE), r"row 0: the answer '\x1b]0;owned", refusals)
 
 
-@pytest.mark.parametrize("name", ["../math", '"\\0"'])
-def test_the_name_of_a_set_is_not_a_path(inline, tmp_path, refusals, name):
-    data = ("data=llm_adapters", f"data.root={tmp_path}", f"data.train=[{name}]")
-    refused(inline(*data, "method=lora", results=refusals), "training set", refusals)
-
-
 @pytest.mark.parametrize("instruction", [f"{ESCAPE}\x00\x08 What is 1 + 1?", "words " * 17_000])
 def test_an_unusual_problem_is_evaluated(evaluate, instruction):
     done = evaluate(instruction=instruction)
@@ -148,14 +142,6 @@ def test_a_study_that_is_not_a_database_is_refused(inline, tmp_path, refusals):
     storage = f"hydra.sweeper.storage=sqlite:///{tmp_path / 'optuna.db'}"
     sweep = ("+sweep=curvature", "hydra/launcher=basic", storage, "data.test_size=1")
     refused(inline(*sweep, results=refusals), "optuna.db", refusals)
-
-
-@pytest.mark.parametrize(
-    "uri",
-    ["ftp://host/x", "nonsense", "'http://[::1'", "http://127.0.0.1:1", "sqlite:////proc/x.db"],
-)
-def test_an_invalid_tracking_uri_is_refused(inline, refusals, uri):
-    refused(inline(*SYNTHETIC, f"tracking.uri={uri}", results=refusals), "tracking.uri", refusals)
 
 
 @pytest.mark.parametrize("content", ["nonsense", "[]", "null", "", b"\xff\xfe"])

@@ -3,13 +3,13 @@
 import copy
 
 import pytest
-import torch
 
 from bench.errors import InputError
 from bench.evaluation import evaluate
 from bench.experiment import prepare, run
 from bench.identity import identity_of_record
 from bench.runs import finetuning
+from tests.helpers import save_random_llama
 
 END = "<turn_end>"
 TEMPLATE = (
@@ -21,23 +21,10 @@ TEMPLATE = (
 @pytest.fixture(scope="module")
 def instruct(tmp_path_factory, tiny):
     """A folder with a random LLaMA whose turns end with a token of their own."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     folder, tokenizer = tmp_path_factory.mktemp("instruct"), copy.deepcopy(tiny[1])
     tokenizer.add_special_tokens({"additional_special_tokens": [END]})
     tokenizer.chat_template = TEMPLATE
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=512,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_random_llama(folder, tokenizer)
     return folder
 
 

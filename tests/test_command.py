@@ -110,12 +110,6 @@ def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 3
 
 
-def test_a_grid_over_a_setting_has_a_row_for_each_of_its_values(inline, small):
-    told = inline("-m", "method=lora", "train.lr=0.003,0.01", "seed=0", *small)
-    assert told.code == 0, told.stderr
-    assert "LoRA (lr 0.003)" in told.stdout and "LoRA (lr 0.01)" in told.stdout
-
-
 def test_the_ablation_has_a_row_for_each_choice_of_layers_and_its_figures(
     inline, tmp_path, small, sketched
 ):

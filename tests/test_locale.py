@@ -1,10 +1,7 @@
 """An ASCII locale: characters that it lacks are escaped, and nothing ends in an error."""
 
-import os
-import subprocess
-import sys
-
 from bench.config import PROJECT
+from tests.helpers import python
 
 SCRIPT = """
 import sys
@@ -33,14 +30,9 @@ sys.exit(code)
 
 def test_nothing_fails_in_a_locale_without_unicode(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
-    told = subprocess.run(
-        [sys.executable, tmp_path / "script.py", 'method="hypløra"', f"tracking.folder={tmp_path}"],
-        cwd=PROJECT,
-        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    words = ('method="hypløra"', f"tracking.folder={tmp_path}")
+    ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(PROJECT)}
+    told = python(tmp_path / "script.py", *words, **ascii_locale)
     assert told.returncode == 2 and "Traceback" not in told.stderr, told.stderr
     (error,) = told.stderr.splitlines()
     assert error.startswith(r"error: unknown method 'hypl\udcc3\udcb8ra'. Did you mean hyplora")

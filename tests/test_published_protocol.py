@@ -3,21 +3,21 @@
 The facts are those of LLM-Adapters (commit 8166572) and HypLoRA (commit 4e91948).
 """
 
+import dataclasses
+import re
 from functools import cache
 
 import pytest
 import torch
 
+import bench.config
 from bench.actions import run_action
-from bench.config import PROJECT, read_experiment
-from bench.data.known_files import SAME, compare
-from bench.data.problems import Problem
-from bench.data.prompts import evaluation_text, new_tokens, training_text
+from bench.config import read_experiment
 from bench.errors import InputError
-from bench.evaluation.answers import agrees, extract_choice, extract_letter, extract_number
 from bench.protocol import compared
 from bench.tasks.task import CHOICES
 from bench.training.optimizer import adamw, learning_rate_factor
+from tests.helpers import composed
 
 DATA = "data=math10k data.root=FOLDER"
 ADAPTERS = f"protocol=llm_adapters train=llm_adapters model=llama-7b {DATA}"
@@ -26,22 +26,13 @@ QWEN = HYPLORA.replace("llama3-8b-instruct", "qwen2.5-7b-instruct-1m")
 GEMMA3, GEMMA = (HYPLORA.replace("llama3-8b-instruct", m) for m in ("gemma3-4b-it", "gemma-7b"))
 COMMONSENSE = "train=paper_commonsense data=commonsense170k"
 ATTENTION_AND_MLP = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
-SUM, CHOICE = (Problem(*row) for row in (("mawps", "1+1?", "", "2", "2"),
-                                         ("boolq", "Is it?", "", "true", "true")))  # fmt: skip
-
-
-def composed(command):
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        config = compose("config", command.split())
-    return OmegaConf.to_container(config, resolve=True)
+HUB = "model=hub model.path=a/b model.published=Gemma3-4B"
+QWEN_FOLDER = "model=local model.path=/models/q model.published=Qwen2.5-7B"
 
 
 @cache
 def run(command):
-    return read_experiment(composed(command))
+    return read_experiment(composed(*command.split()))
 
 
 def value(experiment, key):
@@ -87,6 +78,11 @@ OWN = [
     (HYPLORA, "protocol.choice_rule", "lower"),
     (QWEN, "protocol.choice_rule", "first"),
     (GEMMA, "protocol.choice_rule", "first"),
+    *((f"train=paper protocol=paper model={model} {DATA}", "protocol.style", style)
+      for model, style in (("llama3-8b", "llama3"), ("llama3-8b-instruct", "llama3"),
+                           ("qwen2.5-7b", "chatml"), ("qwen2.5-7b-instruct-1m", "chatml"),
+                           ("gemma-7b", "gemma"), ("gemma3-4b", "gemma"),
+                           ("gemma3-4b-it", "gemma"))),
     (HYPLORA, "protocol.cut_rows_end", True),
     (QWEN, "protocol.cut_rows_end", False),
     (GEMMA, "protocol.cut_rows_end", False),
@@ -104,14 +100,30 @@ OWN = [
     (f"{HYPLORA} {COMMONSENSE} method=hyplora_authors_simplified", "method.lora_alpha", 256),
     (f"{HYPLORA} method=hyplora", "method.target_modules", ATTENTION_AND_MLP),
     (f"{HYPLORA} method=hyplora_authors", "method.curvature", 1.0),
+    *((f"train={preset} method={method} {base}", "method.lora_alpha", alpha)
+      for preset, method, base, alpha in (
+          ("paper", "hyplora", HUB, 32), ("llm_adapters", "hyplora", HUB, 64),
+          ("paper_commonsense", "hyplora_authors", QWEN_FOLDER, 256),
+          ("equal", "hyplora", HUB, 64), ("equal", "hyplora_authors_simplified", HUB, 64),
+          ("default", "hyplora", HUB, 32),
+          # Given options override a preset.
+          ("paper method.lora_alpha=16", "hyplora", HUB, 16),
+          ("equal train.adapter.lora_alpha=8", "hyplora", HUB, 8))),
+    *((f"train={preset}", "train.validate_every", every)
+      for preset, every in (("paper_commonsense", 80), ("equal", 200))),
     (f"{ADAPTERS} method=series", "method.bottleneck_size", 256),
     (f"{ADAPTERS} method=series", "method.non_linearity", "tanh"),
     (f"{ADAPTERS} method=series", "method.target_modules", ["gate_proj", "up_proj"]),
+    ("method=series", "method.target_modules", ["gate_proj", "up_proj"]),
+    ("train=paper_commonsense method=series", "method.target_modules", ["down_proj"]),
+    ("train.adapter.series_modules=[down_proj] method=series", "method.target_modules",
+     ["down_proj"]),
     (f"{ADAPTERS} method=parallel", "method.target_modules", ["up_proj", "down_proj"]),
     (f"{ADAPTERS} method=parallel", "method.bottleneck_size", 256),
     (f"{ADAPTERS} method=prefix", "method.num_virtual_tokens", 10),
     (f"{ADAPTERS} method=prefix", "train.batch_size", 8),
     (f"{ADAPTERS} method=prefix", "train.epochs", 5),
+    (f"{ADAPTERS} method=prefix train.epochs=1", "train.epochs", 1),
     (f"{ADAPTERS} method=prefix", "train.lr", 3e-2),
     (f"{ADAPTERS} method=prefix", "train.validate_every", 10),
 ]  # fmt: skip
@@ -136,111 +148,40 @@ def test_the_rate_rises_over_100_steps_and_falls_to_0_on_a_line():
     assert factors == [1.0, 1.0, 0.5, 0.0]
 
 
-@pytest.mark.parametrize(
-    ("name", "digits"),
-    {
-        "AQuA": "de677f5f01393400",
-        "mawps": "c1a708979cbf2b3d",
-        "SVAMP": "ffed015784f738f3",
-        "gsm8k": "2cc616a1e0b23ea1",
-        "boolq": "89df2397cbca81dc",
-        "piqa": "3860d11b9b42e590",
-        "social_i_qa": "71543f4112745194",
-        "winogrande": "6946f5209e7114c6",
-        "ARC-Challenge": "4a89ce368ae01a71",
-        "ARC-Easy": "3f32a84716ca6d57",
-        "openbookqa": "8479930f7b8a2605",
-    }.items(),
-)
-def test_the_test_files_are_pinned(name, digits):
-    file = f"dataset/{name}/test.json"
-    assert compare({file: digits + 48 * "0"}) == {file: SAME}
-
-
-@pytest.mark.parametrize("command", [ADAPTERS, HYPLORA, QWEN])
-def test_choices_have_32_new_tokens_and_numbers_the_protocols(command):
-    protocol = run(command).protocol
-    assert new_tokens(CHOICE, protocol) == 32
-    assert new_tokens(SUM, protocol) == protocol.max_new_tokens
+def test_a_warmup_of_at_least_1_is_a_number_of_steps():
+    train = run("").train
+    assert dataclasses.replace(train, warmup=0.1).warmup_steps(55) == 6
+    assert dataclasses.replace(train, warmup=7).warmup_steps(55) == 7
 
 
 @pytest.mark.parametrize(
-    ("text", "number"),
+    ("settings", "message"),
     [
-        ("10-7=3", 3),
-        ("10-7", -7),
-        ("1/2", 2),
-        ("1,008", 1008),
-        ("5 apples in 2024", 2024),
-        ("none", None),
+        ("train=paper method=hyplora", r"32 for Gemma3-4B, 128 for other.*a/b names none"),
+        ("train=paper method=hyplora model.published=LLaMA3-8B", None),
+        ("train=paper method=hyplora method.lora_alpha=16", None),
+        ("train=paper method=hyplora_authors_simplified", "give curvature=0.5"),
+        ("train=paper method=hyplora_authors_simplified curvature=0.5", None),
+        ("train=paper_commonsense method=hyplora_authors_simplified", None),
+        ("train=equal method=hyplora_authors_simplified", None),
     ],
 )
-def test_the_last_number_counts_without_commas(text, number):
-    assert extract_number(text) == number
+def test_an_alpha_of_another_base_or_curvature_is_warned_of(caplog, settings, message):
+    bench.config._warn.cache_clear()
+    run.__wrapped__(f"model=hub model.path=a/b {settings}")
+    assert bool(message) == bool(caplog.text)
+    assert not message or re.search(message, caplog.text)
 
 
-@pytest.mark.parametrize("command", [ADAPTERS, HYPLORA])
-def test_a_number_may_be_off_by_a_thousandth(command):
-    protocol = run(command).protocol
-    assert agrees(1.8341, "1.8333333333333335", "number", protocol)
-    assert not agrees(1.8344, "1.8333333333333335", "number", protocol)
-
-
-@pytest.mark.parametrize(
-    ("rule", "text", "letter"),
-    [
-        ("first", "Answer: (C)", "A"),
-        ("paper", "(A) or (B). The correct answer is C", "B"),
-        ("paper", "The Correct answer is C", "C"),
-        ("released", r"(A), so \boxed{\text{C}} and \boxed{B}", "C"),
-        ("released", r"\boxed{(C)} (A)", "C"),
-        ("released", "(A), not C), answer is B", "C"),
-        ("released", "the correct answer is: D", "D"),
-        ("released", "it is E.", "E"),
-        ("released", "Option B holds", "B"),
-        ("released", "no letter", None),
-    ],
-)
-def test_a_letter_is_read_by_the_published_rule(rule, text, letter):
-    assert extract_letter(text, rule) == letter
-
-
-@pytest.mark.parametrize(
-    ("task", "rule", "text", "choice"),
-    [
-        ("boolq", "first", "True, true or false", "true"),
-        ("boolq", "lower", "False, not true", "false"),
-        ("piqa", "first", "solution2, solution1", "solution2"),
-        ("ARC-Easy", "first", "answer5", "answer5"),
-        ("hellaswag", "first", "ending4", "ending4"),
-        ("winogrande", "first", "Option1", None),
-    ],
-)
-def test_the_first_choice_counts(task, rule, text, choice):
-    assert extract_choice(text, task, rule) == choice
+def test_the_old_bases_are_sent_to_their_protocol():
+    with pytest.raises(InputError, match="train=llm_adapters protocol=llm_adapters"):
+        run("model=llama-7b protocol=paper")
 
 
 def test_the_words_of_choices_are_the_published_ones():
     counts = {"answer": 5, "ending": 4, "option": 2, "solution": 2}
     numbered = [tuple(f"{word}{i + 1}" for i in range(n)) for word, n in counts.items()]
     assert sorted(CHOICES) == sorted([("true", "false"), *numbered])
-
-
-def test_evaluation_has_other_white_space_than_training_in_llm_adapters():
-    protocol = run(ADAPTERS).protocol
-    trained, asked = training_text(SUM, protocol)[0], evaluation_text(SUM, protocol)
-    assert "request.  \n" in trained and "request. \n" in asked
-    assert f"\n{16 * ' '}\n" in trained and f"\n{16 * ' '}\n" not in asked
-    assert asked.endswith(f"### Response:\n{16 * ' '}")
-
-
-def test_gemma_alone_is_trained_on_another_prompt_than_it_is_asked():
-    differ = {
-        command: training_text(SUM, run(command).protocol)[0]
-        != evaluation_text(SUM, run(command).protocol)
-        for command in (HYPLORA, QWEN, GEMMA, GEMMA3)
-    }
-    assert differ == {HYPLORA: False, QWEN: False, GEMMA: True, GEMMA3: True}
 
 
 @pytest.mark.parametrize("method", ["lora", "dora", "hyplora", "hyplora_authors", "prefix",
@@ -280,6 +221,6 @@ def test_an_unknown_code_is_refused():
 
 
 def test_the_action_shows_the_comparison_and_runs_nothing(capsys):
-    found = run_action(composed(f"action=protocol {ADAPTERS}"))
+    found = run_action(composed("action=protocol", *ADAPTERS.split()))
     assert found["summary"].endswith("settings as in LLM-Adapters, commit 8166572")
     assert "model.quantization=int8" in capsys.readouterr().out

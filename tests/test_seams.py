@@ -5,12 +5,11 @@ through the main command.
 """
 
 import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
+
+from tests.helpers import python, records_of
 
 METHOD = {
     "bench/methods/toy.py": '''\
@@ -123,20 +122,10 @@ def swept(checkout, tmp_path_factory):
         *("data=llm_adapters", f"data.root={data}", "data.validation=1"),
         *("data.train=[buttons]", "data.tests=[buttons]"),
     )
-    result = subprocess.run(
-        [sys.executable, "bench/run.py", *words],
-        cwd=project,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    result = python("bench/run.py", *words, cwd=project, PYTHONPATH="")
     assert result.returncode == 0, result.stderr
     # The results lie in the copy, so its code is what ran.
-    paths = (project / "results" / "runs").glob("*/record.json")
-    records = {
-        record["method"]: record for record in (json.loads(path.read_text()) for path in paths)
-    }
+    records = {record["method"]: record for record in records_of(project / "results")}
     return SimpleNamespace(project=project, records=records)
 
 

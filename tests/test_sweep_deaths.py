@@ -12,6 +12,7 @@ import pytest
 
 from bench.tracking.store import Store
 from tests.forked import kill, running
+from tests.helpers import python, records_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -55,11 +56,8 @@ def test_runs_that_die_are_named_and_the_others_finish(checkout, small, launcher
         )
     project = checkout(files)
     methods = ",".join(["none", *(f"poison_{end}" for end in ENDS), "lora"])
-    result = subprocess.run(
-        [sys.executable, "bench/run.py", "-m", f"method={methods}", *small,
-         f"hydra/launcher={launcher}"],
-        cwd=project, env=ENVIRONMENT, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+    words = ("-m", f"method={methods}", *small, f"hydra/launcher={launcher}")
+    result = python("bench/run.py", *words, cwd=project, timeout=600)
     assert result.returncode == 1, result.stderr
     assert "2 done now, 0 cached, 4 failed" in result.stdout
     for end, reason in (
@@ -70,8 +68,7 @@ def test_runs_that_die_are_named_and_the_others_finish(checkout, small, launcher
     ):
         (line,) = [line for line in result.stderr.splitlines() if f"=poison_{end}:" in line]
         assert reason in line
-    records = [json.loads(p.read_text()) for p in project.glob("results/runs/*/record.json")]
-    assert {record["method"] for record in records} == {"none", "lora"}
+    assert {record["method"] for record in records_of(project / "results")} == {"none", "lora"}
     store = Store(project / "results", None, "hyplora-bench")
     runs = store.client.search_runs([store.experiment])
     states = [run.info.status for run in runs if run.data.tags.get("kind") != "sweep"]
@@ -79,8 +76,8 @@ def test_runs_that_die_are_named_and_the_others_finish(checkout, small, launcher
 
 
 def scores(results):
-    records = [json.loads(path.read_text()) for path in results.glob("runs/*/record.json")]
-    return sorted((r["curvature"], r["seed"], json.dumps(r["scores"])) for r in records)
+    found = records_of(results)
+    return sorted((r["curvature"], r["seed"], json.dumps(r["scores"])) for r in found)
 
 
 def test_a_search_killed_again_and_again_ends_as_one_left_alone(tmp_path, small):
@@ -158,8 +155,7 @@ def test_commands_at_work_on_one_study_run_each_trial_once(tmp_path, request, sm
     assert "database is locked" not in str(told)
     counts = [int(re.search(r"12 different runs: (\d+) done now", out)[1]) for out, _ in told]
     assert sum(counts) == 12 and all(counts)
-    records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/record.json")]
-    assert len({(record["curvature"], record["seed"]) for record in records}) == 12
+    assert len({(r["curvature"], r["seed"]) for r in records_of(tmp_path)}) == 12
     uri = next((a.partition("=")[2] for a in command if a.startswith("tracking.uri")), None)
     store = Store(tmp_path, uri, "hyplora-bench")
     runs = store.client.search_runs([store.experiment])

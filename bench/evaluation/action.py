@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from bench.config import PROJECT, read_experiment
+from bench.config import from_project, read_experiment
 from bench.data.sources import load_problems
 from bench.evaluation.lm_eval_tasks import write_tasks
 
@@ -14,6 +13,6 @@ def lm_eval_tasks(config: dict[str, Any]) -> dict[str, Any]:
     """Write the task files."""
     experiment = read_experiment(config)
     tests = load_problems(experiment.data, trained=False).tests
-    folder = PROJECT / Path(config["action"]["folder"]).expanduser()
+    folder = from_project(config["action"]["folder"])
     names = write_tasks(tests, experiment.protocol, folder)
     return {"summary": f"{', '.join(names)} -> {folder}"}

@@ -7,7 +7,6 @@ would get the scores of another.
 from __future__ import annotations
 
 import copy
-import difflib
 import hashlib
 import importlib.util
 import logging
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import EvaluationSettings
-from bench.errors import InputError
+from bench.errors import InputError, did_you_mean
 from bench.files import read_cache, write_json
 from bench.memory import halving
 from bench.models.loading import context_length
@@ -51,11 +50,10 @@ def check_tasks(settings: EvaluationSettings) -> None:
     known = _manager(names, include).task_index
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise InputError(
-                f"unknown lm-eval task '{name}'.{hint} `lm-eval ls tasks` lists all tasks; your "
-                "own tasks need evaluation.lm_eval_include=FOLDER with valid task files"
+                f"unknown lm-eval task '{name}'.{did_you_mean(name, known)} `lm-eval ls tasks` "
+                "lists all tasks; your own tasks need evaluation.lm_eval_include=FOLDER with valid "
+                "task files"
             )
 
 

@@ -5,24 +5,24 @@ The folder contains no executable code: the weights are safetensors, everything 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config import PROJECT, read_action, read_tracking
+from bench.config import from_project, read_action, read_tracking
 from bench.errors import InputError
 from bench.export.method_comparison import method_comparison
 from bench.export.model_card import model_card
 from bench.export.source import CONFIG, WEIGHTS, Source, find_run
-from bench.files import read_cache, write_json, write_text
+from bench.files import read_cache, replaced, write_json, write_text
+from bench.models.hashes import file_hash
 from bench.report.shared_record import base_of, shared_record
-from bench.tracking.store import NothingRecorded, Store
+from bench.runs.lifecycle import open_store
+from bench.tracking.backend import NothingRecorded
+from bench.tracking.store import Store
 
 MANIFEST = "export.json"
 
@@ -43,10 +43,10 @@ def action(config: dict[str, Any]) -> dict[str, Any]:
             "action.run is missing: give a run's id or folder, e.g. action.run=results/runs/ID"
         )
     try:
-        store = Store(tracking.results, tracking.uri, tracking.experiment, create=False)
+        store = open_store(tracking, create=False)
     except NothingRecorded:
         store = None
-    folder = PROJECT / Path(settings.folder).expanduser() if settings.folder else None
+    folder = from_project(settings.folder) if settings.folder else None
     folder = export(settings.run, tracking.results, store, folder)
     return {"summary": f"{', '.join(sorted(p.name for p in folder.iterdir()))} -> {folder}"}
 
@@ -64,18 +64,13 @@ def export(given: str, results: Path, store: Store | None, folder: Path | None) 
         InputError: no such run, a run without an adapter, or a folder with other content.
         Failure: the record or the adapter is missing or damaged.
     """
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        run = find_run(given, results, store, scratch)
+    with tempfile.TemporaryDirectory() as scratch:
+        run = find_run(given, results, store, Path(scratch))
         folder = (folder or results / "exports" / run.record["identity"][:12]).resolve()
         check_target(folder)
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _fill(partial, run)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with replaced(folder) as partial:
+            partial.mkdir(parents=True)
+            _fill(partial, run)
     return folder
 
 
@@ -93,7 +88,7 @@ def _fill(folder: Path, run: Source) -> None:
     write_json(folder / "method_comparison.json", comparison)
     card = model_card(record, is_ours(str(config.get("peft_type"))), run.created_at)
     write_text(folder / "README.md", card)
-    files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
     write_json(folder / MANIFEST, {"identity": record["identity"], "files": files})
 
 
@@ -108,19 +103,14 @@ def check_target(folder: Path) -> None:
     manifest = folder / MANIFEST
     known = (read_cache(manifest) or {}).get("files")
     # Another mapping, or none: not an export.
-    known = known | {MANIFEST: _sha256(manifest)} if isinstance(known, dict) else {}
+    known = known | {MANIFEST: file_hash(manifest)} if isinstance(known, dict) else {}
     others = [
         path.relative_to(folder).as_posix()
         for path in sorted(folder.rglob("*"))
-        if not path.is_dir() and _sha256(path) != known.get(path.relative_to(folder).as_posix())
+        if not path.is_dir() and file_hash(path) != known.get(path.relative_to(folder).as_posix())
     ]
     if others:
         raise InputError(
             f"action.folder={folder} has files that no export wrote or that were changed since: "
             f"{', '.join(others[:3])}{' ...' if len(others) > 3 else ''}. Give a new folder"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

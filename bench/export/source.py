@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.errors import Failure, InputError
+from bench.errors import Failure, InputError, did_you_mean
 from bench.files import is_whole, read_cache
 from bench.tracking.record import PRETRAIN
 from bench.tracking.schema import incomplete
@@ -83,8 +82,7 @@ def _recorded(given: str, store: Store) -> tuple[str, str]:
             ids = ", ".join(sorted(identity[:12] for identity in found.values())[:10])
             raise InputError(f"action.run={given} is ambiguous: give more digits of {ids}")
     known = [identity[:12] for identity in store.finished_like("").values()]
-    near = difflib.get_close_matches(wanted[:12], known, n=3, cutoff=0.6)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    hint = did_you_mean(wanted[:12], known)
     raise InputError(
         f"action.run={given}: no finished run has this id.{hint} The ids are the names of the "
         "folders in results/runs; make dashboard lists the runs"

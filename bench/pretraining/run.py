@@ -13,18 +13,16 @@ from bench.data.tokens import encoded
 from bench.efficiency.throughput import matmul_rate
 from bench.errors import InputError
 from bench.evaluation.lm_eval_bridge import check_tasks, evaluate_tasks, load_tasks
-from bench.files import write_json
+from bench.files import replaced, write_json
 from bench.identity import PRETRAIN_VERSION, pretraining_identity
 from bench.models.loading import check_devices, pick_device
 from bench.models.untrained import build
 from bench.pretraining import measures, tasks
 from bench.pretraining.settings import Pretraining
-from bench.runs import lifecycle
 from bench.runs.attempt import finished_training
 from bench.runs.lifecycle import Outcome, PreparedRun, run_once
 from bench.tracking.record import PRETRAIN, lm_eval_metrics
-from bench.tracking.store import Attempt, Store
-from bench.training.adapters import replaced
+from bench.tracking.store import Store
 from bench.training.flops import FORMULA, flops_per_token, parameter_counts
 from bench.training.loop import resolve_precision
 from bench.training.packed import Text
@@ -54,6 +52,21 @@ class Prepared(PreparedRun):
     def names(self) -> dict[str, Any]:
         """What the model is called."""
         return {"model": self.settings.model.name}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of the settings."""
+        run = self.settings
+        return {
+            "version": PRETRAIN_VERSION,
+            "architecture": run.model.kind,
+            "size": run.model.size,
+            "seed": run.seed,
+            "data": run.text.source,
+            "split": run.evaluation.split,
+            "tokenizer": run.model.tokenizer,
+            "choices": dict(run.model.choices),
+        }
 
     def check(self) -> None:
         """Refuse tasks that lm-eval does not know."""
@@ -102,13 +115,6 @@ class Prepared(PreparedRun):
 def pretrain(run: Pretraining, began: float | None = None) -> Outcome:
     """Pretrain a model, unless it is cached: see `bench.runs.lifecycle.run_once`."""
     return run_once(prepare(run), began)
-
-
-def look_up(
-    run: Pretraining, store: Store, began: float | None = None
-) -> tuple[Prepared, Outcome | None, Attempt | None]:
-    """A run before it is started: see `bench.runs.lifecycle.look_up`."""
-    return lifecycle.look_up(prepare(run), store, began)
 
 
 def prepare(run: Pretraining) -> Prepared:
@@ -180,19 +186,10 @@ def _load(folder: Path) -> Any:
 
 
 def _results(prepared: Prepared, training: dict[str, Any]) -> dict[str, Any]:
-    run = prepared.settings
     rate = matmul_rate(pick_device(), prepared.precision)
     tokens_per_second = training["tokens"] / training["seconds"]
     return {
-        "version": PRETRAIN_VERSION,
-        "architecture": run.model.kind,
-        "size": run.model.size,
-        "seed": run.seed,
-        "data": run.text.source,
-        "split": run.evaluation.split,
-        "tokenizer": run.model.tokenizer,
         "vocabulary": len(prepared.tokenizer),
-        "choices": dict(run.model.choices),
         "model_config": prepared.model_config,
         "training": training,
         "tokens_per_second": tokens_per_second,

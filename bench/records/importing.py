@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.config import PROJECT, read_action, read_tracking
+from bench.config import from_project, read_action, read_tracking
 from bench.errors import InputError, printable
 from bench.files import write_bytes, write_json
 from bench.models.settings import check_regular
@@ -27,6 +27,7 @@ from bench.records.files import (
 )
 from bench.report.measurements import measurement_name
 from bench.report.selection import spec_of
+from bench.runs.lifecycle import open_store
 from bench.tracking.contents import read_contents
 from bench.tracking.record import efficiency_metrics, embeddings_metrics, metrics, params, tags
 from bench.tracking.store import Store
@@ -59,8 +60,7 @@ def import_(config: dict[str, Any]) -> dict[str, Any]:
         InputError: there is nothing to import, or a file does not hold.
     """
     settings = read_action(ImportSettings, config)
-    tracking = read_tracking(config)
-    folder = PROJECT / Path(settings.folder).expanduser()
+    folder = from_project(settings.folder)
     if not folder.is_dir():
         raise InputError(f"action.folder={settings.folder} is no folder")
     found = [_read(one) for one in (folder, *sorted(p for p in folder.iterdir() if p.is_dir()))]
@@ -69,7 +69,7 @@ def import_(config: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"action.folder={settings.folder} has no records, <id>.json or record.json"
         )
-    store = Store(tracking.results, tracking.uri, tracking.experiment)
+    store = open_store(read_tracking(config))
     added = 0
     with Progress("importing", total, "record") as progress:
         for _ in (run_id for one in found for run_id in _write(one, store)):

@@ -6,10 +6,9 @@ import gzip
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from bench.config import PROJECT, read_action, read_tracking
+from bench.config import from_project, read_action, read_tracking
 from bench.errors import Failure, InputError, unknown
 from bench.files import as_json, write_bytes
 from bench.records.check import ERRORS, check_record
@@ -17,9 +16,10 @@ from bench.records.files import KINDS, OURS, SWEEP
 from bench.report.collect import readable
 from bench.report.selection import select
 from bench.report.shared_record import shared_arguments, shared_record, without_folders
+from bench.runs.lifecycle import open_store
+from bench.tracking.backend import NothingRecorded
 from bench.tracking.contents import read_contents
 from bench.tracking.record import PRETRAIN
-from bench.tracking.store import NothingRecorded, Store
 
 STORE_ONLY = ("run_id", "parent")  # keys that a store adds to a record
 
@@ -40,9 +40,8 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
         Failure: the predictions of a run are gone, or its record does not agree with them.
     """
     settings = read_action(PublishSettings, config)
-    tracking = read_tracking(config)
     try:
-        store = Store(tracking.results, tracking.uri, tracking.experiment, create=False)
+        store = open_store(read_tracking(config), create=False)
     except NothingRecorded as error:
         raise InputError(f"there is nothing to publish: {error}") from error
     contents = read_contents(store)
@@ -62,7 +61,7 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
             files |= _files(record, store.file(record["run_id"], "predictions.jsonl"))
     else:
         raise unknown("table to publish", name, [*tables, *measurements])
-    folder = PROJECT / Path(settings.folder).expanduser() / name
+    folder = from_project(settings.folder) / name
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if OURS.fullmatch(path.name) and path.name not in files:

@@ -22,8 +22,9 @@ from bench.report.design import Spec
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.selection import Selection
 from bench.report.spec import TableSpec
+from bench.tracking.backend import NothingRecorded
 from bench.tracking.contents import read_contents
-from bench.tracking.store import NothingRecorded, Store
+from bench.tracking.store import Store
 
 if TYPE_CHECKING:
     from bench.report.result import Result

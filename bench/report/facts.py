@@ -103,7 +103,7 @@ def tuning_fact(
         parts.append(f"{what} tuned: {by_value(budgets)}")
     if untuned := [label for label in known if label not in tuned]:
         parts.append(f"{what} not tuned: {', '.join(untuned) if tuned else 'all rows'}")
-    if edge := [label for label, each in tuned.items() if not each["interior"]]:
+    if edge := [label for label, each in tuned.items() if not each.get("interior", True)]:
         parts.append(f"best rate at the end of its grid: {', '.join(edge)}")
     return "; ".join(parts)
 

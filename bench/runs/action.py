@@ -6,9 +6,8 @@ from typing import Any
 
 from bench.config import read_experiment
 from bench.progress import duration
-from bench.runs.clock import began
 from bench.runs.lifecycle import Outcome, open_store
-from bench.sweep.pruning import pruner
+from bench.sweep.launch import began
 
 
 def finetune(config: dict[str, Any]) -> dict[str, Any]:
@@ -18,7 +17,12 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
 
     if config["plan"]:
         return _plan(config)
-    outcome = run(experiment, began(), pruner(**config["trial"]))
+    watch, trial = None, config["trial"]
+    if trial["storage"] is not None:  # of a search
+        from bench.sweep.study import pruner
+
+        watch = pruner(trial["storage"], trial["study"], trial["id"])
+    outcome = run(experiment, began(), watch)
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
     if not scores and (losses := record["training"]["validation"]):
@@ -46,11 +50,13 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plan(config: dict[str, Any]) -> dict[str, Any]:
-    from bench.sweep.jobs import make_job
+    from bench.sweep.jobs import make_job, prepared
     from bench.sweep.plan import show_plan, state_of
 
-    job = make_job(config, lambda run: open_store(run.tracking), began())
-    show_plan([job], open_store(job.experiment.tracking))
+    run = prepared(config)
+    store = open_store(run.settings.tracking)
+    job = make_job(run, store, began())
+    show_plan([job], store)
     return {"summary": f"{job.experiment.name}: {state_of(job)} -> {job.folder}"}
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from bench.errors import InputError, Pruned, printable
 from bench.files import is_whole, read_cache, write_text
-from bench.tracking.store import Store, Unreachable
+from bench.tracking.reader import Unreachable
+from bench.tracking.store import Store
 
 LOCK = "lock"  # the file that is locked while a run is made
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from bench.config import PROJECT, TrackingSettings
 from bench.errors import without_secrets
@@ -14,10 +14,9 @@ from bench.files import locked, write_json
 from bench.runs.attempt import LOCK, attempt, empty_folder, remove_partial
 from bench.tracking.note import run_note
 from bench.tracking.record import PRETRAIN, params
-from bench.tracking.store import Attempt, Store
+from bench.tracking.store import Store
 
 Record = dict[str, Any]
-Run = TypeVar("Run", bound="PreparedRun")
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,24 @@ class PreparedRun(ABC):
     @abstractmethod
     def names(self) -> Record:
         """Keys of the record that are in no identity; a cached record takes today's values."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> Record:
+        """What the record says of the settings, for tables."""
+
+    @property
+    def planned(self) -> Record:
+        """The record, as far as it is known before the run."""
+        return {
+            **({"kind": self.kind} if self.kind else {}),
+            "identity": self.identity,
+            "hashes": self.hashes,
+            **self.names,
+            **self.facts,
+            "config": _plain(self.settings),
+            "train": asdict(self.settings.train) | {"precision": self.precision},
+        }
 
     @abstractmethod
     def check(self) -> None:
@@ -79,9 +96,9 @@ class Outcome:
     folder: Path
 
 
-def open_store(tracking: TrackingSettings) -> Store:
-    """The tracking store that runs are recorded in."""
-    return Store(tracking.results, tracking.uri, tracking.experiment)
+def open_store(tracking: TrackingSettings, create: bool = True) -> Store:
+    """The tracking store that runs are recorded in; see `open_experiment`."""
+    return Store(tracking.results, tracking.uri, tracking.experiment, create)
 
 
 def cached(run: PreparedRun, store: Store, began: float | None = None) -> Outcome | None:
@@ -104,21 +121,6 @@ def cached(run: PreparedRun, store: Store, began: float | None = None) -> Outcom
 def _finished(run: PreparedRun, store: Store, began: float | None) -> str | None:
     since = began if run.settings.force else 0.0
     return None if since is None else store.finished(run.identity, since)
-
-
-def look_up(
-    run: Run, store: Store, began: float | None
-) -> tuple[Run, Outcome | None, Attempt | None]:
-    """The run; its outcome if it is cached; else its last attempt, if there was one.
-
-    Raises:
-        InputError: it can't be run.
-    """
-    outcome = cached(run, store, began)
-    if outcome:
-        return run, outcome, None
-    run.check()
-    return run, None, store.attempt(run.identity)
 
 
 def run_once(run: PreparedRun, began: float | None = None) -> Outcome:
@@ -163,14 +165,9 @@ def _record(run: PreparedRun, run_id: str, results: Record) -> Record:
     from bench.tracking.provenance import device_name, git_state, package_versions
 
     return {
-        **({"kind": run.kind} if run.kind else {}),
-        "identity": run.identity,
+        **run.planned,
         "run_id": run_id,
-        "hashes": run.hashes,
-        **run.names,
         **results,
-        "config": _plain(run.settings),
-        "train": asdict(run.settings.train) | {"precision": run.precision},
         "versions": package_versions(),
         "git": git_state(PROJECT),
         "device": device_name(pick_device()),

@@ -91,28 +91,25 @@ def _of_finished(job: Job, store: Store) -> Speed | None:
         "device": device_name(pick_device()),
     }  # fmt: skip
     for method, of in (({"method": run.method.name}, "the same method"), ({}, "other methods")):
-        found = [f for f in store.timings(wanted | method, RECENT) if f["asked"]]
-        found = [f for f in found if bool(f["trained"]) == run.trained]
+        found = [f for f in store.timings(wanted | method, RECENT) if f.get("rows/asked")]
+        found = [f for f in found if bool(f["rows/trained"]) == run.trained]
         if found:
-            per_row = [f["finetune"] / f["trained"] if f["trained"] else 0.0 for f in found]
+            seconds = [f.get("seconds/finetune", 0.0) for f in found]
+            pairs = list(zip(seconds, found, strict=True))
             return Speed(
-                training=median(per_row),
-                evaluation=median(f["evaluate"] / f["asked"] for f in found),
-                rest=median(max(0.0, f["total"] - f["finetune"] - f["evaluate"]) for f in found),
+                training=median(t / (f["rows/trained"] or 1.0) for t, f in pairs),
+                evaluation=median(f["seconds/evaluate"] / f["rows/asked"] for f in found),
+                rest=median(max(0.0, f["total"] - t - f["seconds/evaluate"]) for t, f in pairs),
                 source=f"finished runs of {of} on the same base, protocol and device",
             )
     return None
 
 
 def _of_pretraining(job: Job, store: Store) -> Speed | None:
-    model, device = job.experiment.model, device_name(pick_device())
-    tags = {"model": model.name, "size": model.size, "device": device}
-    wanted = [f"tags.{key} = '{value}'" for key, value in tags.items()]
-    runs = store.client.search_runs(
-        [store.experiment], " and ".join(["attributes.status = 'FINISHED'", *wanted]),
-        order_by=["attributes.end_time DESC"], max_results=RECENT,
-    )  # fmt: skip
-    rates = [r.data.metrics["tokens_per_second"] for r in runs if r.data.metrics]
+    model = job.experiment.model
+    tags = {"model": model.name, "size": model.size, "device": device_name(pick_device())}
+    found = store.timings(tags, RECENT)
+    rates = [f["tokens_per_second"] for f in found if "tokens_per_second" in f]
     source = "tokens per second of finished runs of the same model on this device"
     return Speed(1 / median(rates), 0.0, 0.0, source) if rates else None
 

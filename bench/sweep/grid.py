@@ -31,14 +31,11 @@ class GridSweep(Sweep):
             f"{len(jobs) - len(missing)} cached",
             flush=True,
         )
-        store = self.planner.store(jobs[0].experiment)
         if self.config.plan:
-            from bench.sweep.plan import show_plan
-
-            show_plan(jobs, store, self.config)
+            self.plan(jobs)
             return []
         name = self.spec.name if self.written else "grid"
-        launch = self.begin(store, name, [job.identity for job in jobs], len(missing), jobs)
+        launch = self.begin(name, [job.identity for job in jobs], len(missing), jobs)
         launch.run(missing, tries=1 + self.max_retries)
         return self.end(launch, jobs)
 

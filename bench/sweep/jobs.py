@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from bench import experiment
-from bench.config import read_experiment
+from bench.config import read_experiment, read_tracking
 from bench.errors import InputError
-from bench.identity import RESULT_VERSION
 from bench.progress import Progress
-from bench.runs.lifecycle import open_store
+from bench.runs.lifecycle import PreparedRun, cached, open_store
 from bench.sweep.rates import Rates
-from bench.tracking.record import PRETRAIN
-from bench.tracking.store import Attempt, Store
+from bench.tracking.reader import Attempt
+from bench.tracking.store import Store
 
 
 @dataclass
@@ -76,9 +77,14 @@ class Planner:
             began: when the command began, seconds since the epoch: under `force` only runs that
                 finished later count.
         """
-        self.loader, self.config, self.began = context.config_loader, config, began
-        self.stores: dict[tuple[Any, ...], Store] = {}
+        self.loader: Any = context.config_loader
+        self.config, self.began = config, began
+        plain: Any = OmegaConf.to_container(config.tracking, resolve=True)
+        self.tracking = read_tracking({"tracking": plain})
         self.rates: Rates | None = None  # of a sweep with a table: the tuned settings of its rows
+        self.parser = OverridesParser.create()
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.groups: dict[str, bool] = {}
 
     def job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
         """The job of a combination.
@@ -105,19 +111,43 @@ class Planner:
         return job
 
     def _job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
-        config: Any = OmegaConf.to_container(
-            without_hydra(self.loader.load_sweep_config(self.config, list(overrides))),
-            resolve=True, throw_on_missing=True,
-        )  # fmt: skip
-        return make_job(config, self.store, self.began, overrides, differs)
+        run = prepared(self.compose(overrides))
+        return make_job(run, self.store, self.began, overrides, differs)
+
+    def compose(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The resolved configuration of a combination, as Hydra composes it for the job.
+
+        Hydra takes 0.2 s to find and read the files of the groups. Combinations of the same groups
+        share that.
+        """
+        parsed = self.parser.parse_overrides(list(overrides))
+        groups = [override for override in parsed if self._is_group(override.key_or_group)]
+        words = tuple(override.input_line for override in groups)
+        if words not in self.composed:
+            of_groups = self.loader.load_sweep_config(self.config, list(words))
+            self.composed[words] = without_hydra(of_groups)
+        config = self.composed[words].copy()
+        OmegaConf.set_struct(config, True)
+        values = [override for override in parsed if override not in groups]
+        self.loader._apply_overrides_to_config(values, config)
+        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return plain
+
+    def _is_group(self, key: str) -> bool:
+        if key not in self.groups:
+            command = self.config.hydra
+            place = {"config_name": command.job.config_name, "overrides": command.overrides.hydra}
+            self.groups[key] = bool(self.loader.get_group_options(key, **place))
+        return self.groups[key]
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
         """The jobs of all combinations.
 
         Raises:
-            InputError: some can't be run; it names all of them.
+            InputError: some can't be run; it names all of them, by reason.
         """
-        jobs, refused = [], []
+        jobs: list[Job] = []
+        refused: dict[str, list[str]] = {}
         listed = [list(overrides) for overrides in combinations]
         shared = set(listed[0]).intersection(*listed) if len(listed) > 1 else set()
         with Progress("checking", total=len(listed), unit="combination") as progress:
@@ -126,90 +156,75 @@ class Planner:
                 try:
                     jobs.append(self.job(overrides, differs))
                 except InputError as error:
-                    refused.append(f"  {' '.join(differs)}: {error}".replace("  : ", "  "))
+                    refused.setdefault(str(error), []).append(" ".join(differs))
                 progress.update(1)
         if refused:
-            what = "combinations" if len(refused) > 1 else "combination"
-            raise InputError("\n".join([f"{len(refused)} {what} can't be run:", *refused]))
+            count = sum(map(len, refused.values()))
+            lines = [f"{count} combination{'s' if count > 1 else ''} can't be run:"]
+            for reason, words in refused.items():
+                which = "" if len(words) == len(listed) else f"{'; '.join(words)}: "
+                lines.append(f"  {which}{reason}")
+            raise InputError("\n".join(lines))
         return jobs
 
-    def store(self, run: Any) -> Store:
-        """The tracking store of a run, opened once."""
-        key = (run.results, run.tracking.uri, run.tracking.experiment)
-        if key not in self.stores:
-            self.stores[key] = open_store(run.tracking)
-        return self.stores[key]
+    @cached_property
+    def store(self) -> Store:
+        """The tracking store, opened when the first combination was checked."""
+        return open_store(self.tracking)
 
 
 def make_job(
-    config: dict[str, Any],
-    store_of: Callable[[Any], Store],
+    run: PreparedRun,
+    store: Store,
     began: float,
     overrides: Sequence[str] = (),
     differs: Sequence[str] = (),
 ) -> Job:
-    """The job of a resolved configuration.
+    """The job of a prepared run.
 
     Args:
-        config: as plain containers.
-        store_of: the tracking store of its run.
+        run: the run.
+        store: where it is recorded.
         began: as for `Planner`.
-        overrides: that it was composed with.
+        overrides: that its configuration was composed with.
         differs: those of them that distinguish it from the others.
 
     Raises:
         InputError: it can't be run.
     """
-    prepared: Any
     rows = (0, 0)
-    if config["action"]["name"] == "pretrain":
-        from bench.pretraining.run import look_up
-        from bench.pretraining.settings import read_pretraining
-
-        run = read_pretraining(config)
-        prepared, outcome, last = look_up(run, store_of(run), began)
-        planned = planned_pretraining(run)
-    else:
-        run = read_experiment(config)
-        prepared, outcome, last = experiment.look_up(run, store_of(run), began)
-        planned = planned_finetuning(run)
-        evaluated = prepared.problems.split(run.evaluation.split)
-        rows = (len(prepared.problems.train), sum(map(len, evaluated.values())))
-    planned |= {"identity": prepared.identity, "hashes": prepared.hashes}
-    planned["train"] = asdict(run.train) | {"precision": prepared.precision}
-    record = outcome.record if outcome else None
-    words = " ".join(differs) or "(as configured)"
-    found = outcome is not None
-    return Job([*overrides], words, run, planned, prepared.folder, rows, last, record, found)
-
-
-def planned_finetuning(run: Any) -> dict[str, Any]:
-    """What the record of a fine-tuning run will say of its settings."""
-    return {
-        "result_version": RESULT_VERSION,
-        "method": run.method.name,
-        "curvature": run.method.curvature,
-        "options": run.method.options,
-        "seed": run.seed if run.trained else None,
-        "model": run.model.name,
-        "published_base": run.model.published,
-        "data": run.data.source,
-        "split": run.evaluation.split,
-        "protocol": run.protocol.name,
-        "config": {"model": asdict(run.model), "protocol": asdict(run.protocol)},
-    }
+    if isinstance(run, experiment.Prepared):
+        evaluated = run.problems.split(run.settings.evaluation.split)
+        rows = (len(run.problems.train), sum(map(len, evaluated.values())))
+    outcome, last = cached(run, store, began), None
+    if outcome is None:
+        run.check()
+        last = store.attempt(run.identity)
+    return Job(
+        overrides=[*overrides],
+        differs=" ".join(differs) or "(as configured)",
+        experiment=run.settings,
+        planned=run.planned,
+        folder=run.folder,
+        rows=rows,
+        last=last,
+        record=outcome.record if outcome else None,
+        found=outcome is not None,
+    )
 
 
-def planned_pretraining(run: Any) -> dict[str, Any]:
-    """What the record of a pretraining run will say of its settings."""
-    return {
-        "kind": PRETRAIN,
-        "model": run.model.name,
-        "size": run.model.size,
-        "split": run.evaluation.split,
-        "seed": run.seed,
-        "choices": dict(run.model.choices),
-    }
+def prepared(config: dict[str, Any]) -> PreparedRun:
+    """The run of a resolved configuration of action=finetune or action=pretrain.
+
+    Raises:
+        InputError: it can't be prepared.
+    """
+    if config["action"]["name"] != "pretrain":
+        return experiment.prepare(read_experiment(config))
+    from bench.pretraining.run import prepare
+    from bench.pretraining.settings import read_pretraining
+
+    return prepare(read_pretraining(config))
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

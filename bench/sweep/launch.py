@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from bench.sweep.jobs import Job
     from bench.tracking.store import Store
 
-JOBS = "HYPLORA_BENCH_JOBS"  # environment variable: how many runs the sweep has
+# Environment variables of all processes of a command: how many runs its sweep has, when it began.
+JOBS, BEGAN = "HYPLORA_BENCH_JOBS", "HYPLORA_BENCH_BEGAN"
 WATCHDOG = "end with sweep"  # name of a thread
 CHECK = 2.0  # seconds between two checks of whether the sweep still runs
 DIED = "worker process died without an error message (killed?)"
 # The extras that install Hydra's launchers.
 EXTRAS = {"ray": "ray", "ray_aws": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+
+
+def began() -> float:
+    """When the command began, in seconds since the epoch."""
+    return float(os.environ[BEGAN])
 
 
 def place_in_sweep() -> str:
@@ -229,13 +235,13 @@ class JobFiles(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Set the folder, unless the command line or a preset does."""
-        from bench.config import results_folder
+        from bench.config import from_project
 
         launcher = OmegaConf.to_container(config.hydra.launcher, resolve=False)
         stock = "${hydra.sweep.dir}/.submitit/%j"
         if isinstance(launcher, dict) and launcher.get("submitit_folder") == stock:
             with open_dict(config.hydra.launcher):
-                folder = results_folder(config.tracking.folder) / "submitit" / "%j"
+                folder = from_project(config.tracking.folder) / "submitit" / "%j"
                 config.hydra.launcher.submitit_folder = str(folder)
 
 

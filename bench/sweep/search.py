@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -87,9 +86,7 @@ class Search:
         jobs: of the finished and the failed trials, by number, once `run` has ended.
     """
 
-    def __init__(
-        self, title: str, space: Space, settings: Settings, planner: Planner, folder: Path
-    ) -> None:
+    def __init__(self, title: str, space: Space, settings: Settings, planner: Planner) -> None:
         """Prepare.
 
         Args:
@@ -97,9 +94,9 @@ class Search:
             space: that is searched in.
             settings: how.
             planner: composes trials and looks them up.
-            folder: the results folder.
         """
-        self.space, self.settings, self.planner, self.folder = space, settings, planner, folder
+        self.space, self.settings, self.planner = space, settings, planner
+        self.folder = folder = planner.tracking.results
         self.points = space.points() if settings.enumerates else None
         self.count = settings.n_trials if self.points is None else len(self.points)
         self.url = settings.storage or sqlite_url(folder / "optuna.db")
@@ -146,8 +143,7 @@ class Search:
         with Worker(study) as worker:
             trials = Trials(
                 study, self.space, self.points, self.count,
-                self.settings.max_retries, worker, self.lock,
-                lambda turn: make_sampler(self.settings.sampler, turn),
+                self.settings.max_retries, worker, self.lock, self.settings.sampler,
             )  # fmt: skip
             waited = False
             size = self.settings.n_jobs or at_once(self.planner.config)
@@ -244,14 +240,11 @@ class SearchSweep(Sweep):
         """Plan the search, and run the trials that are missing."""
         space = read_space(self.overrides, grid=self.settings.enumerates)
         title = self.spec.name if self.written else "search"
-        search = Search(title, space, self.settings, self.planner, self.results)
+        search = Search(title, space, self.settings, self.planner)
         jobs = search.check()
-        store = self.planner.store(jobs[0].experiment)
         if self.config.plan:
-            from bench.sweep.plan import show_plan
-
             left = [] if search.points is not None else [search.count - finished(search.open())]
-            show_plan(jobs, store, self.config, left)
+            self.plan(jobs, left)
             return []
         study = search.open()
         ended = finished(study)
@@ -259,7 +252,7 @@ class SearchSweep(Sweep):
         trials = f"{search.count} trials over {over}, {ended} finished already"
         print(f"study {search.name}: {trials}", flush=True)
         known = different(jobs) if search.points is not None else []
-        launch = self.begin(store, title, [search.name], search.count - ended, known)
+        launch = self.begin(title, [search.name], search.count - ended, known)
         search.run(study, launch)
         self._conclude(study, different(search.jobs.values()))
         has_table = self.written or search.points is not None

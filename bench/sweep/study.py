@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import optuna
 from optuna import Study
 from optuna.exceptions import StorageInternalError
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, MedianPruner
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import Trial
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from bench.errors import InputError
+from bench.errors import InputError, Pruned
 from bench.files import locked
 
 BEAT = 20.0  # seconds between two heartbeats
@@ -98,6 +99,27 @@ def open_study(
             "hydra.sweeper.study_name=ANOTHER, or leave it out"
         )
     return study
+
+
+def pruner(storage: str, study: str, trial: int) -> Callable[[int, float], None]:
+    """A function of (step, validation loss) that raises `Pruned` for a bad trial.
+
+    Args:
+        storage: URL of the study's storage.
+        study: its name.
+        trial: id of the trial that this process runs.
+    """
+    opened = optuna.load_study(
+        study_name=study, storage=open_storage(storage), pruner=MedianPruner()
+    )
+    running = Trial(opened, trial)
+
+    def watch(step: int, loss: float) -> None:
+        running.report(loss, step)
+        if running.should_prune():
+            raise Pruned(f"pruned at step {step}: loss {loss:.4g} is above the trials' median")
+
+    return watch
 
 
 class Worker:

@@ -15,7 +15,6 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from bench.config import results_folder
 from bench.errors import Failure, InputError, printable, without_secrets
 from bench.files import locked, write_json
 from bench.progress import duration
@@ -24,9 +23,8 @@ from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import load_published
 from bench.report.selection import select
 from bench.report.spec import TableSpec
-from bench.runs.clock import began
 from bench.sweep.jobs import Job, Planner
-from bench.sweep.launch import Launch, ended_by_sigterm
+from bench.sweep.launch import Launch, began, ended_by_sigterm
 from bench.sweep.rates import Rates
 from bench.tracking.contents import SweepRun
 from bench.tracking.store import Store
@@ -94,7 +92,7 @@ class Sweep(ABC):
         own = [word for word in own if not word.startswith("hydra.mode=")]
         self.arguments = [without_secrets(word) for word in [*arguments, *own]]
         self.planner = Planner(context, config, began())
-        self.results = results_folder(config.tracking.folder)
+        self.results = self.planner.tracking.results
         self.spec, self.written = table_spec(config)
         if self.written and config.action.name != "tune":
             self.planner.rates = Rates(self.spec.name, self.results)
@@ -133,18 +131,22 @@ class Sweep(ABC):
         """The keys that the sweep runs over."""
         return sorted(o.get_key_element() for o in self.overrides if o.is_sweep_override())
 
-    def begin(
-        self, store: Store, name: str, keys: Iterable[str], total: int, jobs: Sequence[Job] = ()
-    ) -> Launch:
+    def plan(self, jobs: Sequence[Job], counts: Sequence[int] = ()) -> None:
+        """Show what would run: see `bench.sweep.plan.show_plan`."""
+        from bench.sweep.plan import show_plan
+
+        show_plan(jobs, self.planner.store, self.config, counts)
+
+    def begin(self, name: str, keys: Iterable[str], total: int, jobs: Sequence[Job] = ()) -> Launch:
         """Start the sweep's own run, with a record of what it asks for.
 
         Args:
-            store: that it is recorded in.
             name: of the sweep.
             keys: what distinguishes this sweep from another of its name.
             total: how many jobs will be launched.
             jobs: its runs, as far as they are known.
         """
+        store = self.planner.store
         parent = store.sweep(sweep_identity(name, keys), name, self.params)
         if self.written:
             store.keep_sweeps(parent, self._records(jobs))
@@ -164,7 +166,7 @@ class Sweep(ABC):
         Raises:
             Failure: some runs failed, or the table can't be made.
         """
-        store = launch.store
+        store = self.planner.store
         done = [job for job in jobs if job.record is not None]
         failed = [job for job in jobs if job.failure is not None and not job.pruned]
         pruned = sum(job.pruned for job in jobs)
@@ -183,7 +185,7 @@ class Sweep(ABC):
             if self.written:
                 store.keep_sweeps(launch.parent, sweeps)
                 note_sweeps(store, done, sweeps)
-            problems += self._show(store, sweeps, {job.identity: job.record for job in done})
+            problems += self._show(sweeps, {job.identity: job.record for job in done})
         elif done:
             print("\n".join(self.remarks), flush=True)
         failure = "\n".join(problems)
@@ -200,9 +202,7 @@ class Sweep(ABC):
         found = sweep_records(runs, self.spec, self.arguments, self.planner.began)
         return [replace(sweep, remarks=tuple(self.remarks)) for sweep in found]
 
-    def _show(
-        self, store: Store, sweeps: Sequence[SweepRecord], known: Mapping[str, Any]
-    ) -> list[str]:
+    def _show(self, sweeps: Sequence[SweepRecord], known: Mapping[str, Any]) -> list[str]:
         """Print and write a table for each question; returns why one of a file can't be made."""
         from bench.report.formats import show
         from bench.report.result import result_of, write_result
@@ -210,7 +210,7 @@ class Sweep(ABC):
         problems = []
         for selection in select([SweepRun("", self.spec.name, tuple(sweeps))], known):
             try:
-                result = result_of(selection, store.predictions)
+                result = result_of(selection, self.planner.store.predictions)
             except ValueError as error:
                 print(printable(f"no table: {error}"))
                 problems.append(f"the table {selection.name} can't be made: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from typing import Any
 import optuna
 from optuna import Study
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.files import locked
-from bench.sweep.space import Space
+from bench.sweep.space import Space, make_sampler
 from bench.sweep.study import GRACE, Worker, is_alive
 
 
@@ -30,8 +29,7 @@ class Trials:
 
     def __init__(
         self, study: Study, space: Space, points: list[dict[str, Any]] | None, count: int,
-        max_retries: int, worker: Worker, lock: Path,
-        sampler: Callable[[int], BaseSampler | None],
+        max_retries: int, worker: Worker, lock: Path, sampler: Any,
     ) -> None:  # fmt: skip
         """Queue the points of a grid that were not tried, and those that only failed.
 
@@ -43,7 +41,7 @@ class Trials:
             max_retries: how often a failed point is tried again.
             worker: this process.
             lock: a file that the processes on the study lock to take a trial.
-            sampler: makes the sampler after a number of trials.
+            sampler: as configured, see `make_sampler`.
         """
         self.study, self.space, self.points, self.count = study, space, points, count
         self.finite = space.finite_points() if points is None else None
@@ -71,7 +69,7 @@ class Trials:
                 first = [t for t in trials if self._counts(t)]
                 if self.points is not None or len(first) >= self.count:
                     return None
-                self.study.sampler = self.sampler(len(trials))
+                self.study.sampler = make_sampler(self.sampler, len(trials))
             trial = self._ask()
             points = {point_of(t) for t in trials}
             if trial.user_attrs.get("point") is None and _key(trial.params) in points:

@@ -185,19 +185,22 @@ class TuneSweep(Sweep):
         """
         tuner = Tuner(self)
         jobs = tuner.plan()
-        store, pending = self.planner.store(jobs[0].experiment), tuner.pending()
+        pending = tuner.pending()
         cached = len(jobs) - len(pending)
         print(f"{len(tuner.rows)} rows, {len(jobs)} runs, {cached} cached", flush=True)
         if self.config.plan:
-            from bench.sweep.plan import show_plan
-
-            show_plan(pending or jobs, store, self.config)
+            self.plan(pending or jobs)
             return []
-        launch = self.begin(store, f"{self.spec.name}-tuning", list(tuner.rows), len(pending))
+        launch = self.begin(f"{self.spec.name}-tuning", list(tuner.rows), len(pending))
         paths = _tune(tuner, launch, self.results / FOLDER)
         made = tuner.all_jobs()
-        store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, [], "")
+        launch.store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, [], "")
         return [{"record": job.record} for job in made if job.record is not None]
+
+
+def tune(config: dict[str, Any]) -> dict[str, Any]:
+    """Refuse action=tune outside of a sweep."""
+    raise InputError("action=tune tunes the rows of a table: give +sweep=NAME as well")
 
 
 def _tune(tuner: Tuner, launch: Launch, folder: Path) -> list[Path]:

@@ -51,25 +51,21 @@ class TunedSweep(Sweep):
         finals = combinations(self.others)
         searches = {place: self._search(*place) for place in both}
         trials = [search.check()[0] for search in searches.values()]
-        store = self.planner.store(trials[0].experiment)
         studies = {place: search.open() for place, search in searches.items()}
         left = {p: search.count - finished(studies[p]) for p, search in searches.items()}
         turns = [finals[turn :: self.searches] for turn in range(self.searches)]
         if self.config.plan:
-            from bench.sweep.plan import show_plan
-
             winners = self.planner.jobs([f"method={method}", *finals[0]] for method, _ in searches)
             counts = [*left.values(), *(len(turns[turn]) for _, turn in searches)]
-            show_plan([*trials, *winners], store, self.config, counts)
+            self.plan([*trials, *winners], counts)
             return []
         total = sum(left.values()) + len(finals) * len(searches) // self.searches
         names = [search.name for search in searches.values()]
-        launch = self.begin(store, self.spec.name, names, total)
+        launch = self.begin(self.spec.name, names, total)
         how = {
             "file": None,
             "tries": self.searches * self.settings.n_trials,
             "seeds": [SEED + turn for turn in range(self.searches)],
-            "interior": True,  # a search has no grid with an edge
         }
         jobs: list[Job] = []
         for (method, turn), search in searches.items():
@@ -116,7 +112,7 @@ class TunedSweep(Sweep):
         sampler = self.settings.sampler
         sampler = sampler if isinstance(sampler, str) else {**sampler, "seed": turn}
         settings = replace(self.settings, sampler=sampler)
-        return Search(f"{self.spec.name}-{method}", space, settings, self.planner, self.results)
+        return Search(f"{self.spec.name}-{method}", space, settings, self.planner)
 
     def _winner(self, study: Study) -> Any:
         found = [trial for trial, state in states(study) if state == "COMPLETE"]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bench.progress import Progress
+from bench.tracking.reader import FAILURE, PARENT, Reader
 from bench.tracking.record import PRETRAIN
 from bench.tracking.schema import incomplete
-from bench.tracking.store import FAILURE, PARENT, Store
 from bench.tracking.sweeps import SWEEP_FILE, SweepRecord
 
 PAGE = 500  # runs per query; each comes with its parameters and metrics
@@ -123,7 +123,7 @@ class _Run(NamedTuple):
         return Unfinished(info.run_id, info.run_name, self.identity, info.status, reason)
 
 
-def read_contents(store: Store) -> Contents:
+def read_contents(store: Reader) -> Contents:
     """Everything in an experiment; records that can't be read are listed, not raised."""
     begun = list(_runs(store))
     found = sorted(begun, key=lambda run: (run.ended, run.info.run_id), reverse=True)
@@ -147,7 +147,7 @@ def read_contents(store: Store) -> Contents:
     )
 
 
-def _runs(store: Store) -> Iterable[_Run]:
+def _runs(store: Reader) -> Iterable[_Run]:
     """All runs. One that starts while pages are read comes last, and moves no other."""
     token: str | None = None
     found: dict[str, _Run] = {}
@@ -163,7 +163,7 @@ def _runs(store: Store) -> Iterable[_Run]:
     return found.values()
 
 
-def _records(store: Store, runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], list[Unfinished]]:
+def _records(store: Reader, runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], list[Unfinished]]:
     """The records of finished runs in their order, and the runs that have none.
 
     They are read in parallel if a server has the files: each takes a request or two.
@@ -182,7 +182,7 @@ def _records(store: Store, runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], 
     return records, unreadable
 
 
-def _record(store: Store, run: _Run) -> dict[str, Any] | Unfinished:
+def _record(store: Reader, run: _Run) -> dict[str, Any] | Unfinished:
     try:
         record = store.read_json(run.info.run_id, "record.json")
     except FileNotFoundError:
@@ -200,7 +200,7 @@ def _record(store: Store, run: _Run) -> dict[str, Any] | Unfinished:
     return record | {"run_id": run.info.run_id, **times, "parent": run.tags.get(PARENT)}
 
 
-def _sweep(store: Store, run: _Run) -> SweepRun:
+def _sweep(store: Reader, run: _Run) -> SweepRun:
     try:
         content = store.read_json(run.info.run_id, SWEEP_FILE)
         sweeps = tuple(map(SweepRecord.from_json, content))
@@ -209,7 +209,7 @@ def _sweep(store: Store, run: _Run) -> SweepRun:
     return SweepRun(run.info.run_id, run.info.run_name, sweeps)
 
 
-def _measurements(store: Store, runs: Iterable[_Run]) -> dict[str, Measurement]:
+def _measurements(store: Reader, runs: Iterable[_Run]) -> dict[str, Measurement]:
     """The newest of each name, if it can be read."""
     newest: dict[str, tuple[str, str]] = {}
     for run in runs:

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.errors import Failure, InputError, without_secrets
-from bench.tracking.backend import scheme
-from bench.tracking.store import NothingRecorded, Store
+from bench.tracking.backend import NothingRecorded, scheme
+from bench.tracking.store import Store
 
 HOST = "127.0.0.1"
 PORT = 5000  # MLflow's default

@@ -22,7 +22,7 @@ class SweepRow:
         details: what the label says of it beyond method and K.
         options: rows are compared with a reference that agrees in these.
         tuning: how its learning rate was chosen: `file` in tuning/, number of `tries`, their
-            `seeds`, and whether the chosen rate is `interior`; None if it was not tuned.
+            `seeds`, and of a grid whether the chosen rate is `interior`; None if it was not tuned.
     """
 
     key: str

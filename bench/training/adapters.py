@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,7 +14,7 @@ from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 
 from bench.errors import InputError
-from bench.files import read_cache
+from bench.files import read_cache, replaced
 from bench.methods import AUTO, provisional_config, quiet_peft
 from bench.models.loading import first_not_finite
 from bench.models.settings import check_regular
@@ -82,16 +81,6 @@ def save_adapter(model: Any, folder: Path) -> None:
     with replaced(folder) as partial:
         # Embeddings are never resized here, and checking them would ask the hub for the base.
         model.save_pretrained(partial, save_embedding_layers=False)
-
-
-@contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """A folder that takes the place of `folder` if the block ends without an error."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    yield partial
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
 
 
 def load_adapter(base: Any, folder: Path) -> Any:

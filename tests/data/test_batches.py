@@ -5,28 +5,18 @@ import torch
 
 from bench.data.batches import IGNORED, Example, Steps, collate, encode_training, step_order
 from bench.data.problems import Problem
-from bench.data.prompts import Protocol, evaluation_text, training_text
+from bench.data.prompts import evaluation_text
+from tests.evaluation.test_evaluate import PROTOCOL as PLAIN
 
-PROTOCOL = Protocol(
-    name="fast",
-    train_prompt="Question: {instruction}\nAnswer:",
-    evaluation_prompt="Q: {instruction}\nA:",
-    target=" {output}",
-    max_length=None,
-    max_new_tokens=8,
-    tolerance=0.001,
-    answer_form="The answer is",
-)
+PROTOCOL = dataclasses.replace(
+    PLAIN, train_prompt="Question: {instruction}\nAnswer:",
+    evaluation_prompt="Q: {instruction}\nA:", target=" {output}",
+)  # fmt: skip
 PROBLEM = Problem("mawps", "Mary has 3 books.", "", "3+1=4. The answer is 4.", "4")
 
 
 def encode(tokenizer, problems=(PROBLEM,), context=512, train_on_inputs=False, protocol=PROTOCOL):
     return encode_training(list(problems), tokenizer, protocol, context, train_on_inputs)
-
-
-def test_prompts_of_training_and_evaluation_may_differ():
-    assert training_text(PROBLEM, PROTOCOL)[0] == "Question: Mary has 3 books.\nAnswer:"
-    assert evaluation_text(PROBLEM, PROTOCOL) == "Q: Mary has 3 books.\nA:"
 
 
 def test_a_problem_with_braces_is_asked_as_it_is():

@@ -68,9 +68,3 @@ COMMONSENSE = "boolq piqa social_i_qa hellaswag winogrande ARC-Easy ARC-Challeng
 def test_the_published_sets_have_a_configuration(compose, name, train, tests):
     data = compose(f"data={name}", "data.root=LLM-Adapters").data
     assert (data.train, data.tests, data.validation) == ([train], tests.split(), 120)
-
-
-def test_the_command_exits_with_code_2_if_the_hub_is_unreachable(cache, inline):
-    data = ("data=math10k", "data.hub=someone/math", f"data.revision={COMMIT}")
-    result = inline("method=none", *data)
-    assert result.code == 2 and "not in the cache" in result.stderr

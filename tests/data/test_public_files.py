@@ -9,11 +9,11 @@ import pytest
 from bench.data.known_files import compare
 from bench.data.overlap import count_overlap, resolve_overlap
 from bench.data.problems import DataSettings, ProblemSets
-from bench.data.prompts import Protocol
 from bench.data.sources import load_problems
 from bench.evaluation.answers import extract_choice, extract_letter
 from bench.evaluation.scoring import majority
 from bench.tasks.task import answer_kind
+from tests.evaluation.test_evaluate import PROTOCOL
 
 # Rows, and the majority class with its accuracy.
 TESTS = {
@@ -71,9 +71,8 @@ def test_the_mixed_file_has_numbers_and_letters_and_three_empty_outputs(mixed):
 
 
 def test_the_majority_classes(mixed):
-    protocol = Protocol("p", "{instruction}", "{instruction}", "{output}", None, 1, 0.001, "")
     for key, (_, expected) in TESTS.items():
-        found = majority(key, [p.answer for p in mixed.tests[key]], protocol)
+        found = majority(key, [p.answer for p in mixed.tests[key]], PROTOCOL)
         if expected:
             assert (found["answer"], round(found["accuracy"], 1)) == expected
 

@@ -9,14 +9,8 @@ from transformers import LlamaForCausalLM
 from bench.errors import Failure
 from bench.evaluation import decoding
 from bench.evaluation.generation import generate
-from bench.methods import attach
+from tests.evaluation.adapted import OPTIONS, adapted
 
-LAYERS = {"r": 4, "target_modules": ["q_proj", "down_proj"]}
-METHODS = {
-    "lora": LAYERS,
-    "hyplora": LAYERS | {"curvature": 1.0},
-    "prefix": {"num_virtual_tokens": 4},
-}
 PROMPTS = {i: torch.arange(3, 5 + 7 * i % 40 + i).tolist() for i in range(12)}
 
 
@@ -25,12 +19,8 @@ def model_of(local_base, tiny):
     """An adapted random model that stops at several tokens, so that answers have many lengths."""
 
     def made(method):
-        torch.manual_seed(0)
-        base = LlamaForCausalLM.from_pretrained(local_base).eval()
-        model = attach(base, method, METHODS[method]).eval()
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                torch.nn.init.normal_(parameter, std=0.3)
+        base = LlamaForCausalLM.from_pretrained(local_base)
+        model = adapted(base, method, 0.3)
         base.generation_config.eos_token_id = [tiny[1].eos_token_id]
         written = decoded(model, tiny[1], 1)
         # A token of the middle of some answers ends them.
@@ -53,7 +43,7 @@ def decoded(model, tokenizer, size, batching="static"):
     return dict(found)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OPTIONS)
 def test_a_batch_is_packed_again_once_half_of_its_rows_have_ended(model_of, tiny, method):
     model, sizes = model_of(method), []
     alone = decoded(model, tiny[1], 1)

@@ -7,10 +7,10 @@ from transformers import GenerationConfig, LlamaForCausalLM
 from bench.data.synthetic.problems import generate as problems
 from bench.errors import Failure
 from bench.evaluation.generation import generate
-from bench.methods import attach
 from bench.models.loading import load_base
 from bench.models.settings import ModelSettings
 from bench.models.tiny_base import TINY_BASE
+from tests.evaluation.adapted import adapted
 
 
 def prompts_of(tokenizer, count=8):
@@ -39,15 +39,7 @@ def model_of(fresh_tiny, local_base):
         base = fresh_tiny[0]
         if kind in ("base", "random"):
             return base if kind == "base" else LlamaForCausalLM.from_pretrained(local_base).eval()
-        torch.manual_seed(0)
-        if kind == "prefix":
-            return attach(base, "prefix", {"num_virtual_tokens": 4}).eval()
-        options = {"r": 4, "target_modules": ["q_proj", "down_proj"]}
-        model = attach(base, "hyplora", options).eval()
-        for name, parameter in model.named_parameters():
-            if "hyplora_B" in name:
-                torch.nn.init.normal_(parameter, std=0.3)
-        return model
+        return adapted(base, kind, 0.3)
 
     return make
 

@@ -7,7 +7,7 @@ from transformers import LlamaForCausalLM
 
 from bench.data.problems import Problem
 from bench.evaluation.likelihood import answer_nll
-from bench.methods import attach
+from tests.evaluation.adapted import OPTIONS, adapted
 from tests.evaluation.test_evaluate import PROTOCOL as PLAIN
 
 PROTOCOL = dataclasses.replace(
@@ -20,11 +20,6 @@ SETS = {
     "boolq": [Problem("boolq", "Is ice warm?", "", "the correct answer is false", "false")],
 }
 ROWS = {(key, index) for key, problems in SETS.items() for index in range(len(problems))}
-METHODS = {
-    "lora": {"r": 4, "target_modules": ["q_proj", "down_proj"]},
-    "hyplora": {"r": 4, "target_modules": ["q_proj", "down_proj"], "curvature": 1.0},
-    "prefix": {"num_virtual_tokens": 4},
-}
 
 
 def nll(model, tokenizer, sets=SETS, protocol=PROTOCOL, size=2, context=100, pending=ROWS):
@@ -34,20 +29,13 @@ def nll(model, tokenizer, sets=SETS, protocol=PROTOCOL, size=2, context=100, pen
 @pytest.fixture
 def model_of(local_base):
     def made(method):
-        torch.manual_seed(0)
         base = LlamaForCausalLM.from_pretrained(local_base)
-        if method is None:
-            return base.eval()
-        model = attach(base, method, METHODS[method]).eval()
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                torch.nn.init.normal_(parameter, std=0.1)
-        return model
+        return base.eval() if method is None else adapted(base, method, 0.1)
 
     return made
 
 
-@pytest.mark.parametrize("method", [None, *METHODS])
+@pytest.mark.parametrize("method", [None, *OPTIONS])
 def test_it_is_the_mean_over_the_tokens_of_the_answer_and_its_end(model_of, tiny, method):
     model, tokenizer = model_of(method), tiny[1]
     found = nll(model, tokenizer, size=100)

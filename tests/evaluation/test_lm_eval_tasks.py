@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.config import EvaluationSettings
 from bench.data.problems import Problem
-from bench.data.prompts import CHOICE_RULES, LETTER_RULES, Protocol
+from bench.data.prompts import CHOICE_RULES, LETTER_RULES
 from bench.data.sources import load_problems
 from bench.errors import InputError
 from bench.evaluation.answers import extract_letter, extract_number, first_choice
@@ -27,6 +27,7 @@ from bench.evaluation.lm_eval_tasks import (
     write_tasks,
 )
 from bench.experiment import run
+from tests.evaluation.test_evaluate import PROTOCOL
 
 needs_lm_eval = pytest.mark.skipif(
     importlib.util.find_spec("lm_eval") is None, reason="the extra [lm-eval] is not installed"
@@ -96,12 +97,8 @@ def test_a_choice_is_read_exactly_by_the_rule(rule, text):
 
 
 def protocol(**other):
-    words = {"train_prompt": "{instruction}", "target": "{output}", "answer_form": "x"}
-    return Protocol(
-        **{"name": "own", "evaluation_prompt": "Ask: {instruction}\n\n", **words}
-        | {"max_length": None, "max_new_tokens": 9, "tolerance": 0.001}
-        | other
-    )
+    own = {"name": "own", "evaluation_prompt": "Ask: {instruction}\n\n", "max_new_tokens": 9}
+    return dataclasses.replace(PROTOCOL, **own | other)
 
 
 def test_the_files_follow_the_protocol(tmp_path):

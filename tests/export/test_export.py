@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from bench.export.model_card import model_card
 from bench.run import main
 from bench.tracking.store import Store
 from bench.training.adapters import load_adapter
+from tests.helpers import python
 
 PROJECT = Path(__file__).resolve().parents[2]
 METHODS = ("lora", "hyplora", "prefix")
@@ -104,14 +103,7 @@ def test_the_code_of_the_card_loads_the_same_model(exported, runs, fresh_tiny):
             logits = model(ids).logits
         expected.append(hashlib.sha256(logits.numpy().tobytes()).hexdigest())
         base = model.unload() if method != "prefix" else model.get_base_model()
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", "\n".join(script)],
-        cwd=PROJECT,  # the embedded base is named by its path
-        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    done = python("-P", "-c", "\n".join(script), PYTHONPATH="")
     assert done.stdout.split() == expected, done.stderr
     assert len(set(expected)) == len(METHODS)
 

@@ -3,24 +3,19 @@
 import pytest
 import torch
 
+from bench.config import read_experiment
 from bench.data.chat import prompt_ids, turn_end
 from bench.data.general import general_documents
 from bench.evaluation.generation import generate
 from bench.models.loading import load_base
+from tests.helpers import composed
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def base():
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    from bench.config import PROJECT, read_experiment
-
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        config = compose("config", ["model=smollm2-135m", "protocol=chat"])
-    run = read_experiment(OmegaConf.to_container(config, resolve=True))
+    run = read_experiment(composed("model=smollm2-135m", "protocol=chat"))
     if run.model.file is None or not run.model.folder.is_dir():
         pytest.skip("make smollm2 was not run")
     return *load_base(run.model, torch.device("cpu")), run.protocol

@@ -178,13 +178,14 @@ def test_facts_have_rank_alpha_modules_and_sizes_of_all_trained_rows():
     assert "Adapter" not in facts
 
 
-TUNED = {"file": "rates", "tries": 6, "interior": True, "seeds": [0, 1]}
+SEARCHED = {"file": None, "tries": 6, "seeds": [0, 1]}
+TUNED = SEARCHED | {"file": "rates", "interior": True}
 
 
 @pytest.mark.parametrize(
     ("tunings", "text"),
     [
-        ((TUNED, TUNED), "learning rate tuned: 6 tries each on validation loss, seeds 0, 1"),
+        ((TUNED, SEARCHED), "learning rate tuned: 6 tries each on validation loss, seeds 0, 1"),
         (
             (TUNED, None),
             "learning rate tuned: 6 tries each on validation loss, seeds 0, 1; "

@@ -57,6 +57,10 @@ class Toy(PreparedRun):
     def names(self):
         return {"model": self.model}
 
+    @property
+    def facts(self):
+        return {}
+
     def check(self):
         self.checks()
 

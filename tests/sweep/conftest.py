@@ -8,14 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import records_of
+
 
 @pytest.fixture
 def records(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
     """The records of all finished runs so far."""
-    import json
-
-    def read() -> list[dict[str, Any]]:
-        found = (tmp_path / "results").glob("runs/*/record.json")
-        return [json.loads(path.read_text()) for path in found]
-
-    return read
+    return lambda: records_of(tmp_path / "results")

@@ -8,7 +8,7 @@ from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bench.errors import InputError
-from bench.sweep.space import SAMPLERS, make_sampler, read_space
+from bench.sweep.space import SAMPLERS, read_space
 from bench.sweep.study import Worker, open_storage, open_study
 from bench.sweep.trials import Trials
 
@@ -23,8 +23,7 @@ def make_trials(url, folder, worker_of=None, name="study", max_retries=1, grid=T
     points = space.points() if grid else None
     worker = worker_of or Worker(study)
     sampler = {"_target_": SAMPLERS["grid" if grid else "random"], "seed": 0}
-    choose = lambda turn: make_sampler(sampler, turn)  # noqa: E731
-    return Trials(study, space, points, count, max_retries, worker, folder / "lock", choose)
+    return Trials(study, space, points, count, max_retries, worker, folder / "lock", sampler)
 
 
 @pytest.fixture(params=["sqlite", "journal"])
@@ -150,9 +149,8 @@ def test_a_sampler_repeats_a_point_only_if_there_is_no_other(tmp_path, words):
     study = open_study(
         f"sqlite:///{tmp_path}/study.db", "study", ["minimize"], {}, tmp_path / "lock"
     )
-    choose = lambda turn: make_sampler("tpe", turn)  # noqa: E731
     worker = Worker(study)
-    trials = Trials(study, space, None, 4, 1, worker, tmp_path / "lock", choose)
+    trials = Trials(study, space, None, 4, 1, worker, tmp_path / "lock", "tpe")
     with worker:
         tried = []
         while (trial := trials.take()) is not None:

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from bench.errors import Pruned
-from bench.sweep.pruning import pruner
+from bench.sweep.study import pruner
 from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
 

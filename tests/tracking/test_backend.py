@@ -20,7 +20,8 @@ from bench.errors import InputError
 from bench.runs.attempt import attempt
 from bench.tracking import backend
 from bench.tracking.backend import ENVIRONMENT, patience
-from bench.tracking.store import Store, Unreachable
+from bench.tracking.reader import Unreachable
+from bench.tracking.store import Store
 
 MIGRATE = backend.migrate  # which a fixture replaces
 
@@ -78,7 +79,9 @@ def test_four_processes_make_a_fresh_postgresql_at_once_and_lose_nothing(tmp_pat
         ("http://127.0.0.1:9", "can't be opened: .*Connection refused"),
         ("sqlite:///{}/text", "can't be opened: file is not a database"),
         ("postgres://127.0.0.1/x", "Did you mean postgresql"),
-        ("results/mlflow.db", "unknown kind of tracking.uri"),
+        *((uri, "unknown kind of tracking.uri") for uri in ("results/mlflow.db", "ftp://host/x")),
+        ("http://[::1", "tracking.uri is not a valid address"),
+        ("sqlite:////proc/x.db", "can't be opened: unable to open"),
         ("sqlite://", "names no file"),
     ],
 )

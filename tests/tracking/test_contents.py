@@ -9,8 +9,9 @@ from bench.files import write_json
 from bench.report.design import sweep_records
 from bench.report.spec import TableSpec
 from bench.tracking import contents
+from bench.tracking.backend import NothingRecorded
 from bench.tracking.contents import read_contents
-from bench.tracking.store import NothingRecorded, Store
+from bench.tracking.store import Store
 from tests.report.many_runs import made_up, run_of, write_runs
 
 
