@@ -8,6 +8,7 @@ import platform
 import timeit
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -119,7 +120,7 @@ def product_ratio(dtype: torch.dtype, device: torch.device) -> float:
     seconds = {}
     for each in (dtype, torch.float32):
         rows, weight = torch.ones(16, 512, dtype=each), torch.ones(512, 512, dtype=each)
-        seconds[each] = min(timeit.repeat(lambda a=rows, b=weight: a @ b, number=1, repeat=3))
+        seconds[each] = min(timeit.repeat(partial(torch.mm, rows, weight), number=1, repeat=3))
     return seconds[dtype] / seconds[torch.float32]
 
 
