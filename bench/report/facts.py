@@ -86,17 +86,23 @@ def _tuning(known: Mapping[str, Mapping[str, Any] | None]) -> str:
     tuned = {label: facts for label, facts in known.items() if facts}
     parts = []
     if tuned:
-        budgets = {
-            label: f"{each['tries']} tries each on validation loss, seeds "
-            + ", ".join(map(str, each["seeds"]))
+        budgets = (
+            (
+                label,
+                f"{each['tries']} tries each on validation loss, seeds {_listed(each['seeds'])}",
+            )
             for label, each in tuned.items()
-        }
-        parts.append(f"learning rate tuned: {by_value(budgets.items())}")
+        )
+        parts.append(f"learning rate tuned: {by_value(budgets)}")
     if untuned := [label for label in known if label not in tuned]:
         parts.append(f"learning rate not tuned: {', '.join(untuned) if tuned else 'all rows'}")
     if edge := [label for label, each in tuned.items() if not each["interior"]]:
         parts.append(f"best rate at the end of its grid: {', '.join(edge)}")
     return "; ".join(parts)
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def by_value(pairs: Iterable[tuple[str, str]]) -> str:
