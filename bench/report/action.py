@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from bench.report.design import Spec
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.selection import Selection
 from bench.report.spec import TableSpec
+from bench.report.tables import bounded
 from bench.tracking.backend import NothingRecorded
 from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
@@ -181,25 +182,19 @@ def _lines(collected: Collected, arguments: Sequence[str]) -> Iterator[str]:
         keys = ("model", "data", "protocol") if scored else ("size",)
         facts = [selection.spec.title, runs, *(str(selection.records[0][key]) for key in keys)]
         yield f"{selection.name}: {', '.join(facts)}"
-        yield from _listed("; ".join([f"  missing: {m.text}", *m.why]) for m in selection.missing)
+        yield from bounded((f"  missing: {row.line}" for row in selection.missing), LISTED)
         if selection.command:
             yield f"    {selection.command}"
     for name, measured in collected.measurements.items():
         yield f"{name}: the measurement of run {measured.run_id}"
     for sweep, why in collected.absent.items():
         yield f"no table {sweep}: {why}; make reproduce-{sweep}{more}"
-    yield from _listed(f"unfinished: {line}" for line in collected.unfinished)
-    yield from _listed(
+    yield from bounded((f"unfinished: {line}" for line in collected.unfinished), LISTED)
+    left_out = (
         f"left out: {one.what if one.runs == 1 else f'{one.runs} {one.what}'}: {one.why}"
         for one in collected.left_out
     )
-
-
-def _listed(lines: Iterable[str]) -> Iterator[str]:
-    shown = list(lines)
-    yield from shown[:LISTED]
-    if len(shown) > LISTED:
-        yield f"  and {len(shown) - LISTED} more"
+    yield from bounded(left_out, LISTED)
 
 
 def _count(number: int, what: str) -> str:

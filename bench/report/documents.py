@@ -24,13 +24,13 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.files import write_text
+from bench.report.formats.tidy import NUMBERS
 from bench.report.published import FOLDER
 
 PROJECT = FOLDER.parent.parent
 TABLES = PROJECT / "results" / "tables"
 MARKED = re.compile(r"(<!-- (?P<place>[\w.-]+(?: / [^>{]+?)*)(?:: (?P<form>[^>]*\{[^>]+))? -->)"
                     r"(?P<found>.*?)(?P<end><!-- end -->)", re.DOTALL)  # fmt: skip
-NUMBERS = ("value", "sd", "low", "high", "p", "n", "runs")
 
 
 def documents() -> list[Path]:

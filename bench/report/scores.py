@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.report.comparison import ACCURACY, Comparison, Measure
 from bench.report.records import Record
-from bench.report.selection import Selection
+from bench.report.selection import Group, Selection
 from bench.report.tables import Cell
 
 
@@ -40,20 +40,14 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class ScoreRow:
-    """A method with one setting, over its seeds; or a guess, without runs.
+class ScoreRow(Group):
+    """A method with one setting, over its seeds; or a guess, `chance` or `majority`, without runs.
 
     Attributes:
-        key: digest of its settings; `chance` or `majority` for a guess.
-        label: what the table calls it.
-        records: of its runs, in the order of their seeds.
         cells: by key of a benchmark, `micro` or `macro`, in percent; those of another measure by
             `Measure.cell`.
     """
 
-    key: str
-    label: str
-    records: tuple[Record, ...]
     cells: Mapping[str, Cell]
 
     @property

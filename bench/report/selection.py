@@ -52,6 +52,11 @@ class Missing:
         seeds = ", ".join(map(str, self.seeds))
         return self.label + (f" (seed{'s' * (len(self.seeds) > 1)} {seeds})" if seeds else "")
 
+    @property
+    def line(self) -> str:
+        """The same with how they ended."""
+        return "; ".join([self.text, *self.why])
+
 
 @dataclass(frozen=True)
 class Selection:

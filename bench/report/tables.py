@@ -5,7 +5,7 @@ A value stays a number until it is printed; `bench.report.formats` has one funct
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,6 +184,14 @@ def between(low: float | None, high: float | None, form: str = "z.1f") -> str:
     if low is None or high is None:
         return EMPTY
     return f"{number(low, form)} to {number(high, form)}"
+
+
+def bounded(lines: Iterable[str], most: int) -> Iterator[str]:
+    """The first lines, and how many more there are."""
+    found = list(lines)
+    yield from found[:most]
+    if len(found) > most:
+        yield f"and {len(found) - most:,} more"
 
 
 def printed_rows(table: Table) -> list[tuple[Row, tuple[str, ...], list[tuple[str, str]]]]:

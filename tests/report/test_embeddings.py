@@ -10,6 +10,7 @@ from scipy import stats
 from bench.report.embeddings.findings import signs_of
 from bench.report.embeddings.report import embeddings_report
 from bench.report.formats import frame, to_markdown
+from tests.report.formats.grids import rows
 
 LAW = {"gamma": 1.9, "low": 1.8, "high": 2.0, "xmin": 2, "tail": 40, "ks": 0.02, "p": 0.5}
 LAW["against"] = {
@@ -110,12 +111,6 @@ def report():
 
 def text_of(report):
     return to_markdown(embeddings_report(report))
-
-
-def rows(text):
-    """The cells of every row by the cells before the first figure."""
-    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line] for line in lines]
 
 
 def test_the_exponent_is_shown_with_the_papers(report):

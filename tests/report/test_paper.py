@@ -8,6 +8,7 @@ from bench.report.paper import paper_table
 from bench.report.published import FOLDER, load_published
 from bench.report.score_report import score_report
 from bench.report.score_table import score_table
+from tests.report.formats.grids import rows
 from tests.report.score_runs import finished, selection
 
 FOUR = {
@@ -147,15 +148,11 @@ def test_methods_that_only_one_side_has_are_named(paper):
 def test_the_report_shows_paper_ours_and_difference(paper):
     run = finished("hyplora", published_base="Gemma3-4B")
     text = to_markdown(score_report(score_table(selection([run])), paper))
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in text[text.index("## vs. the paper") :].splitlines()
-        if line.startswith("| ")
-    ]
-    assert [r[0] for r in rows[2:5]] == ["HypLoRA", "", ""]
-    assert rows[2][2:4] == ["88.2", "83.9"]
-    assert rows[3][1:4] == ["ours", "90.0", "80.0"]
-    assert rows[4][1:5] == ["difference", "+1.8", "-3.9", "-"]
+    found = rows(text[text.index("## vs. the paper") :])
+    assert [r[0] for r in found[2:5]] == ["HypLoRA", "", ""]
+    assert found[2][2:4] == ["88.2", "83.9"]
+    assert found[3][1:4] == ["ours", "90.0", "80.0"]
+    assert found[4][1:5] == ["difference", "+1.8", "-3.9", "-"]
 
 
 def test_an_unknown_file_is_answered_with_those_there_are():

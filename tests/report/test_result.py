@@ -28,7 +28,6 @@ def test_published_numbers_are_read_by_the_name_in_the_spec():
 
 
 def test_figures_are_written_under_the_name_of_the_table(tmp_path):
-    pytest.importorskip("bench.report.figure")
     runs = [answered(method, seed) for method in ("lora", "dora") for seed in range(3)]
     result = result_of(selection(runs, replace(SPEC, figures=("accuracy",))))
     paths = write_result(result, tmp_path)

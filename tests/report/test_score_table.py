@@ -34,6 +34,14 @@ def verdicts(table, column="micro"):
     return {found.label: found.verdict for found in table.comparisons if found.column == column}
 
 
+def assert_two_families(comparisons):
+    """p-values are corrected over those on the average and over those on single benchmarks."""
+    for average in (True, False):
+        family = [one for one in comparisons if (one.column == "micro") is average]
+        expected = multipletests([one.p for one in family], method="holm")[1]
+        assert [one.p_holm for one in family] == pytest.approx(expected.tolist())
+
+
 def test_mean_and_sample_deviation_over_seeds():
     runs = [finished(seed=seed, correct=(right, 240)) for seed, right in enumerate((88, 90, 95))]
     cell = cells(table_of(runs))["mawps"]
@@ -159,11 +167,7 @@ def test_difference_interval_and_p_are_those_of_the_outcomes():
 
 
 def test_averages_and_benchmarks_are_corrected_as_two_families():
-    found = table_of(random_runs()).comparisons
-    for average in (True, False):
-        family = [one for one in found if (one.column == "micro") is average]
-        expected = multipletests([one.p for one in family], method="holm")[1]
-        assert [one.p_holm for one in family] == pytest.approx(expected.tolist())
+    assert_two_families(table_of(random_runs()).comparisons)
 
 
 def test_nll_has_means_over_seeds_and_comparisons_in_which_lower_is_better():
@@ -189,10 +193,7 @@ def test_nll_has_means_over_seeds_and_comparisons_in_which_lower_is_better():
     # Accuracy is corrected as without it: each measure is a family of its own.
     accuracy = [one for one in table.comparisons if one.measure == "accuracy"]
     assert accuracy == list(table_of(random_runs()).comparisons)
-    for average in (True, False):
-        family = [one for one in found if (one.column == "micro") is average]
-        expected = multipletests([one.p for one in family], method="holm")[1]
-        assert [one.p_holm for one in family] == pytest.approx(expected.tolist())
+    assert_two_families(found)
 
 
 def test_an_item_without_nll_in_one_run_is_left_out_of_all():

@@ -52,7 +52,8 @@ def prompts_table(study: Study, published: Mapping[str, Any]) -> Table:
     values = {key_of(name): value for name, value in (papers or {}).items()}
     columns: dict[str, str] = {}
     rows = []
-    for (label, key, metric), found in _by(study["prompts"], "label", "set", "metric"):
+    but_base_point = itemgetter("label", "set", "metric")
+    for (label, key, metric), found in groupby(study["prompts"], but_base_point):
         cells = _controlled(found, "embeddings", columns)
         if metric == "euclidean" and key_of(key) in values:
             cells["published"] = Cell(*values[key_of(key)])
@@ -89,7 +90,8 @@ def hidden_table(study: Study, published: Mapping[str, Any]) -> Table:
     ordered = sorted(study["hidden"], key=lambda row: sets.index(row["set"]))
     columns: dict[str, str] = {}
     rows = []
-    for (label, key, model, method), found in _by(ordered, "label", "set", "model", "method"):
+    but_base_point = itemgetter("label", "set", "model", "method")
+    for (label, key, model, method), found in groupby(ordered, but_base_point):
         cells = _controlled(found, "states", columns)
         if own := papers.get(key_of(key), {}).get(method):
             cells["published"] = Cell(*own)
@@ -124,11 +126,6 @@ def spread(values: Sequence[float]) -> Cell:
 
 def _same(paper: str, base: str | None) -> bool:
     return base is not None and key_of(paper) == key_of(base)
-
-
-def _by(rows: Rows, *keys: str) -> Iterable[tuple[tuple[Any, ...], Iterable[Mapping[str, Any]]]]:
-    """Rows that differ in their base point only."""
-    return groupby(rows, itemgetter(*keys))
 
 
 def _controlled(

@@ -9,11 +9,12 @@ from bench.files import write_text
 from bench.report.collect import Collected
 from bench.report.comparison import NOT_COMPARED
 from bench.report.formats.html import html_table
-from bench.report.page.parts import bounded, parts_of, titles_of
+from bench.report.page.parts import LINES, parts_of, titles_of
 from bench.report.page.provenance import provenance
 from bench.report.page.shell import render
 from bench.report.page.words import Sentence, sentence
 from bench.report.result import Result
+from bench.report.tables import bounded
 
 NAME = "index.html"
 SCRIPTS = ("nav.js", "sort.js", "vega", "charts.js", "cases.js")
@@ -52,16 +53,16 @@ def page(results: Sequence[Result], collected: Collected) -> str:
         "HypLoRA: results",
         SCRIPTS,
         parts=parts,
-        others=list(bounded(others)),
+        others=list(bounded(others, LINES)),
         summary=summary[:GLANCED],
         more_found=max(0, len(summary) - GLANCED),
         runs=len(runs),
         pretrained=sum(len(selection.records) for selection in pretrained),
         bases=sorted({record["model"] for found in scored for record in found.records}),
         absent=dict(collected.absent),
-        left_out=list(bounded(f"{out.what}: {out.why}" for out in collected.left_out)),
+        left_out=list(bounded((f"{out.what}: {out.why}" for out in collected.left_out), LINES)),
         states={state: count for state, count in collected.states.items() if count},
-        unfinished=list(bounded(collected.unfinished)),
+        unfinished=list(bounded(collected.unfinished, LINES)),
         provenance=html_table(provenance(scored)) if scored else None,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from bench.report.figures import efficiency
 from bench.report.formats.html import HtmlTable, html_table
 from bench.report.result import Result
 from bench.report.selection import Selection
-from bench.report.tables import Report
+from bench.report.tables import Report, bounded
 
 # Characters; the page is at most 5 MB, of which vega's scripts are 0.9 MB.
 FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
@@ -31,23 +31,30 @@ class Part:
     """A report with everything that belongs to it.
 
     Attributes:
-        anchor: target of links.
+        report: its facts and tables.
         title: its heading, then the note below it.
-        facts: what was compared.
-        tables: its tables; then figures and case studies, if there are any.
+        charts: its figures; then case studies, if there are any.
         missing: missing runs and the command that makes them.
         omitted: what did not fit.
     """
 
-    anchor: str
+    report: Report
     title: str
-    note: str
-    facts: Mapping[str, str]
-    tables: tuple[HtmlTable, ...]
+    note: str = ""
     charts: tuple[Figure, ...] = ()
     cases: CaseStudies | None = None
     missing: tuple[str, ...] = ()
     omitted: tuple[str, ...] = ()
+
+    @property
+    def anchor(self) -> str:
+        """Target of links."""
+        return "table-" + re.sub(r"[^\w-]", "-", self.report.name)
+
+    @property
+    def tables(self) -> list[HtmlTable]:
+        """Its tables for the template."""
+        return list(map(html_table, self.report.tables))
 
 
 class Budget:
@@ -90,12 +97,13 @@ def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part
         found = measured.content
         if measured.kind == "efficiency":
             charts = tuple(filter(None, [efficiency.figure(found)]))
-            parts.append(_part(efficiency_report(found), charts=charts))
+            report = efficiency_report(found)
+            parts.append(Part(report, report.title, charts=charts))
         elif measured.kind == "embeddings":
             report = embeddings_report(found)
             note = f"Its figures are not in this file: see figures/{report.name}_*.svg, and "
             note += f"figures/{report.name}_disk.html for an interactive one."
-            parts.append(_part(report, note=note))
+            parts.append(Part(report, report.title, note))
     return parts, others
 
 
@@ -130,33 +138,15 @@ def _result_part(
             studies = None
     if result.scores and not cases:
         omitted.append("case studies")
-    return _part(
+    return Part(
         result.report,
-        title=title,
-        note=_note(result.selection),
+        title,
+        _note(result.selection),
         charts=drawn,
         cases=studies,
         missing=tuple(_missing(result.selection)),
         omitted=tuple(omitted),
     )
-
-
-def _part(report: Report, **rest: Any) -> Part:
-    given: dict[str, Any] = {"title": report.title, "note": ""} | rest
-    return Part(
-        anchor="table-" + re.sub(r"[^\w-]", "-", report.name),
-        facts=report.facts,
-        tables=tuple(map(html_table, report.tables)),
-        **given,
-    )
-
-
-def bounded(lines: Iterable[str], most: int = LINES) -> Iterator[str]:
-    """The first lines, and how many more there are."""
-    all_lines = list(lines)
-    yield from all_lines[:most]
-    if len(all_lines) > most:
-        yield f"and {len(all_lines) - most:,} more"
 
 
 def _note(selection: Selection) -> str:
@@ -170,8 +160,7 @@ def _note(selection: Selection) -> str:
 
 def _missing(selection: Selection) -> Iterator[str]:
     """The rows that lack runs, and the command that completes them."""
-    lines = ["; ".join([missing.text, *missing.why]) for missing in selection.missing]
-    yield from bounded(lines, ROWS)
+    yield from bounded((row.line for row in selection.missing), ROWS)
     if selection.command:
         yield f"To run them: {selection.command}"
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from bench.report.formats import show, to_csv, to_json, to_markdown, write
 from bench.report.formats.html import html_table
 from bench.report.tables import Cell, Column, Report, Row, RunValue, Table
+from tests.report.formats.grids import rows
 
 RUNS = (RunValue(0, 88.0, 100, 88), RunValue(1, 94.0, 100, 94))
 SCORES = Table(
@@ -63,11 +64,6 @@ PAPER = Table(
 REPORT = Report("toy", "Toy", {"Base": "tiny"}, (SCORES, INTERVALS, COMPARED, PAPER))
 
 
-def markdown_rows(report=REPORT):
-    lines = [line for line in to_markdown(report).splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
 def terminal(width, report=REPORT):
     console = Console(width=width, file=io.StringIO(), color_system=None)
     show(report, console)
@@ -75,17 +71,17 @@ def terminal(width, report=REPORT):
 
 
 def test_markdown_has_deviations_marks_dashes_and_signs():
-    rows = markdown_rows()
-    assert rows[0] == ["Method", "MAWPS", "Macro¹"]
-    assert rows[2:4] == [["base model", "2.0", "2.0"], ["LoRA²", "91.0 ± 3.6", "-"]]
-    assert ["LoRA²", "80.0 to 96.1"] in rows
-    assert ["DoRA", "worse", "-3.9 [-8.0, +0.0]", "0.012", "+0.0 n.s."] in rows
-    assert ["Series", "not compared", "-", "-", "-"] in rows
+    found = rows(to_markdown(REPORT))
+    assert found[0] == ["Method", "MAWPS", "Macro¹"]
+    assert found[2:4] == [["base model", "2.0", "2.0"], ["LoRA²", "91.0 ± 3.6", "-"]]
+    assert ["LoRA²", "80.0 to 96.1"] in found
+    assert ["DoRA", "worse", "-3.9 [-8.0, +0.0]", "0.012", "+0.0 n.s."] in found
+    assert ["Series", "not compared", "-", "-", "-"] in found
 
 
 def test_markdown_prints_a_group_s_name_once():
-    rows = markdown_rows()
-    assert rows[-4:] == [
+    found = rows(to_markdown(REPORT))
+    assert found[-4:] == [
         ["LoRA", "paper²", "88.2¹,³", "-"],
         ["", "ours", "90.0", "~90 s!"],
         ["", "difference", "+1.8", "-"],
