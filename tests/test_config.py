@@ -90,6 +90,18 @@ def test_a_value_out_of_range_is_refused_with_what_is_allowed(compose, override,
         compose("method=hyplora", override)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("evaluation.compile=true evaluation.batching=continuous", "batching=static alone"),
+        ("train.compile=true train.devices=2 train.sharded=true", "train.sharded=true, whose"),
+    ],
+)
+def test_compilation_is_refused_where_it_does_not_work(compose, overrides, message):
+    with pytest.raises(InputError, match=message):
+        compose(*overrides.split())
+
+
 def test_an_unknown_name_is_refused_with_the_nearest_ones():
     assert "Did you mean hyplora" in str(unknown("method", "hyplorra", ["lora", "hyplora", "none"]))
     assert "Did you mean" not in str(unknown("method", "zzz", ["lora"]))

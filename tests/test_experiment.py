@@ -152,3 +152,23 @@ def test_layers_that_do_not_exist_are_refused_before_anything_is_trained(small):
     with pytest.raises(InputError, match="nonsense"):
         run(experiment)
     assert not list((experiment.results / "runs").iterdir())
+
+
+@pytest.mark.slow  # graphs of training, prefill and decoding
+@pytest.mark.timeout(1800)
+def test_a_compiled_run_has_the_scores_of_an_eager_one(small, monkeypatch):
+    whole, compiled = torch.nn.Module.compile, []
+
+    def traced(self, **options):
+        compiled.append(type(self).__name__)
+        whole(self, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    few = ("method=lora", "data.train_size=4", "data.test_size=2", "protocol.max_new_tokens=4")
+    eager = run(small(*few)).record
+    found = run(small(*few, "train.compile=true", "evaluation.compile=true")).record
+    assert compiled == ["LlamaModel"] * 2 and found["identity"] != eager["identity"]
+    assert dict(found["training"]["losses"]) == pytest.approx(
+        dict(eager["training"]["losses"]), rel=1e-4
+    )
+    assert found["scores"] == eager["scores"]

@@ -90,7 +90,7 @@ OTHER = {
     "train.keep": "best", "train.weight_decay": 0.1, "train.warmup": 0.5, "train.decay": "constant",
     "train.gradient_clip": 9.0, "train.curvature_lr_factor": 9.0, "train.validations": 1,
     "train.validate_every": 7, "train.micro_batch_size": 3, "train.devices": 2,
-    "train.gradient_checkpointing": True,
+    "train.gradient_checkpointing": True, "train.compile": True, "evaluation.compile": True,
     "protocol.name": "other", "protocol.train_prompt": "{instruction}",
     "protocol.target": "{output}",
     "protocol.evaluation_prompt": "{instruction}", "protocol.max_length": 9,
@@ -170,6 +170,15 @@ def test_what_can_not_change_a_result_is_no_part_of_it(base, key):
 )
 def test_how_work_is_split_is_no_part_of_it_in_float32(base, change):
     assert name(base(), change) == name(base())
+
+
+@pytest.mark.parametrize("section", ["train", "evaluation"])
+@pytest.mark.parametrize("numbers", [FLOAT32, BFLOAT16])
+def test_compilation_counts_if_it_is_on(base, section, numbers):
+    without = changed(base())
+    assert without[section].pop("compile") is False  # as in records of before
+    assert name(without, **numbers) == name(base(), **numbers)
+    assert name(base(), f"{section}.compile=true", **numbers) != name(base(), **numbers)
 
 
 @pytest.mark.parametrize("key", ["lm_eval_fewshot", "lm_eval_limit"])

@@ -18,6 +18,7 @@ from bench.efficiency.regimes import REGIMES, Regime, regimes_of
 from bench.efficiency.timing import Workload, compare, interleave
 from bench.errors import InputError, unknown
 from bench.methods.hyplora import HypLoraLinear, reference
+from bench.models.compiled import why_not
 from bench.models.loading import pick_device
 
 ON_A_LAYER = (
@@ -113,10 +114,7 @@ def unavailable(kind: str, device: torch.device) -> str:
             return "liger-kernel is not installed"
         return "" if device.type == "cuda" else "its kernels need a CUDA GPU"
     if kind == "compiled":
-        try:
-            torch.compile(lambda x: x * x + 1)(torch.ones(8, device=device))
-        except Exception as error:  # the compiler's own, or of what it calls
-            return f"torch.compile fails: {type(error).__name__}"
+        return why_not(device)
     return ""
 
 

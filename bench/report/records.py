@@ -24,6 +24,7 @@ MACHINE_ONLY = (
     "micro_batch_size",
     "devices",
     "sharded",
+    "compile",
     "workers",
     "validations",
     "checkpoint_minutes",

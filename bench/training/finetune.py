@@ -17,6 +17,7 @@ from peft.helpers import disable_input_dtype_casting
 
 from bench.data.batches import IGNORED, Example, Steps, batches, collate, step_order
 from bench.methods import quiet_peft
+from bench.models.compiled import compiled
 from bench.models.loading import load_base, on_cpu, pick_device
 from bench.models.settings import ModelSettings
 from bench.training.activations import checkpointing
@@ -136,6 +137,7 @@ class FineTuning(StepModule):
             checkpointing(self.model, enabled),
             row_dropout(self.model, self.draws),
             disable_input_dtype_casting(self.model, active=autocast),
+            compiled(self.model, self.settings.compile),
         ):
             yield
 

@@ -38,6 +38,7 @@ class TrainSettings:
     keep: str = "last"
     gradient_checkpointing: bool = False
     sharded: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         sizes = ("batch_size", "micro_batch_size", "devices")
@@ -54,6 +55,11 @@ class TrainSettings:
         if self.keep == "best" and not self.validated:
             raise InputError(
                 "train.keep=best needs a validation loss: give train.validate_every=80"
+            )
+        if self.compile and self.sharded:
+            raise InputError(
+                "train.compile=true does not go with train.sharded=true, whose hooks split the "
+                "graphs: leave one of them out"
             )
 
     @property
