@@ -256,6 +256,12 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
         **{name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()},
     )
     _check_validation(experiment)
+    compiles = (experiment.train.compile and experiment.trained) or experiment.evaluation.compile
+    if experiment.model.kernels and compiles:
+        raise InputError(
+            "model.kernels=liger does not go with train.compile=true or evaluation.compile=true, "
+            "which fuse the same operations: leave one of them out"
+        )
     if experiment.trained:
         _compare_with_published(experiment, config)
     return experiment

@@ -79,6 +79,7 @@ def test_settings_that_contradict_each_other_are_refused(compose, overrides, mes
         ("method.name=[a]", "method.name must be text"),
         ("method.trained=maybe", "method.trained must be true or false"),
         ("model.path=[a,b]", "model.path must be text"),
+        ("model.kernels=ligr", "Did you mean liger"),
         ("train.decay=[linear]", "train.decay must be text"),
         ("train.batch_size=0", "train.batch_size must be greater than 0"),
         ("data.tests=[null]", "each entry of data.tests must be text, got None"),
@@ -95,6 +96,7 @@ def test_a_value_out_of_range_is_refused_with_what_is_allowed(compose, override,
     [
         ("evaluation.compile=true evaluation.batching=continuous", "batching=static alone"),
         ("train.compile=true train.devices=2 train.sharded=true", "train.sharded=true, whose"),
+        ("train.compile=true model.kernels=liger", "does not go with train.compile=true"),
     ],
 )
 def test_compilation_is_refused_where_it_does_not_work(compose, overrides, message):

@@ -86,6 +86,7 @@ OTHER = {
     "method.options.r": 8, "method.options.lora_alpha": 64, "method.options.lora_dropout": 0.5,
     "method.options.target_modules": ["q_proj"],
     "model.context": 512, "model.quantization": "int8", "model.trust_remote_code": True,
+    "model.kernels": "liger",
     "train.lr": 0.1, "train.epochs": 1.0, "train.batch_size": 8, "train.train_on_inputs": True,
     "train.keep": "best", "train.weight_decay": 0.1, "train.warmup": 0.5, "train.decay": "constant",
     "train.gradient_clip": 9.0, "train.curvature_lr_factor": 9.0, "train.validations": 1,
