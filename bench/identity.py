@@ -19,7 +19,9 @@ PRETRAIN_VERSION = 2
 
 FLOAT32 = "torch.float32"
 EXACT = "32-true"  # a precision in which how a step is split changes no result
-SPLIT = ("micro_batch_size", "gradient_checkpointing", "devices", "sharded")  # how it is split
+SPLIT = (  # how it is split
+    "micro_batch_size", "micro_tokens", "gradient_checkpointing", "devices", "sharded",
+)  # fmt: skip
 
 # Switches that round differently if they are on; off they are in no identity.
 SWITCHES = ("train.compile", "evaluation.compile")
@@ -121,6 +123,8 @@ def identity(
         left_out.add("protocol.template")
     if train["devices"] == 1:
         left_out.add("train.sharded")
+    if train.get("micro_tokens"):  # in its place
+        left_out.add("train.micro_batch_size")
     if plain and precision == EXACT and (upcast or dtype == FLOAT32):
         left_out |= {"train." + key for key in SPLIT}
     if train["validate_every"] or not settings["data"]["validation"]:

@@ -59,6 +59,7 @@ def test_settings_that_contradict_each_other_are_refused(compose, overrides, mes
         ("protocol.train_prompt=hello", "must contain {instruction}"),
         ("protocol.answer_form='('", "no regular expression"),
         ("train.lr=fast", "train.lr must be a number, got 'fast'"),
+        ("train.micro_tokens=0", "train.micro_tokens must be at least 1, got 0"),
         ("train.batch_size=1.5", "train.batch_size must be a whole number, got 1.5"),
         ("train.decay=cosin", "Did you mean cosine"),
         ("train.precision=bf16", "Did you mean bf16-mixed"),

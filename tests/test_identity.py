@@ -90,7 +90,8 @@ OTHER = {
     "train.lr": 0.1, "train.epochs": 1.0, "train.batch_size": 8, "train.train_on_inputs": True,
     "train.keep": "best", "train.weight_decay": 0.1, "train.warmup": 0.5, "train.decay": "constant",
     "train.gradient_clip": 9.0, "train.curvature_lr_factor": 9.0, "train.validations": 1,
-    "train.validate_every": 7, "train.micro_batch_size": 3, "train.devices": 2,
+    "train.validate_every": 7, "train.micro_batch_size": 3, "train.micro_tokens": 512,
+    "train.devices": 2,
     "train.gradient_checkpointing": True, "train.compile": True, "evaluation.compile": True,
     "protocol.name": "other", "protocol.train_prompt": "{instruction}",
     "protocol.target": "{output}",
@@ -109,7 +110,7 @@ OTHER = {
     "evaluation.dtype": "float16", "evaluation.batching": "continuous",
 }  # fmt: skip
 # How work is split, which changes rounding where sums are not exact.
-SPLIT = ("micro_batch_size", "devices", "gradient_checkpointing")
+SPLIT = ("micro_batch_size", "micro_tokens", "devices", "gradient_checkpointing")
 OF_TRAINING = """
     seed=1 train.lr=0.3 data.train=[SVAMP] method.options.r=2 protocol.target='{output}'
     protocol.cut_long_rows=true train.validations=1
@@ -248,6 +249,13 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
 )
 def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, numbers, counts):
     assert (name(base(), change, **numbers) != name(base(), **numbers)) is counts
+
+
+def test_a_budget_of_tokens_takes_the_place_of_a_number_of_rows(base):
+    tokens = "train.micro_tokens=512"
+    assert name(base(), tokens, "train.micro_batch_size=3", **MIXED) == name(
+        base(), tokens, **MIXED
+    )
 
 
 def test_the_way_of_batching_does_not_count_for_beams(base):
