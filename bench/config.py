@@ -93,6 +93,7 @@ class EvaluationSettings:
         dtype: of the base's weights in the evaluation; None for `model.dtype`.
         batching: of greedy decoding: `static` or `continuous`. A model without paged attention is
             decoded in static batches.
+        compile: run the model's decoder through torch.compile.
     """
 
     batch_size: int
@@ -104,10 +105,16 @@ class EvaluationSettings:
     forgetting: str | None = None
     dtype: str | None = None
     batching: str = BATCHINGS[0]
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.batching not in BATCHINGS:
             raise unknown("evaluation.batching", self.batching, BATCHINGS)
+        if self.compile and self.batching == "continuous":
+            raise InputError(
+                "evaluation.compile=true goes with evaluation.batching=static alone: a paged cache "
+                "can't be compiled. Leave one of them out"
+            )
         allowed = [dtype for dtype in DTYPES if dtype != "auto"]
         if self.dtype is not None and self.dtype not in allowed:
             raise unknown("evaluation.dtype", self.dtype, allowed)
@@ -249,6 +256,12 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
         **{name: read_section(kind, name, given[name]) for name, kind in SECTIONS.items()},
     )
     _check_validation(experiment)
+    compiles = (experiment.train.compile and experiment.trained) or experiment.evaluation.compile
+    if experiment.model.kernels and compiles:
+        raise InputError(
+            "model.kernels=liger does not go with train.compile=true or evaluation.compile=true, "
+            "which fuse the same operations: leave one of them out"
+        )
     if experiment.trained:
         _compare_with_published(experiment, config)
     return experiment

@@ -65,6 +65,8 @@ class Prepared(PreparedRun):
     def check(self) -> None:
         """Refuse what the method or lm-eval would refuse later."""
         from bench.evaluation.lm_eval_bridge import check_tasks
+        from bench.models.compiled import check_compiler
+        from bench.models.loading import pick_device
         from bench.training.activations import check_checkpointing
         from bench.training.adapters import check_options
 
@@ -80,19 +82,27 @@ class Prepared(PreparedRun):
                 "train.sharded=true can't shard quantised weights: give model.quantization=null "
                 "or train.sharded=false"
             )
+        for key, asked in (
+            ("train.compile", run.trained and run.train.compile),
+            ("evaluation.compile", run.evaluation.compile),
+        ):
+            if asked:
+                check_compiler(key, pick_device())
         check_tasks(run.evaluation)
 
     def work(self) -> dict[str, Any]:
         """Train, evaluate, and return what the record says of both."""
         from bench.evaluation.lm_eval_bridge import load_tasks
+        from bench.models.compiled import compiled
         from bench.runs import auxiliary
         from bench.runs.finetuning import evaluate, train
 
         run, base_hash = self.settings, self.hashes["base"]
         tasks = load_tasks(run.evaluation, self.folder)
         model, tokenizer, training = train(run, self.problems, self.folder, base_hash, self.watch)
-        evaluation = evaluate(run, self.problems, self.folder, model, tokenizer)
-        others = auxiliary.evaluate(run, tasks, self.folder, base_hash, model, tokenizer)
+        with compiled(model, run.evaluation.compile):
+            evaluation = evaluate(run, self.problems, self.folder, model, tokenizer)
+            others = auxiliary.evaluate(run, tasks, self.folder, base_hash, model, tokenizer)
         return _results(self, model, training, evaluation) | others
 
 

@@ -19,7 +19,12 @@ PRETRAIN_VERSION = 3
 
 FLOAT32 = "torch.float32"
 EXACT = "32-true"  # a precision in which how a step is split changes no result
-SPLIT = ("micro_batch_size", "gradient_checkpointing", "devices", "sharded")  # how it is split
+SPLIT = (  # how it is split
+    "micro_batch_size", "micro_tokens", "gradient_checkpointing", "devices", "sharded",
+)  # fmt: skip
+
+# Switches that round differently if they are on; off they are in no identity.
+SWITCHES = ("train.compile", "evaluation.compile")
 
 ROWS = "the hashes of the rows cover it"
 BASE = "the hash of the base covers it"
@@ -69,7 +74,7 @@ PRETRAINING_LEFT_OUT = {
     **dict.fromkeys(
         ["evaluation." + key for key in (
             "batch_size", "lm_eval", "lm_eval_fewshot", "lm_eval_limit",
-            "lm_eval_include", "forgetting", "dtype", "batching",
+            "lm_eval_include", "forgetting", "dtype", "batching", "compile",
         )],
         "a finished model is evaluated on further tasks; it is not trained again",
     ),
@@ -118,6 +123,8 @@ def identity(
         left_out.add("protocol.template")
     if train["devices"] == 1:
         left_out.add("train.sharded")
+    if train.get("micro_tokens"):  # in its place
+        left_out.add("train.micro_batch_size")
     if plain and precision == EXACT and (upcast or dtype == FLOAT32):
         left_out |= {"train." + key for key in SPLIT}
     if train["validate_every"] or not settings["data"]["validation"]:
@@ -130,7 +137,7 @@ def identity(
         aside = ("train.", "method.options.")
         kept = {k: v for k, v in kept.items() if k not in of_training and not k.startswith(aside)}
     # So that a later optional setting changes no identity of runs without it.
-    kept = {key: value for key, value in kept.items() if value is not None}
+    kept = {k: v for k, v in kept.items() if v is not None and (v or k not in SWITCHES)}
     for key in ("evaluation.lm_eval", "method.options.target_modules"):
         if isinstance(kept.get(key), list):
             kept[key] = sorted(set(kept[key]))

@@ -13,30 +13,41 @@ from bench.errors import Failure
 Result = TypeVar("Result")
 
 
-def halving(work: Callable[[int], Result], rows: int, what: str, advice: str) -> Result:
-    """Call `work(rows)`, halving `rows` after each out-of-memory error.
+def halving(
+    work: Callable[[int], Result],
+    most: int,
+    what: str,
+    advice: str,
+    unit: str = "rows",
+    least: int = 1,
+) -> Result:
+    """Call `work(most)`, halving `most` after each out-of-memory error.
 
     Args:
         work: takes the maximum number of rows at once. After an error it is called again from its
             beginning, so it must undo what the failed call left.
-        rows: the first maximum.
+        most: the first maximum.
         what: the work, for messages.
         advice: what to do if a single row does not fit.
+        unit: what is counted, if not rows.
+        least: from this maximum on, `work` takes one row at a time.
 
     Raises:
         Failure: a single row does not fit.
     """
     while True:
         try:
-            return work(rows)
+            return work(most)
         except torch.OutOfMemoryError as error:
-            if rows == 1:
+            if most <= least:
                 raise Failure(
                     f"{what}: not even one row fits in memory: {advice} ({error})"
                 ) from error
         # Outside of the except block: the error's traceback refers to the failed call's tensors.
         gc.collect()
         torch.cuda.empty_cache()
-        half = (rows + 1) // 2
-        print(f"{what}: out of memory with {rows} rows at once; continuing with {half}", flush=True)
-        rows = half
+        half = (most + 1) // 2
+        print(
+            f"{what}: out of memory with {most} {unit} at once; continuing with {half}", flush=True
+        )
+        most = half

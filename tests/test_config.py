@@ -64,6 +64,7 @@ def test_settings_that_contradict_each_other_are_refused(compose, overrides, mes
         ("protocol.train_prompt=hello", "must contain {instruction}"),
         ("protocol.answer_form='('", "no regular expression"),
         ("train.lr=fast", "train.lr must be a number, got 'fast'"),
+        ("train.micro_tokens=0", "train.micro_tokens must be at least 1, got 0"),
         ("train.batch_size=1.5", "train.batch_size must be a whole number, got 1.5"),
         ("train.decay=cosin", "Did you mean cosine"),
         ("train.precision=bf16", "Did you mean bf16-mixed"),
@@ -84,6 +85,7 @@ def test_settings_that_contradict_each_other_are_refused(compose, overrides, mes
         ("method.name=[a]", "method.name must be text"),
         ("method.trained=maybe", "method.trained must be true or false"),
         ("model.path=[a,b]", "model.path must be text"),
+        ("model.kernels=ligr", "Did you mean liger"),
         ("train.decay=[linear]", "train.decay must be text"),
         ("train.batch_size=0", "train.batch_size must be greater than 0"),
         ("data.tests=[null]", "each entry of data.tests must be text, got None"),
@@ -93,6 +95,19 @@ def test_settings_that_contradict_each_other_are_refused(compose, overrides, mes
 def test_a_value_out_of_range_is_refused_with_what_is_allowed(compose, override, message):
     with pytest.raises(InputError, match=message):
         compose("method=hyplora", override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("evaluation.compile=true evaluation.batching=continuous", "batching=static alone"),
+        ("train.compile=true train.devices=2 train.sharded=true", "train.sharded=true, whose"),
+        ("train.compile=true model.kernels=liger", "does not go with train.compile=true"),
+    ],
+)
+def test_compilation_is_refused_where_it_does_not_work(compose, overrides, message):
+    with pytest.raises(InputError, match=message):
+        compose(*overrides.split())
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_ones():

@@ -136,3 +136,23 @@ def test_a_run_killed_in_evaluation_trains_no_second_time(small, monkeypatch):
             run(small("method=lora", "force=true"))
     monkeypatch.setattr("bench.runs.finetuning.finetune", None)
     assert run(small("method=lora", "force=true")).record["scores"] == undisturbed
+
+
+@pytest.mark.slow  # graphs of training, prefill and decoding
+@pytest.mark.timeout(1800)
+def test_a_compiled_run_has_the_scores_of_an_eager_one(small, monkeypatch):
+    whole, compiled = torch.nn.Module.compile, []
+
+    def traced(self, **options):
+        compiled.append(type(self).__name__)
+        whole(self, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    few = ("method=lora", "data.train_size=4", "data.test_size=2", "protocol.max_new_tokens=4")
+    eager = run(small(*few)).record
+    found = run(small(*few, "train.compile=true", "evaluation.compile=true")).record
+    assert compiled == ["LlamaModel"] * 2 and found["identity"] != eager["identity"]
+    assert dict(found["training"]["losses"]) == pytest.approx(
+        dict(eager["training"]["losses"]), rel=1e-4
+    )
+    assert found["scores"] == eager["scores"]

@@ -87,11 +87,13 @@ OTHER = {
     "method.options.r": 8, "method.options.lora_alpha": 64, "method.options.lora_dropout": 0.5,
     "method.options.target_modules": ["q_proj"],
     "model.context": 512, "model.quantization": "int8", "model.trust_remote_code": True,
+    "model.kernels": "liger",
     "train.lr": 0.1, "train.epochs": 1.0, "train.batch_size": 8, "train.train_on_inputs": True,
     "train.keep": "best", "train.weight_decay": 0.1, "train.warmup": 0.5, "train.decay": "constant",
     "train.gradient_clip": 9.0, "train.curvature_lr_factor": 9.0, "train.validations": 1,
-    "train.validate_every": 7, "train.micro_batch_size": 3, "train.devices": 2,
-    "train.gradient_checkpointing": True,
+    "train.validate_every": 7, "train.micro_batch_size": 3, "train.micro_tokens": 512,
+    "train.devices": 2,
+    "train.gradient_checkpointing": True, "train.compile": True, "evaluation.compile": True,
     "protocol.name": "other", "protocol.train_prompt": "{instruction}",
     "protocol.target": "{output}",
     "protocol.evaluation_prompt": "{instruction}", "protocol.max_length": 9,
@@ -109,7 +111,7 @@ OTHER = {
     "evaluation.dtype": "float16", "evaluation.batching": "continuous",
 }  # fmt: skip
 # How work is split, which changes rounding where sums are not exact.
-SPLIT = ("micro_batch_size", "devices", "gradient_checkpointing")
+SPLIT = ("micro_batch_size", "micro_tokens", "devices", "gradient_checkpointing")
 OF_TRAINING = """
     seed=1 train.lr=0.3 data.train=[SVAMP] method.options.r=2 protocol.target='{output}'
     protocol.cut_long_rows=true train.validations=1
@@ -171,6 +173,15 @@ def test_what_can_not_change_a_result_is_no_part_of_it(base, key):
 )
 def test_how_work_is_split_is_no_part_of_it_in_float32(base, change):
     assert name(base(), change) == name(base())
+
+
+@pytest.mark.parametrize("section", ["train", "evaluation"])
+@pytest.mark.parametrize("numbers", [FLOAT32, BFLOAT16])
+def test_compilation_counts_if_it_is_on(base, section, numbers):
+    without = changed(base())
+    assert without[section].pop("compile") is False  # as in records of before
+    assert name(without, **numbers) == name(base(), **numbers)
+    assert name(base(), f"{section}.compile=true", **numbers) != name(base(), **numbers)
 
 
 @pytest.mark.parametrize("key", ["lm_eval_fewshot", "lm_eval_limit"])
@@ -239,6 +250,13 @@ def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
 )
 def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, numbers, counts):
     assert (name(base(), change, **numbers) != name(base(), **numbers)) is counts
+
+
+def test_a_budget_of_tokens_takes_the_place_of_a_number_of_rows(base):
+    tokens = "train.micro_tokens=512"
+    assert name(base(), tokens, "train.micro_batch_size=3", **MIXED) == name(
+        base(), tokens, **MIXED
+    )
 
 
 def test_the_way_of_batching_does_not_count_for_beams(base):

@@ -18,6 +18,7 @@ from bench.data.problems import Problem
 from bench.data.prompts import Protocol, training_text
 
 IGNORED = -100  # the ignore_index of cross_entropy
+ROWS, TOKENS = "rows", "tokens"  # what the size of a micro-batch counts
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,21 @@ def collate(examples: list[Example], pad_id: int) -> dict[str, Any]:
     }
 
 
-def batches(rows: list[Example], size: int, pad_id: int) -> Iterator[dict[str, Any]]:
-    """The rows in batches of `size`, collated."""
-    return (collate(rows[start : start + size], pad_id) for start in range(0, len(rows), size))
+def split(rows: Sequence[Example], most: int, unit: str = ROWS) -> list[list[Example]]:
+    """Successive rows in parts of at most `most` rows, or padded tokens: rows x the longest one.
+
+    A part has at least one row.
+    """
+    parts: list[list[Example]] = []
+    longest = 0
+    for row in rows:
+        longest = max(longest, len(row.ids))
+        count = len(parts[-1]) + 1 if parts else 1
+        if not parts or (count if unit == ROWS else count * longest) > most:
+            parts.append([])
+            longest = len(row.ids)
+        parts[-1].append(row)
+    return parts
 
 
 class Steps:
@@ -153,20 +166,22 @@ class Steps:
     Within a step, rows are sorted by length, so that micro-batches contain little padding.
 
     Attributes:
-        micro_batch_size: rows of a micro-batch; training lowers it when memory is short.
+        at_once: rows or padded tokens of a micro-batch; training lowers it when memory is short.
         ranks: number of processes that share the rows of each step.
+        unit: `ROWS` or `TOKENS`, what `at_once` counts.
     """
 
     def __init__(
         self,
         examples: list[Example],
         order: list[list[int]],
-        micro_batch_size: int,
+        at_once: int,
         pad_id: int,
         ranks: int = 1,
+        unit: str = ROWS,
     ) -> None:
         self.examples, self.order, self.ranks = examples, order, ranks
-        self.micro_batch_size, self.pad_id = micro_batch_size, pad_id
+        self.at_once, self.pad_id, self.unit = at_once, pad_id, unit
 
     def __len__(self) -> int:
         return len(self.order)
@@ -177,19 +192,21 @@ class Steps:
 
     def micro_batches(self, step: int, rank: int = 0) -> Iterator[dict[str, Any]]:
         """A rank's rows of a step in collated batches, shortest first."""
-        return batches(self._rows(step, rank), self.micro_batch_size, self.pad_id)
+        return (collate(part, self.pad_id) for part in self._parts(step, rank))
+
+    def most_micro_batches(self, step: int) -> int:
+        """The number of micro-batches of a step of the rank with the most."""
+        return max(len(self._parts(step, rank)) for rank in range(self.ranks))
 
     def padding_share(self) -> float:
         """Fraction of positions in all micro-batches that are padding."""
         real = total = 0
         for step, rank in itertools.product(range(len(self)), range(self.ranks)):
-            lengths = [len(row.ids) for row in self._rows(step, rank)]
-            real += sum(lengths)
-            for start in range(0, len(lengths), self.micro_batch_size):
-                part = lengths[start : start + self.micro_batch_size]
-                total += part[-1] * len(part)
+            for part in self._parts(step, rank):
+                real += sum(len(row.ids) for row in part)
+                total += len(part[-1].ids) * len(part)
         return 1.0 - real / total
 
-    def _rows(self, step: int, rank: int) -> list[Example]:
+    def _parts(self, step: int, rank: int) -> list[list[Example]]:
         rows = sorted((self.examples[i] for i in self.order[step]), key=lambda e: len(e.ids))
-        return rows[rank :: self.ranks]
+        return split(rows[rank :: self.ranks], self.at_once, self.unit)

@@ -19,6 +19,7 @@ from bench.config import read_method
 from bench.efficiency.regimes import REGIMES, Regime, put_in
 from bench.efficiency.timing import Workload
 from bench.methods import attach, peft_config
+from bench.models.kernels import use_liger
 from bench.models.shared import over_the_weights_of
 
 CONTROL = "lora again"  # LoRA a second time: its ratio shows the noise
@@ -127,19 +128,14 @@ def build(
 
     Args:
         regime: of the adapters.
-        liger: whether Liger's kernels replace parts of the base. They also replace classes of
-            transformers, so that later bases have them, too.
+        liger: whether Liger's kernels replace parts of the base.
 
     Raises:
         ValueError: a method that a single layer can't have.
     """
     base = base_of(case, dtype, device)
     if liger:
-        from liger_kernel.transformers import apply_liger_kernel_to_llama
-
-        apply_liger_kernel_to_llama(
-            cross_entropy=False, fused_linear_cross_entropy=False, model=base
-        )
+        use_liger(base)
     models = {}
     for method in methods:
         torch.manual_seed(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import platform
 import timeit
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from bench.efficiency.regimes import REGIMES, Regime, regimes_of
 from bench.efficiency.timing import Workload, compare, interleave
 from bench.errors import InputError, unknown
 from bench.methods.hyplora import HypLoraLinear, reference
+from bench.models import compiled, kernels
 from bench.models.loading import pick_device
 
 ON_A_LAYER = (
@@ -87,7 +87,6 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
             skipped.append({"case": name, "reason": reason})
         else:
             dtypes += [(DTYPES[name], r) for r in regimes_of(DTYPES[name], settings.regimes)]
-    # Liger's replacements stay, so they come last.
     for kind in (PLAIN, *(kind for kind in ("compiled", "liger") if getattr(settings, kind))):
         if lacks := unavailable(kind, device):
             skipped.append({"case": kind, "reason": lacks})
@@ -127,14 +126,9 @@ def product_ratio(dtype: torch.dtype, device: torch.device) -> float:
 def unavailable(kind: str, device: torch.device) -> str:
     """Why `compiled` or `liger` can't be measured here; empty if it can."""
     if kind == "liger":
-        if importlib.util.find_spec("liger_kernel") is None:
-            return "liger-kernel is not installed"
-        return "" if device.type == "cuda" else "its kernels need a CUDA GPU"
+        return kernels.why_not(device)
     if kind == "compiled":
-        try:
-            torch.compile(lambda x: x * x + 1)(torch.ones(8, device=device))
-        except Exception as error:  # the compiler's own, or of what it calls
-            return f"torch.compile fails: {type(error).__name__}"
+        return compiled.why_not(device)
     return ""
 
 
@@ -150,10 +144,9 @@ def _measure_case(
     methods = (REFERENCE, *(m for m in chosen if m != REFERENCE))
     if case.layer:
         methods = tuple(m for m in methods if m in ON_A_LAYER)
-    liger, compiled = kind == "liger", kind == "compiled"
-    models = build(case, methods, dtype, device, REGIMES[regime], liger)
+    models = build(case, methods, dtype, device, REGIMES[regime], kind == "liger")
     errors = {name: check(name, model, REGIMES[regime]) for name, model in models.items()}
-    if compiled:
+    if kind == "compiled":
         for model in models.values():
             model.compile(dynamic=False)
     makers = {name: workloads_of(case, model, dtype, device) for name, model in models.items()}
@@ -168,8 +161,8 @@ def _measure_case(
         "case": case.name,
         "dtype": dtype_name,
         "regime": regime,
-        "compiled": compiled,
-        "liger": liger,
+        "compiled": kind == "compiled",
+        "liger": kind == "liger",
         "batch": case.batch,
         "rank": case.rank,
         "parameters": {

@@ -49,7 +49,7 @@ def measure_throughput(
         between the two loss curves.
     """
     constant = replace(settings, epochs=1.0, warmup=0.0, decay="constant", weight_decay=0.0)
-    constant = replace(constant, validations=0, devices=1)
+    constant = replace(constant, validations=0, devices=1, micro_tokens=None)
     device = next(base.parameters()).device
     order = step_order(len(examples), settings.batch_size, 1.0, seed=0)
     curves: dict[str, list[float]] = {}

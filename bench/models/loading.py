@@ -13,6 +13,7 @@ from bench.errors import InputError
 from bench.models.architecture import load_weights
 from bench.models.footprint import check_memory
 from bench.models.hub import loading_error, resolve_commit
+from bench.models.kernels import check_kernels, use_liger
 from bench.models.quantization import check_quantization, loading_options
 from bench.models.settings import ModelSettings
 from bench.models.tokenizer import check_tokenizer
@@ -64,6 +65,7 @@ def load_base(
     try:
         config = AutoConfig.from_pretrained(path, **options)
         _check_config(path, config)
+        check_kernels(settings.kernels, config.get_text_config().model_type, pick_device())
         if settings.check_memory and not spread:
             check_memory(settings, config, dtype, device)
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", **options)
@@ -76,6 +78,8 @@ def load_base(
         # Not `from error` for the hub: addresses of requests must not get into a record.
         raise loading_error(settings, error) from (error if settings.folder else None)
     _check_model(path, model, missing, tokenizer)
+    if settings.kernels:
+        use_liger(model)
     # The protocol decides on generation, not the sampling and penalties of a base. Only its stop
     # tokens are kept: that of the tokenizer often ends a text, and another one a turn.
     model.generation_config = GenerationConfig(

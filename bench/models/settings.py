@@ -16,6 +16,7 @@ from bench.models.tiny_base import TINY_BASE
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("int8", "nf4")
+KERNELS = ("liger",)
 PROMPT_STYLES = ("alpaca", "llama3", "chatml", "gemma")
 
 
@@ -36,6 +37,7 @@ class ModelSettings:
         quantization: `int8` or `nf4`, the storage of linear layers; None for `dtype`.
         check_memory: Refuse a base that does not fit by an estimate.
         source: Which of the preset's `sources` is used, for the record; None if it has none.
+        kernels: `liger`, or None for those of PyTorch.
     """
 
     name: str
@@ -49,12 +51,15 @@ class ModelSettings:
     quantization: str | None = None
     check_memory: bool = True
     source: str | None = None
+    kernels: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise unknown("model.dtype", self.dtype, DTYPES)
         if self.quantization is not None and self.quantization not in QUANTIZATIONS:
             raise unknown("model.quantization", self.quantization, QUANTIZATIONS)
+        if self.kernels is not None and self.kernels not in KERNELS:
+            raise unknown("model.kernels", self.kernels, KERNELS)
         if self.context is not None and self.context < 1:
             raise InputError(f"model.context must be at least 1 token, got {self.context}")
         if self.prompt_style is not None and self.prompt_style not in PROMPT_STYLES:

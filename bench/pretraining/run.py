@@ -15,6 +15,7 @@ from bench.errors import InputError
 from bench.evaluation.lm_eval_bridge import check_tasks, evaluate_tasks, load_tasks
 from bench.files import replaced, write_json
 from bench.identity import PRETRAIN_VERSION, pretraining_identity
+from bench.models.compiled import check_compiler, compiled
 from bench.models.loading import check_devices, pick_device
 from bench.models.untrained import build
 from bench.pretraining import measures, tasks
@@ -69,7 +70,9 @@ class Prepared(PreparedRun):
         }
 
     def check(self) -> None:
-        """Refuse tasks that lm-eval does not know."""
+        """Refuse tasks that lm-eval does not know, and torch.compile without a compiler."""
+        if self.settings.evaluation.compile:
+            check_compiler("evaluation.compile", pick_device())
         check_tasks(self.settings.evaluation)
 
     def is_complete(self, record: Mapping[str, Any]) -> bool:
@@ -107,7 +110,10 @@ class Prepared(PreparedRun):
         if not settings.lm_eval:
             return {}
         folder.mkdir(exist_ok=True)
-        found = evaluate_tasks(settings, loaded, model, self.tokenizer, folder, self.settings.name)
+        with compiled(model, settings.compile):
+            found = evaluate_tasks(
+                settings, loaded, model, self.tokenizer, folder, self.settings.name
+            )
         asked = tasks.conditions(settings)
         return {name: found[name] | {"asked": asked} for name in settings.lm_eval}
 

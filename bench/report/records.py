@@ -22,8 +22,10 @@ NAMES_ONLY = ("name", "style", "keep_overlap")
 # Training settings that depend on the machine and do not change the result.
 MACHINE_ONLY = (
     "micro_batch_size",
+    "micro_tokens",
     "devices",
     "sharded",
+    "compile",
     "workers",
     "validations",
     "checkpoint_minutes",

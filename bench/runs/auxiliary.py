@@ -10,6 +10,7 @@ from bench.data.general import general_documents
 from bench.data.prompts import CHAT
 from bench.evaluation import lm_eval_bridge
 from bench.evaluation.forgetting import forgetting, text_hash
+from bench.models.compiled import compiled
 from bench.models.loading import context_length, pick_device
 from bench.models.shared import shared_base
 
@@ -50,9 +51,10 @@ def evaluate(
             where = (pick_device(), experiment.sharded)
             base, _ = shared_base(experiment.evaluated_base, base_hash, *where)
         context = context_length(model)
-        found["forgetting"] = forgetting(
-            base, model, tokenizer, text, settings.batch_size, context, folder
-        )
+        with compiled(base, settings.compile and base is not model):
+            found["forgetting"] = forgetting(
+                base, model, tokenizer, text, settings.batch_size, context, folder
+            )
     return found
 
 

@@ -149,7 +149,9 @@ def _from_sizes(job: Job) -> Speed | None:
     passes = 8 if run.train.gradient_checkpointing else 6  # twice the parameters forward, 4 back
     rows = [training_text(p, run.protocol) for p in train]
     row = mean(training_ids(rows, tokenizer, run.protocol)[1])
-    training = row * passes * parameters / rate + 3 * overhead / run.train.micro_batch_size
+    tokens = run.train.micro_tokens
+    at_once = max(1.0, tokens / max(row, 1.0)) if tokens else run.train.micro_batch_size
+    training = row * passes * parameters / rate + 3 * overhead / at_once
     asked = [p for rows in problems.split(run.evaluation.split).values() for p in rows][:SAMPLE]
     if not asked:
         return Speed(training, 0.0, size / BYTES_PER_SECOND, source)

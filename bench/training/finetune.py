@@ -15,8 +15,9 @@ import torch
 from peft import PeftConfig, get_peft_model
 from peft.helpers import disable_input_dtype_casting
 
-from bench.data.batches import IGNORED, Example, Steps, batches, collate, step_order
+from bench.data.batches import IGNORED, ROWS, TOKENS, Example, Steps, collate, split, step_order
 from bench.methods import quiet_peft
+from bench.models.compiled import compiled
 from bench.models.loading import load_base, on_cpu, pick_device
 from bench.models.settings import ModelSettings
 from bench.training.activations import checkpointing
@@ -37,7 +38,8 @@ class FineTuned:
         seconds: wall time of all optimiser steps, including those before a resume.
         padding: share of the positions that is padding, 0 to 1.
         target_tokens: tokens that the loss counts, over all steps.
-        micro_batch_size: rows in a forward pass at the end.
+        micro_batch_size: rows in a forward pass at the end; None if tokens are counted.
+        micro_tokens: padded tokens in a forward pass at the end; None if rows are counted.
         losses: (step, training loss per target token) at up to 100 steps.
         validation: (step, validation loss per target token).
         kept_step: the step whose adapter is kept: the last one, or the best.
@@ -48,7 +50,8 @@ class FineTuned:
     seconds: float
     padding: float
     target_tokens: int
-    micro_batch_size: int
+    micro_batch_size: int | None
+    micro_tokens: int | None
     losses: list[tuple[int, float]]
     validation: list[tuple[int, float]]
     kept_step: int
@@ -81,9 +84,13 @@ class FineTuning(StepModule):
         model: Any,
     ) -> None:
         order = step_order(len(examples), settings.batch_size, settings.epochs, seed)
-        rows_at_once = min(settings.micro_batch_size, settings.batch_size)
-        super().__init__(model, settings, len(order), rows_at_once, title)
-        self.steps = Steps(examples, order, rows_at_once, pad_id, settings.devices)
+        at_once = min(settings.micro_batch_size, settings.batch_size)
+        if settings.micro_tokens is not None:
+            lengths = [len(example.ids) for example in examples]
+            at_once = min(settings.micro_tokens, settings.batch_size * max(lengths))
+            self.unit, self.least = TOKENS, 2 * min(lengths) - 1  # two rows have more
+        super().__init__(model, settings, len(order), at_once, title)
+        self.steps = Steps(examples, order, at_once, pad_id, settings.devices, self.unit)
         self.seed, self.draws = seed, Draws()
         self.unseen = sorted(validation, key=lambda row: len(row.ids))
         self.unseen_at_once = settings.batch_size
@@ -93,12 +100,12 @@ class FineTuning(StepModule):
     def gradients(self, step: int) -> torch.Tensor:
         # So that a resume needs no generator state; dropout needs no generator.
         torch.manual_seed((self.seed * 1_000_003 + step + self.global_rank * 2**40) % 2**63)
-        self.steps.micro_batch_size = self.rows_at_once
+        self.steps.at_once = self.at_once
         step_loss = torch.zeros((), device=self.device)
         targets = self.steps.targets(step)
         places = itertools.count(self.global_rank, self.settings.devices)
         own = self.steps.micro_batches(step, self.global_rank)
-        for micro_batch in self._even(own, len(self.steps.order[step]), self.rows_at_once):
+        for micro_batch in self._even(own, self.steps.most_micro_batches(step)):
             rows = itertools.islice(places, len(micro_batch["input_ids"]))
             self.draws.choose(self.seed, step, rows, self.device)
             on_device = self.trainer.strategy.batch_to_device(micro_batch)
@@ -107,18 +114,17 @@ class FineTuning(StepModule):
             step_loss += loss.detach()
         return step_loss
 
-    def _even(self, own: Iterator[Any], rows: int, at_once: int) -> Iterator[Any]:
-        """The batches of this rank; if the base is sharded, as many as those of the first rank.
+    def _even(self, own: Iterator[Any], most: int) -> Iterator[Any]:
+        """The batches of this rank; if the base is sharded, `most`, as many as any rank has.
 
         All ranks take part in each forward pass of a sharded base. Added batches have no target.
         """
-        first = math.ceil(math.ceil(rows / self.settings.devices) / at_once)
         made = 0
         for made, batch in enumerate(own, start=1):  # noqa: B007
             yield batch
         row = self.steps.examples[0]
         blank = replace(row, labels=[IGNORED] * len(row.ids))
-        for _ in range(first - made if self.settings.sharded else 0):
+        for _ in range(most - made if self.settings.sharded else 0):
             yield collate([blank], self.steps.pad_id)
 
     def configure_optimizers(self) -> tuple[list[Any], list[Any]]:
@@ -136,6 +142,7 @@ class FineTuning(StepModule):
             checkpointing(self.model, enabled),
             row_dropout(self.model, self.draws),
             disable_input_dtype_casting(self.model, active=autocast),
+            compiled(self.model, self.settings.compile),
         ):
             yield
 
@@ -147,10 +154,11 @@ class FineTuning(StepModule):
         def loss(size: int) -> float:
             self.unseen_at_once = size
             own = self.unseen[self.global_rank :: self.settings.devices]
-            made = batches(own, size, self.steps.pad_id)
+            made = (collate(part, self.steps.pad_id) for part in split(own, size))
+            most = math.ceil(math.ceil(len(self.unseen) / self.settings.devices) / size)
             return sum(
                 float(target_loss(self.model, self.trainer.strategy.batch_to_device(batch)))
-                for batch in self._even(made, len(self.unseen), size)
+                for batch in self._even(made, most)
             )
 
         self.eval()
@@ -227,13 +235,14 @@ def finetune(
     module: Any = train(build, model, device, state, load, watch)
     module.load_state_dict(module.best["weights"], strict=False)
     steps = module.steps
-    steps.micro_batch_size = module.rows_at_once
+    steps.at_once = module.at_once
     return FineTuned(
         steps=len(steps),
         seconds=module.seconds,
         padding=steps.padding_share(),
         target_tokens=sum(examples[i].targets for step in steps.order for i in step),
-        micro_batch_size=steps.micro_batch_size,
+        micro_batch_size=steps.at_once if steps.unit == ROWS else None,
+        micro_tokens=steps.at_once if steps.unit == TOKENS else None,
         losses=module.losses,
         validation=module.validation,
         kept_step=module.best["step"] or len(steps),

@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from bench.data.batches import ROWS
 from bench.errors import Terminated
 from bench.memory import Result, halving
 from bench.progress import Progress
@@ -45,26 +46,29 @@ class StepModule(L.LightningModule):
         model: on the device to train on, or sharded.
         settings: with `devices`, `sharded` (not all weights are on every device), `precision`,
             `gradient_clip` and `checkpoint_minutes`.
-        rows_at_once: rows of a forward pass, fewer when memory is short.
+        at_once: rows of a forward pass, or what `unit` says; fewer when memory is short.
 
     Attributes:
         losses: (step, loss) at up to `recorded_losses` steps.
         seconds: wall time of all steps, including those before a resume.
         watch: called with the results of `measure`, if a subclass has some for it.
+        unit: what `at_once` counts.
+        least: from this value of `at_once` on, a forward pass has one row.
     """
 
     recorded_losses = 100
     lr_key = "train.lr"
+    unit, least = ROWS, 1
     less_memory = ""  # what to do if not even a single row fits
     saved = ("losses", "seconds")  # attributes in the state from which a training resumes
 
     def __init__(
-        self, model: Any, settings: Any, total_steps: int, rows_at_once: int, title: str
+        self, model: Any, settings: Any, total_steps: int, at_once: int, title: str
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.settings, self.title = model, settings, title
-        self.total_steps, self.rows_at_once, self.asked = total_steps, rows_at_once, rows_at_once
+        self.total_steps, self.at_once, self.asked = total_steps, at_once, at_once
         self.last_loss = torch.zeros(())
         self.losses: list[tuple[int, float]] = []
         self.seconds, self.started = 0.0, time.perf_counter()
@@ -86,12 +90,12 @@ class StepModule(L.LightningModule):
         return nullcontext()
 
     def training_step(self, step: int, index: int) -> torch.Tensor:
-        def gradients(rows: int) -> torch.Tensor:
+        def gradients(most: int) -> torch.Tensor:
             self.zero_grad()  # of an attempt that ran out of memory
-            self.rows_at_once = rows
+            self.at_once = most
             return self.gradients(step)
 
-        loss = self.halving(gradients, self.rows_at_once, self.title)
+        loss = self.halving(gradients, self.at_once, self.title, self.unit, self.least)
         if self.settings.devices > 1:
             strategy: Any = self.trainer.strategy
             strategy.reduce_step(self.parameters(), loss)
@@ -113,11 +117,18 @@ class StepModule(L.LightningModule):
                 )
         return loss
 
-    def halving(self, work: Callable[[int], Result], rows: int, title: str) -> Result:
+    def halving(
+        self,
+        work: Callable[[int], Result],
+        most: int,
+        title: str,
+        unit: str = ROWS,
+        least: int = 1,
+    ) -> Result:
         """`bench.memory.halving`, unless weights are sharded: all ranks make the same passes."""
         if self.settings.sharded:
-            return work(rows)
-        return halving(work, rows, title, self.less_memory)
+            return work(most)
+        return halving(work, most, title, self.less_memory, unit, least)
 
     def tick(self) -> None:
         """Add the time since the last call."""
@@ -127,13 +138,15 @@ class StepModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = {name: getattr(self, name) for name in self.saved}
         # Only if memory has lowered it: the setting itself may change before a resume.
-        lowered = self.rows_at_once < self.asked
-        checkpoint["fits"] = self.rows_at_once if lowered else None
+        lowered = self.at_once < self.asked
+        checkpoint["fits"] = self.at_once if lowered else None
+        checkpoint["unit"] = self.unit
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["progress"].items():
             setattr(self, name, value)
-        self.rows_at_once = min(checkpoint["fits"] or self.asked, self.asked)
+        if checkpoint["fits"] and checkpoint.get("unit", ROWS) == self.unit:
+            self.at_once = min(checkpoint["fits"], self.asked)
 
     def cpu(self) -> StepModule:
         # Lightning moves the module to the CPU at the end, which would copy weights that

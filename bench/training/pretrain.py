@@ -45,8 +45,8 @@ class Pretraining(StepModule):
     def __init__(
         self, text: Text, settings: PretrainSettings, seed: int, title: str, model: Any
     ) -> None:
-        rows_at_once = min(settings.micro_rows, settings.rows // settings.devices)
-        super().__init__(model, settings, settings.steps, rows_at_once, title)
+        at_once = min(settings.micro_rows, settings.rows // settings.devices)
+        super().__init__(model, settings, settings.steps, at_once, title)
         self.text = text
         self.packer = Packer(
             text.tokens, text.parts["train"], settings.row_tokens, text.pad_id, seed
@@ -84,8 +84,8 @@ class Pretraining(StepModule):
         own = self.rows[self.global_rank * count // ranks :][: count // ranks]
         self.routing.reset()
         loss = torch.zeros((), device=self.device)
-        for start in range(0, len(own), self.rows_at_once):
-            part = own[start : start + self.rows_at_once]
+        for start in range(0, len(own), self.at_once):
+            part = own[start : start + self.at_once]
             share = part.targets / self.rows.targets
             part = part.to(self.device)
             mean = forward(self.model, part, labels=part.labels).loss

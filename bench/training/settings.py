@@ -38,6 +38,8 @@ class TrainSettings:
     keep: str = "last"
     gradient_checkpointing: bool = False
     sharded: bool = False
+    compile: bool = False
+    micro_tokens: int | None = None
 
     def __post_init__(self) -> None:
         sizes = ("batch_size", "micro_batch_size", "devices")
@@ -51,9 +53,16 @@ class TrainSettings:
             )
         if self.validate_every is not None and self.validate_every < 1:
             raise InputError(f"train.validate_every must be at least 1, got {self.validate_every}")
+        if self.micro_tokens is not None and self.micro_tokens < 1:
+            raise InputError(f"train.micro_tokens must be at least 1, got {self.micro_tokens}")
         if self.keep == "best" and not self.validated:
             raise InputError(
                 "train.keep=best needs a validation loss: give train.validate_every=80"
+            )
+        if self.compile and self.sharded:
+            raise InputError(
+                "train.compile=true does not go with train.sharded=true, whose hooks split the "
+                "graphs: leave one of them out"
             )
 
     @property

@@ -3,7 +3,16 @@ import dataclasses
 import pytest
 import torch
 
-from bench.data.batches import IGNORED, Example, Steps, collate, encode_training, step_order
+from bench.data.batches import (
+    IGNORED,
+    TOKENS,
+    Example,
+    Steps,
+    collate,
+    encode_training,
+    split,
+    step_order,
+)
 from bench.data.problems import Problem
 from bench.data.prompts import evaluation_text
 from tests.evaluation.test_evaluate import PROTOCOL as PLAIN
@@ -71,14 +80,14 @@ def test_micro_batches_only_split_a_step(micro_batch_size):
 
 def test_rows_of_like_length_share_a_micro_batch():
     lengths = [9, 3, 9, 3, 9, 3]
-    steps = Steps(some_examples(lengths), [list(range(6))], micro_batch_size=3, pad_id=0)
+    steps = Steps(some_examples(lengths), [list(range(6))], at_once=3, pad_id=0)
     assert [part["input_ids"].shape[1] for part in steps.micro_batches(0)] == [3, 9]
     assert steps.padding_share() == 0.0
 
 
 def test_ranks_divide_the_rows_of_each_step():
     order = [[0, 1, 2, 3, 4], [5]]
-    steps = Steps(some_examples(range(3, 9)), order, micro_batch_size=2, pad_id=0, ranks=2)
+    steps = Steps(some_examples(range(3, 9)), order, at_once=2, pad_id=0, ranks=2)
     widths = [
         [
             [part["input_ids"].shape[1] for part in steps.micro_batches(step, rank)]
@@ -88,6 +97,26 @@ def test_ranks_divide_the_rows_of_each_step():
     ]
     assert widths == [[[5, 7], [6]], [[8], []]]
     assert steps.targets(0) == 10 and steps.padding_share() == pytest.approx(4 / 37)
+
+
+@pytest.mark.parametrize(
+    ("budget", "sizes"),
+    [(1, [1] * 6), (11, [3, 1, 1, 1]), (12, [4, 1, 1]), (24, [4, 2]), (100, [6])],
+)
+def test_a_budget_of_tokens_limits_rows_times_the_longest(budget, sizes):
+    rows = some_examples([2, 3, 3, 3, 9, 12])
+    parts = split(rows, budget, TOKENS)
+    assert [len(part) for part in parts] == sizes
+    assert [row for part in parts for row in part] == rows
+    unsorted = split(rows[::-1], 24, TOKENS)
+    assert [len(part) for part in unsorted] == [2, 4]
+
+
+def test_ranks_may_differ_in_their_micro_batches_of_tokens():
+    rows = some_examples([3, 3, 3, 20])
+    steps = Steps(rows, [[0, 1, 2, 3]], at_once=12, pad_id=0, ranks=2, unit=TOKENS)
+    assert [len(list(steps.micro_batches(0, rank))) for rank in (0, 1)] == [1, 2]
+    assert steps.most_micro_batches(0) == 2 and steps.padding_share() == 0.0
 
 
 def test_padding_is_on_the_right_masked_and_without_a_label():

@@ -37,6 +37,16 @@ def test_micro_batches_change_no_result(train, assert_close, lora, rows):
     assert whole.done.steps == 8 and whole.done.peak_bytes is None  # on a CPU
 
 
+def test_a_budget_of_tokens_changes_no_result(train, assert_close):
+    whole = train(dropout=0.2, epochs=1.0)
+    for budget in (1, 40):
+        found = train(dropout=0.2, epochs=1.0, micro_tokens=budget)
+        assert_close(whole, found)
+        assert dict(found.done.losses) == pytest.approx(dict(whole.done.losses), rel=1e-6)
+        assert (found.done.micro_batch_size, found.done.micro_tokens) == (None, budget)
+    assert train(epochs=0.25, micro_tokens=10**9).done.padding > found.done.padding
+
+
 @pytest.mark.parametrize("supported", [True, False])
 def test_the_loss_is_the_cross_entropy_of_the_targets(lora, rows, monkeypatch, supported):
     assert loss_module._takes(type(lora.get_base_model()), "logits_to_keep")

@@ -37,6 +37,28 @@ def test_a_step_that_does_not_fit_is_repeated_in_halves(narrow, assert_close, ca
     assert printed.count("lora: out of memory") == 2  # each step after the first knows
 
 
+def test_a_budget_of_tokens_is_halved(narrow, assert_close, rows, capsys):
+    small, halved = narrow(dropout=0.3), narrow(fits=2, dropout=0.3, micro_tokens=10**6)
+    assert_close(halved, small)
+    first = 8 * max(len(row.ids) for row in rows(28))  # a step of eight rows
+    assert halved.done.micro_batch_size is None and 10 <= halved.done.micro_tokens < first
+    expected = f"lora: out of memory with {first} tokens at once; continuing with {first // 2}"
+    assert expected in capsys.readouterr().out
+
+
+def test_a_single_row_that_does_not_fit_ends_a_training_by_tokens_at_once(narrow, capsys):
+    with pytest.raises(Failure, match="not even one row fits"):
+        narrow(fits=0, micro_tokens=9)
+    assert "continuing" not in capsys.readouterr().out
+
+
+def test_a_resume_by_rows_does_not_take_a_number_of_tokens(narrow, killed, tmp_path):
+    options = {"fits": 2, "checkpoints": tmp_path}
+    with killed(FineTuning, 2):
+        narrow(**options, micro_tokens=10**6)
+    assert narrow(**options, micro_batch_size=2).done.micro_batch_size == 2
+
+
 def test_a_single_row_that_does_not_fit_ends_the_training(narrow):
     with pytest.raises(Failure, match=r"not even one row fits .* model\.dtype=bfloat16"):
         narrow(fits=0)

@@ -82,6 +82,13 @@ def test_a_sharded_training_resumes_with_another_number_of_processes(
     assert_close(resumed, train(**job | {"settings": settings}))
 
 
+@pytest.mark.parametrize("sharded", [False, True])
+def test_two_ranks_with_other_numbers_of_micro_batches_learn_the_same(job, assert_close, sharded):
+    by_tokens = dataclasses.replace(job["settings"], micro_tokens=30)
+    two = dataclasses.replace(by_tokens, devices=2, sharded=sharded)
+    assert_close(train(**job | {"settings": two}), train(**job))
+
+
 def check_shards(load, device, watch):
     for parameter in load(device).parameters():
         assert isinstance(parameter, DTensor) != parameter.requires_grad
