@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from bench.sweep.rates import COMMITTED, Rates
 from bench.tracking.sweeps import SweepRecord
@@ -51,13 +52,13 @@ def test_the_rates_of_single_runs_are_those_of_the_tables(compose):
     assert rates == {method: chosen[label] for method, label in methods.items()}
 
 
-def test_the_settings_of_single_pretrainings_are_those_of_the_table(compose):
+def test_the_settings_of_single_pretrainings_are_those_of_the_table():
     models = {"helm_d": "HELM-D", "helm_mice": "HELM-MiCE", "llama_twin": "LLaMA",
               "llama_twin_matched": "LLaMA (matched)", "deepseek_twin": "DeepSeek-V3",
               "deepseek_twin_matched": "DeepSeek-V3 (matched)"}  # fmt: skip
     rows = json.loads((COMMITTED / "helm.json").read_bytes())["rows"]
     chosen = {row["label"]: row["chosen"] for row in rows}
     for name, label in models.items():
-        model = compose("action=pretrain", f"model={name}").model
+        model = OmegaConf.load(PROJECT / "conf" / "model" / f"{name}.yaml")
         settings = {"action.lr": model.lr["tiny"], "action.warmup": model.warmup["tiny"]}
         assert settings == chosen[label]
