@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,10 +16,16 @@ from bench.errors import InputError
 GRAPHS = 64
 
 
+@cache
+def compile_once(device: torch.device) -> None:
+    """Compile and run a small function, once in a process: every run of a sweep is checked."""
+    torch.compile(lambda x: x * x + 1)(torch.ones(8, device=device))
+
+
 def why_not(device: torch.device) -> str:
     """Why torch.compile does not work on a device, in words; empty if it does."""
     try:
-        torch.compile(lambda x: x * x + 1)(torch.ones(8, device=device))
+        compile_once(device)
     except Exception as error:  # the compiler's own, or of what it calls
         return f"torch.compile fails: {type(error).__name__}"
     return ""

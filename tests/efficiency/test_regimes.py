@@ -7,6 +7,7 @@ from bench.efficiency.cases import build
 from bench.efficiency.measure import ALL, ON_A_LAYER, check, measure, unavailable
 from bench.efficiency.operations import count_operations
 from bench.efficiency.regimes import REGIMES, regimes_of
+from bench.models.compiled import compile_once
 from tests.efficiency.test_measure import CPU, LAYER, MODEL, EfficiencySettings, workloads_of
 
 BF16, F32 = torch.bfloat16, torch.float32
@@ -92,6 +93,7 @@ def test_why_a_kind_can_not_be_measured(monkeypatch):
     def broken(*_):
         raise RuntimeError("no compiler")
 
+    compile_once.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     assert unavailable("compiled", CPU) == "torch.compile fails: RuntimeError"
 

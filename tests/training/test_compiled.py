@@ -9,7 +9,7 @@ from torch._dynamo.utils import counters
 from bench.errors import InputError
 from bench.evaluation.generation import generate
 from bench.methods.hyplora import VARIANTS
-from bench.models.compiled import check_compiler, compiled, why_not
+from bench.models.compiled import check_compiler, compile_once, compiled, why_not
 from bench.training.finetune import FineTuning
 from tests.training.conftest import LORA, untrained
 
@@ -121,6 +121,7 @@ def test_a_machine_without_a_compiler_is_refused(monkeypatch):
     def broken(*_):
         raise RuntimeError("no compiler")
 
+    compile_once.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(InputError, match=r"train\.compile=true, but torch\.compile fails: Runtime"):
         check_compiler("train.compile", CPU)
