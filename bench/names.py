@@ -1,4 +1,4 @@
-"""Labels and order of the methods."""
+"""Labels of methods and seeds, and the order of the methods."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ LABELS = {
     "hyplora_authors_simplified": "HypLoRA (authors' simplified)",
 }
 ORDER = ("none", "prefix", "series", "parallel", "lora", "dora", "lora_matched", "hyplora")
+
+
+def seeds_label(seeds: Sequence[int]) -> str:
+    """Such as `seed 3` or `seeds 0, 2`."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def method_label(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from bench.names import curvature_label
+from bench.names import curvature_label, seeds_label
 from bench.report.records import Record, training_settings
 from bench.report.scores import ScoreRow, ScoreTable
 
@@ -47,8 +47,7 @@ def facts(table: ScoreTable) -> dict[str, str]:
     trained = [row for row in table.rows if training_settings(row.first)]
     if trained:
         found |= _adapters(trained)
-        sweep = table.selection.sweep
-        tuning = {row.key: row.tuning for row in (sweep.rows if sweep else ())}
+        tuning = table.selection.tuning
         found["Tuning"] = tuning_fact({row.label: tuning.get(row.key) for row in trained})
         found["Trained on"] = by_value((row.label, _training_rows(row)) for row in trained)
         settings = {row.label: _over_runs(row, training_settings) for row in trained}
@@ -97,7 +96,7 @@ def tuning_fact(
     parts = []
     if tuned:
         budgets = (
-            (label, f"{each['tries']} tries each on {measure}, {_seeds_of(each)}")
+            (label, f"{each['tries']} tries each on {measure}, {seeds_label(each['seeds'])}")
             for label, each in tuned.items()
         )
         parts.append(f"{what} tuned: {by_value(budgets)}")
@@ -106,14 +105,6 @@ def tuning_fact(
     if edge := [label for label, each in tuned.items() if not each.get("interior", True)]:
         parts.append(f"best rate at the end of its grid: {', '.join(edge)}")
     return "; ".join(parts)
-
-
-def _seeds_of(tuning: Mapping[str, Any]) -> str:
-    return f"seed{'s' * (len(tuning['seeds']) > 1)} {_listed(tuning['seeds'])}"
-
-
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(map(str, values))
 
 
 def by_value(pairs: Iterable[tuple[str, str]]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.names import seeds_label
 from bench.report.design import Spec, contrasts, labelled
 from bench.report.measurements import LENGTH, PUBLISHED, digest, file_stem
 from bench.report.pretraining.spec import PretrainingSpec
@@ -49,8 +50,7 @@ class Missing:
     @property
     def text(self) -> str:
         """E.g. `DoRA (seeds 0, 2)`."""
-        seeds = ", ".join(map(str, self.seeds))
-        return self.label + (f" (seed{'s' * (len(self.seeds) > 1)} {seeds})" if seeds else "")
+        return self.label + (f" ({seeds_label(self.seeds)})" if self.seeds else "")
 
     @property
     def line(self) -> str:
@@ -94,6 +94,11 @@ class Selection:
         """What its rows are called, by key, also those without a finished run."""
         asked = {row.key: row.label for row in self.sweep.rows} if self.sweep else {}
         return asked | {group.key: group.label for group in self.groups}
+
+    @property
+    def tuning(self) -> dict[str, Mapping[str, Any] | None]:
+        """How its sweep's rows were tuned, by key; empty outside of a sweep."""
+        return {row.key: row.tuning for row in self.sweep.rows} if self.sweep else {}
 
     @property
     def records(self) -> tuple[Record, ...]:

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from bench.config import read_action
 from bench.errors import Failure, InputError
 from bench.files import write_json, write_text
+from bench.names import seeds_label
 from bench.pretraining.objective import VALIDATION, validation_value
 from bench.report.design import sweep_records
 from bench.report.formats import show, to_markdown
@@ -255,10 +256,9 @@ def table_of(tuning: Tuning) -> Report:
         if "action.lr" in tuning.keys
         else "validation loss"
     )
-    plural = "seeds" if len(tuning.seeds) > 1 else "seed"
     notes = (
-        f"Mean {unit} at the end of training over {plural} "
-        f"{', '.join(map(str, tuning.seeds))}, by learning rate. The lowest is chosen.",
+        f"Mean {unit} at the end of training over "
+        f"{seeds_label(tuning.seeds)}, by learning rate. The lowest is chosen.",
     )
     table = Table("tuning", "", tuple(columns), tuple(rows), ("Row",), notes)
     return Report(tuning.sweep, f"Learning rates of {tuning.sweep}", {}, (table,))

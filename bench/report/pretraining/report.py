@@ -87,8 +87,7 @@ def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:
 
 
 def _tuning(rows: Sequence[PretrainedRow], selection: Selection) -> dict[str, str]:
-    tuning = {row.key: row.tuning for row in selection.sweep.rows} if selection.sweep else {}
-    known = {row.label: tuning.get(row.key) for row in rows}
+    known = {row.label: selection.tuning.get(row.key) for row in rows}
     measure = "bits per byte of the validation documents"
     return {"Tuning": tuning_fact(known, "learning rate and warm-up", measure)}
 
