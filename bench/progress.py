@@ -21,15 +21,17 @@ class Progress:
             progress.update(1, loss=0.8)
 
     The workers of a sweep print lines, since they share a terminal. Of the ranks of a training the
-    first alone reports.
+    first alone reports. The first unit is not part of the estimated time: it often includes imports
+    or other work that is done once.
     """
 
     def __init__(
         self, title: str, total: int, unit: str, start: int = 0, seconds: float = 10.0
     ) -> None:
         self.title, self.total, self.unit, self.seconds = title, total, unit, seconds
-        self.done = self.first = start
-        self.start = self.printed = time.monotonic()
+        self.done = start
+        self.printed = time.monotonic()
+        self.first: tuple[float, int] | None = None  # when the first unit was done, and up to where
         self.bar: Any = None
         self.silent = os.environ.get("LOCAL_RANK", "0") != "0"
         if not self.silent and has_terminal():
@@ -48,13 +50,16 @@ class Progress:
                 self.bar.set_postfix({k: f"{float(v):.3f}" for k, v in values.items()})
             return
         now = time.monotonic()
+        self.first = self.first or (now, self.done)
         if self.silent or now - self.printed < self.seconds or self.done >= self.total:
             return
         self.printed = now
-        pace = (now - self.start) / max(1, self.done - self.first)
-        eta = duration(pace * (self.total - self.done))
         shown = "".join(f", {name} {float(value):.3f}" for name, value in values.items())
-        print(f"{self.title}: {self.unit} {self.done}/{self.total}{shown}, ETA {eta}", flush=True)
+        then, done = self.first
+        if self.done > done:
+            pace = (now - then) / (self.done - done)
+            shown += f", ETA {duration(pace * (self.total - self.done))}"
+        print(f"{self.title}: {self.unit} {self.done}/{self.total}{shown}", flush=True)
 
     def close(self) -> None:
         """Remove the bar."""
