@@ -68,13 +68,14 @@ def result_of(selection: Selection, predictions: Predictions = lambda run_id: ()
 
 
 def _pretraining_result(selection: Selection) -> Result:
+    from bench.report.pretraining.comparisons import comparisons_of
     from bench.report.pretraining.figures import bits_figure, layers_figure
-    from bench.report.pretraining.report import pretraining_comparisons, pretraining_report
+    from bench.report.pretraining.report import pretraining_report
 
-    groups, found = selection.groups, pretraining_comparisons(selection)
+    groups, found = selection.groups, comparisons_of(selection)
     return Result(
         selection=selection,
-        report=pretraining_report(selection),
+        report=pretraining_report(selection, found),
         comparisons=found,
         figures=lambda: [bits_figure(groups, found), layers_figure(groups)],
     )

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 from bench.report.comparison import ACCURACY, Comparison, Measure
-from bench.report.records import Record
 from bench.report.selection import Group, Selection
 from bench.report.tables import Cell
 
@@ -51,11 +50,6 @@ class ScoreRow(Group):
     cells: Mapping[str, Cell]
 
     @property
-    def first(self) -> Record:
-        """The record of the first run, for what all runs of a row share."""
-        return self.records[0]
-
-    @property
     def method(self) -> str:
         """Its method; empty for a guess."""
         return str(self.first["method"]) if self.records else ""
@@ -64,11 +58,6 @@ class ScoreRow(Group):
     def curvature(self) -> Any:
         """K, `auto` or None."""
         return self.first["curvature"] if self.records else None
-
-    @property
-    def seeds(self) -> tuple[int | None, ...]:
-        """Of its runs."""
-        return tuple(record["seed"] for record in self.records)
 
     @property
     def trainable(self) -> int:

@@ -38,6 +38,16 @@ class Group:
     label: str
     records: tuple[Record, ...]
 
+    @property
+    def first(self) -> Record:
+        """The record of the first run, for what all runs of a row share."""
+        return self.records[0]
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """Of its runs."""
+        return tuple(record["seed"] for record in self.records)
+
 
 @dataclass(frozen=True)
 class Missing:

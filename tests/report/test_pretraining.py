@@ -9,8 +9,8 @@ from scipy import stats
 from bench.report.formats import frame, to_markdown
 from bench.report.pretraining.comparisons import comparisons_of, linearised
 from bench.report.pretraining.report import pretraining_report
-from bench.report.pretraining.rows import rows_of
 from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.pretraining.tables import bits_per_byte
 from bench.report.selection import Group, Selection
 from bench.tracking.sweeps import Contrast
 from tests.report.pretraining_runs import PART, made
@@ -40,17 +40,21 @@ def runs(worse=0.0, spread=0.0, seeds=(0, 1, 2)):
 
 
 def difference(records):
-    selection = selected(records)
-    (found,) = comparisons_of(rows_of(selection), selection.contrasts)
+    (found,) = comparisons_of(selected(records))
     return found
 
 
+def report(records):
+    selection = selected(records)
+    return pretraining_report(selection, comparisons_of(selection))
+
+
 def text_of(records):
-    return to_markdown(pretraining_report(selected(records)))
+    return to_markdown(report(records))
 
 
 def table(records, key):
-    tables = pretraining_report(selected(records)).tables
+    tables = report(records).tables
     return next((table for table in tables if table.key == key), None)
 
 
@@ -121,12 +125,13 @@ def test_fewer_than_three_seeds_claim_nothing():
 
 def test_the_interval_of_a_mean_is_students_over_seeds():
     values = (2.0, 2.1, 2.2)
-    (row,) = rows_of(selected([made("helm_d", seed, bits) for seed, bits in enumerate(values)]))
-    bits = [run.value for run in row.bits.runs]
+    (row,) = selected([made("helm_d", seed, bits) for seed, bits in enumerate(values)]).groups
+    cell = bits_per_byte(row)
+    bits = [run.value for run in cell.runs]
     expected = stats.t.interval(0.95, 2, np.mean(bits), stats.sem(bits))
-    assert (row.bits.low, row.bits.high) == pytest.approx(expected)
-    (single,) = rows_of(selected([made("helm_d")]))
-    assert single.bits.low is None
+    assert (cell.low, cell.high) == pytest.approx(expected)
+    (single,) = selected([made("helm_d")]).groups
+    assert bits_per_byte(single).low is None
 
 
 def test_each_model_may_have_its_own_learning_rate_and_warm_up():
@@ -149,8 +154,7 @@ def test_documents_are_named_with_their_sizes_and_hashes():
 
 def test_a_model_is_compared_with_each_of_its_twins_as_one_family():
     records = runs(-0.05) + [made("llama_twin_matched", seed, 1.95) for seed in range(3)]
-    selection = selected(records)
-    plain, matched = comparisons_of(rows_of(selection), selection.contrasts)
+    plain, matched = comparisons_of(selected(records))
     assert (plain.reference, matched.reference) == ("llama_twin", "llama_twin_matched")
     assert plain.verdict == "better" and matched.verdict == "n.s."
     assert plain.p_holm == pytest.approx(2 * plain.p)
@@ -172,10 +176,10 @@ def test_findings_follow_from_the_numbers():
 
 def test_its_csv_has_one_number_per_column():
     four = runs(0.05) + [made("helm_mice", seed) for seed in range(3)]
-    found = frame(pretraining_report(selected(four)))
+    found = frame(report(four))
     bits = found[(found["table"] == "main") & (found["column"] == "bits_per_byte")]
     assert list(bits["model"]) == ["helm_d", "llama_twin", "helm_mice"]
-    assert bits["value"].iloc[0] == rows_of(selected(four))[0].bits.value
+    assert bits["value"].iloc[0] == bits_per_byte(selected(four).groups[0]).value
     assert (bits["runs"] == 3).all() and bits["low"].lt(bits["value"]).all()
 
 
@@ -216,9 +220,9 @@ def test_tasks_of_lm_eval_have_an_interval_over_seeds_and_chance():
 
 
 def test_a_single_model_makes_a_report_and_none_does_not():
-    assert pretraining_report(selected([made("llama_twin")]))
+    assert report([made("llama_twin")])
     with pytest.raises(ValueError, match="no finished pretraining run"):
-        pretraining_report(Selection(SPEC, ()))
+        report([])
 
 
 def test_published_averages_are_shown_with_the_mean_of_their_entries():

@@ -14,36 +14,35 @@ from dataclasses import replace
 import numpy as np
 
 from bench.report.comparison import Comparison, compare, judge
-from bench.report.pretraining.rows import PretrainedRow
+from bench.report.selection import Group, Selection
 from bench.report.statistics.variance import Array
-from bench.tracking.sweeps import Contrast
 
 COLUMN = "bits_per_byte"
 
 
-def comparisons_of(
-    rows: Sequence[PretrainedRow], contrasts: Sequence[Contrast]
-) -> tuple[Comparison, ...]:
+def comparisons_of(selection: Selection) -> tuple[Comparison, ...]:
     """The comparisons asked for between rows that have runs; below 0 the row is better."""
-    by_key = {row.key: row for row in rows}
+    by_key = {row.key: row for row in selection.groups}
     found = [
         _compare(contrast.heading, by_key[contrast.row], by_key[contrast.reference])
-        for contrast in contrasts
+        for contrast in selection.contrasts
         if contrast.row in by_key and contrast.reference in by_key
     ]
     return tuple(judge(found, lower_is_better=True))
 
 
-def _compare(heading: str, row: PretrainedRow, twin: PretrainedRow) -> Comparison:
+def _compare(heading: str, row: Group, twin: Group) -> Comparison:
     asked = Comparison(heading, row.key, twin.key, row.label, twin.label, COLUMN)
-    seeds = [seed for seed in row.records if seed in twin.records]
+    by_seed = [{run["seed"]: run for run in each.records} for each in (row, twin)]
+    seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
     bits: list[list[np.ndarray]] = [[], []]
     for seed in seeds:
-        ours, theirs = (each.records[seed]["training"] for each in (row, twin))
+        pair = [runs[seed] for runs in by_seed]
+        ours, theirs = (run["training"] for run in pair)
         if ours["order"] != theirs["order"]:
             return replace(asked, why=f"seed {seed}: not trained on the same tokens in one order")
-        texts = [each.records[seed]["text"] for each in (row, twin)]
-        if texts[0] != texts[1] or ours["blocks"]["bytes"] != theirs["blocks"]["bytes"]:
+        same_text = pair[0]["text"] == pair[1]["text"]
+        if not same_text or ours["blocks"]["bytes"] != theirs["blocks"]["bytes"]:
             return replace(asked, why=f"seed {seed}: not the same documents")
         if len(ours["blocks"]["bits"]) < 2:
             return replace(asked, why="a single document")

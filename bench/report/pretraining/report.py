@@ -11,25 +11,29 @@ import yaml
 from bench.report.comparison import Comparison
 from bench.report.facts import tuning_fact
 from bench.report.pretraining import tables
-from bench.report.pretraining.comparisons import comparisons_of
-from bench.report.pretraining.rows import PretrainedRow, rows_of
 from bench.report.published import FOLDER
-from bench.report.selection import Selection
+from bench.report.selection import Group, Selection
 from bench.report.tables import Report, Table, between, number
 
 EVEN = 0.98  # entropy of a router's load that is called even
 SIMILAR = 0.8  # mean cosine at which tokens are called nearly identical
+SPEED = "tokens_per_second"
 SOURCES = {"synthetic": "embedded corpus", "text": "own text"}
 
 
-def pretraining_report(selection: Selection) -> Report:
+def pretraining_report(selection: Selection, found: Sequence[Comparison]) -> Report:
     """Pretraining runs as tables.
+
+    Args:
+        selection: the runs.
+        found: each model against its twins.
 
     Raises:
         ValueError: there is no run, or no such file of published figures.
     """
-    spec, rows = selection.spec, rows_of(selection)
-    found = comparisons_of(rows, selection.contrasts)
+    spec, rows = selection.spec, selection.groups
+    if not rows:
+        raise ValueError("there is no finished pretraining run")
     published: dict[str, Any] = {}
     if spec.published is not None:
         path = FOLDER / f"{spec.published}.yaml"
@@ -51,13 +55,8 @@ def pretraining_report(selection: Selection) -> Report:
     return Report(spec.name, spec.title, facts, tuple(table for table in made if table))
 
 
-def pretraining_comparisons(selection: Selection) -> tuple[Comparison, ...]:
-    """Each model against its twin; errors as of `pretraining_report`."""
-    return comparisons_of(rows_of(selection), selection.contrasts)
-
-
-def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:
-    runs = [record for row in rows for record in row.records.values()]
+def _facts(rows: Sequence[Group]) -> dict[str, str]:
+    runs = [record for row in rows for record in row.records]
     first = runs[0]
     train = first["train"]
     dirty = sum(bool(run["git"]["dirty"]) for run in runs)
@@ -79,20 +78,20 @@ def _facts(rows: Sequence[PretrainedRow]) -> dict[str, str]:
         f"cosine to {train['lr_floor']:.0%}, weight decay {train['weight_decay']:g} on matrices, "
         f"gradient clip {train['gradient_clip']:g}, "
         f"{train['precision']}",
-        "Seeds": ", ".join(map(str, sorted({seed for row in rows for seed in row.records}))),
+        "Seeds": ", ".join(map(str, sorted({run["seed"] for run in runs}))),
         "Device": _distinct(run["device"] for run in runs),
         "Code": f"commit {_distinct(str(run['git']['commit'])[:10] for run in runs)}"
         + (f", {dirty} of {len(runs)} runs with uncommitted changes" if dirty else ""),
     }
 
 
-def _tuning(rows: Sequence[PretrainedRow], selection: Selection) -> dict[str, str]:
+def _tuning(rows: Sequence[Group], selection: Selection) -> dict[str, str]:
     known = {row.label: selection.tuning.get(row.key) for row in rows}
     measure = "bits per byte of the validation documents"
     return {"Tuning": tuning_fact(known, "learning rate and warm-up", measure)}
 
 
-def _by_model(rows: Sequence[PretrainedRow], key: str, form: str) -> str:
+def _by_model(rows: Sequence[Group], key: str, form: str) -> str:
     """A training setting: of all rows, or of each if they differ."""
     values = {row.label: format(row.first["train"][key], form) for row in rows}
     if len(set(values.values())) == 1:
@@ -104,13 +103,13 @@ def _distinct(values: Iterable[Any]) -> str:
     return ", ".join(dict.fromkeys(map(str, values)))
 
 
-def _findings(rows: Sequence[PretrainedRow], found: Sequence[Comparison]) -> Iterator[str]:
+def _findings(rows: Sequence[Group], found: Sequence[Comparison]) -> Iterator[str]:
     """Sentences that follow from the numbers, whatever they show."""
     by_key = {row.key: row for row in rows}
     for each in found:
         row, twin = by_key[each.row], by_key[each.reference]
         yield _verdict(each, twin)
-        speed = row.mean_of("tokens_per_second") / twin.mean_of("tokens_per_second")
+        speed = tables.mean_of(row, SPEED) / tables.mean_of(twin, SPEED)
         yield f"{row.label} trains at {speed:.2f} times the tokens per second of {twin.label} here."
     for row in rows:
         moved = [abs(e / start - 1) for start, ends in tables.experts(row).values() for e in ends]
@@ -131,11 +130,11 @@ def _findings(rows: Sequence[PretrainedRow], found: Sequence[Comparison]) -> Ite
             yield text + "."
 
 
-def _verdict(found: Comparison, twin: PretrainedRow) -> str:
+def _verdict(found: Comparison, twin: Group) -> str:
     head = f"{found.label} vs. {found.reference_label}: {found.verdict}, "
     if found.difference is None:
         return f"{head}{found.why}."
-    share = abs(found.difference / float(twin.bits.value or 1.0))
+    share = abs(found.difference / float(tables.bits_per_byte(twin).value or 1.0))
     more = "more" if found.difference > 0 else "fewer"
     amount = f"{abs(found.difference):.4f} bits per byte {more} ({share:.1%})"
     if found.low is None:

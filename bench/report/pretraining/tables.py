@@ -7,12 +7,13 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from bench.report.comparison import Comparison
-from bench.report.pretraining.rows import PretrainedRow, over_seeds
-from bench.report.tables import Cell, Column, Row, Table
+from bench.report.selection import Group
+from bench.report.tables import Cell, Column, Row, RunValue, Table
 
-Rows = Sequence[PretrainedRow]
+Rows = Sequence[Group]
 SHARES = ("acc", "exact_match", "f1")  # prefixes of metrics that are shares
 
 
@@ -33,11 +34,11 @@ def main_table(rows: Rows) -> Table:
             "parameters": Cell(training["parameters"]["total"]),
             "without_vocabulary": Cell(training["parameters"]["without_vocabulary"]),
             "tokens": Cell(training["tokens"]),
-            "bits_per_byte": row.bits,
+            "bits_per_byte": bits_per_byte(row),
         }
         for key in ("tokens_per_second", "utilisation"):
-            cells[key] = over_seeds({seed: record[key] for seed, record in row.records.items()})
-        lines.append(Row((row.label,), cells, keys={"model": row.model}))
+            cells[key] = over_seeds({run["seed"]: run[key] for run in row.records})
+        lines.append(Row((row.label,), cells, keys={"model": row.first["model"]}))
     record = rows[0].first
     first, split = record["training"], record["split"]
     part = record["text"][split]
@@ -47,11 +48,33 @@ def main_table(rows: Rows) -> Table:
         "Mean over seeds with Student's interval over seeds, on this text.",
         "Tokens/s: training steps only, mean over seeds; other processes on the machine lower it.",
         "MFU: arithmetic of the model relative to a large matrix product on this device, "
-        f"{rows[0].mean_of('matmul_flops_per_second') / 1e9:,.0f} GFLOP/s. Per token: "
+        f"{mean_of(rows[0], 'matmul_flops_per_second') / 1e9:,.0f} GFLOP/s. Per token: "
         f"{first['flops_formula']}.",
     )
     title = f"Bits per byte of {split} documents"
     return Table("main", title, columns, tuple(lines), ("Model",), notes)
+
+
+def bits_per_byte(row: Group) -> Cell:
+    """Bits per byte of the test documents: mean over seeds with Student's 95% interval."""
+    return over_seeds({run["seed"]: run["training"]["bits_per_byte"] for run in row.records})
+
+
+def mean_of(row: Group, key: str) -> float:
+    """The mean over the seeds of a number of the record."""
+    return fmean(record[key] for record in row.records)
+
+
+def over_seeds(values: Mapping[int, float], n: int | None = None) -> Cell:
+    """The mean of a value over seeds, over `n` items each, with Student's 95% interval."""
+    numbers = list(values.values())
+    runs = tuple(RunValue(seed, value, n) for seed, value in values.items())
+    mean, count = float(np.mean(numbers)), len(numbers)
+    if count < 2:
+        return Cell(mean, n=n, runs=runs)
+    sd = float(np.std(numbers, ddof=1))
+    reach = float(stdtrit(count - 1, 0.975) * sd / np.sqrt(count))
+    return Cell(mean, sd, mean - reach, mean + reach, n=n, runs=runs)
 
 
 def twin_table(found: Sequence[Comparison]) -> Table:
@@ -91,7 +114,7 @@ def routing_table(rows: Rows) -> Table | None:
     """The load of each expert after training, by block; None if no model has experts."""
     lines: list[Row] = []
     for row in rows:
-        runs = [record["training"]["layers"]["routing"] for record in row.records.values()]
+        runs = [record["training"]["layers"]["routing"] for record in row.records]
         for layers in zip(*runs, strict=True):
             loads = zip(*(layer["load"] for layer in layers), strict=True)
             cells = {f"expert_{i}": _extent(load) for i, load in enumerate(loads)}
@@ -135,9 +158,9 @@ def curvature_table(rows: Rows) -> Table | None:
     return Table("curvatures", "Learned curvatures", columns, tuple(lines), names, notes)
 
 
-def experts(row: PretrainedRow) -> dict[str, tuple[float, list[float]]]:
+def experts(row: Group) -> dict[str, tuple[float, list[float]]]:
     """K of each expert at the start, and at the end by seed."""
-    runs = [record["training"] for record in row.records.values()]
+    runs = [record["training"] for record in row.records]
     return {
         name: (start, [run["curvatures_at_end"][name] for run in runs])
         for name, start in runs[0]["curvatures_at_start"].items()
@@ -153,7 +176,7 @@ def initialisation_table(rows: Rows) -> Table:
     """Similarity of tokens before and after training, layer by layer."""
     lines, keys = [], {"layer": 0, "entropy": 0}
     for row in rows:
-        after = mean_layers([r["training"]["layers"] for r in row.records.values()])
+        after = mean_layers([run["training"]["layers"] for run in row.records])
         states = {f"{n} at start": v for n, v in initialisations(row).items()}
         for name, layers in (states | {"after training": after}).items():
             cells: dict[str, Cell] = {}
@@ -176,9 +199,9 @@ def initialisation_table(rows: Rows) -> Table:
     return Table("similarity", "Similarity of tokens", columns, tuple(lines), names, notes)
 
 
-def initialisations(row: PretrainedRow) -> dict[str, tuple[list[float], list[float]]]:
+def initialisations(row: Group) -> dict[str, tuple[list[float], list[float]]]:
     """`mean_layers` before training, by initialisation."""
-    runs = [record["training"]["initialisations"] for record in row.records.values()]
+    runs = [record["training"]["initialisations"] for record in row.records]
     return {name: mean_layers([run[name] for run in runs]) for name in runs[0]}
 
 
@@ -195,14 +218,14 @@ def tasks_table(rows: Rows, chance: Mapping[str, float]) -> Table | None:
     found: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     tasks: dict[str, Any] = {}
     for row in rows:
-        for seed, record in row.records.items():
+        for record in row.records:
             for asked in record.get("lm_eval", {}).values():
                 for task, result in asked["tasks"].items():
                     tasks.setdefault(task, []).append(result)
                     for metric, measured in result["metrics"].items():
                         by_row = found.setdefault((task, metric), {})
                         scale = 100.0 if metric.startswith(SHARES) else 1.0
-                        by_row.setdefault(row.label, {})[seed] = scale * measured["value"]
+                        by_row.setdefault(row.label, {})[record["seed"]] = scale * measured["value"]
     if not found:
         return None
     lines = []
