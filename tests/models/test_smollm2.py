@@ -69,8 +69,8 @@ def test_a_path_replaces_that_of_the_source(compose, local_base):
     assert settings.folder == local_base
 
 
-@pytest.mark.parametrize("name", ["smollm2", "smollm2_curvature"])
-def test_its_sweeps_ask_it_in_its_template(compose, name):
-    run = compose(f"+sweep={name}", "data.root=.")
-    assert run.model.name == "smollm2-135m" and run.protocol.template == "chat"
-    assert len(run.data.train) * run.data.limit - run.data.validation == 1500
+def test_its_sweeps_have_one_base_one_template_and_the_same_rows(compose):
+    runs = [compose(f"+sweep={name}", "data.root=.") for name in ("smollm2", "smollm2_curvature")]
+    assert {(run.model.name, run.protocol.template) for run in runs} == {("smollm2-135m", "chat")}
+    assert runs[0].data == runs[1].data
+    assert [(run.train.epochs, run.train.batch_size) for run in runs] == [(1, 8)] * 2
