@@ -41,8 +41,9 @@ class DataSettings:
         revision: commit of that dataset.
         gsm8k: GSM8K's own train.jsonl, for the training set `gsm8k` (`llm_adapters`).
         limit: maximum number of rows of each set, from the start of the file; None for all.
-        held_out: rows from the end of a training set, not trained on, that are the test rows of a
-            set without a test file (`llm_adapters`); None for none.
+        held_out: number of rows from the end of a training set that are not trained on and are the
+            test rows of a set in both `train` and `tests`, or of one without a test file
+            (`llm_adapters`); None for none.
         keep_overlap: whether training rows that match test rows stay; None: the protocol's value.
         validation: number of validation rows: in total (`llm_adapters`, drawn as in
             LLM-Adapters' code), or per family (`synthetic`).

@@ -77,13 +77,8 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     tests: dict[str, list[Problem]] = {}
     aside: set[str] = set()  # sets whose last training rows are test rows
     for name in settings.tests:
-        try:
-            key, problems = read_test(settings, name, files)
-        except NoTestFile:
-            if settings.held_out is None:
-                raise
-            problems = read_training(settings, name, files)[-settings.held_out :]
-            key = problems[0].task
+        key, problems, left_out = _test_rows(settings, name, files)
+        if left_out:
             aside.add(key)
         tests[key] = problems[: settings.limit]
     pool: list[Problem] = []
@@ -106,3 +101,18 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
         files=files,
         without_output=len(pool) - len(kept),
     )
+
+
+def _test_rows(
+    settings: DataSettings, name: str, files: dict[str, str]
+) -> tuple[str, list[Problem], bool]:
+    """A benchmark's key and rows, and whether these are the last ones of its training set."""
+    own = name.casefold() in map(str.casefold, settings.train)
+    if settings.held_out is None or not own:
+        try:
+            return (*read_test(settings, name, files), False)
+        except NoTestFile:
+            if settings.held_out is None:
+                raise
+    rows = read_training(settings, name, files)[-settings.held_out :]
+    return rows[0].task, rows, True

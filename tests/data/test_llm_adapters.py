@@ -36,7 +36,7 @@ class Layout:
         path.write_bytes(rows if isinstance(rows, bytes) else json.dumps(rows).encode())
         return path
 
-    def load(self, train=("math",), tests=("SVAMP",), validation=2, **options):
+    def load(self, train=("math",), tests=("SVAMP",), validation=2, trained=True, **options):
         settings = DataSettings(
             "llm_adapters",
             list(train),
@@ -45,7 +45,7 @@ class Layout:
             validation=validation,
             **options,
         )
-        return load_problems(settings, trained=bool(train))
+        return load_problems(settings, trained=trained and bool(train))
 
 
 @pytest.fixture
@@ -154,6 +154,15 @@ def test_the_last_training_rows_test_a_set_without_a_test_file(layout):
     assert not {p.instruction for p in loaded.train + loaded.validation} & set(asked)
     with pytest.raises(InputError, match="test set"):
         layout.load(train=("math",), tests=("math",))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_held_out_rows_replace_the_test_file_of_a_set_that_is_trained_on(layout, trained):
+    layout.write("dataset/SVAMP/train.json", [row(i) for i in range(20)])
+    asked = layout.load(train=("svamp",), trained=trained, held_out=5, validation=3).tests["SVAMP"]
+    assert [p.instruction for p in asked] == [row(i)["instruction"] for i in range(15, 20)]
+    others = layout.load(trained=trained, held_out=5, validation=3).tests["SVAMP"]
+    assert not {p.instruction for p in others} & {p.instruction for p in asked}
 
 
 def test_validation_rows_are_those_of_train_test_split_with_seed_42(layout):
