@@ -87,16 +87,16 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
         pool += left[: settings.limit]
     # The split of LLM-Adapters' code: datasets' train_test_split(test_size, shuffle=True, seed=42).
     order = numpy.random.default_rng(SPLIT_SEED).permutation(len(pool))
-    held_out = frozenset(order[: settings.validation].tolist())
+    unseen = frozenset(order[: settings.validation].tolist())
     kept = [i for i, problem in enumerate(pool) if problem.output.strip()]
-    train = [pool[i] for i in kept if i not in held_out]
+    train = [pool[i] for i in kept if i not in unseen]
     if trained and not train:
         raise InputError(
             f"data.validation={settings.validation} leaves no rows of {len(kept)} to train on"
         )
     return ProblemSets(
         train=train,
-        validation=[pool[i] for i in kept if i in held_out],
+        validation=[pool[i] for i in kept if i in unseen],
         tests=tests,
         files=files,
         without_output=len(pool) - len(kept),
