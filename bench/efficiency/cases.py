@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -95,18 +95,22 @@ CASES = {
 }
 
 
+@cache
+def read_conf(group: str, name: str) -> dict[str, Any]:
+    """A file of conf/, not to be changed."""
+    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
 def options_of(method: str, rank: int) -> tuple[str, dict[str, Any]]:
     """Module and options of a method in conf/method/, or of `CONTROL`, with a rank and K = 1."""
     name = REFERENCE if method == CONTROL else method
-    section = yaml.safe_load((CONF / "method" / f"{name}.yaml").read_text(encoding="utf-8"))
-    sizes = yaml.safe_load((CONF / "train" / "default.yaml").read_text(encoding="utf-8"))["adapter"]
+    section = dict(read_conf("method", name))
+    sizes = read_conf("train", "default")["adapter"]
     # Hydra, which may not be installed here, would resolve these.
     prefix = "${train.adapter."
-    section |= {
-        key: sizes[value.removeprefix(prefix).removesuffix("}")]
-        for key, value in section.items()
-        if isinstance(value, str) and value.startswith(prefix)
-    }
+    for key, value in section.items():
+        if isinstance(value, str) and value.startswith(prefix):
+            section[key] = sizes[value.removeprefix(prefix).removesuffix("}")]
     section["lr"] = {}  # not used; and PyYAML reads 3e-3 as text
     if "curvature" in section:
         section["curvature"] = 1.0

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 
 from bench import tasks
 from bench.data.batches import encode_training
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.efficiency import published_loop
-from bench.efficiency.cases import CONF
+from bench.efficiency.cases import read_conf
 from bench.efficiency.throughput import LORA
 from bench.efficiency.timing import compare, interleave, speed
 from bench.errors import InputError
@@ -47,11 +46,8 @@ Loop = Callable[[str, list[Problem]], list[Answer]]
 
 def compared_protocols(max_new_tokens: int) -> dict[str, Protocol]:
     """The protocols under which ours is timed, with this limit of new tokens."""
-    found = {}
-    for name in (SAME, "fast"):
-        text = (CONF / "protocol" / f"{name}.yaml").read_text(encoding="utf-8")
-        found[name] = Protocol(**(yaml.safe_load(text) | {"max_new_tokens": max_new_tokens}))
-    return found
+    limit = {"max_new_tokens": max_new_tokens}
+    return {name: Protocol(**(read_conf("protocol", name) | limit)) for name in (SAME, "fast")}
 
 
 def fine_tuned(
