@@ -153,9 +153,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, st
     return copy
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def few_objects() -> Iterator[None]:
-    """Exclude existing objects from garbage collection: halving a batch collects, a second each."""
+    """Exclude existing objects from garbage collection, which takes a second each time.
+
+    Halving a batch and the measurements of bench.efficiency collect garbage.
+    """
     gc.freeze()
     yield
     gc.unfreeze()

@@ -10,10 +10,9 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from bench.efficiency.cases import VOCABULARY, Case, decode_step, random_ids, training_step
 from bench.efficiency.timing import Workload, compare, interleave
-from bench.models.helm.sizes import model_config
+from bench.models.helm.sizes import OF_TWIN, model_config
 from bench.models.loading import pick_device
 
-PAIRS = {"helm_d": "llama_twin", "helm_mice": "deepseek_twin"}
 CONTROL = "again"  # the twin a second time: its ratio shows the noise
 SIZE = "120m"
 PUBLISHED_VOCABULARY = 128_256
@@ -38,7 +37,7 @@ def measure_helm(
     case = Case(SIZE, batch=batch, vocabulary=PUBLISHED_VOCABULARY if gpu else VOCABULARY)
     dtype = torch.bfloat16 if gpu else torch.float32
     pairs = {}
-    for own, twin in PAIRS.items():
+    for twin, own in OF_TWIN.items():
         models = {kind: _model(kind, case, dtype, device) for kind in (twin, own)}
         works = {}
         for work in (f"step {tokens}", f"decode {tokens}", f"decode {LONGER * tokens}"):

@@ -32,7 +32,7 @@ ON_A_LAYER = (
     "hyplora_authors",
 )
 ALL = (*ON_A_LAYER, "series", "parallel", "prefix", "none")
-PLAIN = ""
+WHY_NOT = {"compiled": compiled.why_not, "liger": kernels.why_not}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SLOW = 8.0  # a dtype whose products take so many times float32's is emulated, and not measured
 # Maximum relative error of a timed layer to its literal definition, ||y - ref|| / ||ref||.
@@ -82,14 +82,14 @@ def measure(settings: EfficiencySettings) -> dict[str, Any]:
     found, skipped, dtypes = [], [], []
     for name in settings.dtypes:
         ratio = product_ratio(DTYPES[name], device)
-        if ratio > SLOW and len(settings.dtypes) > 1:  # a dtype alone is meant
+        if ratio > SLOW and len(settings.dtypes) > 1:  # a single one was asked for
             reason = f"a product takes {ratio:.0f} times as long as in float32 on this processor"
             skipped.append({"case": name, "reason": reason})
         else:
             dtypes += [(DTYPES[name], r) for r in regimes_of(DTYPES[name], settings.regimes)]
-    for kind in (PLAIN, *(kind for kind in ("compiled", "liger") if getattr(settings, kind))):
-        if lacks := unavailable(kind, device):
-            skipped.append({"case": kind, "reason": lacks})
+    for kind in ("", *(kind for kind in WHY_NOT if getattr(settings, kind))):
+        if kind and (reason := WHY_NOT[kind](device)):
+            skipped.append({"case": kind, "reason": reason})
             continue
         found += [
             _measure_case(CASES[name], *resolved, device, settings, kind)
@@ -121,15 +121,6 @@ def product_ratio(dtype: torch.dtype, device: torch.device) -> float:
         rows, weight = torch.ones(16, 512, dtype=each), torch.ones(512, 512, dtype=each)
         seconds[each] = min(timeit.repeat(partial(torch.mm, rows, weight), number=1, repeat=3))
     return seconds[dtype] / seconds[torch.float32]
-
-
-def unavailable(kind: str, device: torch.device) -> str:
-    """Why `compiled` or `liger` can't be measured here; empty if it can."""
-    if kind == "liger":
-        return kernels.why_not(device)
-    if kind == "compiled":
-        return compiled.why_not(device)
-    return ""
 
 
 def _measure_case(

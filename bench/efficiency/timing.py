@@ -19,7 +19,6 @@ def interleave(
     workloads: Mapping[str, Workload],
     rounds: int,
     calls: Mapping[str, int] | None = None,
-    seed: int = 0,
 ) -> dict[str, list[float]]:
     """Seconds per call of each workload in each round.
 
@@ -35,7 +34,7 @@ def interleave(
     for workload in workloads.values():
         workload()
         workload()
-    names, order = list(workloads), random.Random(seed)
+    names, order = list(workloads), random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     with Progress(title, rounds * len(names), "repetition") as progress:
         for _ in range(rounds):

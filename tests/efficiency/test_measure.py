@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bench.efficiency.cases import CASES, CONTROL, Case, build, options_of, workloads_of
-from bench.efficiency.measure import ALL, ON_A_LAYER, EfficiencySettings, check, measure
+from bench.efficiency.measure import ALL, ON_A_LAYER, WHY_NOT, EfficiencySettings, check, measure
 from bench.errors import InputError
 
 CPU, F32 = torch.device("cpu"), torch.float32
@@ -50,16 +50,6 @@ def test_the_control_is_lora_and_each_other_method_is_its_own(models):
         assert not any(torch.allclose(logits[one], logits[other]) for other in names[i + 1 :]), one
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_every_workload_runs(models, name):
-    makers = workloads_of(MODEL, models[name], F32, CPU)
-    trained = set() if name == "none" else {"step 12"}
-    assert set(makers) == {"prefill 12", "decode 1", "decode 2"} | trained
-    for make in makers.values():
-        workload = make()
-        workload(), workload()
-
-
 @pytest.mark.parametrize("name", ["lora", "hyplora", "prefix"])
 def test_decoding_gives_what_the_whole_sequence_gives(models, name):
     model = models[name].eval()
@@ -99,18 +89,29 @@ def test_a_layer_that_deviates_from_its_definition_is_not_timed(monkeypatch):
         check("hyplora", model)
 
 
+@pytest.mark.usefixtures("few_objects")
 @pytest.mark.parametrize(
-    ("dtypes", "methods", "measured"),
-    [(["float32", "bfloat16"], [], ON_A_LAYER), (["float32"], ["hyplora"], ("lora", "hyplora"))],
+    ("dtype", "methods", "measured", "regimes"),
+    [
+        ("float32", [], ON_A_LAYER, ["uniform"]),
+        ("bfloat16", ["hyplora"], ("lora", "hyplora"), ["uniform", "evaluation", "training"]),
+    ],
 )
-def test_a_measurement_has_every_method_relative_to_lora(monkeypatch, dtypes, methods, measured):
+def test_a_measurement_has_every_method_relative_to_lora(
+    monkeypatch, dtype, methods, measured, regimes
+):
     monkeypatch.setitem(CASES, "layer", LAYER)
-    monkeypatch.setattr("bench.efficiency.measure.SLOW", float("inf"))
-    settings = EfficiencySettings(["layer"], dtypes, methods, rounds=2, seconds=1e-4)
+    settings = EfficiencySettings(["layer"], [dtype], methods, liger=True, rounds=2, seconds=1e-4)
     report = json.loads(json.dumps(measure(settings)))
-    regimes = {"float32": ["uniform"], "bfloat16": ["uniform", "evaluation", "training"]}
-    expected = [(dtype, regime) for dtype in dtypes for regime in regimes[dtype]]
-    assert [(case["dtype"], case["regime"]) for case in report["cases"]] == expected
+    assert [(case["dtype"], case["regime"]) for case in report["cases"]] == [
+        (dtype, regime) for regime in regimes
+    ]
+    assert report["skipped"] == [{"case": "liger", "reason": WHY_NOT["liger"](CPU)}]
+    assert [(one["dtype"], one["regime"]) for one in report["operations"]] == [
+        (dtype, regime) for regime in regimes
+    ]
+    counted = {"none", *measured} - {CONTROL}
+    assert all(set(one["methods"]) == counted for one in report["operations"])
     for case in report["cases"]:
         assert list(case["parameters"]) == list(measured)
         for times in case["works"].values():
@@ -120,6 +121,7 @@ def test_a_measurement_has_every_method_relative_to_lora(monkeypatch, dtypes, me
     assert report["versions"]["torch"] == torch.__version__
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_a_dtype_that_the_processor_emulates_is_skipped_next_to_others(monkeypatch):
     monkeypatch.setitem(CASES, "layer", LAYER)
     monkeypatch.setattr(

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from bench.efficiency.cases import build
-from bench.efficiency.measure import ALL, ON_A_LAYER, check, measure, unavailable
+from bench.efficiency.measure import ALL, WHY_NOT, check
 from bench.efficiency.operations import count_operations
 from bench.efficiency.regimes import REGIMES, regimes_of
 from bench.models.compiled import compile_once
-from tests.efficiency.test_measure import CPU, LAYER, MODEL, EfficiencySettings, workloads_of
+from tests.efficiency.test_measure import CPU, LAYER, MODEL, workloads_of
 
 BF16, F32 = torch.bfloat16, torch.float32
 
@@ -27,8 +27,12 @@ def test_every_method_runs_in_each_regime(regime):
         trained = {p.dtype for p in model.parameters() if p.requires_grad}
         assert trained == ({expected} if name != "none" else set()), name
         check(name, model, REGIMES[regime])
-        for make in workloads_of(MODEL, model, BF16, CPU).values():
-            make()()
+        makers = workloads_of(MODEL, model, BF16, CPU)
+        steps = set() if name == "none" else {"step 12"}
+        assert set(makers) == {"prefill 12", "decode 1", "decode 2"} | steps
+        for make in makers.values():
+            workload = make()
+            workload(), workload()
 
 
 @pytest.mark.parametrize(
@@ -71,33 +75,10 @@ def test_casts_are_operations(counted):
         assert counts[regime]["forward"] > counts["uniform"]["forward"]
 
 
-def test_a_measurement_reports_regimes_apart_and_what_it_skipped(monkeypatch):
-    from bench.efficiency.measure import CASES
-
-    monkeypatch.setitem(CASES, "layer", LAYER)
-    settings = EfficiencySettings(
-        ["layer"], ["bfloat16"], ["hyplora"], liger=True, rounds=1, seconds=1e-4
-    )
-    report = measure(settings)
-    assert [case["regime"] for case in report["cases"]] == list(REGIMES)
-    assert [one["regime"] for one in report["operations"]] == list(REGIMES)
-    assert set(report["operations"][0]["methods"]) == {"none", "lora", "hyplora"}
-    assert report["skipped"] == [{"case": "liger", "reason": unavailable("liger", CPU)}]
-
-
-def test_why_a_kind_can_not_be_measured(monkeypatch):
-    reasons = ("liger-kernel is not installed", "its kernels need a CUDA GPU")
-    assert unavailable("liger", CPU) in reasons
-    assert unavailable("", CPU) == ""
-
+def test_a_compiler_that_fails_is_a_reason_to_skip(monkeypatch):
     def broken(*_):
         raise RuntimeError("no compiler")
 
     compile_once.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
-    assert unavailable("compiled", CPU) == "torch.compile fails: RuntimeError"
-
-
-def test_all_methods_of_a_layer_are_counted():
-    methods = tuple(name for name in ON_A_LAYER if name != "lora again")
-    assert list(count_operations(methods, F32, "uniform", CPU)["methods"]) == ["none", *methods]
+    assert WHY_NOT["compiled"](CPU) == "torch.compile fails: RuntimeError"
