@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from bench.errors import unknown
 from bench.methods.targets import (
+    LinearLayer,
     LinearTuner,
-    NonlinearLayer,
     TargetedConfig,
     add_peft_type,
     is_number,
@@ -127,14 +127,13 @@ class BottleneckConfig(TargetedConfig):
         return "output" if after else "input"
 
 
-class BottleneckLinear(nn.Module, NonlinearLayer):
+class BottleneckLinear(nn.Module, LinearLayer):
     """A ``torch.nn.Linear`` with bottleneck adapters on its input, in parallel or on its output.
 
     Saved state of an adapter: ``bottleneck_down[name].weight (size, width)``,
     ``bottleneck_up[name].weight (width, size)``, and their biases, if any.
     """
 
-    not_linear = NOT_LINEAR
     adapter_layer_names = ("bottleneck_down", "bottleneck_up")
     other_param_names = ("bottleneck_dropout", "position", "non_linearity", "scaling")
 
@@ -207,6 +206,9 @@ class BottleneckLinear(nn.Module, NonlinearLayer):
         for name in self._active("output"):
             result = result + self._update(name, result)
         return result.to(dtype)
+
+    def unmerge(self) -> None:
+        """Nothing to do, since nothing is ever merged."""
 
 
 def _initialise(down: nn.Linear, up: nn.Linear, init_weights: str) -> None:

@@ -97,14 +97,8 @@ class LinearTuner(BaseTuner):
         self._replace_module(parent, target_name, layer, target)
 
 
-class NonlinearLayer(BaseTunerLayer):
-    """A wrapped layer whose update is not linear in its input, so it cannot be merged.
-
-    Attributes:
-        not_linear: message of a refused merge: the reason, and the alternatives.
-    """
-
-    not_linear: str
+class LinearLayer(BaseTunerLayer):
+    """A ``torch.nn.Linear`` with adapters that keep their dtype when they are moved."""
 
     def _wrap(self, base_layer: nn.Linear, adapter_name: str) -> None:
         self.base_layer = base_layer
@@ -140,17 +134,6 @@ class NonlinearLayer(BaseTunerLayer):
             for parameter in item.parameters() if isinstance(item, nn.Module) else [item]:
                 if not parameter.is_meta:  # loaded later from the checkpoint
                     parameter.data = parameter.data.to(device)
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Not supported.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(self.not_linear)
-
-    def unmerge(self) -> None:
-        """Nothing to do, since nothing is ever merged."""
 
 
 def add_peft_type(name: str) -> PeftType:

@@ -9,6 +9,7 @@ scalars.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from bench.methods.hyplora.config import HypLoraConfig
 from bench.methods.hyplora.frozen import FrozenCache
 from bench.methods.hyplora.gate import token_norm
 from bench.methods.hyplora.variants import VARIANTS, raw_from_curvature
-from bench.methods.targets import LinearTuner, NonlinearLayer
+from bench.methods.targets import LinearLayer, LinearTuner
 
 NOT_LINEAR = (
     "HypLoRA cannot be merged into the base weights: each token's update is scaled by a gate that "
@@ -53,10 +54,9 @@ class ScalarDict(nn.ParameterDict):
         return super()._apply(keep_wide, recurse)
 
 
-class HypLoraLinear(nn.Module, NonlinearLayer):
+class HypLoraLinear(nn.Module, LinearLayer):
     """A ``torch.nn.Linear`` with HypLoRA adapters; options as for :meth:`update_layer`."""
 
-    not_linear = NOT_LINEAR
     adapter_layer_names = ("hyplora_A", "hyplora_B", "hyplora_K", "hyplora_s")
     other_param_names = ("hyplora_dropout", "r", "scaling", "max_radius", "variant", "frozen")
 
@@ -218,9 +218,7 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
         """
         names = check_adapters_to_merge(self, adapter_names)
         names = [name for name in names if name in self.hyplora_A]
-        if not all(VARIANTS[self.variant[name]].linear for name in names):
-            raise NotImplementedError(self.not_linear)
-        self.check_weight()
+        self.check_mergeable(names)
         for name in names:
             weight = self.get_base_layer().weight
             merged = weight.data + self._delta_weight(name).to(weight.dtype)
@@ -229,8 +227,10 @@ class HypLoraLinear(nn.Module, NonlinearLayer):
             weight.data = merged
             self.merged_adapters.append(name)
 
-    def check_weight(self) -> None:
-        """Raise NotImplementedError if the base's weight has less than 16 bits or is packed."""
+    def check_mergeable(self, adapter_names: Iterable[str]) -> None:
+        """Raise NotImplementedError if an adapter is not linear, or the weight is quantised."""
+        if not all(VARIANTS[self.variant[n]].linear for n in adapter_names if n in self.variant):
+            raise NotImplementedError(NOT_LINEAR)
         dtype = self.get_base_layer().weight.dtype
         if not dtype.is_floating_point or dtype.itemsize < 2:
             raise NotImplementedError(QUANTISED.format(dtype=dtype))
@@ -293,8 +293,5 @@ class HypLoraModel(LinearTuner):
 
     def _check_merge_allowed(self) -> None:
         super()._check_merge_allowed()
-        configs: dict[str, HypLoraConfig] = self.peft_config
-        if not all(VARIANTS[configs[name].variant].linear for name in self.active_adapters):
-            raise NotImplementedError(NOT_LINEAR)
         for layer in hyplora_layers(self).values():
-            layer.check_weight()
+            layer.check_mergeable(self.active_adapters)
