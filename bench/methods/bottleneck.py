@@ -20,8 +20,10 @@ from bench.methods.targets import (
     LinearTuner,
     TargetedConfig,
     add_peft_type,
-    is_number,
     register,
+    require_dropout,
+    require_positive,
+    require_size,
 )
 
 BOTTLENECK = add_peft_type("BOTTLENECK")
@@ -103,13 +105,9 @@ class BottleneckConfig(TargetedConfig):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in allowed:
                 raise unknown(name, str(value), allowed)
-        size = self.bottleneck_size
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"bottleneck_size must be a whole number of at least 1, got {size!r}")
-        if not (is_number(self.scaling) and self.scaling > 0):
-            raise ValueError(f"scaling must be a positive finite number, got {self.scaling!r}")
-        if not (is_number(self.dropout) and 0 <= self.dropout < 1):
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}")
+        require_size("bottleneck_size", self.bottleneck_size)
+        require_positive("scaling", self.scaling)
+        require_dropout("dropout", self.dropout)
         if not isinstance(self.adapter_bias, bool):
             raise ValueError(f"adapter_bias must be true or false, got {self.adapter_bias!r}")
         names = self.output_modules

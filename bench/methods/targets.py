@@ -57,6 +57,24 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def require_positive(name: str, value: Any, otherwise: str = "") -> None:
+    """Raise ValueError for an option that is not a positive finite number."""
+    if not (is_number(value) and value > 0):
+        raise ValueError(f"{name} must be a positive finite number{otherwise}, got {value!r}")
+
+
+def require_size(name: str, value: Any) -> None:
+    """Raise ValueError for an option that is not a whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def require_dropout(name: str, value: Any) -> None:
+    """Raise ValueError for a probability of dropout outside of [0, 1)."""
+    if not (is_number(value) and 0 <= value < 1):
+        raise ValueError(f"{name} must be in [0, 1), got {value!r}")
+
+
 class LinearTuner(BaseTuner):
     """A tuner that wraps linear layers in its ``tuner_layer_cls``.
 

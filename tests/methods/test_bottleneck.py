@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import peft
 import pytest
 import torch
@@ -150,11 +148,6 @@ def test_the_saved_state_has_these_names_and_shapes(placement, up_proj, down_pro
     }
 
 
-def test_biases_are_saved():
-    state = peft.get_peft_model_state_dict(adapted(adapter_bias=True))
-    assert {key.rpartition(".")[2] for key in state} == {"weight", "bias"}
-
-
 def test_of_adapters_that_are_active_together_series_follow_and_parallel_add():
     model, x = adapted(target_modules=["up_proj"]), tokens()
     for name, placement in (("second", "series"), ("third", "parallel")):
@@ -178,20 +171,16 @@ def test_of_adapters_that_are_active_together_series_follow_and_parallel_add():
     ("options", "message"),
     [
         ({"placement": "serial"}, "unknown placement 'serial'. Did you mean series.*parallel"),
-        ({"placement": None}, "unknown placement 'None'"),
         ({"non_linearity": ["tanh"]}, "unknown non_linearity"),
         ({"non_linearity": "tan"}, "unknown non_linearity 'tan'. Did you mean tanh.*gelu, relu"),
         ({"init_weights": "mam"}, "unknown init_weights 'mam'.*bert, mam_adapter"),
         ({"bottleneck_size": 0}, "bottleneck_size must be a whole number of at least 1, got 0"),
-        ({"bottleneck_size": 2.5}, "bottleneck_size must be a whole number"),
         ({"bottleneck_size": True}, "bottleneck_size must be a whole number"),
         ({"scaling": 0}, "scaling must be a positive finite number, got 0"),
-        ({"scaling": math.inf}, "scaling must be"),
         ({"scaling": "learned"}, "scaling must be .* got 'learned'"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"adapter_bias": "none"}, "adapter_bias must be true or false, got 'none'"),
         ({"output_modules": "down_proj"}, r"output_modules must be a list .*'down_proj'\]"),
-        ({"output_modules": None}, "output_modules must be a list"),
         ({"target_modules": "up", "layers_to_transform": [0]}, "layers_to_transform needs"),
     ],
 )

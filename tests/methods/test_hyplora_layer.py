@@ -162,8 +162,10 @@ def test_A_starts_as_loras_does_from_the_same_seed():
     assert all(torch.equal(ours, loras) for ours, loras in zip(*starts, strict=True))
 
 
-@pytest.mark.parametrize("curvature", [0.01, 1.0, 100.0])
-@pytest.mark.parametrize(("norm_scale", "start"), [("sqrt_dim", math.sqrt(D)), (3, 3), (0.5, 0.5)])
+@pytest.mark.parametrize(
+    ("curvature", "norm_scale", "start"),
+    [(1e-4, "sqrt_dim", math.sqrt(D)), (1.0, 3, 3), (1e4, 0.5, 0.5)],
+)
 def test_the_scalars_start_at_the_configured_values(curvature, norm_scale, start):
     layer = layers(adapted(curvature=curvature, norm_scale=norm_scale))[0]
     assert layer.curvature("default").item() == pytest.approx(curvature, rel=1e-5)
@@ -250,6 +252,8 @@ def test_a_used_model_can_be_copied_pickled_and_trained():
     model, x = adapted().eval(), tokens()
     with torch.inference_mode():
         expected = model(x)
+    with torch.no_grad():  # with the values that were cached in inference mode
+        assert torch.equal(model(x), expected)
     assert torch.equal(copy.deepcopy(model)(x), model(x))
     up = layers(model)[0]
     assert torch.equal(pickle.loads(pickle.dumps(up))(x), up(x))
@@ -319,8 +323,6 @@ def test_a_safe_merge_that_is_not_finite_is_refused():
         ({"r": 2.5}, "whole number"),
         ({"rank_pattern": {"up": -1}}, r"rank_pattern\['up'\] must be a whole number"),
         ({"curvature": 0}, "curvature must be a positive"),
-        ({"curvature": math.nan}, "curvature must be a positive"),
-        ({"curvature": "1"}, "curvature must be a positive"),
         *(
             ({"curvature_pattern": {"up": bad}}, r"curvature_pattern\['up'\] must be a positive")
             for bad in (0, -1.0, math.nan, math.inf, "1", True)
@@ -336,7 +338,7 @@ def test_a_safe_merge_that_is_not_finite_is_refused():
         ({"lora_dropout": 1.0}, "lora_dropout must be in"),
         ({"norm_scale": "sqrt"}, "norm_scale must be .* 'sqrt_dim', got 'sqrt'"),
         ({"norm_scale": 0}, "norm_scale must be"),
-        ({"variant": "rotate"}, "unknown variant 'rotate'. Known: rotation"),
+        ({"variant": "rotate"}, "unknown variant 'rotate'. Did you mean rotation"),
         ({"variant": "tangent", "learnable_curvature": True}, "'tangent' has no curvature"),
         ({"target_modules": "up", "layers_to_transform": [0]}, "layers_to_transform needs"),
     ],

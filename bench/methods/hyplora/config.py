@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.errors import unknown
 from bench.methods.hyplora.variants import VARIANTS
-from bench.methods.targets import TargetedConfig, add_peft_type, is_number
+from bench.methods.targets import (
+    TargetedConfig,
+    add_peft_type,
+    is_number,
+    require_dropout,
+    require_positive,
+    require_size,
+)
 
 HYPLORA = add_peft_type("HYPLORA")
 AUTO = "auto"  # instead of a curvature: one per layer, measured on the base
@@ -64,9 +72,9 @@ class HypLoraConfig(TargetedConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = HYPLORA
-        learns = VARIANTS[self.variant].learns_curvature if self.variant in VARIANTS else None
-        if learns is None:
-            raise ValueError(f"unknown variant {self.variant!r}. Known: {', '.join(VARIANTS)}")
+        if self.variant not in VARIANTS:
+            raise unknown("variant", str(self.variant), VARIANTS)
+        learns = VARIANTS[self.variant].learns_curvature
         if learns == "never" and self.learnable_curvature:
             raise ValueError(f"learnable_curvature: variant {self.variant!r} has no curvature")
         self.learnable_curvature = self.learnable_curvature or learns == "always"
@@ -77,20 +85,18 @@ class HypLoraConfig(TargetedConfig):
                 "and numbers of single layers in curvature_pattern"
             )
         for name, rank in self._values("r", "rank_pattern"):
-            if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {rank!r}")
+            require_size(name, rank)
         for name, alpha in self._values("lora_alpha", "alpha_pattern"):
-            _require_positive(name, alpha)
+            require_positive(name, alpha)
         for name, curvature in self._values("curvature", "curvature_pattern"):
             if not VARIANTS[self.variant].raw_is_configured:
-                _require_positive(name, curvature)
+                require_positive(name, curvature)
             elif not is_number(curvature):
                 raise ValueError(f"{name} must be a finite number, got {curvature!r}")
-        _require_positive("max_radius", self.max_radius)
-        if not (is_number(self.lora_dropout) and 0 <= self.lora_dropout < 1):
-            raise ValueError(f"lora_dropout must be in [0, 1), got {self.lora_dropout!r}")
+        require_positive("max_radius", self.max_radius)
+        require_dropout("lora_dropout", self.lora_dropout)
         if self.norm_scale != "sqrt_dim":
-            _require_positive("norm_scale", self.norm_scale, " or 'sqrt_dim'")
+            require_positive("norm_scale", self.norm_scale, " or 'sqrt_dim'")
 
     def _values(self, option: str, pattern: str) -> Iterator[tuple[str, Any]]:
         by_layer = getattr(self, pattern)
@@ -100,8 +106,3 @@ class HypLoraConfig(TargetedConfig):
             )
         yield option, getattr(self, option)
         yield from ((f"{pattern}[{layer!r}]", value) for layer, value in by_layer.items())
-
-
-def _require_positive(name: str, value: Any, otherwise: str = "") -> None:
-    if not (is_number(value) and value > 0):
-        raise ValueError(f"{name} must be a positive finite number{otherwise}, got {value!r}")
