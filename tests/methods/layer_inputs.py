@@ -64,6 +64,17 @@ def error(value, expected, scale=None):
     return float((value - expected).norm() / (expected.norm() if scale is None else scale))
 
 
+def inputs_of(model, name, prompts):
+    """The inputs of a layer for each prompt, (tokens, d)."""
+    seen = []
+    hook = model.get_submodule(name).register_forward_pre_hook(lambda _, x: seen.append(x[0][0]))
+    with torch.no_grad():
+        for prompt in prompts:
+            model(input_ids=torch.tensor([prompt]))
+    hook.remove()
+    return seen
+
+
 def scalar_scales(x, grad_x, delta, grad_y, K, s):
     """The sizes of the terms that cancel in dL/dK and dL/ds."""
     x, grad_x, delta, grad_y, K, s = (t.detach().double() for t in (x, grad_x, delta, grad_y, K, s))

@@ -21,6 +21,7 @@ from bench.methods import (
 )
 from bench.methods.hyplora.curvature import DeltaMeter, data_driven_curvature
 from bench.methods.hyplora.layer import hyplora_layers
+from tests.methods.layer_inputs import inputs_of
 
 TARGETS = ["q_proj", "k_proj", "down_proj"]
 OPTIONS = {"r": 4, "lora_alpha": 12, "target_modules": TARGETS, "curvature": "auto"}
@@ -48,16 +49,6 @@ def literal_delta(points):
     return min(1.0, 2 * delta / min(d.max(), 4 * d[ordinary][:, ordinary].max()))
 
 
-def inputs_of(model, name):
-    seen = []
-    hook = model.get_submodule(name).register_forward_pre_hook(lambda _, x: seen.append(x[0][0]))
-    with torch.no_grad():
-        for prompt in PROMPTS:
-            model(input_ids=torch.tensor([prompt]))
-    hook.remove()
-    return seen
-
-
 def logits(model):
     with torch.no_grad():
         return model(input_ids=torch.tensor([PROMPTS[0]])).logits
@@ -76,7 +67,7 @@ def test_the_statistics_are_of_the_gates_of_all_tokens(base):
     layers = hyplora_layers(model.eval())
     assert len(found) == len(layers) == 12
     for name, layer in layers.items():
-        x = torch.cat(inputs_of(model.base_model.model, name))
+        x = torch.cat(inputs_of(model.base_model.model, name, PROMPTS))
         one, gates = found[name], layer.gate("default", x)
         assert one.tokens == 20 and one.module in TARGETS and one.curvature == pytest.approx(0.5)
         assert one.mean == pytest.approx(gates.mean().item(), rel=1e-5)
@@ -113,9 +104,7 @@ def test_k_is_the_inverse_of_the_c_of_khrulkov_et_al():
     assert data_driven_curvature(0.0) == data_driven_curvature(1e-9) == pytest.approx(1 / 12**2)
 
 
-@pytest.mark.parametrize("max_pending", [1 << 20, 100])
-def test_a_meter_gives_the_mean_over_prompts_and_ignores_short_ones(monkeypatch, max_pending):
-    monkeypatch.setattr("bench.methods.hyplora.curvature._MAX_PENDING", max_pending)
+def test_a_meter_gives_the_mean_over_prompts_and_ignores_short_ones():
     generator = torch.Generator().manual_seed(0)
     clouds = [torch.randn(1, n, 8, generator=generator) for n in (9, 3, 14, 8, 8)]
     meter = DeltaMeter()
@@ -170,7 +159,7 @@ def measured(tiny):
 def test_auto_is_the_k_of_each_layers_inputs_through_the_untouched_base(measured, tiny):
     assert len(measured) == 12
     for name, curvature in measured.items():
-        deltas = [literal_delta(x) for x in inputs_of(tiny[0], name) if len(x) >= 4]
+        deltas = [literal_delta(x) for x in inputs_of(tiny[0], name, PROMPTS) if len(x) >= 4]
         assert len(deltas) == 3
         assert curvature == pytest.approx((sum(deltas) / 3 / 0.144) ** 2, rel=1e-4)
     for block in range(4):  # layers that share their input share their K

@@ -18,7 +18,7 @@ import peft
 import torch
 from torch import Tensor
 
-from bench.geometry.hyperbolicity import distances, relative_deltas
+from bench.geometry.hyperbolicity import distances, relative_delta
 from bench.methods.hyplora.config import AUTO, HypLoraConfig
 from bench.methods.hyplora.layer import hyplora_layers
 from bench.methods.hyplora.variants import VARIANTS
@@ -31,7 +31,6 @@ _MIN_DELTA = _DISK_DELTA / 12
 _MASSIVE = 10  # norm of a token of massive activations, in units of the median norm
 _CLIP = 4  # largest diameter, in units of that of the other tokens
 _MIN_TOKENS = 4  # any three points are a tree
-_MAX_PENDING = 1 << 20  # distances that are kept to be measured in one batch
 
 _TARGET_OPTIONS = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
 
@@ -50,8 +49,7 @@ class DeltaMeter:
 
     def __init__(self) -> None:
         self._deltas: dict[str, list[float]] = {}
-        self._pending: list[tuple[list[str], Tensor, Tensor]] = []
-        self._last: Tensor | None = None
+        self._last: tuple[Tensor, float] | None = None
 
     def update(self, layer: str, x: Tensor) -> None:
         """Add the input ``(..., d)`` of a layer for one prompt; less than 4 tokens are ignored.
@@ -59,40 +57,33 @@ class DeltaMeter:
         Raises:
             ValueError: it is not finite.
         """
-        if self._last is x and self._pending:  # the projections of a block share their input
-            self._pending[-1][0].append(layer)
-            return
         points = x.flatten(0, -2)
         if len(points) < _MIN_TOKENS:
             return
-        try:
-            matrix = distances(points)
-        except ValueError as error:
-            raise ValueError(f"the inputs of {layer}: {error}") from error
-        norms = torch.linalg.vector_norm(points.float(), dim=1)
-        ordinary = norms <= _MASSIVE * norms.median()
-        if sum(pending.numel() for _, pending, _ in self._pending) > _MAX_PENDING:
-            self._measure()
-        self._pending.append(([layer], matrix, ordinary))
-        self._last = x
+        # the projections of a block share their input
+        if self._last is None or self._last[0] is not x:
+            try:
+                self._last = x, clipped_delta(points)
+            except ValueError as error:
+                raise ValueError(f"the inputs of {layer}: {error}") from error
+        self._deltas.setdefault(layer, []).append(self._last[1])
 
     def mean(self, layer: str) -> float | None:
         """The mean over prompts; None for a layer without inputs."""
-        self._measure()
         deltas = self._deltas.get(layer)
         return sum(deltas) / len(deltas) if deltas else None
 
-    def _measure(self) -> None:
-        matrices = [matrix for _, matrix, _ in self._pending]
-        deltas = relative_deltas(matrices, base_point="first", metric="precomputed")
-        for (layers, matrix, ordinary), delta in zip(self._pending, deltas, strict=True):
-            clipped = _CLIP * matrix[ordinary][:, ordinary].max()
-            if 0 < clipped < matrix.max():
-                delta = min(1.0, delta * (matrix.max() / clipped).item())
-            for layer in layers:
-                self._deltas.setdefault(layer, []).append(delta)
-        self._pending.clear()
-        self._last = None
+
+def clipped_delta(points: Tensor) -> float:
+    """The relative delta of tokens ``(n, d)``, with the diameter clipped as described above."""
+    matrix = distances(points)
+    delta = relative_delta(matrix, metric="precomputed")
+    norms = torch.linalg.vector_norm(points.float(), dim=1)
+    ordinary = norms <= _MASSIVE * norms.median()
+    clipped = _CLIP * matrix[ordinary][:, ordinary].max()
+    if 0 < clipped < matrix.max():
+        delta = min(1.0, delta * (matrix.max() / clipped).item())
+    return delta
 
 
 @contextmanager
