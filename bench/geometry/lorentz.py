@@ -45,41 +45,14 @@ def _horner(x: Tensor, coefficients: list[float]) -> Tensor:
     return total
 
 
-def sinhc_value(z2: Tensor, limit: float = math.inf) -> Tensor:
-    """:func:`sinhc` without autograd support, for code with its own backward."""
-    # The quotient is accurate for the smallest z; only the derivative needs a series.
-    z = z2.clamp_min(_TINY).sqrt()
-    return z.clamp_max(limit).sinh() / z
-
-
-def sinhc_slope(z2: Tensor, value: Tensor, limit: float = math.inf) -> Tensor:
-    """Derivative of :func:`sinhc` with respect to ``z2``, given its value there."""
-    threshold = _SERIES_BELOW[z2.dtype]
-    inside = z2 <= limit**2
-    safe = torch.where(inside, z2.clamp_min(threshold), z2)
-    # beyond the limit the numerator is constant: only 1/z has a derivative
-    top = torch.where(inside, safe.sqrt().clamp_max(limit).cosh(), 0.0)
-    near = _horner(z2.clamp(0.0, threshold), _SINHC_SLOPE)
-    return torch.where((z2 < threshold) & inside, near, (top - value) / (2 * safe))
-
-
-def asinhc_value(z2: Tensor) -> Tensor:
-    """:func:`asinhc` without autograd support, for code with its own backward."""
-    z = z2.clamp_min(_TINY).sqrt()
-    return z.asinh() / z
-
-
-def asinhc_slope(z2: Tensor, value: Tensor) -> Tensor:
-    """Derivative of :func:`asinhc` with respect to ``z2``, given its value there."""
-    threshold = _SERIES_BELOW[z2.dtype]
-    safe = z2.clamp_min(threshold)
-    near = _horner(z2.clamp(0.0, threshold), _ASINHC_SLOPE)
-    return torch.where(z2 < threshold, near, ((1 + safe).rsqrt() - value) / (2 * safe))
-
-
 class _Sinhc(torch.autograd.Function):
     generate_vmap_rule = True
-    forward = staticmethod(sinhc_value)
+
+    @staticmethod
+    def forward(z2: Tensor, limit: float) -> Tensor:
+        # The quotient is accurate for the smallest z; only the derivative needs a series.
+        z = z2.clamp_min(_TINY).sqrt()
+        return z.clamp_max(limit).sinh() / z
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -89,12 +62,22 @@ class _Sinhc(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         z2, value = ctx.saved_tensors
-        return grad * sinhc_slope(z2, value, ctx.limit), None
+        threshold, inside = _SERIES_BELOW[z2.dtype], z2 <= ctx.limit**2
+        safe = torch.where(inside, z2.clamp_min(threshold), z2)
+        # beyond the limit the numerator is constant: only 1/z has a derivative
+        top = torch.where(inside, safe.sqrt().clamp_max(ctx.limit).cosh(), 0.0)
+        near = _horner(z2.clamp(0.0, threshold), _SINHC_SLOPE)
+        slope = torch.where((z2 < threshold) & inside, near, (top - value) / (2 * safe))
+        return grad * slope, None
 
 
 class _Asinhc(torch.autograd.Function):
     generate_vmap_rule = True
-    forward = staticmethod(asinhc_value)
+
+    @staticmethod
+    def forward(z2: Tensor) -> Tensor:
+        z = z2.clamp_min(_TINY).sqrt()
+        return z.asinh() / z
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -102,7 +85,11 @@ class _Asinhc(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad * asinhc_slope(*ctx.saved_tensors)
+        z2, value = ctx.saved_tensors
+        threshold = _SERIES_BELOW[z2.dtype]
+        safe = z2.clamp_min(threshold)
+        near = _horner(z2.clamp(0.0, threshold), _ASINHC_SLOPE)
+        return grad * torch.where(z2 < threshold, near, ((1 + safe).rsqrt() - value) / (2 * safe))
 
 
 def sinhc(z2: Tensor, limit: float = math.inf) -> Tensor:
