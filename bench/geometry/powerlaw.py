@@ -12,7 +12,7 @@ taken at all integers, and the standard error is that of the discrete likelihood
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -36,25 +36,21 @@ class PowerLaw:
         gamma: the exponent, above 1.
         gamma_se: its standard error for known xmin.
         xmin: start of the tail.
-        n: number of observations.
         n_tail: number of observations of at least xmin.
         ks: Kolmogorov-Smirnov distance between the tail and the law.
         p_value: share of replicas at least as far from their own fits; a power law is rejected
             below 0.1 (Clauset et al.). Its standard error is ``sqrt(p (1 - p) / replicas)``. None
             without replicas.
-        replicas: number of bootstrap replicas.
         alternatives: `lognormal` and `exponential`, fitted to the same tail.
     """
 
     gamma: float
     gamma_se: float
     xmin: int
-    n: int
     n_tail: int
     ks: float
     p_value: float | None
-    replicas: int
-    alternatives: dict[str, Alternative] = field(default_factory=dict)
+    alternatives: dict[str, Alternative]
 
 
 def fit_power_law(
@@ -63,7 +59,6 @@ def fit_power_law(
     xmin: int | None = None,
     replicas: int = 100,
     seed: int = 0,
-    progress: Callable[[int], object] = lambda count: None,
 ) -> PowerLaw:
     """Fit a discrete power law to positive integers.
 
@@ -73,7 +68,6 @@ def fit_power_law(
         xmin: start of the tail; None: estimated.
         replicas: bootstrap replicas for the p-value; 0 for none. 100 give it to 0.05, 2500 to 0.01.
         seed: of the replicas.
-        progress: progress callback, called with 1 after each replica.
 
     Raises:
         ValueError: counts of another kind, fewer than two distinct values in the tail, an xmin
@@ -93,22 +87,16 @@ def fit_power_law(
     p_value = None
     if replicas:
         draw = _sampler(data, law, numpy.random.default_rng(seed))
-        farther = 0
-        for _ in range(replicas):
-            farther += _fit(draw(), xmin).ks >= law.ks
-            progress(1)
-        p_value = farther / replicas
+        p_value = sum(_fit(draw(), xmin).ks >= law.ks for _ in range(replicas)) / replicas
     values, weights = data.values[above], data.weights[above]
     own = -law.gamma * numpy.log(values) - numpy.log(zeta(law.gamma, law.xmin))
     return PowerLaw(
         gamma=law.gamma,
         gamma_se=float(1 / numpy.sqrt(law.n_tail * _log_zeta(law.gamma, law.xmin)[2])),
         xmin=law.xmin,
-        n=int(data.weights.sum()),
         n_tail=law.n_tail,
         ks=law.ks,
         p_value=p_value,
-        replicas=replicas,
         alternatives=compare(values, weights, own, law.xmin),
     )
 

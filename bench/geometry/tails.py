@@ -33,13 +33,11 @@ class Alternative:
         parameters: `rate`, or `mu` and `sigma` (of the logarithm).
         ratio: natural log-likelihood ratio of the given distribution to this one; positive if the
             given one fits better.
-        normalized: the ratio in units of its standard deviation.
         p_value: two-sided p-value of the sign of the ratio (Vuong 1989).
     """
 
     parameters: dict[str, float]
     ratio: float
-    normalized: float
     p_value: float
 
 
@@ -70,7 +68,7 @@ def _vuong(difference: Array, weights: Array, parameters: dict[str, float]) -> A
     variance = float((weights * (difference - ratio / n) ** 2).sum() / n)
     spread = math.sqrt(n * variance)
     normalized = ratio / spread if spread > 0 else 0.0
-    return Alternative(parameters, ratio, normalized, float(erfc(abs(normalized) / math.sqrt(2))))
+    return Alternative(parameters, ratio, float(erfc(abs(normalized) / math.sqrt(2))))
 
 
 def _exponential(values: Array, weights: Array, xmin: int) -> tuple[dict[str, float], Array]:

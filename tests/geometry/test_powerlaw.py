@@ -41,22 +41,19 @@ def package(data, **options):
 
 
 @pytest.mark.parametrize("gamma", [1.6, 1.9, 2.5, 3.5])
-def test_gamma_is_the_maximum_of_the_likelihood_and_near_a_known_exponent(gamma):
+def test_gamma_maximises_the_likelihood_whose_curvature_gives_the_standard_error(gamma):
     data = zipf(gamma, 20_000)
     fit = fit_power_law(data, xmin=1, replicas=0)
 
     def cost(gamma):
         return len(data) * math.log(zeta(gamma, 1)) + gamma * numpy.log(data).sum()
 
-    assert cost(fit.gamma) < min(cost(fit.gamma - 1e-4), cost(fit.gamma + 1e-4))
+    lower, least, upper = (cost(fit.gamma + step) for step in (-1e-3, 0, 1e-3))
+    assert least < min(lower, upper)
+    bend = (lower - 2 * least + upper) / 1e-3**2
+    assert fit.gamma_se == pytest.approx(1 / math.sqrt(bend), rel=1e-3)
     assert abs(fit.gamma - gamma) < 3 * fit.gamma_se
-    assert fit.n == fit.n_tail == 20_000 and fit.p_value is None
-
-
-def test_the_standard_error_is_the_spread_over_samples():
-    fits = [fit_power_law(zipf(2.2, 100, seed), xmin=1, replicas=0) for seed in range(20)]
-    spread = numpy.std([fit.gamma for fit in fits])
-    assert spread == pytest.approx(numpy.mean([fit.gamma_se for fit in fits]), rel=0.3)
+    assert fit.n_tail == 20_000 and fit.p_value is None
 
 
 @pytest.mark.parametrize(
@@ -131,10 +128,8 @@ def test_what_lies_below_xmin_is_drawn_as_it_is():
 
 def test_the_seed_alone_fixes_the_p_value():
     data = zipf(2.0, 400)
-    counts = []
-    first = fit_power_law(data, replicas=15, seed=4, progress=counts.append)
+    first = fit_power_law(data, replicas=15, seed=4)
     assert first == fit_power_law(data[::-1], replicas=15, seed=4)
-    assert counts == [1] * 15
 
 
 def test_alternatives_are_distinguished():
@@ -158,7 +153,6 @@ def test_vuongs_test_is_a_z_test_of_the_mean_difference():
     own = stats.zipf(fit.gamma).logpmf(data)
     other = stats.geom(-math.expm1(-rate)).logpmf(data)
     z = (own - other).sum() / (len(data) ** 0.5 * (own - other).std())
-    assert found.normalized == pytest.approx(z)
     assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(z)))
 
 
