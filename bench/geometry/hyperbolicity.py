@@ -106,14 +106,14 @@ def _require(name: str, given: str, allowed: tuple[str, ...]) -> None:
 
 
 def _batches(clouds: list[Tensor]) -> Iterator[list[int]]:
-    kinds: dict[tuple[torch.dtype, torch.device], int] = {}
-    keys = [(kinds.setdefault((c.dtype, c.device), len(kinds)), c.shape[0]) for c in clouds]
+    """Indices of clouds of one dtype, one device and similar sizes, the smallest first."""
+    keys = [(f"{cloud.dtype} {cloud.device}", len(cloud)) for cloud in clouds]
     batch: list[int] = []
     limit = 0
     for i in sorted(range(len(clouds)), key=keys.__getitem__):
         kind, size = keys[i]
-        first_kind, smallest = keys[batch[0]] if batch else (kind, size)
-        if batch and (len(batch) >= limit or kind != first_kind or size > _SIZE_RATIO * smallest):
+        first, smallest = keys[batch[0]] if batch else keys[i]
+        if batch and (len(batch) >= limit or kind != first or size > _SIZE_RATIO * smallest):
             yield batch
             batch = []
         batch.append(i)

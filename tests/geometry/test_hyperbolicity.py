@@ -18,7 +18,7 @@ from bench.geometry.hyperbolicity import delta, relative_delta, relative_deltas
 from bench.geometry.lorentz import dist, expmap0
 from bench.geometry.metric import distances
 
-few = settings(derandomize=True, deadline=None, max_examples=20)
+few = settings(derandomize=True, deadline=None, max_examples=10)
 seeds = st.integers(0, 2**31)
 
 
@@ -99,27 +99,11 @@ def test_graphs_have_their_known_delta(graph, expected):
     assert relative == 2 * expected / matrix.max()
 
 
-def test_a_square_in_the_plane():
-    corners = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64)
-    assert delta(distances(corners)) == pytest.approx(math.sqrt(2) - 1, abs=1e-15)
-    assert relative_delta(corners) == pytest.approx(2 - math.sqrt(2), abs=1e-15)
-
-
 def test_the_hyperbolic_plane_has_the_delta_of_its_curvature_at_most():
     # (a|b)_w is hyperbolic with log 2 in the plane of curvature -1; lengths scale with sqrt(K)
     for K in (0.25, 1.0, 9.0):
         found = delta(hyperbolic(90, K, 20 * math.sqrt(K)), "all")
         assert 0.5 * math.log(2) * math.sqrt(K) < found <= math.log(2) * math.sqrt(K) + 1e-9
-
-
-def test_relative_delta_falls_as_curvature_gets_stronger():
-    # the sectional curvature is -1/K, so a small K is strong curvature
-    curvatures = [1e4, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03]
-    for base_point in ("first", "all"):
-        matrices = [hyperbolic(60, K, radius=3.0, seed=2) for K in curvatures]
-        found = relative_deltas(matrices, base_point, "precomputed")
-        assert found == sorted(found, reverse=True)
-        assert found[-1] < 0.25 * found[0]
 
 
 # The definition
@@ -136,29 +120,12 @@ def test_delta_is_its_definition(seed, n):
         assert first <= every <= 2 * first + 1e-14
 
 
-def test_the_first_base_point_can_see_little_more_than_half():
-    spaces = [random_metric(12, seed) for seed in range(60)]
-    shares = [delta(space, "first") / delta(space, "all") for space in spaces]
-    assert 0.5 <= min(shares) < 0.65 and max(shares) == 1
-
-
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_delta_has_the_unit_of_the_distances_and_the_relative_one_none(scale):
     matrix = random_metric(30, 3)
     assert delta(scale * matrix, "all") == pytest.approx(scale * delta(matrix, "all"), rel=1e-12)
     points = cloud(30, 8)
     assert relative_delta(scale * points, "all") == pytest.approx(relative_delta(points, "all"))
-
-
-@pytest.mark.parametrize("base_point", ["first", "all"])
-def test_copies_of_points_change_nothing_nor_does_their_order(base_point):
-    points = cloud(40, 8, dtype=torch.float32)
-    mixed = 1 + torch.randperm(39, generator=torch.Generator().manual_seed(1))
-    copied = points[torch.tensor([0, *mixed, 3, 3, 17, 0, 25])]
-    expected = relative_delta(points, base_point)
-    assert relative_delta(copied, base_point) == pytest.approx(expected, abs=1e-6)
-    last_first = relative_delta(points.flip(0), "all")
-    assert last_first == pytest.approx(relative_delta(points, "all"), abs=1e-6)
 
 
 # Degenerate spaces
