@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bench.methods.hyplora import HypLoraLinear
 from bench.methods.hyplora.curvature import DeltaMeter, data_driven_curvature
 from bench.methods.hyplora.gate import exp_factor, token_norm
+from bench.methods.hyplora.statistics import variation
 from bench.methods.inputs import see_inputs
 
 CURVATURES = (0.1, 0.5, 1.0, 2.0)  # the paper's
@@ -81,10 +82,10 @@ def layer_inputs(
                 "rms_mean": rms.mean().item(),
                 "rms_median": rms.median().item(),
                 "rms_sd": rms.std(correction=0).item(),
-                "rms_variation": _variation(rms),
+                "rms_variation": variation(rms),
                 "rms_largest": rms.max().item(),
                 "gates": [
-                    {"curvature": K, "mean": gate.mean().item(), "variation": _variation(gate)}
+                    {"curvature": K, "mean": gate.mean().item(), "variation": variation(gate)}
                     for K, gate in gates.items()
                 ],
                 "delta": delta,
@@ -115,11 +116,6 @@ def linear_layers(model: Any) -> dict[str, nn.Module]:
 def _block(name: str) -> int | None:
     """The first number in a module's name; None outside of the blocks."""
     return next((int(part) for part in name.split(".") if part.isdigit()), None)
-
-
-def _variation(values: Tensor) -> float:
-    mean = values.mean().item()
-    return values.std(correction=0).item() / mean if mean else 0.0
 
 
 def _adapter_curvature(layer: nn.Module) -> float | None:

@@ -24,7 +24,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from bench.methods.bottleneck import BottleneckConfig
 from bench.methods.hyplora import AUTO, HypLoraConfig
 from bench.methods.hyplora.statistics import gate_statistics, warn_of_gates
-from bench.methods.layers import has_latent_attention, in_names_of
+from bench.methods.layers import in_names_of
 
 __all__ = [
     "AUTO",
@@ -118,7 +118,8 @@ def attach(
 
 
 def _check_base(base: Any, config: PeftConfig) -> None:
-    if config.peft_type == PeftType.PREFIX_TUNING and has_latent_attention(base):
+    latent = any(name.endswith(".kv_b_proj") for name, _ in base.named_modules())
+    if latent and config.peft_type == PeftType.PREFIX_TUNING:
         raise ValueError(
             "prefix-tuning prepends keys and values, but this base caches a latent instead: use a "
             "low-rank method or a bottleneck adapter, such as method=lora or method=series"

@@ -40,7 +40,7 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     modules = dict(base.named_modules())
     own = {path.rpartition(".")[2] for path in modules}
-    equivalents = _EQUIVALENTS.get(getattr(getattr(base, "config", None), "model_type", ""), {})
+    equivalents = _EQUIVALENTS.get(base.config.model_type, {})
     renamed = {name: other for name, other in equivalents.items() if name not in own}
     named = dict(options)
     for key in ("target_modules", "output_modules"):
@@ -56,8 +56,3 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
                 f"linear layers: {', '.join(sorted(linear))}. Use method.target_modules=[NAME,NAME]"
             )
     return named
-
-
-def has_latent_attention(base: Any) -> bool:
-    """Whether a base caches a latent instead of keys and values."""
-    return any(name.endswith(".kv_b_proj") for name, _ in base.named_modules())

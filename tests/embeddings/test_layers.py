@@ -1,5 +1,4 @@
 import copy
-import math
 import weakref
 from statistics import fmean
 
@@ -9,6 +8,7 @@ import torch
 
 from bench.embeddings.layers import CURVATURES, layer_inputs
 from bench.methods import BottleneckConfig, HypLoraConfig, attach, gate_statistics
+from tests.methods.layer_inputs import inputs_of
 
 SENTENCES = [
     "Mary has 7 books. Tom gives Mary 2 more. How many books does Mary have now?",
@@ -38,22 +38,13 @@ def of_module(found, module):
     return [one for one in found if one["module"] == module]
 
 
-def seen_by(model, prompts, name):
-    seen = []
-    hook = model.get_submodule(name).register_forward_pre_hook(lambda _, x: seen.append(x[0][0]))
-    with torch.no_grad():
-        for prompt in prompts:
-            model(input_ids=torch.tensor([prompt]))
-    hook.remove()
-    return torch.cat(seen).double()
-
-
 def test_every_linear_layer_of_the_blocks_has_the_rms_of_all_tokens(tiny, prompts, measured):
     names = [(one["block"], one["module"]) for one in measured]
     assert names == [(block, module) for block in range(4) for module in MODULES]
     assert measured[0]["layer"] == "model.layers.0.self_attn.q_proj"
     one = of_module(measured, "down_proj")[2]
-    rms = seen_by(tiny[0], prompts, "model.layers.2.mlp.down_proj").square().mean(-1).sqrt()
+    x = torch.cat(inputs_of(tiny[0], "model.layers.2.mlp.down_proj", prompts)).double()
+    rms = x.square().mean(-1).sqrt()
     assert one["tokens"] == sum(map(len, prompts)) == len(rms)
     assert one["rms_mean"] == pytest.approx(rms.mean().item(), rel=1e-6)
     assert one["rms_median"] == pytest.approx(rms.median().item(), rel=1e-6)
@@ -134,16 +125,7 @@ def test_layers_keep_their_names_and_are_seen_through_any_adapter(base, prompts,
     assert tuned[0]["rms_mean"] == pytest.approx(measured[0]["rms_mean"], rel=1e-6)
 
 
-def test_measuring_does_not_change_a_model_and_reports_each_prompt(base, prompts):
-    model = peft.get_peft_model(base, HypLoraConfig(r=4, target_modules=TARGETS)).train()
-    before, done = copy.deepcopy(model.state_dict()), []
-    layer_inputs(model, prompts, progress=done.append)
-    assert done == [1] * len(prompts)
-    assert model.training and not any(m._forward_pre_hooks for m in model.modules())
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_no_input_outlives_its_prompt(base, prompts):
+def test_each_prompt_is_reported_and_no_input_outlives_it(base, prompts):
     references, most = [], []
     for layer in base.modules():
         if isinstance(layer, torch.nn.Linear):
@@ -154,16 +136,10 @@ def test_no_input_outlives_its_prompt(base, prompts):
 
     layer_inputs(base, prompts, progress=count)
     # At most one, with which the next is compared.
-    assert len(references) == 29 * len(prompts) and max(most) <= 1
+    assert len(references) == 29 * len(prompts) and len(most) == len(prompts) and max(most) <= 1
 
 
 def test_a_prompt_of_three_tokens_has_norms_but_no_delta(tiny):
     found = layer_inputs(tiny[0], [[1, 5, 6]])
     assert {(one["delta"], one["data_curvature"]) for one in found} == {(None, None)}
     assert all(one["tokens"] == 3 and one["rms_mean"] > 0 for one in found)
-
-
-def test_inputs_that_are_not_finite_are_refused_with_the_layer(base, prompts):
-    base.model.layers[1].self_attn.v_proj.weight.data.fill_(math.nan)
-    with pytest.raises(ValueError, match=r"inputs of model\.layers\.1\.self_attn\.o_proj: "):
-        layer_inputs(base, prompts)

@@ -107,6 +107,12 @@ def warn_of_gates(statistics: Sequence[GateStatistics]) -> None:
         )
 
 
+def variation(values: Tensor) -> float:
+    """The coefficient of variation, 0 for a mean of 0."""
+    mean = values.mean().item()
+    return values.std(correction=0).item() / mean if mean else 0.0
+
+
 @cache
 def _warn_of_scale(message: str) -> None:  # once for all seeds of a sweep
     _log.warning(message)
@@ -116,14 +122,13 @@ def _summary(
     layer: str, curvature: float | None, gates: Sequence[Tensor], clamped: Sequence[Tensor]
 ) -> GateStatistics:
     values = torch.cat(gates)
-    mean = values.mean().item()
     return GateStatistics(
         layer=layer,
         module=layer.rpartition(".")[2],
         tokens=values.numel(),
-        mean=mean,
+        mean=values.mean().item(),
         median=values.median().item(),
-        variation=values.std(correction=0).item() / mean if mean else 0.0,
+        variation=variation(values),
         largest=values.max().item(),
         clamped=torch.cat(clamped).double().mean().item(),
         curvature=curvature,
