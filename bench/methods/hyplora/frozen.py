@@ -98,8 +98,7 @@ class FrozenCache:
             or self._entry[1] != key
             or any(ours is not theirs for ours, theirs in zip(self._entry[0], tensors, strict=True))
         ):
-            # an inference tensor could not be used in a later pass with gradients
-            with torch.inference_mode(False), torch.no_grad(), full_precision(B.device):
+            with torch.no_grad(), full_precision(B.device):
                 root = torch.linalg.qr(B.to(scalar_dtype(B)), mode="r").R
                 K, scale = curvature(raw), s.item()
                 frozen = Frozen(gram(B), root, K, scale, scale * math.sqrt(max(K.item(), 0.0)))

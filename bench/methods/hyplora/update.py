@@ -142,7 +142,7 @@ def rotation_update(
         s: norm scale, one element.
         max_radius: upper bound of ``|x| / (s sqrt(K))``.
         scaling: ``alpha / r``.
-        frozen: values of B, K and s, if these are known and have no gradient.
+        frozen: values of B, K and s, if these are known; only without gradients.
 
     Returns:
         ``(..., m)`` in the dtype of ``result``.
