@@ -205,9 +205,9 @@ def scale_tokens_backward(
 
 
 def _numbers(K: Tensor, s: Tensor, wide: torch.dtype) -> tuple[Any, Any]:
-    """K and s as Python numbers if they can be read at once: each operation of one element costs.
+    """K and s as Python numbers on a CPU, where operations on tensors of one element are expensive.
 
-    On a GPU reading them would wait for all that is queued.
+    On a GPU, reading them would synchronise with the device.
     """
     plain = all(type(number) in (Tensor, torch.nn.Parameter) for number in (K, s))
     if plain and K.device.type == "cpu" and not torch.compiler.is_compiling():

@@ -71,7 +71,7 @@ def _adding(delta: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """``Variant.update`` from a function that computes the update alone, ``(..., m)``."""
 
     def update(result, x, dropped, A, *rest, frozen=None, **options) -> Tensor:
-        if not autocasting(x.device):  # which sets the dtype otherwise
+        if not autocasting(x.device):  # which sets the dtype itself
             dropped = dropped.to(A.dtype)
         gram_B = None if frozen is None else frozen.gram
         return (result + delta(x, dropped, A, *rest, gram_B=gram_B, **options)).to(result.dtype)
