@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,38 +15,11 @@ from bench.models.helm.points import at_least_float32, residual, row_dot, time_o
 from bench.models.helm.router import Router
 
 
-class _PerExpert(torch.autograd.Function):
-    """One product per expert; reads the offsets on the host."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
-        ctx.save_for_backward(rows, weight)
-        ctx.ends = ends = offsets.tolist()
-        out = rows.new_empty(rows.shape[0], weight.shape[1])
-        for e, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            torch.mm(rows[begin:end], weight[e].t(), out=out[begin:end])
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        rows, weight = ctx.saved_tensors
-        grad = grad.contiguous()
-        needs_rows, needs_weight, _ = ctx.needs_input_grad
-        grad_rows = torch.empty_like(rows) if needs_rows else None
-        grad_weight = torch.empty_like(weight) if needs_weight else None
-        for e, (begin, end) in enumerate(zip([0, *ctx.ends], ctx.ends, strict=False)):
-            if grad_rows is not None:
-                torch.mm(grad[begin:end], weight[e], out=grad_rows[begin:end])
-            if grad_weight is not None:
-                torch.mm(grad[begin:end].t(), rows[begin:end], out=grad_weight[e])
-        return grad_rows, grad_weight, None
-
-
 def grouped_linear(rows: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     """`rows @ weight[e].T` with the expert e of each row.
 
     One kernel without a host sync on a GPU, if strides are multiples of 16 bytes; otherwise, and on
-    a CPU, one product per expert.
+    a CPU, one product per expert, which reads the offsets on the host.
 
     `rows` are `(rows, inputs)`, sorted by expert; `weight` is `(experts, outputs, inputs)`;
     `offsets` are the ends of each expert's rows, int32. The dtype is that of weights or autocast.
@@ -58,7 +30,8 @@ def grouped_linear(rows: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     aligned = all(size * dtype.itemsize % 16 == 0 for size in weight.shape[1:])
     if device == "cuda" and aligned and dtype.itemsize < 8:
         return F.grouped_mm(rows, weight.transpose(1, 2), offs=offsets)
-    return _PerExpert.apply(rows, weight, offsets)
+    parts = rows.tensor_split(offsets[:-1].tolist())
+    return torch.cat([F.linear(part, own) for part, own in zip(parts, weight, strict=True)])
 
 
 class CurvatureExperts(nn.Module):
