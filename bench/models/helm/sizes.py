@@ -85,7 +85,7 @@ def parameters_of(config: PreTrainedConfig) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _matched(build: Callable[[int], PreTrainedConfig], target: int) -> int:
+def _width_for(build: Callable[[int], PreTrainedConfig], target: int) -> int:
     """The inner width for which a model is closest to a number of parameters."""
     low, high = (parameters_of(build(width)) for width in (_STEP, 2 * _STEP))
     steps = round((target - low) / (high - low))
@@ -110,7 +110,7 @@ def llama_twin(config: HelmConfig, **options: Any) -> LlamaConfig:
     def build(inner: int) -> LlamaConfig:
         return LlamaConfig(head_dim=head_dim, intermediate_size=inner, **_shared(config), **options)
 
-    return build(_matched(build, parameters_of(config)))
+    return build(_width_for(build, parameters_of(config)))
 
 
 def deepseek_twin(config: HelmConfig, **options: Any) -> DeepseekV3Config:
@@ -146,7 +146,7 @@ def deepseek_twin(config: HelmConfig, **options: Any) -> DeepseekV3Config:
     target, inner = parameters_of(config), config.intermediate_size
     expert = config.moe_intermediate_size
     if config.first_k_dense_replace < config.num_hidden_layers:
-        expert = _matched(lambda width: build(width, inner), target)
+        expert = _width_for(lambda width: build(width, inner), target)
     if config.first_k_dense_replace:
-        inner = _matched(lambda width: build(expert, width), target)
+        inner = _width_for(lambda width: build(expert, width), target)
     return build(expert, inner)

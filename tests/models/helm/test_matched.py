@@ -4,19 +4,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from bench.models.helm.sizes import model_config
+from bench.models.helm.sizes import OF_TWIN, model_config
 from bench.models.untrained import build
 
-PAIRS = [("helm_d", "llama_twin"), ("helm_mice", "deepseek_twin")]
+
+def weights(kind, seed=0):
+    return build(model_config(kind, "tiny", 1536), seed).state_dict()
 
 
-def weights(kind, seed=0, **choices):
-    return build(model_config(kind, "tiny", 1536, **choices), seed).state_dict()
-
-
-@pytest.mark.parametrize(("helm", "twin"), PAIRS)
-def test_each_weight_has_the_distribution_of_its_helms(helm, twin):
-    ours, plain, matched = (weights(kind) for kind in (helm, twin, f"{twin}_matched"))
+@pytest.mark.parametrize("twin", OF_TWIN)
+def test_each_weight_has_the_distribution_of_its_helms_and_norms_its_epsilon(twin):
+    kinds = OF_TWIN[twin], twin, f"{twin}_matched"
+    ours, plain, matched = map(weights, kinds)
+    assert model_config(kinds[2], "tiny", 1536).rms_norm_eps == 1e-8
     shared = [name for name in matched if name in ours and "norm" not in name]
     assert {"model.embed_tokens.weight", "lm_head.weight"} < set(shared)
     assert [name for name in matched if name.endswith("bias") and name not in ours] == []
@@ -29,12 +29,6 @@ def test_each_weight_has_the_distribution_of_its_helms(helm, twin):
             assert found.abs().max() == pytest.approx(float(expected.abs().max()), rel=0.06), name
     changed = [n for n in plain if "norm" not in n and plain[n].ndim > 1]
     assert all(matched[n].std() > 1.2 * plain[n].std() for n in changed)
-
-
-@pytest.mark.parametrize(("helm", "twin"), PAIRS)
-def test_norms_have_their_helms_epsilon(helm, twin):
-    ours, theirs = (model_config(kind, "tiny", 1536) for kind in (helm, f"{twin}_matched"))
-    assert ours.rms_norm_eps == theirs.rms_norm_eps == 1e-8
 
 
 def test_a_seed_fixes_the_weights_and_a_tied_head_stays_the_embedding():

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from bench.errors import InputError
-from bench.models.helm.sizes import MODELS, SIZES, model_config, parameters_of
+from bench.models.helm.sizes import MATCHED, MODELS, OF_TWIN, model_config, parameters_of
 
 # The last number: parameters of the public models without a counterpart, namely the curvatures of
 # three hyperboloids, a bias of each attention, positions, and biases of routers.
@@ -22,20 +22,17 @@ def test_the_published_numbers_of_parameters(kind, size, embedding, published, e
     assert parameters_of(config) + extra == published
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(
-    ("helm", "twin"),
-    [
-        ("helm_d", "llama_twin"),
-        ("helm_d", "llama_twin_matched"),
-        ("helm_mice", "deepseek_twin"),
-        ("helm_mice", "deepseek_twin_matched"),
-    ],
-)
-def test_a_twin_has_the_parameters_of_its_helm_within_a_percent(helm, twin, size):
-    published = [] if size == "tiny" else [{"aligned": False}]
-    for choices in ({}, {"tie_word_embeddings": True}, *published):
-        ours, theirs = (model_config(kind, size, 1536, **choices) for kind in (helm, twin))
+@pytest.mark.parametrize("start", ["", MATCHED])
+@pytest.mark.parametrize("twin", OF_TWIN)
+def test_a_twin_has_the_parameters_of_its_helm_within_a_percent(twin, start):
+    for size, choices in (
+        ("tiny", {}),
+        ("120m", {"tie_word_embeddings": True}),
+        ("1b", {}),
+        ("1b", {"aligned": False}),
+    ):
+        kinds = OF_TWIN[twin], twin + start
+        ours, theirs = (model_config(kind, size, 1536, **choices) for kind in kinds)
         assert ours.num_hidden_layers == theirs.num_hidden_layers
         assert parameters_of(theirs) == pytest.approx(parameters_of(ours), rel=0.01)
 
