@@ -96,7 +96,7 @@ def test_related_words_are_kept_near_and_unrelated_ones_hardly_more_than_by_chan
     assert disk["kept"] < 4 * disk["kept_by_chance"]
 
 
-@settings(derandomize=True, deadline=None, max_examples=25)
+@settings(derandomize=True, deadline=None, max_examples=10)
 @given(st.integers(0, 6), st.integers(1, 4), st.integers(0, 2**31), st.booleans())
 def test_few_equal_and_zero_vectors_have_positions(n, d, seed, flat):
     vectors = np.random.default_rng(seed).integers(-1, 2, size=(n, d)).astype(float)

@@ -9,7 +9,6 @@ from bench.embeddings.frequency import (
     content_words,
     count_tokens,
     power_law,
-    sum_of,
     text_of,
     token_texts,
 )
@@ -61,11 +60,6 @@ def test_content_words_are_long_whole_and_no_function_words(counted):
     counts, texts = counted("There are 3 apples of Mary, hashas is")
     chosen = np.array(texts)[content_words(counts, texts)]
     assert set(chosen) == {" apples", " Mary"}
-
-
-def test_counts_of_sets_add_up(counted):
-    one, other = counted("Mary has")[0], counted("has has")[0]
-    assert sum_of([one, other]).total.sum() == one.total.sum() + other.total.sum()
 
 
 def test_sentencepiece_keeps_the_space_of_the_first_word():
