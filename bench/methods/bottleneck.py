@@ -6,11 +6,10 @@ Importing this module registers it with peft.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,14 +27,7 @@ from bench.methods.targets import (
 
 BOTTLENECK = add_peft_type("BOTTLENECK")
 
-PLACEMENTS = ("series", "parallel")
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-}
-INITS = ("bert", "mam_adapter")
+ACTIVATIONS = ("tanh", "relu", "gelu", "silu")  # functions of torch.nn.functional
 NOT_LINEAR = (
     "A bottleneck adapter cannot be merged into the base weights: with the non-linearity between "
     "its projections the map is not linear in its input. Save the adapter (save_pretrained, "
@@ -98,9 +90,9 @@ class BottleneckConfig(TargetedConfig):
         super().__post_init__()
         self.peft_type = BOTTLENECK
         for name, allowed in {
-            "placement": PLACEMENTS,
+            "placement": ("series", "parallel"),
             "non_linearity": ACTIVATIONS,
-            "init_weights": INITS,
+            "init_weights": ("bert", "mam_adapter"),
         }.items():
             value = getattr(self, name)
             if not isinstance(value, str) or value not in allowed:
@@ -180,7 +172,7 @@ class BottleneckLinear(nn.Module, LinearLayer):
 
     def _update(self, adapter_name: str, h: Tensor) -> Tensor:
         down, up = self.bottleneck_down[adapter_name], self.bottleneck_up[adapter_name]
-        act = ACTIVATIONS[self.non_linearity[adapter_name]]
+        act = getattr(F, self.non_linearity[adapter_name])
         h = self.bottleneck_dropout[adapter_name](h)
         h = self._cast_input_dtype(h, down.weight.dtype)
         return up(act(down(h))) * self.scaling[adapter_name]

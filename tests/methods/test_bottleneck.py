@@ -88,11 +88,6 @@ def test_a_layer_adds_its_bottleneck_at_its_position(placement, positions, non_l
         assert torch.allclose(layer(x), expected, atol=1e-5)
 
 
-def test_output_modules_say_which_layers_are_adapted_on_their_output():
-    model = adapted(output_modules=["up_proj"])
-    assert [layer.position["default"] for layer in layers(model)] == ["output", "input"]
-
-
 @pytest.mark.parametrize("name", ["model.layers.0.mlp.down_proj", "down_proj"])
 def test_a_name_fits_a_layer_as_a_target_does(name):
     assert BottleneckConfig(output_modules=["down_proj"]).position(name) == "output"
