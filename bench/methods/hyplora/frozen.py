@@ -70,7 +70,7 @@ class FrozenCache:
     """
 
     def __init__(self) -> None:
-        self._entry: tuple[tuple[Tensor, ...], tuple[tuple[int, int], ...], Frozen] | None = None
+        self._entry: tuple[tuple[Tensor, ...], tuple[tuple[int, ...], ...], Frozen] | None = None
 
     def __reduce__(self):
         # copies and pickles of a model start with an empty cache
@@ -91,13 +91,9 @@ class FrozenCache:
             for tensor in tensors
         ):
             return None
-        key = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
         # the entry holds the tensors, so that no other tensor can have their addresses
-        if (
-            self._entry is None
-            or self._entry[1] != key
-            or any(ours is not theirs for ours, theirs in zip(self._entry[0], tensors, strict=True))
-        ):
+        key = tuple((id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors)
+        if self._entry is None or self._entry[1] != key:
             with torch.no_grad(), full_precision(B.device):
                 root = torch.linalg.qr(B.to(scalar_dtype(B)), mode="r").R
                 K, scale = curvature(raw), s.item()
