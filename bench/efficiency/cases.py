@@ -97,7 +97,7 @@ CASES = {
 
 @cache
 def read_conf(group: str, name: str) -> dict[str, Any]:
-    """A file of conf/, not to be changed."""
+    """The content of a file in conf/; it is cached, so do not change it."""
     return yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
 
 

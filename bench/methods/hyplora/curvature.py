@@ -75,7 +75,7 @@ class DeltaMeter:
 
 
 def clipped_delta(points: Tensor) -> float:
-    """The relative delta of tokens ``(n, d)``, with the diameter clipped as described above."""
+    """The relative delta of tokens ``(n, d)``; the diameter is clipped, see the module."""
     matrix = distances(points)
     delta = relative_delta(matrix, metric="precomputed")
     norms = torch.linalg.vector_norm(points.float(), dim=1)
