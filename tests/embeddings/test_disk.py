@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import bench.embeddings.disk as disk_module
 from bench.embeddings.disk import AMONG, layout, most_frequent
 
 
@@ -112,19 +111,6 @@ def test_one_outlier_does_not_crowd_the_others():
     vectors = np.concatenate([clusters((20, 20, 20)), 40 * np.ones((1, 24))])
     radius, _ = polar(laid_out(vectors))
     assert np.ptp(radius[:-1]) > 0.5 and radius[-1] == pytest.approx(1, abs=1e-3)
-
-
-def test_many_words_are_laid_out_without_the_slow_order_of_leaves(monkeypatch):
-    linkage, optimal = disk_module.hierarchy.linkage, []
-
-    def spy(*args, optimal_ordering):
-        optimal.append(optimal_ordering)
-        return linkage(*args, optimal_ordering=optimal_ordering)
-
-    monkeypatch.setattr(disk_module.hierarchy, "linkage", spy)
-    monkeypatch.setattr(disk_module, "MOST_ORDERED", 17)
-    assert len(laid_out(clusters())["words"]) == 18 and laid_out(clusters((6, 6)))
-    assert optimal == [False, True]
 
 
 def test_embeddings_that_are_not_finite_are_refused():

@@ -67,18 +67,7 @@ def test_exp_and_the_distance_are_their_definitions(seed, K, length, second):
     expected = R * (-inner(p, q) / K).clamp_min(1).acosh()
     # arccosh loses the digits that 1 + eps^2 cannot hold: an error of 1e-16 in z^2/2
     assert torch.allclose(dist(p, q, K), expected, rtol=1e-9, atol=1e-6 * R)
-
-
-@few
-@given(seeds, curvatures, lengths)
-def test_the_distance_is_a_metric_and_K_only_sets_its_unit(seed, K, length):
-    vectors = [tangent(seed + i, 1.0, length) for i in range(3)]
-    p, q, r = (expmap0(math.sqrt(K) * v, K) for v in vectors)
-    assert (dist(p, p, K) == 0).all()
-    assert torch.equal(dist(p, q, K), dist(q, p, K))
-    assert (dist(p, r, K) <= (dist(p, q, K) + dist(q, r, K)) * (1 + 1e-12)).all()
-    one, other = (expmap0(v, 1.0) for v in vectors[:2])
-    assert close(dist(p, q, K), math.sqrt(K) * dist(one, other, 1.0), 1e-12)
+    assert torch.equal(dist(p, q, K), dist(q, p, K)) and (dist(p, p, K) == 0).all()
 
 
 @few

@@ -77,12 +77,6 @@ def test_the_update_with_cached_values_is_the_update_in_training(count, dtype, s
     assert error(found, expected) < tolerance
 
 
-def test_bfloat16_is_float32_to_the_rounding_of_its_products():
-    (x, A, B, K, s), _ = inputs(1, 0.5, math.sqrt(D), torch.float32)
-    expected = fast(*(tensor.bfloat16().float() for tensor in (x, A, B)), K, s)
-    assert error(fast(x.bfloat16(), A.bfloat16(), B.bfloat16(), K, s), expected) < 1e-2
-
-
 def literal_gate(x, u, K, s):
     """c psi, from a token x that is not 0 and u = B A x."""
     root, norm = K.sqrt(), x.norm(dim=-1)
