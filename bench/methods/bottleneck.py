@@ -128,12 +128,7 @@ class BottleneckLinear(nn.Module, LinearLayer):
     other_param_names = ("bottleneck_dropout", "position", "non_linearity", "scaling")
 
     def __init__(
-        self,
-        base_layer: nn.Linear,
-        adapter_name: str,
-        config: BottleneckConfig,
-        *,
-        position: Position,
+        self, base_layer: nn.Linear, adapter_name: str, config: BottleneckConfig, layer_name: str
     ) -> None:
         super().__init__()
         self._wrap(base_layer, adapter_name)
@@ -143,13 +138,11 @@ class BottleneckLinear(nn.Module, LinearLayer):
         self.position: dict[str, Position] = {}
         self.non_linearity: dict[str, str] = {}
         self.scaling: dict[str, float] = {}
-        self.update_layer(adapter_name, config, position=position)
+        self.update_layer(adapter_name, config, layer_name)
 
-    def update_layer(
-        self, adapter_name: str, config: BottleneckConfig, *, position: Position
-    ) -> None:
+    def update_layer(self, adapter_name: str, config: BottleneckConfig, layer_name: str) -> None:
         """Add or replace an adapter."""
-        self.position[adapter_name] = position
+        self.position[adapter_name] = position = config.position(layer_name)
         self.non_linearity[adapter_name] = config.non_linearity
         self.scaling[adapter_name] = config.scaling
         self.bottleneck_dropout[adapter_name] = (
@@ -221,9 +214,6 @@ class BottleneckModel(LinearTuner):
     tuner_layer_cls = BottleneckLinear
     # no defaults by architecture: peft then asks for target_modules
     target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  (peft only reads it)
-
-    def _layer_options(self, peft_config: BottleneckConfig, layer_name: str) -> dict[str, Any]:
-        return {"position": peft_config.position(layer_name)}
 
     def _check_merge_allowed(self) -> None:
         raise NotImplementedError(NOT_LINEAR)

@@ -80,14 +80,12 @@ class LinearTuner(BaseTuner):
 
     Attributes:
         method: name of the method in messages.
+        tuner_layer_cls: made from a layer, and the arguments of its ``update_layer``: an adapter's
+            name and configuration, and the layer's full name in the model.
     """
 
     method: str
     tuner_layer_cls: type[Any]
-
-    def _layer_options(self, peft_config: Any, layer_name: str) -> dict[str, Any]:
-        """The keyword arguments of ``tuner_layer_cls`` and its ``update_layer`` for a layer."""
-        raise NotImplementedError
 
     def _create_and_replace(
         self,
@@ -99,9 +97,8 @@ class LinearTuner(BaseTuner):
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
-        options = self._layer_options(peft_config, current_key)
         if isinstance(target, self.tuner_layer_cls):
-            target.update_layer(adapter_name, peft_config, **options)
+            target.update_layer(adapter_name, peft_config, current_key)
             return
         if not isinstance(target, nn.Linear):
             raise ValueError(
@@ -109,7 +106,7 @@ class LinearTuner(BaseTuner):
                 f"{current_key!r}, which is a {type(target).__name__}. Name only linear layers in "
                 "target_modules, or exclude this one with exclude_modules."
             )
-        layer = self.tuner_layer_cls(target, adapter_name, peft_config, **options)
+        layer = self.tuner_layer_cls(target, adapter_name, peft_config, current_key)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)  # an additional adapter is trained once it is active
         self._replace_module(parent, target_name, layer, target)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from peft.utils.other import get_pattern_key
+
 from bench.errors import unknown
 from bench.methods.hyplora.variants import VARIANTS
 from bench.methods.targets import (
@@ -19,6 +21,8 @@ from bench.methods.targets import (
 
 HYPLORA = add_peft_type("HYPLORA")
 AUTO = "auto"  # instead of a curvature: one per layer, measured on the base
+# options that may differ by layer
+PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "curvature": "curvature_pattern"}
 
 
 @dataclass
@@ -84,11 +88,11 @@ class HypLoraConfig(TargetedConfig):
                 "bench.methods.attach(base, 'hyplora', options, prompts), or give a number here, "
                 "and numbers of single layers in curvature_pattern"
             )
-        for name, rank in self._values("r", "rank_pattern"):
+        for name, rank in self._values("r"):
             require_size(name, rank)
-        for name, alpha in self._values("lora_alpha", "alpha_pattern"):
+        for name, alpha in self._values("lora_alpha"):
             require_positive(name, alpha)
-        for name, curvature in self._values("curvature", "curvature_pattern"):
+        for name, curvature in self._values("curvature"):
             if not VARIANTS[self.variant].raw_is_configured:
                 require_positive(name, curvature)
             elif not is_number(curvature):
@@ -98,7 +102,13 @@ class HypLoraConfig(TargetedConfig):
         if self.norm_scale != "sqrt_dim":
             require_positive("norm_scale", self.norm_scale, " or 'sqrt_dim'")
 
-    def _values(self, option: str, pattern: str) -> Iterator[tuple[str, Any]]:
+    def of_layer(self, option: str, layer_name: str) -> Any:
+        """The value of an option of `PATTERNS` for a layer, by its full name in the model."""
+        by_layer = getattr(self, PATTERNS[option])
+        return by_layer.get(get_pattern_key(list(by_layer), layer_name), getattr(self, option))
+
+    def _values(self, option: str) -> Iterator[tuple[str, Any]]:
+        pattern = PATTERNS[option]
         by_layer = getattr(self, pattern)
         if not isinstance(by_layer, dict):
             raise ValueError(

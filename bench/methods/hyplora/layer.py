@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
-from bench.methods.hyplora.config import HypLoraConfig
+from bench.methods.hyplora.config import PATTERNS, HypLoraConfig
 from bench.methods.hyplora.frozen import FrozenCache
 from bench.methods.hyplora.gate import token_norm
 from bench.methods.hyplora.variants import VARIANTS, raw_from_curvature
@@ -55,13 +54,13 @@ class ScalarDict(nn.ParameterDict):
 
 
 class HypLoraLinear(nn.Module, LinearLayer):
-    """A ``torch.nn.Linear`` with HypLoRA adapters; options as for :meth:`update_layer`."""
+    """A ``torch.nn.Linear`` with HypLoRA adapters; arguments as for :meth:`update_layer`."""
 
     adapter_layer_names = ("hyplora_A", "hyplora_B", "hyplora_K", "hyplora_s")
     other_param_names = ("hyplora_dropout", "r", "scaling", "max_radius", "variant", "frozen")
 
     def __init__(
-        self, base_layer: nn.Linear, adapter_name: str, config: HypLoraConfig, **options: Any
+        self, base_layer: nn.Linear, adapter_name: str, config: HypLoraConfig, layer_name: str
     ) -> None:
         super().__init__()
         self._wrap(base_layer, adapter_name)
@@ -75,26 +74,18 @@ class HypLoraLinear(nn.Module, LinearLayer):
         self.max_radius: dict[str, float] = {}
         self.variant: dict[str, str] = {}
         self.frozen: dict[str, FrozenCache] = {}
-        self.update_layer(adapter_name, config, **options)
+        self.update_layer(adapter_name, config, layer_name)
 
-    def update_layer(
-        self,
-        adapter_name: str,
-        config: HypLoraConfig,
-        *,
-        r: int,
-        lora_alpha: float,
-        curvature: float,
-        layer_name: str,
-    ) -> None:
+    def update_layer(self, adapter_name: str, config: HypLoraConfig, layer_name: str) -> None:
         """Add or replace an adapter.
 
         A is drawn as in peft's LoRA, with the same random numbers. B is 0, so the layer starts as
-        the base. The keyword arguments are this layer's values; ``layer_name`` is for messages.
+        the base. ``layer_name`` is the layer's full name in the model.
 
         Raises:
-            ValueError: ``r`` is larger than ``in_features`` or ``out_features``.
+            ValueError: the rank is larger than ``in_features`` or ``out_features``.
         """
+        r, lora_alpha, curvature = (config.of_layer(option, layer_name) for option in PATTERNS)
         limit = min(self.in_features, self.out_features)
         if r > limit:
             raise ValueError(
@@ -271,10 +262,6 @@ def hyplora_layers(model: Any) -> dict[str, HypLoraLinear]:
     }
 
 
-# options that may differ by layer
-_PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "curvature": "curvature_pattern"}
-
-
 class HypLoraModel(LinearTuner):
     """A model with HypLoRA adapters, created by ``peft.get_peft_model``."""
 
@@ -282,14 +269,6 @@ class HypLoraModel(LinearTuner):
     prefix = "hyplora_"
     tuner_layer_cls = HypLoraLinear
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-
-    def _layer_options(self, peft_config: HypLoraConfig, layer_name: str) -> dict[str, Any]:
-        options: dict[str, Any] = {"layer_name": layer_name}
-        for option, pattern_name in _PATTERNS.items():
-            pattern = getattr(peft_config, pattern_name)
-            key = get_pattern_key(list(pattern), layer_name)
-            options[option] = pattern.get(key, getattr(peft_config, option))
-        return options
 
     def _check_merge_allowed(self) -> None:
         super()._check_merge_allowed()
