@@ -9,7 +9,7 @@ import pytest
 
 from bench.data.tokens import Tokens
 from bench.identity import identity_of_record
-from bench.pretraining.objective import validation_value
+from bench.sweep.objectives import VALIDATION_LOSS
 
 QUICK = (
     "action=pretrain",
@@ -95,7 +95,7 @@ def test_a_run_for_choosing_settings_reads_no_test_document(inline, results, mon
     (record,) = (r for r in records(results, "llama_twin") if r["seed"] == 4)
     assert record["split"] == "validation" and record["train"]["warmup"] == 0.5
     bits, sizes = (sum(record["training"]["blocks"][key]) for key in ("bits", "bytes"))
-    assert validation_value(record) == pytest.approx(bits / sizes, abs=1e-4)
+    assert VALIDATION_LOSS.value(record) == pytest.approx(bits / sizes, abs=1e-4)
     assert sizes == record["text"]["validation"]["bytes"] == sum(
         tokens[0].sizes[parts["validation"]]
     )  # fmt: skip
@@ -103,7 +103,7 @@ def test_a_run_for_choosing_settings_reads_no_test_document(inline, results, mon
     assert set(parts["test"]) <= read
     tested = next(r for r in records(results, "llama_twin") if r["split"] == "test")
     with pytest.raises(ValueError, match=r"test documents.*evaluation\.split=validation"):
-        validation_value(tested)
+        VALIDATION_LOSS.value(tested)
 
 
 def test_text_of_ones_own_is_read_and_a_sweep_shows_what_was_made_of_it(inline, results, tmp_path):

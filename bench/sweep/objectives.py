@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.config import Experiment
 from bench.errors import InputError, unknown
+from bench.tracking.record import PRETRAIN
 
 # The natural direction of each objective.
 OBJECTIVES = {
@@ -27,12 +28,19 @@ class Objective:
     direction: str
 
     def value(self, record: Mapping[str, Any]) -> float:
-        """The value of a finished run.
+        """The value of a finished run; of pretraining, the validation loss is in bits per byte.
 
         Raises:
-            ValueError: it is not finite.
+            ValueError: it is not finite, or is that of test documents.
         """
-        if self.name == "validation_loss":
+        if self.name == "validation_loss" and record.get("kind") == PRETRAIN:
+            if record["split"] != "validation":
+                raise ValueError(
+                    f"the run was evaluated on {record['split']} documents, on which nothing is "
+                    "chosen: give evaluation.split=validation"
+                )
+            value = record["training"]["bits_per_byte"]
+        elif self.name == "validation_loss":
             training = record["training"]
             value = dict(training["validation"])[training["kept_step"]]
         elif self.name == "validation_accuracy":
@@ -63,6 +71,9 @@ class Objective:
             )
         if self.name == "latency" and split == "none":
             raise InputError("objective latency: with evaluation.split=none nothing is timed")
+
+
+VALIDATION_LOSS = Objective("validation_loss", "minimize")
 
 
 def read_objectives(names: str | Sequence[str], directions: Any = None) -> list[Objective]:

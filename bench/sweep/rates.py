@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,7 @@ def _read(path: Path) -> Tuning:
         return Tuning.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
-            f"{path} is no file of action=tune ({type(error).__name__}): delete it, or make it anew"
+            f"{path} is not a file of action=tune ({type(error).__name__}): delete it, tune again"
         ) from error
 
 
@@ -173,11 +173,3 @@ def next_rate(rates: Sequence[float], side: int) -> float:
 def _rate(half_decades: int) -> float:
     decade, half = divmod(half_decades, 2)
     return float(f"{3 if half else 1}e{decade}")
-
-
-def settings_of(words: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """All combinations of further settings; one empty combination if there are none."""
-    from itertools import product
-
-    for values in product(*words.values()):
-        yield dict(zip(words, values, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,23 @@ from bench.config import read_action
 from bench.errors import Failure, InputError
 from bench.files import write_json, write_text
 from bench.names import seeds_label
-from bench.pretraining.objective import VALIDATION, validation_value
 from bench.report.design import sweep_records
 from bench.report.formats import show, to_markdown
 from bench.report.records import row_key, tuning_key
 from bench.report.tables import Cell, Column, Report, Row, Table
 from bench.sweep.jobs import Job, different
 from bench.sweep.launch import Launch
-from bench.sweep.objectives import Objective
-from bench.sweep.rates import FOLDER, Rates, Try, TunedRow, Tuning, grid, next_rate, settings_of
+from bench.sweep.objectives import VALIDATION_LOSS
+from bench.sweep.rates import FOLDER, Rates, Try, TunedRow, Tuning, grid, next_rate
+from bench.sweep.space import chosen
 from bench.sweep.sweep import Sweep, combinations, failure_lines
 
 DIVERGED = "FloatingPointError"  # the loss of a run became NaN or infinite
 # Overrides of a try, of fine-tuning and of pretraining: only the loss at the end is needed.
 ALONE = {
     False: ("evaluation.split=none", "train.validations=1"),
-    True: (VALIDATION, "action.evaluations=0"),
+    True: ("evaluation.split=validation", "action.evaluations=0"),  # reads no test document
 }
-LOSS = Objective("validation_loss", "minimize")
 
 
 @dataclass(frozen=True)
@@ -43,137 +43,21 @@ class TuneSettings:
 
     def __post_init__(self) -> None:
         if self.rates < 3:
-            raise InputError(f"action.rates must be at least 3, got {self.rates}: the best of two "
-                             "is always at an edge")  # fmt: skip
+            raise InputError(
+                f"action.rates must be at least 3, got {self.rates}: the best of two is at an edge"
+            )
         if self.more < 0 or not self.seeds:
             raise InputError("action.more is a number of tries, and action.seeds has a seed")
 
 
-class Tuner:
-    """The tries of a sweep's rows.
+class TuneSweep(Sweep):
+    """A sweep whose rows are tuned, not run.
 
     Attributes:
         rows: by tuning key a label, a first learning rate and the overrides of the row.
-        jobs: by tuning key and settings the runs of a try, one per seed.
+        tries: by tuning key and settings the runs of a try, one per seed.
+        known: validation loss of each finished run by identity; None if it diverged.
     """
-
-    def __init__(self, sweep: Sweep) -> None:
-        """Find the rows.
-
-        Raises:
-            InputError: the sweep has no row to tune, or it gives a rate itself.
-        """
-        config: Any = OmegaConf.to_container(sweep.config, resolve=True)
-        self.settings = read_action(TuneSettings, config)
-        self.sweep, self.further = sweep, dict(config.get("tuning") or {})
-        self.rate = "action.lr" if sweep.pretrains else "train.lr"
-        self.value = validation_value if sweep.pretrains else LOSS.value
-        self.keys = (self.rate, *self.further)
-        given = [o.get_key_element() for o in sweep.overrides]
-        if clash := [key for key in self.keys if key in given]:
-            raise InputError(f"action=tune chooses {', '.join(clash)}: leave it out")
-        if not sweep.written:
-            raise InputError("action=tune tunes the rows of a table: give +sweep=NAME")
-        self.known = Rates(sweep.spec.name, sweep.results).losses()
-        self.rows = self._rows()
-        self.tries: dict[str, dict[tuple[Any, ...], list[Job]]] = {key: {} for key in self.rows}
-
-    def _rows(self) -> dict[str, tuple[str, float, list[str]]]:
-        listed: dict[tuple[str, ...], None] = {}
-        for words in combinations(self.sweep.overrides):
-            own = ("action=", "action.", "seed=")
-            kept = [word for word in words if not word.lstrip("+").startswith(own)]
-            listed.setdefault(tuple(kept))
-        seed = f"seed={self.settings.seeds[0]}"
-        jobs = self.sweep.planner.jobs([*words, seed] for words in listed)
-        trained = [job for job in jobs if job.planned["seed"] is not None]
-        if not trained:
-            raise InputError("action=tune: no row of this sweep is trained")
-        records = sweep_records([job.planned for job in trained], self.sweep.spec)
-        labels = {row.key: row.label for record in records for row in record.rows}
-        found: dict[str, tuple[str, float, list[str]]] = {}
-        for job in trained:
-            words = [word for word in job.overrides if word != seed]
-            label, rate = labels[row_key(job.planned)], float(job.planned["train"]["lr"])
-            found.setdefault(tuning_key(job.planned, self.keys), (label, rate, words))
-        order = list(labels.values())
-        return dict(sorted(found.items(), key=lambda item: order.index(item[1][0])))
-
-    def plan(self) -> list[Job]:
-        """Plan the first grid of each row; returns its runs."""
-        for key, (_, rate, _) in self.rows.items():
-            self._add(key, grid(rate, self.settings.rates))
-        return self.all_jobs()
-
-    def extend(self) -> list[str]:
-        """Add a rate to each row whose best is at an edge; returns what was added, in words."""
-        added = []
-        for row in self.tuning().rows:
-            rates = {tried.rate for tried in row.tries}
-            if row.edge and len(rates) < self.settings.rates + self.settings.more:
-                rate = next_rate(sorted(rates), row.edge)
-                self._add(row.key, [rate])
-                added.append(f"{row.label}: {rate:g}")
-        return added
-
-    def _add(self, key: str, rates: Sequence[float]) -> None:
-        words, alone = self.rows[key][2], ALONE[self.sweep.pretrains]
-        points = [{self.rate: rate} | more for rate in rates for more in settings_of(self.further)]
-        planned = self.sweep.planner.jobs(
-            [*words, *alone, *(f"{k}={v}" for k, v in point.items()), f"seed={seed}"]
-            for point in points for seed in self.settings.seeds
-        )  # fmt: skip
-        self.note([job for job in planned if job.record is not None])
-        count = len(self.settings.seeds)
-        for number, point in enumerate(points):
-            own = planned[number * count : (number + 1) * count]
-            self.tries[key][tuple(point.values())] = own
-
-    def all_jobs(self) -> list[Job]:
-        """All different runs that are planned."""
-        return different(j for by in self.tries.values() for jobs in by.values() for j in jobs)
-
-    def pending(self) -> list[Job]:
-        """Those without a result."""
-        return [j for j in self.all_jobs() if j.record is None and j.identity not in self.known]
-
-    def note(self, jobs: Sequence[Job]) -> None:
-        """Take the results of launched runs.
-
-        Raises:
-            Failure: one failed for another reason than a loss that is not finite.
-        """
-        failed = []
-        for job in jobs:
-            if job.record is not None:
-                self.known[job.identity] = self.value(job.record)
-            elif (job.failure or "").startswith(DIVERGED):
-                self.known[job.identity] = None
-            else:
-                failed.append(job)
-        if failed:
-            raise Failure(failure_lines(failed))
-
-    def tuning(self) -> Tuning:
-        """The rows whose tries all have a result."""
-        rows = []
-        for key, tries in self.tries.items():
-            made = [
-                Try(
-                    dict(zip(self.keys, point, strict=True)),
-                    tuple(self.known[job.identity] for job in jobs),
-                    tuple(job.identity for job in jobs),
-                )
-                for point, jobs in sorted(tries.items())
-                if all(job.identity in self.known for job in jobs)
-            ]
-            if len(made) == len(tries):
-                rows.append(TunedRow(key, self.rows[key][0], tuple(made)))
-        return Tuning(self.sweep.spec.name, tuple(self.settings.seeds), self.keys, tuple(rows))
-
-
-class TuneSweep(Sweep):
-    """A sweep whose rows are tuned, not run."""
 
     actions = ("tune",)
 
@@ -184,49 +68,148 @@ class TuneSweep(Sweep):
             InputError: the sweep can't be tuned.
             Failure: runs failed; the tries that finished are written.
         """
-        tuner = Tuner(self)
-        jobs = tuner.plan()
-        pending = tuner.pending()
+        config: Any = OmegaConf.to_container(self.config, resolve=True)
+        self.settings = read_action(TuneSettings, config)
+        self.further = dict(config.get("tuning") or {})
+        self.keys = ("action.lr" if self.pretrains else "train.lr", *self.further)
+        given = [o.get_key_element() for o in self.overrides]
+        if clash := [key for key in self.keys if key in given]:
+            raise InputError(f"action=tune chooses {', '.join(clash)}: leave it out")
+        if not self.written:
+            raise InputError("action=tune tunes the rows of a table: give +sweep=NAME")
+        self.known = Rates(self.spec.name, self.results).losses()
+        self.rows = self._rows()
+        self.tries: dict[str, dict[tuple[Any, ...], list[Job]]] = {key: {} for key in self.rows}
+        for key, (_, rate, _) in self.rows.items():
+            self._add(key, grid(rate, self.settings.rates))
+        jobs, pending = self._jobs(), self._pending()
         cached = len(jobs) - len(pending)
-        print(f"{len(tuner.rows)} rows, {len(jobs)} runs, {cached} cached", flush=True)
+        print(f"{len(self.rows)} rows, {len(jobs)} runs, {cached} cached", flush=True)
         if self.config.plan:
             self.plan(pending or jobs)
             return []
-        launch = self.begin(f"{self.spec.name}-tuning", list(tuner.rows), len(pending))
-        paths = _tune(tuner, launch, self.results / FOLDER)
-        made = tuner.all_jobs()
+        launch = self.begin(f"{self.spec.name}-tuning", list(self.rows), len(pending))
+        paths = self._tune(launch)
+        made = self._jobs()
         launch.store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, [], "")
         return [{"record": job.record} for job in made if job.record is not None]
+
+    def _rows(self) -> dict[str, tuple[str, float, list[str]]]:
+        listed: dict[tuple[str, ...], None] = {}
+        for words in combinations(self.overrides):
+            own = ("action=", "action.", "seed=")
+            kept = [word for word in words if not word.lstrip("+").startswith(own)]
+            listed.setdefault(tuple(kept))
+        seed = f"seed={self.settings.seeds[0]}"
+        jobs = self.planner.jobs([*words, seed] for words in listed)
+        trained = [job for job in jobs if job.planned["seed"] is not None]
+        if not trained:
+            raise InputError("action=tune: no row of this sweep is trained")
+        records = sweep_records([job.planned for job in trained], self.spec)
+        labels = {row.key: row.label for record in records for row in record.rows}
+        found: dict[str, tuple[str, float, list[str]]] = {}
+        for job in trained:
+            words = [word for word in job.overrides if word != seed]
+            label, rate = labels[row_key(job.planned)], float(job.planned["train"]["lr"])
+            found.setdefault(tuning_key(job.planned, self.keys), (label, rate, words))
+        order = list(labels.values())
+        return dict(sorted(found.items(), key=lambda item: order.index(item[1][0])))
+
+    def _tune(self, launch: Launch) -> list[Path]:
+        """Launch tries until the best of each row is inside its grid; returns the files."""
+        try:
+            while True:
+                pending = self._pending()
+                launch.run(pending)
+                self._note(pending)
+                added = self._extend()
+                if not added:
+                    break
+                named = "; ".join(added)
+                print(f"best at an edge of the grid, one more rate for {named}", flush=True)
+        except BaseException as error:
+            launch.store.fail(launch.parent, "FAILED", f"{type(error).__name__}")
+            raise
+        finally:
+            tuning, folder = self._tuning(), self.results / FOLDER
+            report = table_of(tuning)
+            paths = [folder / f"{tuning.sweep}.json", folder / f"{tuning.sweep}.md"]
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(paths[0], tuning.to_json())
+            write_text(paths[1], to_markdown(report))
+        show(report)
+        print("\n".join(map(str, paths)), flush=True)
+        return paths
+
+    def _extend(self) -> list[str]:
+        """Add a rate to each row whose best is at an edge; returns what was added, in words."""
+        added = []
+        for row in self._tuning().rows:
+            rates = {tried.rate for tried in row.tries}
+            if row.edge and len(rates) < self.settings.rates + self.settings.more:
+                rate = next_rate(sorted(rates), row.edge)
+                self._add(row.key, [rate])
+                added.append(f"{row.label}: {rate:g}")
+        return added
+
+    def _add(self, key: str, rates: Sequence[float]) -> None:
+        words, alone = self.rows[key][2], ALONE[self.pretrains]
+        points = list(product(rates, *self.further.values()))
+        seeds = [f"seed={seed}" for seed in self.settings.seeds]
+        planned = self.planner.jobs(
+            [*words, *alone, *chosen(dict(zip(self.keys, point, strict=True))), seed]
+            for point in points for seed in seeds
+        )  # fmt: skip
+        self._note([job for job in planned if job.record is not None])
+        for number, point in enumerate(points):
+            self.tries[key][point] = planned[number * len(seeds) : (number + 1) * len(seeds)]
+
+    def _jobs(self) -> list[Job]:
+        """All different runs that are planned."""
+        return different(j for by in self.tries.values() for jobs in by.values() for j in jobs)
+
+    def _pending(self) -> list[Job]:
+        """Those without a result."""
+        return [j for j in self._jobs() if j.record is None and j.identity not in self.known]
+
+    def _note(self, jobs: Sequence[Job]) -> None:
+        """Take the results of launched runs.
+
+        Raises:
+            Failure: one failed for another reason than a loss that is not finite.
+        """
+        failed = []
+        for job in jobs:
+            if job.record is not None:
+                self.known[job.identity] = VALIDATION_LOSS.value(job.record)
+            elif (job.failure or "").startswith(DIVERGED):
+                self.known[job.identity] = None
+            else:
+                failed.append(job)
+        if failed:
+            raise Failure(failure_lines(failed))
+
+    def _tuning(self) -> Tuning:
+        """The rows whose tries all have a result."""
+        rows = []
+        for key, tries in self.tries.items():
+            jobs = [job for of_try in tries.values() for job in of_try]
+            if all(job.identity in self.known for job in jobs):
+                made = tuple(
+                    Try(
+                        dict(zip(self.keys, point, strict=True)),
+                        tuple(self.known[job.identity] for job in of_try),
+                        tuple(job.identity for job in of_try),
+                    )
+                    for point, of_try in sorted(tries.items())
+                )
+                rows.append(TunedRow(key, self.rows[key][0], made))
+        return Tuning(self.spec.name, tuple(self.settings.seeds), self.keys, tuple(rows))
 
 
 def tune(config: dict[str, Any]) -> dict[str, Any]:
     """Refuse action=tune outside of a sweep."""
     raise InputError("action=tune tunes the rows of a table: give +sweep=NAME as well")
-
-
-def _tune(tuner: Tuner, launch: Launch, folder: Path) -> list[Path]:
-    try:
-        while True:
-            pending = tuner.pending()
-            launch.run(pending)
-            tuner.note(pending)
-            added = tuner.extend()
-            if not added:
-                break
-            print("best at an edge of the grid, one more rate for " + "; ".join(added), flush=True)
-    except BaseException as error:
-        launch.store.fail(launch.parent, "FAILED", f"{type(error).__name__}")
-        raise
-    finally:
-        tuning = tuner.tuning()
-        report = table_of(tuning)
-        paths = [folder / f"{tuning.sweep}.json", folder / f"{tuning.sweep}.md"]
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(paths[0], tuning.to_json())
-        write_text(paths[1], to_markdown(report))
-    show(report)
-    print("\n".join(map(str, paths)), flush=True)
-    return paths
 
 
 def table_of(tuning: Tuning) -> Report:
