@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
-from bench.errors import InputError, printable, unknown
+from bench.errors import InputError, printable, unknown, warn_once
 from bench.fields import OTHER, chosen, is_number, read_section, read_seed, typed
 from bench.models.settings import DTYPES, ModelSettings, in_source
 from bench.training.settings import TrainSettings
-
-_log = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -273,22 +269,17 @@ def _compare_with_published(experiment: Experiment, config: dict[str, Any]) -> N
     alpha, by_base = method.options.get("lora_alpha"), config["method"].get("lora_alpha")
     if isinstance(by_base, dict) and model.published is None and model.path != "embedded":
         listed = ", ".join(f"{value} for {name}" for name, value in by_base.items())
-        _warn(
+        warn_once(
             f"method.lora_alpha={alpha}: the published one depends on the base ({listed}), and "
             f"{model.name} names none: if it is one of them, give model.published=NAME"
         )
     simplified = method.options.get("variant") == "authors_simplified"
     K = adapter.get("simplified_curvature")
     if simplified and K not in (None, method.curvature) and alpha == adapter["simplified_alpha"]:
-        _warn(
+        warn_once(
             f"method.lora_alpha={alpha} was published with curvature={K:g}, and this run has "
             f"{method.curvature}: give curvature={K:g}"
         )
-
-
-@cache
-def _warn(message: str) -> None:
-    _log.warning(message)
 
 
 def _adapter(value: Any) -> str | None:

@@ -1,14 +1,20 @@
-"""Errors that the command line reports in one line, without a traceback."""
+"""Errors that the command line reports in one line, warnings, and masked secrets."""
 
 from __future__ import annotations
 
 import difflib
 import errno
+import logging
 import os
 import re
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
+
+_log = logging.getLogger(__name__)
 
 Text = TypeVar("Text", bound="str | None")
 
@@ -73,8 +79,35 @@ class Terminated(KeyboardInterrupt):
     """
 
 
+@contextmanager
+def ended_by_sigterm(*others: int) -> Iterator[None]:
+    """Make SIGTERM, and further signals, end the block with `Terminated`.
+
+    Signal handlers can be set in the main thread only; in another the block runs without them.
+    """
+
+    def end(*_: object) -> None:
+        raise Terminated("ended by SIGTERM")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, *others)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Pruned(RuntimeError):
     """A run of a search that was stopped early, since its validation loss is worse than others'."""
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Log a warning that a process gives once, for all runs that it applies to."""
+    _log.warning(message)
 
 
 def disk_is_full(error: BaseException | None) -> bool:

@@ -4,11 +4,10 @@ import copy
 
 import pytest
 
-from bench.errors import InputError
+from bench.errors import InputError, warn_once
 from bench.evaluation import evaluate
 from bench.experiment import prepare, run
 from bench.identity import identity_of_record
-from bench.runs import finetuning
 from tests.helpers import save_random_llama
 
 END = "<turn_end>"
@@ -65,7 +64,7 @@ def test_an_instruct_base_is_asked_in_its_template_and_stops_at_the_end_of_a_tur
 
 
 def test_plain_prompts_of_an_instruct_base_are_warned_of(chosen, generated, caplog):
-    finetuning._warn.cache_clear()
+    warn_once.cache_clear()
     run(chosen("method=none"))
     assert "has a chat template" in caplog.text and "protocol=chat uses the template" in caplog.text
     assert all(stops == [2] and "assistant" not in "".join(texts) for stops, texts in generated)

@@ -10,10 +10,9 @@ from functools import cache
 import pytest
 import torch
 
-import bench.config
 from bench.actions import run_action
 from bench.config import read_experiment
-from bench.errors import InputError
+from bench.errors import InputError, warn_once
 from bench.protocol import compared
 from bench.tasks.task import CHOICES
 from bench.training.optimizer import adamw, learning_rate_factor
@@ -167,7 +166,7 @@ def test_a_warmup_of_at_least_1_is_a_number_of_steps():
     ],
 )
 def test_an_alpha_of_another_base_or_curvature_is_warned_of(caplog, settings, message):
-    bench.config._warn.cache_clear()
+    warn_once.cache_clear()
     run.__wrapped__(f"model=hub model.path=a/b {settings}")
     assert bool(message) == bool(caplog.text)
     assert not message or re.search(message, caplog.text)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from bench.data.batches import encode_training
 from bench.data.chat import training_ids, turn_end
 from bench.data.problems import Problem, ProblemSets
 from bench.data.prompts import CHAT, training_text
-from bench.errors import InputError
+from bench.errors import InputError, warn_once
 from bench.evaluation.evaluate import evaluate as predict
 from bench.evaluation.scoring import averages, nll_averages, scores
 from bench.files import write_json
@@ -27,8 +25,6 @@ from bench.models.shared import shared_base
 from bench.runs.attempt import finished_training
 from bench.training.adapters import load_adapter, save_adapter
 from bench.training.finetune import finetune
-
-_log = logging.getLogger(__name__)
 
 Watch = Callable[[int, float], None]
 
@@ -112,16 +108,11 @@ def _base(
         stops = [*base.generation_config.eos_token_id, turn_end(tokenizer)]
         base.generation_config.eos_token_id = list(dict.fromkeys(stops))
     elif tokenizer.chat_template and protocol.style is None:
-        _warn(
+        warn_once(
             f"the base {experiment.model.name} has a chat template, and protocol={protocol.name} "
             "asks it in plain text: protocol=chat uses the template"
         )
     return base, tokenizer
-
-
-@cache
-def _warn(message: str) -> None:
-    _log.warning(message)
 
 
 def _finetune(

@@ -8,8 +8,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bench.errors import Failure, InputError, Pruned, Terminated, printable, without_secrets
+from bench.errors import Failure, InputError, Pruned, printable, without_secrets
 from bench.files import write_text
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def place_in_sweep() -> str:
 
 
 class Launch:
-    """One of Hydra's launchers, and how the jobs end that it is given.
+    """Runs jobs with one of Hydra's launchers, and notes how each ended.
 
     Hydra's launchers return what each job returned or raised. If the process of a job dies they
     raise instead, and the results of the other jobs are lost, except in the tracking store. The
@@ -162,21 +161,6 @@ def at_once(config: DictConfig) -> int:
         if isinstance(value, int) and value:
             return value if value > 0 else max(1, (os.cpu_count() or 1) + 1 + value)
     return 1
-
-
-@contextmanager
-def ended_by_sigterm(*others: int) -> Iterator[None]:
-    """Make SIGTERM, and further signals, end the block as Ctrl-C does: the runs are marked."""
-
-    def end(*_: Any) -> None:
-        raise Terminated("ended by SIGTERM")
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, *others)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def end_with_sweep(pid: int) -> None:

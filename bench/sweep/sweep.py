@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from bench.errors import Failure, InputError, printable, without_secrets
+from bench.errors import Failure, InputError, ended_by_sigterm, printable, without_secrets
 from bench.files import locked, write_json
 from bench.progress import duration
 from bench.report.design import Spec, sweep_records
@@ -24,7 +24,7 @@ from bench.report.published import load_published
 from bench.report.selection import select
 from bench.report.spec import TableSpec
 from bench.sweep.jobs import Job, Planner
-from bench.sweep.launch import Launch, began, ended_by_sigterm
+from bench.sweep.launch import Launch, began
 from bench.sweep.rates import Rates
 from bench.tracking.contents import SweepRun
 from bench.tracking.store import Store

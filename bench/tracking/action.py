@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 from bench.config import read_action, read_tracking
-from bench.sweep.launch import ended_by_sigterm
+from bench.errors import ended_by_sigterm
 from bench.tracking.dashboard import DashboardSettings
 from bench.tracking.dashboard import dashboard as serve
 

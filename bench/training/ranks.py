@@ -5,21 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from bench.errors import Failure, Terminated
+from bench.errors import Failure, ended_by_sigterm
 
 Watch = Callable[[int, float], None]  # called with (step, validation loss)
 # One rank's part, called with its device and a Watch in the first rank (None in the others).
@@ -64,7 +62,7 @@ def run_ranks(part: Part, devices: int, device: str, watch: Watch | None = None)
         Exception: whatever a rank raised.
     """
     program = "import sys; from bench.training.ranks import rank; rank(sys.argv[1], sys.argv[2])"
-    with tempfile.TemporaryDirectory() as folder, _sigterm_raises():
+    with tempfile.TemporaryDirectory() as folder, ended_by_sigterm():
         job = _Job(part, devices, device, Path(folder), multiprocessing.current_process().name)
         (job.folder / "job").write_bytes(pickle.dumps(job))
         ranks = [
@@ -134,20 +132,3 @@ def rank(folder: str, number: str) -> None:
 def _end_with_parent() -> None:
     os.read(0, 1)  # returns when the parent's end of the pipe is closed
     os._exit(1)
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Raise Terminated on SIGTERM, as Lightning does while it trains in this process."""
-
-    def raise_it(*_: object) -> None:
-        raise Terminated("ended by SIGTERM")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signal handlers can be set in the main thread only
-        return
-    before = signal.signal(signal.SIGTERM, raise_it)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
