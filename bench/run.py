@@ -125,8 +125,8 @@ def _task(errors: list[Exception]) -> Any:
     """The function that Hydra calls with a composed configuration.
 
     Args:
-        errors: takes the error of a single run. Raised there, Hydra would print a line of its own;
-            the error of a job in a sweep is the sweeper's to report.
+        errors: takes the error of a single run. Raised there, Hydra would print a line of its own.
+            The sweeper reports the error of a job.
     """
     # Of this process; a worker has others.
     began, pid = os.environ[BEGAN], os.getpid()
@@ -206,6 +206,7 @@ def configuration_error(error: Exception) -> str | None:
 def quoting(arguments: list[str]) -> str | None:
     """What to type for the first argument that Hydra can't read, or reads as several values."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Quote, QuotedString
     from hydra.errors import HydraException
 
     parser = OverridesParser.create()
@@ -218,7 +219,7 @@ def quoting(arguments: list[str]) -> str | None:
             return True
 
     def quoted(text: str) -> str:
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return QuotedString(text, Quote.double).with_quotes()
 
     for argument in arguments:
         key, equals, value = argument.partition("=")

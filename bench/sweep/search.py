@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 from optuna import Study
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -22,7 +23,7 @@ from bench.report.selection import sweep_stem
 from bench.sweep.jobs import Job, Planner, different, without_hydra
 from bench.sweep.launch import Launch, at_once
 from bench.sweep.objectives import Objective, read_objectives
-from bench.sweep.space import Space, chosen, make_sampler, quoted, read_space
+from bench.sweep.space import Space, chosen, make_sampler, read_space
 from bench.sweep.study import Worker, open_study
 from bench.sweep.sweep import Sweep
 from bench.sweep.trials import Trials, point_of
@@ -110,7 +111,6 @@ class Search:
         self.name = settings.study_name or f"{title}-{digest[:8]}"
         self.lock = folder / f"{hashlib.sha256(self.name.encode()).hexdigest()[:12]}.lock"
         self.jobs: dict[int, Job] = {}
-        self.fresh: set[str] = set()  # identities of the runs that this process made
 
     def check(self) -> list[Job]:
         """The jobs that are known before anything runs: of a grid all, else one of the space.
@@ -178,17 +178,20 @@ class Search:
                 trials.give_back(trial)
             raise
         done = {job.identity: job for job in missing}
-        self.fresh |= {job.identity for job in missing if not job.found}
         for trial in taken:
             if job := jobs.get(trial.number):
-                self._report(trials, trial, done.get(job.identity, job))
+                self.jobs[trial.number] = done.get(job.identity, job)
+                self._report(trials, trial, self.jobs[trial.number])
 
     def _job(self, trial: Trial | FrozenTrial, prunes: bool = False) -> Job:
         overrides = self.space.overrides(trial.params)
         if prunes:
+            storage, study = (
+                QuotedString(text, Quote.single).with_quotes() for text in (self.url, self.name)
+            )
             overrides += [
-                f"trial.storage={quoted(self.url)}",
-                f"trial.study={quoted(self.name)}",
+                f"trial.storage={storage}",
+                f"trial.study={study}",
                 f"trial.id={trial._trial_id}",
             ]
         return self.planner.job(overrides, chosen(trial.params))
@@ -207,23 +210,20 @@ class Search:
                 trials.complete(trial, values, job.identity)
 
     def _collect(self, study: Study, launch: Launch) -> None:
-        """Look up the runs of all trials, including those of other processes and commands."""
+        """Add the runs of other processes and commands, and leave out trials that do not count."""
+        own, self.jobs = self.jobs, {}
         for trial, state in states(study):
-            if (
-                state == "WAITING"
-                or not trial.params
-                or trial.user_attrs.keys() & {"lost", "repeats"}
-            ):
+            lost = trial.user_attrs.keys() & {"lost", "repeats"}
+            if state == "WAITING" or not trial.params or lost:
                 continue
             try:
-                job = self._job(trial)
+                job = own.get(trial.number) or self._job(trial)
             except InputError as error:
                 print(f"trial {trial.number}: {error}")
                 continue
             if state == "FAIL":
                 job.failure = trial.user_attrs.get("reason", "")
             job.pruned = state == "PRUNED"
-            job.found = job.found and job.identity not in self.fresh
             self.jobs[trial.number] = job
         # A run that the store has lost since is run again.
         launch.run(different(j for j in self.jobs.values() if j.unfinished and j.failure is None))

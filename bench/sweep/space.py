@@ -145,12 +145,6 @@ def _distribution(override: Override, values: list[str] | None, grid: bool) -> B
     return CategoricalDistribution(values)
 
 
-def quoted(value: str) -> str:
-    """A text quoted for Hydra's parser."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
 def make_sampler(configured: Any, turn: int = 0) -> BaseSampler | None:
     """The sampler of a configuration; None for a grid, whose points are enumerated here.
 
