@@ -6,7 +6,7 @@ import pytest
 
 from bench.errors import InputError, warn_once
 from bench.evaluation import evaluate
-from bench.experiment import prepare, run
+from bench.experiment import run
 from bench.identity import identity_of_record
 from tests.helpers import save_random_llama
 
@@ -68,15 +68,6 @@ def test_plain_prompts_of_an_instruct_base_are_warned_of(chosen, generated, capl
     run(chosen("method=none"))
     assert "has a chat template" in caplog.text and "protocol=chat uses the template" in caplog.text
     assert all(stops == [2] and "assistant" not in "".join(texts) for stops, texts in generated)
-
-
-def test_the_template_is_part_of_the_identity(chosen):
-    names = {
-        prepare(chosen(f"protocol={protocol}", f"protocol.template={template}")).identity
-        for protocol in ("fast", "chat")
-        for template in ("plain", "chat")
-    }
-    assert len(names) == 4
 
 
 def test_a_base_without_a_template_is_refused_before_it_is_loaded(chosen, local_base):

@@ -7,10 +7,8 @@ from dataclasses import asdict
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from bench.config import PROJECT, Experiment, read_experiment
+from bench.config import Experiment, read_experiment
 from bench.data.problems import Problem, ProblemSets
 from bench.errors import InputError
 from bench.identity import (
@@ -21,16 +19,12 @@ from bench.identity import (
     pretraining_identity,
 )
 from bench.pretraining.settings import read_pretraining
+from tests.helpers import composed
 
 HASHES = {"base": "b", "tests": "t", "train": "r"}
 FLOAT32 = {"precision": "32-true", "dtype": "torch.float32"}
 MIXED = FLOAT32 | {"precision": "bf16-mixed"}
 BFLOAT16 = FLOAT32 | {"dtype": "torch.bfloat16"}
-
-
-def composed(*overrides):
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +106,6 @@ OTHER = {
 }  # fmt: skip
 # How work is split, which changes rounding where sums are not exact.
 SPLIT = ("micro_batch_size", "micro_tokens", "devices", "gradient_checkpointing")
-OF_TRAINING = """
-    seed=1 train.lr=0.3 data.train=[SVAMP] method.options.r=2 protocol.target='{output}'
-    protocol.cut_long_rows=true train.validations=1
-"""
 
 
 def leaves(settings, above=""):
@@ -163,18 +153,6 @@ def test_what_can_not_change_a_result_is_no_part_of_it(base, key):
         assert with_tasks(base(), key, value) == kept
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        *(f"train.{key}=3" for key in SPLIT),
-        "evaluation.batch_size=3",
-        "evaluation.batching=continuous",
-    ],
-)
-def test_how_work_is_split_is_no_part_of_it_in_float32(base, change):
-    assert name(base(), change) == name(base())
-
-
 @pytest.mark.parametrize("section", ["train", "evaluation"])
 @pytest.mark.parametrize("numbers", [FLOAT32, BFLOAT16])
 def test_compilation_counts_if_it_is_on(base, section, numbers):
@@ -182,11 +160,6 @@ def test_compilation_counts_if_it_is_on(base, section, numbers):
     assert without[section].pop("compile") is False  # as in records of before
     assert name(without, **numbers) == name(base(), **numbers)
     assert name(base(), f"{section}.compile=true", **numbers) != name(base(), **numbers)
-
-
-@pytest.mark.parametrize("key", ["lm_eval_fewshot", "lm_eval_limit"])
-def test_settings_of_tasks_count_only_if_there_are_tasks(base, key):
-    assert name(base(), f"evaluation.{key}=3") == name(base())
 
 
 def test_the_order_of_layers_and_of_tasks_does_not_count(base):
@@ -219,63 +192,40 @@ def test_precision_dtype_and_contents_are_part_of_it(base, resolved):
     assert name(base(), **resolved) != name(base())
 
 
-def test_dtypes_of_training_and_evaluation_are_part_of_it_if_they_are_others(base):
-    given = name(base(), **BFLOAT16)
-    for change in ("train.precision=32-true", "evaluation.dtype=float16"):
-        assert name(base(), change, **BFLOAT16) != given
-    assert name(base(), "train.precision=32-true", "evaluation.dtype=float32") == name(base())
-    upcast = ("train.precision=32-true", "evaluation.dtype=float32")
-    for change in ("train.micro_batch_size=3", "evaluation.batch_size=3"):
-        assert name(base(), *upcast, change, **BFLOAT16) == name(base(), *upcast, **BFLOAT16)
+# What a setting depends on: what is given, another setting, the numbers, and whether it counts.
+CONDITIONS = [
+    *(("", f"train.{key}=3", FLOAT32, False) for key in SPLIT),
+    ("", "train.micro_batch_size=3", MIXED, True),
+    ("", "train.devices=3", MIXED, True),
+    ("", "train.gradient_checkpointing=true", MIXED, True),
+    ("", "train.sharded=true", MIXED, False),
+    ("train.devices=2", "train.sharded=true", MIXED, True),
+    ("train.micro_tokens=512", "train.micro_batch_size=3", MIXED, False),  # takes its place
+    ("train.precision=32-true", "train.micro_batch_size=3", BFLOAT16, False),
+    *(("", change, numbers, counts)
+      for change in ("evaluation.batch_size=3", "evaluation.batching=continuous")
+      for numbers, counts in ((FLOAT32, False), (MIXED, False), (BFLOAT16, True))),
+    ("evaluation.dtype=float32", "evaluation.batch_size=3", BFLOAT16, False),
+    ("protocol.num_beams=4", "evaluation.batching=continuous", BFLOAT16, False),
+    ("", "train.precision=32-true", BFLOAT16, True),
+    ("", "evaluation.dtype=float16", BFLOAT16, True),
+    ("train.precision=32-true", "evaluation.dtype=float32", FLOAT32, False),
+    ("", "evaluation.lm_eval_fewshot=3", FLOAT32, False),  # without tasks
+    ("", "evaluation.lm_eval_limit=3", FLOAT32, False),
+    *((given, f"train.{key}=2", FLOAT32, not given)
+      for given in ("", "data.validation=0") for key in ("validations", "validate_every")),
+    ("train.validate_every=2", "train.validations=3", FLOAT32, False),
+    *((untrained, change, FLOAT32, False)
+      for untrained in ("method.trained=false", "adapter=/saved")
+      for change in ("seed=1", "train.lr=0.3", "data.train=[SVAMP]", "method.options.r=2",
+                     "protocol.target='{output}'", "protocol.cut_long_rows=true")),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("change", OF_TRAINING.split())
-@pytest.mark.parametrize("untrained", ["method.trained=false", "adapter=/saved"])
-def test_an_untrained_run_does_not_depend_on_training(base, untrained, change):
-    assert name(base(), untrained, change) == name(base(), untrained)
-
-
-@pytest.mark.parametrize(
-    ("change", "numbers", "counts"),
-    [
-        ("evaluation.batch_size=3", BFLOAT16, True),
-        ("evaluation.batch_size=3", MIXED, False),
-        ("evaluation.batching=continuous", BFLOAT16, True),
-        ("evaluation.batching=continuous", MIXED, False),
-        ("train.micro_batch_size=3", MIXED, True),
-        ("train.devices=3", MIXED, True),
-        ("train.sharded=true", MIXED, False),
-        ("train.gradient_checkpointing=true", MIXED, True),
-    ],
-)
-def test_how_work_is_split_counts_where_rounding_depends_on_it(base, change, numbers, counts):
-    assert (name(base(), change, **numbers) != name(base(), **numbers)) is counts
-
-
-def test_a_budget_of_tokens_takes_the_place_of_a_number_of_rows(base):
-    tokens = "train.micro_tokens=512"
-    assert name(base(), tokens, "train.micro_batch_size=3", **MIXED) == name(
-        base(), tokens, **MIXED
-    )
-
-
-def test_the_way_of_batching_does_not_count_for_beams(base):
-    beams, static = "protocol.num_beams=4", "evaluation.batching=continuous"
-    assert name(base(), beams, static, **BFLOAT16) == name(base(), beams, **BFLOAT16)
-
-
-def test_sharding_counts_for_several_devices_where_rounding_depends_on_it(base):
-    several = "train.devices=2"
-    assert name(base(), several, "train.sharded=true", **MIXED) != name(base(), several, **MIXED)
-
-
-def test_validations_count_if_there_are_rows_for_them(base):
-    for key in ("validations", "validate_every"):
-        none = "data.validation=0"
-        assert name(base(), f"train.{key}=2") != name(base())
-        assert name(base(), none, f"train.{key}=2") == name(base(), none)
-    by_steps = "train.validate_every=2"
-    assert name(base(), by_steps, "train.validations=2") == name(base(), by_steps)
+@pytest.mark.parametrize(("given", "change", "numbers", "counts"), CONDITIONS)
+def test_a_setting_counts_where_it_has_an_effect(base, given, change, numbers, counts):
+    given = given.split()
+    assert (name(base(), *given, change, **numbers) != name(base(), *given, **numbers)) is counts
 
 
 def test_a_curvature_counts_for_the_methods_that_have_one(base):
