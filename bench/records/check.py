@@ -1,4 +1,4 @@
-"""Whether a record is what it says: its identity and scores follow from what it contains."""
+"""Checks that the identity and the scores of a record follow from its content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPUTED = (
     "n", "correct", "outcomes", "accuracy", "format_rate", "too_long", "majority", "tokens", "nll"
 )  # fmt: skip
 TIMES = ("began", "ended")  # milliseconds since the epoch
-# What content that does not hold may raise.
+# What invalid content may raise.
 ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
 
 
@@ -31,7 +31,7 @@ def check_record(record: Any, predictions: bytes | None) -> None:
     """Check the record of a finished run and its predictions.jsonl; None for a pretraining run.
 
     Raises:
-        ValueError: what does not hold; others of `ERRORS` if it can't be read.
+        ValueError: what is wrong; others of `ERRORS` if it can't be read.
     """
     from bench.identity import identity_of_record
 
@@ -109,7 +109,7 @@ def check_sweep(sweep: SweepRecord, records: Mapping[str, Mapping[str, Any]]) ->
     """Check that a sweep's record is well-formed and has runs in the rows of their settings.
 
     Raises:
-        ValueError: what does not hold.
+        ValueError: what is wrong.
     """
     texts = [*sweep.arguments, *sweep.remarks]
     for row in sweep.rows:

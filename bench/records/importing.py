@@ -57,7 +57,7 @@ def import_(config: dict[str, Any]) -> dict[str, Any]:
     """Check all files, then write what the store does not have yet.
 
     Raises:
-        InputError: there is nothing to import, or a file does not hold.
+        InputError: there is nothing to import, or a file is not valid.
     """
     settings = read_action(ImportSettings, config)
     folder = from_project(settings.folder)

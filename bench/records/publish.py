@@ -12,7 +12,7 @@ from bench.config import from_project, read_action, read_tracking
 from bench.errors import Failure, InputError, unknown
 from bench.files import as_json, write_bytes
 from bench.records.check import ERRORS, check_record
-from bench.records.files import KINDS, OURS, SWEEP
+from bench.records.files import OURS, SWEEP
 from bench.report.collect import readable
 from bench.report.selection import select
 from bench.report.shared_record import shared_arguments, shared_record, without_folders
@@ -47,11 +47,10 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
     contents = read_contents(store)
     known = {r["identity"]: r for r in (*contents.records, *contents.pretrainings)}
     tables = {one.name: one for one in select(readable(contents.sweeps)[0], known)}
-    measurements = {name: m for name, m in contents.measurements.items() if m.kind in KINDS}
     name = str(settings.table)
-    if name in measurements:
-        content = without_folders(measurements[name].content)
-        files = {f"{measurements[name].kind}.json": as_json(content).encode()}
+    if measured := contents.measurements.get(name):
+        content = without_folders(measured.content)
+        files = {f"{measured.kind}.json": as_json(content).encode()}
     elif name in tables:
         sweep = tables[name].sweep
         assert sweep is not None
@@ -60,7 +59,7 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
         for record in (known[i] for i in sorted(sweep.identities & known.keys())):
             files |= _files(record, store.file(record["run_id"], "predictions.jsonl"))
     else:
-        raise unknown("table to publish", name, [*tables, *measurements])
+        raise unknown("table to publish", name, [*tables, *contents.measurements])
     folder = from_project(settings.folder) / name
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():

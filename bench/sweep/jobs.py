@@ -66,7 +66,7 @@ class Job:
 
 
 class Planner:
-    """Composes combinations and looks up what is known of them."""
+    """Composes combinations and looks up their runs."""
 
     def __init__(self, context: HydraContext, config: DictConfig, began: float) -> None:
         """Prepare.

@@ -123,7 +123,7 @@ def pruner(storage: str, study: str, trial: int) -> Callable[[int, float], None]
 
 
 class Worker:
-    """This process as the others on the study see it: a name and a heartbeat."""
+    """The name and the heartbeat of this process for the others on the study."""
 
     def __init__(self, study: Study) -> None:
         self.study = study

@@ -24,7 +24,7 @@ class Trials:
     """The queue: Optuna's waiting trials, and then those that its sampler chooses.
 
     Each point is run once. If its process died or its command was stopped it is queued again, which
-    does not count as a retry; a point that failed is retried, in a later command anew.
+    does not count as a retry; a point that failed is retried, and again by a later command.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Trials:
             self._queue(_key(trial.params), again=True, failures=failures)
 
     def _counts(self, trial: FrozenTrial) -> bool:
-        """Whether a trial is one of the `count`: neither a repetition nor a point given up."""
+        """Whether a trial is one of the `count`: neither a repetition nor a retry."""
         lost = trial.user_attrs.get("repeats") or point_of(trial) is None
         return not lost and not trial.user_attrs.get("again")
 

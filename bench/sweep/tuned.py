@@ -23,7 +23,8 @@ class TunedSweep(Sweep):
 
     Every method has the same number of searches, and each search the same number of trials over the
     method's space, on validation rows. Only the best point of each is then run on the test rows:
-    the searches take turns over the seeds of the table, so that intervals include a search's luck.
+    the searches take turns over the seeds of the table, so that intervals include the variation
+    between searches.
     """
 
     def __init__(self, *arguments: Any) -> None:

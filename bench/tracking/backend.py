@@ -179,7 +179,7 @@ def _lock_database(connection: Any) -> None:
 def _create_tables(uri: str, artifacts: Path) -> None:
     """Create the tables of a sqlite file if it lacks some.
 
-    A file without runs whose creation was interrupted is created anew.
+    A file without runs whose creation was interrupted is created again.
     """
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 -- defines the tables
     import sqlalchemy
