@@ -12,6 +12,7 @@ from bench.data.prompts import Protocol, in_style
 from bench.errors import InputError, printable, unknown, warn_once
 from bench.fields import OTHER, chosen, is_number, read_section, read_seed, typed
 from bench.models.settings import DTYPES, ModelSettings, in_source
+from bench.names import plain_curvature
 from bench.training.settings import TrainSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -185,7 +186,7 @@ class Experiment:
         """The run's name in progress and in the tracking store."""
         parts, K = [self.method.name], self.method.curvature
         if K is not None:
-            parts.append(f"K={K}" if isinstance(K, str) else f"K={K:g}")
+            parts.append(f"K={plain_curvature(K)}")
         if self.adapter is not None:
             adapter = Path(self.adapter)
             parts.append(f"from {(adapter.parent if adapter.name == 'adapter' else adapter).name}")

@@ -13,6 +13,7 @@ from bench.config import from_project, read_action, read_tracking
 from bench.errors import InputError, printable
 from bench.files import write_bytes, write_json
 from bench.models.settings import check_regular
+from bench.names import plain_curvature
 from bench.progress import Progress
 from bench.records.check import ERRORS, TIMES, check_record, check_sweep
 from bench.records.files import (
@@ -157,8 +158,12 @@ def _write_run(
     record: Mapping[str, Any], predictions: Path | None, store: Store, parent: str | None
 ) -> str:
     identity, seed, K = record["identity"], record["seed"], record.get("curvature")
-    words = [record.get("method") or record["model"], f"K={K:g}" if isinstance(K, float) else ""]
-    words += ["" if seed is None else f"seed {seed}", identity[:6]]
+    words = [
+        record.get("method") or record["model"],
+        "" if K is None else f"K={plain_curvature(K)}",
+        "" if seed is None else f"seed {seed}",
+        identity[:6],
+    ]
     run_id = store.start(
         identity,
         printable(" ".join(filter(None, words))),
