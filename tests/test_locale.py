@@ -32,8 +32,8 @@ def test_nothing_fails_in_a_locale_without_unicode(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     words = ('method="hypløra"', f"tracking.folder={tmp_path}")
     ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(PROJECT)}
-    told = python(tmp_path / "script.py", *words, **ascii_locale)
-    assert told.returncode == 2 and "Traceback" not in told.stderr, told.stderr
-    (error,) = told.stderr.splitlines()
+    done = python(tmp_path / "script.py", *words, **ascii_locale)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    (error,) = done.stderr.splitlines()
     assert error.startswith(r"error: unknown method 'hypl\udcc3\udcb8ra'. Did you mean hyplora")
-    assert r"Accuracy \u2265 1" in told.stdout and r"HypLoRA, \xe9" in told.stdout
+    assert r"Accuracy \u2265 1" in done.stdout and r"HypLoRA, \xe9" in done.stdout

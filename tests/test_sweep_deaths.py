@@ -20,7 +20,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 SEEDS = "seed=0,1,2"
 
 POISON = '''\
-"""LoRA, but a run comes to a bad end when the base is measured."""
+"""LoRA whose runs fail or die when the base is measured."""
 
 import os
 import re
@@ -150,10 +150,10 @@ def test_commands_at_work_on_one_study_run_each_trial_once(tmp_path, request, sm
         )
         for _ in range(count)
     ]
-    told = [worker.communicate(timeout=400) for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * count, told
-    assert "database is locked" not in str(told)
-    counts = [int(re.search(r"12 different runs: (\d+) done now", out)[1]) for out, _ in told]
+    printed = [worker.communicate(timeout=400) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * count, printed
+    assert "database is locked" not in str(printed)
+    counts = [int(re.search(r"12 different runs: (\d+) done now", out)[1]) for out, _ in printed]
     assert sum(counts) == 12 and all(counts)
     assert len({(r["curvature"], r["seed"]) for r in records_of(tmp_path)}) == 12
     uri = next((a.partition("=")[2] for a in command if a.startswith("tracking.uri")), None)

@@ -1,4 +1,4 @@
-"""A study as a list of work that several processes share."""
+"""A study as a queue of trials that several processes share."""
 
 import multiprocessing
 import time
@@ -26,10 +26,9 @@ def make_trials(url, folder, worker_of=None, name="study", max_retries=1, grid=T
     return Trials(study, space, points, count, max_retries, worker, folder / "lock", sampler)
 
 
-@pytest.fixture(params=["sqlite", "journal"])
-def url(request, tmp_path):
-    ends = {"sqlite": "sqlite:///{}/study.db", "journal": "journal:///{}/study.journal"}
-    return ends[request.param].format(tmp_path)
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/study.db"
 
 
 def work_off(url, folder, done):
@@ -60,7 +59,9 @@ def in_processes(target, *arguments, count=1):
     assert [worker.exitcode for worker in workers] == [0] * count
 
 
-def test_processes_on_one_study_run_each_point_once(url, tmp_path):
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_processes_on_one_study_run_each_point_once(tmp_path, kind):
+    url = f"{kind}:///{tmp_path}/study"
     in_processes(work_off, url, tmp_path, tmp_path / "done", count=3)
     done = (tmp_path / "done").read_text().split()
     assert sorted(done, key=int) == [str(x) for x in range(POINTS)]
@@ -68,7 +69,7 @@ def test_processes_on_one_study_run_each_point_once(url, tmp_path):
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * POINTS
 
 
-def test_a_trial_whose_process_died_is_taken_up_again(url, tmp_path):
+def test_a_trial_whose_process_died_is_run_again(url, tmp_path):
     in_processes(take_and_die, url, tmp_path)
     trials = make_trials(url, tmp_path)
     with trials.worker:

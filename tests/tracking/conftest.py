@@ -1,20 +1,16 @@
-"""Servers of the tests' own."""
+"""Databases and servers of single tests."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bench.errors import InputError
+from bench.tracking import dashboard
+from bench.tracking.dashboard import HOST, free_port
 from bench.tracking.store import Store
 
 
@@ -37,24 +33,7 @@ def served(tmp_path: Path) -> Iterator[Callable[[Path], Store]]:
 
     The server keeps files in `kept/` of the test's own folder.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
-    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
-    command += ["--artifacts-destination", str(tmp_path / "kept")]
-
-    def opened(folder: Path) -> Store:
-        for _ in range(120):
-            try:
-                return Store(folder, f"http://127.0.0.1:{port}", "test")
-            except InputError:
-                time.sleep(1)
-        raise AssertionError(f"nothing answers at port {port}")
-
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        yield opened
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=60)
+    port, behind = free_port(0), SimpleNamespace(uri=f"sqlite:///{tmp_path / 'server.db'}")
+    (tmp_path / "kept").mkdir()
+    with dashboard.served(behind, tmp_path / "kept", port):
+        yield lambda folder: Store(folder, f"http://{HOST}:{port}", "test")

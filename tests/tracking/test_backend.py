@@ -1,11 +1,10 @@
 """The store on each of its backends, also used by several processes at once."""
 
+import multiprocessing
 import os
 import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 
 from bench import files
 from bench.errors import InputError
@@ -25,51 +25,46 @@ from bench.tracking.store import Store
 
 MIGRATE = backend.migrate  # which a fixture replaces
 
-# What a run does with the record, many times over and with nothing in between.
-HAMMER = """
-import sys, pathlib
-from bench.tracking.store import Store
-folder, uri, worker, runs = sys.argv[1:]
-store = Store(pathlib.Path(folder), uri or None, "hammer")
-for number in range(int(runs)):
-    identity = f"{worker}-{number}"
-    assert store.finished(identity) is None
-    run = store.start(identity, identity, {f"setting{i}": i for i in range(40)})
-    store.fail(run, "FAILED", "for once")
-    assert store.start(identity, identity, {"one_more": 1}) == run
-    from mlflow.entities import Metric
-    store.client.log_batch(run, metrics=[Metric("loss", i, 0, i) for i in range(100)])
-    store.client.set_terminated(run, "FINISHED")
-"""
+CONTEXT = multiprocessing.get_context("fork")
 
 
-def hammer(folders, uri, runs):
+def hammer(folder, uri, worker, runs):
+    """What a run does with the store, many times over and with nothing in between."""
+    store = Store(folder, uri, "hammer")
+    for number in range(runs):
+        identity = f"{worker}-{number}"
+        assert store.finished(identity) is None
+        run = store.start(identity, identity, {f"setting{i}": i for i in range(40)})
+        store.fail(run, "FAILED", "for once")
+        assert store.start(identity, identity, {"one_more": 1}) == run
+        store.client.log_batch(run, metrics=[Metric("loss", i, 0, i) for i in range(100)])
+        store.client.set_terminated(run, "FINISHED")
+
+
+def hammered(folders, uri, runs):
     """The ids of all runs after a process for each folder made `runs` of them; none may fail."""
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", HAMMER, str(folder), uri or "", str(worker), str(runs)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        CONTEXT.Process(target=hammer, args=(folder, uri, worker, runs))
         for worker, folder in enumerate(folders)
     ]
-    output = "".join(process.communicate(timeout=200)[0] for process in processes)
-    assert [process.returncode for process in processes] == [0] * len(folders), output
-    assert "locked" not in output and "OperationalError" not in output
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(200)
+    assert [process.exitcode for process in processes] == [0] * len(folders)
     store = Store(folders[0], uri, "hammer")
     return {store.finished(f"{w}-{n}") for w in range(len(folders)) for n in range(runs)}
 
 
 def test_two_processes_on_sqlite_lose_nothing_and_are_never_locked_out(tmp_path):
-    found = hammer([tmp_path, tmp_path], None, runs=6)
+    found = hammered([tmp_path, tmp_path], None, runs=6)
     assert None not in found and len(found) == 12
 
 
 @pytest.mark.slow
 def test_four_processes_make_a_fresh_postgresql_at_once_and_lose_nothing(tmp_path, fresh_database):
     folders = [tmp_path / str(worker) for worker in range(4)]  # as on machines that share none
-    found = hammer(folders, fresh_database, runs=3)
+    found = hammered(folders, fresh_database, runs=3)
     assert None not in found and len(found) == 12
 
 

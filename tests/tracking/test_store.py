@@ -45,7 +45,9 @@ def files(tmp_path):
     return folder
 
 
-def test_a_finished_run_is_found_with_all_that_was_recorded(store, tmp_path):
+def test_a_finished_run_is_found_with_all_that_was_recorded(store, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     run_id = store.start("abc", "lora seed 0", {"seed": 0})
     assert store.finished("abc") is None and store.finished_like("abc") == {}
     store.finish(run_id, RECORD, files(tmp_path), "| Set | Accuracy |")
@@ -60,6 +62,7 @@ def test_a_finished_run_is_found_with_all_that_was_recorded(store, tmp_path):
     assert data.tags["mlflow.note.content"] == "| Set | Accuracy |"
     history = store.client.get_metric_history(run_id, "loss/train")
     assert [(m.step, m.value) for m in history] == [(0, 2.0), (5, 1.0)]
+    assert not list((tmp_path / "elsewhere").iterdir()), "the working directory stays as it is"
     copy = store.download(run_id, "adapter", tmp_path)
     assert (copy / "adapter_model.safetensors").read_bytes() == b"weights"
     store.sweep("sweep-abc", "table2", {})
@@ -116,14 +119,6 @@ def test_a_failure_that_cannot_be_recorded_is_printed(store, monkeypatch, capsys
         "could not be recorded: http://me:***@host: database or disk is full"
         in capsys.readouterr().err
     )
-
-
-def test_nothing_is_written_into_the_working_directory(store, tmp_path, monkeypatch):
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    run_id = store.start("abc", "lora seed 0", {})
-    store.finish(run_id, RECORD, files(tmp_path))
-    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_nested_settings_become_dotted_names():
