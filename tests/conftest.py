@@ -10,15 +10,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import gc
 import importlib.util
 import shutil
-import socket
+import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+import sqlalchemy
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -51,6 +52,20 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "migrate", copied)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynchronised() -> Iterator[None]:
+    """Commits to sqlite in this process do not wait for the disk, which takes their time."""
+
+    def connected(connection: Any, _: Any) -> None:
+        with suppress(sqlite3.DatabaseError):  # of a file that is none
+            if isinstance(connection, sqlite3.Connection):
+                connection.execute("PRAGMA synchronous = OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", connected)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", connected)
 
 
 @pytest.fixture(scope="session")
@@ -95,40 +110,11 @@ def local_base(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[Any, Any]) 
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python bench/run.py ARGUMENTS` with its results in the test's folder."""
+def inline(tmp_path: Path) -> Callable[..., Any]:
+    """`tests.helpers.inline`, if no results folder is given with that of the test."""
+    from tests.helpers import inline
 
-    from tests.helpers import python
-
-    place = f"tracking.folder={tmp_path / 'results'}"
-    return lambda *arguments: python("bench/run.py", *arguments, place)
-
-
-class Result(NamedTuple):
-    code: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def inline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Result]:
-    """The same in this process, which has imported everything already."""
-
-    def call(*arguments: str, results: Path | None = None) -> Result:
-        from bench.run import main
-
-        folder = results or tmp_path / "results"
-        command = ["bench/run.py", *arguments, f"tracking.folder={folder}"]
-        monkeypatch.setattr(sys, "argv", command)
-        for name in ("HYPLORA_BENCH_BEGAN", "HYPLORA_BENCH_JOBS", "HYDRA_FULL_ERROR"):
-            monkeypatch.setenv(name, "")  # main sets them, monkeypatch restores them
-        capfd.readouterr()
-        code = main()
-        return Result(code, *capfd.readouterr())
-
-    return call
+    return lambda *words, results=None: inline(*words, results=results or tmp_path / "results")
 
 
 @pytest.fixture(scope="session")
@@ -180,17 +166,17 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"bench.report.{module}.save", save)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> tuple[str, ...]:
-    """Overrides for a run of a few seconds."""
+    """Overrides for a run of a second or two."""
     return (
         "data.train=[mawps,SVAMP]",
         "data.tests=[mawps,SVAMP]",
-        "data.train_size=8",
-        "data.validation=4",
-        "data.test_size=6",
+        "data.train_size=4",
+        "data.validation=2",
+        "data.test_size=2",
         "train.epochs=1",
-        "protocol.max_new_tokens=12",
+        "protocol.max_new_tokens=6",
     )
 
 
@@ -237,6 +223,8 @@ def efficiency_report() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The address of a PostgreSQL server of these tests."""
+    from bench.tracking.dashboard import free_port
+
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     found = shutil.which("initdb") or next((str(f / "initdb") for f in reversed(folders)), None)
     if found is None or not Path(found).exists():
@@ -249,21 +237,14 @@ def postgres_url() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="bench-postgres-"))
     if lower:
         shutil.chown(folder, "postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(0)
 
     def call(program: str, *arguments: str) -> None:
         command = [*lower, str(programs / program), "-D", str(folder / "data"), *arguments]
         done = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=120,
-        )
+            command, cwd=folder, stdin=subprocess.DEVNULL, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=120,
+        )  # fmt: skip
         assert done.returncode == 0, done.stdout
 
     settings = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"

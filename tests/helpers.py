@@ -2,24 +2,66 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import HydraContext, RunMode
 
 from bench.config import PROJECT
+from bench.run import main
+
+
+@cache
+def planner() -> Any:
+    """A planner of sweeps, which composes as Hydra does and reads each file of conf/ once."""
+    from bench.sweep.jobs import Planner
+
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        command = loader.load_configuration("config", [], RunMode.MULTIRUN)
+    return Planner(HydraContext(loader, callbacks=None), command, 0.0)
 
 
 def composed(*words: str) -> dict[str, Any]:
     """The resolved configuration of these overrides, as plain containers."""
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        plain: Any = OmegaConf.to_container(compose("config", list(words)), resolve=True)
-    return plain
+    return planner().compose(words)
+
+
+class Result(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def inline(*arguments: str, results: Path | str) -> Result:
+    """`python bench/run.py ARGUMENTS` in this process, with its results in a folder."""
+    out, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(errors):
+        patch.setattr(sys, "argv", ["bench/run.py", *arguments, f"tracking.folder={results}"])
+        for name in ("HYPLORA_BENCH_BEGAN", "HYPLORA_BENCH_JOBS", "HYDRA_FULL_ERROR"):
+            patch.setenv(name, "")  # main sets them, the context restores them
+        code = main()
+    return Result(code, out.getvalue(), errors.getvalue())
+
+
+def refused(done: Result, message: str, code: int = 2, results: Path | None = None) -> None:
+    """Check that a command ended with one message, and without a run in a results folder."""
+    assert done.code == code, done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr + done.stdout
+    assert done.stderr.count("error: ") == 1 and "\x1b" not in done.stderr
+    assert results is None or not list((results / "runs").glob("*"))
 
 
 def save_random_llama(folder: Path, tokenizer: Any) -> None:

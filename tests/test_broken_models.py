@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.helpers import refused
+
 BASE, ADAPTER = "model.safetensors", "adapter_model.safetensors"
 ONE_ROW = ("data.tests=[mawps]", "data.test_size=1", "protocol.max_new_tokens=2")
 
@@ -26,7 +28,7 @@ class Evil:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """One folder for all that is refused: making its tracking store takes longer than a refusal."""
+    """One folder for all refusals: creating a tracking store takes longer than one."""
     return tmp_path_factory.mktemp("refused") / "results"
 
 
@@ -79,22 +81,16 @@ def index(weight_map, broken=None):
     def breaking(folder):
         shutil.move(folder / "model.safetensors", folder / "model-00001-of-00002.safetensors")
         names = load_file(folder / "model-00001-of-00002.safetensors")
-        told = {"metadata": {}, "weight_map": {name: weight_map(name) for name in names}}
-        (folder / "model.safetensors.index.json").write_text(broken or json.dumps(told))
+        content = {"metadata": {}, "weight_map": {name: weight_map(name) for name in names}}
+        (folder / "model.safetensors.index.json").write_text(broken or json.dumps(content))
 
     return breaking
 
 
 def outside(folder):
-    """An index that names a file beside the folder, which is there and whole."""
+    """An index that names a file outside of the folder, which exists and is whole."""
     index(lambda name: "../model-00001-of-00002.safetensors")(folder)
     shutil.copy(folder / "model-00001-of-00002.safetensors", folder.parent)
-
-
-def header(length, told):
-    return lambda folder: (folder / "model.safetensors").write_bytes(
-        struct.pack("<Q", length) + told
-    )
 
 
 def no_tokenizer(folder):
@@ -118,92 +114,65 @@ TOKENIZER_CODE = with_code("tokenizer_config.json", AutoTokenizer=["evil.X", Non
 
 BASES = {
     "weights cut short": (cut(BASE), "can't be loaded"),
-    "weights of no bytes": (text("model.safetensors", ""), "can't be loaded"),
-    "weights with a header longer than the file": (header(1 << 40, b"{}"), "can't be loaded"),
-    "weights with a header that is no JSON": (header(8, b"nonsense"), "can't be loaded"),
+    "weights with a header longer than the file": (
+        lambda folder: (folder / BASE).write_bytes(struct.pack("<Q", 1 << 40) + b"{}"),
+        "can't be loaded",
+    ),
     "weights of whole numbers": (rewrite(torch.Tensor.int), "whole numbers"),
     "weights with NaN": (rewrite(torch.Tensor.log), "NaN or infinite, such as"),
-    "an index whose shard is missing": (
-        index(lambda name: "model-00002-of-00002.safetensors"),
-        "model-00002-of-00002.safetensors",
-    ),
+    "an index whose shard is missing": (index(lambda name: "gone.safetensors"), "gone.safetensors"),
     "an index that names a file outside": (outside, "outside"),
     "an index that is no JSON": (index(str, "nonsense"), "index.json"),
-    "an index without a map": (index(str, "{}"), "index.json"),
     "a vocabulary larger than the weights": (config(vocab_size=9999), "can't be loaded"),
-    "another width than the weights": (config(hidden_size=64), "can't be loaded"),
     "no tokenizer": (no_tokenizer, "tokenizer"),
-    "a tokenizer without an end": (
-        config("tokenizer_config.json", eos_token=None),
-        "no end-of-sequence token",
-    ),
+    "a tokenizer without an end": (config("tokenizer_config.json", eos_token=None), "no end-of-"),
     "a tokenizer that is no JSON": (text("tokenizer.json", "nonsense"), "can't be loaded"),
-    "a tokenizer of another shape": (text("tokenizer.json", "[]"), "can't be loaded"),
     "a tokenizer's settings that are a list": (text("tokenizer_config.json", "[]"), "can't be"),
     "a config that is no JSON": (text("config.json", "{"), "config.json"),
-    "an empty config": (text("config.json", ""), "config.json"),
-    "a config without keys": (text("config.json", "{}"), "can't be loaded"),
     "a config that is a list": (text("config.json", "[]"), "can't be loaded"),
     "a config of another encoding": (
         lambda folder: (folder / "config.json").write_bytes(b'{"model_type": "\xe9"}'),
         "config.json",
     ),
     "an unknown architecture": (config(model_type="nowhere"), "nowhere"),
-    "an encoder and a decoder": (config(model_type="t5"), "can't be loaded"),
     "an encoder": (config(model_type="bert", architectures=["BertModel"]), "no causal language"),
     "a width that is text": (config(hidden_size="wide"), "can't be loaded"),
     "a context of less than nothing": (config(max_position_embeddings=-5), "embeddings=-5"),
-    "a width of nothing": (config(hidden_size=0), "can't be loaded"),
-    "heads that do not divide": (config(num_attention_heads=3, head_dim=None), "can't be loaded"),
-    "an activation that is none": (config(hidden_act="nonsense"), "can't be loaded"),
-    "pickled weights alone": (
-        pickled("model.safetensors", "pytorch_model.bin"),
-        "pickled weights are not loaded",
-    ),
-    "a pickle by the name of weights": (
-        pickled("model.safetensors", "model.safetensors"),
-        "can't be loaded",
-    ),
+    "pickled weights": (pickled(BASE, "pytorch_model.bin"), "pickled weights are not loaded"),
+    "a pickle by the name of weights": (pickled(BASE, BASE), "can't be loaded"),
     "a model's own code": (MODEL_CODE, "trust_remote_code"),
     "a tokenizer's own code": (TOKENIZER_CODE, "evil"),
 }
-
-
-def refused(told, message, results):
-    assert told.code == 2, told.stderr
-    assert message in told.stderr and "Traceback" not in told.stderr + told.stdout
-    assert told.stderr.count("error: ") == 1
-    assert not list((results / "runs").glob("*"))
 
 
 @pytest.mark.parametrize("kind", BASES)
 def test_a_broken_base_is_refused_in_one_message(inline, base, results, kind):
     breaking, message = BASES[kind]
     breaking(base)
-    told = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW, results=results)
-    refused(told, message, results)
+    done = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW, results=results)
+    refused(done, message, results=results)
     assert not (base.parent / "ran").exists()
 
 
-@pytest.mark.parametrize("link", [True, False])
-def test_a_link_to_itself_and_a_file_are_no_base(inline, tmp_path, results, link):
-    path = tmp_path / "base"
-    path.symlink_to(path) if link else path.write_text("no folder")
-    told = inline("model=local", f"model.path={path}", "method=none", *ONE_ROW, results=results)
-    refused(told, "no such folder", results)
+def test_a_link_to_itself_and_a_file_are_no_base(inline, tmp_path, results):
+    (tmp_path / "link").symlink_to(tmp_path / "link")
+    (tmp_path / "file").write_text("no folder")
+    for path in (tmp_path / "link", tmp_path / "file"):
+        done = inline("model=local", f"model.path={path}", "method=none", *ONE_ROW, results=results)
+        refused(done, "no such folder", results=results)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_weights_that_may_not_be_read_are_refused(inline, base, results):
     (base / "model.safetensors").chmod(0)
-    told = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW, results=results)
-    refused(told, "model.safetensors", results)
+    done = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW, results=results)
+    refused(done, "model.safetensors", results=results)
 
 
 def test_a_tokenizer_without_padding_is_enough(inline, base):
     edit(base / "tokenizer_config.json", pad_token=None)
-    told = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW)
-    assert told.code == 0, told.stderr
+    done = inline("model=local", f"model.path={base}", "method=none", *ONE_ROW)
+    assert done.code == 0, done.stderr
 
 
 @pytest.fixture
@@ -235,9 +204,9 @@ def adapter_config(**values):
     return config("adapter_config.json", **values)
 
 
+ENDLESS = "(([a-z_.0-9])+)+!"
 ADAPTERS = {
     "a config that is no JSON": (text("adapter_config.json", "nonsense"), "adapter_config.json"),
-    "an empty config": (text("adapter_config.json", ""), "adapter_config.json"),
     "a config that is a list": (text("adapter_config.json", "[]"), "adapter_config.json"),
     "another method": (adapter_config(peft_type="PREFIX_TUNING"), "PREFIX_TUNING"),
     "an unknown method": (adapter_config(peft_type="nowhere"), "nowhere"),
@@ -245,26 +214,14 @@ ADAPTERS = {
     "a rank that is text": (adapter_config(r="many"), "method.r must be a whole number"),
     "layers that are not there": (adapter_config(target_modules=["nowhere"]), "can't be put on"),
     "layers by a broken expression": (adapter_config(target_modules="("), "can't be put on"),
-    "layers by an endless expression": (
-        adapter_config(target_modules="(([a-z_.0-9])+)+!"),
-        "take more than 1 s to match",
-    ),
-    "ranks by an endless expression": (
-        adapter_config(rank_pattern={"(([a-z_.0-9])+)+!": 4}),
-        "take more than 1 s to match",
-    ),
+    "layers by an endless expression": (adapter_config(target_modules=ENDLESS), "s to match"),
+    "ranks by an endless expression": (adapter_config(rank_pattern={ENDLESS: 4}), "s to match"),
     "a huge rank": (adapter_config(r=10**9), "at most 8192 is allowed"),
     "a huge rank of a layer": (adapter_config(rank_pattern={"q_proj": 10**9}), "at most 8192"),
-    "endless iterations": (
-        adapter_config(init_lora_weights="pissa_niter_999999999"),
-        "at most 100",
-    ),
+    "endless iterations": (adapter_config(init_lora_weights="pissa_niter_999999"), "at most 100"),
     "copies of blocks": (adapter_config(layer_replication=[[0, 10**9]]), "at most four times"),
     "a pipe": (lambda folder: os.mkfifo(folder / "pipe.json"), "no regular file"),
-    "weights of another base": (
-        rewrite(lambda weight: weight.repeat(2, 1), ADAPTER),
-        "can't be put on this base",
-    ),
+    "weights of another base": (rewrite(lambda w: w.repeat(2, 1), ADAPTER), "can't be put on"),
     "pickled weights": (pickled(ADAPTER, "adapter_model.bin"), "more than weights"),
     "weights cut short": (cut(ADAPTER), "can't be put on this base"),
     "weights with NaN": (rewrite(lambda weight: weight * float("nan"), ADAPTER), "no numbers"),
@@ -273,10 +230,10 @@ ADAPTERS = {
 
 @pytest.mark.parametrize("kind", ADAPTERS)
 def test_a_broken_adapter_is_refused_in_one_message(evaluated, adapter, results, kind, monkeypatch):
-    monkeypatch.setattr("bench.training.adapter_checks.SECONDS", 1.0)
+    monkeypatch.setattr("bench.training.adapter_checks.SECONDS", 0.5)
     breaking, message = ADAPTERS[kind]
     breaking(adapter)
-    refused(evaluated(adapter), message, results)
+    refused(evaluated(adapter), message, results=results)
     assert not (adapter.parent / "ran").exists()
 
 
@@ -295,16 +252,16 @@ def old_weights(folder):
 @pytest.mark.parametrize("change", [lambda folder: None, old_config, old_weights])
 def test_adapters_of_this_and_of_older_versions_of_peft_are_evaluated(evaluated, adapter, change):
     change(adapter)
-    told = evaluated(adapter, None)
-    assert told.code == 0, told.stderr
+    done = evaluated(adapter, adapter.parent / "results")
+    assert done.code == 0, done.stderr
 
 
 def test_an_empty_name_of_an_adapter_is_refused(evaluated, results):
-    refused(evaluated(""), "adapter= is empty", results)
+    refused(evaluated(""), "adapter= is empty", results=results)
 
 
 def test_an_adapter_of_another_base_is_evaluated_with_a_warning(evaluated, adapter, caplog):
     record = adapter.parent / "record.json"
     record.write_text(json.dumps({"hashes": {"base": "0123456789ab"}}))
-    told = evaluated(adapter, None)
-    assert told.code == 0 and "trained on another base than model.path" in caplog.text
+    done = evaluated(adapter, adapter.parent / "results")
+    assert done.code == 0 and "trained on another base than model.path" in caplog.text

@@ -1,4 +1,4 @@
-"""The command line, as a person uses it."""
+"""The command line: single runs, grids, sweeps and bad input."""
 
 import json
 import os
@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from joblib.externals.loky import get_reusable_executor
 
 from bench.tracking.store import Store
+from tests.helpers import refused
 
 HERE = "hydra/launcher=basic"  # in this process
 
@@ -37,18 +37,11 @@ def test_the_command_line_imports_nothing_heavy():
         (["method=hyplorra"], "unknown method 'hyplorra'. Did you mean hyplora"),
         (["method=null"], "a group takes a name"),
         (["method.module=../evil"], "has no module '../evil'"),
-        (["model=tinny"], "Did you mean tiny"),
         (["+sweep=tabel2"], "unknown sweep 'tabel2'. Did you mean table2"),
         (["sed=1"], "sed"),
-        (["train.learning_rate=1"], "learning_rate"),
-        (["curvature=-1", "method=hyplora"], "curvature must be a positive number"),
-        (["data.tests=[mawp]"], "Did you mean mawps"),
         (["model=local", "model.path=/nowhere"], "no such folder"),
         (["adapter=/nowhere"], "no adapter_config.json"),
-        (["method=hyplora", "method.r=0"], "at least 1"),
         (["method=lora", "+method.rr=4"], "rr"),
-        (["action=finetun"], "Did you mean finetune"),
-        (["data=llm_adapters", "data.root=/nowhere"], "no such folder"),
         (["data.train=[]"], "data.train is empty"),
         (["+sweep=commonsense"], "needs data.root=PATH"),
         (["model=local"], "model.path"),
@@ -61,16 +54,14 @@ def test_the_command_line_imports_nothing_heavy():
         (["+sweep=curvature", "curvature=1", "seed=0"], "search space is empty"),
         (["+sweep=curvature", "train.validations=0"], "validation_loss: there is none"),
         (["+sweep=tuned", "method=lora,hyplora_boost"], "unknown method with a space"),
-        (["evaluation.split=validation", "method=none"], "trains nothing"),
         (["-m", "hydra/launcher=joblob"], "Did you mean joblib"),
-        (["-m", "hydra/launcher=submitit_locl"], "Did you mean submitit_local"),
         (["action=efficiency", "action.cases=[tinny]"], "Did you mean tiny"),
         (["action=efficiency", "action.file=/nowhere"], "can't be read"),
         (["action=efficiency", "action.evaluation_problems=-1"], "must not be negative"),
         (["-m", "hydra.launcher.n_jobs=2"], "give hydra/launcher=processes"),
         (["adapter=a/lr=0.001,r=8"], """quote the value, 'adapter="a/lr=0.001,r=8"'"""),
-        (["adapter=a/half#1"], """quote the value, 'adapter="a/half#1"'"""),
         (["data.tests=[mawps,größe]"], """quote the value, 'data.tests=[mawps,"größe"]'"""),
+        (["data.tests=[mawps"], "can't be read: quote the value"),
         (["adapter=a,b"], """quote the value, 'adapter="a,b"'"""),
         (["model=local", f"model.path=/{'x' * 300}"], "name too long"),
         (["+sweep=table2", f"table.name={'x' * 300}"], "table.name has 300 characters"),
@@ -83,21 +74,12 @@ def test_bad_input_ends_with_code_2_a_message_and_nothing_written(
     inline, tmp_path, arguments, message
 ):
     result = inline(*arguments)
-    assert result.code == 2, result.stderr
-    assert result.stderr.startswith("error: ") and message in result.stderr
-    assert "Traceback" not in result.stderr and "s3cret" not in result.stderr + result.stdout
-    assert not (tmp_path / "results" / "runs").exists()
-
-
-@pytest.fixture
-def workers():
-    """End the worker processes of a test's grid."""
-    yield
-    get_reusable_executor().shutdown(kill_workers=True)
+    refused(result, message, results=tmp_path / "results")
+    assert result.stderr.startswith("error: ") and "s3cret" not in result.stderr + result.stdout
 
 
 def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
-    inline, tmp_path, small, workers
+    inline, tmp_path, small
 ):
     grid = ("-m", "method=hyplora,lora", "curvature=0.1,1.0", *small)
     first = inline(*grid)
@@ -108,19 +90,6 @@ def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
     again = inline(*grid)
     assert "3 different runs: 0 done now, 3 cached" in again.stdout
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 3
-
-
-def test_the_ablation_has_a_row_for_each_choice_of_layers_and_its_figures(
-    inline, tmp_path, small, sketched
-):
-    result = inline("+sweep=ablation", "seed=0", "method=hyplora", HERE, *small)
-    assert result.code == 0, result.stderr
-    (path,) = (tmp_path / "results" / "tables").glob("*.md")
-    table = path.read_text()
-    for row in ("HypLoRA", "HypLoRA (down_proj alone)"):
-        assert f"| {row} |" in table
-    names = {path.name for path in (tmp_path / "results" / "figures").iterdir()}
-    assert {f"{path.stem}_accuracy.png", f"{path.stem}_gates.svg"} <= names
 
 
 def test_a_measurement_made_elsewhere_is_reported_on(inline, tmp_path, efficiency_report, sketched):
@@ -139,20 +108,20 @@ def test_a_measurement_made_elsewhere_is_reported_on(inline, tmp_path, efficienc
     assert "efficiency.json" in files
 
 
-def test_a_sweep_of_other_settings_has_files_of_its_own(inline, tmp_path, small, sketched):
-    result = inline("+sweep=table2", "seed=0,1", "method=none,lora", HERE, *small)
+def test_a_sweep_of_other_settings_has_files_of_its_own_and_rows_for_its_settings(
+    inline, tmp_path, small, sketched
+):
+    result = inline("+sweep=table2", "seed=0", "method=lora", "method.r=2,4", HERE, *small)
     assert result.code == 0, result.stderr
     tables = tmp_path / "results" / "tables"
     (path,) = tables.glob("*.md")
     assert path.stem.startswith("table2-")  # `table2` is the committed one
-    assert {each.suffix for each in tables.glob(f"{path.stem}.*")} == {
-        ".md", ".csv", ".json", ".tex",
-    }  # fmt: skip
-    assert {each.stem for each in tables.iterdir()} == {path.stem}
-    assert "camera-ready's Tables 3 and 8" in path.read_text()
-    assert str(path) in result.stdout
+    ends = (".md", ".csv", ".json", ".tex")
+    assert {each.name for each in tables.iterdir()} == {path.stem + end for end in ends}
+    assert "camera-ready's Tables 3 and 8" in path.read_text() and str(path) in result.stdout
     scores = json.loads(path.with_suffix(".json").read_text())["tables"]["scores"]
-    assert [row["names"] for row in scores["rows"]][:2] == [["base model"], ["LoRA"]]
+    names = [row["names"] for row in scores["rows"]]
+    assert names[:2] == [["LoRA (r 2)"], ["LoRA (r 4)"]]
 
 
 def test_one_failing_run_leaves_the_others_their_results(inline, tmp_path, small):
@@ -164,18 +133,8 @@ def test_one_failing_run_leaves_the_others_their_results(inline, tmp_path, small
     assert len(list((tmp_path / "results" / "runs").glob("*/record.json"))) == 1
 
 
-def test_settings_that_the_file_does_not_name_make_rows_of_its_table(
-    inline, tmp_path, small, sketched
-):
-    result = inline("+sweep=table2", "seed=0", "method=lora", "method.r=2,4", HERE, *small)
-    assert result.code == 0, result.stderr
-    (path,) = (tmp_path / "results" / "tables").glob("table2-*.md")
-    table = path.read_text()
-    assert "| LoRA (r 2) |" in table and "| LoRA (r 4) |" in table
-
-
 def test_force_runs_each_different_run_of_a_grid_once(inline, small):
-    grid = ("-m", "method=none", "seed=0,1,2", *small)
+    grid = ("-m", "method=none", "seed=0,1", *small)
     inline(*grid)
     forced = inline(*grid, "force=true")
     assert "1 different runs: 1 done now, 0 cached" in forced.stdout
@@ -199,14 +158,11 @@ def test_hydra_prints_and_writes_no_password(inline, tmp_path, small):
     assert len(written) == 3 and "s3cret" not in str(written) + str(result)
 
 
-@pytest.mark.parametrize("base", [pytest.param("tiny", marks=pytest.mark.slow), "local"])
-def test_the_real_files_run_end_to_end(inline, shared_data, local_base, base):
-    model = [f"model={base}"] + ([f"model.path={local_base}"] if base == "local" else [])
+def test_the_real_files_run_end_to_end(inline, shared_data, local_base):
     result = inline(
-        "-m",
-        *model,
-        "method=hyplora,lora",
-        "curvature=0.1,1.0",
+        "model=local",
+        f"model.path={local_base}",
+        "method=hyplora",
         "data=llm_adapters",
         f"data.root={shared_data / 'llm_adapters'}",
         f"data.gsm8k={shared_data / 'gsm8k' / 'train.jsonl'}",
@@ -215,7 +171,7 @@ def test_the_real_files_run_end_to_end(inline, shared_data, local_base, base):
         "data.limit=12",
         "data.validation=4",
         "train.epochs=1",
-        "protocol.max_new_tokens=16",
+        "protocol.max_new_tokens=4",
     )
     assert result.code == 0, result.stderr
-    assert "3 different runs: 3 done now" in result.stdout
+    assert "MAWPS" in result.stdout and "took" in result.stdout

@@ -1,4 +1,4 @@
-"""`action=embeddings` as a person meets it."""
+"""`action=embeddings` from the command line."""
 
 import pytest
 
@@ -21,9 +21,9 @@ SMALL = (
 
 
 def test_a_study_is_printed_written_and_kept(inline, tmp_path, sketched):
-    told = inline(*SMALL, "action.rows=train")
-    assert told.code == 0, told.stderr
-    text = " ".join(told.stdout.split())
+    done = inline(*SMALL, "action.rows=train")
+    assert done.code == 0, done.stderr
+    text = " ".join(done.stdout.split())
     assert "Token frequency" in text and "make reproduce-table2" in text
     results = tmp_path / "results"
     store = Store(results, None, "hyplora-bench")
@@ -58,5 +58,5 @@ def test_a_study_is_printed_written_and_kept(inline, tmp_path, sketched):
 )
 def test_bad_input_ends_before_a_model_is_loaded(inline, monkeypatch, arguments, message):
     monkeypatch.setattr("bench.models.shared.load_base", None)
-    told = inline(*SMALL, *arguments)
-    assert told.code == 2 and message in told.stderr
+    done = inline(*SMALL, *arguments)
+    assert done.code == 2 and message in done.stderr

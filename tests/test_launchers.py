@@ -1,4 +1,4 @@
-"""Sweeps through Hydra's launchers: what is said where one is missing, what they do where it is."""
+"""Sweeps through Hydra's launchers, and the message if one is not installed."""
 
 import importlib.util
 import os
@@ -10,6 +10,7 @@ from hydra.errors import MissingConfigException
 from bench.errors import Failure, InputError
 from bench.run import configuration_error
 from bench.sweep.launch import portable
+from tests.helpers import python
 
 
 def installed(package: str) -> bool:
@@ -23,9 +24,9 @@ def installed(package: str) -> bool:
 @pytest.mark.parametrize("options", [["basic", "joblib"], None])
 def test_a_launcher_that_is_missing_names_its_extra(launcher, extra, options):
     error = MissingConfigException("not found", f"hydra/launcher/{launcher}", options)
-    told = configuration_error(error)
-    assert told.startswith(f"hydra/launcher={launcher} needs the extra [{extra}]: ")
-    assert told.endswith(f".venv/bin/pip install -e '.[{extra}]'")
+    message = configuration_error(error)
+    assert message.startswith(f"hydra/launcher={launcher} needs the extra [{extra}]: ")
+    assert message.endswith(f".venv/bin/pip install -e '.[{extra}]'")
 
 
 @pytest.mark.parametrize(
@@ -37,11 +38,11 @@ def test_a_launcher_that_is_missing_names_its_extra(launcher, extra, options):
         ("slurm", "submitit", "slurm"),
     ],
 )
-def test_the_command_says_what_to_install(command, launcher, package, extra):
+def test_the_command_says_what_to_install(inline, launcher, package, extra):
     if installed(package):
         pytest.skip(f"{package} is installed")
-    result = command("+sweep=table2", f"hydra/launcher={launcher}")
-    assert result.returncode == 2
+    result = inline("+sweep=table2", f"hydra/launcher={launcher}")
+    assert result.code == 2
     assert f"needs the extra [{extra}]" in result.stderr and "Traceback" not in result.stderr
 
 
@@ -52,13 +53,10 @@ class Odd(Exception):
         super().__init__(f"{what} at {where}")
 
 
-def test_an_error_that_cannot_be_pickled_is_told_in_one_that_can():
-    told = portable(Odd("no space", "node 7"))
-    assert isinstance(told, Failure) and str(told) == "Odd: no space at node 7"
-    assert pickle.loads(pickle.dumps(told)).args == told.args
-
-
-def test_any_other_error_stays_what_it_is():
+def test_an_error_that_cannot_be_pickled_is_sent_as_one_that_can():
+    sent = portable(Odd("no space", "node 7"))
+    assert isinstance(sent, Failure) and str(sent) == "Odd: no space at node 7"
+    assert pickle.loads(pickle.dumps(sent)).args == sent.args
     error = InputError("method.r must be a whole number")
     assert portable(error) is error
 
@@ -69,11 +67,16 @@ def test_a_worker_needs_nothing_of_the_environment_of_the_command(inline, small)
     assert result.code == 0, result.stderr
 
 
-@pytest.mark.slow  # workers that start anew for each run
+def grid(folder, *words):
+    place = f"tracking.folder={folder / 'results'}"
+    return python("bench/run.py", "-m", "method=none,lora", *words, place)
+
+
+@pytest.mark.slow  # a worker process per run
 @pytest.mark.skipif(not installed("submitit"), reason="needs the extra [slurm]")
-def test_submitit_runs_a_grid_and_keeps_its_files_in_the_results_folder(command, tmp_path, small):
+def test_submitit_runs_a_grid_and_keeps_its_files_in_the_results_folder(tmp_path, small):
     before = set(os.listdir())
-    result = command("-m", "hydra/launcher=submitit_local", "method=none,lora", *small)
+    result = grid(tmp_path, "hydra/launcher=submitit_local", *small)
     assert result.returncode == 0, result.stderr
     assert "2 different runs: 2 done now" in result.stdout
     assert list((tmp_path / "results" / "submitit").glob("*/*_log.out"))
@@ -82,10 +85,10 @@ def test_submitit_runs_a_grid_and_keeps_its_files_in_the_results_folder(command,
 
 @pytest.mark.slow
 @pytest.mark.skipif(not installed("ray"), reason="needs the extra [ray]")
-def test_ray_runs_a_grid_and_writes_nothing_beside_it(command, small):
+def test_ray_runs_a_grid_and_writes_nothing_next_to_it(tmp_path, small):
     before = set(os.listdir())
     ray = ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2")
-    result = command("-m", *ray, "method=none,lora", *small)
+    result = grid(tmp_path, *ray, *small)
     assert result.returncode == 0, result.stderr
     assert "2 different runs: 2 done now" in result.stdout
     assert set(os.listdir()) == before

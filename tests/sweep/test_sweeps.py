@@ -17,7 +17,7 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
     inline, records, small, tmp_path, sketched
 ):
     tuned = (
-        "+sweep=tuned", "method=lora,hyplora", "seed=0,1", "hydra.sweeper.n_trials=2",
+        "+sweep=tuned", "method=lora", "seed=0,1", "hydra.sweeper.n_trials=2",
         "hydra.sweeper.searches=2", HERE, *small,
     )  # fmt: skip
     first = inline(*tuned)
@@ -25,11 +25,9 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
     found = records()
     trials = [record for record in found if record["split"] == "none"]
     finals = [record for record in found if record["split"] == "test"]
-    assert (len(trials), len(finals)) == (8, 4)
-    assert sorted(final["seed"] for final in finals) == [0, 0, 1, 1]
+    assert len(trials) == 4 and sorted(final["seed"] for final in finals) == [0, 1]
     for final in finals:  # one search for each of the two seeds
-        tried = [t for t in trials if t["method"] == final["method"]]
-        own = [t for t in tried if t["seed"] == 1000 + final["seed"]]
+        own = [t for t in trials if t["seed"] == 1000 + final["seed"]]
         best = min(own, key=lambda trial: trial["training"]["validation"][-1][1])
         assert len(own) == 2 and final["train"]["lr"] == best["train"]["lr"]
         assert final["options"] == best["options"]
@@ -40,21 +38,12 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
     assert all(final["sweeps"][0]["sweep"] == "tuned" for final in finals)
     assert not any("sweeps" in trial for trial in trials)
     again = inline(*tuned)
-    assert "0 done now, 4 cached" in again.stdout and len(records()) == 12
+    assert "0 done now, 2 cached" in again.stdout and len(records()) == 6
 
 
-def test_a_plan_launches_nothing_and_says_what_is_cached(inline, records, small):
-    grid = ("-m", "method=lora", "method.target_modules=[q_proj],[down_proj]", *small)
-    assert "0 of 2 runs cached, 2 pending." in inline(*grid, "plan=true").stdout
-    assert records() == []
-    inline("method=lora", "method.target_modules=[q_proj]", *small)
-    told = inline(*grid, "plan=true").stdout
-    assert "1 of 2 runs cached, 1 pending." in told and "with 1 at once" in told
-    first, second = [line for line in told.splitlines() if "lora seed 0" in line]
-    assert "cached" in first and "pending" in second and "method.target_modules=" in second
-
-
-def test_a_plan_estimates_from_sizes_then_from_earlier_runs(inline, small, monkeypatch):
+def test_a_plan_says_what_is_cached_and_estimates_from_sizes_then_from_earlier_runs(
+    inline, records, small, monkeypatch
+):
     plan = ("model=tiny", *small, "plan=true")
     with monkeypatch.context() as patch:
         patch.setattr("bench.models.loading.load_base", None)  # nothing is loaded or tried
@@ -62,27 +51,30 @@ def test_a_plan_estimates_from_sizes_then_from_earlier_runs(inline, small, monke
         assert "0 of 1 runs cached, 1 pending" in single and "Estimates: sizes of model" in single
         pretraining = inline("-m", "action=pretrain", "model=helm_d", "plan=true").stdout
         assert "491,520" in pretraining and "About " in pretraining
-    inline("method=lora", *small)
-    assert "1 of 1 runs cached, 0 pending" in inline("method=lora", *plan).stdout
-    again = inline("-m", "method=lora,dora", "seed=1", *plan).stdout
-    assert "finished runs of the same method" in again and "finished runs of other methods" in again
+    assert records() == []
+    assert inline("method=lora", "method.target_modules=[q_proj]", *small).code == 0
+    modules = "method.target_modules=[q_proj],[down_proj]"
+    planned = inline("-m", "method=lora,dora", modules, *plan).stdout
+    assert "1 of 4 runs cached, 3 pending." in planned and "with 1 at once" in planned
+    first, second = [line for line in planned.splitlines() if "lora seed 0" in line]
+    assert "cached" in first and "pending" in second and "method.target_modules=" in second
+    assert "finished runs of the same method" in planned
+    assert "finished runs of other methods" in planned
 
 
 def test_a_search_weighs_accuracy_against_latency(inline, records, small, tmp_path, sketched):
     result = inline(
-        "-m", "hydra/sweeper=optuna", "hydra/sweeper/sampler=nsgaii", "hydra.sweeper.n_trials=3",
+        "-m", "hydra/sweeper=optuna", "hydra/sweeper/sampler=nsgaii", "hydra.sweeper.n_trials=2",
         "hydra.sweeper.objective=[validation_accuracy,latency]", "method=lora",
-        "evaluation.split=validation", "method.r=2,4,8", *small,
+        "evaluation.split=validation", "method.r=2,4", *small,
     )  # fmt: skip
     assert result.code == 0, result.stderr
-    assert "On the Pareto front of 3 trials" in result.stdout
+    assert "On the Pareto front of 2 trials" in result.stdout
     assert {record["split"] for record in records()} == {"validation"}
     assert (tmp_path / "results" / "figures" / "sweep_search.png").is_file()
 
 
-def test_a_study_goes_on_where_it_was_and_refuses_another_space(
-    inline, records, small, tmp_path, sketched
-):
+def test_a_study_is_continued_and_refuses_another_space(inline, records, small, tmp_path, sketched):
     search = (
         "-m", "hydra/sweeper=optuna", "hydra.sweeper.study_name=mine", "method=lora",
         "hydra.sweeper.pruner=median", *small,
@@ -98,41 +90,26 @@ def test_a_study_goes_on_where_it_was_and_refuses_another_space(
     assert refused.code == 2 and "of another search" in refused.stderr and len(records()) == 2
 
 
-@pytest.mark.slow
-def test_the_order_of_runs_in_a_process_changes_none(inline, records, small, tmp_path):
-    methods = ("prefix", "series", "dora", "hyplora_boost", "lora_matched")
-    inline("-m", f"method={','.join(methods)}", *small)
-    one = {record["method"]: record for record in records()}
-    inline("-m", f"method={','.join(reversed(methods))}", "force=true", *small)
-    other = {record["method"]: record for record in records()}
-    for method in methods:
-        assert one[method]["run_id"] != other[method]["run_id"]
-        assert one[method]["scores"] == other[method]["scores"]
-        assert one[method]["training"]["losses"] == other[method]["training"]["losses"]
-
-
 def test_runs_say_which_sweeps_they_are_part_of(inline, records, small, tmp_path, sketched):
-    assert inline("-m", "method=none,lora", *small, HERE).code == 0
+    assert inline("-m", "method=none", *small, HERE).code == 0
     assert not any("sweeps" in record for record in records())
-    swept = inline("+sweep=table2", "method=none,lora", "seed=0", *small, HERE)
-    assert swept.code == 0 and "0 done now, 2 cached, 0 failed" in swept.stdout
-    noted = {record["method"]: record["sweeps"] for record in records()}
-    assert {m: [(x["sweep"], x["label"]) for x in found] for m, found in noted.items()} == {
-        "none": [("table2", "base model")], "lora": [("table2", "LoRA")],
-    }  # fmt: skip
+    swept = inline("+sweep=table2", "method=none", "seed=0", *small, HERE)
+    assert swept.code == 0 and "0 done now, 1 cached, 0 failed" in swept.stdout
+    ((noted,),) = [record["sweeps"] for record in records()]
+    assert (noted["sweep"], noted["label"]) == ("table2", "base model")
     store = Store(tmp_path / "results", None, "hyplora-bench")
     contents = read_contents(store)
     (sweep,) = [sweep for run in contents.sweeps for sweep in run.sweeps]
-    assert sweep.arguments[:3] == ("+sweep=table2", "method=none,lora", "seed=0")
+    assert sweep.arguments[:3] == ("+sweep=table2", "method=none", "seed=0")
     assert {m.identity: m.row for m in sweep.members} == {
         record["identity"]: record["sweeps"][0]["row"] for record in contents.records
     }
-    runs = store.client.search_runs([store.experiment], "tags.sweeps = 'table2'")
-    first = {run.data.tags["mlflow.parentRunId"] for run in runs}
-    assert len(runs) == 2 and first <= {run.run_id for run in contents.sweeps if not run.sweeps}
+    (run,) = store.client.search_runs([store.experiment], "tags.sweeps = 'table2'")
+    first = [run.run_id for run in contents.sweeps if not run.sweeps]
+    assert [run.data.tags["mlflow.parentRunId"]] == first
 
 
-def test_a_run_above_the_median_of_its_search_is_given_up(tmp_path):
+def test_a_run_above_the_median_of_its_search_is_pruned(tmp_path):
     storage = f"sqlite:///{tmp_path}/study.db"
     study = optuna.create_study(storage=storage, study_name="mine")
     for _ in range(5):
