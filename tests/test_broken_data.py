@@ -9,44 +9,30 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers import refused
+
 TINY = ("method=none", "protocol.max_new_tokens=2")
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
-
-
-@pytest.fixture(scope="module")
-def refusals(tmp_path_factory):
-    """A shared results folder: creating its tracking store takes longer than a refusal."""
-    return tmp_path_factory.mktemp("refused") / "results"
 
 
 @pytest.fixture
 def evaluate(tmp_path, inline):
     """Run the command on a test file with one problem."""
 
-    def run(results=None, **values):
+    def run(**values):
         path = tmp_path / "data" / "dataset" / "SVAMP" / "test.json"
         path.parent.mkdir(parents=True)
         problem = {"instruction": "What is 1 + 1?", "input": "", "output": "x", "answer": "2.0"}
         path.write_text(json.dumps([problem | values]))
         data = ("data=llm_adapters", f"data.root={tmp_path / 'data'}", "data.tests=[SVAMP]")
-        return inline(*data, *TINY, results=results)
+        return inline(*data, *TINY)
 
     return run
 
 
-def refused(done, message, results):
-    one_message(done, message, 2)
-    assert not list((results / "runs").glob("*"))
-
-
-def one_message(done, message, code):
-    assert done.code == code, done.stderr
-    assert message in done.stderr and "Traceback" not in done.stderr + done.stdout
-    assert done.stderr.count("error: ") == 1 and "\x1b" not in done.stderr
-
-
-def test_a_broken_row_is_refused_in_one_message(evaluate, refusals):
-    refused(evaluate(refusals, answer=ESCAPE), r"row 0: the answer '\x1b]0;owned", refusals)
+def test_a_broken_row_is_refused_in_one_message(evaluate, tmp_path):
+    done = evaluate(answer=ESCAPE)
+    refused(done, r"row 0: the answer '\x1b]0;owned", results=tmp_path / "results")
 
 
 @pytest.mark.parametrize("instruction", [f"{ESCAPE}\x00\x08 What is 1 + 1?", "words " * 17_000])
@@ -84,13 +70,13 @@ SYNTHETIC = (*TINY, "data.tests=[mawps]", "data.test_size=1")
 
 def test_a_results_folder_that_is_a_file_is_refused(inline, tmp_path):
     (tmp_path / "results").write_text("")
-    one_message(inline(*SYNTHETIC), str(tmp_path / "results"), 1)
+    refused(inline(*SYNTHETIC), str(tmp_path / "results"), 1)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_results_folder_is_refused(inline, tmp_path):
     (tmp_path / "results").mkdir(mode=0o500)
-    one_message(inline(*SYNTHETIC), str(tmp_path / "results"), 1)
+    refused(inline(*SYNTHETIC), str(tmp_path / "results"), 1)
 
 
 @pytest.fixture
@@ -105,20 +91,16 @@ def full_disk(tmp_path):
 
 
 def test_a_full_disk_is_reported(inline, full_disk):
-    one_message(inline(*SYNTHETIC), "free some", 1)
+    refused(inline(*SYNTHETIC), "free some", 1)
 
 
-DATABASES = {
-    "no database": b"nonsense " * 1000,
-    "half a database": b"SQLite format 3\x00" + b"\xff" * 5000,
-}
+DAMAGED = b"SQLite format 3\x00" + b"\xff" * 5000
 
 
-@pytest.mark.parametrize("kind", DATABASES)
-def test_a_store_that_is_not_a_database_is_refused(inline, tmp_path, kind):
+def test_a_store_that_is_not_a_database_is_refused(inline, tmp_path):
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "mlflow.db").write_bytes(DATABASES[kind])
-    one_message(inline(*SYNTHETIC), "mlflow.db", 2)
+    (tmp_path / "results" / "mlflow.db").write_bytes(DAMAGED)
+    refused(inline(*SYNTHETIC), "mlflow.db", 2)
     assert not (tmp_path / "results" / "runs").exists()
 
 
@@ -130,35 +112,27 @@ def test_a_results_folder_may_have_characters_of_an_address_in_its_name(inline, 
     assert "(cached)" in done.stdout and (results / "mlflow.db").is_file()
 
 
-def test_an_empty_store_is_created_again(inline, tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "mlflow.db").touch()
-    done = inline(*SYNTHETIC)
-    assert done.code == 0, done.stderr
-
-
-def test_a_study_that_is_not_a_database_is_refused(inline, tmp_path, refusals):
-    (tmp_path / "optuna.db").write_bytes(DATABASES["half a database"])
+def test_a_study_that_is_not_a_database_is_refused(inline, tmp_path):
+    (tmp_path / "optuna.db").write_bytes(DAMAGED)
     storage = f"hydra.sweeper.storage=sqlite:///{tmp_path / 'optuna.db'}"
-    sweep = ("+sweep=curvature", "hydra/launcher=basic", storage, "data.test_size=1")
-    refused(inline(*sweep, results=refusals), "optuna.db", refusals)
+    sweep = ("+sweep=curvature", "curvature=1,2", "seed=0", storage, "data.test_size=1")
+    refused(inline(*sweep), "optuna.db", results=tmp_path / "results")
 
 
-@pytest.mark.parametrize("content", ["nonsense", "[]", "null", "", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"nonsense", b"[1]", b'{"a', b"", b"\xff\xfe"])
 def test_a_broken_cache_of_hashes_is_created_again(tmp_path, content):
     from bench.models.settings import folder_hash
     from bench.models.tiny_base import TINY_BASE
 
-    cache = tmp_path / "hashes.json"
-    cache.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert folder_hash(TINY_BASE, cache) == folder_hash(TINY_BASE)
+    (tmp_path / "hashes.json").write_bytes(content)
+    assert folder_hash(TINY_BASE, tmp_path / "hashes.json") == folder_hash(TINY_BASE)
 
 
 def test_a_broken_record_is_reported_and_force_replaces_it(inline, tmp_path):
     assert inline(*SYNTHETIC).code == 0
-    (record,) = (tmp_path / "results" / "artifacts").rglob("record.json")
-    record.write_text("{")
-    one_message(inline(*SYNTHETIC), "force=true", 1)
+    for record in (tmp_path / "results").rglob("record.json"):  # of the run and of the store
+        record.write_text("{")
+    refused(inline(*SYNTHETIC), "force=true", 1)
     assert inline(*SYNTHETIC, "force=true").code == 0
     assert "(cached)" in inline(*SYNTHETIC).stdout
 
@@ -168,7 +142,7 @@ def killed(compose, small):
     """Overrides and folder of a run that was killed after its training."""
     from bench.experiment import prepare
 
-    overrides = (*small, "method=lora", "data.train_size=4", "data.test_size=1")
+    overrides = (*small, "method=lora")
     return overrides, prepare(compose(*overrides)).folder
 
 
@@ -184,12 +158,7 @@ def broken_files(folder):
     (folder / "predictions.jsonl").write_bytes(b'{"task": "mawps"}\n\xff\xfe\n[1]\n')
 
 
-def no_adapter(folder):
-    folder.mkdir(parents=True)
-    (folder / "training.json").write_text("{}")
-
-
-@pytest.mark.parametrize("left", [another_state, broken_files, no_adapter])
+@pytest.mark.parametrize("left", [another_state, broken_files])
 def test_what_a_killed_run_left_broken_is_replaced(inline, killed, left):
     overrides, folder = killed
     left(folder)
