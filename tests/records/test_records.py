@@ -1,4 +1,4 @@
-"""Records published as files and imported again: nothing is lost, and nothing false is taken."""
+"""Records published as files and imported again: complete, and checked."""
 
 import gzip
 import json
@@ -182,18 +182,33 @@ def test_only_what_agrees_with_itself_is_published(kept, tmp_path):
         call(publish, tmp_path / "other", table="main", folder=str(tmp_path))
 
 
-def rewrite(path, change):
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
+def put(key, value=None):
+    """What sets a value in a JSON file by its dotted key; None removes it."""
+
+    def change(path):
+        content = section = json.loads(path.read_text())
+        *above, last = key.split(".")
+        for part in above:
+            section = section[int(part) if isinstance(section, list) else part]
+        section[last] = value
+        if value is None:
+            del section[last]
+        path.write_text(json.dumps(content))
+
+    return change
 
 
-def relined(path, change):
-    packed = path.with_suffix(".jsonl.gz")
-    lines = [json.loads(line) for line in gzip.decompress(packed.read_bytes()).splitlines()]
-    change(lines)
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    packed.write_bytes(gzip.compress(text.encode()))
+def relined(change):
+    """What changes the lines of the predictions of a record."""
+
+    def changed(path):
+        packed = path.with_suffix(".jsonl.gz")
+        lines = [json.loads(line) for line in gzip.decompress(packed.read_bytes()).splitlines()]
+        change(lines)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        packed.write_bytes(gzip.compress(text.encode()))
+
+    return changed
 
 
 DAMAGE = {
@@ -201,48 +216,25 @@ DAMAGE = {
     "deep": (lambda path: path.write_text("[" * 100_000), "nested too deeply"),
     "rather deep": (lambda path: path.write_text("[" * 50 + "]" * 50), "nested more than 40"),
     "no record": (lambda path: path.write_text("[]"), "the record is no record"),
-    "no key": (lambda path: rewrite(path, lambda r: r.pop("config")), "has no config"),
-    "odd key": (lambda path: rewrite(path, lambda r: r.update(config={})), "KeyError"),
-    "settings": (lambda path: rewrite(path, lambda r: r["train"].update(lr=1)), "does not follow"),
-    "identity": (lambda path: rewrite(path, lambda r: r.update(identity="../x")), "no sha256"),
-    "times": (lambda path: rewrite(path, lambda r: r.pop("ended")), "began and ended"),
-    "accuracy": (
-        lambda path: rewrite(path, lambda r: r["scores"]["mawps"].update(accuracy=99.0)),
-        "accuracy on mawps is 99.0; its predictions give 33.3",
-    ),
-    "outcomes": (
-        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(outcomes="010")),
-        "outcomes on SVAMP",
-    ),
-    "clusters": (
-        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(clusters=[0, 9, 9])),
-        r"clusters on SVAMP is \[0, 9, 9\]",
-    ),
-    "average": (
-        lambda path: rewrite(path, lambda r: r["averages"].update(micro=99.0)), "micro average"
-    ),
-    "text": (
-        lambda path: relined(path, lambda lines: lines[0].update(text="It is 7.")),
-        "row 0 of mawps does not answer 3.0",
-    ),
-    "nll": (
-        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].update(nll=0.04)),
-        "nll on SVAMP is 0.04; its predictions give 0.05",
-    ),
-    "no nll": (
-        lambda path: rewrite(path, lambda r: r["scores"]["SVAMP"].pop("nll")), "nll on SVAMP"
-    ),
-    "average nll": (
-        lambda path: rewrite(path, lambda r: r["nll"].update(macro=1.0)), "macro average of nll"
-    ),
-    "negative nll": (
-        lambda path: relined(path, lambda lines: lines[1].update(nll=-0.1)), "has the nll -0.1"
-    ),
-    "twice": (lambda path: relined(path, lambda lines: lines.append(lines[0])), "not one per row"),
+    "no key": (put("config"), "has no config"),
+    "odd key": (put("config", {}), "KeyError"),
+    "settings": (put("train.lr", 1), "does not follow"),
+    "identity": (put("identity", "../x"), "no sha256"),
+    "times": (put("ended"), "began and ended"),
+    "accuracy": (put("scores.mawps.accuracy", 99.0), "mawps is 99.0; its predictions give 33.3"),
+    "outcomes": (put("scores.SVAMP.outcomes", "010"), "outcomes on SVAMP"),
+    "clusters": (put("scores.SVAMP.clusters", [0, 9, 9]), r"clusters on SVAMP is \[0, 9, 9\]"),
+    "average": (put("averages.micro", 99.0), "micro average"),
+    "text": (relined(lambda lines: lines[0].update(text="It is 7.")), "does not answer 3.0"),
+    "nll": (put("scores.SVAMP.nll", 0.04), "nll on SVAMP is 0.04; its predictions give 0.05"),
+    "no nll": (put("scores.SVAMP.nll"), "nll on SVAMP"),
+    "average nll": (put("nll.macro", 1.0), "macro average of nll"),
+    "negative nll": (relined(lambda lines: lines[1].update(nll=-0.1)), "has the nll -0.1"),
+    "twice": (relined(lambda lines: lines.append(lines[0])), "not one per row"),
     "missing": (lambda path: path.with_suffix(".jsonl.gz").unlink(), "predictions are missing"),
     "no gzip": (lambda path: path.with_suffix(".jsonl.gz").write_bytes(b"x"), "not a gzip file"),
     "name": (lambda path: path.rename(path.with_name("0123456789ab.json")), "missing|record of"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -261,17 +253,17 @@ def test_a_record_that_does_not_hold_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda sweep: sweep["members"][0].update(seed=9), "not in the row of its settings"),
-        (lambda sweep: sweep["rows"].clear(), "not in the row of its settings"),
-        (lambda sweep: sweep["rows"][0].update(curvature={}), "as curvature"),
-        (lambda sweep: sweep["rows"][0].update(label=3), "of another type"),
-        (lambda sweep: sweep.update(name="../../x"), "has the table main"),
-        (lambda sweep: sweep["table"].update(name="../../x"), "use letters"),
-        (lambda sweep: sweep.pop("rows"), "rows"),
+        (put("members.0.seed", 9), "not in the row of its settings"),
+        (put("rows", []), "not in the row of its settings"),
+        (put("rows.0.curvature", {}), "as curvature"),
+        (put("rows.0.label", 3), "of another type"),
+        (put("name", "../../x"), "has the table main"),
+        (put("table.name", "../../x"), "use letters"),
+        (put("rows"), "rows"),
     ],
 )
 def test_a_sweep_that_does_not_hold_is_refused(published, tmp_path, change, message):
-    rewrite(published / "main" / "sweep.json", change)
+    change(published / "main" / "sweep.json")
     with pytest.raises(InputError, match=rf"sweep\.json: .*{message}"):
         call(import_, tmp_path / "new", folder=str(published / "main"))
 

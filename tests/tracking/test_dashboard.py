@@ -44,12 +44,6 @@ def test_views_are_stored_with_the_experiment(store):
     assert len([tag for tag in tags if tag.startswith("mlflow.sharedViewState.")]) == len(VIEWS)
 
 
-def test_a_link_has_experiment_and_view():
-    start, _, query = link("http://127.0.0.1:5000/", "1", "runs").partition("?")
-    assert start == "http://127.0.0.1:5000/#/experiments/1/runs"
-    assert "viewStateShareKey=runs" in query
-
-
 def test_a_port_in_use_is_replaced_or_refused(monkeypatch):
     with socket.socket() as other:
         other.bind((HOST, 0))

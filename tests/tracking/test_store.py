@@ -6,7 +6,7 @@ import pytest
 from bench.errors import Failure
 from bench.files import write_json, write_text
 from bench.tracking.provenance import git_state
-from bench.tracking.record import flat, metric_name, params
+from bench.tracking.record import metric_name, params
 from bench.tracking.store import Store
 
 RECORD = {
@@ -119,10 +119,6 @@ def test_a_failure_that_cannot_be_recorded_is_printed(store, monkeypatch, capsys
         "could not be recorded: http://me:***@host: database or disk is full"
         in capsys.readouterr().err
     )
-
-
-def test_nested_settings_become_dotted_names():
-    assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
 
 
 def test_parameters_are_what_one_types_without_what_no_run_differs_by():
