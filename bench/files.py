@@ -103,9 +103,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` if the block ends without an error."""
+    """A new empty folder that takes the place of `folder` if the block ends without an error."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
         yield partial
         shutil.rmtree(folder, ignore_errors=True)

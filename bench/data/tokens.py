@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.files import locked, read_cache, write_json
+from bench.files import locked, read_cache, replaced, write_json
 from bench.progress import Progress
 
 AT_ONCE = 1000  # documents per call of the tokenizer
@@ -107,15 +106,8 @@ def encoded(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_suffix(".lock"), "the tokens of the text"):
         if not _is_whole(folder):
-            partial = folder.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            try:
+            with replaced(folder) as partial:
                 _write(documents, tokenizer, partial, total)
-                shutil.rmtree(folder, ignore_errors=True)
-                partial.replace(folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
     tokens = read(folder.absolute(), shares)
     for name, what in PARTS.items():
         if not len(tokens.parts[name]):

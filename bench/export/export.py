@@ -69,7 +69,6 @@ def export(given: str, results: Path, store: Store | None, folder: Path | None) 
         folder = (folder or results / "exports" / run.record["identity"][:12]).resolve()
         check_target(folder)
         with replaced(folder) as partial:
-            partial.mkdir(parents=True)
             _fill(partial, run)
     return folder
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.files import locked, write_text
+from bench.files import locked, replaced, write_text
 from bench.models.hashes import file_hash
 from bench.progress import has_terminal
 
@@ -75,14 +75,8 @@ def convert(path: Path) -> Path:
     with locked(folder.with_suffix(".lock"), f"the conversion of {path.name}"):
         if not folder.is_dir():
             print(f"converting {path.name} to safetensors, once ...", flush=True)
-            partial = folder.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            try:
+            with replaced(folder) as partial:
                 _write(path, partial)
-                partial.replace(folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
