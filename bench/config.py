@@ -9,8 +9,8 @@ from typing import Any
 
 from bench.data.problems import DataSettings
 from bench.data.prompts import Protocol, in_style
-from bench.errors import InputError, printable, unknown, warn_once
-from bench.fields import OTHER, chosen, is_number, read_section, read_seed, typed
+from bench.errors import InputError, printable, warn_once
+from bench.fields import OTHER, check_values, chosen, is_number, read_section, read_seed, typed
 from bench.models.settings import DTYPES, ModelSettings, in_source
 from bench.names import plain_curvature
 from bench.training.settings import TrainSettings
@@ -105,22 +105,18 @@ class EvaluationSettings:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        if self.batching not in BATCHINGS:
-            raise unknown("evaluation.batching", self.batching, BATCHINGS)
+        dtypes = [dtype for dtype in DTYPES if dtype != "auto"]
+        check_values(
+            "evaluation",
+            self,
+            least={"batch_size": 1, "lm_eval_fewshot": 0, "lm_eval_limit": 1},
+            choices={"batching": BATCHINGS, "dtype": dtypes, "split": SPLITS},
+        )
         if self.compile and self.batching == "continuous":
             raise InputError(
                 "evaluation.compile=true goes with evaluation.batching=static alone: a paged cache "
                 "can't be compiled. Leave one of them out"
             )
-        allowed = [dtype for dtype in DTYPES if dtype != "auto"]
-        if self.dtype is not None and self.dtype not in allowed:
-            raise unknown("evaluation.dtype", self.dtype, allowed)
-        if self.split not in SPLITS:
-            raise unknown("evaluation.split", self.split, SPLITS)
-        for name, least in (("batch_size", 1), ("lm_eval_fewshot", 0), ("lm_eval_limit", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"evaluation.{name} must be at least {least}, got {value}")
 
 
 @dataclass(frozen=True)

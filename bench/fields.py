@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.errors import InputError, unknown
@@ -66,6 +67,35 @@ def typed(name: str, value: Any, declared: str) -> Any:
         return [typed(f"each entry of {name}", item, listed[5:-1]) for item in value]
     wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
     raise InputError(f"{name} must be {wanted[kinds[0]]}, got {value!r}")
+
+
+def check_values(
+    section: str,
+    settings: Any,
+    *,
+    positive: Iterable[str] = (),
+    least: Mapping[str, float] | None = None,
+    choices: Mapping[str, Iterable[str]] | None = None,
+) -> None:
+    """Raise an InputError for a field of `settings` that is out of range; None is accepted.
+
+    Args:
+        section: name of the settings, for messages.
+        settings: a dataclass.
+        positive: fields that must be greater than 0.
+        least: the least value by field.
+        choices: the allowed values by field.
+    """
+    given = {name: value for name, value in vars(settings).items() if value is not None}
+    for name in positive:
+        if name in given and given[name] <= 0:
+            raise InputError(f"{section}.{name} must be greater than 0, got {given[name]}")
+    for name, value in (least or {}).items():
+        if name in given and given[name] < value:
+            raise InputError(f"{section}.{name} must be at least {value}, got {given[name]}")
+    for name, allowed in (choices or {}).items():
+        if name in given and given[name] not in allowed:
+            raise unknown(f"{section}.{name}", given[name], allowed)
 
 
 def is_number(value: Any) -> bool:

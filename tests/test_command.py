@@ -57,7 +57,7 @@ def test_the_command_line_imports_nothing_heavy():
         (["-m", "hydra/launcher=joblob"], "Did you mean joblib"),
         (["action=efficiency", "action.cases=[tinny]"], "Did you mean tiny"),
         (["action=efficiency", "action.file=/nowhere"], "can't be read"),
-        (["action=efficiency", "action.evaluation_problems=-1"], "must not be negative"),
+        (["action=efficiency", "action.evaluation_problems=-1"], "must be at least 0"),
         (["-m", "hydra.launcher.n_jobs=2"], "give hydra/launcher=processes"),
         (["adapter=a/lr=0.001,r=8"], """quote the value, 'adapter="a/lr=0.001,r=8"'"""),
         (["data.tests=[mawps,größe]"], """quote the value, 'data.tests=[mawps,"größe"]'"""),

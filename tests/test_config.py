@@ -65,7 +65,7 @@ def test_auto_is_a_curvature_and_needs_validation_rows(compose):
         ("train.keep=bset", "Did you mean best"),
         ("train.micro_tokens=0", "train.micro_tokens must be at least 1, got 0"),
         ("train.batch_size=1.5", "train.batch_size must be a whole number, got 1.5"),
-        ("train.batch_size=0", "train.batch_size must be greater than 0"),
+        ("train.batch_size=0", "train.batch_size must be at least 1"),
         ("train.decay=cosin", "Did you mean cosine"),
         ("train.precision=bf16", "Did you mean bf16-mixed"),
         ("data.validation=-5", "data.validation must be at least 0"),
@@ -77,9 +77,10 @@ def test_auto_is_a_curvature_and_needs_validation_rows(compose):
         ("protocol.num_beams=0", "protocol.num_beams must be at least 1"),
         ("protocol.train_prompt=hello", "must contain {instruction}"),
         ("protocol.answer_form='('", "no regular expression"),
-        ("protocol.tolerance=-1", "protocol.tolerance must not be negative"),
+        ("protocol.tolerance=-1", "protocol.tolerance must be at least 0"),
         ("evaluation.batch_size=0", "at least 1"),
         ("evaluation.batching=statc", "Did you mean static"),
+        ("train.decay=[linear]", "train.decay must be text"),
     ],
 )
 def test_bad_settings_are_refused_with_what_is_allowed(compose, overrides, message):

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench import tasks
 from bench.errors import InputError
+from bench.fields import check_values
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,8 @@ class DataSettings:
             raise InputError(
                 f"data.root={self.root} and data.hub={self.hub} exclude each other: give one"
             )
-        for name, least in (
-            ("limit", 1),
-            ("held_out", 1),
-            ("validation", 0),
-            ("train_size", 1),
-            ("test_size", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"data.{name} must be at least {least}, got {value}")
+        sizes = ("limit", "held_out", "train_size", "test_size")
+        check_values("data", self, least=dict.fromkeys(sizes, 1) | {"validation": 0})
 
 
 @dataclass(frozen=True)

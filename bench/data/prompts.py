@@ -11,6 +11,7 @@ from typing import Any
 from bench import tasks
 from bench.data.problems import Problem
 from bench.errors import InputError, unknown
+from bench.fields import check_values
 from bench.tasks.task import answer_kind
 
 # The published answer rules, see bench.evaluation.answers.
@@ -91,17 +92,10 @@ class Protocol:
                 raise InputError(f"protocol.{name} must contain {slot}")
         if self.answer_end == "":
             raise InputError("protocol.answer_end must not be empty: null for none")
-        for name in ("max_length", "max_new_tokens", "choice_max_new_tokens", "num_beams"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"protocol.{name} must be at least 1, got {value}")
-        if self.tolerance < 0:
-            raise InputError(f"protocol.tolerance must not be negative, got {self.tolerance}")
-        for name, rules in (("letter_rule", LETTER_RULES), ("choice_rule", CHOICE_RULES)):
-            if (rule := getattr(self, name)) not in rules:
-                raise unknown(f"protocol.{name}", rule, rules)
-        if self.template not in TEMPLATES:
-            raise unknown("protocol.template", self.template, TEMPLATES)
+        limits = ("max_length", "max_new_tokens", "choice_max_new_tokens", "num_beams")
+        least = dict.fromkeys(limits, 1) | {"tolerance": 0}
+        rules = {"letter_rule": LETTER_RULES, "choice_rule": CHOICE_RULES}
+        check_values("protocol", self, least=least, choices=rules | {"template": TEMPLATES})
         if self.template == CHAT and self.style is not None:
             raise InputError(
                 f"protocol={self.name} writes the chat markers of its base into its prompts, and "

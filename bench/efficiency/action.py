@@ -18,7 +18,7 @@ from bench.efficiency.hyperbolicity import measure_hyperbolicity
 from bench.efficiency.measure import EfficiencySettings, measure
 from bench.efficiency.throughput import measure_case, measure_throughput
 from bench.errors import InputError
-from bench.fields import read_section
+from bench.fields import check_values, read_section
 from bench.models.loading import context_length, load_base, pick_device
 from bench.report.efficiency import efficiency_report, write_efficiency
 from bench.report.formats import show
@@ -40,9 +40,7 @@ class Parts:
     file: str | None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if name != "file" and value < 0:
-                raise InputError(f"action.{name} must not be negative, got {value}")
+        check_values("action", self, least={n: 0 for n in vars(self) if n != "file"})
 
 
 def efficiency(config: dict[str, Any]) -> dict[str, Any]:

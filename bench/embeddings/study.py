@@ -59,7 +59,8 @@ from bench.embeddings.frequency import Counts, count_tokens, power_law, sum_of, 
 from bench.embeddings.layers import layer_inputs
 from bench.embeddings.matrices import INPUT, OUTPUT, input_scale, matrices_of, prefix_token
 from bench.embeddings.spaces import reference_spaces, space_deltas
-from bench.errors import InputError, unknown
+from bench.errors import InputError
+from bench.fields import check_values
 from bench.models.loading import context_length
 from bench.progress import Progress
 
@@ -95,11 +96,7 @@ class StudySettings:
     adapters: list[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.rows not in ROWS:
-            raise unknown("action.rows", self.rows, ROWS)
-        for name, least in LEAST.items():
-            if (value := getattr(self, name)) < least:
-                raise InputError(f"action.{name} must be at least {least}, got {value}")
+        check_values("action", self, least=LEAST, choices={"rows": ROWS})
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, unknown
+from bench.fields import check_values
 from bench.models import gguf
 from bench.models.checkpoint import check_weights
 from bench.models.hashes import files_hash
@@ -54,16 +55,9 @@ class ModelSettings:
     kernels: str | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise unknown("model.dtype", self.dtype, DTYPES)
-        if self.quantization is not None and self.quantization not in QUANTIZATIONS:
-            raise unknown("model.quantization", self.quantization, QUANTIZATIONS)
-        if self.kernels is not None and self.kernels not in KERNELS:
-            raise unknown("model.kernels", self.kernels, KERNELS)
-        if self.context is not None and self.context < 1:
-            raise InputError(f"model.context must be at least 1 token, got {self.context}")
-        if self.prompt_style is not None and self.prompt_style not in PROMPT_STYLES:
-            raise unknown("model.prompt_style", self.prompt_style, PROMPT_STYLES)
+        choices = {"dtype": DTYPES, "quantization": QUANTIZATIONS, "kernels": KERNELS}
+        choices["prompt_style"] = PROMPT_STYLES
+        check_values("model", self, least={"context": 1}, choices=choices)
 
     @property
     def folder(self) -> Path | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from bench.errors import InputError, unknown
+from bench.errors import InputError
+from bench.fields import check_values
 
 CHOICES = {
     "keep": ("last", "best"),
@@ -42,19 +41,21 @@ class TrainSettings:
     micro_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        sizes = ("batch_size", "micro_batch_size", "devices")
-        positive = ("lr", "epochs", *sizes, "checkpoint_minutes")
-        not_negative = ("curvature_lr_factor", "weight_decay", "gradient_clip", "validations")
-        check_settings("train", self, positive, not_negative)
-        if self.warmup < 0 or (self.warmup >= 1 and self.warmup != int(self.warmup)):
+        sizes = ("batch_size", "micro_batch_size", "micro_tokens", "devices", "validate_every")
+        zero = ("curvature_lr_factor", "weight_decay", "warmup", "gradient_clip", "validations")
+        check_values(
+            "train",
+            self,
+            positive=("lr", "epochs", "checkpoint_minutes"),
+            least=dict.fromkeys(zero, 0) | dict.fromkeys(sizes, 1),
+            choices=CHOICES,
+        )
+        _check_sharding("train", self.sharded, self.devices)
+        if self.warmup >= 1 and self.warmup != int(self.warmup):
             raise InputError(
                 f"train.warmup is a share of the steps below 1, or a whole number of steps, got "
                 f"{self.warmup}"
             )
-        if self.validate_every is not None and self.validate_every < 1:
-            raise InputError(f"train.validate_every must be at least 1, got {self.validate_every}")
-        if self.micro_tokens is not None and self.micro_tokens < 1:
-            raise InputError(f"train.micro_tokens must be at least 1, got {self.micro_tokens}")
         if self.keep == "best" and not self.validated:
             raise InputError(
                 "train.keep=best needs a validation loss: give train.validate_every=80"
@@ -108,9 +109,16 @@ class PretrainSettings:
     checkpoint_minutes: float
 
     def __post_init__(self) -> None:
-        positive = ("steps", "micro_rows", "devices", "lr", "checkpoint_minutes")
-        not_negative = ("weight_decay", "gradient_clip", "evaluations")
-        check_settings("action", self, positive, not_negative)
+        sizes = ("steps", "step_tokens", "micro_rows", "devices")
+        zero = ("weight_decay", "gradient_clip", "evaluations")
+        check_values(
+            "action",
+            self,
+            positive=("lr", "checkpoint_minutes"),
+            least=dict.fromkeys(zero, 0) | dict.fromkeys(sizes, 1) | {"row_tokens": 2},
+            choices={"precision": CHOICES["precision"]},
+        )
+        _check_sharding("action", self.sharded, self.devices)
         for name in ("lr_floor", "warmup"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise InputError(f"action.{name} is a share, 0 to 1, got {share}")
@@ -120,9 +128,7 @@ class PretrainSettings:
                 "trained on, each above 0 and together below 1, got "
                 f"{self.validation:g} and {self.test:g}"
             )
-        if self.row_tokens < 2:
-            raise InputError(f"action.row_tokens must be at least 2, got {self.row_tokens}")
-        if self.step_tokens < 1 or self.step_tokens % self.row_tokens:
+        if self.step_tokens % self.row_tokens:
             raise InputError(
                 f"action.step_tokens={self.step_tokens} must be a multiple of "
                 f"action.row_tokens={self.row_tokens}"
@@ -158,20 +164,8 @@ def evenly(step: int, times: int, total: int) -> bool:
     return step * times // total > (step - 1) * times // total
 
 
-def check_settings(
-    section: str, settings: Any, positive: Iterable[str], not_negative: Iterable[str]
-) -> None:
-    """Raise an InputError if a value is out of range, or not among `CHOICES`."""
-    for name in positive:
-        if (value := getattr(settings, name)) <= 0:
-            raise InputError(f"{section}.{name} must be greater than 0, got {value}")
-    for name in not_negative:
-        if (value := getattr(settings, name)) < 0:
-            raise InputError(f"{section}.{name} must not be negative, got {value}")
-    for name, allowed in CHOICES.items():
-        if (value := getattr(settings, name, allowed[0])) not in allowed:
-            raise unknown(f"{section}.{name}", value, allowed)
-    if settings.sharded and settings.devices == 1:
+def _check_sharding(section: str, sharded: bool, devices: int) -> None:
+    if sharded and devices == 1:
         raise InputError(
             f"{section}.sharded=true shards a model over several devices: give {section}.devices, "
             "too"

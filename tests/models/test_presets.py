@@ -50,7 +50,7 @@ def test_paths_and_names(compose, local_base):
     ("override", "message"),
     [
         ("model.prompt_style=llama", "Did you mean llama3"),
-        ("model.context=0", "at least 1 token"),
+        ("model.context=0", "model.context must be at least 1"),
         ("model.quantization=int4", "Did you mean int8"),
     ],
 )

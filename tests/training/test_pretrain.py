@@ -146,7 +146,7 @@ def test_a_table_of_points_stays_on_its_hyperboloid(text, make):
         ({"step_tokens": 100}, "multiple of action.row_tokens=16"),
         ({"validation": 0.0}, "together below 1, got 0 and 0.2"),
         ({"test": 0.7}, "together below 1, got 0.3 and 0.7"),
-        ({"steps": 0}, "action.steps must be greater than 0"),
+        ({"steps": 0}, "action.steps must be at least 1"),
         ({"row_tokens": 1}, "at least 2"),
         ({"precision": "bf16"}, "unknown action.precision 'bf16'.*bf16-mixed"),
         ({"warmup": 3}, "a share"),
