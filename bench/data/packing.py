@@ -78,20 +78,17 @@ class Packer:
         tokens: all documents.
         documents: numbers of the documents to pack.
         row_tokens: tokens of a row; at least 2.
-        pad_id: padding token.
         seed: seed of the order, which is new in every epoch.
     """
 
-    def __init__(
-        self, tokens: Tokens, documents: Integers, row_tokens: int, pad_id: int, seed: int
-    ) -> None:
+    def __init__(self, tokens: Tokens, documents: Integers, row_tokens: int, seed: int) -> None:
         self.tokens, self.documents, self.row_tokens = tokens, documents, row_tokens
-        self.pad_id, self.seed, self.place = pad_id, seed, Place()
+        self.seed, self.place = seed, Place()
         self._order: tuple[int, Integers] | None = None
 
     def rows(self, count: int) -> Rows:
         """The next rows."""
-        builder = _RowBuilder(self.row_tokens, self.pad_id)
+        builder = _RowBuilder(self.row_tokens, self.tokens.pad_id)
         while len(builder.rows) < count:
             epoch, document, offset = asdict(self.place).values()
             number = int(self._order_of(epoch)[document])
@@ -110,10 +107,6 @@ class Packer:
         """Number of epochs so far."""
         return self.place.epoch + self.place.document / len(self.documents)
 
-    def state(self) -> dict[str, int]:
-        """The position as plain numbers."""
-        return asdict(self.place)
-
     def _order_of(self, epoch: int) -> Integers:
         if self._order is None or self._order[0] != epoch:
             generator = np.random.default_rng([self.seed, epoch])
@@ -122,7 +115,7 @@ class Packer:
 
 
 def whole_rows(
-    tokens: Tokens, documents: Integers, row_tokens: int, pad_id: int, at_once: int
+    tokens: Tokens, documents: Integers, row_tokens: int, at_once: int
 ) -> Iterator[Rows]:
     """Rows for evaluation, in the given order; a document that does not fit starts a new row.
 
@@ -132,10 +125,9 @@ def whole_rows(
         tokens: all documents.
         documents: numbers of the documents to pack.
         row_tokens: tokens of a row.
-        pad_id: padding token.
         at_once: rows per yielded batch.
     """
-    builder = _RowBuilder(row_tokens, pad_id)
+    builder = _RowBuilder(row_tokens, tokens.pad_id)
     for number in map(int, documents):
         ids = tokens.document(number)
         if len(ids) > builder.room:

@@ -34,6 +34,7 @@ class Tokens:
         sizes: bytes of each document's text in UTF-8, int64, (documents,).
         digests: sha256 of each document's text, uint8, (documents, 32).
         shares: fractions of the documents for validation and for test.
+        pad_id: token of an empty place in a row.
         folder: the folder of the files.
     """
 
@@ -42,11 +43,12 @@ class Tokens:
     sizes: NDArray[np.int64]
     digests: NDArray[np.uint8]
     shares: tuple[float, float]
+    pad_id: int
     folder: Path
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its folder: another process maps the same files."""
-        return read, (self.folder, self.shares)
+        return read, (self.folder, self.shares, self.pad_id)
 
     @cached_property
     def parts(self) -> dict[str, NDArray[np.int64]]:
@@ -108,7 +110,7 @@ def encoded(
         if not _is_whole(folder):
             with replaced(folder) as partial:
                 _write(documents, tokenizer, partial, total)
-    tokens = read(folder.absolute(), shares)
+    tokens = read(folder.absolute(), shares, tokenizer.pad_token_id)
     for name, what in PARTS.items():
         if not len(tokens.parts[name]):
             asked = " ".join(f"action.{k}={v:g}" for k, v in zip(HELD_OUT, shares, strict=True))
@@ -146,7 +148,7 @@ def _write(documents: Iterable[str], tokenizer: Any, folder: Path, total: int) -
 def _is_whole(folder: Path) -> bool:
     """Whether a folder has all that `encoded` writes, and nothing is cut off."""
     try:
-        tokens = read(folder, (0.0, 0.0))
+        tokens = read(folder, (0.0, 0.0), pad_id=0)
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return False
     documents = len(tokens.starts) - 1
@@ -154,8 +156,8 @@ def _is_whole(folder: Path) -> bool:
     return ends == len(tokens.ids) and len(tokens.sizes) == len(tokens.digests) == documents
 
 
-def read(folder: Path, shares: tuple[float, float]) -> Tokens:
-    """The tokens that `encoded` wrote into a folder; `shares` as there.
+def read(folder: Path, shares: tuple[float, float], pad_id: int) -> Tokens:
+    """The tokens that `encoded` wrote into a folder; see `Tokens` for the other arguments.
 
     Raises:
         OSError, EOFError, ValueError, KeyError, TypeError: the files are missing or damaged.
@@ -169,5 +171,6 @@ def read(folder: Path, shares: tuple[float, float]) -> Tokens:
         sizes=np.load(folder / "sizes.npy"),
         digests=np.load(folder / DIGESTS),
         shares=shares,
+        pad_id=pad_id,
         folder=folder,
     )

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from bench.data.packing import Packer, Rows
+from bench.data.tokens import Tokens
 from bench.models.loading import pick_device
 from bench.models.untrained import build
 from bench.pretraining.settings import Pretraining
-from bench.training.packed import Text, blocks, document_bits, forward
+from bench.training.packed import blocks, document_bits, forward
 from bench.training.pretrain import curvatures
 from bench.training.routing import Routing
 
@@ -19,7 +20,7 @@ ROWS = 8  # of validation documents, for the similarity of tokens
 
 
 def initialisations(
-    run: Pretraining, architecture: Any, tokenizer: Any, text: Text
+    run: Pretraining, architecture: Any, tokenizer: Any, tokens: Tokens
 ) -> dict[str, Any]:
     """How similar tokens are in each layer before training, by initialisation."""
     configs = {"own": architecture}
@@ -27,30 +28,30 @@ def initialisations(
         configs = {
             name: run.model.config(tokenizer, initialization=name) for name in INITIALISATIONS
         }
-    rows = _sample(run, text)
+    rows = _sample(run, tokens)
     return {
         name: layer_similarity(build(config, run.seed).to(pick_device()), rows)
         for name, config in configs.items()
     }
 
 
-def _sample(run: Pretraining, text: Text) -> Rows:
+def _sample(run: Pretraining, tokens: Tokens) -> Rows:
     """Rows of validation documents, the same for all models."""
-    documents = text.parts["validation"]
-    packer = Packer(text.tokens, documents, run.train.row_tokens, text.pad_id, seed=0)
+    documents = tokens.parts["validation"]
+    packer = Packer(tokens, documents, run.train.row_tokens, seed=0)
     return packer.rows(ROWS)
 
 
-def evaluate(run: Pretraining, model: Any, text: Text) -> dict[str, Any]:
+def evaluate(run: Pretraining, model: Any, tokens: Tokens) -> dict[str, Any]:
     """Bits per byte of `evaluation.split`, similarity of tokens and curvatures after training."""
     split, rows = run.evaluation.split, (run.train.row_tokens, run.train.micro_rows)
-    documents = text.parts[split]
-    bits = document_bits(model, text, documents, *rows, f"{run.name}: {split}")
-    sizes = text.tokens.sizes[documents]
+    documents = tokens.parts[split]
+    bits = document_bits(model, tokens, documents, *rows, f"{run.name}: {split}")
+    sizes = tokens.sizes[documents]
     return {
         "bits_per_byte": float(bits.sum() / sizes.sum()),
         "blocks": blocks(bits, sizes),
-        "layers": layer_similarity(model, _sample(run, text)),
+        "layers": layer_similarity(model, _sample(run, tokens)),
         "curvatures_at_end": curvatures(model),
     }
 

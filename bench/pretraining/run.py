@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM
 
-from bench.data.tokens import encoded
+from bench.data.tokens import Tokens, encoded
 from bench.efficiency.throughput import matmul_rate
 from bench.errors import InputError
 from bench.evaluation.lm_eval_bridge import check_tasks, evaluate_tasks, load_tasks
@@ -26,7 +26,6 @@ from bench.tracking.record import PRETRAIN, lm_eval_metrics
 from bench.tracking.store import Store
 from bench.training.flops import FORMULA, flops_per_token, parameter_counts
 from bench.training.loop import resolve_precision
-from bench.training.packed import Text
 from bench.training.pretrain import curvatures
 from bench.training.pretrain import pretrain as train_model
 
@@ -86,7 +85,7 @@ class Prepared(PreparedRun):
         model, training = train(self, text)
         training |= measures.evaluate(self.settings, model, text)
         on_tasks = self._evaluate_tasks(loaded, model)
-        results = _results(self, training) | {"text": text.tokens.facts()}
+        results = _results(self, training) | {"text": text.facts()}
         return results | ({tasks.KEY: on_tasks} if on_tasks else {})
 
     def extend(self, store: Store, run_id: str) -> dict[str, Any]:
@@ -142,14 +141,13 @@ def prepare(run: Pretraining) -> Prepared:
     return Prepared(run, name, hashes, precision, tokenizer, architecture, plain)
 
 
-def _read_text(prepared: Prepared) -> Text:
+def _read_text(prepared: Prepared) -> Tokens:
     run, tokenizer = prepared.settings, prepared.tokenizer
     cache = run.results / "tokens" / "-".join(h[:12] for h in prepared.hashes.values())
-    tokens = encoded(run.text.read(), tokenizer, run.train.shares, cache, run.text.documents)
-    return Text(tokens, tokenizer.pad_token_id)
+    return encoded(run.text.read(), tokenizer, run.train.shares, cache, run.text.documents)
 
 
-def train(prepared: Prepared, text: Text) -> tuple[Any, dict[str, Any]]:
+def train(prepared: Prepared, text: Tokens) -> tuple[Any, dict[str, Any]]:
     """The trained model, or the one that an earlier attempt trained, and its training's record."""
     run, model_folder = prepared.settings, prepared.folder / "model"
     if training := finished_training(prepared.folder, model_folder / "config.json"):

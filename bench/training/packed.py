@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,19 +18,6 @@ from bench.memory import halving
 from bench.progress import Progress
 
 BLOCKS = 1000  # maximum number of blocks of documents in a record
-
-
-@dataclass(frozen=True)
-class Text:
-    """Documents as tokens, and the token of an empty place."""
-
-    tokens: Tokens
-    pad_id: int
-
-    @property
-    def parts(self) -> dict[str, NDArray[np.int64]]:
-        """Numbers of the documents for `train`, `validation` and `test`, in the text's order."""
-        return self.tokens.parts
 
 
 def forward(model: Any, rows: Rows, **options: Any) -> Any:
@@ -54,7 +40,7 @@ def forward(model: Any, rows: Rows, **options: Any) -> Any:
 @torch.no_grad()
 def document_bits(
     model: Any,
-    text: Text,
+    tokens: Tokens,
     documents: NDArray[np.int64],
     row_tokens: int,
     rows_at_once: int,
@@ -70,9 +56,9 @@ def document_bits(
     model.eval()
 
     def nats(at_once: int) -> torch.Tensor:
-        found = torch.zeros(len(text.tokens.sizes), dtype=torch.float64, device=device)
-        with Progress(title, int(text.tokens.lengths[documents].sum()), "token") as progress:
-            for rows in whole_rows(text.tokens, documents, row_tokens, text.pad_id, at_once):
+        found = torch.zeros(len(tokens.sizes), dtype=torch.float64, device=device)
+        with Progress(title, int(tokens.lengths[documents].sum()), "token") as progress:
+            for rows in whole_rows(tokens, documents, row_tokens, at_once):
                 rows = rows.to(device)
                 logits = forward(model, rows).logits[:, :-1].float().flatten(0, 1)
                 labels, places = rows.labels[:, 1:].flatten(), rows.documents[:, 1:].flatten()

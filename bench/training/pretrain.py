@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from bench.data.packing import Packer, Place
+from bench.data.tokens import Tokens
 from bench.models.helm.layers import LorentzEmbedding
 from bench.models.untrained import build
 from bench.training.loop import StepModule, train
 from bench.training.optimizer import adamw, schedule
-from bench.training.packed import Text, document_bits, forward
+from bench.training.packed import document_bits, forward
 from bench.training.riemannian_adam import RiemannianAdam
 from bench.training.routing import Routing
 from bench.training.settings import PretrainSettings
@@ -43,14 +45,12 @@ class Pretraining(StepModule):
     saved = ("losses", "seconds", "order", "targets", "validation", "curvatures", "place")
 
     def __init__(
-        self, text: Text, settings: PretrainSettings, seed: int, title: str, model: Any
+        self, tokens: Tokens, settings: PretrainSettings, seed: int, title: str, model: Any
     ) -> None:
         at_once = min(settings.micro_rows, settings.rows // settings.devices)
         super().__init__(model, settings, settings.steps, at_once, title)
-        self.text = text
-        self.packer = Packer(
-            text.tokens, text.parts["train"], settings.row_tokens, text.pad_id, seed
-        )
+        self.tokens = tokens
+        self.packer = Packer(tokens, tokens.parts["train"], settings.row_tokens, seed)
         self.routing = Routing(model)
         self.order, self.targets = "", 0
         self.validation: list[tuple[int, float]] = []
@@ -59,7 +59,7 @@ class Pretraining(StepModule):
     @property
     def place(self) -> dict[str, Any]:
         """The position in the documents, as plain data."""
-        return self.packer.state()
+        return asdict(self.packer.place)
 
     @place.setter
     def place(self, state: dict[str, Any]) -> None:
@@ -112,18 +112,18 @@ class Pretraining(StepModule):
         if self.device.type == "cuda":
             torch.cuda.synchronize()  # else the measurement would wait for pending steps
         self.tick()
-        documents = self.text.parts["validation"]
+        documents = self.tokens.parts["validation"]
         documents = documents[: math.ceil(PART * len(documents))]
         # The ranks of a sharded model run all forward passes together.
         sharded = self.settings.sharded
         own = documents if sharded else documents[self.global_rank :: self.settings.devices]
         title = f"{self.title}, validation"
         rows = self.settings.row_tokens, self.settings.micro_rows
-        bits = document_bits(self.model, self.text, own, *rows, title).sum()
+        bits = document_bits(self.model, self.tokens, own, *rows, title).sum()
         if not sharded:
             total = torch.tensor(bits, dtype=torch.float64, device=self.device)
             bits = self.trainer.strategy.reduce(total, reduce_op="sum")
-        self.validation.append((step, float(bits) / int(self.text.tokens.sizes[documents].sum())))
+        self.validation.append((step, float(bits) / int(self.tokens.sizes[documents].sum())))
         with gathered(self.model):
             self.curvatures.append((step, curvatures(self.model)))
         self.started = time.perf_counter()
@@ -137,7 +137,7 @@ def curvatures(model: Any) -> dict[str, float]:
 
 def pretrain(
     model: Any,
-    text: Text,
+    tokens: Tokens,
     settings: PretrainSettings,
     seed: int,
     state: Path | None = None,
@@ -164,7 +164,7 @@ def pretrain(
         model.cpu()  # frees the device's memory for the ranks
     load = partial(_load, model.config, settings.sharded, seed)
     module: Any = train(
-        partial(Pretraining, text, settings, seed, title), model, device, state, load
+        partial(Pretraining, tokens, settings, seed, title), model, device, state, load
     )
     model.to(device)
     return module

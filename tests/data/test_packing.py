@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bench.data.batches import IGNORED
-from bench.data.packing import NO_DOCUMENT, Packer, Place, whole_rows
+from bench.data.packing import NO_DOCUMENT, Packer, whole_rows
 from bench.data.tokens import Tokens
 
 PAD = 0
@@ -17,11 +17,11 @@ def tokens_of(*lengths):
     starts = np.cumsum([0, *lengths])
     digests = np.zeros((len(lengths), 32), np.uint8)
     sizes = np.ones(len(lengths), int)
-    return Tokens(np.concatenate(documents), starts, sizes, digests, (0.0, 0.0), Path())
+    return Tokens(np.concatenate(documents), starts, sizes, digests, (0.0, 0.0), PAD, Path())
 
 
 def packer(tokens, row_tokens, seed=0):
-    return Packer(tokens, np.arange(len(tokens.sizes)), row_tokens, PAD, seed)
+    return Packer(tokens, np.arange(len(tokens.sizes)), row_tokens, seed)
 
 
 def predictions(rows):
@@ -67,7 +67,7 @@ def test_packing_resumes_at_any_place_as_if_uninterrupted():
     whole, parts, together = packer(tokens, 11).rows(12), packer(tokens, 11), []
     for count in (1, 4, 2, 5):
         resumed = packer(tokens, 11)
-        resumed.place = Place(**parts.state())
+        resumed.place = parts.place
         expected, found = resumed.rows(count), parts.rows(count)
         assert torch.equal(expected.input_ids, found.input_ids)
         together.append(found.input_ids)
@@ -82,7 +82,7 @@ def test_the_seed_fixes_the_order():
 
 def test_whole_rows_split_a_document_only_if_it_exceeds_a_row():
     tokens = tokens_of(9, 8, 25, 3)
-    parts = list(whole_rows(tokens, np.arange(4), 10, PAD, at_once=2))
+    parts = list(whole_rows(tokens, np.arange(4), 10, at_once=2))
     assert [len(part) for part in parts] == [2, 2, 1]
     found = [pair for part in parts for pair in predictions(part)]
     assert len(found) == sum(length - 1 for length in (9, 8, 25, 3))
@@ -92,7 +92,7 @@ def test_whole_rows_split_a_document_only_if_it_exceeds_a_row():
 
 def test_labels_of_a_document_exclude_its_end_token():
     tokens = tokens_of(5, 4)
-    (rows,) = whole_rows(tokens, np.arange(2), 12, PAD, at_once=8)
+    (rows,) = whole_rows(tokens, np.arange(2), 12, at_once=8)
     none = NO_DOCUMENT
     assert rows.documents.tolist() == [[none, 0, 0, 0, none, none, 1, 1, none, none, none, none]]
     assert rows.targets == 7

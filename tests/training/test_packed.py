@@ -13,7 +13,7 @@ from bench.models.helm.sizes import MODELS as KINDS
 from bench.models.untrained import UntrainedSettings, build
 from bench.pretraining.measures import layer_similarity, mean_cosine
 from bench.training.flops import flops_per_token, parameter_counts
-from bench.training.packed import Text, blocks, document_bits, forward
+from bench.training.packed import blocks, document_bits, forward
 from bench.training.routing import Routing, evenness
 
 SHARES = (0.1, 0.5)
@@ -39,7 +39,7 @@ def tokens(tiny, tmp_path_factory):
 @torch.no_grad()
 def test_no_token_sees_another_document(models, tokens, kind):
     model = models[kind]
-    (rows,) = whole_rows(tokens, np.arange(4), 80, 0, at_once=1)
+    (rows,) = whole_rows(tokens, np.arange(4), 80, at_once=1)
     packed = forward(model, rows).logits[0]
     start = 0
     for number in range(4):
@@ -53,7 +53,7 @@ def test_no_token_sees_another_document(models, tokens, kind):
 def test_bits_per_byte_are_those_of_a_computation_by_hand(models, tokens):
     model = models["helm_d"]
 
-    found = document_bits(model, Text(tokens, 0), np.arange(4), 16, 2, "test")
+    found = document_bits(model, tokens, np.arange(4), 16, 2, "test")
     for number, text in enumerate(TEXTS):
         ids = torch.tensor(tokens.document(number).astype(np.int64))
         nats = 0.0
@@ -78,7 +78,7 @@ def test_blocks_of_documents_add_up_to_all_of_them(monkeypatch):
 def test_routing_counts_tokens_and_balance_moves_the_bias_against_the_load(tiny, tokens, kind):
     settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
     model = build(settings.config(tiny[1]), seed=0).train()
-    rows = Packer(tokens, np.arange(4), 16, 0, seed=0).rows(2)
+    rows = Packer(tokens, np.arange(4), 16, seed=0).rows(2)
     routing = Routing(model)
     with routing.counting(), torch.no_grad():
         forward(model, rows, labels=rows.labels)
@@ -101,7 +101,7 @@ def test_mean_cosine_is_that_of_all_pairs():
 
 def test_the_public_initialisation_makes_tokens_alike(tiny, tokens):
     """HELM's public code starts with time columns that act as one large bias."""
-    rows = Packer(tokens, np.arange(4), 64, 0, seed=0).rows(1)
+    rows = Packer(tokens, np.arange(4), 64, seed=0).rows(1)
     last = {}
     for name in ("public", "balanced"):
         choices = {"initialization": name}

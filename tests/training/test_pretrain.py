@@ -8,7 +8,6 @@ import torch
 from bench.data.tokens import encoded
 from bench.errors import InputError
 from bench.models.untrained import UntrainedSettings, build
-from bench.training.packed import Text
 from bench.training.pretrain import Pretraining, pretrain
 from bench.training.settings import PretrainSettings
 
@@ -36,8 +35,7 @@ CHOICES = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64}
 @pytest.fixture(scope="module")
 def text(tiny, tmp_path_factory):
     texts = [f"{a}+{b}={a + b}. Mia has {a} apples." for a in range(4) for b in range(5)]
-    tokens = encoded(texts, tiny[1], SETTINGS.shares, tmp_path_factory.mktemp("tokens") / "x")
-    return Text(tokens, tiny[1].pad_token_id)
+    return encoded(texts, tiny[1], SETTINGS.shares, tmp_path_factory.mktemp("tokens") / "x")
 
 
 @pytest.fixture
@@ -104,9 +102,9 @@ def test_two_ranks_learn_what_one_process_learns(kind, sharded, text, make, kill
 
 
 def test_tokens_are_pickled_by_the_paths_of_their_files(text):
-    given = pickle.dumps(text.tokens)
+    given = pickle.dumps(text)
     assert len(given) < 500
-    assert np.array_equal(pickle.loads(given).ids, text.tokens.ids)
+    assert np.array_equal(pickle.loads(given).ids, text.ids)
 
 
 def test_training_lowers_the_bits_per_byte_and_twins_read_the_same_tokens(text, make):
