@@ -14,32 +14,28 @@ def files_hash(files: Mapping[str, Path], cache: Path | None = None) -> str:
 
     `cache` is a JSON file with hashes by path, size and modification time of files.
     """
-    known = (read_cache(cache) if cache else None) or {}
     digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        digest.update(f"{name}:{_file_hash(path, known)}\n".encode())
-    _keep(known, cache)
+    for name, found in sorted(_hashes(files, cache).items()):
+        digest.update(f"{name}:{found}\n".encode())
     return digest.hexdigest()
 
 
 def file_hash(path: Path, cache: Path | None = None) -> str:
     """sha256 of one file; `cache` as in `files_hash`."""
+    return _hashes({"": path}, cache)[""]
+
+
+def _hashes(files: Mapping[str, Path], cache: Path | None) -> dict[str, str]:
     known = (read_cache(cache) if cache else None) or {}
-    found = _file_hash(path, known)
-    _keep(known, cache)
-    return found
-
-
-def _file_hash(path: Path, known: dict[str, str]) -> str:
-    stat = path.stat()
-    key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
-    if not isinstance(known.get(key), str):
-        with path.open("rb") as stream:
-            known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return known[key]
-
-
-def _keep(known: dict[str, str], cache: Path | None) -> None:
+    found = {}
+    for name, path in files.items():
+        stat = path.stat()
+        key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+        if not isinstance(known.get(key), str):
+            with path.open("rb") as stream:
+                known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+        found[name] = known[key]
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(cache, known)
+    return found
