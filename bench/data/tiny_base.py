@@ -8,8 +8,7 @@ model guessing among the labels: it needs a circuit that repeats what followed a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,30 +23,24 @@ Row = tuple[list[int], list[int]]  # token ids and labels
 Part = tuple[torch.Tensor, torch.Tensor]  # a batch's rows of equal length, int64, (rows, tokens)
 
 
-@dataclass(frozen=True)
-class Phase:
-    """A number of steps with a mix of rows: `shares` of the tokens by kind."""
-
-    steps: int
-    shares: dict[str, float]
-
-
 # Corpus rows must hold a whole story; at that length the circuits did not form.
 ROW_TOKENS = {"corpus": 128, "lookup": 64, "copy": 64, "spell": 64}
 
 
 def schedule_batches(
-    phases: Sequence[Phase], step_tokens: int, tokenizer: Any, seed: int
+    phases: Sequence[Mapping[str, float]], step_tokens: int, tokenizer: Any, seed: int
 ) -> Iterator[list[Part]]:
     """The batches of all phases, each of `step_tokens` tokens.
 
+    A phase has a number of `steps`, and for each of `KINDS` that it uses a share of the tokens.
     Each kind of row is a separate stream that continues across phases.
     """
     streams = {kind: make(tokenizer, ROW_TOKENS[kind], seed) for kind, make in KINDS.items()}
     draw, unit = Draw("schedule", seed), max(ROW_TOKENS.values())
     for phase in phases:
-        kinds, shares = tuple(phase.shares), tuple(phase.shares.values())
-        for _ in range(phase.steps):
+        kinds = [kind for kind in phase if kind != "steps"]
+        shares = [phase[kind] for kind in kinds]
+        for _ in range(int(phase["steps"])):
             rows: dict[int, list[Row]] = {}
             for kind in (draw.weighted(kinds, shares) for _ in range(step_tokens // unit)):
                 length = ROW_TOKENS[kind]

@@ -21,7 +21,7 @@ from bench.data.batches import IGNORED
 from bench.data.synthetic.corpus import documents
 from bench.data.synthetic.draw import Draw
 from bench.data.synthetic.lookup import lookup
-from bench.data.tiny_base import KINDS, ROW_TOKENS, Part, Phase, corpus_rows, schedule_batches
+from bench.data.tiny_base import KINDS, ROW_TOKENS, Part, corpus_rows, schedule_batches
 from bench.errors import Failure, InputError, unknown
 from bench.files import write_json
 from bench.models.tiny_base import llama_config, train_tokenizer
@@ -67,12 +67,6 @@ class TinyBaseSettings:
             raise InputError(f"action.step_tokens must be at least {max(ROW_TOKENS.values())}")
 
     @property
-    def schedule(self) -> list[Phase]:
-        """The phases, typed."""
-        mixes = [dict(phase) for phase in self.phases]
-        return [Phase(int(mix.pop("steps")), mix) for mix in mixes]
-
-    @property
     def steps(self) -> int:
         """Optimiser steps of all phases."""
         return sum(int(phase["steps"]) for phase in self.phases)
@@ -101,7 +95,7 @@ class TinyBasePretraining(StepModule):
     def gradients(self, step: int) -> torch.Tensor:
         if self.batches is None:
             s = self.settings
-            all_ = schedule_batches(s.schedule, s.step_tokens, self.tokenizer, s.seed)
+            all_ = schedule_batches(s.phases, s.step_tokens, self.tokenizer, s.seed)
             self.batches = itertools.islice(all_, step, None)
         loss = self.loss(next(self.batches))
         self.manual_backward(loss)

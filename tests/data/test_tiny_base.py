@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.data.batches import IGNORED
-from bench.data.tiny_base import KINDS, Phase, schedule_batches
+from bench.data.tiny_base import KINDS, schedule_batches
 
 ROW = 96
 
@@ -42,9 +42,9 @@ def test_a_repeating_row_counts_from_its_second_time_on(tiny, kind, longest):
 
 def test_batches_follow_the_phases(tiny):
     phases = [
-        Phase(3, {"spell": 1.0}),
-        Phase(2, {"corpus": 1.0}),
-        Phase(20, {"copy": 1, "corpus": 1}),
+        {"steps": 3, "spell": 1.0},
+        {"steps": 2, "corpus": 1.0},
+        {"steps": 20, "copy": 1, "corpus": 1},
     ]
     batches = list(schedule_batches(phases, 512, tiny[1], seed=0))
     shapes = [[tuple(ids.shape) for ids, _ in batch] for batch in batches]
