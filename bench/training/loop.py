@@ -51,6 +51,7 @@ class StepModule(L.LightningModule):
     Attributes:
         losses: (step, loss) at up to `recorded_losses` steps.
         seconds: wall time of all steps, including those before a resume.
+        strategy: how several ranks share the training.
         watch: called with the results of `measure`, if a subclass has some for it.
         unit: what `at_once` counts.
         least: from this value of `at_once` on, a forward pass has one row.
@@ -72,11 +73,8 @@ class StepModule(L.LightningModule):
         self.last_loss = torch.zeros(())
         self.losses: list[tuple[int, float]] = []
         self.seconds, self.started = 0.0, time.perf_counter()
+        self.strategy: type[ManualDDP] = ManualDDP
         self.watch: Watch | None = None
-
-    def strategy(self) -> ManualDDP:
-        """How several ranks share the training."""
-        return ManualDDP(cluster_environment=LightningEnvironment())
 
     @abstractmethod
     def gradients(self, step: int) -> torch.Tensor:
@@ -282,7 +280,8 @@ def _train_rank(
 ) -> None:
     module = build(load(device))
     module.watch = watch
-    _fit(module, device, state, module.strategy())
+    strategy = module.strategy(cluster_environment=LightningEnvironment())
+    _fit(module, device, state, strategy)
 
 
 def _fit(

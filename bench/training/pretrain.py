@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from bench.data.packing import Packer, Place
 from bench.data.tokens import Tokens
@@ -51,6 +50,7 @@ class Pretraining(StepModule):
         super().__init__(model, settings, settings.steps, at_once, title)
         self.tokens = tokens
         self.packer = Packer(tokens, tokens.parts["train"], settings.row_tokens, seed)
+        self.strategy = Sharded if settings.sharded else ManualDDP
         self.routing = Routing(model)
         self.order, self.targets = "", 0
         self.validation: list[tuple[int, float]] = []
@@ -65,10 +65,6 @@ class Pretraining(StepModule):
     def place(self, state: dict[str, Any]) -> None:
         self.packer.place = Place(**state)
 
-    def strategy(self) -> ManualDDP:
-        kind = Sharded if self.settings.sharded else ManualDDP
-        return kind(cluster_environment=LightningEnvironment())
-
     def training_step(self, step: int, index: int) -> torch.Tensor:
         self.rows = self.packer.rows(self.settings.rows)
         read = bytes.fromhex(self.order) + self.rows.input_ids.numpy().tobytes()
@@ -82,7 +78,7 @@ class Pretraining(StepModule):
     def gradients(self, step: int) -> torch.Tensor:
         count, ranks = len(self.rows), self.settings.devices
         own = self.rows[self.global_rank * count // ranks :][: count // ranks]
-        self.routing.reset()
+        self.routing.counts = {}
         loss = torch.zeros((), device=self.device)
         for start in range(0, len(own), self.at_once):
             part = own[start : start + self.at_once]

@@ -32,17 +32,13 @@ class Routing:
         self.counts: dict[int, torch.Tensor] = {}  # by block: int64, (experts,)
 
     @contextmanager
-    def counting(self) -> Iterator[Routing]:
+    def counting(self) -> Iterator[None]:
         """Reset the counts, and count in all forward passes inside."""
-        self.reset()
+        self.counts = {}
         with ExitStack() as hooks:
             for block, gate in self.gates.items():
                 hooks.enter_context(gate.register_forward_hook(partial(self._count, block)))
-            yield self
-
-    def reset(self) -> None:
-        """Reset the counts."""
-        self.counts = {}
+            yield
 
     def _count(self, block: int, gate: nn.Module, inputs: Any, outputs: Any) -> None:
         chosen = outputs[ROUTERS[type(gate)]]
