@@ -166,47 +166,42 @@ class Steps:
     Within a step, rows are sorted by length, so that micro-batches contain little padding.
 
     Attributes:
-        at_once: rows or padded tokens of a micro-batch; training lowers it when memory is short.
         ranks: number of processes that share the rows of each step.
-        unit: `ROWS` or `TOKENS`, what `at_once` counts.
+        unit: `ROWS` or `TOKENS`, what the argument `at_once` of the methods counts.
     """
 
     def __init__(
         self,
         examples: list[Example],
         order: list[list[int]],
-        at_once: int,
         pad_id: int,
         ranks: int = 1,
         unit: str = ROWS,
     ) -> None:
-        self.examples, self.order, self.ranks = examples, order, ranks
-        self.at_once, self.pad_id, self.unit = at_once, pad_id, unit
-
-    def __len__(self) -> int:
-        return len(self.order)
+        self.examples, self.order, self.pad_id = examples, order, pad_id
+        self.ranks, self.unit = ranks, unit
 
     def targets(self, step: int) -> int:
         """Number of positions that count in the loss of a step: its divisor."""
         return sum(self.examples[i].targets for i in self.order[step])
 
-    def micro_batches(self, step: int, rank: int = 0) -> Iterator[dict[str, Any]]:
+    def micro_batches(self, step: int, at_once: int, rank: int = 0) -> Iterator[dict[str, Any]]:
         """A rank's rows of a step in collated batches, shortest first."""
-        return (collate(part, self.pad_id) for part in self._parts(step, rank))
+        return (collate(part, self.pad_id) for part in self._parts(step, at_once, rank))
 
-    def most_micro_batches(self, step: int) -> int:
+    def most_micro_batches(self, step: int, at_once: int) -> int:
         """The number of micro-batches of a step of the rank with the most."""
-        return max(len(self._parts(step, rank)) for rank in range(self.ranks))
+        return max(len(self._parts(step, at_once, rank)) for rank in range(self.ranks))
 
-    def padding_share(self) -> float:
+    def padding_share(self, at_once: int) -> float:
         """Fraction of positions in all micro-batches that are padding."""
         real = total = 0
-        for step, rank in itertools.product(range(len(self)), range(self.ranks)):
-            for part in self._parts(step, rank):
+        for step, rank in itertools.product(range(len(self.order)), range(self.ranks)):
+            for part in self._parts(step, at_once, rank):
                 real += sum(len(row.ids) for row in part)
                 total += len(part[-1].ids) * len(part)
         return 1.0 - real / total
 
-    def _parts(self, step: int, rank: int) -> list[list[Example]]:
+    def _parts(self, step: int, at_once: int, rank: int) -> list[list[Example]]:
         rows = sorted((self.examples[i] for i in self.order[step]), key=lambda e: len(e.ids))
-        return split(rows[rank :: self.ranks], self.at_once, self.unit)
+        return split(rows[rank :: self.ranks], at_once, self.unit)

@@ -90,7 +90,7 @@ class FineTuning(StepModule):
             at_once = min(settings.micro_tokens, settings.batch_size * max(lengths))
             self.unit, self.least = TOKENS, 2 * min(lengths) - 1  # two rows have more
         super().__init__(model, settings, len(order), at_once, title)
-        self.steps = Steps(examples, order, at_once, pad_id, settings.devices, self.unit)
+        self.steps = Steps(examples, order, pad_id, settings.devices, self.unit)
         self.seed, self.draws = seed, Draws()
         self.unseen = sorted(validation, key=lambda row: len(row.ids))
         self.unseen_at_once = settings.batch_size
@@ -100,12 +100,11 @@ class FineTuning(StepModule):
     def gradients(self, step: int) -> torch.Tensor:
         # So that a resume needs no generator state; dropout needs no generator.
         torch.manual_seed((self.seed * 1_000_003 + step + self.global_rank * 2**40) % 2**63)
-        self.steps.at_once = self.at_once
         step_loss = torch.zeros((), device=self.device)
         targets = self.steps.targets(step)
         places = itertools.count(self.global_rank, self.settings.devices)
-        own = self.steps.micro_batches(step, self.global_rank)
-        for micro_batch in self._even(own, self.steps.most_micro_batches(step)):
+        own = self.steps.micro_batches(step, self.at_once, self.global_rank)
+        for micro_batch in self._even(own, self.steps.most_micro_batches(step, self.at_once)):
             rows = itertools.islice(places, len(micro_batch["input_ids"]))
             self.draws.choose(self.seed, step, rows, self.device)
             on_device = self.trainer.strategy.batch_to_device(micro_batch)
@@ -234,18 +233,17 @@ def finetune(
     device = pick_device() if settings.sharded else model.device
     module: Any = train(build, model, device, state, load, watch)
     module.load_state_dict(module.best["weights"], strict=False)
-    steps = module.steps
-    steps.at_once = module.at_once
+    steps, at_once = module.steps, module.at_once
     return FineTuned(
-        steps=len(steps),
+        steps=len(steps.order),
         seconds=module.seconds,
-        padding=steps.padding_share(),
+        padding=steps.padding_share(at_once),
         target_tokens=sum(examples[i].targets for step in steps.order for i in step),
-        micro_batch_size=steps.at_once if steps.unit == ROWS else None,
-        micro_tokens=steps.at_once if steps.unit == TOKENS else None,
+        micro_batch_size=at_once if steps.unit == ROWS else None,
+        micro_tokens=at_once if steps.unit == TOKENS else None,
         losses=module.losses,
         validation=module.validation,
-        kept_step=module.best["step"] or len(steps),
+        kept_step=module.best["step"] or len(steps.order),
         peak_bytes=None if gpu is None else torch.cuda.max_memory_allocated(gpu),
     )
 

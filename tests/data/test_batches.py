@@ -71,8 +71,8 @@ def some_examples(lengths):
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 3, 8])
 def test_micro_batches_only_split_a_step(micro_batch_size):
-    steps = Steps(some_examples(range(3, 11)), [list(range(8))], micro_batch_size, pad_id=0)
-    parts = list(steps.micro_batches(0))
+    steps = Steps(some_examples(range(3, 11)), [list(range(8))], pad_id=0)
+    parts = list(steps.micro_batches(0, micro_batch_size))
     assert steps.targets(0) == 16
     assert sum(len(part["input_ids"]) for part in parts) == 8
     assert sum(int((part["labels"] != IGNORED).sum()) for part in parts) == 16
@@ -80,23 +80,21 @@ def test_micro_batches_only_split_a_step(micro_batch_size):
 
 def test_rows_of_like_length_share_a_micro_batch():
     lengths = [9, 3, 9, 3, 9, 3]
-    steps = Steps(some_examples(lengths), [list(range(6))], at_once=3, pad_id=0)
-    assert [part["input_ids"].shape[1] for part in steps.micro_batches(0)] == [3, 9]
-    assert steps.padding_share() == 0.0
+    steps = Steps(some_examples(lengths), [list(range(6))], pad_id=0)
+    assert [part["input_ids"].shape[1] for part in steps.micro_batches(0, 3)] == [3, 9]
+    assert steps.padding_share(3) == 0.0
 
 
 def test_ranks_divide_the_rows_of_each_step():
     order = [[0, 1, 2, 3, 4], [5]]
-    steps = Steps(some_examples(range(3, 9)), order, at_once=2, pad_id=0, ranks=2)
-    widths = [
-        [
-            [part["input_ids"].shape[1] for part in steps.micro_batches(step, rank)]
-            for rank in (0, 1)
-        ]
+    steps = Steps(some_examples(range(3, 9)), order, pad_id=0, ranks=2)
+    widths = {
+        (step, rank): [part["input_ids"].shape[1] for part in steps.micro_batches(step, 2, rank)]
         for step in (0, 1)
-    ]
-    assert widths == [[[5, 7], [6]], [[8], []]]
-    assert steps.targets(0) == 10 and steps.padding_share() == pytest.approx(4 / 37)
+        for rank in (0, 1)
+    }
+    assert widths == {(0, 0): [5, 7], (0, 1): [6], (1, 0): [8], (1, 1): []}
+    assert steps.targets(0) == 10 and steps.padding_share(2) == pytest.approx(4 / 37)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +112,9 @@ def test_a_budget_of_tokens_limits_rows_times_the_longest(budget, sizes):
 
 def test_ranks_may_differ_in_their_micro_batches_of_tokens():
     rows = some_examples([3, 3, 3, 20])
-    steps = Steps(rows, [[0, 1, 2, 3]], at_once=12, pad_id=0, ranks=2, unit=TOKENS)
-    assert [len(list(steps.micro_batches(0, rank))) for rank in (0, 1)] == [1, 2]
-    assert steps.most_micro_batches(0) == 2 and steps.padding_share() == 0.0
+    steps = Steps(rows, [[0, 1, 2, 3]], pad_id=0, ranks=2, unit=TOKENS)
+    assert [len(list(steps.micro_batches(0, 12, rank))) for rank in (0, 1)] == [1, 2]
+    assert steps.most_micro_batches(0, 12) == 2 and steps.padding_share(12) == 0.0
 
 
 def test_padding_is_on_the_right_masked_and_without_a_label():
