@@ -41,7 +41,7 @@ def outcome(compose, small, tmp_path):
 
 def forget():
     shared._kept.clear()
-    batches._encoded.cache_clear()
+    batches.encode_training.cache_clear()
 
 
 def test_runs_that_share_a_base_do_not_see_each_other(outcome, fresh_tiny):
@@ -61,7 +61,7 @@ def test_runs_that_share_a_base_do_not_see_each_other(outcome, fresh_tiny):
 def test_rows_are_tokenised_once(outcome):
     forget()
     outcome("hyplora", "one")
-    before = batches._encoded.cache_info()
+    before = batches.encode_training.cache_info()
     outcome("series", "other")
-    after = batches._encoded.cache_info()
+    after = batches.encode_training.cache_info()
     assert (after.hits - before.hits, after.misses) == (2, before.misses)  # training, validation

@@ -41,29 +41,21 @@ class Example:
         return sum(label != IGNORED for label in self.labels[1:])
 
 
-def encode_training(
-    problems: list[Problem], tokenizer: Any, protocol: Protocol, context: int, train_on_inputs: bool
-) -> tuple[list[Example], int]:
-    """Tokenize training rows; those that do not fit are dropped.
-
-    Args:
-        problems: training rows.
-        tokenizer, protocol, context, train_on_inputs: see `encode_rows`.
-
-    Returns:
-        The examples, cached and shared between calls, and the number of dropped rows.
-    """
-    return _encoded(tuple(problems), tokenizer, protocol, context, train_on_inputs)
-
-
 @lru_cache(maxsize=4)  # every run of a sweep needs the same rows
-def _encoded(
+def encode_training(
     problems: tuple[Problem, ...],
     tokenizer: Any,
     protocol: Protocol,
     context: int,
-    train_on_inputs: bool,
+    train_on_inputs: bool = False,
 ) -> tuple[list[Example], int]:
+    """Tokenize training rows; those that do not fit are dropped.
+
+    For the other arguments see `encode_rows`.
+
+    Returns:
+        The examples, cached and shared between calls, and the number of dropped rows.
+    """
     rows = [training_text(problem, protocol) for problem in problems]
     encoded = encode_rows(rows, tokenizer, protocol, context, train_on_inputs)
     examples = [example for example in encoded if example is not None]

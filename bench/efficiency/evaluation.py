@@ -65,9 +65,7 @@ def fine_tuned(
     """
     context, examples = context_length(base), []
     for protocol in protocols.values():
-        examples += encode_training(problems, tokenizer, protocol, context, train_on_inputs=False)[
-            0
-        ]
+        examples += encode_training(tuple(problems), tokenizer, protocol, context)[0]
     torch.manual_seed(0)
     model = attach(base, "lora", LORA)
     brief = replace(settings, epochs=epochs, validations=0, validate_every=None, devices=1)

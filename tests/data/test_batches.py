@@ -25,7 +25,7 @@ PROBLEM = Problem("mawps", "Mary has 3 books.", "", "3+1=4. The answer is 4.", "
 
 
 def encode(tokenizer, problems=(PROBLEM,), context=512, train_on_inputs=False, protocol=PROTOCOL):
-    return encode_training(list(problems), tokenizer, protocol, context, train_on_inputs)
+    return encode_training(tuple(problems), tokenizer, protocol, context, train_on_inputs)
 
 
 def test_a_problem_with_braces_is_asked_as_it_is():

@@ -52,16 +52,15 @@ def test_a_row_is_the_whole_conversation_up_to_the_end_of_the_turn(tokenizer, pr
 
 
 def test_the_assistants_turn_alone_counts_in_the_loss(tokenizer, protocol):
-    ((example,), _) = encode_training([SUM], tokenizer, protocol("chat"), 512, False)
+    ((example,), _) = encode_training((SUM,), tokenizer, protocol("chat"), 512)
     target = [label for label in example.labels if label != IGNORED]
     assert tokenizer.decode(target) == f"{SUM.output}</s>"
     assert example.ids[-1] == target[-1] == tokenizer.eos_token_id
 
 
 def test_other_protocols_put_their_prompt_into_the_users_message(tokenizer, protocol):
-    ((example,), _) = encode_training(
-        [SUM], tokenizer, protocol("fast", template="chat"), 512, False
-    )
+    plain = protocol("fast", template="chat")
+    ((example,), _) = encode_training((SUM,), tokenizer, plain, 512)
     asked = OPENED.replace("What is 1+1?", "Question: What is 1+1?\nAnswer:")
     assert tokenizer.decode(example.ids) == f"{asked}{SUM.output}</s>"
 
@@ -84,7 +83,7 @@ def test_a_truncated_row_ends_as_the_protocol_says(tokenizer, protocol):
     whole = training_ids([(SUM.instruction, SUM.output)], tokenizer, protocol("chat"))[1][0]
     for ends, tail in ((False, []), (True, [tokenizer.eos_token_id])):
         cut = protocol("chat", **short, cut_rows_end=ends)
-        ((example,), _) = encode_training([SUM], tokenizer, cut, 512, False)
+        ((example,), _) = encode_training((SUM,), tokenizer, cut, 512)
         assert example.cut and example.ids == whole[:30] + tail
 
 

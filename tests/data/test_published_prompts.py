@@ -127,7 +127,7 @@ LONG = dataclasses.replace(SUM, output="1+1=2 and " * 60)
 
 def encode(tokenizer, protocol, problem, max_length, train_on_inputs=True):
     short = dataclasses.replace(protocol, max_length=max_length)
-    return encode_training([problem], tokenizer, short, 2048, train_on_inputs)
+    return encode_training((problem,), tokenizer, short, 2048, train_on_inputs)
 
 
 @pytest.mark.parametrize(
