@@ -127,6 +127,19 @@ def unknown(what: str, given: str, allowed: Iterable[str]) -> InputError:
     return InputError(f"unknown {what} '{given}'.{did_you_mean(given, allowed)} Known: {known}.")
 
 
+def missing_extra(setting: str, extra: str) -> InputError:
+    """The error for a setting that needs packages of an extra of pyproject.toml."""
+    return InputError(
+        f"{setting} needs the extra [{extra}]: "
+        f".venv/bin/pip install -c constraints.txt -e '.[{extra}]'"
+    )
+
+
+def reason(error: BaseException) -> str:
+    """The type of an error and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     """A sentence with the nearest names, after a space; empty if none is near."""
     folded = {name.casefold(): name for name in allowed}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.prompts import CHAT, Protocol
-from bench.errors import InputError
+from bench.errors import InputError, reason
 from bench.files import read_cache
 
 Ids = list[int]
@@ -113,8 +113,7 @@ def _rendered(tokenizer: Any, turns: list[dict[str, str]], opened: bool = False)
             tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
         )
     except Exception as error:  # jinja and the template itself raise anything
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise _damaged(tokenizer, f"can't be rendered: {reason}") from error
+        raise _damaged(tokenizer, f"can't be rendered: {reason(error)}") from error
 
 
 def _damaged(tokenizer: Any, what: str) -> InputError:

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from bench.errors import InputError
+from bench.errors import InputError, reason
 from bench.progress import has_terminal
 
 
@@ -37,9 +37,9 @@ def hub_folder(hub: str, revision: str | None, patterns: tuple[str, ...]) -> Pat
             hub, repo_type="dataset", revision=revision, allow_patterns=list(patterns)
         )
     except Exception as error:  # errors of the hub, its network library and the disk
-        reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"data.hub={hub} at {revision} is not in the cache and can't be downloaded: {reason} "
-            "Run the same command once with a network connection, or give data.root=FOLDER"
+            f"data.hub={hub} at {revision} is not in the cache and can't be downloaded: "
+            f"{reason(error)} Run the same command once with a network connection, or give "
+            "data.root=FOLDER"
         ) from error
     return Path(folder)

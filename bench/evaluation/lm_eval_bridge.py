@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import EvaluationSettings
-from bench.errors import InputError, did_you_mean
+from bench.errors import InputError, did_you_mean, missing_extra, reason
 from bench.files import read_cache, write_json
 from bench.memory import halving
 from bench.models.loading import context_length
@@ -41,10 +41,7 @@ def check_tasks(settings: EvaluationSettings) -> None:
     if not names:
         return
     if importlib.util.find_spec("lm_eval") is None or importlib.util.find_spec("datasets") is None:
-        raise InputError(
-            "evaluation.lm_eval needs the extra [lm-eval]: "
-            ".venv/bin/pip install -c constraints.txt -e '.[lm-eval]'"
-        )
+        raise missing_extra("evaluation.lm_eval", "lm-eval")
     if include is not None and not Path(include).expanduser().is_dir():
         raise InputError(f"evaluation.lm_eval_include={include}: no such folder")
     known = _manager(names, include).task_index
@@ -85,12 +82,10 @@ def load_tasks(settings: EvaluationSettings, folder: Path) -> dict[str, Any]:
             with _seeded():  # a task may shuffle its rows
                 found[name] = _manager(names, settings.lm_eval_include).load([name])
         except Exception as error:  # errors of the task's own code, `datasets` or the hub
-            reason = next(iter(str(error).strip().splitlines()), "")
             raise InputError(
-                f"evaluation.lm_eval: the rows of {name} can't be loaded "
-                f"({type(error).__name__}: {reason}). Most tasks download their rows: load them "
-                "once with a network connection and the same HF_HOME; unset HF_HUB_OFFLINE and "
-                "HF_DATASETS_OFFLINE for it"
+                f"evaluation.lm_eval: the rows of {name} can't be loaded ({reason(error)}). "
+                "Most tasks download their rows: load them once with a network connection and the "
+                "same HF_HOME; unset HF_HUB_OFFLINE and HF_DATASETS_OFFLINE for it"
             ) from error
         for task in found[name]["tasks"].values():
             own, fewshot = task.get_config("num_fewshot"), settings.lm_eval_fewshot

@@ -16,7 +16,7 @@ from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError
+from bench.errors import InputError, missing_extra, reason
 from bench.files import locked, replaced, write_text
 from bench.models.hashes import file_hash
 from bench.progress import has_terminal
@@ -68,10 +68,7 @@ def convert(path: Path) -> Path:
             f"for the copy than {cache_folder()}"
         ) from error
     if importlib.util.find_spec("gguf") is None:
-        raise InputError(
-            f"model.path={path} needs the extra [gguf]: "
-            ".venv/bin/pip install -c constraints.txt -e '.[gguf]'"
-        )
+        raise missing_extra(f"model.path={path}", "gguf")
     with locked(folder.with_suffix(".lock"), f"the conversion of {path.name}"):
         if not folder.is_dir():
             print(f"converting {path.name} to safetensors, once ...", flush=True)
@@ -88,7 +85,7 @@ def _write(path: Path, folder: Path) -> None:
     except MemoryError:
         raise
     except Exception as error:  # transformers raises anything for what it does not know
-        raise _refused(path, f"transformers can't load it: {_first_line(error)}") from error
+        raise _refused(path, f"transformers can't load it: {reason(error)}") from error
     _check_complete(path, model, missing, elements, fields)
     ends = dict.fromkeys(fields.get(f"tokenizer.ggml.{name}_token_id") for name in ENDS)
     model.generation_config.update(eos_token_id=[int(end) for end in ends if end is not None])
@@ -141,7 +138,7 @@ def _read(path: Path) -> tuple[dict[str, int], dict[str, Any]]:
         fields = {str(field.name): field.contents() for field in plain}
         fields[TOKENS] = len(reader.fields[TOKENS].data)
     except Exception as error:  # numpy and the reader raise anything for damaged bytes
-        raise _refused(path, f"it is damaged or no GGUF file ({_first_line(error)})") from error
+        raise _refused(path, f"it is damaged or no GGUF file ({reason(error)})") from error
     if not elements:
         raise _refused(path, "it has no tensors")
     return elements, fields
@@ -202,12 +199,8 @@ def _correct_tokenizer(path: Path, tokenizer: Path, fields: dict[str, Any]) -> N
     write_text(tokenizer, json.dumps(state, ensure_ascii=False))
 
 
-def _refused(path: Path, reason: str) -> InputError:
+def _refused(path: Path, why: str) -> InputError:
     return InputError(
-        f"model.path={path} can't be converted: {reason}. Give a folder with config, tokenizer and "
+        f"model.path={path} can't be converted: {why}. Give a folder with config, tokenizer and "
         "safetensors instead"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

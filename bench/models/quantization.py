@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.errors import InputError
+from bench.errors import InputError, missing_extra
 from bench.models.settings import ModelSettings
 
 # Bytes per weight. nf4: 4 bits, an 8-bit constant per 64 weights, a 32-bit one per 256 constants.
@@ -26,10 +26,7 @@ def check_quantization(kind: str | None, device: torch.device) -> None:
     if kind is None:
         return
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise InputError(
-            f"model.quantization={kind} needs the extra [quant]: "
-            ".venv/bin/pip install -e '.[quant]'"
-        )
+        raise missing_extra(f"model.quantization={kind}", "quant")
     if kind == "nf4" and device.type != "cuda":
         # bitsandbytes 0.50.2: in eval mode the weights are repacked for some CPUs, after which
         # gradients through them are lost without an error.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError, unknown
+from bench.errors import InputError, reason, unknown
 from bench.models.hashes import files_hash
 from bench.models.settings import check_regular
 from bench.models.tiny_base import TINY_BASE
@@ -64,8 +64,7 @@ class UntrainedSettings:
             )
         except Exception as error:  # transformers raises anything for a broken folder
             raise InputError(
-                f"model.tokenizer={self.tokenizer} can't be loaded: "
-                f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                f"model.tokenizer={self.tokenizer} can't be loaded: {reason(error)}"
             ) from error
         check_tokenizer(tokenizer, f"model.tokenizer={self.tokenizer}")
         return tokenizer
@@ -91,8 +90,8 @@ class UntrainedSettings:
         except InputError:
             raise
         except (StrictDataclassError, TypeError, ValueError) as error:
-            reason = str(error.__cause__ or error)
-            raise InputError(f"model={self.name} size={self.size}: {reason}") from error
+            why = error.__cause__ or error
+            raise InputError(f"model={self.name} size={self.size}: {why}") from error
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             setattr(config, name, getattr(tokenizer, name))
         return config
