@@ -33,6 +33,7 @@ RECORDS = {
 }
 TRAINS = set().union(*LAYERS[1:5]) - set(RECORDS)
 MAY_IMPORT_HYDRA = {"run", "config", "sweep"}
+OF_RUNS = {"hydra", "omegaconf", "mlflow", "optuna", "lm_eval"}
 
 
 def modules():
@@ -43,8 +44,10 @@ def modules():
     return found
 
 
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(path, at_start=False):
+    """The names that a module imports: all, or those that it imports when it is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if at_start else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -114,6 +117,22 @@ def test_only_the_command_and_the_sweeps_import_hydra():
         if name.partition(".")[0] in ("hydra", "omegaconf")
     }
     assert found <= MAY_IMPORT_HYDRA
+
+
+def test_training_and_measuring_start_without_the_dependencies_of_runs():
+    """Only imports of bench are followed, not those of Lightning or peft."""
+    known, seen = modules(), set()
+    waiting = ["efficiency.__main__", "training.finetune", "training.adapters", "data.sources"]
+    waiting = [f"bench.{name}" for name in (*waiting, "evaluation.evaluate", "models.loading")]
+    while waiting:
+        module = waiting.pop()
+        module = module if module in known else module.rpartition(".")[0]
+        if module in known and module not in seen:
+            seen.add(module)
+            names = set(imported(known[module], at_start=True))
+            assert not {name.partition(".")[0] for name in names} & OF_RUNS, module
+            waiting += names | packages(module)
+    assert len(seen) > 50
 
 
 def test_only_the_registry_names_an_action(edges):

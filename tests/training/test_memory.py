@@ -46,12 +46,6 @@ def test_a_budget_of_tokens_is_halved(narrow, assert_close, rows, capsys):
     assert expected in capsys.readouterr().out
 
 
-def test_a_single_row_that_does_not_fit_ends_a_training_by_tokens_at_once(narrow, capsys):
-    with pytest.raises(Failure, match="not even one row fits"):
-        narrow(fits=0, micro_tokens=9)
-    assert "continuing" not in capsys.readouterr().out
-
-
 def test_a_resume_by_rows_does_not_take_a_number_of_tokens(narrow, killed, tmp_path):
     options = {"fits": 2, "checkpoints": tmp_path}
     with killed(FineTuning, 2):
@@ -59,9 +53,11 @@ def test_a_resume_by_rows_does_not_take_a_number_of_tokens(narrow, killed, tmp_p
     assert narrow(**options, micro_batch_size=2).done.micro_batch_size == 2
 
 
-def test_a_single_row_that_does_not_fit_ends_the_training(narrow):
+@pytest.mark.parametrize("size", [{"micro_batch_size": 1}, {"micro_tokens": 9}])
+def test_a_single_row_that_does_not_fit_ends_the_training_at_once(narrow, capsys, size):
     with pytest.raises(Failure, match=r"not even one row fits .* model\.dtype=bfloat16"):
-        narrow(fits=0)
+        narrow(fits=0, **size)
+    assert "continuing" not in capsys.readouterr().out
 
 
 def test_a_resume_starts_with_the_micro_batches_that_fit(
