@@ -6,6 +6,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from bench.data.problems import Problem
+from bench.evaluation import likelihood
 from bench.evaluation.likelihood import answer_nll
 from tests.evaluation.adapted import OPTIONS, adapted
 from tests.evaluation.test_evaluate import PROTOCOL as PLAIN
@@ -86,9 +87,9 @@ def test_a_likelihood_that_is_not_finite_is_left_out(model_of, tiny):
     assert nll(model, tiny[1]) == {}
 
 
-def test_a_batch_that_does_not_fit_in_memory_is_halved(model_of, tiny, monkeypatch, capsys):
-    from bench.evaluation import likelihood
-
+def test_a_batch_that_does_not_fit_in_memory_is_halved(
+    model_of, tiny, monkeypatch, capsys, few_objects
+):
     model, work, sizes = model_of(None), likelihood._nats_per_token, []
     expected = nll(model, tiny[1])
 
