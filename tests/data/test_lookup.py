@@ -12,7 +12,7 @@ from bench.tasks.task import LETTERS
 @pytest.fixture(scope="module")
 def made():
     draw = Draw("test")
-    return [lookup(draw) for _ in range(2000)]
+    return [lookup(draw) for _ in range(1000)]
 
 
 def answers(item):
@@ -61,7 +61,7 @@ def test_all_labels_are_about_equally_frequent():
 
 def test_equations_are_true_and_stories_are_of_the_training_split(made):
     equations = [re.findall(r"(\d+)([-+*/])(\d+)=(\d+)\.", item.text) for item in made]
-    assert sum(map(bool, equations)) > 500
+    assert sum(map(bool, equations)) > 250
     for x, operation, y, z in itertools.chain(*equations):
         assert compute(int(x), operation, int(y)) == int(z)
     stories = [
@@ -69,5 +69,5 @@ def test_equations_are_true_and_stories_are_of_the_training_split(made):
         for found, item in zip(equations, made, strict=True)
         if found and re.match(r"[A-Z][a-z]+ (has|owns|starts)", item.text)
     ]
-    assert len(stories) > 50
+    assert len(stories) > 20
     assert {number_split(int(x), int(y)) for x, _, y, _ in stories} == {"train"}

@@ -68,7 +68,7 @@ def test_matching_training_and_validation_rows_are_dropped_unless_kept(sets):
 
 def test_the_synthetic_sets_do_not_overlap():
     names = ["mawps", "SVAMP", "gsm8k", "AQuA"]
-    settings = DataSettings("synthetic", names, names, validation=20, train_size=100, test_size=40)
+    settings = DataSettings("synthetic", names, names, validation=10, train_size=50, test_size=20)
     found = resolve_overlap(load_problems(settings, trained=True), keep=False)[1]
     assert (found.train["exact"], found.train["masked"]) == (0, 0)
 

@@ -12,7 +12,7 @@ from bench.data.synthetic.problems import FAMILIES, Difficulty, generate
 from bench.data.synthetic.stories import SCENARIOS, compute, number_split, wording_split
 from bench.errors import InputError
 
-SIZES = {"train": 400, "validation": 60, "test": 150}
+SIZES = {"train": 200, "validation": 40, "test": 100}
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +51,15 @@ def wordings():
             split: {
                 masked(row) for family in FAMILIES for row in generate(family, split, size, seed=0)
             }
-            for split, size in {"train": 600, "validation": 60, "test": 250}.items()
+            for split, size in {"train": 250, "validation": 50, "test": 100}.items()
         }
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations(SPLITS, 2))
-def test_splits_share_no_wording_and_no_set_of_numbers(rows, wordings, one, other):
-    assert min(len(wordings[one]), len(wordings[other])) > 30
-    assert not wordings[one] & wordings[other]
-    assert not set(map(number_set, rows[one])) & set(map(number_set, rows[other]))
+def test_splits_share_no_wording_and_no_set_of_numbers(rows, wordings):
+    assert min(map(len, wordings.values())) > 30
+    for one, other in itertools.combinations(SPLITS, 2):
+        assert not wordings[one] & wordings[other]
+        assert not set(map(number_set, rows[one])) & set(map(number_set, rows[other]))
 
 
 def test_every_scenario_has_wordings_in_every_split():
@@ -74,6 +74,8 @@ def test_every_rationale_is_true_equations_that_end_in_the_answer(rows):
         )
         for x, operation, y, z in re.findall(r"(\d+)([-+*/])(\d+)=(\d+)", row["output"]):
             assert compute(int(x), operation, int(y)) == int(z)
+        steps = re.findall(r"(\d+)[-+*/]\d+=(\d+)", row["output"])
+        assert all(one[1] == other[0] for one, other in itertools.pairwise(steps))
         assert last[3] == row["answer"]
         found = options(row)[row["answer"]] if last[2] else int(row["answer"])
         assert found == int(last[1])
@@ -89,10 +91,10 @@ def test_svamp_problems_have_numbers_that_do_not_matter(distractors):
 
 
 def test_multiple_choice_is_not_solved_by_position_size_or_copying():
-    rows = generate("AQuA", "train", 500, seed=0)
+    rows = generate("AQuA", "train", 300, seed=0)
     assert all(len(set(options(row).values())) == 5 for row in rows)
     letters = Counter(row["answer"] for row in rows)
-    assert set(letters) == set("ABCDE") and max(letters.values()) < 150
+    assert set(letters) == set("ABCDE") and max(letters.values()) < 0.3 * len(rows)
     ranks = Counter(
         sorted(options(row).values()).index(options(row)[row["answer"]]) for row in rows
     )
@@ -118,31 +120,24 @@ def test_the_number_of_equations_is_within_the_difficulty(family, difficulty, le
     assert counts == set(range(least, most + 1))
 
 
-@pytest.mark.parametrize(
-    ("family", "digest"),
-    [
-        ("mawps", "1743bde0a73e0d01"),
-        ("SVAMP", "1f7d3cd77ce4fc75"),
-        ("gsm8k", "52861f42a40c0c66"),
-        ("AQuA", "29a662d68a8fd0ca"),
-    ],
-)
+# Changing a hash changes the identity of all runs.
+HASHES = {
+    "mawps": "1743bde0a73e0d01",
+    "SVAMP": "1f7d3cd77ce4fc75",
+    "gsm8k": "52861f42a40c0c66",
+    "AQuA": "29a662d68a8fd0ca",
+}
+
+
+@pytest.mark.parametrize(("family", "digest"), HASHES.items())
 def test_rows_are_the_same_on_every_platform(family, digest):
-    # Changing a hash changes the identity of all runs.
     text = json.dumps([generate(family, split, 50, seed=3) for split in SPLITS])
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
 
 
-def test_each_equation_of_a_chain_goes_on_from_the_result_before():
-    for row in generate("gsm8k", "train", 200, seed=0):
-        equations = re.findall(r"(\d+)[-+*/]\d+=(\d+)", row["output"])
-        assert 2 <= len(equations) <= 4
-        assert all(one[1] == other[0] for one, other in itertools.pairwise(equations))
-
-
 def test_no_equation_of_a_test_chain_is_in_a_training_chain():
     def equations(split):
-        rows = generate("gsm8k", split, 150, seed=0)
+        rows = generate("gsm8k", split, 60, seed=0)
         return {e for row in rows for e in re.findall(r"\d+[-+*/]\d+=", row["output"])}
 
     assert len(equations("test")) > 100
@@ -176,21 +171,21 @@ def test_what_cannot_be_generated_is_refused(monkeypatch, call, message):
 def test_stories_of_the_corpus_use_only_numbers_of_the_training_split():
     stories = [
         line
-        for document in itertools.islice(documents(0), 2000)
+        for document in itertools.islice(documents(0), 1000)
         for line in document.split("\n")
         if re.match(r"[A-Z][a-z]+ .*[a-z]", line) and "=" in line and " are 1" not in line
         if not re.match(r"(Step|In numbers|Now count|Written|\d)", line)
     ]
     found = re.findall(r"(\d+)[-+*/](\d+)=", "\n".join(stories))
     pairs = {(int(x), int(y)) for x, y in found}
-    assert len(pairs) > 500
+    assert len(pairs) > 300
     assert {number_split(*pair) for pair in pairs} == {"train"}
 
 
 def test_equations_of_the_corpus_are_true_and_no_text_has_the_format_of_a_benchmark():
-    text = "\n".join(itertools.islice(documents(0), 2000))
+    text = "\n".join(itertools.islice(documents(0), 1000))
     found = re.findall(r"(\d+)([-+*/])(\d+)=(\d+)\.", text)
-    assert len(found) > 5000
+    assert len(found) > 2500
     assert all(compute(int(x), op, int(y)) == int(z) for x, op, y, z in found)
     assert not re.search(r"Question:|The answer is|Answer Choices|\?", text)
 

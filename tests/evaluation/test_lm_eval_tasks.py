@@ -7,7 +7,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.config import EvaluationSettings
@@ -66,6 +66,7 @@ def test_numbers_are_read_as_by_our_rule(text):
     assert ours is None or float(spelled(theirs)) == ours
 
 
+@settings(max_examples=40)
 @given(spellings, spellings)
 def test_numbers_are_compared_in_any_spelling(text, answer):
     for gold in (answer, f"{extract_number(text)}"):

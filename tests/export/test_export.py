@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,17 @@ import torch
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
+import bench.experiment
+from bench.config import read_experiment
 from bench.errors import Failure, InputError
 from bench.export.export import check_target, export
 from bench.export.model_card import model_card
-from bench.run import main
 from bench.tracking.store import Store
 from bench.training.adapters import load_adapter
-from tests.helpers import python
+from tests.helpers import composed, python
 
 PROJECT = Path(__file__).resolve().parents[2]
-METHODS = ("lora", "hyplora", "prefix")
+METHODS = ("lora", "hyplora")
 FILES = {
     "README.md",
     "adapter_config.json",
@@ -40,19 +40,15 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """The results folder of a few short runs."""
+    """The results folder of a short run of each method."""
     folder = tmp_path_factory.mktemp("export") / "results"
     arguments = [
-        *("data.train=[mawps,SVAMP]", "data.tests=[mawps,SVAMP]", "data.train_size=8"),
-        *("data.validation=4", "data.test_size=3", "train.epochs=1"),
-        *("protocol.max_new_tokens=6", f"tracking.folder={folder}"),
+        *("data.train=[mawps,SVAMP]", "data.tests=[mawps,SVAMP]", "data.train_size=4"),
+        *("data.validation=2", "data.test_size=3", "train.epochs=1"),
+        *("protocol.max_new_tokens=2", f"tracking.folder={folder}"),
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HYPLORA_BENCH_BEGAN", "HYPLORA_BENCH_JOBS", "HYDRA_FULL_ERROR"):
-            patch.setenv(name, "")  # main sets them
-        for method in METHODS:
-            patch.setattr(sys, "argv", ["bench/run.py", f"method={method}", *arguments])
-            assert main() == 0
+    for method in METHODS:
+        bench.experiment.run(read_experiment(composed(f"method={method}", *arguments)))
     return folder
 
 
@@ -102,7 +98,7 @@ def test_the_code_of_the_card_loads_the_same_model(exported, runs, fresh_tiny):
         with torch.no_grad():
             logits = model(ids).logits
         expected.append(hashlib.sha256(logits.numpy().tobytes()).hexdigest())
-        base = model.unload() if method != "prefix" else model.get_base_model()
+        base = model.unload()
     done = python("-P", "-c", "\n".join(script), PYTHONPATH="")
     assert done.stdout.split() == expected, done.stderr
     assert len(set(expected)) == len(METHODS)

@@ -64,10 +64,8 @@ def logits(model, ids):
         return model(torch.tensor([ids])).logits
 
 
-# The largest error of the logits relative to their norm. F16 has 11 bits, Q8_0 8, Q4_1 4.
-@pytest.mark.parametrize(
-    ("kind", "most"), [("F32", 1e-6), ("F16", 2e-3), ("Q8_0", 0.04), ("Q4_1", 0.6)]
-)
+# The largest error of the logits relative to their norm. Q8_0 has 8 bits, Q4_1 4.
+@pytest.mark.parametrize(("kind", "most"), [("F32", 1e-6), ("Q8_0", 0.04), ("Q4_1", 0.6)])
 def test_a_converted_base_computes_what_its_source_does(tmp_path, source, kind, most):
     model, _ = loaded(write_gguf(tmp_path / "small.gguf", *source, kind=kind))
     ids = source[1](TEXT)["input_ids"]
@@ -138,7 +136,7 @@ def test_a_conversion_that_was_killed_is_made_again(file, cache, monkeypatch):
     assert not partial.exists() and (folder / "model.safetensors").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("share", [0, 0.0001, 0.3, 0.6, 0.9, 0.9999])
+@pytest.mark.parametrize("share", [0, 0.0001, 0.5, 0.9999])
 def test_a_truncated_file_is_refused_in_one_line(tmp_path, file, share, cache):
     path = tmp_path / "cut.gguf"
     path.write_bytes(file.read_bytes()[: int(share * os.path.getsize(file))])

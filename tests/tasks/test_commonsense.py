@@ -55,7 +55,7 @@ def test_the_table_is_made_from_files_in_the_layout_and_compared_with_the_paper(
         f"data.root={folder}",
         "data.validation=4",
         "train.epochs=1",
-        "protocol.choice_max_new_tokens=12",
+        "protocol.choice_max_new_tokens=2",
         "method=lora",
         "seed=0",
         "hydra/launcher=basic",
