@@ -87,10 +87,9 @@ def load_tiny() -> tuple[Any, Any]:
     import torch
 
     from bench.models.loading import load_base
-    from bench.models.settings import ModelSettings
+    from tests.helpers import model_at
 
-    settings = ModelSettings("tiny", "embedded", None, "float32", None, False)
-    return load_base(settings, torch.device("cpu"))
+    return load_base(model_at("embedded"), torch.device("cpu"))
 
 
 @pytest.fixture

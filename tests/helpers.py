@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
 from bench.config import PROJECT
+from bench.models.settings import ModelSettings
 from bench.run import main
 
 
@@ -62,6 +63,12 @@ def refused(done: Result, message: str, code: int = 2, results: Path | None = No
     assert message in done.stderr and "Traceback" not in done.stderr + done.stdout
     assert done.stderr.count("error: ") == 1 and "\x1b" not in done.stderr
     assert results is None or not list((results / "runs").glob("*"))
+
+
+def model_at(path: object, dtype: str = "float32", **options: Any) -> ModelSettings:
+    """The settings of a base in a folder, in a file or on the hub."""
+    given = {"name": "local", "revision": None, "published": None, "trust_remote_code": False}
+    return ModelSettings(path=str(path), dtype=dtype, **given | options)
 
 
 def save_random_llama(folder: Path, tokenizer: Any) -> None:

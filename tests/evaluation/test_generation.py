@@ -8,9 +8,9 @@ from bench.data.synthetic.problems import generate as problems
 from bench.errors import Failure
 from bench.evaluation.generation import generate
 from bench.models.loading import load_base
-from bench.models.settings import ModelSettings
 from bench.models.tiny_base import TINY_BASE
 from tests.evaluation.adapted import adapted
+from tests.helpers import model_at
 
 
 def prompts_of(tokenizer):
@@ -124,6 +124,5 @@ def test_generation_settings_of_a_base_are_ignored(tmp_path, tiny, alone):
     folder = shutil.copytree(TINY_BASE, tmp_path / "copy")
     own = GenerationConfig(do_sample=True, temperature=5.0, no_repeat_ngram_size=1)
     own.save_pretrained(folder)
-    settings = ModelSettings("copy", str(folder), None, "float32", None, False)
-    other = load_base(settings, torch.device("cpu"))[0]
+    other = load_base(model_at(folder), torch.device("cpu"))[0]
     assert all_texts(other, tiny[1], prompts_of(tiny[1]), 8) == alone[1]

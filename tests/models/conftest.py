@@ -91,15 +91,14 @@ def family(family_base: Callable[[str], Path]) -> Callable[[str], tuple[Any, Any
     import torch
 
     from bench.models.loading import load_base
-    from bench.models.settings import ModelSettings
     from bench.models.shared import over_the_weights_of
+    from tests.helpers import model_at
 
     made: dict[str, tuple[Any, Any]] = {}
 
     def load(name: str) -> tuple[Any, Any]:
         if name not in made:
-            settings = ModelSettings("m", str(family_base(name)), None, "float32", None, False)
-            made[name] = load_base(settings, torch.device("cpu"))
+            made[name] = load_base(model_at(family_base(name)), torch.device("cpu"))
         base, tokenizer = made[name]
         copy = over_the_weights_of(base)
         copy.context_limit, copy.commit = base.context_limit, base.commit

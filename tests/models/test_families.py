@@ -14,8 +14,8 @@ from bench.experiment import run
 from bench.methods import attach
 from bench.methods.layers import in_names_of
 from bench.models.loading import context_length, load_base
-from bench.models.settings import ModelSettings
 from bench.training.adapters import load_adapter, save_adapter
+from tests.helpers import model_at
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
 METHODS = sorted(path.stem for path in CONF.glob("*.yaml"))
@@ -32,8 +32,7 @@ TEXTS = ["Mary has 3 books.", "Tom has 4 more apples than Mary has."]
 
 
 def loaded(path, **options):
-    settings = ModelSettings("local", str(path), None, "float32", None, False, **options)
-    return load_base(settings, torch.device("cpu"))
+    return load_base(model_at(path, **options), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", CLASSES)

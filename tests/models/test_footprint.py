@@ -5,13 +5,9 @@ from transformers import AutoConfig, LlamaConfig
 from bench.errors import InputError
 from bench.models import footprint
 from bench.models.loading import load_base
-from bench.models.settings import ModelSettings
+from tests.helpers import model_at
 
 CPU = torch.device("cpu")
-
-
-def settings(path, dtype="float32", check=True):
-    return ModelSettings("local", str(path), None, dtype, None, False, check_memory=check)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma", "gemma3", "qwen2"])
@@ -19,7 +15,7 @@ def test_the_weights_are_estimated_to_the_byte(family_base, family):
     config = AutoConfig.from_pretrained(family_base(family))
     for dtype in ("float32", "bfloat16"):
         found = footprint.footprint(config, getattr(torch, dtype), False)
-        model, _ = load_base(settings(family_base(family), dtype), CPU)
+        model, _ = load_base(model_at(family_base(family), dtype), CPU)
         assert found[0] == sum(p.numel() * p.itemsize for p in model.parameters())
 
 
@@ -34,12 +30,12 @@ def test_a_base_that_does_not_fit_is_refused_with_the_figures(family_base, monke
     needed = footprint.footprint(AutoConfig.from_pretrained(folder), torch.float32, False)
     exactly = sum(needed)
     monkeypatch.setattr(footprint, "free_memory", lambda device: exactly)
-    load_base(settings(folder), CPU)
+    load_base(model_at(folder), CPU)
     monkeypatch.setattr(footprint, "free_memory", lambda device: exactly - 1)
     figures = r"0\.\d MB for its weights in float32.* MB of memory.*model\.check_memory=false"
     with pytest.raises(InputError, match=figures):
-        load_base(settings(folder), CPU)
-    load_base(settings(folder, check=False), CPU)
+        load_base(model_at(folder), CPU)
+    load_base(model_at(folder, check_memory=False), CPU)
 
 
 def test_memory_is_limited_by_all_cgroups_of_a_process(tmp_path):

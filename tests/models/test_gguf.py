@@ -8,7 +8,8 @@ import torch
 from bench.errors import InputError
 from bench.models import gguf
 from bench.models.loading import load_base
-from bench.models.settings import ModelSettings, check_folder, content_hash
+from bench.models.settings import check_folder, content_hash
+from tests.helpers import model_at
 from tests.models.gguf_file import TEMPLATE, write_gguf
 
 pytest.importorskip("gguf")
@@ -50,13 +51,9 @@ def file(tmp_path_factory, source):
     return write_gguf(tmp_path_factory.mktemp("gguf") / "small.gguf", *source)
 
 
-def settings(path):
-    return ModelSettings("small", str(path), None, "float32", None, False)
-
-
 def loaded(path):
-    check_folder(settings(path))
-    return load_base(settings(path), CPU)
+    check_folder(model_at(path))
+    return load_base(model_at(path), CPU)
 
 
 def logits(model, ids):
@@ -109,8 +106,8 @@ def test_a_file_is_converted_once_wherever_it_is(file, tmp_path, cache, monkeypa
     monkeypatch.setattr(gguf, "_write", None)
     moved = shutil.copy(file, tmp_path / "other.gguf")
     assert gguf.convert(moved) == first and first.parent == cache / "gguf"
-    assert content_hash(settings(moved)) == content_hash(settings(file)) == gguf.content(file)
-    assert settings(moved).folder == first
+    assert content_hash(model_at(moved)) == content_hash(model_at(file)) == gguf.content(file)
+    assert model_at(moved).folder == first
 
 
 def test_files_next_to_it_change_nothing(tmp_path, source):
@@ -146,7 +143,7 @@ def test_a_truncated_file_is_refused_in_one_line(tmp_path, file, share, cache):
 
 def refused(path, reason):
     with pytest.raises(InputError, match=reason) as found:
-        check_folder(settings(path))
+        check_folder(model_at(path))
     assert str(found.value).startswith(f"model.path={path}") and "\n" not in str(found.value)
 
 
@@ -172,4 +169,4 @@ def test_without_room_it_is_refused(file, monkeypatch):
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder or GGUF file"):
-        check_folder(settings(tmp_path / "none.gguf"))
+        check_folder(model_at(tmp_path / "none.gguf"))

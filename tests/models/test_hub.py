@@ -15,7 +15,7 @@ from transformers import AutoConfig
 
 from bench.errors import InputError
 from bench.models import hub, loading
-from bench.models.settings import ModelSettings
+from tests.helpers import model_at
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_averysecrettoken"  # not a real one
@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def settings(path="owner/model", revision=None):
-    return ModelSettings("hub", path, revision, "float32", None, False)
+    return model_at(path, revision=revision)
 
 
 def load(path, revision=None):

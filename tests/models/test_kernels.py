@@ -10,8 +10,8 @@ from bench.errors import InputError
 from bench.methods import attach
 from bench.models.kernels import ROPE, check_kernels, use_liger
 from bench.models.loading import load_base
-from bench.models.settings import ModelSettings
 from bench.models.shared import over_the_weights_of
+from tests.helpers import model_at
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -35,9 +35,8 @@ def test_what_the_kernels_lack_is_said_in_one_message(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_base_is_not_loaded_without_a_gpu(local_base):
-    where = ModelSettings("local", str(local_base), None, "float32", None, False, kernels="liger")
     with pytest.raises(InputError, match=r"model\.kernels=liger: .*give model\.kernels=null"):
-        load_base(where, CPU)
+        load_base(model_at(local_base, kernels="liger"), CPU)
 
 
 def test_the_kernels_are_those_of_one_model_and_its_copies(fresh_tiny):

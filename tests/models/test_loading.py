@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import os
 import shutil
@@ -8,13 +7,10 @@ import torch
 
 from bench.errors import InputError
 from bench.models.loading import check_devices, context_length, load_base, weight_dtype
-from bench.models.settings import ModelSettings, check_folder, content_hash
+from bench.models.settings import check_folder, content_hash
+from tests.helpers import model_at
 
 CPU = torch.device("cpu")
-
-
-def settings(path, **options):
-    return ModelSettings("local", str(path), None, "float32", None, False, **options)
 
 
 @pytest.fixture
@@ -23,7 +19,7 @@ def copy(local_base, tmp_path):
 
 
 def test_a_local_folder_is_loaded(local_base):
-    model, tokenizer = load_base(settings(local_base), CPU)
+    model, tokenizer = load_base(model_at(local_base), CPU)
     assert context_length(model) == 512 and tokenizer.padding_side == "left"
     assert not model.training
 
@@ -31,14 +27,14 @@ def test_a_local_folder_is_loaded(local_base):
 def test_a_path_without_a_base_is_refused(copy):
     for path in ("./nowhere", "/nowhere/at/all", "nowhere"):
         with pytest.raises(InputError, match="no such folder"):
-            check_folder(settings(path))
+            check_folder(model_at(path))
     for name, message in (
         ("model.safetensors", r"no \*\.safetensors"),
         ("config.json", "no config.json"),
     ):
         (copy / name).unlink()
         with pytest.raises(InputError, match=message):
-            check_folder(settings(copy))
+            check_folder(model_at(copy))
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(copy, tiny):
@@ -46,13 +42,13 @@ def test_a_tokenizer_larger_than_the_model_is_refused(copy, tiny):
     tokenizer.add_tokens(["another"])
     tokenizer.save_pretrained(copy)
     with pytest.raises(InputError, match="do not belong together"):
-        load_base(settings(copy), CPU)
+        load_base(model_at(copy), CPU)
 
 
 def test_stop_tokens_of_the_base_are_kept_and_nothing_else_of_its_generation(copy):
     given = {"eos_token_id": [7, 2, 99999], "temperature": 0.1, "repetition_penalty": 2.0}
     (copy / "generation_config.json").write_text(json.dumps(given))
-    found = load_base(settings(copy), CPU)[0].generation_config
+    found = load_base(model_at(copy), CPU)[0].generation_config
     assert found.eos_token_id == [2, 7] and found.pad_token_id == 0
     assert found.temperature is None and found.repetition_penalty is None
 
@@ -61,24 +57,23 @@ def test_stop_tokens_of_the_base_are_kept_and_nothing_else_of_its_generation(cop
 def test_attention_code_of_the_hub_is_not_loaded_for_a_config(copy, key):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {key: "owner/kernel"}))
-    assert load_base(settings(copy), CPU)[0].config._attn_implementation == "sdpa"
+    assert load_base(model_at(copy), CPU)[0].config._attn_implementation == "sdpa"
 
 
 def test_a_folder_with_a_pipe_is_refused(copy):
     (copy / "tokenizer.model").unlink(missing_ok=True)
     os.mkfifo(copy / "tokenizer.model")
     with pytest.raises(InputError, match=r"tokenizer\.model is no regular file"):
-        check_folder(settings(copy))
+        check_folder(model_at(copy))
 
 
 def test_the_hash_depends_on_the_content_and_not_on_the_path(local_base, copy, tmp_path):
     cache = tmp_path / "hashes.json"
-    one = content_hash(settings(local_base), cache)
-    assert content_hash(settings(copy), cache) == one == content_hash(settings(copy))
+    one = content_hash(model_at(local_base), cache)
+    assert content_hash(model_at(copy), cache) == one == content_hash(model_at(copy))
     (copy / "generation_config.json").write_text("{}")
-    assert content_hash(settings(copy), cache) != one
-    hub = dataclasses.replace(settings("owner/model"), revision="abc")
-    assert content_hash(hub) == "owner/model@abc"
+    assert content_hash(model_at(copy), cache) != one
+    assert content_hash(model_at("owner/model", revision="abc")) == "owner/model@abc"
 
 
 def test_more_gpus_than_there_are_are_refused():
@@ -90,4 +85,4 @@ def test_more_gpus_than_there_are_are_refused():
 def test_dtypes():
     assert weight_dtype("auto", CPU) == torch.float32
     with pytest.raises(InputError, match="Did you mean float32"):
-        ModelSettings("m", "p", None, "float31", None, False)
+        model_at("p", "float31")

@@ -16,8 +16,8 @@ from bench.models import quantization
 from bench.models.footprint import footprint
 from bench.models.loading import load_base
 from bench.models.quantization import check_quantization
-from bench.models.settings import ModelSettings
 from bench.models.shared import _checksums, over_the_weights_of
+from tests.helpers import model_at
 
 CPU = torch.device("cpu")
 HERE = importlib.util.find_spec("bitsandbytes") is not None
@@ -32,7 +32,7 @@ METHODS = {
 
 
 def int8(path, kind="int8"):
-    return ModelSettings("m", str(path), None, "float32", None, False, quantization=kind)
+    return model_at(path, quantization=kind)
 
 
 @pytest.fixture

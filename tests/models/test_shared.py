@@ -1,13 +1,12 @@
 import copy
-import dataclasses
 
 import pytest
 import torch
 
 from bench.methods import attach
 from bench.models import shared
-from bench.models.settings import ModelSettings
 from bench.models.shared import over_the_weights_of, shared_base
+from tests.helpers import model_at
 
 CPU = torch.device("cpu")
 OLORA = {"r": 4, "target_modules": ["q_proj"], "init_lora_weights": "olora"}
@@ -20,30 +19,26 @@ def nothing_kept():
     shared._kept.clear()
 
 
-def settings(path, dtype="float32"):
-    return ModelSettings("local", str(path), None, dtype, None, False)
-
-
 def storages(model):
     return [p.data_ptr() for p in model.parameters()]
 
 
 def test_a_base_is_loaded_once_whatever_its_name_and_checks(local_base):
-    one, tokenizer = shared_base(settings(local_base), "hash", CPU)
-    same = dataclasses.replace(settings(local_base), check_memory=False, prompt_style="gemma")
+    one, tokenizer = shared_base(model_at(local_base), "hash", CPU)
+    same = model_at(local_base, name="other", check_memory=False, prompt_style="gemma")
     other, again = shared_base(same, "hash", CPU)
     assert storages(one) == storages(other) and tokenizer is again
 
 
 def test_another_base_replaces_the_cached_one(local_base):
-    one, half = settings(local_base), settings(local_base, "bfloat16")
-    asked = ((one, "a"), (settings("embedded"), "a"), (one, "a"), (half, "a"), (half, "b"))
+    one, half = model_at(local_base), model_at(local_base, "bfloat16")
+    asked = ((one, "a"), (model_at("embedded"), "a"), (one, "a"), (half, "a"), (half, "b"))
     bases = [shared_base(*each, CPU)[0] for each in asked]
     assert len({storages(base)[0] for base in bases}) == 5 and len(shared._kept) == 1
 
 
 def test_changes_by_a_run_do_not_affect_the_next(local_base):
-    one, _ = shared_base(settings(local_base), "hash", CPU)
+    one, _ = shared_base(model_at(local_base), "hash", CPU)
     untouched = {name: value.clone() for name, value in one.state_dict().items()}
     shape = repr(one)
     one.generation_config.max_new_tokens = 7
@@ -53,7 +48,7 @@ def test_changes_by_a_run_do_not_affect_the_next(local_base):
     model.train().bfloat16()
     next(iter(one.buffers())).zero_()
 
-    other, _ = shared_base(settings(local_base), "hash", CPU)
+    other, _ = shared_base(model_at(local_base), "hash", CPU)
     assert repr(other) == shape and not other.training and not other._forward_hooks
     assert other.config.use_cache and other.generation_config.max_new_tokens is None
     assert all(p.requires_grad and p.grad is None for p in other.parameters())
@@ -62,11 +57,11 @@ def test_changes_by_a_run_do_not_affect_the_next(local_base):
 
 
 def test_weights_that_a_run_has_changed_in_place_are_loaded_again(local_base):
-    one, _ = shared_base(settings(local_base), "hash", CPU)
+    one, _ = shared_base(model_at(local_base), "hash", CPU)
     untouched, name = copy.deepcopy(one.state_dict()), "model.layers.0.self_attn.q_proj.weight"
     attach(one, "lora", OLORA)
     assert not torch.equal(shared._kept[0].model.state_dict()[name], untouched[name])
-    other, _ = shared_base(settings(local_base), "hash", CPU)
+    other, _ = shared_base(model_at(local_base), "hash", CPU)
     assert all(torch.equal(value, untouched[n]) for n, value in other.state_dict().items())
 
 

@@ -8,9 +8,9 @@ import torch
 from bench.data.batches import IGNORED, Example
 from bench.methods import attach
 from bench.models.loading import load_base
-from bench.models.settings import ModelSettings
 from bench.training.finetune import FineTuned, finetune
 from bench.training.settings import TrainSettings
+from tests.helpers import model_at
 
 LORA = {"r": 4, "target_modules": ["q_proj", "down_proj"]}
 
@@ -54,7 +54,7 @@ def rows():
 
 @pytest.fixture(scope="session")
 def where(local_base):
-    return ModelSettings("local", str(local_base), None, "float32", None, False)
+    return model_at(local_base)
 
 
 @pytest.fixture
