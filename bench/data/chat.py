@@ -31,7 +31,7 @@ def prompt_ids(texts: Sequence[str], tokenizer: Any, protocol: Protocol) -> list
     if not texts:
         return []
     if protocol.template == CHAT:
-        return _ids(tokenizer, [_asked(tokenizer, text) for text in texts])
+        return _ids(tokenizer, [_prompt_text(tokenizer, text) for text in texts])
     return tokenizer(list(texts))["input_ids"]
 
 
@@ -54,7 +54,7 @@ def training_ids(
     if not rows:
         return [], []
     if protocol.template == CHAT:
-        return prompts, _ids(tokenizer, [_answered(tokenizer, *row) for row in rows])
+        return prompts, _ids(tokenizer, [_conversation_text(tokenizer, *row) for row in rows])
     end = tokenizer.eos_token_id
     whole = tokenizer([prompt + target for prompt, target in rows])["input_ids"]
     # A protocol's target may already end with the end-of-sequence token.
@@ -63,7 +63,7 @@ def training_ids(
 
 def turn_end(tokenizer: Any) -> int:
     """The id of the token that ends a turn of the assistant; InputError as of `training_ids`."""
-    return _ids(tokenizer, [_answered(tokenizer, "Hello.", "Hello.")])[0][-1]
+    return _ids(tokenizer, [_conversation_text(tokenizer, "Hello.", "Hello.")])[0][-1]
 
 
 def has_template(folder: Path) -> bool:
@@ -81,13 +81,13 @@ def no_template(base: str) -> InputError:
     )
 
 
-def _asked(tokenizer: Any, prompt: str) -> str:
+def _prompt_text(tokenizer: Any, prompt: str) -> str:
     return _rendered(tokenizer, [{"role": "user", "content": prompt.strip()}], opened=True)
 
 
-def _answered(tokenizer: Any, prompt: str, target: str) -> str:
+def _conversation_text(tokenizer: Any, prompt: str, target: str) -> str:
     """The text of a turn of each, up to and including the token that ends the second."""
-    asked, answer = _asked(tokenizer, prompt), target.strip()
+    asked, answer = _prompt_text(tokenizer, prompt), target.strip()
     question = {"role": "user", "content": prompt.strip()}
     text = _rendered(tokenizer, [question, {"role": "assistant", "content": answer}])
     start = text.find(answer, len(asked))

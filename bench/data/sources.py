@@ -75,16 +75,17 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     names = dict.fromkeys(settings.train) if trained else ()
     sets = [read_training(settings, name, files) for name in names]
     tests: dict[str, list[Problem]] = {}
-    aside: set[str] = set()  # sets whose last training rows are test rows
+    held_out: set[str] = set()  # sets whose last training rows are test rows
     for name in settings.tests:
         key, problems, left_out = _test_rows(settings, name, files)
         if left_out:
-            aside.add(key)
+            held_out.add(key)
         tests[key] = problems[: settings.limit]
     pool: list[Problem] = []
     for rows in sets:
-        left = rows[: -settings.held_out] if settings.held_out and rows[0].task in aside else rows
-        pool += left[: settings.limit]
+        if settings.held_out and rows[0].task in held_out:
+            rows = rows[: -settings.held_out]
+        pool += rows[: settings.limit]
     # The split of LLM-Adapters' code: datasets' train_test_split(test_size, shuffle=True, seed=42).
     order = numpy.random.default_rng(SPLIT_SEED).permutation(len(pool))
     unseen = frozenset(order[: settings.validation].tolist())

@@ -20,7 +20,7 @@ from bench.progress import Progress
 AT_ONCE = 1000  # documents per call of the tokenizer
 DIGESTS = "digests.npy"
 HELD_OUT = ("validation", "test")
-# By part of the documents what it is for.
+# The purpose of each part of the documents, for messages.
 PARTS = {"train": "to train on", "validation": "for validation", "test": "for test"}
 
 

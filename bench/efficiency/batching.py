@@ -9,7 +9,7 @@ from typing import Any
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.efficiency.timing import compare, interleave, speed
-from bench.evaluation.decoding import lacks_for_continuous
+from bench.evaluation.decoding import why_not_continuous
 from bench.evaluation.generation import generate
 
 STATIC, CONTINUOUS = "static", "continuous"
@@ -48,7 +48,7 @@ def measure_batching(
         batches = generate(model, tokenizer, prompts, most, batch_size, batching=batching)
         texts[batching] = {g.index: (g.text, g.tokens) for batch in batches for g in batch}
 
-    reason = lacks_for_continuous(model)
+    reason = why_not_continuous(model)
     ways = [STATIC] if reason else [STATIC, CONTINUOUS]
     loops: dict[str, Callable[[], None]] = {way: partial(decode, way) for way in ways}
     timings = compare(interleave("ways of batching", loops, rounds), STATIC)

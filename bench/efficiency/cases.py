@@ -20,7 +20,7 @@ from bench.efficiency.regimes import REGIMES, Regime, put_in
 from bench.efficiency.timing import Workload
 from bench.methods import attach, peft_config
 from bench.models.kernels import use_liger
-from bench.models.shared import over_the_weights_of
+from bench.models.shared import with_shared_weights
 
 CONTROL = "lora again"  # LoRA a second time: its ratio shows the noise
 REFERENCE = "lora"
@@ -144,7 +144,7 @@ def build(
     for method in methods:
         torch.manual_seed(0)
         module, options = options_of(method, case.rank)
-        own = over_the_weights_of(base)
+        own = with_shared_weights(base)
         if case.layer and method == "none":
             model: Any = own.requires_grad_(False)
         elif case.layer:

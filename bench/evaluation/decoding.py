@@ -81,7 +81,7 @@ def _select(state: dict[str, Any], kept: torch.Tensor) -> None:
             state[name] = state[name].index_select(-2, kept)
 
 
-def lacks_for_continuous(model: Any) -> str:
+def why_not_continuous(model: Any) -> str:
     """Why a model can't be decoded with continuous batching, in words; empty if it can."""
     adapter = getattr(model, "active_peft_config", None)
     if adapter is not None and adapter.is_prompt_learning:
@@ -113,7 +113,7 @@ def continuous(
     """Decode with transformers' continuous batching: a prompt takes the place of each ended row.
 
     Args:
-        model: of which `lacks_for_continuous` is empty, in eval mode.
+        model: of which `why_not_continuous` is empty, in eval mode.
         prompts: token ids by index, in the order in which they are begun.
         batch_size: prompts at once; the paged cache has the size of that many.
         stops, pad: tokens that end an answer, and the padding token.

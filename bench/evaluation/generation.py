@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bench.evaluation.decoding import LESS_MEMORY, continuous, lacks_for_continuous, repacked
+from bench.evaluation.decoding import LESS_MEMORY, continuous, repacked, why_not_continuous
 from bench.memory import halving
 
 _log = logging.getLogger(__name__)
@@ -102,6 +102,6 @@ def generate(
 def _is_continuous(model: Any, batching: str) -> bool:
     if batching == "static":
         return False
-    if lacks := lacks_for_continuous(model):
-        _log.warning("batches are static, as the model can't be decoded otherwise: %s", lacks)
-    return not lacks
+    if reason := why_not_continuous(model):
+        _log.warning("batches are static, as the model can't be decoded otherwise: %s", reason)
+    return not reason

@@ -1,4 +1,4 @@
-"""How likely a model finds the reference answers: a score without the noise of right and wrong."""
+"""Likelihood of the reference answers under a model: a score with less noise than accuracy."""
 
 from __future__ import annotations
 

@@ -50,10 +50,10 @@ def shared_base(
         _kept.clear()  # before another is loaded
         model, tokenizer = load_base(settings, device)
         _kept.append(_Cached(key, model, tokenizer, _checksums(model)))
-    return over_the_weights_of(_kept[0].model), _kept[0].tokenizer
+    return with_shared_weights(_kept[0].model), _kept[0].tokenizer
 
 
-def over_the_weights_of(base: Model) -> Model:
+def with_shared_weights(base: Model) -> Model:
     """A copy of a model's modules, hooks, settings and buffers over the same weights.
 
     The parameters are new objects that share only their storage: requires_grad, gradients and a

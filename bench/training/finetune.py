@@ -114,7 +114,7 @@ class FineTuning(StepModule):
         return step_loss
 
     def _even(self, own: Iterator[Any], most: int) -> Iterator[Any]:
-        """The batches of this rank; if the base is sharded, `most`, as many as any rank has.
+        """The batches of this rank, filled up to `most` if the base is sharded.
 
         All ranks take part in each forward pass of a sharded base. Added batches have no target.
         """
@@ -204,8 +204,8 @@ def finetune(
     """Train the parameters of a model that require a gradient.
 
     Args:
-        model: a causal language model with an adapter, on the device to train on, or of a sharded
-            training anywhere; trained in place and left in eval mode.
+        model: a causal language model with an adapter, on the device to train on (any device for
+            a sharded training); trained in place and left in eval mode.
         seed: fixes the order of the problems and the randomness of each step.
         checkpoints: folder of the saved state; a state found there is resumed.
         watch: called with (step, validation loss) after each validation; an exception that it
@@ -255,7 +255,7 @@ def _load(
     sharded: bool,
     device: torch.device,
 ) -> Any:
-    """A rank's model; of a sharded one the adapter is whole on every device."""
+    """The model of a rank. If it is sharded, its adapter is whole on every device."""
     model, _ = load_base(on_cpu(base), torch.device("cpu")) if sharded else load_base(base, device)
     with quiet_peft():
         model = get_peft_model(model, adapter)

@@ -52,7 +52,7 @@ class StepModule(L.LightningModule):
         losses: (step, loss) at up to `recorded_losses` steps.
         seconds: wall time of all steps, including those before a resume.
         strategy: how several ranks share the training.
-        watch: called with the results of `measure`, if a subclass has some for it.
+        watch: called with the results of `measure`, by subclasses that have any.
         unit: what `at_once` counts.
         least: from this value of `at_once` on, a forward pass has one row.
     """

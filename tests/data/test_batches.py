@@ -78,7 +78,7 @@ def test_micro_batches_only_split_a_step(micro_batch_size):
     assert sum(int((part["labels"] != IGNORED).sum()) for part in parts) == 16
 
 
-def test_rows_of_like_length_share_a_micro_batch():
+def test_rows_of_similar_length_share_a_micro_batch():
     lengths = [9, 3, 9, 3, 9, 3]
     steps = Steps(some_examples(lengths), [list(range(6))], pad_id=0)
     assert [part["input_ids"].shape[1] for part in steps.micro_batches(0, 3)] == [3, 9]
@@ -129,6 +129,6 @@ def test_padding_is_on_the_right_masked_and_without_a_label():
 def test_a_batch_says_where_its_first_target_is():
     prompts = Example([5] * 6, [IGNORED] * 4 + [5, 5]), Example([5] * 5, [IGNORED] * 3 + [5, 5])
     assert collate(list(prompts), pad_id=0)["first_target"] == 3
-    # Nothing stands before position 0, so it is no target; a row without one counts from its end.
+    # Nothing precedes position 0, so it is no target; a row without one counts from its end.
     assert collate([Example([5, 5, 5], [5, IGNORED, 5])], pad_id=0)["first_target"] == 2
     assert collate([Example([5, 5], [IGNORED] * 2)], pad_id=0)["first_target"] == 1

@@ -15,7 +15,7 @@ def never():
     yield
 
 
-def test_a_document_stands_between_its_front_and_its_end(tiny, tmp_path):
+def test_a_document_has_a_start_and_an_end_token(tiny, tmp_path):
     tokenizer = tiny[1]
     tokens = encoded(TEXTS, tokenizer, SHARES, tmp_path / "x")
     expected = tokenizer(TEXTS[7], add_special_tokens=False)["input_ids"]
@@ -35,7 +35,7 @@ def test_documents_are_encoded_once(tiny, tmp_path):
     assert np.array_equal(first.digests, again.digests)
 
 
-def test_half_an_encoding_is_not_taken_for_a_whole_one(tiny, tmp_path):
+def test_an_incomplete_encoding_is_not_used(tiny, tmp_path):
     def broken():
         yield from TEXTS[:10]
         raise KeyboardInterrupt
@@ -47,7 +47,7 @@ def test_half_an_encoding_is_not_taken_for_a_whole_one(tiny, tmp_path):
 
 @pytest.mark.parametrize("name", ["facts.json", "ids", "starts.npy", "digests.npy"])
 @pytest.mark.parametrize("content", [b"", b"[" * 100_000, None])
-def test_damaged_tokens_are_made_anew(tiny, tmp_path, name, content):
+def test_damaged_tokens_are_encoded_again(tiny, tmp_path, name, content):
     first = encoded(TEXTS, tiny[1], SHARES, tmp_path / "x")
     ids = first.ids.tolist()
     if content is None:
@@ -95,6 +95,6 @@ def test_facts_give_the_size_of_each_part_and_a_hash_of_its_text(tiny, tmp_path)
         ([], r"its 0 documents.*none to train on.*data\.separator"),
     ],
 )
-def test_a_text_too_short_to_be_parted_is_refused(tiny, tmp_path, texts, message):
+def test_a_text_too_short_to_be_split_is_refused(tiny, tmp_path, texts, message):
     with pytest.raises(InputError, match=message):
         encoded(texts, tiny[1], (0.5, 0.4), tmp_path / "x")

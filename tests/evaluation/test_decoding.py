@@ -68,7 +68,7 @@ def test_a_cache_that_can_not_be_packed_is_left_as_it_is(model_of, tiny, monkeyp
 @pytest.mark.parametrize(("method", "size"), [("lora", 3), ("hyplora", 3), ("hyplora", 12)])
 def test_continuous_batches_write_the_same(model_of, tiny, method, size):
     model = model_of(method)
-    assert decoding.lacks_for_continuous(model) == ""
+    assert decoding.why_not_continuous(model) == ""
     assert decoded(model, tiny[1], size, "continuous") == decoded(model, tiny[1], 12)
 
 
@@ -79,8 +79,8 @@ def test_what_has_no_paged_cache_is_decoded_in_static_batches(model_of, tiny, ca
     assert "batches are static, as the model can't be decoded otherwise: its virtual" in caplog.text
     lora = model_of("lora")
     lora.get_base_model().config.layer_types = ["linear_attention"] * 2
-    assert decoding.lacks_for_continuous(lora) == "it has layers without a paged cache"
-    assert "does not support" in decoding.lacks_for_continuous(torch.nn.Linear(1, 1))
+    assert decoding.why_not_continuous(lora) == "it has layers without a paged cache"
+    assert "does not support" in decoding.why_not_continuous(torch.nn.Linear(1, 1))
 
 
 def test_a_failure_in_continuous_batching_is_a_failure(model_of, tiny, monkeypatch):

@@ -91,7 +91,7 @@ def family(family_base: Callable[[str], Path]) -> Callable[[str], tuple[Any, Any
     import torch
 
     from bench.models.loading import load_base
-    from bench.models.shared import over_the_weights_of
+    from bench.models.shared import with_shared_weights
     from tests.helpers import model_at
 
     made: dict[str, tuple[Any, Any]] = {}
@@ -100,7 +100,7 @@ def family(family_base: Callable[[str], Path]) -> Callable[[str], tuple[Any, Any
         if name not in made:
             made[name] = load_base(model_at(family_base(name)), torch.device("cpu"))
         base, tokenizer = made[name]
-        copy = over_the_weights_of(base)
+        copy = with_shared_weights(base)
         copy.context_limit, copy.commit = base.context_limit, base.commit
         return copy, tokenizer
 

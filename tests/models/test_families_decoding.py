@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.evaluation.decoding import lacks_for_continuous
+from bench.evaluation.decoding import why_not_continuous
 from bench.evaluation.generation import generate
 
 PAGED = ("llama", "gemma", "gemma3", "qwen2", "gpt_neox")
@@ -26,6 +26,6 @@ def test_batches_of_each_architecture_write_the_same(family, name):
     repeats = name == "gemma"  # with random weights it repeats a token
     assert repeats or len({tokens for _, tokens in alone.values()}) > 1
     assert decoded(model, tokenizer, 5, "static") == alone
-    assert (lacks_for_continuous(model) == "") == (name in PAGED)
+    assert (why_not_continuous(model) == "") == (name in PAGED)
     if name in PAGED:
         assert decoded(model, tokenizer, 3, "continuous") == alone

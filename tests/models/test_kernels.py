@@ -10,7 +10,7 @@ from bench.errors import InputError
 from bench.methods import attach
 from bench.models.kernels import ROPE, check_kernels, use_liger
 from bench.models.loading import load_base
-from bench.models.shared import over_the_weights_of
+from bench.models.shared import with_shared_weights
 from tests.helpers import model_at
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -43,10 +43,10 @@ def test_the_kernels_are_those_of_one_model_and_its_copies(fresh_tiny):
     """Of runs in one process, some may have them and others not."""
     pytest.importorskip("liger_kernel")
     base, before = fresh_tiny[0], dict(vars(modeling_llama))
-    plain = over_the_weights_of(base)
+    plain = with_shared_weights(base)
     use_liger(base)
     assert dict(vars(modeling_llama)) == before
-    copy = over_the_weights_of(base)
+    copy = with_shared_weights(base)
     for model, changed in ((plain, False), (base, True), (copy, True)):
         layer = model.model.layers[0]
         for part in (model.model.norm, layer.mlp, layer.input_layernorm):
@@ -62,7 +62,7 @@ def test_logits_and_gradients_are_those_of_pytorch(fresh_tiny, checkpointed):
         pytest.skip("no CUDA GPU here")
     pytest.importorskip("liger_kernel")
     base, ids = fresh_tiny[0].to(GPU), torch.randint(3, 200, (2, 9), device=GPU)
-    fused, own = over_the_weights_of(base), getattr(modeling_llama, ROPE)
+    fused, own = with_shared_weights(base), getattr(modeling_llama, ROPE)
     use_liger(fused)
     found = []
     for model in (base, fused):

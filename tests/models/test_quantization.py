@@ -16,7 +16,7 @@ from bench.models import quantization
 from bench.models.footprint import footprint
 from bench.models.loading import load_base
 from bench.models.quantization import check_quantization
-from bench.models.shared import _checksums, over_the_weights_of
+from bench.models.shared import _checksums, with_shared_weights
 from tests.helpers import model_at
 
 CPU = torch.device("cpu")
@@ -173,10 +173,10 @@ def test_runs_share_the_weights_of_a_quantised_base(quantised):
     kept, _ = quantised
     ids = torch.randint(3, 1400, (1, 12))
     before = _checksums(kept)
-    one, other = over_the_weights_of(kept), over_the_weights_of(kept)
+    one, other = with_shared_weights(kept), with_shared_weights(kept)
     with torch.no_grad():
         assert torch.equal(one(input_ids=ids).logits, other(input_ids=ids).logits)
-        assert torch.equal(over_the_weights_of(kept)(input_ids=ids).logits, one(ids).logits)
+        assert torch.equal(with_shared_weights(kept)(input_ids=ids).logits, one(ids).logits)
     assert [p.data_ptr() for p in one.parameters()] == [p.data_ptr() for p in kept.parameters()]
     assert _checksums(kept) == before
 

@@ -5,7 +5,7 @@ import torch
 
 from bench.methods import attach
 from bench.models import shared
-from bench.models.shared import over_the_weights_of, shared_base
+from bench.models.shared import shared_base, with_shared_weights
 from tests.helpers import model_at
 
 CPU = torch.device("cpu")
@@ -66,7 +66,7 @@ def test_weights_that_a_run_has_changed_in_place_are_loaded_again(local_base):
 
 
 def test_tied_weights_stay_tied(tiny):
-    copied = over_the_weights_of(tiny[0])
+    copied = with_shared_weights(tiny[0])
     assert copied.get_input_embeddings().weight is copied.get_output_embeddings().weight
     assert storages(copied) == storages(tiny[0])
     assert not {id(p) for p in copied.parameters()} & {id(p) for p in tiny[0].parameters()}
