@@ -152,15 +152,7 @@ def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
 
 def folder_hash(folder: Path, cache: Path | None = None) -> str:
     """sha256 over the files of a model or adapter that can change its results."""
-    patterns = (
-        "*.json",
-        "*.safetensors",
-        "adapter_model.bin",
-        "*.model",
-        "*.txt",
-        "*.jinja",
-        "*.py",
-    )
+    patterns = "*.json *.safetensors adapter_model.bin *.model *.txt *.jinja *.py".split()
     files = {p.name: p for pattern in patterns for p in folder.glob(pattern)}
     files.pop("pretraining.json", None)  # a report on the training, no part of the model
     return files_hash(files, cache)
