@@ -82,7 +82,7 @@ def _train_config(record: Record, base: Base) -> dict[str, Any]:
         "batch_size_eval": config["evaluation"]["batch_size"],
         "max_steps": training["steps"],
         "eval_steps": gaps.pop() if len(gaps) == 1 else None,
-        "compile": False,
+        "compile": train.get("compile", False),  # records of old runs lack it
         "use_gc": train["gradient_checkpointing"],
         "query_template": protocol["evaluation_prompt"].replace("{instruction}", "{query}"),
         "seed": record["seed"],

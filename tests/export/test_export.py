@@ -15,6 +15,7 @@ import bench.experiment
 from bench.config import read_experiment
 from bench.errors import Failure, InputError
 from bench.export.export import check_target, export
+from bench.export.method_comparison import method_comparison
 from bench.export.model_card import model_card
 from bench.tracking.store import Store
 from bench.training.adapters import load_adapter
@@ -222,6 +223,9 @@ def test_method_comparison_has_pefts_fields_and_the_records_figures(exported, re
     assert set(meta) == {
         "model_info", "dataset_info", "package_info", "system_info", "pytorch_info"
     }  # fmt: skip
+    record["train"]["compile"] = True
+    other = method_comparison(record, {}, 1, None)["run_info"]["train_config"]
+    assert (other["compile"], run["train_config"]["compile"]) == (True, False)
 
 
 def test_an_unchanged_export_is_replaced(exported, tmp_path):
