@@ -14,23 +14,16 @@ from bench.data.batches import (
     step_order,
 )
 from bench.data.problems import Problem
-from bench.data.prompts import evaluation_text
 from tests.evaluation.test_evaluate import PROTOCOL as PLAIN
 
 PROTOCOL = dataclasses.replace(
-    PLAIN, train_prompt="Question: {instruction}\nAnswer:",
-    evaluation_prompt="Q: {instruction}\nA:", target=" {output}",
+    PLAIN, train_prompt="Question: {instruction}\nAnswer:", target=" {output}"
 )  # fmt: skip
 PROBLEM = Problem("mawps", "Mary has 3 books.", "", "3+1=4. The answer is 4.", "4")
 
 
 def encode(tokenizer, problems=(PROBLEM,), context=512, train_on_inputs=False, protocol=PROTOCOL):
     return encode_training(tuple(problems), tokenizer, protocol, context, train_on_inputs)
-
-
-def test_a_problem_with_braces_is_asked_as_it_is():
-    problem = dataclasses.replace(PROBLEM, instruction="Let {x} be {output}.", input="x = {0}")
-    assert evaluation_text(problem, PROTOCOL) == "Q: Let {x} be {output}.\nx = {0}\nA:"
 
 
 def test_loss_is_on_the_target_and_the_end_of_sequence(tiny):

@@ -53,18 +53,3 @@ def test_files_in_the_cache_are_read_without_a_network(cache):
 def test_bad_settings_and_missing_files_are_refused(cache, changes, message):
     with pytest.raises(InputError, match=message):
         load_problems(settings(**changes), trained=True)
-
-
-COMMONSENSE = "boolq piqa social_i_qa hellaswag winogrande ARC-Easy ARC-Challenge openbookqa"
-
-
-@pytest.mark.parametrize(
-    ("name", "train", "tests"),
-    [
-        ("math10k", "math_10k", "mawps SVAMP gsm8k AQuA"),
-        ("commonsense170k", "commonsense_170k", COMMONSENSE),
-    ],
-)
-def test_the_published_sets_have_a_configuration(compose, name, train, tests):
-    data = compose(f"data={name}", "data.root=LLM-Adapters").data
-    assert (data.train, data.tests, data.validation) == ([train], tests.split(), 120)

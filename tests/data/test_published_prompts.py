@@ -116,12 +116,6 @@ def test_choices_have_a_limit_of_their_own(protocol):
     assert [new_tokens(x, p) for x in (SUM, CHOICE, UNKNOWN_CHOICE)] == [256, 32, 32]
 
 
-def test_a_literal_beginning_of_sequence_makes_two(tiny):
-    tokenizer = tiny[1]
-    ids = tokenizer(f"{tokenizer.bos_token}Below")["input_ids"]
-    assert ids[:2] == [tokenizer.bos_token_id] * 2
-
-
 LONG = dataclasses.replace(SUM, output="1+1=2 and " * 60)
 
 

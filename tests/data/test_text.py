@@ -45,12 +45,14 @@ def test_invalid_text_is_refused_with_its_place(tmp_path, name, content, message
         list(settings.read())
 
 
-def test_a_missing_path_is_refused(tmp_path):
+def test_a_missing_path_and_an_unknown_source_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         text(tmp_path / "nowhere").content_hash()
+    (tmp_path / "a.pdf").touch()
     with pytest.raises(InputError, match=r"not a \.txt or \.jsonl file"):
-        (tmp_path / "a.pdf").touch()
         text(tmp_path / "a.pdf").content_hash()
+    with pytest.raises(InputError, match=r"'llama_adapters'.*Known: synthetic, text"):
+        TextSettings("llama_adapters")
 
 
 def test_the_hash_is_of_the_contents_and_of_how_they_are_read(tmp_path):
@@ -68,8 +70,3 @@ def test_the_corpus_is_fixed_by_its_seed():
     assert list(first.read()) == list(again.read()) != list(other.read())
     assert first.content_hash() == again.content_hash() != other.content_hash()
     assert TextSettings("synthetic", documents=6).content_hash() != first.content_hash()
-
-
-def test_an_unknown_source_is_refused():
-    with pytest.raises(InputError, match=r"'llama_adapters'.*Known: synthetic, text"):
-        TextSettings("llama_adapters")

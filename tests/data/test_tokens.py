@@ -46,7 +46,7 @@ def test_an_incomplete_encoding_is_not_used(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["facts.json", "ids", "starts.npy", "digests.npy"])
-@pytest.mark.parametrize("content", [b"", b"[" * 100_000, None])
+@pytest.mark.parametrize("content", [b"[" * 100_000, None])
 def test_damaged_tokens_are_encoded_again(tiny, tmp_path, name, content):
     first = encoded(TEXTS, tiny[1], SHARES, tmp_path / "x")
     ids = first.ids.tolist()

@@ -37,8 +37,9 @@ def loaded(path, **options):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_each_architecture_is_loaded_as_a_language_model(family, name):
-    model, _ = family(name)
+    model, tokenizer = family(name)
     assert type(model).__name__ == CLASSES[name] and context_length(model) == 256
+    assert tokenizer.padding_side == "left" and not model.training
 
 
 def test_the_language_model_of_a_multimodal_checkpoint_is_unchanged(family, family_base):

@@ -165,8 +165,3 @@ def test_without_room_it_is_refused(file, monkeypatch):
     nothing = shutil._ntuple_diskusage(10, 10, 0)
     monkeypatch.setattr(gguf.shutil, "disk_usage", lambda path: nothing)
     refused(file, "takes 0.0 GB, and .* has 0.0 GB left")
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no such folder or GGUF file"):
-        check_folder(model_at(tmp_path / "none.gguf"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.errors import InputError
-from bench.models.loading import check_devices, context_length, load_base, weight_dtype
+from bench.models.loading import check_devices, load_base, weight_dtype
 from bench.models.settings import check_folder, content_hash
 from tests.helpers import model_at
 
@@ -18,15 +18,9 @@ def copy(local_base, tmp_path):
     return shutil.copytree(local_base, tmp_path / "copy")
 
 
-def test_a_local_folder_is_loaded(local_base):
-    model, tokenizer = load_base(model_at(local_base), CPU)
-    assert context_length(model) == 512 and tokenizer.padding_side == "left"
-    assert not model.training
-
-
 def test_a_path_without_a_base_is_refused(copy):
-    for path in ("./nowhere", "/nowhere/at/all", "nowhere"):
-        with pytest.raises(InputError, match="no such folder"):
+    for path in ("./nowhere", "/nowhere/at/all", "nowhere", "none.gguf"):
+        with pytest.raises(InputError, match="no such folder or GGUF file"):
             check_folder(model_at(path))
     for name, message in (
         ("model.safetensors", r"no \*\.safetensors"),
