@@ -71,6 +71,14 @@ def model_at(path: object, dtype: str = "float32", **options: Any) -> ModelSetti
     return ModelSettings(path=str(path), dtype=dtype, **given | options)
 
 
+def random_model(kind: str, tokenizer: Any, seed: int = 0, **choices: Any) -> Any:
+    """A random model of an architecture that can be pretrained, of two blocks unless chosen."""
+    from bench.models.untrained import UntrainedSettings, build
+
+    given = {"num_hidden_layers": 2} | choices
+    return build(UntrainedSettings(kind, kind, "tiny", "embedded", given).config(tokenizer), seed)
+
+
 def save_random_llama(folder: Path, tokenizer: Any) -> None:
     """Save a random two-layer LLaMA with this tokenizer."""
     import torch

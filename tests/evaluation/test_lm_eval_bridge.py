@@ -18,8 +18,8 @@ from bench.evaluation.lm_eval_bridge import (
 )
 from bench.experiment import run
 from bench.methods import attach
-from bench.models.untrained import UntrainedSettings, build
 from bench.tracking.store import Store
+from tests.helpers import random_model
 
 pytest.importorskip("lm_eval", reason="the extra [lm-eval] is not installed")
 
@@ -132,11 +132,8 @@ def test_log_likelihoods_in_padded_batches_are_those_of_single_rows(fresh_tiny, 
     from lm_eval.models.huggingface import HFLM
 
     base, tokenizer = fresh_tiny
-    if kind.startswith("helm"):
-        settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
-        model = build(settings.config(tokenizer), seed=0).eval()
-    else:
-        model = adapted(base, kind)
+    helm = kind.startswith("helm")
+    model = random_model(kind, tokenizer).eval() if helm else adapted(base, kind)
     pairs = [(row["question"], f" {choice}") for row in CHOICES for choice in row["choices"]]
     requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
     found = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=5).loglikelihood(requests)

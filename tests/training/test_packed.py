@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from bench.data.packing import Packer, whole_rows
 from bench.data.tokens import encoded
 from bench.models.helm.sizes import MODELS as KINDS
-from bench.models.untrained import UntrainedSettings, build
 from bench.pretraining.measures import layer_similarity, mean_cosine
 from bench.training.flops import flops_per_token, parameter_counts
 from bench.training.packed import blocks, document_bits, forward
 from bench.training.routing import Routing, evenness
+from tests.helpers import random_model
 
 SHARES = (0.1, 0.5)
 TEXTS = ["Mia has 3 apples.", "3+4=7. 7+1=8.", "Tom is tall.", "One, two, three, four."]
@@ -23,11 +23,7 @@ TEXTS = ["Mia has 3 apples.", "3+4=7. 7+1=8.", "Tom is tall.", "One, two, three,
 @pytest.fixture(scope="module")
 def models(tiny):
     """All architectures, untrained, of two blocks."""
-    made = {}
-    for kind in KINDS:
-        settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
-        made[kind] = build(settings.config(tiny[1]), seed=0).eval()
-    return made
+    return {kind: random_model(kind, tiny[1]).eval() for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +72,7 @@ def test_blocks_of_documents_add_up_to_all_of_them(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin"])
 def test_routing_counts_tokens_and_balance_moves_the_bias_against_the_load(tiny, tokens, kind):
-    settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
-    model = build(settings.config(tiny[1]), seed=0).train()
+    model = random_model(kind, tiny[1]).train()
     rows = Packer(tokens, np.arange(4), 16, seed=0).rows(2)
     routing = Routing(model)
     with routing.counting(), torch.no_grad():
@@ -104,9 +99,8 @@ def test_the_public_initialisation_makes_tokens_alike(tiny, tokens):
     rows = Packer(tokens, np.arange(4), 64, seed=0).rows(1)
     last = {}
     for name in ("public", "balanced"):
-        choices = {"initialization": name}
-        settings = UntrainedSettings("helm_mice", "helm_mice", "tiny", "embedded", choices)
-        found = layer_similarity(build(settings.config(tiny[1]), seed=0), rows)
+        model = random_model("helm_mice", tiny[1], num_hidden_layers=4, initialization=name)
+        found = layer_similarity(model, rows)
         last[name] = found["similarity"][-1]
         assert len(found["similarity"]) == 5 and len(found["routing"]) == 3
     assert last["public"] > 0.9 and last["balanced"] < 0.4

@@ -7,9 +7,9 @@ import torch
 
 from bench.data.tokens import encoded
 from bench.errors import InputError
-from bench.models.untrained import UntrainedSettings, build
 from bench.training.pretrain import Pretraining, pretrain
 from bench.training.settings import PretrainSettings
+from tests.helpers import random_model
 
 SETTINGS = PretrainSettings(
     steps=6,
@@ -29,7 +29,7 @@ SETTINGS = PretrainSettings(
     evaluations=3,
     checkpoint_minutes=1e-9,
 )
-CHOICES = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64}
+CHOICES = {"hidden_size": 32, "intermediate_size": 64}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,7 @@ def make(tiny):
     def made(kind="helm_mice", seed=0, **choices):
         if kind == "helm_d of points":
             kind, choices = "helm_d", {"embedding": "lorentz"}
-        settings = UntrainedSettings(kind, kind, "tiny", "embedded", CHOICES | choices)
-        return build(settings.config(tiny[1]), seed)
+        return random_model(kind, tiny[1], seed, **CHOICES | choices)
 
     return made
 
