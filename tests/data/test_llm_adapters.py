@@ -171,13 +171,8 @@ def test_validation_rows_are_those_of_train_test_split_with_seed_42(layout):
     rows[3]["output"] = ""  # part of the split, but not trained on
     layout.write("ft-training_set/math.json", rows)
     loaded = layout.load(validation=5)
-    assert sorted(rows.index(row(int(p.instruction.split()[2]))) for p in loaded.validation) == [
-        7,
-        9,
-        12,
-        14,
-        15,
-    ]
+    numbers = sorted(int(p.instruction.split()[2]) for p in loaded.validation)
+    assert numbers == [7, 9, 12, 14, 15]
     assert len(loaded.train) == 14
 
 

@@ -19,11 +19,8 @@ def test_a_document_has_a_start_and_an_end_token(tiny, tmp_path):
     tokenizer = tiny[1]
     tokens = encoded(TEXTS, tokenizer, SHARES, tmp_path / "x")
     expected = tokenizer(TEXTS[7], add_special_tokens=False)["input_ids"]
-    assert tokens.document(7).tolist() == [
-        tokenizer.bos_token_id,
-        *expected,
-        tokenizer.eos_token_id,
-    ]
+    expected = [tokenizer.bos_token_id, *expected, tokenizer.eos_token_id]
+    assert tokens.document(7).tolist() == expected
     assert tokens.sizes[7] == len(TEXTS[7])
     assert tokens.lengths.sum() == len(tokens.ids)
 
