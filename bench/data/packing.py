@@ -7,7 +7,7 @@ one epoch every token of a document except its first is predicted once, never fr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ class Packer:
         """The next rows."""
         builder = _RowBuilder(self.row_tokens, self.tokens.pad_id)
         while len(builder.rows) < count:
-            epoch, document, offset = asdict(self.place).values()
+            epoch, document, offset = astuple(self.place)
             number = int(self._order_of(epoch)[document])
             ids = self.tokens.document(number)
             offset += builder.add(ids, offset, number)
@@ -171,18 +171,16 @@ class _RowBuilder:
         if not self.filled:
             return
         if self.room:
-            self._append(self.pad_id, IGNORED, NO_DOCUMENT, length=self.room)
+            rest = np.full(self.room, self.pad_id)
+            self._append(rest, np.full_like(rest, IGNORED), NO_DOCUMENT)
         self.rows.append(self.row)
         self._start()
 
-    def _append(
-        self, ids: Integers | int, labels: Integers | int, number: int, length: int | None = None
-    ) -> None:
-        length = np.size(ids) if length is None else length
-        here = slice(self.filled, self.filled + length)
-        for field, values in enumerate((ids, labels, np.arange(length), self.sequence, number)):
+    def _append(self, ids: Integers, labels: Integers, number: int) -> None:
+        here = slice(self.filled, self.filled + len(ids))
+        for field, values in enumerate((ids, labels, np.arange(len(ids)), self.sequence, number)):
             self.row[field, here] = values
-        self.filled += length
+        self.filled += len(ids)
         self.sequence += 1
 
     def take(self, most: int | None = None) -> Rows:

@@ -11,7 +11,7 @@ FORMULA = (
     "appendix B)"
 )
 TABLES = ("embed_tokens", "lm_head")
-VECTORS = ("_time", "_bias")
+VECTORS = ("_time", "_bias")  # of experts, stacked to what looks like a matrix
 
 
 def parameter_counts(model: Any) -> dict[str, int]:

@@ -16,6 +16,7 @@ from bench.data.packing import Packer, Place
 from bench.data.tokens import Tokens
 from bench.models.helm.layers import LorentzEmbedding
 from bench.models.untrained import build
+from bench.training.flops import VECTORS
 from bench.training.loop import StepModule, train
 from bench.training.optimizer import adamw, schedule
 from bench.training.packed import document_bits, forward
@@ -25,7 +26,6 @@ from bench.training.settings import PretrainSettings
 from bench.training.strategies import ManualDDP, Sharded, gathered, shard
 
 PART = 0.2  # share of the validation documents that is measured during training
-VECTORS = ("_time", "_bias")  # of experts, stacked to what looks like a matrix
 
 
 class Pretraining(StepModule):
