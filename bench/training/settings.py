@@ -42,7 +42,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         sizes = ("batch_size", "micro_batch_size", "micro_tokens", "devices", "validate_every")
-        zero = ("curvature_lr_factor", "weight_decay", "warmup", "gradient_clip", "validations")
+        zero = ("curvature_lr_factor", "weight_decay", "gradient_clip", "validations")
         check_values(
             "train",
             self,
@@ -51,7 +51,7 @@ class TrainSettings:
             choices=CHOICES,
         )
         _check_sharding("train", self.sharded, self.devices)
-        if self.warmup >= 1 and self.warmup != int(self.warmup):
+        if self.warmup < 0 or (self.warmup >= 1 and self.warmup != int(self.warmup)):
             raise InputError(
                 f"train.warmup is a share of the steps below 1, or a whole number of steps, got "
                 f"{self.warmup}"
