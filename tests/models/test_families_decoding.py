@@ -5,7 +5,7 @@ import pytest
 from bench.evaluation.decoding import why_not_continuous
 from bench.evaluation.generation import generate
 
-PAGED = ("llama", "gemma", "gemma3", "qwen2", "gpt_neox")
+PAGED = ("llama", "gemma3", "qwen2", "gpt_neox")
 PROMPTS = {i: list(range(3, 6 + 7 * i)) for i in range(5)}  # the window of gemma3 has 16 tokens
 
 
@@ -23,8 +23,7 @@ def test_batches_of_each_architecture_write_the_same(family, name):
     stops = [row[2 * i] for i, row in enumerate(ids) if len(row) > 2 * i]
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, *stops]
     alone = decoded(model, tokenizer, 1, "static")
-    repeats = name == "gemma"  # with random weights it repeats a token
-    assert repeats or len({tokens for _, tokens in alone.values()}) > 1
+    assert len({tokens for _, tokens in alone.values()}) > 2
     assert decoded(model, tokenizer, 5, "static") == alone
     assert (why_not_continuous(model) == "") == (name in PAGED)
     if name in PAGED:
