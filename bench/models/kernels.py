@@ -10,7 +10,7 @@ import torch
 
 from bench.errors import InputError, unknown
 
-# Of Liger's, those whose replaced parts are all in the module of the model's own class.
+# The architectures of Liger whose replaced parts are all in the module of the model class.
 ARCHITECTURES = frozenset(
     "gemma gemma2 gemma3_text llama mistral olmo2 phi3 qwen2 qwen3 smollm3".split()
 )

@@ -29,7 +29,7 @@ def forward(model: Any, rows: Rows, **options: Any) -> Any:
     if "sequence_ids" in inspect.signature(model.forward).parameters:
         options["sequence_ids"] = rows.sequence_ids
     else:
-        # bool, (batch, 1, n, n): queries attend to keys of their own document, up to themselves.
+        # bool, (batch, 1, n, n): a token attends to the tokens of its document up to itself.
         ids = rows.sequence_ids
         options["attention_mask"] = (ids[:, :, None] == ids[:, None, :]).tril()[:, None]
     return model(
