@@ -18,7 +18,7 @@ def check_weights(folder: Path, config: dict[str, object]) -> None:
     `config` is the config.json of the folder.
 
     Raises:
-        InputError: A file is missing or no complete safetensors file, or holds integers although
+        InputError: a file is missing or no complete safetensors file, or holds integers although
             the configuration has no quantization.
     """
     files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else _shards(folder)

@@ -33,7 +33,7 @@ def check_memory(
     """Refuse a base that does not fit into the free memory, before it is downloaded.
 
     Raises:
-        InputError: It does not fit; the message has the figures and the options.
+        InputError: it does not fit; the message has the figures and the options.
     """
     needed = footprint(config, dtype, settings.trust_remote_code, settings.quantization)
     free = free_memory(device)

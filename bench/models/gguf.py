@@ -54,7 +54,7 @@ def convert(path: Path) -> Path:
     """The folder of a file's converted copy, made if it does not exist yet.
 
     Raises:
-        InputError: The extra [gguf] is not installed, the file is damaged, transformers does not
+        InputError: the extra [gguf] is not installed, the file is damaged, transformers does not
             read it as its model was trained, or there is no room for the copy.
     """
     try:

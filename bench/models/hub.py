@@ -37,7 +37,7 @@ def resolve_commit(settings: ModelSettings) -> tuple[str, bool]:
         The commit, for weights, tokenizer and record, and whether all of it is cached.
 
     Raises:
-        InputError: The hub refuses it, it has no safetensors, or the disk is too small.
+        InputError: the hub refuses it, it has no safetensors, or the disk is too small.
     """
     api = huggingface_hub.HfApi()
     try:

@@ -42,7 +42,7 @@ def load_base(
     Its attribute `commit` is the commit of a hub model that was loaded, None for a folder.
 
     Raises:
-        InputError: The base can't be loaded or isn't a causal language model.
+        InputError: the base can't be loaded or isn't a causal language model.
     """
     import bench.models.helm  # noqa: F401  registers HELM with transformers' Auto classes
 

@@ -26,18 +26,18 @@ class ModelSettings:
     """A base model.
 
     Attributes:
-        name: Its name in tables, by which the learning rates of a method are looked up.
-        path: A local folder, a GGUF file or a hub id; `embedded` is the base shipped with the
+        name: its name in tables, by which the learning rates of a method are looked up.
+        path: a local folder, a GGUF file or a hub id; `embedded` is the base shipped with the
             package.
-        revision: A hub revision; pin it, since the default branch moves.
-        dtype: Of the weights; `auto` is bfloat16 on a GPU that supports it, else float32.
-        published: Its name in published tables, if any.
-        trust_remote_code: Run code that comes with the model.
-        context: Maximum number of tokens, prompt and answer together; None: as in its config.
-        prompt_style: One of PROMPT_STYLES, for protocols with several styles.
+        revision: a hub revision; pin it, since the default branch moves.
+        dtype: dtype of the weights; `auto` is bfloat16 on a GPU that supports it, else float32.
+        published: its name in published tables, if any.
+        trust_remote_code: run code that comes with the model.
+        context: maximum number of tokens, prompt and answer together; None: as in its config.
+        prompt_style: one of PROMPT_STYLES, for protocols with several styles.
         quantization: `int8` or `nf4`, the storage of linear layers; None for `dtype`.
-        check_memory: Refuse a base that does not fit by an estimate.
-        source: Which of the preset's `sources` is used, for the record; None if it has none.
+        check_memory: refuse a base that does not fit by an estimate.
+        source: which of the preset's `sources` is used, for the record; None if it has none.
         kernels: `liger`, or None for those of PyTorch.
     """
 
@@ -80,7 +80,7 @@ def in_source(section: Mapping[str, Any]) -> dict[str, Any]:
     """Resolve where a base comes from: its keys, completed by those of one of its `sources`.
 
     Raises:
-        InputError: The source is unknown.
+        InputError: the source is unknown.
     """
     keys = dict(section)
     sources = keys.pop("sources", None)

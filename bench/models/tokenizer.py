@@ -20,7 +20,7 @@ def check_tokenizer(tokenizer: Any, named: str, entries: int | None = None) -> N
         entries: number of embeddings of its model; None for a model that is built to fit.
 
     Raises:
-        InputError: There is no end-of-sequence token, it is appended in an unknown way, or tokens
+        InputError: there is no end-of-sequence token, it is appended in an unknown way, or tokens
             have no embedding.
     """
     # Not by its id: for an empty token, transformers looks that up without end.

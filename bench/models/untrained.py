@@ -24,11 +24,11 @@ class UntrainedSettings:
     """An architecture.
 
     Attributes:
-        name: Its name in tables.
-        kind: One of `bench.models.helm.sizes.MODELS`.
-        size: One of `bench.models.helm.sizes.SIZES`.
-        tokenizer: A folder with a tokenizer, or `embedded`.
-        choices: Further options of HelmConfig.
+        name: its name in tables.
+        kind: one of `bench.models.helm.sizes.MODELS`.
+        size: one of `bench.models.helm.sizes.SIZES`.
+        tokenizer: a folder with a tokenizer, or `embedded`.
+        choices: further options of HelmConfig.
     """
 
     name: str
@@ -73,7 +73,7 @@ class UntrainedSettings:
         """The configuration of transformers; `changes` replace some of `choices`.
 
         Raises:
-            InputError: An unknown kind, size or option.
+            InputError: an unknown kind, size or option.
         """
         from huggingface_hub.errors import StrictDataclassError
 
