@@ -178,7 +178,8 @@ class _RowBuilder:
 
     def _append(self, ids: Integers, labels: Integers, number: int) -> None:
         here = slice(self.filled, self.filled + len(ids))
-        for field, values in enumerate((ids, labels, np.arange(len(ids)), self.sequence, number)):
+        fields: list[Integers | int] = [ids, labels, np.arange(len(ids)), self.sequence, number]
+        for field, values in enumerate(fields):
             self.row[field, here] = values
         self.filled += len(ids)
         self.sequence += 1
