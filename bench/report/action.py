@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -19,16 +19,18 @@ from bench.identity import RESULT_VERSION
 from bench.progress import Progress
 from bench.report.collect import Collected, LeftOut, collect
 from bench.report.design import Spec
+from bench.report.efficiency import write_efficiency
+from bench.report.embeddings.report import write_embeddings
+from bench.report.formats import show
+from bench.report.page.index import write_page
 from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.result import Result, result_of, write_result
 from bench.report.selection import Selection
 from bench.report.spec import TableSpec
 from bench.report.tables import bounded
 from bench.tracking.backend import NothingRecorded
 from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
-
-if TYPE_CHECKING:
-    from bench.report.result import Result
 
 LISTED = 12  # lines of one kind
 PLAIN = re.compile(r"[\w./:+-]+")
@@ -106,8 +108,6 @@ def store_arguments(tracking: TrackingSettings) -> list[str]:
 
 def _results(collected: Collected) -> tuple[list[Result], Collected]:
     """The tables computed, and what was collected without those that can't be."""
-    from bench.report.result import result_of
-
     results, left_out = [], list(collected.left_out)
     with Progress("tables", total=len(collected.tables), unit="table") as progress:
         for selection in collected.tables:
@@ -129,12 +129,6 @@ def _write(
     settings: ReportSettings,
 ) -> Iterator[Path]:
     """Write everything; yields the paths."""
-    from bench.report.efficiency import write_efficiency
-    from bench.report.embeddings.report import write_embeddings
-    from bench.report.formats import show
-    from bench.report.page.index import write_page
-    from bench.report.result import write_result
-
     # The first table of each sweep gets figures before all others.
     firsts = {s.sweep and s.sweep.name: s.name for s in reversed(collected.tables)}.values()
     ordered = sorted((s.name for s in collected.tables), key=lambda name: name not in firsts)

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from itertools import chain, permutations, zip_longest
 from typing import Any
 
+import numpy as np
+
 from bench.errors import printable
 from bench.report.scores import ScoreRow, ScoreTable
 
@@ -185,8 +187,6 @@ def _said(prediction: float | str | None) -> str:
 
 def _counts(verdicts: Verdicts, task: str) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """On one set: correct answers per row, and for each two rows how many only the second has."""
-    import numpy as np
-
     right = np.array([found for (key, _), found in verdicts.items() if key == task], dtype=int)
     split = (1 - right).T @ right
     return tuple(right.sum(axis=0).tolist()), tuple(map(tuple, split.tolist()))

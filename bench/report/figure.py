@@ -14,6 +14,9 @@ from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any
 
+import altair as alt
+import vl_convert
+
 from bench.report import theme
 
 PANEL = 100  # pixels: the width of a panel before the figure is fitted to a width
@@ -48,8 +51,6 @@ class Figure:
 
 def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Write <stem>.svg and <stem>.png, 6.75 inches wide, the same bytes for the same figure."""
-    import vl_convert
-
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{stem}.svg", folder / f"{stem}.png"]
     svg = _fitted(figure)
@@ -65,8 +66,6 @@ def page_spec(figure: Figure) -> dict[str, Any]:
 
 def _fitted(figure: Figure) -> str:
     """An SVG of the print width. What axes and legends take is known after a first drawing."""
-    import vl_convert
-
     panels: list[dict[str, Any]] = []
     columns = [1]
 
@@ -112,7 +111,6 @@ def _compressed(png: bytes) -> bytes:
 
 def data(rows: Iterable[Mapping[str, Any]]) -> Any:
     """Rows as altair's data, without what is None; floats at four digits."""
-    import altair as alt
 
     def rounded(value: Any) -> Any:
         return float(f"{value:.4g}") if isinstance(value, float) else value
@@ -131,8 +129,6 @@ def look(
         legend: whether there is one.
         width: of the legend in pixels.
     """
-    import altair as alt
-
     columns = max(1, int(width / (theme.longest(looks) + 30)))
     more: dict[str, Any] = {"title": None}
     more["legend"] = alt.Legend(columns=columns) if legend else None
@@ -149,8 +145,6 @@ def names(field: str, order: Sequence[str], extent: float = 0) -> Any:
 
     `extent` is the least width of the names in pixels, so that figures below each other align.
     """
-    import altair as alt
-
     axis = alt.Axis(labelPadding=6, ticks=False, domain=False, grid=True, minExtent=extent)
     return alt.Y(f"{field}:N", title=None, scale=alt.Scale(domain=list(order)), axis=axis)
 
@@ -161,8 +155,6 @@ def whiskers(middle: str, x: Any, looks: Mapping[str, Any], size: int = 36, **mo
     `x` encodes `low`, with the title and scale of the axis; `looks` are from `look`; `more` are
     encodings of both.
     """
-    import altair as alt
-
     base = alt.Chart().encode(color=looks["color"], **more)
     point = base.mark_point(size=size).encode(x=f"{middle}:Q", shape=looks["shape"])
     return base.mark_rule().encode(x=x, x2="high:Q"), point
@@ -170,8 +162,6 @@ def whiskers(middle: str, x: Any, looks: Mapping[str, Any], size: int = 36, **mo
 
 def line_at(place: float) -> Any:
     """A vertical line through a panel."""
-    import altair as alt
-
     return alt.Chart(alt.Data(values=[{"at": place}])).mark_rule(tooltip=None).encode(x="at:Q")
 
 
@@ -190,8 +180,6 @@ def facet(
         height: of a panel in pixels, or `{"step": pixels of a row}`.
         independent: scales that are not shared, e.g. `x="independent"`.
     """
-    import altair as alt
-
     header = alt.Header(labelExpr="split(datum.value, '\\n')")
     heading = alt.Facet(f"{by}:N", title=None, sort=list(order), header=header)
     panel = alt.layer(*layers, data=rows).properties(width=PANEL, height=height)
@@ -200,16 +188,12 @@ def facet(
 
 def panel(layers: Sequence[Any], title: str, height: float) -> Any:
     """Charts over each other, as a part of a concatenation."""
-    import altair as alt
-
     heading = alt.Title(title, anchor="middle", fontWeight="normal", offset=4)
     return alt.layer(*layers).properties(width=PANEL, height=height, title=heading)
 
 
 def log_axis(values: Iterable[float], **more: Any) -> dict[str, Any]:
     """Scale and axis (with `more`) of a logarithmic channel, labelled for the values drawn."""
-    import altair as alt
-
     label = "datum.value < 1e-3 || datum.value >= 1e4 ? format(datum.value, '.0e') : datum.label"
     axis = alt.Axis(**{"values": ticks(values), "format": "~g", "labelExpr": label} | more)
     return {"scale": alt.Scale(type="log", nice=False, padding=6), "axis": axis}
@@ -254,8 +238,6 @@ def line_grid(
         looks: from `look`.
         height: of a panel.
     """
-    import altair as alt
-
     rows, blocks = data(facts), []
     across = alt.X(f"{x}:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(padding=6))
     dashed = alt.datum.when == "dashed"

@@ -12,6 +12,9 @@ from bench.report.comparison import Comparison
 from bench.report.figure import Figure, save
 from bench.report.figures import table_figures
 from bench.report.formats import write
+from bench.report.pretraining.comparisons import comparisons_of
+from bench.report.pretraining.figures import bits_figure, layers_figure
+from bench.report.pretraining.report import pretraining_report
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import load_published
 from bench.report.score_report import score_data, score_report
@@ -68,10 +71,6 @@ def result_of(selection: Selection, predictions: Predictions = lambda run_id: ()
 
 
 def _pretraining_result(selection: Selection) -> Result:
-    from bench.report.pretraining.comparisons import comparisons_of
-    from bench.report.pretraining.figures import bits_figure, layers_figure
-    from bench.report.pretraining.report import pretraining_report
-
     groups, found = selection.groups, comparisons_of(selection)
     return Result(
         selection=selection,

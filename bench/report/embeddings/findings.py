@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from scipy.stats import ttest_rel
+
 from bench.report.comparison import holm
 from bench.report.embeddings.layers import by_input, mean_variation
 from bench.report.embeddings.tokens import bounded
@@ -226,8 +228,6 @@ def signs_of(pairs: Mapping[Key, Pair]) -> dict[Key, int]:
 
     The paired t-test over prompts, with Holm's correction over all the pairs.
     """
-    from scipy.stats import ttest_rel
-
     means, p_values = [], []
     for values, others in pairs.values():
         same = len(values) < 2 or list(values) == list(others)

@@ -14,6 +14,7 @@ from bench.report.embeddings import tokens
 from bench.report.embeddings.delta import hidden_table, prompts_table, spaces_table
 from bench.report.embeddings.findings import findings
 from bench.report.embeddings.layers import layer_tables
+from bench.report.embeddings_figures import draw_embeddings
 from bench.report.measurements import measurement_name
 from bench.report.published import FOLDER
 from bench.report.tables import Report, Table
@@ -44,8 +45,6 @@ def embeddings_report(study: Study) -> Report:
 
 def write_embeddings(study: Study, folder: Path) -> list[Path]:
     """Write tables/<name>.{md,csv,json,tex} and the figures; return the paths."""
-    from bench.report.embeddings_figures import draw_embeddings
-
     report = embeddings_report(study)
     paths = formats.write(report, folder / "tables")
     return [*paths, *draw_embeddings(study, folder / "figures", report.name)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import altair as alt
+
 from bench.report.figure import Figure, data, facet, look, names
 from bench.report.figures import common
 from bench.report.scores import ScoreTable
@@ -11,8 +13,6 @@ STEP = 17  # pixels of a row
 
 def figure(table: ScoreTable) -> Figure | None:
     """A panel for each average and benchmark."""
-    import altair as alt
-
     columns = common.columns_of(table)
     facts = common.cell_facts(table.rows, columns)
     if not facts:

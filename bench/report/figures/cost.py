@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+import altair as alt
+
 from bench.report.figure import Figure, data, log_axis, look, panel
 from bench.report.figures.common import cell_facts, interval_note, looks_of_methods
 from bench.report.records import Record
@@ -16,8 +18,6 @@ MEMORY, PARAMETERS = "peak memory of fine-tuning (GiB)", "trainable parameters"
 
 def figure(table: ScoreTable) -> Figure | None:
     """A panel for each cost, with the Pareto front of the means."""
-    import altair as alt
-
     found = costs(table)
     if not found:
         return None

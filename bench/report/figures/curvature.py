@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import altair as alt
+
 from bench.report.figure import Figure, data, facet, look
 from bench.report.figures import common
 from bench.report.scores import ScoreRow, ScoreTable
@@ -9,8 +11,6 @@ from bench.report.scores import ScoreRow, ScoreTable
 
 def figure(table: ScoreTable) -> Figure | None:
     """A panel for each average and benchmark; None if no method has two curvatures."""
-    import altair as alt
-
     found = curved(table)
     if not found:
         return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import altair as alt
+
 from bench.report.comparison import MEASURES, Comparison
 from bench.report.figure import Figure, data, facet, line_at, look, names, round_step, whiskers
 from bench.report.figures.common import columns_of
@@ -17,8 +19,6 @@ LIMIT = 250  # pixels of a line of a longer name
 
 def figure(table: ScoreTable) -> Figure | None:
     """For each measure a panel for each average and benchmark, with a line for each comparison."""
-    import altair as alt
-
     # A row that trains nothing is so far off that the others look alike.
     trained = {row.key for row in table.rows if row.trainable}
     known = [c for c in table.comparisons if c.row in trained and c.difference is not None]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import altair as alt
+
 from bench.names import method_label
 from bench.report.figure import Figure, data, facet, line_at, look, names, whiskers
 from bench.report.theme import longest, look_of
@@ -29,8 +31,6 @@ def case_title(case: Mapping[str, Any]) -> str:
 
 def figure(report: Mapping[str, Any]) -> Figure | None:
     """A panel for each case of a report of `bench.efficiency`; None without a case."""
-    import altair as alt
-
     works = list(dict.fromkeys(work for case in report["cases"] for work in case["works"]))
     if not works:
         return None

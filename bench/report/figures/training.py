@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import altair as alt
+
 from bench.report.figure import Figure, data, log_axis, look, panel
 from bench.report.figures.common import few_rows
 from bench.report.scores import ScoreTable
@@ -17,8 +19,6 @@ SEEDS = 5  # lines of a row that can be distinguished
 
 def figure(table: ScoreTable) -> Figure | None:
     """A panel for each of the two losses."""
-    import altair as alt
-
     rows = few_rows(table)
     facts: list[dict[str, Any]] = [
         {"row": row.label, "seed": run.get("seed"), "curve": title, "step": step, "loss": loss}

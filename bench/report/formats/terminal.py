@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
 
 from bench.errors import printable
 from bench.report.formats.markdown import headings, notes_of, superscript, text_rows
 from bench.report.tables import Report, Table
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
 
 def show(report: Report, console: Console | None = None) -> None:
     """Print a report; a table too wide for the terminal is printed in parts."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table as Grid
-
     console = console or Console()
     console.print(_text(report.title, "bold"))
     facts = Grid.grid(padding=(0, 2))
@@ -41,8 +37,6 @@ def show(report: Report, console: Console | None = None) -> None:
 
 
 def _text(text: str, style: str = "") -> Text:
-    from rich.text import Text
-
     return Text(printable(text), style=style)
 
 

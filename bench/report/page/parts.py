@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2.utils import htmlsafe_json_dumps
+
 from bench.progress import Progress
 from bench.report.cases import CaseStudies, Predictions, case_studies
 from bench.report.collect import Collected
@@ -167,8 +169,6 @@ def _missing(selection: Selection) -> Iterator[str]:
 
 def _data_size(data: Mapping[str, Any]) -> int:
     """Characters that data for a script takes, escaped as in the templates."""
-    from jinja2.utils import htmlsafe_json_dumps
-
     return len(htmlsafe_json_dumps(data))
 
 

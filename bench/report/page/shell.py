@@ -12,13 +12,14 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from bench.errors import printable
 from bench.report.figure import page_spec
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 STYLE = "page.css"
 HEAD = ("theme.js",)
@@ -34,8 +35,6 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **values: Any
         scripts: files of this folder, or `vega`, in the order in which they run.
         values: what the template shows; escaped there.
     """
-    from markupsafe import Markup
-
     head, body = [list(map(_script, names)) for names in (HEAD, scripts)]
     # Ours, and put in as it is: escaped, neither styles nor scripts would be what they are.
     return (
@@ -53,8 +52,6 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **values: Any
 
 
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     environment = Environment(
         loader=PackageLoader("bench.report", "page"),
         autoescape=True,
@@ -69,8 +66,6 @@ def _environment() -> Environment:
 
 def _written_out(value: Any) -> Any:
     """Text with its control characters written out; ours, and data for scripts, as it is."""
-    from markupsafe import Markup
-
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -97,8 +92,6 @@ def _asset(name: str) -> str:
 @cache
 def _vega() -> str:
     """The scripts of vega, vega-lite and vega-embed (BSD licences), 0.9 MB; takes seconds."""
-    import vl_convert
-
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     if "</script" in bundle or "<!--" in bundle:
         raise ValueError("vega's scripts hold what would end the element that they are put into")

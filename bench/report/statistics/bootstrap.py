@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from bench.report.statistics.crossed import LEVEL
 from bench.report.statistics.variance import Array, items, parts, ratio, weighted
@@ -134,8 +135,6 @@ def _interval(
 
 def _stretch(outcomes: Sequence[Array], weights: Sequence[float]) -> float:
     """Student's t over the normal quantile: 2.2 if three seeds decide, 1 if items do."""
-    from scipy.special import ndtri, stdtrit
-
     row = parts(outcomes, weights)
     own = items([values.mean(axis=0) for values in outcomes], weights)
     variance = own.variance + np.maximum(row.runs - row.residual, 0.0)

@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import chdtri, stdtr, stdtrit
 
 from bench.report.statistics.variance import Array, Items, items, parts, ratio
 
@@ -70,8 +71,6 @@ class CrossedTest:
 
     def interval(self, level: float = LEVEL) -> tuple[Array, Array]:
         """Lower and upper end of the difference's interval; `level` 0.05 is 95%."""
-        from scipy.special import stdtrit
-
         reach = stdtrit(self.degrees, 1 - level / 2) * np.sqrt(self.variance)
         return self.difference - reach, self.difference + reach
 
@@ -81,8 +80,6 @@ class CrossedTest:
         Runs are taken to vary as much as the upper confidence bound of R, one-sided: the estimate
         of few runs is too small in most tables.
         """
-        from scipy.special import chdtri, stdtrit
-
         runs = self.runs * self.run_degrees / chdtri(self.run_degrees, bound)
         variance, degrees = _total(runs, self.run_degrees, self.residual, self.items, self.seeds)
         reach = stdtrit(degrees, 1 - level / 2) + stdtrit(degrees, power)
@@ -104,8 +101,6 @@ def crossed_test(
         weights: of the benchmarks in the average; they add up to 1.
         paired: whether runs with one seed are paired; None: as described above.
     """
-    from scipy.special import stdtr
-
     both = [one - other for one, other in zip(ours, theirs, strict=True)]
     one, other, pairs = (parts(values, weights) for values in (ours, theirs, both))
     own = items([values.mean(axis=-2) for values in both], weights)
