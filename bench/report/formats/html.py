@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.report.comparison import BETTER, WORSE
 from bench.report.formats.markdown import headings, notes_of, superscript, text_rows
-from bench.report.tables import EMPTY, Cell, Column, Table
+from bench.report.tables import Cell, Column, Table
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,12 @@ class HtmlCell:
     Attributes:
         text: as in Markdown, not escaped.
         key: what its column is sorted by; None for text, which is sorted as such.
-        name: whether it names its row.
         verdict: `better` or `worse` if it claims that.
-        empty: whether it is sorted last in any order.
     """
 
     text: str
     key: float | None = None
-    name: bool = False
     verdict: str = ""
-    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def html_table(table: Table) -> HtmlTable:
     """A table as texts and keys."""
     blocks: list[list[tuple[HtmlCell, ...]]] = []
     for row, (names, texts) in zip(table.rows, text_rows(table), strict=True):
-        cells = [HtmlCell(name, name=True, empty=not name) for name in names]
+        cells = [HtmlCell(name) for name in names]
         for column, text in zip(table.columns, texts, strict=True):
             cells.append(_cell("".join(text), row.cells.get(column.key, Cell()), column))
         if not blocks or not table.grouped or names[0]:
@@ -70,12 +66,7 @@ def html_table(table: Table) -> HtmlTable:
 def _cell(text: str, cell: Cell, column: Column) -> HtmlCell:
     key = {"interval": cell.low, "p": cell.p, "verdict": None}.get(column.show, cell.value)
     claims = column.show in ("claim", "verdict", "range") and cell.verdict in (BETTER, WORSE)
-    return HtmlCell(
-        text=text,
-        key=None if isinstance(key, str) else key,
-        verdict=cell.verdict if claims else "",
-        empty=text == EMPTY,
-    )
+    return HtmlCell(text, None if isinstance(key, str) else key, cell.verdict if claims else "")
 
 
 def _unbroken(header: str) -> str:

@@ -59,21 +59,6 @@ class Part:
         return list(map(html_table, self.report.tables))
 
 
-class Budget:
-    """Characters left; once something did not fit, nothing does."""
-
-    def __init__(self, characters: int) -> None:
-        self.left = characters
-
-    def take(self, size: int) -> bool:
-        """Whether so many characters fit; they are taken."""
-        self.left -= size
-        return self.left >= 0
-
-    def __bool__(self) -> bool:
-        return self.left > 0
-
-
 def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part], list[str]]:
     """The parts in reading order, and the titles of the tables that did not fit.
 
@@ -81,7 +66,8 @@ def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part
         results: of the selections of `collected`, in their order.
         collected: of the report.
     """
-    figures, cases, tables = Budget(FIGURES), Budget(CASES), Budget(TABLES)
+    # Characters left; once something did not fit, nothing of its kind does.
+    left = {"figures": FIGURES, "cases": CASES, "tables": TABLES}
     share = CASES // max(1, min(4, len(results)))  # so that the first does not take all
     titles = titles_of([result.selection for result in results])
     parts: list[Part] = []
@@ -89,9 +75,9 @@ def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part
     with Progress("page", len(results), "table") as progress:
         for result in results:
             title = titles[result.selection.name]
-            if tables.take(_size(result.report)):
-                predictions = collected.predictions
-                parts.append(_result_part(result, title, predictions, figures, cases, share))
+            left["tables"] -= _size(result.report)
+            if left["tables"] >= 0:
+                parts.append(_result_part(result, title, collected.predictions, left, share))
             else:
                 others.append(title)
             progress.update(1)
@@ -119,36 +105,25 @@ def titles_of(selections: Sequence[Selection]) -> dict[str, str]:
 
 
 def _result_part(
-    result: Result,
-    title: str,
-    predictions: Predictions,
-    figures: Budget,
-    cases: Budget,
-    share: int,
+    result: Result, title: str, predictions: Predictions, left: dict[str, int], share: int
 ) -> Part:
     drawn: tuple[Figure, ...] = ()
     studies: CaseStudies | None = None
     omitted: list[str] = []
-    if figures:
+    if left["figures"] >= 0:
         drawn = tuple(result.figures())
-    if not figures.take(sum(_data_size(page_spec(figure)) for figure in drawn)):
+        left["figures"] -= sum(_data_size(page_spec(figure)) for figure in drawn)
+    if left["figures"] < 0:
         drawn = ()
         omitted.append("interactive figures")
-    if result.scores and cases:
+    if result.scores and left["cases"] >= 0:
         studies = case_studies(result.scores, predictions, characters=share)
-        if studies and not cases.take(_data_size(studies.data)):
-            studies = None
-    if result.scores and not cases:
+        left["cases"] -= _data_size(studies.data) if studies else 0
+    if result.scores and left["cases"] < 0:
+        studies = None
         omitted.append("case studies")
-    return Part(
-        result.report,
-        title,
-        _note(result.selection),
-        charts=drawn,
-        cases=studies,
-        missing=tuple(_missing(result.selection)),
-        omitted=tuple(omitted),
-    )
+    note, missing = _note(result.selection), tuple(_missing(result.selection))
+    return Part(result.report, title, note, drawn, studies, missing, tuple(omitted))
 
 
 def _note(selection: Selection) -> str:
