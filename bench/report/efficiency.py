@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench.names import method_label, model_label
 from bench.report import formats
 from bench.report.figure import save
 from bench.report.figures.efficiency import REGIMES, case_title, figure
 from bench.report.measurements import measurement_name
-from bench.report.published import FOLDER
+from bench.report.published import read_published
 from bench.report.tables import Cell, Column, Report, Row, Table, number
 
 NAME = "efficiency"
@@ -131,17 +129,12 @@ def _operations(found: Sequence[Mapping[str, Any]]) -> Table:
     return Table("operations", heading, tuple(columns), tuple(rows), names, notes)
 
 
-def _throughput_cases(found: Sequence[Mapping[str, Any]]) -> Table | None:
+def _throughput_cases(found: Sequence[Mapping[str, Any]]) -> Table:
     """The fine-tuning loop on other bases than the configured one."""
-    if not found:
-        return None
-    columns = (Column("model", "Base", "text"), *_throughput(found[0]).columns)
-    rows, notes = [], []
-    for one in found:
-        table = _throughput(one)
-        for row in table.rows:
-            rows.append(Row(row.names, {"model": Cell(one["model"]), **row.cells}))
-        notes += [note for note in table.notes if note not in notes]
+    tables = [(Cell(one["model"]), _throughput(one)) for one in found]
+    columns = (Column("model", "Base", "text"), *tables[0][1].columns)
+    rows = [Row(row.names, {"model": base, **row.cells}) for base, t in tables for row in t.rows]
+    notes = dict.fromkeys(note for _, table in tables for note in table.notes)
     heading = "Fine-tuning loop vs. transformers Trainer, random weights"
     return Table("throughput_cases", heading, columns, tuple(rows), ("Loop",), tuple(notes))
 
@@ -316,7 +309,7 @@ def _helm_rows(own: str, pair: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _published() -> Table:
-    published = yaml.safe_load((FOLDER / f"{NAME}.yaml").read_text(encoding="utf-8"))
+    published = read_published(NAME)
     found = published["inference"]["rows"]
     references = {row["base"]: row for row in found if row["method"] == REFERENCE}
     sets = [key for key in found[0] if key not in ("base", "method")]

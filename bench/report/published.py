@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bench.errors import unknown
 from bench.names import key_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "results" / "published"
@@ -83,34 +83,36 @@ class Published:
         return tuple(r for r in self.rows if key_of(r.base) == key_of(base) and not r.reference)
 
 
-def load_published(name: str, folder: Path | str = FOLDER) -> Published:
-    """Read and check results/published/<name>.yaml.
+def read_published(name: str) -> dict[str, Any]:
+    """The content of results/published/<name>.yaml.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise unknown("published numbers", name, [file.stem for file in FOLDER.glob("*.yaml")])
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def load_published(name: str) -> Published:
+    """Read and check the published counterpart of a table of scores.
 
     Raises:
         ValueError: there is no such file, or its content is invalid.
     """
-    path = Path(folder) / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(file.stem for file in Path(folder).glob("*.yaml"))
-        near = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"no published numbers {name!r}{hint} {folder} has: {', '.join(known) or 'none'}"
-        )
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read_published(name)
     try:
         return _published(name, content)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: cannot be read as a published table: {error!r}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{FOLDER / name}.yaml is no published table: {reason}") from error
 
 
 def _published(name: str, content: Mapping[str, Any]) -> Published:
     columns = (PARAMS, *content["items"], *content["averages"])
-    unknown = set(content["averages"]) - {"micro", "macro"}
-    if unknown:
-        raise ValueError(f"averages {sorted(unknown)} unknown, allowed: micro, macro")
+    if wrong := set(content["averages"]) - {"micro", "macro"}:
+        raise ValueError(f"averages {sorted(wrong)} unknown, allowed: micro, macro")
     rows = tuple(_row(dict(row), columns) for row in content["rows"])
     known = {
         "bases": {row.base for row in rows},
@@ -127,9 +129,8 @@ def _published(name: str, content: Mapping[str, Any]) -> Published:
 def _row(row: dict[str, Any], columns: tuple[str, ...]) -> PublishedRow:
     who = f"row {row['base']}, {row['method']}"
     values = {column: row.pop(column) for column in columns}
-    unknown = set(row) - set(PublishedRow.__dataclass_fields__)
-    if unknown:
-        raise ValueError(f"{who}: unknown {sorted(unknown)}, allowed: {', '.join(columns)}")
+    if wrong := set(row) - set(PublishedRow.__dataclass_fields__):
+        raise ValueError(f"{who}: unknown {sorted(wrong)}, allowed: {', '.join(columns)}")
     found = PublishedRow(values=values, **row)
     for column, value in values.items():
         if value is None and column != PARAMS and column not in found.missing:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any
+
+from bench.errors import unknown
 
 # Each is a file of bench/report/figures/.
 FIGURES = ("accuracy", "cost", "curvature", "differences", "gates", "training")
@@ -85,8 +86,6 @@ class TableSpec:
                 return f"{kind}: {value!r} is unknown, allowed: {', '.join(allowed)}"
         if not re.fullmatch(r"[\w-][\w.-]*", str(self.name)):
             return "name is for files: use letters, digits, '_', '-', e.g. table2"
-        if not self.title:
-            return "the title is empty; write what the table shows"
         if self.published and self.metric != "accuracy":
             return (
                 f"published numbers are accuracies, but metric is {self.metric!r}: write "
@@ -103,9 +102,7 @@ class TableSpec:
         """
         allowed = [known.name for known in fields(cls)]
         for key in mapping.keys() - set(allowed):
-            near = get_close_matches(str(key), allowed, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"table: unknown key {key!r}{hint} Allowed: {', '.join(allowed)}")
+            raise unknown("key in table", str(key), allowed)
         missing = [key for key in ("name", "title") if not mapping.get(key)]
         if missing:
             raise ValueError(f"table: {' and '.join(missing)} must be given, got {dict(mapping)}")

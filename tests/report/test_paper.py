@@ -56,12 +56,6 @@ def test_printed_commonsense_averages_are_plain_means_but_for_two_that_footnotes
     assert unlike <= named
 
 
-def test_every_missing_number_has_a_reason(paper):
-    oot = next(row for row in paper.rows if row.missing)
-    assert (oot.base, oot.method, oot.values["gsm8k"]) == ("LLaMA-13B", "dora", None)
-    assert "OOT" in oot.missing["gsm8k"]
-
-
 def test_difference_is_ours_less_the_paper_s(paper):
     table = compared(paper, ours("hyplora", (214, 805, 923, 100), "LLaMA3-8B"))
     cells = row(table, "difference").cells
@@ -156,7 +150,7 @@ def test_the_report_shows_paper_ours_and_difference(paper):
 
 
 def test_an_unknown_file_is_answered_with_those_there_are():
-    with pytest.raises(ValueError, match="did you mean 'table2'"):
+    with pytest.raises(ValueError, match="Did you mean table2"):
         load_published("tabel2")
 
 
@@ -166,14 +160,15 @@ def test_an_unknown_file_is_answered_with_those_there_are():
         (lambda c: c["rows"][1].update(mawps=None), "null without a reason"),
         (lambda c: c["rows"][1].update(mawps=517), "from 0 to 100"),
         (lambda c: c["rows"][1].update(MAWPS=51.7), r"unknown \['MAWPS'\]"),
-        (lambda c: c["rows"][1].pop("mawps"), "cannot be read"),
+        (lambda c: c["rows"][1].pop("mawps"), "no 'mawps'"),
         (lambda c: c["footnotes"][0].update(bases=["Lama"]), "without a row: Lama"),
         (lambda c: c.update(averages={"median": "M"}), "allowed: micro, macro"),
     ],
 )
-def test_a_wrong_file_is_refused(tmp_path, change, message):
+def test_a_wrong_file_is_refused(tmp_path, monkeypatch, change, message):
     content = yaml.safe_load((FOLDER / "table2.yaml").read_text(encoding="utf-8"))
     change(content)
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    monkeypatch.setattr("bench.report.published.FOLDER", tmp_path)
     with pytest.raises(ValueError, match=message):
-        load_published("bad", tmp_path)
+        load_published("bad")

@@ -16,7 +16,7 @@ def test_a_spec_is_read_from_a_sweep_file_s_mapping():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"titel": "T"}, "did you mean 'title'"),
+        ({"titel": "T"}, "unknown key in table 'titel'. Did you mean title"),
         ({"metric": "bleu"}, "allowed: accuracy, format_rate"),
         ({"judged_by": "mean"}, "judged_by: 'mean' is unknown, allowed: micro, macro"),
         ({"name": "a/b"}, "name is for files"),

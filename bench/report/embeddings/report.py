@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench.report import formats
 from bench.report.embeddings import tokens
 from bench.report.embeddings.delta import hidden_table, prompts_table, spaces_table
@@ -16,7 +14,7 @@ from bench.report.embeddings.findings import findings
 from bench.report.embeddings.layers import layer_tables
 from bench.report.embeddings_figures import draw_embeddings
 from bench.report.measurements import measurement_name
-from bench.report.published import FOLDER
+from bench.report.published import read_published
 from bench.report.tables import Report, Table
 
 NAME = "embeddings"
@@ -27,7 +25,7 @@ Study = Mapping[str, Any]
 
 def embeddings_report(study: Study) -> Report:
     """The study of `bench.embeddings.study.study` as tables."""
-    published = yaml.safe_load((FOLDER / f"{NAME}.yaml").read_text(encoding="utf-8"))
+    published = read_published(NAME)
     tables = [
         Table("findings", "Findings", notes=tuple(findings(study, published))),
         tokens.frequency_table(study, published["gamma"]),

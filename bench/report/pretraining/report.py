@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
-import yaml
-
 from bench.report.comparison import Comparison
 from bench.report.facts import tuning_fact
 from bench.report.pretraining import tables
-from bench.report.published import FOLDER
+from bench.report.published import read_published
 from bench.report.selection import Group, Selection
 from bench.report.tables import Report, Table, between, number
 
@@ -34,12 +32,7 @@ def pretraining_report(selection: Selection, found: Sequence[Comparison]) -> Rep
     spec, rows = selection.spec, selection.groups
     if not rows:
         raise ValueError("there is no finished pretraining run")
-    published: dict[str, Any] = {}
-    if spec.published is not None:
-        path = FOLDER / f"{spec.published}.yaml"
-        if not path.is_file():
-            raise ValueError(f"no published figures {spec.published!r} in {FOLDER}")
-        published = yaml.safe_load(path.read_text(encoding="utf-8"))
+    published = read_published(spec.published) if spec.published else {}
     chance = {task: published["chance"][key] for task, key in published.get("tasks", {}).items()}
     made = [
         Table("findings", "Findings", notes=tuple(_findings(rows, found))),
@@ -51,7 +44,9 @@ def pretraining_report(selection: Selection, found: Sequence[Comparison]) -> Rep
         tables.tasks_table(rows, chance),
         tables.published_table(published) if published else None,
     ]
-    facts = _facts(rows) | _tuning(rows, selection)
+    tuning = {row.label: selection.tuning.get(row.key) for row in rows}
+    measure = "bits per byte of the validation documents"
+    facts = _facts(rows) | {"Tuning": tuning_fact(tuning, "learning rate and warm-up", measure)}
     return Report(spec.name, spec.title, facts, tuple(table for table in made if table))
 
 
@@ -83,12 +78,6 @@ def _facts(rows: Sequence[Group]) -> dict[str, str]:
         "Code": f"commit {_distinct(str(run['git']['commit'])[:10] for run in runs)}"
         + (f", {dirty} of {len(runs)} runs with uncommitted changes" if dirty else ""),
     }
-
-
-def _tuning(rows: Sequence[Group], selection: Selection) -> dict[str, str]:
-    known = {row.label: selection.tuning.get(row.key) for row in rows}
-    measure = "bits per byte of the validation documents"
-    return {"Tuning": tuning_fact(known, "learning rate and warm-up", measure)}
 
 
 def _by_model(rows: Sequence[Group], key: str, form: str) -> str:
