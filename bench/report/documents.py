@@ -15,16 +15,16 @@ heading unless it is the first:
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas
+
 from bench.errors import InputError
 from bench.files import write_text
-from bench.report.formats.tidy import NUMBERS
 from bench.report.published import FOLDER
 
 PROJECT = FOLDER.parent.parent
@@ -74,22 +74,17 @@ def docs(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cell(tables: Path, name: str, table: str, row: str, column: str) -> dict[str, Any]:
-    lines = [
-        line
-        for line in _lines(tables / f"{name}.csv")
-        if (line["table"], line["row"], line["column"]) == (table, row, column)
-    ]
-    if len(lines) != 1:
-        raise LookupError(f"{len(lines)} cells of {name}.csv are at {table}, {row}, {column}")
-    return {
-        key: float(value) if key in NUMBERS and value else value for key, value in lines[0].items()
-    }
+    cells = _cells(tables / f"{name}.csv")
+    place = {"table": table, "row": row, "column": column}
+    found = cells[(cells[list(place)] == list(place.values())).all(axis=1)]
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} cells of {name}.csv are at {table}, {row}, {column}")
+    return found.iloc[0].dropna().to_dict()
 
 
 @cache
-def _lines(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _cells(path: Path) -> pandas.DataFrame:
+    return pandas.read_csv(path, float_precision="round_trip")
 
 
 def _table(tables: Path, name: str, heading: str = "") -> str:

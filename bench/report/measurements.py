@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.report.published import FOLDER
+from bench.report.records import digest
 
 PUBLISHED = FOLDER.parent / "records"
 LENGTH = 60  # characters of a word in a file's name
+SHORT = 6  # digits of a digest there
 # What the published parts of an efficiency measurement depend on; a part may lack some.
 PARTS = {
     "throughput": ("data", "rows", "tokens", "steps", "batch_size", "micro_batch_size", "rounds"),
@@ -25,12 +26,6 @@ Content = Mapping[str, Any]
 def file_stem(name: str, words: Iterable[Any]) -> str:
     """A name and further words, in characters that every file system takes."""
     return "-".join([name, *(re.sub(r"[^\w.]+", "_", str(w)).strip("._")[:LENGTH] for w in words)])
-
-
-def digest(settings: Any) -> str:
-    """Six hexadecimal digits that stand for settings."""
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def measurement_name(kind: str, content: Content) -> str:
@@ -47,7 +42,7 @@ def measurement_name(kind: str, content: Content) -> str:
     (named, other), (plain, same) = (_facts(each, published) for each in (content, published))
     words = [value for key, value in named.items() if value not in (None, plain.get(key))]
     if not words and other != same:
-        words = [digest(other)]
+        words = [digest(other, SHORT)]
     return file_stem(kind, words)
 
 

@@ -49,7 +49,7 @@ def question(record: Record) -> dict[str, Any]:
     model, protocol = config.get("model"), config.get("protocol")
     found = {
         "base content": hashes.get("base"),
-        "base dtype and quantization": model and _digest({key: model.get(key) for key in LOADED}),
+        "base dtype and quantization": model and digest({key: model.get(key) for key in LOADED}),
         "test rows": hashes.get("tests"),
         "evaluation prompt": protocol and _prompt(protocol, trained=False),
         "precision": (record.get("train") or {}).get("precision"),
@@ -106,7 +106,7 @@ def row_key(record: Record) -> str:
             for key, value in record["options"].items()
         }
         facts = [record["method"], options, training_settings(record), _adapter(record)]
-    return _digest(facts, 12)
+    return digest(facts, 12)
 
 
 def tuning_key(run: Record, tuned: Iterable[str]) -> str:
@@ -119,7 +119,7 @@ def tuning_key(run: Record, tuned: Iterable[str]) -> str:
     names = {name.rpartition(".")[2] for name in tuned}
     run = {**run, "train": _without(run["train"], names)}
     facts = _without(question(run), (*NAMES, "data", "protocol", "split", *TESTED))
-    return _digest([row_key(run), facts], 12)
+    return digest([row_key(run), facts], 12)
 
 
 def settings(record: Record) -> dict[str, Any]:
@@ -146,12 +146,14 @@ def _adapter(record: Record) -> str | None:
 
 def _prompt(protocol: Mapping[str, Any], trained: bool) -> str:
     used = [key for key in protocol if (key in TRAINING_PROTOCOL_KEYS) == trained]
-    return _digest({key: protocol[key] for key in used if key not in NAMES_ONLY})
+    return digest({key: protocol[key] for key in used if key not in NAMES_ONLY})
 
 
 def _without(facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if key not in names}
 
 
-def _digest(facts: Any, length: int = 10) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:length]
+def digest(facts: Any, length: int = 10) -> str:
+    """The first hexadecimal digits of the sha256 of plain data."""
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

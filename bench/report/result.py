@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.report.cases import Predictions
 from bench.report.comparison import Comparison
@@ -33,7 +32,6 @@ class Result:
         report: its tables.
         comparisons: of its rows, with verdicts.
         figures: makes its figures.
-        data: further entries of the JSON file.
         scores: the computed table; None for pretraining runs.
     """
 
@@ -41,7 +39,6 @@ class Result:
     report: Report
     comparisons: tuple[Comparison, ...]
     figures: Callable[[], Sequence[Figure]]
-    data: dict[str, Any] = field(default_factory=dict)
     scores: ScoreTable | None = None
 
 
@@ -65,7 +62,6 @@ def result_of(selection: Selection, predictions: Predictions = lambda run_id: ()
         report=score_report(table, published),
         comparisons=table.comparisons,
         figures=lambda: table_figures(table),
-        data=score_data(table),
         scores=table,
     )
 
@@ -86,7 +82,8 @@ def write_result(result: Result, results: Path, figures: bool = True) -> list[Pa
     Returns:
         The paths.
     """
-    paths = write(result.report, results / "tables", result.data)
+    data = score_data(result.scores) if result.scores else {}
+    paths = write(result.report, results / "tables", data)
     if figures:
         for figure in result.figures():
             paths += save(figure, results / "figures", f"{result.report.name}_{figure.name}")

@@ -11,9 +11,9 @@ from typing import Any
 
 from bench.names import seeds_label
 from bench.report.design import Spec, contrasts, labelled
-from bench.report.measurements import LENGTH, PUBLISHED, digest, file_stem
+from bench.report.measurements import LENGTH, PUBLISHED, SHORT, file_stem
 from bench.report.pretraining.spec import PretrainingSpec
-from bench.report.records import Record, answers
+from bench.report.records import Record, answers, digest
 from bench.report.shared_record import shared_arguments
 from bench.report.spec import TableSpec
 from bench.tracking.contents import SweepRun, Unfinished
@@ -200,7 +200,7 @@ def _other_facts(sweep: SweepRecord, plain: SweepRecord) -> list[Any]:
 def _changes(sweep: SweepRecord) -> list[str]:
     """The arguments of a sweep's command that may change a table; a digest if they are long."""
     words = sorted(w.lstrip("+") for w in shared_arguments(sweep.arguments) if not NEUTRAL.match(w))
-    return words if len("-".join(words)) <= LENGTH else [digest(words)]
+    return words if len("-".join(words)) <= LENGTH else [digest(words, SHORT)]
 
 
 def _is_published(sweep: SweepRecord, published: SweepRecord) -> bool:

@@ -38,11 +38,6 @@ class HtmlTable:
     blocks: tuple[tuple[tuple[HtmlCell, ...], ...], ...]
     notes: tuple[str, ...]
 
-    @property
-    def sortable(self) -> bool:
-        """Whether there is an order to choose."""
-        return len(self.blocks) > 1
-
 
 def html_table(table: Table) -> HtmlTable:
     """A table as texts and keys."""

@@ -1,13 +1,11 @@
 """The formats of a report: that they parse, agree with each other and fit."""
 
 import io
-import json
 
-import pandas
 import pytest
 from rich.console import Console
 
-from bench.report.formats import show, to_csv, to_json, to_markdown, write
+from bench.report.formats import show, to_markdown, write
 from bench.report.formats.html import html_table
 from bench.report.tables import Cell, Column, Report, Row, RunValue, Table
 from tests.report.formats.grids import rows
@@ -101,36 +99,6 @@ def test_markdown_has_facts_headings_and_footnotes():
         assert part in text
 
 
-def test_csv_has_a_number_per_column_of_each_cell():
-    found = pandas.read_csv(io.StringIO(to_csv(REPORT)))
-    for name in ("value", "sd", "low", "high", "p", "n", "runs"):
-        assert pandas.api.types.is_numeric_dtype(found[name]), name
-    lora = found[(found["table"] == "scores") & (found["row"] == "LoRA")].iloc[0]
-    assert (lora["value"], lora["sd"], lora["low"], lora["n"], lora["runs"]) == (
-        91,
-        3.6,
-        80,
-        100,
-        2,
-    )
-    assert lora["K"] == 1.0
-    worse = found[found["text"] == "worse"].iloc[0]
-    assert (worse["column"], worse["value"], worse["p"]) == ("micro", -3.94, 0.0123)
-    assert "intervals" not in set(found["table"])  # the same cells as those of the scores
-    assert list(found[found["table"] == "paper"]["row"])[:2] == ["LoRA, paper", "LoRA, ours"]
-
-
-def test_json_has_the_value_of_each_run_and_more_data():
-    content = json.loads(to_json(REPORT, {"more": [1]}))
-    assert content["more"] == [1] and content["facts"] == {"Base": "tiny"}
-    cell = content["tables"]["scores"]["rows"][1]["cells"]["mawps"]
-    assert [(run["seed"], run["value"], run["correct"]) for run in cell["runs"]] == [
-        (0, 88.0, 88), (1, 94.0, 94)
-    ]  # fmt: skip
-    assert content["tables"]["vs. LoRA"]["rows"][1]["cells"]["micro"]["why"] == "too short"
-    assert list(content["tables"]) == ["scores", "vs. LoRA", "paper"]
-
-
 @pytest.mark.parametrize("width", [50, 80, 120])
 def test_the_terminal_shows_every_number_within_its_width(width):
     text = terminal(width)
@@ -160,19 +128,10 @@ def test_html_has_sorting_keys_and_verdicts():
 def test_html_keeps_the_rows_of_a_group_together():
     table = html_table(PAPER)
     assert [len(block) for block in table.blocks] == [3, 1]
-    assert table.sortable and not html_table(Table("empty")).sortable
     assert table.blocks[0][1][3].key == 90  # of `~90 s!`
     assert (table.heading, html_table(SCORES).notes[1]) == ("vs. the paper¹", "¹ of the average")
     head = Table("x", columns=(Column("a", "step 256 (LoRA 2.2 s)"),))
     assert html_table(head).header[1] == "step 256 (LoRA\u00a02.2\u00a0s)"
-
-
-def test_write_replaces_whole_files_and_leaves_nothing_else(tmp_path):
-    (tmp_path / "toy.md").write_text("old")
-    paths = write(REPORT, tmp_path)
-    assert [path.name for path in paths] == ["toy.md", "toy.csv", "toy.json", "toy.tex"]
-    assert sorted(tmp_path.iterdir()) == sorted(paths)
-    assert paths[0].read_text(encoding="utf-8") == to_markdown(REPORT)
 
 
 def test_a_failed_write_keeps_the_previous_file(tmp_path, monkeypatch):
