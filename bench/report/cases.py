@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import chain, permutations, zip_longest
 from typing import Any
 
@@ -24,52 +23,12 @@ CHARACTERS = 400_000  # of all texts of a table
 LONGEST = 1_200  # characters of one text
 
 
-@dataclass(frozen=True)
-class CaseStudies:
-    """The problems that are shown, and counts over all problems.
-
-    Attributes:
-        rows: labels of the rows with answers, one run each.
-        seed: of those runs; None if nothing was trained.
-        sets: labels of the test sets, by key.
-        totals: by set, number of problems that all rows answered.
-        right: by set, for each row the number of correct answers.
-        split: by set, how many the first index answered wrongly and the second correctly.
-        pair: the two rows that are compared first, as indices.
-        cases: the problems shown, the pair's disagreements first; each with `task`, `index`,
-            `question`, `gold` and, in the order of `rows`, `answers`: `text`, `said` (the answer
-            extracted from it, or empty), `correct`, `left_out` (characters cut from the text), and
-            `reason` (why the model was not asked, or empty).
-        notes: what was left out.
-    """
-
-    rows: tuple[str, ...]
-    seed: int | None
-    sets: Mapping[str, str]
-    totals: Mapping[str, int]
-    right: Mapping[str, tuple[int, ...]]
-    split: Mapping[str, tuple[tuple[int, ...], ...]]
-    pair: tuple[int, int]
-    cases: tuple[Mapping[str, Any], ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """Number of problems that all rows answered."""
-        return sum(self.totals.values())
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """All of it as plain data, for the page's script."""
-        return asdict(self)
-
-
 def case_studies(
     table: ScoreTable,
     predictions: Predictions,
     shown: int = SHOWN,
     characters: int = CHARACTERS,
-) -> CaseStudies | None:
+) -> dict[str, Any] | None:
     """What the rows of a table wrote for the same problems, of one seed.
 
     Args:
@@ -79,7 +38,20 @@ def case_studies(
         characters: largest number of characters in their texts (about).
 
     Returns:
-        None if fewer than two rows have answers to the same problems.
+        None if fewer than two rows have answers to the same problems; else plain data, which the
+        page's script reads:
+
+        - `rows`: labels of the rows with answers, one run each; `seed`: of those runs, None if
+          nothing was trained; `sets`: labels of the test sets, by key.
+        - `totals`: by set, number of problems that all rows answered; `right`: by set, for each row
+          the number of correct answers; `split`: by set, how many the first index answered wrongly
+          and the second correctly.
+        - `pair`: the two rows that are compared first, as indices.
+        - `cases`: the problems shown, the pair's disagreements first; each with `task`, `index`,
+          `question`, `gold` and, in the order of `rows`, `answers`: `text`, `said` (the answer
+          extracted from it, or empty), `correct`, `left_out` (characters cut from the text), and
+          `reason` (why the model was not asked, or empty).
+        - `notes`: what was left out.
     """
     seed = _seed(table.rows)
     rows: list[ScoreRow] = []
@@ -107,18 +79,22 @@ def case_studies(
             break
         cases.append(case)
     sets = {key: labels.get(key, key) for key in dict.fromkeys(task for task, _ in problems)}
-    counts = {key: _counts(verdicts, key) for key in sets}
-    return CaseStudies(
-        rows=tuple(row.label for row in rows),
-        seed=seed,
-        sets=sets,
-        totals=dict(Counter(task for task, _ in problems)),
-        right={key: right for key, (right, _) in counts.items()},
-        split={key: split for key, (_, split) in counts.items()},
-        pair=pair,
-        cases=tuple(cases),
-        notes=tuple(_notes(table, rows, seed, len(problems), cases)),
-    )
+    right: dict[str, list[int]] = {}
+    split: dict[str, list[list[int]]] = {}
+    for key in sets:
+        found = np.array([v for (task, _), v in verdicts.items() if task == key], dtype=int)
+        right[key], split[key] = found.sum(axis=0).tolist(), ((1 - found).T @ found).tolist()
+    return {
+        "rows": [row.label for row in rows],
+        "seed": seed,
+        "sets": sets,
+        "totals": dict(Counter(task for task, _ in problems)),
+        "right": right,
+        "split": split,
+        "pair": pair,
+        "cases": cases,
+        "notes": list(_notes(table, rows, seed, len(problems), cases)),
+    }
 
 
 def _seed(rows: Sequence[ScoreRow]) -> int | None:
@@ -165,7 +141,7 @@ def _case(problem: Problem, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "index": index,
         "question": printable(question[:LONGEST]) + ("…" if len(question) > LONGEST else ""),
         "gold": printable(str(lines[0]["answer"])),
-        "answers": tuple(
+        "answers": [
             {
                 "text": printable(text[:LONGEST]),
                 "said": _said(line["prediction"]),
@@ -175,7 +151,7 @@ def _case(problem: Problem, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any
             }
             for line in lines
             for text in [line["text"].strip()]
-        ),
+        ],
     }
 
 
@@ -183,13 +159,6 @@ def _said(prediction: float | str | None) -> str:
     if isinstance(prediction, float) and prediction.is_integer():
         prediction = int(prediction)
     return "" if prediction is None else printable(str(prediction))
-
-
-def _counts(verdicts: Verdicts, task: str) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """On one set: correct answers per row, and for each two rows how many only the second has."""
-    right = np.array([found for (key, _), found in verdicts.items() if key == task], dtype=int)
-    split = (1 - right).T @ right
-    return tuple(right.sum(axis=0).tolist()), tuple(map(tuple, split.tolist()))
 
 
 def _notes(

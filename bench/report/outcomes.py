@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,29 +17,8 @@ from bench.report.statistics.variance import Array
 Outcomes = Mapping[str, Array]  # by benchmark, `(seeds, items)`
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The values of one measure.
-
-    Attributes:
-        values: by the key of a row.
-        clusters: by benchmark the number of each item's cluster; None if items are independent.
-    """
-
-    values: Mapping[str, Outcomes]
-    clusters: Mapping[str, Array | None]
-
-    def independent(self) -> dict[str, Outcomes]:
-        """The values of independent items, or of clusters of items."""
-        return {
-            row: {
-                key: found
-                if (numbers := self.clusters[key]) is None
-                else by_cluster(found, numbers)
-                for key, found in outcomes.items()
-            }
-            for row, outcomes in self.values.items()
-        }
+# By the key of a row: the values of items, and those of independent items or clusters of items.
+Sample = tuple[Mapping[str, Outcomes], Mapping[str, Outcomes]]
 
 
 def samples_of(
@@ -59,7 +37,7 @@ def samples_of(
     scores = groups[0].records[0]["scores"]
     clusters = {key: _numbers(scores[key].get("clusters"), slice(None)) for key in keys}
     correct = {g.key: {key: _correct(g.records, key) for key in keys} for g in groups}
-    found = {ACCURACY: Sample(correct, clusters)}
+    found = {ACCURACY: _sample(correct, clusters)}
     if all(has_nll(run) for group in groups for run in group.records):
         by_row = {
             g.key: [_nll(run, predictions(run["run_id"])) for run in g.records] for g in groups
@@ -69,7 +47,7 @@ def samples_of(
             for key in keys
         }
         if all(have.sum() > 1 for have in known.values()):
-            found[NLL] = Sample(
+            found[NLL] = _sample(
                 {
                     row: {key: np.array([run[key][known[key]] for run in runs]) for key in keys}
                     for row, runs in by_row.items()
@@ -77,6 +55,16 @@ def samples_of(
                 {key: _numbers(scores[key].get("clusters"), known[key]) for key in keys},
             )
     return found
+
+
+def _sample(values: Mapping[str, Outcomes], clusters: Mapping[str, Array | None]) -> Sample:
+    return values, {
+        row: {
+            key: found if (numbers := clusters[key]) is None else by_cluster(found, numbers)
+            for key, found in outcomes.items()
+        }
+        for row, outcomes in values.items()
+    }
 
 
 def _numbers(clusters: Sequence[int] | None, known: Any) -> Array | None:

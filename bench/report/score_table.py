@@ -46,15 +46,14 @@ def score_table(selection: Selection, predictions: Predictions = lambda run_id: 
     keys = [found.key for found in benchmarks]
     comparisons: list[Comparison] = []
     samples = samples_of(selection.groups, keys, predictions)
-    for measure, sample in samples.items():
-        weights = _weights(benchmarks, averages, sample.values[rows[0].key])
-        independent = sample.independent()
+    for measure, (values, independent) in samples.items():
+        weights = _weights(benchmarks, averages, values[rows[0].key])
         comparisons += _comparisons(table, measure, independent, weights)
         if measure is ACCURACY:
             ends = intervals(list(independent.values()), weights)
             rows = [_with_intervals(row, of_row) for row, of_row in zip(rows, ends, strict=True)]
         else:
-            rows = [_with_means(row, measure, sample.values[row.key], weights) for row in rows]
+            rows = [_with_means(row, measure, values[row.key], weights) for row in rows]
     return replace(
         table,
         rows=tuple(rows),

@@ -45,18 +45,19 @@ def studied():
 
 
 def problems(studies):
-    return [(case["task"], case["index"]) for case in studies.cases]
+    return [(case["task"], case["index"]) for case in studies["cases"]]
 
 
 def test_both_directions_of_every_pair_are_counted_over_all_problems(studied):
     found = studied(shown=1)
-    assert len(found.cases) == 1 and found.total == 8
+    assert len(found["cases"]) == 1 and sum(found["totals"].values()) == 8
     lora, hyplora = 1, 2
-    assert found.pair == (lora, hyplora)
-    assert found.split["mawps"][lora][hyplora] == 1 and found.split["mawps"][hyplora][lora] == 1
-    assert found.split["AQuA"][lora][hyplora] == 1 and found.split["AQuA"][hyplora][lora] == 1
-    assert found.split["mawps"][0][lora] == 3 and found.split["mawps"][lora][0] == 0
-    assert found.right == {"mawps": (0, 3, 3), "AQuA": (0, 1, 1)}
+    assert found["pair"] == (lora, hyplora)
+    mawps, aqua = found["split"]["mawps"], found["split"]["AQuA"]
+    assert mawps[lora][hyplora] == mawps[hyplora][lora] == 1
+    assert aqua[lora][hyplora] == aqua[hyplora][lora] == 1
+    assert (mawps[0][lora], mawps[lora][0]) == (3, 0)
+    assert found["right"] == {"mawps": [0, 3, 3], "AQuA": [0, 1, 1]}
 
 
 def test_what_the_pair_disagrees_on_comes_first_then_what_others_do_then_the_rest(studied):
@@ -73,33 +74,33 @@ def test_the_directions_come_by_turns(studied):
 
 
 def test_a_selection_says_what_it_is(studied):
-    assert studied().notes == ()
-    assert studied(shown=3).notes[0].startswith("3 of the 8 problems are shown")
+    assert studied()["notes"] == []
+    assert studied(shown=3)["notes"][0].startswith("3 of the 8 problems are shown")
 
 
 def test_texts_are_held_to_a_size(studied):
     few = studied(characters=150)
-    assert 1 < len(few.cases) < 8
-    assert sum(len(answer["text"]) for case in few.cases for answer in case["answers"]) <= 150
+    assert 1 < len(few["cases"]) < 8
+    assert sum(len(answer["text"]) for case in few["cases"] for answer in case["answers"]) <= 150
 
 
 def test_a_long_text_is_cut_and_says_by_how_much(studied):
     text = "x" * (LONGEST + 7)
     written = {"lora-0": lines("lora", text=text), "dora-0": lines("lora")}
-    answer = studied(("lora", "dora"), written).cases[0]["answers"][0]
+    answer = studied(("lora", "dora"), written)["cases"][0]["answers"][0]
     assert len(answer["text"]) == LONGEST and answer["left_out"] == 7
 
 
 def test_the_seed_that_most_rows_have_is_shown(studied):
     written = {f"{m}-{s}": lines("lora") for m in ("lora", "dora") for s in (0, 1)}
-    assert studied(("lora", "dora"), written, seeds=(1, 0)).seed == 0
+    assert studied(("lora", "dora"), written, seeds=(1, 0))["seed"] == 0
 
 
 def test_a_row_without_answers_is_named_and_left_out(studied):
     written = {f"{m}-0": lines("lora") for m in ("lora", "dora")}
     found = studied(("lora", "dora", "series"), written)
-    assert found.rows == ("LoRA", "DoRA")
-    assert "No answers of seed 0: Series." in found.notes
+    assert found["rows"] == ["LoRA", "DoRA"]
+    assert "No answers of seed 0: Series." in found["notes"]
 
 
 def test_there_is_nothing_to_compare_in_one_row(studied):
@@ -110,5 +111,5 @@ def test_control_characters_are_written_out(studied):
     written = {
         f"{m}-0": lines("lora", text="a\x1b[31mb\u202ec", prediction=7.0) for m in ("lora", "dora")
     }
-    answer = studied(("lora", "dora"), written).cases[0]["answers"][0]
+    answer = studied(("lora", "dora"), written)["cases"][0]["answers"][0]
     assert answer["text"] == "a\\x1b[31mb\\u202ec" and answer["said"] == "7"

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2.utils import htmlsafe_json_dumps
 
 from bench.progress import Progress
-from bench.report.cases import CaseStudies, Predictions, case_studies
+from bench.report.cases import Predictions, case_studies
 from bench.report.collect import Collected
 from bench.report.efficiency import efficiency_report
 from bench.report.embeddings.report import embeddings_report
@@ -44,7 +44,7 @@ class Part:
     title: str
     note: str = ""
     charts: tuple[Figure, ...] = ()
-    cases: CaseStudies | None = None
+    cases: Mapping[str, Any] | None = None
     missing: tuple[str, ...] = ()
     omitted: tuple[str, ...] = ()
 
@@ -108,7 +108,7 @@ def _result_part(
     result: Result, title: str, predictions: Predictions, left: dict[str, int], share: int
 ) -> Part:
     drawn: tuple[Figure, ...] = ()
-    studies: CaseStudies | None = None
+    studies: dict[str, Any] | None = None
     omitted: list[str] = []
     if left["figures"] >= 0:
         drawn = tuple(result.figures())
@@ -118,7 +118,7 @@ def _result_part(
         omitted.append("interactive figures")
     if result.scores and left["cases"] >= 0:
         studies = case_studies(result.scores, predictions, characters=share)
-        left["cases"] -= _data_size(studies.data) if studies else 0
+        left["cases"] -= _data_size(studies) if studies else 0
     if result.scores and left["cases"] < 0:
         studies = None
         omitted.append("case studies")
