@@ -1,4 +1,4 @@
-"""From all that a store holds to the tables of a report, and what is missing or left out.
+"""A store's runs as the tables of a report, and what is missing or left out.
 
 A sweep's record names its runs; runs of no sweep are grouped by the question that they answer.
 """

@@ -143,8 +143,8 @@ def printed(cell: Cell | None, column: Column, signed: bool = False) -> tuple[st
     """A cell as text in two parts; marks of footnotes are left to the renderer.
 
     Returns:
-        The number or text, and what hangs behind it (deviation, range, unit), so that a renderer
-        can align the numbers of a column.
+        The number or text, and what follows it (deviation, range, unit), so that a renderer can
+        align the numbers of a column.
     """
     cell = cell or Cell()
     form = "+" + column.format if signed else column.format

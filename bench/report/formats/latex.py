@@ -129,7 +129,7 @@ def _tabular(table: Table, places: range) -> Iterator[str]:
         for place, column in zip(places, columns, strict=True):
             text = cells[place][0]
             hanging = _hanging(cells[place], row.cells.get(column.key))
-            # Numbers are aligned at their end: what hangs behind is padded to the longest.
+            # Numbers are aligned at their end: what follows them is padded to the longest.
             missing = longest[place] if not hanging and not column.is_text else ""
             padding = rf"\phantom{{{missing}}}" if missing else ""
             line.append(("--" if text == EMPTY else in_latex(text)) + hanging + padding)

@@ -25,7 +25,7 @@ def to_markdown(report: Report) -> str:
 
 
 def text_rows(table: Table) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
-    """Each row's names, and its cells as number and what hangs behind it, marks included."""
+    """Each row's names, and its cells as number and what follows it, marks included."""
     for row, names, cells in printed_rows(table):
         marks = [row.cells.get(column.key, Cell()).marks for column in table.columns]
         texts = [(text, f"{b}{superscript(m)}") for (text, b), m in zip(cells, marks, strict=True)]

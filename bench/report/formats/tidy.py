@@ -20,7 +20,7 @@ def frame(report: Report) -> pandas.DataFrame:
 
     Returns:
         The columns `table`, `row`, those of `Row.keys`, `column`, `value`, `sd`, `low`, `high`,
-        `p`, `n` (items), `runs` (their number) and `text` (of cells that hold text, and verdicts).
+        `p`, `n` (items), `runs` (their number) and `text` (text cells and verdicts).
         Missing numbers are NaN.
     """
     import pandas
@@ -68,7 +68,7 @@ def to_csv(report: Report) -> str:
 
 
 def to_json(report: Report, data: dict[str, Any] | None = None) -> str:
-    """Everything that a report holds, unrounded, with the value of each run and further `data`."""
+    """The whole report, unrounded, with the value of each run and further `data`."""
     tables = {
         table.key: {
             "heading": table.heading,

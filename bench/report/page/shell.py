@@ -94,5 +94,5 @@ def _vega() -> str:
     """The scripts of vega, vega-lite and vega-embed (BSD licences), 0.9 MB; takes seconds."""
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     if "</script" in bundle or "<!--" in bundle:
-        raise ValueError("vega's scripts hold what would end the element that they are put into")
+        raise ValueError("vega's scripts contain a tag that would end their own element")
     return bundle

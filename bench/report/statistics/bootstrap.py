@@ -23,7 +23,7 @@ from bench.report.statistics.variance import Array, items, parts, ratio, weighte
 DRAWS = 10_000
 SEED = 0  # of the draws
 PATTERN_COST = 60  # of a pattern, in items, for all rows of a table together
-AT_ONCE = 500_000  # drawn items that are held at once
+AT_ONCE = 500_000  # drawn items in memory at once
 
 Weights = Mapping[str, float]
 
