@@ -61,13 +61,8 @@ class Published:
         averages: the paper's label of each average it prints, by `micro` or `macro`.
     """
 
-    name: str
-    title: str
-    paper: str
-    version: str
     numbering: str
     runs: str
-    sources: tuple[str, ...]
     items: dict[str, int]
     averages: dict[str, str]
     rows: tuple[PublishedRow, ...]
@@ -103,13 +98,13 @@ def load_published(name: str) -> Published:
     """
     content = read_published(name)
     try:
-        return _published(name, content)
+        return _published(content)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{FOLDER / name}.yaml is no published table: {reason}") from error
 
 
-def _published(name: str, content: Mapping[str, Any]) -> Published:
+def _published(content: Mapping[str, Any]) -> Published:
     columns = (PARAMS, *content["items"], *content["averages"])
     if wrong := set(content["averages"]) - {"micro", "macro"}:
         raise ValueError(f"averages {sorted(wrong)} unknown, allowed: micro, macro")
@@ -121,9 +116,8 @@ def _published(name: str, content: Mapping[str, Any]) -> Published:
         "columns": set(columns),
     }
     footnotes = tuple(_footnote(note, known) for note in content.get("footnotes") or ())
-    sources = tuple(content["sources"])
-    given = {"name": name, **content, "rows": rows, "footnotes": footnotes, "sources": sources}
-    return Published(**given)
+    plain = (content[key] for key in ("numbering", "runs", "items", "averages"))
+    return Published(*plain, rows, footnotes)
 
 
 def _row(row: dict[str, Any], columns: tuple[str, ...]) -> PublishedRow:

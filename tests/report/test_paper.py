@@ -5,7 +5,7 @@ import yaml
 
 from bench.report.formats import to_markdown
 from bench.report.paper import paper_table
-from bench.report.published import FOLDER, load_published
+from bench.report.published import FOLDER, load_published, read_published
 from bench.report.score_report import score_report
 from bench.report.score_table import score_table
 from tests.report.formats.grids import rows
@@ -35,6 +35,12 @@ def ours(method="lora", correct=(1, 1, 1, 1), base="Gemma3-4B", sets=FOUR):
 
 def row(table, name, place=0):
     return [row for row in table.rows if row.names[1] == name][place]
+
+
+@pytest.mark.parametrize("name", ["table2", "curvature", "commonsense"])
+def test_published_numbers_have_a_provenance(name):
+    content = read_published(name)
+    assert all(content[key] for key in ("title", "paper", "version", "sources"))
 
 
 def test_printed_averages_are_the_cells_weighted_by_items(paper):

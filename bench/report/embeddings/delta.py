@@ -12,7 +12,6 @@ from bench.names import key_of
 from bench.report.tables import Cell, Column, Row, Table
 
 Study = Mapping[str, Any]
-Rows = Sequence[Mapping[str, Any]]
 METRICS = {"euclidean": "Euclidean", "cosine": "cosine"}
 BASE_POINTS = {"first": "First token", "all": "Every token"}
 CONTROLS = {"gaussian": "Gaussian", "shuffled": "shuffled"}
