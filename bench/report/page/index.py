@@ -12,7 +12,7 @@ from bench.report.formats.html import html_table
 from bench.report.page.parts import LINES, parts_of, titles_of
 from bench.report.page.provenance import provenance
 from bench.report.page.shell import render
-from bench.report.page.words import Sentence, sentence
+from bench.report.page.words import sentence
 from bench.report.result import Result
 from bench.report.tables import bounded
 
@@ -67,7 +67,7 @@ def page(results: Sequence[Result], collected: Collected) -> str:
     )
 
 
-def _summary(result: Result) -> list[Sentence]:
+def _summary(result: Result) -> list[tuple[str, str, str]]:
     """The comparisons on what a table is judged by: of HypLoRA's methods, or of all models."""
     found = [each for each in result.comparisons if each.verdict != NOT_COMPARED]
     if result.scores:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bench.report.comparison import BETTER, MEASURES, WORSE, Comparison
 from bench.report.tables import between, number
 
 BITS = "bits_per_byte"
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """A comparison in three parts: `HypLoRA is` `worse` ` than LoRA: ...`."""
+def sentence(found: Comparison) -> tuple[str, str, str]:
+    """A comparison with its interval, corrected p-value and number of seeds.
 
-    subject: str
-    verdict: str
-    rest: str
-
-    @property
-    def mark(self) -> str:
-        """`better` or `worse` if it claims that, else `open`."""
-        return self.verdict if self.verdict in (BETTER, WORSE) else "open"
-
-
-def sentence(found: Comparison) -> Sentence:
-    """A comparison with its interval, corrected p-value and number of seeds."""
+    Returns:
+        The words before the verdict, the verdict, and the rest: `HypLoRA is`, `worse`, ` than
+        LoRA: ...`.
+    """
     measure = MEASURES[found.measure]
     unit, form = measure.unit, f"+{measure.format}"
     if found.column == BITS:
@@ -40,5 +29,5 @@ def sentence(found: Comparison) -> Sentence:
     rest = "" if found.difference is None else f": {found.difference:{form}} {unit}"
     rest += f" ({', '.join(facts)})." if facts else "."
     if found.verdict in (BETTER, WORSE):
-        return Sentence(f"{found.label} is", found.verdict, f" than {found.reference_label}{rest}")
-    return Sentence(f"{found.label} vs. {found.reference_label}:", found.verdict, rest)
+        return f"{found.label} is", found.verdict, f" than {found.reference_label}{rest}"
+    return f"{found.label} vs. {found.reference_label}:", found.verdict, rest
