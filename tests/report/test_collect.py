@@ -229,7 +229,7 @@ def test_trials_of_a_search_make_no_table_and_its_winners_do():
     assert (left.runs, left.what) == (2, "runs on validation rows")
 
 
-def test_runs_of_no_sweep_are_shown_with_what_tells_their_rows_apart():
+def test_runs_of_no_sweep_are_shown_with_the_settings_that_differ():
     runs = [run_of("lora", s, train={"lr": rate}) for s in (0, 1) for rate in (0.2, 0.1)]
     runs += [*bends_runs(3.0), run_of("toy", 0), run_of("lora", 0, protocol="paper")]
     report = collected(runs)

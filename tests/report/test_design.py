@@ -1,18 +1,13 @@
 """Rows, labels and comparisons of a table, from the settings of its runs."""
 
-import json
 from dataclasses import replace
 
 import pytest
-import yaml
 
-from bench.config import PROJECT
 from bench.report.design import VS_LORA, VS_MATCHED, VS_TWIN, sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.records import row_key
-from bench.report.selection import spec_of
 from bench.report.spec import TableSpec
-from bench.tracking.sweeps import SweepRecord
 from tests.report.many_runs import LAYERS, run_of
 from tests.report.pretraining_runs import made
 
@@ -66,27 +61,7 @@ def test_declared_comparisons_are_made_in_each_set_of_options_and_for_each_curva
     ]
 
 
-def test_the_ablation_declares_five_comparisons_in_each_set_of_target_modules():
-    content = yaml.safe_load((PROJECT / "sweeps" / "ablation.yaml").read_text())
-    spec = TableSpec.from_mapping(content["table"])
-    methods = content["hydra"]["sweeper"]["params"]["method"].split(",")
-    curvature = dict.fromkeys(("hyplora", "hyplora_authors", "lora_matched"), 1.0)
-    sets = [LAYERS, *spec.apart["target_modules"].values()]
-    runs = [
-        run_of(m, 0, curvature.get(m), options={"target_modules": s}) for m in methods for s in sets
-    ]
-    found = design(runs, spec)
-    assert len(found.contrasts) == 5 * len(sets)
-    assert pairs(found)[:2] == [
-        ("curvature", "HypLoRA", "HypLoRA (tangent)"),
-        ("curvature", "HypLoRA (down_proj alone)", "HypLoRA (tangent, down_proj alone)"),
-    ]
-    recorded = SweepRecord.from_json(json.loads(json.dumps(found.to_json())))
-    assert recorded.contrasts == found.contrasts
-    assert spec_of(recorded).comparisons == spec.comparisons
-
-
-def test_settings_that_no_spec_names_tell_rows_of_one_name_apart():
+def test_settings_that_no_spec_names_distinguish_rows_of_one_name():
     runs = [run_of("lora", 0, options={"r": r}, train={"lr": lr}) for r in (8, 4) for lr in (1, 2)]
     found = design([*runs, run_of("dora", 0, options={"r": 8})], TableSpec("own", "Own"))
     assert [row.label for row in found.rows] == [

@@ -17,21 +17,12 @@ from bench.report.embeddings_figures.labels import HEIGHT, label_scales, text_wi
 from bench.report.embeddings_figures.layers import layers
 from bench.report.embeddings_figures.norms import MOST_TOKENS, correlations, norms
 
-EMPTY = {
-    "frequency": {"frequency": []},
-    "norms": {"tokens": []},
-    "correlations": {"norms": {"groups": [], "correlations": [], "bins": []}},
-    "delta": {"prompts": []},
-    "hidden": {"hidden": []},
-    "layers": {"layers": []},
-    "disk": {"disk": {}},
-}
+FIGURES = ("frequency", "norms", "correlations", "delta", "hidden", "layers", "disk")
+NOTHING = {
+    "frequency": [], "tokens": [], "norms": {"groups": [], "correlations": [], "bins": []},
+    "prompts": [], "spaces": [], "hidden": [], "layers": [], "disk": {},
+}  # fmt: skip
 PROMPTS = "Euclidean, base point: first token"
-
-
-@pytest.fixture(scope="module")
-def study(made_study):
-    return made_study()
 
 
 def facts(figure, **wanted):
@@ -39,26 +30,16 @@ def facts(figure, **wanted):
     return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
 
 
-def test_each_figure_is_written_as_svg_and_png_and_the_disk_as_a_page(study, tmp_path):
-    paths = draw_embeddings(study, tmp_path / "figures")
-    names = [f"{name}.{suffix}" for name in EMPTY for suffix in ("svg", "png")]
-    assert [p.name for p in paths] == [f"embeddings_{name}" for name in (*names, "disk.html")]
-    assert all(path.stat().st_size > 3000 for path in paths)
-
-
-def test_the_same_study_gives_the_same_page(study):
-    assert disk_page(study) == disk_page(study)
-
-
-@pytest.mark.parametrize("missing", EMPTY)
-def test_a_figure_without_data_is_left_out(study, missing):
-    found = [figure.name for figure in embeddings_figures(study | EMPTY[missing])]
-    assert found == [name for name in EMPTY if name != missing]
+def test_each_figure_is_written_as_svg_and_png_and_the_disk_as_a_page(study, tmp_path, sketched):
+    paths = draw_embeddings(study, tmp_path / "figures", "toy")
+    names = [f"toy_{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png")]
+    assert [path.name for path in paths] == [*names, "toy_disk.html"]
+    assert paths[-1].read_text(encoding="utf-8") == disk_page(study)
 
 
 def test_a_study_of_nothing_draws_nothing(study, tmp_path):
-    nothing = {key: value for part in EMPTY.values() for key, value in part.items()}
-    assert draw_embeddings(study | nothing | {"spaces": []}, tmp_path) == []
+    assert embeddings_figures(study | NOTHING) == []
+    assert draw_embeddings(study | NOTHING, tmp_path, "toy") == []
 
 
 def test_the_fitted_law_begins_at_the_tail(study):
@@ -72,38 +53,35 @@ def test_the_fitted_law_begins_at_the_tail(study):
     slope = np.diff(np.log([value for _, value in law[-6:]])).sum()
     slope /= np.diff(np.log([k for k, _ in law[-6:]])).sum()
     assert slope == pytest.approx(1 - row["gamma"], abs=0.02)
-    assert facts(figure, xmin=2)[0]["set"] == "MAWPS\nγ = 1.90 [1.80, 2.00], xmin = 2"
-
-
-def test_a_set_without_a_fit_shows_its_counts_alone(study):
-    row = study["frequency"][0] | {"gamma": None, "xmin": None, "low": None, "high": None}
-    found = facts(frequency([row]), set="MAWPS\nno fit")
+    bare = row | {"gamma": None, "xmin": None, "low": None, "high": None}
+    found = facts(frequency([bare]), set=f"{row['label']}\nno fit")
     assert len(found) == len(row["counts"]) and all("share" in fact for fact in found)
 
 
-def test_every_matrix_and_way_of_counting_has_a_panel(made_study):
+def test_every_matrix_and_way_of_counting_has_a_panel(untied):
     def titles(report):
         panels = norms(report).spec["concat"]
         return [panel["layer"][0]["encoding"]["y"]["title"] for panel in panels]
 
     each = ["norm of the input embedding", "norm of the output embedding"]
-    untied = made_study(tied=False)
     assert titles(untied) == [title for title in each for _ in range(2)]
     for token in untied["tokens"]:
         token["pretraining"] = None
     assert titles(untied) == each
-    assert titles(made_study(tied=True)) == ["norm of the input and output embedding"] * 2
 
 
 def test_norms_have_rho_bins_and_the_words_of_groups(study):
     figure = norms(study)
-    assert "ρ = -0.40 [-0.50, -0.30], 60 tokens" in figure.spec["concat"][0]["title"]["text"]
+    panel = figure.spec["concat"][0]
+    assert panel["layer"][0]["encoding"]["y"]["title"] == "norm of the input and output embedding"
+    assert "Spearman's ρ = " in panel["title"]["text"]
     of_panel = {"panel": "input, texts"}
-    words = study["norms"]["groups"][0]["words"]
-    named = facts(figure, kind="G1: w0, w1, w2, ...", **of_panel)
+    words = study["norms"]["groups"][1]["words"]
+    named = facts(figure, kind="G2: many, time, cost", **of_panel)
     assert [fact["count"] for fact in named] == [word["count"] for word in words]
-    assert len(facts(figure, kind="token", **of_panel)) == 60
-    assert facts(figure, q1=1.2, median=1.5, q3=1.7, count=10.0, **of_panel)
+    drawn = len(facts(figure, kind="token", **of_panel))
+    assert drawn == sum(token["count"] > 0 for token in study["tokens"])
+    assert sum("q1" in fact for fact in facts(figure, **of_panel)) > 5
 
 
 def test_of_very_many_tokens_some_are_drawn(study):
@@ -115,49 +93,46 @@ def test_of_very_many_tokens_some_are_drawn(study):
 
 
 def test_a_correlation_that_could_not_be_measured_is_left_out(study):
-    rows = [dict(row) for row in study["norms"]["correlations"]]
-    for row in rows:
-        row.update(rho=None, low=None, high=None)
+    rows = [row | {"rho": None} for row in study["norms"]["correlations"]]
     assert correlations(rows) is None
-    rows[0].update(rho=0.1, low=0.0, high=0.2)
-    (fact,) = facts(correlations(rows))
+    (fact,) = facts(correlations([*rows, rows[0] | {"tokens_of": "all", "rho": 0.1}]))
     assert (fact["tokens"], fact["rho"]) == ("all tokens that occur", 0.1)
 
 
-def test_prompts_have_quantiles_and_reference_spaces(study):
+def test_prompts_have_quantiles_and_reference_spaces_where_they_were_measured(study):
     figure = delta(study["prompts"], study["spaces"])
     first = study["prompts"][0]
-    (fact,) = facts(figure, panel=PROMPTS, row="MAWPS", what="the tokens' embeddings")
+    (fact,) = facts(figure, panel=PROMPTS, row=first["label"], what="the tokens' embeddings")
     expected = np.quantile(first["embeddings"], (0.025, 0.25, 0.5, 0.75, 0.975))
     found = [fact[key] for key in ("low", "q25", "median", "q75", "high")]
     assert found == pytest.approx(expected.tolist(), rel=1e-3)
     lines = figure.spec["spec"]["layer"][0]["data"]["values"]
-    assert {"what": "sphere: 0.98", "delta": 0.98} in lines
-
-
-def test_only_what_was_measured_has_a_panel(study):
+    assert {"what": "tree: 0.00", "delta": 0.0} in lines
     rows = [r for r in study["prompts"] if (r["metric"], r["base_point"]) == ("cosine", "all")]
     assert {fact["panel"] for fact in facts(delta(rows, []))} == {"cosine, base point: worst"}
 
 
 def test_runs_of_a_method_are_drawn_together(study):
-    base = [row for row in study["hidden"] if row["method"] == "none"]
-    again = [row | {"states": [value + 1 for value in row["states"]]} for row in base]
-    (fact,) = facts(hidden(base + again), panel=PROMPTS, what="MAWPS")
-    together = np.median(base[0]["states"] + again[0]["states"])
+    base = study["hidden"][0]
+    again = base | {"states": [value + 1 for value in base["states"]]}
+    (fact,) = facts(hidden([base, again]), panel=PROMPTS, what=base["label"])
+    together = np.median(base["states"] + again["states"])
     assert fact["median"] == pytest.approx(together, rel=1e-3)
 
 
 def test_layers_with_the_same_inputs_share_a_panel(study):
-    found = facts(layers(study["layers"]), model="HypLoRA", block=0)
-    assert {fact["module"] for fact in found} == {"q_proj, k_proj", "o_proj", "down_proj"}
+    found = facts(layers(study["layers"]), model="HypLoRA (K=0.5)", block=0)
+    assert "q_proj, k_proj, v_proj" in {fact["module"] for fact in found}
     solid, dashed = (
         next(fact for fact in found if (fact["module"], fact["when"]) == ("down_proj", when))
         for when in ("solid", "dashed")
     )
-    assert (solid["rms"], dashed["rms"]) == (3.0, 6.0)
-    assert (solid["K"], dashed["K"]) == (1.9, 0.5)
-    assert [solid["variation_0"], solid["variation_1"]] == [3.0, 0.15]
+    model = next(model for model in study["layers"] if model["model"] == "HypLoRA (K=0.5)")
+    layer = next(each for each in model["layers"] if each["module"] == "down_proj")
+    gates = [layer["gates"][place]["variation"] for place in (0, -1)]
+    drawn = [solid[key] for key in ("rms", "variation_0", "variation_1")]
+    assert drawn == pytest.approx([layer["rms_mean"], *gates], rel=1e-3)
+    assert (dashed["rms"], dashed["K"]) == pytest.approx((layer["rms_largest"], 0.5), rel=1e-3)
 
 
 def test_layers_whose_values_are_all_zero_are_not_drawn():
@@ -168,16 +143,20 @@ def test_layers_whose_values_are_all_zero_are_not_drawn():
     assert layers([{"model": "tiny", "method": "none", "layers": [layer]}]) is None
 
 
-def test_further_models_of_a_method_have_another_shape(study):
-    again = study["layers"][1] | {"model": "HypLoRA (K=2)"}
-    block = layers([*study["layers"], again]).spec["vconcat"][0]["spec"]["layer"][1]
+def test_models_of_one_method_have_one_colour_and_different_shapes(study):
+    block = layers(study["layers"]).spec["vconcat"][0]["spec"]["layer"][1]
     colour, shape = (block["encoding"][channel]["scale"] for channel in ("color", "shape"))
-    assert colour["range"][1] == colour["range"][2] and len(set(shape["range"])) == 3
+    looks = list(zip(colour["range"], shape["range"], strict=True))
+    places = [i for i, model in enumerate(study["layers"]) if model["method"] == "hyplora"]
+    assert len({colour["range"][place] for place in places}) == 1
+    assert len(set(looks)) == len(looks)
 
 
-def test_words_may_be_anything(made_study):
+def test_words_may_be_anything(study):
     strange = ("$x^2$", "</script>", "a_b\\c", "日本語", "ﷺ", "<b>", "\u202eabc")
-    texts = disk(made_study(strange)).spec["layer"][-1]["data"]["values"]
+    for word, text in zip(study["disk"]["words"], strange, strict=False):
+        word["text"] = text
+    texts = disk(study).spec["layer"][-1]["data"]["values"]
     assert set(strange) & {row["text"] for row in texts}
 
 

@@ -10,11 +10,6 @@ def published(kind):
     return json.loads((PUBLISHED / kind / f"{kind}.json").read_text())
 
 
-@pytest.mark.parametrize("kind", ["embeddings", "efficiency"])
-def test_the_published_measurement_has_the_plain_name(kind):
-    assert measurement_name(kind, published(kind)) == kind
-
-
 @pytest.mark.parametrize(
     ("kind", "path", "value", "name"),
     [

@@ -1,12 +1,9 @@
 """The report on pretraining, from made-up records."""
 
-import re
-
 import numpy as np
 import pytest
 from scipy import stats
 
-from bench.report.formats import frame, to_markdown
 from bench.report.pretraining.comparisons import comparisons_of, linearised
 from bench.report.pretraining.report import pretraining_report
 from bench.report.pretraining.spec import PretrainingSpec
@@ -47,10 +44,6 @@ def difference(records):
 def report(records):
     selection = selected(records)
     return pretraining_report(selection, comparisons_of(selection))
-
-
-def text_of(records):
-    return to_markdown(report(records))
 
 
 def table(records, key):
@@ -134,63 +127,12 @@ def test_the_interval_of_a_mean_is_students_over_seeds():
     assert bits_per_byte(single).low is None
 
 
-def test_each_model_may_have_its_own_learning_rate_and_warm_up():
-    own = {"helm_d": {"lr": 4e-3}, "llama_twin": {"lr": 2e-3, "warmup": 0.2}}
-    records = [
-        made(model, seed, train=made(model)["train"] | changes)
-        for seed in range(3)
-        for model, changes in own.items()
-    ]
-    text = text_of(records)
-    assert "learning rate 0.004 (HELM-D), 0.002 (LLaMA)" in text
-    assert "warm-up 3% (HELM-D), 20% (LLaMA) of the steps" in text
-
-
-def test_documents_are_named_with_their_sizes_and_hashes():
-    text = text_of(runs())
-    assert "test 60 (6,000 bytes, sha256 dddddddddd)" in text
-    assert "Bits per byte of 60 test documents (6,000 bytes)" in text
-
-
 def test_a_model_is_compared_with_each_of_its_twins_as_one_family():
     records = runs(-0.05) + [made("llama_twin_matched", seed, 1.95) for seed in range(3)]
     plain, matched = comparisons_of(selected(records))
     assert (plain.reference, matched.reference) == ("llama_twin", "llama_twin_matched")
     assert plain.verdict == "better" and matched.verdict == "n.s."
     assert plain.p_holm == pytest.approx(2 * plain.p)
-
-
-def test_findings_follow_from_the_numbers():
-    four = runs(0.05) + [
-        made(model, seed) for seed in range(3) for model in ("helm_mice", "deepseek_twin")
-    ]
-    text = text_of(four)
-    assert re.search(r"HELM-D vs\. LLaMA: worse, 0\.0\d+ bits per byte more", text)
-    assert "HELM-MiCE vs. deepseek_twin: n.s." in text
-    assert "0.50 times the tokens per second" in text
-    assert "changed by 10.0% on average" in text
-    assert "public initialisation" in text and "tokens nearly identical" in text
-    better = text_of(runs(-0.05))
-    assert re.search(r"better, 0\.0\d+ bits per byte fewer \(2\.\d%\)", better)
-
-
-def test_its_csv_has_one_number_per_column():
-    four = runs(0.05) + [made("helm_mice", seed) for seed in range(3)]
-    found = frame(report(four))
-    bits = found[(found["table"] == "main") & (found["column"] == "bits_per_byte")]
-    assert list(bits["model"]) == ["helm_d", "llama_twin", "helm_mice"]
-    assert bits["value"].iloc[0] == bits_per_byte(selected(four).groups[0]).value
-    assert (bits["runs"] == 3).all() and bits["low"].lt(bits["value"]).all()
-
-
-def test_experts_have_their_load_and_curvature():
-    experts = [made("helm_mice", seed) for seed in range(3)]
-    (load,) = table(experts, "routing").rows
-    assert load.names == ("HELM-MiCE", "1") and load.cells["expert_0"].value == 0.25
-    (learned,) = table(experts, "curvatures").rows
-    assert learned.names[1] == "block 1, expert 0"
-    assert learned.cells["end"].value == pytest.approx(0.55)
-    assert table(runs(), "routing") is None and table(runs(), "curvatures") is None
 
 
 def asked(**accuracies):
@@ -223,12 +165,6 @@ def test_a_single_model_makes_a_report_and_none_does_not():
     assert report([made("llama_twin")])
     with pytest.raises(ValueError, match="no finished pretraining run"):
         report([])
-
-
-def test_published_averages_are_shown_with_the_mean_of_their_entries():
-    text = text_of(runs())
-    assert "| DeepSeekV3 | 120M | 19.3 | 25.3 | 24.0 | 23.9 | 22.2 | 22.2 | 22.94 |" in text
-    assert "| Chance |  | 20.0 | 25.0 | 25.0 | 25.0 | 25.0 | - | 24.00 |" in text
 
 
 def test_a_name_that_is_no_file_name_is_refused():

@@ -66,13 +66,6 @@ def report(request):
     return Report("toy", text, {text: text}, (table,))
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_an_item_of_markdown_is_its_text(text):
-    tokens = PARSER.parse(f"- {markdown_line(text)}")
-    assert kinds(tokens) <= PLAIN
-    assert shown(tokens).split() == printable(text.replace("\n", " ")).split()
-
-
 @many
 @given(anything)
 def test_whatever_the_text_an_item_of_markdown_is_that_text(text):

@@ -72,29 +72,11 @@ def test_numbers_are_those_of_the_other_formats_and_aligned_at_their_end():
     assert "worse & $-$3.9 [$-$8.0, +0.0]" in text
 
 
-def test_it_has_captions_labels_facts_and_footnotes():
-    text = to_latex(REPORT)
-    assert text.splitlines()[1] == r"% Needs \usepackage{booktabs} and \usepackage{graphicx}."
-    for part in (
-        r"\caption{Toy}", r"\label{tab:toy}", "Base: tiny.", r"\label{tab:toy-4}",
-        r"\caption{Toy: vs. the paper\textsuperscript{1}}", "\n\\textsuperscript{1} of the average",
-    ):  # fmt: skip
-        assert part in text
-    assert text.count(r"\addlinespace") == 1  # between the groups of one table
-
-
 def test_a_table_wider_than_the_page_is_split_and_names_its_rows_again():
     text = to_latex(WIDE)
     assert text.count(r"\begin{table}") == 1
     assert text.count(r"\begin{tabular}") == text.count("{}LoRA &") == 3
     assert [n for n in range(12) if f"benchmark number {n} " not in text] == []
-
-
-def test_notes_without_a_table_are_printed_below_the_table_before():
-    more = Table("paper", "vs. the paper", notes=("no rows for this base",))
-    text = to_latex(Report("toy", "Toy", {}, (REPORT.tables[0], more)))
-    assert text.count(r"\begin{table}") == 1
-    assert "vs. the paper: no rows for this base" in text
 
 
 def test_every_character_needs_no_package():

@@ -37,7 +37,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def opened(browser):
-    """Open a page's file; afterwards no error was told and nothing was asked of the network."""
+    """Open a page's file; afterwards there was no error and no request to the network."""
 
     @contextmanager
     def open_page(path, width=1280, height=900, **options):
@@ -60,11 +60,11 @@ def opened(browser):
 
 @pytest.fixture
 def hostile():
-    """What a model may write: markup, and codes that steer a terminal or turn text around."""
+    """What a model may write: markup, and control codes of terminals and of text direction."""
     return HOSTILE
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pretrained():
     """The selection of HELM and its twins, three seeds each."""
     models = [name for model, twins in TWINS.items() for name in (model, *twins)]
@@ -76,7 +76,7 @@ def pretrained():
     return Selection(spec, groups, contrasts, total=18)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def collected():
     """Results and contents of a report: LoRA and HypLoRA, three seeds; `written` is their text."""
 

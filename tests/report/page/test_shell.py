@@ -1,3 +1,5 @@
+"""What every page does, whatever is on it."""
+
 import re
 
 import pytest
@@ -8,9 +10,9 @@ PAPER = "getComputedStyle(document.body).backgroundColor"
 LETTERS = "getComputedStyle(document.querySelector('.plot svg text')).fill"  # of a figure
 
 
-@pytest.fixture
-def path(collected, tmp_path):
-    return write_page(*collected(), tmp_path)
+@pytest.fixture(scope="module")
+def path(collected, tmp_path_factory):
+    return write_page(*collected(), tmp_path_factory.mktemp("page"))
 
 
 def test_values_are_shown_on_hover_without_a_request(path, opened):

@@ -57,11 +57,6 @@ def test_an_average_over_two_benchmarks_has_a_narrower_interval():
     assert widths[2] == pytest.approx(np.hypot(widths[0], widths[1]) / 2, rel=0.1)
 
 
-def test_the_same_outcomes_have_the_same_interval():
-    outcomes = drawn()
-    assert interval(outcomes) == interval(outcomes)
-
-
 @pytest.mark.parametrize("right", [0, 90])
 def test_answers_without_variation_have_the_exact_bound(right):
     outcomes = np.full((3, 90), float(right > 0))
