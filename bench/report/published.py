@@ -105,8 +105,9 @@ def load_published(name: str) -> Published:
 
 
 def _published(content: Mapping[str, Any]) -> Published:
-    columns = (PARAMS, *content["items"], *content["averages"])
-    if wrong := set(content["averages"]) - {"micro", "macro"}:
+    items, averages = content["items"], content["averages"]
+    columns = (PARAMS, *items, *averages)
+    if wrong := set(averages) - {"micro", "macro"}:
         raise ValueError(f"averages {sorted(wrong)} unknown, allowed: micro, macro")
     rows = tuple(_row(dict(row), columns) for row in content["rows"])
     known = {
@@ -116,8 +117,7 @@ def _published(content: Mapping[str, Any]) -> Published:
         "columns": set(columns),
     }
     footnotes = tuple(_footnote(note, known) for note in content.get("footnotes") or ())
-    plain = (content[key] for key in ("numbering", "runs", "items", "averages"))
-    return Published(*plain, rows, footnotes)
+    return Published(content["numbering"], content["runs"], items, averages, rows, footnotes)
 
 
 def _row(row: dict[str, Any], columns: tuple[str, ...]) -> PublishedRow:
