@@ -7,7 +7,7 @@ import pytest
 from bench.report.embeddings_figures.disk import disk_page
 
 HOSTILE = "</script><script>document.title='broken'</script>"
-
+WORDS = 150
 
 # The words are there, and the frame has its last size.
 ROUND = """() => {
@@ -19,8 +19,15 @@ ROUND = """() => {
 
 @pytest.fixture(scope="module")
 def path(measurement, tmp_path_factory):
+    """The page of some words of the committed study, three of them renamed."""
     study = measurement("embeddings")
-    for word, text in zip(study["disk"]["words"], ("Quince", "Quinoa", HOSTILE), strict=False):
+    words = study["disk"]["words"] = study["disk"]["words"][:WORDS]
+    for word in words:
+        pairs = zip(word["relatives"], word["cosines"], strict=True)
+        near = {place: cosine for place, cosine in pairs if place < WORDS}
+        word |= {"relatives": list(near), "cosines": list(near.values())}
+        word["parent"] = 0 if word["edge"] else None
+    for word, text in zip(words, ("Quince", "Quinoa", HOSTILE), strict=False):
         word["text"] = text
     path = tmp_path_factory.mktemp("disk") / "disk.html"
     path.write_text(disk_page(study), encoding="utf-8")
@@ -69,8 +76,12 @@ def test_a_word_shows_its_count_its_norm_and_its_relatives_on_hover(disk):
         assert len(re.findall(r"\w+ 0\.\d\d", text)) >= 3
 
 
-def test_what_a_tap_shows_remains(disk):
+def test_on_a_phone_it_is_round_and_fits_and_what_a_tap_shows_remains(disk):
     with disk(width=390, height=844, is_mobile=True, has_touch=True) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        frame = page.locator(".plot .mark-group path.background").first.bounding_box()
+        assert frame["width"] == pytest.approx(frame["height"], abs=1)
+        assert frame["width"] > 300
         word = page.locator(".plot path[aria-label*='word: Quince']")
         word.scroll_into_view_if_needed()
         place = word.bounding_box()
@@ -106,14 +117,6 @@ def test_more_words_are_named_the_nearer_the_reader_is(disk):
         page.click("[data-zoom='0']")
         page.wait_for_timeout(500)
         assert len(named(page)) == before
-
-
-def test_the_disk_is_round_and_fits_a_phone(disk):
-    with disk(width=390, height=844, is_mobile=True, has_touch=True) as page:
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        frame = page.locator(".plot .mark-group path.background").first.bounding_box()
-        assert frame["width"] == pytest.approx(frame["height"], abs=1)
-        assert frame["width"] > 300
 
 
 def test_another_theme_leaves_one_place_to_search_in(disk):
