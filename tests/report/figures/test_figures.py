@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import vl_convert
 
 from bench.report import figures
 from bench.report.comparison import Comparison
@@ -57,13 +58,10 @@ def test_every_figure_of_a_table_is_a_name_that_sweep_files_may_use():
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_drawn_if_there_are_facts(full, name):
-    import vl_convert
-
     made = figure(name)(full)
     assert made.name == name
     assert made.title.startswith("Toy: ") and made.caption.endswith(".")
-    assert vl_convert.vegalite_to_vega(page_spec(made))["marks"]
-    assert vl_convert.vegalite_to_svg(made.spec).count("<path") > 2
+    assert vl_convert.vegalite_to_svg(page_spec(made)).count("<path") > 2
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("accuracy", "cost")])
@@ -72,12 +70,16 @@ def test_a_figure_without_facts_is_not_drawn(table, record, name):
     assert figure(name)(bare) is None
 
 
-@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
-@pytest.mark.parametrize("right", [(0, 0), (100, 300), (0,)])
-@pytest.mark.parametrize("level", [0.0, 2.0])
+@pytest.mark.parametrize(
+    ("right", "seeds", "level"),
+    [
+        ((0, 0), (0,), 0.0),
+        ((0, 0), (0, 1, 2), 2.0),
+        ((100, 300), (0, 1, 2), 0.0),
+        ((0,), (0,), 2.0),
+    ],
+)
 def test_rows_that_are_equal_or_all_zero_are_drawn(table, record, training, right, seeds, level):
-    import vl_convert
-
     sets = dict(list(SETS.items())[: len(right)])
     moments = dict.fromkeys(("start", "end"), gates(level))
     part = training(start=level, steps=3, gates=moments) | {"padding": 0.0}
