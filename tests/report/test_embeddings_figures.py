@@ -121,13 +121,13 @@ def test_runs_of_a_method_are_drawn_together(study):
 
 
 def test_layers_with_the_same_inputs_share_a_panel(study):
-    found = facts(layers(study["layers"]), model="HypLoRA (K=0.5)", block=0)
+    model = next(model for model in study["layers"] if model["model"] == "HypLoRA (K=0.5)")
+    found = facts(layers([study["layers"][0], model]), model="HypLoRA (K=0.5)", block=0)
     assert "q_proj, k_proj, v_proj" in {fact["module"] for fact in found}
     solid, dashed = (
         next(fact for fact in found if (fact["module"], fact["when"]) == ("down_proj", when))
         for when in ("solid", "dashed")
     )
-    model = next(model for model in study["layers"] if model["model"] == "HypLoRA (K=0.5)")
     layer = next(each for each in model["layers"] if each["module"] == "down_proj")
     gates = [layer["gates"][place]["variation"] for place in (0, -1)]
     drawn = [solid[key] for key in ("rms", "variation_0", "variation_1")]

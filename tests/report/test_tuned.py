@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from bench.names import method_label, model_label
+from bench.report.pretraining.spec import TWINS
 from bench.sweep.rates import COMMITTED, Rates
 from bench.tracking.sweeps import SweepRecord
 
@@ -42,10 +44,7 @@ def test_the_runs_of_a_table_have_the_settings_that_were_chosen(table, tmp_path)
     ("model", "tables"), [("tiny", ["table2", "ablation"]), ("smollm2-135m", ["smollm2"])]
 )
 def test_the_rates_of_single_runs_are_those_of_the_tables(compose, model, tables):
-    methods = {"prefix": "Prefix", "series": "Series", "parallel": "Parallel", "lora": "LoRA",
-               "dora": "DoRA", "hyplora": "HypLoRA", "lora_matched": "LoRA (matched)",
-               "hyplora_tangent": "HypLoRA (tangent)", "hyplora_boost": "HypLoRA (boost)",
-               "hyplora_authors": "HypLoRA (authors' code)"}  # fmt: skip
+    methods = {path.stem: method_label(path.stem) for path in PROJECT.glob("conf/method/*.yaml")}
     chosen = {
         row["label"]: row["chosen"]["train.lr"]
         for table in tables
@@ -57,12 +56,11 @@ def test_the_rates_of_single_runs_are_those_of_the_tables(compose, model, tables
 
 
 def test_the_settings_of_single_pretrainings_are_those_of_the_table():
-    models = {"helm_d": "HELM-D", "helm_mice": "HELM-MiCE", "llama_twin": "LLaMA",
-              "llama_twin_matched": "LLaMA (matched)", "deepseek_twin": "DeepSeek-V3",
-              "deepseek_twin_matched": "DeepSeek-V3 (matched)"}  # fmt: skip
+    names = [name for model, twins in TWINS.items() for name in (model, *twins)]
     rows = json.loads((COMMITTED / "helm.json").read_bytes())["rows"]
     chosen = {row["label"]: row["chosen"] for row in rows}
-    for name, label in models.items():
+    assert chosen.keys() == set(map(model_label, names))
+    for name in names:
         model = OmegaConf.load(PROJECT / "conf" / "model" / f"{name}.yaml")
         settings = {"action.lr": model.lr["tiny"], "action.warmup": model.warmup["tiny"]}
-        assert settings == chosen[label]
+        assert settings == chosen[model_label(name)]

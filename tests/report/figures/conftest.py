@@ -4,13 +4,7 @@ import pytest
 
 from bench.report.score_table import score_table
 from bench.report.spec import FIGURES
-from tests.report.score_runs import SPEC, finished, selection
-
-
-@pytest.fixture
-def record():
-    """Make the record of a finished run."""
-    return finished
+from tests.report.score_runs import SPEC, selection
 
 
 @pytest.fixture

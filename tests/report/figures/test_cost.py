@@ -1,6 +1,7 @@
 import pytest
 
 from bench.report.figures.cost import EVALUATE, FINETUNE, MEMORY, PARAMETERS, costs, figure, front
+from tests.report.score_runs import finished
 
 
 def test_the_front_has_what_nothing_beats_for_less():
@@ -8,21 +9,21 @@ def test_the_front_has_what_nothing_beats_for_less():
     assert front(points) == {(1, 50), (2, 60), (4, 70)}
 
 
-def test_equal_rows_are_on_the_front_together(table, record, drawn):
-    facts = drawn(figure(table([record("lora"), record("dora")])))
+def test_equal_rows_are_on_the_front_together(table, drawn):
+    facts = drawn(figure(table([finished("lora"), finished("dora")])))
     assert {fact["row"] for fact in facts if fact["Pareto front"] == "yes"} == {"LoRA", "DoRA"}
 
 
-def test_rows_that_train_nothing_are_left_out(table, record):
-    found = costs(table([record("none", correct=(1, 2)), record("lora"), record("dora")]))
+def test_rows_that_train_nothing_are_left_out(table):
+    found = costs(table([finished("none", correct=(1, 2)), finished("lora"), finished("dora")]))
     assert list(found) == [FINETUNE, EVALUATE, PARAMETERS]
     assert all([row.method for row, _ in rows] == ["lora", "dora"] for rows in found.values())
 
 
 @pytest.mark.parametrize(("peaks", "measure"), [((2, 3), MEMORY), ((2, None), PARAMETERS)])
-def test_memory_is_shown_if_it_is_known_of_all(table, record, training, peaks, measure):
+def test_memory_is_shown_if_it_is_known_of_all(table, training, peaks, measure):
     runs = [
-        record(method, training=training(peak_bytes=peak and peak * 2**30))
+        finished(method, training=training(peak_bytes=peak and peak * 2**30))
         for method, peak in zip(("lora", "dora"), peaks, strict=True)
     ]
     found = costs(table(runs))

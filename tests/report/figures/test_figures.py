@@ -11,7 +11,7 @@ from bench.report import figures
 from bench.report.comparison import Comparison
 from bench.report.figure import page_spec
 from bench.report.spec import FIGURES
-from tests.report.score_runs import SETS
+from tests.report.score_runs import SETS, finished
 
 
 def gates(mean):
@@ -26,13 +26,13 @@ def compared(row, column="micro", **changes):
 
 
 @pytest.fixture
-def full(table, record, training):
+def full(table, training):
     """A table with the facts for every figure."""
     moments = {"start": gates(0.1), "end": gates(0.3)}
-    runs = [record("none", correct=(1, 2))]
-    runs += [record(seed=seed, training=training()) for seed in (0, 1)]
+    runs = [finished("none", correct=(1, 2))]
+    runs += [finished(seed=seed, training=training()) for seed in (0, 1)]
     runs += [
-        record("hyplora", curvature=k, seed=seed, training=training(gates=moments))
+        finished("hyplora", curvature=k, seed=seed, training=training(gates=moments))
         for k in (0.5, 1.0)
         for seed in (0, 1)
     ]
@@ -65,8 +65,8 @@ def test_a_figure_is_drawn_if_there_are_facts(full, name):
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("accuracy", "cost")])
-def test_a_figure_without_facts_is_not_drawn(table, record, name):
-    bare = table([record(training={}), record("hyplora", curvature=1.0, training={})])
+def test_a_figure_without_facts_is_not_drawn(table, name):
+    bare = table([finished(training={}), finished("hyplora", curvature=1.0, training={})])
     assert figure(name)(bare) is None
 
 
@@ -79,12 +79,14 @@ def test_a_figure_without_facts_is_not_drawn(table, record, name):
         ((0,), (0,), 2.0),
     ],
 )
-def test_rows_that_are_equal_or_all_zero_are_drawn(table, record, training, right, seeds, level):
+def test_rows_that_are_equal_or_all_zero_are_drawn(table, training, right, seeds, level):
     sets = dict(list(SETS.items())[: len(right)])
     moments = dict.fromkeys(("start", "end"), gates(level))
     part = training(start=level, steps=3, gates=moments) | {"padding": 0.0}
     runs = [
-        record("hyplora", seed, right, k, sets, training=part) for k in (0.5, 1.0) for seed in seeds
+        finished("hyplora", seed, right, k, sets, training=part)
+        for k in (0.5, 1.0)
+        for seed in seeds
     ]
     alike = {"verdict": "n.s.", "difference": 0.0, "low": 0.0, "high": 0.0}
     found = table(runs, [compared("HypLoRA (K=0.5)", **alike)])
@@ -95,9 +97,9 @@ def test_rows_that_are_equal_or_all_zero_are_drawn(table, record, training, righ
         assert "NaN" not in vl_convert.vegalite_to_svg(one.spec), one.name
 
 
-def test_a_single_benchmark_s_differences_are_drawn(table, record, drawn):
+def test_a_single_benchmark_s_differences_are_drawn(table, drawn):
     sets = {"mawps": SETS["mawps"]}
-    runs = [record(method, correct=(50,), sets=sets) for method in ("lora", "hyplora")]
+    runs = [finished(method, correct=(50,), sets=sets) for method in ("lora", "hyplora")]
     made = figure("differences")(table(runs, [compared("HypLoRA")]))
     assert [fact["benchmark"] for fact in drawn(made) if "comparison" in fact] == ["MAWPS"]
 
@@ -128,9 +130,9 @@ def test_differences_leave_out_rows_that_train_nothing_or_were_not_compared(full
     assert "low" not in facts[-1] and facts[0]["seeds"] == 3
 
 
-def test_differences_of_each_measure_have_panels_and_an_axis_of_their_own(table, record, drawn):
+def test_differences_of_each_measure_have_panels_and_an_axis_of_their_own(table, drawn):
     nll = {"measure": "nll", "difference": 0.2, "low": 0.1, "high": 0.3}
-    made = table([record(), record("dora")], [compared("DoRA"), compared("DoRA", **nll)])
+    made = table([finished(), finished("dora")], [compared("DoRA"), compared("DoRA", **nll)])
     found = figure("differences")(made)
     assert [fact["measure"] for fact in drawn(found) if "measure" in fact] == ["accuracy", "nll"]
     titles = [block["title"] for block in found.spec["vconcat"]]
@@ -140,12 +142,12 @@ def test_differences_of_each_measure_have_panels_and_an_axis_of_their_own(table,
     ]
 
 
-def test_long_names_of_differences_are_on_two_lines(table, record):
+def test_long_names_of_differences_are_on_two_lines(table):
     def y(row):
-        made = figure("differences")(table([record(), record("dora")], [compared(row)]))
+        made = figure("differences")(table([finished(), finished("dora")], [compared(row)]))
         return made.spec["vconcat"][0]["spec"]["layer"][1]["encoding"]["y"]["axis"]
 
-    made = table([record(), record("hyplora", curvature=1.0)], ())
+    made = table([finished(), finished("hyplora", curvature=1.0)], ())
     long = replace(compared("HypLoRA"), reference_label="LoRA (matched, all but down_proj)")
     found = figure("differences")(replace(made, comparisons=(long,)))
     axis = found.spec["vconcat"][0]["spec"]["layer"][1]["encoding"]["y"]["axis"]

@@ -1,4 +1,5 @@
 from bench.report.figures.training import POINTS, figure
+from tests.report.score_runs import finished
 
 
 def losses(facts):
@@ -10,8 +11,8 @@ def losses(facts):
     return found
 
 
-def test_a_line_is_thinned_and_keeps_its_end(table, record, training, drawn):
-    runs = [record(seed=seed, training=training(steps=97)) for seed in (0, 1)]
+def test_a_line_is_thinned_and_keeps_its_end(table, training, drawn):
+    runs = [finished(seed=seed, training=training(steps=97)) for seed in (0, 1)]
     found = losses(drawn(figure(table(runs))))
     kinds = ("training loss", "validation loss")
     assert set(found) == {("LoRA", seed, kind) for seed in (0, 1) for kind in kinds}
@@ -20,11 +21,9 @@ def test_a_line_is_thinned_and_keeps_its_end(table, record, training, drawn):
     assert found["LoRA", 0, "validation loss"] == [(48, 1.333), (97, 0.8)]
 
 
-def test_of_many_rows_each_method_keeps_the_one_with_most_parameters(
-    table, record, training, drawn
-):
+def test_of_many_rows_each_method_keeps_the_one_with_most_parameters(table, training, drawn):
     runs = [
-        record(
+        finished(
             method,
             curvature=k,
             parameters={"trainable": int(1000 * k), "total": 10**6},
