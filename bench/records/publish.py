@@ -50,7 +50,7 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
     name = str(settings.table)
     if measured := contents.measurements.get(name):
         content = without_folders(measured.content)
-        files = {f"{measured.kind}.json": as_json(content).encode()}
+        files = {f"{measured.kind}.json": _compact(content)}
     elif name in tables:
         sweep = tables[name].sweep
         assert sweep is not None
@@ -80,8 +80,11 @@ def _files(record: Mapping[str, Any], predictions: bytes | None) -> dict[str, by
     except ERRORS as error:
         raise Failure(f"the run {record['run_id']} can't be published: {error}") from error
     stem = record["identity"][:12]
-    text = json.dumps(shared, ensure_ascii=False, separators=(",", ":")) + "\n"
-    files = {f"{stem}.json": text.encode()}
+    files = {f"{stem}.json": _compact(shared)}
     if predictions is not None:
         files[f"{stem}.jsonl.gz"] = gzip.compress(predictions, 9, mtime=0)
     return files
+
+
+def _compact(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
