@@ -53,7 +53,7 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Write <stem>.svg and <stem>.png, 6.75 inches wide, the same bytes for the same figure."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{stem}.svg", folder / f"{stem}.png"]
-    svg = _fitted(figure)
+    svg = numbered(_fitted(figure))
     paths[0].write_text(svg, encoding="utf-8")
     paths[1].write_bytes(_compressed(vl_convert.svg_to_png(svg, scale=72 / 96, ppi=DPI)))
     return paths
@@ -92,6 +92,14 @@ def _fitted(figure: Figure) -> str:
             break
         width = max(20, width - excess / across)
     return svg
+
+
+def numbered(svg: str) -> str:
+    """The same SVG with ids counted from 0: vl-convert counts on over the figures of a process."""
+    ids: dict[str, str] = {}
+    return re.sub(
+        r'(?<=[#"])clip\d+', lambda found: ids.setdefault(found[0], f"clip{len(ids)}"), svg
+    )
 
 
 def _compressed(png: bytes) -> bytes:

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from bench.report import theme
-from bench.report.figure import Figure, data, facet, look, names, page_spec, save, ticks, whiskers
+from bench.report.figure import (
+    Figure,
+    data,
+    facet,
+    look,
+    names,
+    numbered,
+    page_spec,
+    save,
+    ticks,
+    whiskers,
+)
 
 # Machado et al. (2009), severity 1, for linear RGB: protan-, deuter- and tritanopia.
 DEFICIENCIES = {
@@ -99,6 +110,13 @@ def test_a_figure_is_saved_at_print_width_and_the_same_each_time(figure, tmp_pat
     assert len(content) < len(larger)
     again = save(figure, tmp_path / "again", "toy_x")
     assert [path.read_bytes() for path in again] == [svg.read_bytes(), content]
+
+
+def test_ids_do_not_depend_on_the_figures_that_were_drawn_before():
+    svg = (
+        '<g clip-path="url(#clip{0})"/><g clip-path="url(#clip{1})"/><clipPath id="clip{0}"/>clip9'
+    )
+    assert numbered(svg.format(17, 18)) == svg.format(0, 1)
 
 
 def test_the_page_gets_the_data_once_at_four_digits_and_no_title(figure):
