@@ -52,7 +52,8 @@ def _limits(table: ScoreTable) -> Iterator[str]:
     selection, missing = table.selection, table.selection.missing
     if missing:
         listed = [row.text for row in missing[:LISTED]]
-        listed += [f"{len(missing) - LISTED} more rows"] if len(missing) > LISTED else []
+        if more := len(missing[LISTED:]):
+            listed.append(f"{more} more row{'s' * (more > 1)}")
         yield (
             f"Incomplete: {len(selection.records)} of {selection.total} runs have finished. "
             f"Missing: {'; '.join(listed)}."
