@@ -16,10 +16,13 @@ from torch import Tensor, nn
 class Draws:
     """The rows of the current forward pass; `keys` has a random number for each, int32, (rows,)."""
 
+    used = False  # whether the model has dropout
     keys: Tensor
 
     def choose(self, seed: int, step: int, rows: Iterable[int], device: torch.device) -> None:
         """Set the rows by their places in the step."""
+        if not self.used:
+            return
         digests = (hashlib.sha256(f"{seed} {step} {row}".encode()).digest() for row in rows)
         keys = [int.from_bytes(digest[:4], signed=True) for digest in digests]
         self.keys = torch.tensor(keys, dtype=torch.int32, device=device)
@@ -64,6 +67,7 @@ def _mix(h: Tensor) -> Tensor:
 def row_dropout(model: Any, draws: Draws) -> Iterator[None]:
     """Replace the dropout modules of a model."""
     replaced = {n: m for n, m in model.named_modules() if type(m) is nn.Dropout and 0 < m.p < 1}
+    draws.used = bool(replaced)
     for name, module in replaced.items():
         model.set_submodule(name, RowDropout(module.p, name, draws).train(module.training))
     try:

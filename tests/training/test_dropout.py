@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.training.dropout import Draws, RowDropout
+from bench.training.dropout import Draws, RowDropout, row_dropout
 from tests.training.conftest import LORA, untrained
 
 METHODS = {
@@ -30,6 +30,7 @@ def test_the_split_of_a_step_changes_no_result(method, where, train, assert_clos
 
 def masks(shape, step=0, rows=None, seed=0, name="layer", p=0.25):
     draws, rows = Draws(), range(shape[0]) if rows is None else rows
+    draws.used = True
     draws.choose(seed, step, rows, CPU)
     return RowDropout(p, name, draws)(torch.ones(shape))
 
@@ -55,3 +56,10 @@ def test_elements_are_dropped_independently_and_the_others_scaled():
         shares = dropped.mean([other for other in range(3) if other != axis])
         expected = (0.1875 * len(shares) / dropped.numel()) ** 0.5
         assert shares.std() == pytest.approx(expected, rel=0.3)
+
+
+def test_without_dropout_nothing_is_replaced_or_drawn(where):
+    model, draws = untrained(where), Draws()
+    with row_dropout(model, draws):
+        draws.choose(0, 0, range(4), CPU)
+        assert not draws.used and not hasattr(draws, "keys")
