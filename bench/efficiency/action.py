@@ -83,8 +83,9 @@ def _measure(config: dict[str, Any], settings: EfficiencySettings, parts: Parts)
 def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
     base, tokenizer = load_base(experiment.model, pick_device())
     problems = load_problems(experiment.data, trained=True).train
-    rows = (tuple(problems), tokenizer, experiment.protocol, context_length(base))
-    examples, _ = encode_training(*rows)
+    examples, _ = encode_training(
+        tuple(problems), tokenizer, experiment.protocol, context_length(base)
+    )
     pad_id = tokenizer.pad_token_id
     found = measure_throughput(base, examples, experiment.train, pad_id, rounds)
     return {"model": experiment.model.name, "data": experiment.data.train, **found}

@@ -126,8 +126,9 @@ def _finetune(
     settings, encoded = experiment.train, []
     for rows in (problems.train, problems.validation):
         context, on_inputs = context_length(model), settings.train_on_inputs
-        limits = (experiment.protocol, context, on_inputs)
-        encoded.append(encode_training(tuple(rows), tokenizer, *limits))
+        encoded.append(
+            encode_training(tuple(rows), tokenizer, experiment.protocol, context, on_inputs)
+        )
     (examples, too_long), (validation, validation_too_long) = encoded
     if not examples:
         raise _no_row_fits(experiment, "training", problems.train, tokenizer, context)

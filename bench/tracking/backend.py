@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError, disk_is_full, unknown, without_secrets
+from bench.errors import InputError, disk_is_full, missing_extra, unknown, without_secrets
 from bench.files import acquire, locked, sqlite_url, this_process
 
 STORE = "the tracking store"  # in messages
@@ -78,10 +78,7 @@ def open_experiment(folder: Path, uri: str | None, name: str, create: bool) -> t
                 found = client.get_experiment(found.experiment_id)
             return client, found
     except ModuleNotFoundError as error:
-        raise InputError(
-            "tracking.uri=postgresql://... needs the extra [postgres]: "
-            ".venv/bin/pip install -e '.[postgres]'"
-        ) from error
+        raise missing_extra("tracking.uri=postgresql://...", "postgres") from error
     except (SQLAlchemyError, CommandError, MlflowException) as error:
         if disk_is_full(error):
             raise

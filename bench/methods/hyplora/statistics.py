@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.errors import warn_once
 from bench.methods.hyplora.layer import hyplora_layers
 from bench.methods.inputs import see_inputs
 
@@ -86,7 +86,7 @@ def warn_of_gates(statistics: Sequence[GateStatistics]) -> None:
     """
     far = [gates.median for gates in statistics if not 1 / _FAR <= gates.median <= _FAR]
     if far:
-        _warn_of_scale(
+        warn_once(  # for all seeds of a sweep
             f"{len(far)} of {len(statistics)} layers start at {min(far):.2g} to {max(far):.2g} "
             "times LoRA's scale at the same alpha: a learning rate or method.lora_alpha that was "
             "chosen for LoRA does not suit them"
@@ -111,11 +111,6 @@ def variation(values: Tensor) -> float:
     """The coefficient of variation, 0 for a mean of 0."""
     mean = values.mean().item()
     return values.std(correction=0).item() / mean if mean else 0.0
-
-
-@cache
-def _warn_of_scale(message: str) -> None:  # once for all seeds of a sweep
-    _log.warning(message)
 
 
 def _summary(
