@@ -88,13 +88,15 @@ def _means(table: ScoreTable) -> Iterator[str]:
         yield f"{METRICS[metric]} in percent: mean ± sample standard deviation over seeds.{single}"
     else:
         yield f"{METRICS[metric]} in percent; every row is a single run, without a deviation."
+    outside = ", ".join(found.label for found in table.benchmarks if not found.averaged)
     if table.averages:
         what = "share of all items" if metric == "accuracy" else "weighted by items"
         per_seed = "; both are computed per seed, then averaged over seeds" if several else ""
-        outside = ", ".join(found.label for found in table.benchmarks if not found.averaged)
         yield f"Micro: {what}; macro: plain mean of the sets{per_seed}." + (
             f" Not in the averages: {outside}." if outside else ""
         )
+    elif outside:
+        yield f"Rows are judged by {table.labels[table.main]}, not by {outside}."
     for found in table.benchmarks:
         counts = {
             row.label: sum(run["scores"][found.key]["too_long"] for run in row.records)

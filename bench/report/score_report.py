@@ -84,11 +84,11 @@ def _columns(table: ScoreTable, show: str) -> tuple[Column, ...]:
 
 
 def _further(table: ScoreTable) -> Iterator[Column]:
-    """Of other measures than accuracy, the averages; CSV and JSON also have the benchmarks."""
+    """Of other measures than accuracy, what rows are judged by; CSV and JSON have all."""
     for measure in table.measures:
         for column in () if measure is ACCURACY else table.averages or (table.main,):
-            label = f"{measure.label}, {table.labels[column].removesuffix(' average')}"
-            yield Column(measure.cell(column), label, measure.format, show="sd")
+            of = f", {column}" if table.averages else ""
+            yield Column(measure.cell(column), measure.label + of, measure.format, show="sd")
 
 
 def _scores(table: ScoreTable) -> Table:
@@ -120,7 +120,7 @@ def _intervals(table: ScoreTable) -> Iterator[Table]:
 
 
 def _comparisons(table: ScoreTable, measure: Measure) -> Iterator[Table]:
-    """The comparisons on the average, then those on each benchmark."""
+    """The comparisons on `table.main`, then those on each other benchmark."""
     found = [each for each in table.comparisons if each.measure == measure.key]
     main = [each for each in found if each.column == table.main]
     if not main:
@@ -206,7 +206,8 @@ def _comparison_notes(
         declared = table.selection.spec.comparisons
         asked = "the sweep file's comparisons" if declared else "all rows with their reference"
         sizes = Counter(found.column == table.main for found in tested)
-        families = f"{asked} on the {table.labels[table.main]} ({sizes[True]})"
+        the = "the " if table.averages else ""
+        families = f"{asked} on {the}{table.labels[table.main]} ({sizes[True]})"
         if sizes[False]:
             families = f"two families: {families}; on single benchmarks ({sizes[False]})"
         yield f"{TEST} Holm's correction is over {families}."
@@ -226,7 +227,7 @@ def _comparison_notes(
 
 
 def _power(comparisons: Sequence[Comparison], measure: Measure) -> Iterator[str]:
-    """What the comparisons on the average could have found."""
+    """What the comparisons on `ScoreTable.main` could have found."""
     known = [(found.detectable, found) for found in comparisons if found.detectable is not None]
     if not known:
         return

@@ -38,7 +38,7 @@ def score_table(selection: Selection, predictions: Predictions = lambda run_id: 
     check_comparable(selection.records)
     benchmarks = _benchmarks(selection.records, spec)
     averaged = [found for found in benchmarks if found.averaged]
-    averages = tuple(sorted(AVERAGES, key=spec.judged_by.__ne__)) if averaged else ()
+    averages = tuple(sorted(AVERAGES, key=spec.judged_by.__ne__)) if len(averaged) > 1 else ()
     rows = [_row(group, benchmarks, averages, spec.metric) for group in selection.groups]
     table = ScoreTable(selection, benchmarks, averages, tuple(rows))
     if spec.metric != "accuracy":
@@ -180,13 +180,13 @@ def _guesses(benchmarks: Sequence[Benchmark], averages: Iterable[str]) -> Iterab
 def _comparisons(
     table: ScoreTable, measure: Measure, outcomes: Mapping[str, Outcomes], weights: Weights
 ) -> Iterable[Comparison]:
-    """As the selection asks for them: on the average, then on each benchmark.
+    """As the selection asks for them: on what the table is judged by, then on the rest.
 
-    p-values are corrected over two families of each measure: all comparisons on the average, which
-    the table is judged by, and all on single benchmarks, which show where a difference comes from.
+    p-values are corrected over two families of each measure: all comparisons on the average or only
+    benchmark that the table is judged by, and all on other single benchmarks, which show where a
+    difference comes from.
     """
-    averaged = [found.key for found in table.benchmarks if found.averaged]
-    singles = [found.key for found in table.benchmarks]
+    others = [found.key for found in table.benchmarks if found.key != table.main]
     rows = {row.key: row for row in table.rows}
     labels = table.selection.labels
 
@@ -205,7 +205,7 @@ def _comparisons(
         given = list(weights[column].values()), seeds, measure.scale, family
         return compare(asked, one, other, *given)
 
-    for columns in (list(table.averages[:1]), singles if singles != averaged[:1] else []):
+    for columns in ([table.main], others):
         contrasts = [each for each in table.selection.contrasts if each.row in rows]
         size = len(columns) * len(contrasts)
         found = [compared(each, column, size) for column in columns for each in contrasts]

@@ -91,13 +91,13 @@ class ScoreTable:
     Attributes:
         selection: what it was computed from.
         benchmarks: in order of appearance.
-        averages: `micro` and `macro`, the one that rows are judged by first; empty if no set
-            counts in them.
+        averages: `micro` and `macro`, the one that rows are judged by first; empty if fewer than
+            two sets count in them.
         rows: of methods.
         guesses: rows that need no model: chance and majority class.
         measures: that rows are compared by.
-        comparisons: as the sweep asked for them, for each measure: on the average first, then on
-            each benchmark.
+        comparisons: as the sweep asked for them, for each measure: on `main` first, then on each
+            other benchmark.
     """
 
     selection: Selection
@@ -110,8 +110,9 @@ class ScoreTable:
 
     @property
     def main(self) -> str:
-        """The key that rows are judged by: an average, or the only benchmark."""
-        return self.averages[0] if self.averages else self.benchmarks[0].key
+        """The key that rows are judged by: an average, or the only benchmark that counts."""
+        counted = [found.key for found in self.benchmarks if found.averaged]
+        return [*self.averages, *counted, self.benchmarks[0].key][0]
 
     @property
     def labels(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from bench.report.score_report import score_report
 from bench.report.score_table import score_table
 from bench.report.selection import Missing
 from bench.tracking.sweeps import SweepRecord, SweepRow
-from tests.report.score_runs import SPEC, answered, finished, selection, with_nll
+from tests.report.score_runs import SETS, SPEC, answered, finished, selection, with_nll
 
 
 def report_of(runs, spec=SPEC, **more):
@@ -47,7 +47,7 @@ def test_what_an_nll_leaves_out_and_why_it_is_not_shown_is_noted():
     runs, predictions = with_nll(runs, {"lora": 1.0, "dora": 0.5})
     predictions(runs[0]["run_id"])[0]["nll"] = None
     text = to_markdown(score_report(score_table(selection(runs), predictions)))
-    assert "in some run: mawps 1." in text and "## Comparisons of NLL: micro average" in text
+    assert "in some run: mawps 1." in text and "## Comparisons of NLL: mawps" in text
     del runs[0]["nll"]
     assert "The NLL of the reference answers is not shown: 1 of 6 runs have none." in notes(runs)
 
@@ -55,7 +55,7 @@ def test_what_an_nll_leaves_out_and_why_it_is_not_shown_is_noted():
 def test_too_few_seeds_have_a_difference_and_a_reason():
     runs = [answered(method, seed) for method in ("lora", "dora") for seed in (0, 1)]
     found = table(report_of(runs), "comparisons")
-    assert found.rows[0].cells["micro"].verdict == "n.s. (too few seeds)"
+    assert found.rows[0].cells["mawps"].verdict == "n.s. (too few seeds)"
     assert "DoRA − LoRA: no test, 2 common seeds, 3 are needed." in found.notes
 
 
@@ -129,9 +129,12 @@ def test_headings_have_chance_levels_and_the_mark_of_overlap():
 
 
 def test_a_single_run_has_no_deviation_and_a_set_outside_the_averages_is_named():
-    single = notes([finished()], replace(SPEC, outside_averages=("SVAMP",)))
+    spec = replace(SPEC, outside_averages=("SVAMP",))
+    single = notes([finished()], spec)
     assert single[0] == "Accuracy in percent; every row is a single run, without a deviation."
-    assert single[1].endswith("Not in the averages: SVAMP.")
+    assert single[1] == "Rows are judged by MAWPS, not by SVAMP."
+    three = finished(correct=(90, 240, 5), sets=SETS | {"gsm8k": ("GSM8K", 10)})
+    assert notes([three], spec)[1].endswith("Not in the averages: SVAMP.")
 
 
 def test_remarks_and_missing_runs_are_noted_first():

@@ -9,7 +9,7 @@ from statsmodels.stats.multitest import multipletests
 from bench.report.records import SHARED
 from bench.report.score_table import score_table
 from bench.report.spec import TableSpec
-from tests.report.score_runs import SPEC, answered, finished, selection, with_nll
+from tests.report.score_runs import SETS, SPEC, answered, finished, selection, with_nll
 
 FAR = {"lora": 0.8, "dora": 0.8, "series": 0.3, "hyplora": 0.79}
 
@@ -69,12 +69,19 @@ def test_averages_are_taken_per_seed_and_then_over_seeds():
 
 def test_a_set_outside_the_averages_is_not_counted():
     spec = TableSpec(name="toy", title="Toy", outside_averages=("svamp",))
-    run = finished(correct=(90, 180))
+    run = finished(correct=(90, 180, 80), sets=SETS | {"gsm8k": ("GSM8K", 100)})
     run["scores"]["SVAMP"]["chance"] = 20.0
     table = table_of([run], spec)
     assert cells(table)["SVAMP"].value == pytest.approx(60.0)
-    assert cells(table)["micro"].value == cells(table)["macro"].value == pytest.approx(90.0)
+    assert cells(table)["micro"].value == cells(table)["macro"].value == pytest.approx(85.0)
     assert table.guesses[1].cells["macro"].value == 4.0
+
+
+def test_rows_are_judged_by_the_only_set_that_counts():
+    spec = replace(SPEC, outside_averages=("mawps",))
+    table = table_of(random_runs(), spec)
+    assert (table.averages, table.main) == ((), "SVAMP")
+    assert [found.column for found in table.comparisons] == 3 * ["SVAMP"] + 3 * ["mawps"]
 
 
 def test_a_table_of_format_rates_has_neither_intervals_nor_comparisons():
@@ -126,9 +133,10 @@ def test_rows_are_compared_as_asked():
     assert verdicts(table_of(random_runs({"lora": 0.3, "dora": 0.8}))) == {"DoRA": "better"}
 
 
-def test_rows_on_a_single_benchmark_are_compared_once():
-    found = table_of(random_runs(sets=("mawps",))).comparisons
-    assert {one.column for one in found} == {"micro"}
+def test_a_single_benchmark_has_no_averages():
+    table = table_of(random_runs(sets=("mawps",)))
+    assert cells(table).keys() == {"mawps"}
+    assert {one.column for one in table.comparisons} == {"mawps"}
 
 
 def test_averages_and_benchmarks_are_corrected_as_two_families():

@@ -13,7 +13,7 @@ STEP = 17  # pixels of a row
 
 def figure(table: ScoreTable) -> Figure | None:
     """A panel for each average and benchmark."""
-    columns = common.columns_of(table)
+    columns = table.labels
     facts = common.cell_facts(table.rows, columns)
     if not facts:
         return None

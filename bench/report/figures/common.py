@@ -16,12 +16,6 @@ def looks_of_methods(table: ScoreTable, drawn: Container[str] | None = None) -> 
     return {method_label(m): look for m, look in looks.items() if drawn is None or m in drawn}
 
 
-def columns_of(table: ScoreTable) -> dict[str, str]:
-    """The columns to draw, with their labels: an average of one benchmark is that benchmark."""
-    single = len(table.benchmarks) == 1
-    return {k: label for k, label in table.labels.items() if not single or k not in table.averages}
-
-
 def grid_of(columns: Mapping[str, str]) -> tuple[list[str], int, int]:
     """The titles of the panels of columns, how many are side by side, and the number of lines."""
     across = 3 if len(columns) in (3, 5, 6) else 4

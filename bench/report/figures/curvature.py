@@ -14,7 +14,7 @@ def figure(table: ScoreTable) -> Figure | None:
     found = curved(table)
     if not found:
         return None
-    columns = common.columns_of(table)
+    columns = table.labels
     facts = common.cell_facts((row for rows in found.values() for row in rows), columns)
     looks = look("method", common.looks_of_methods(table, found), legend=len(found) > 1)
     axis = alt.Axis(values=sorted({fact["K"] for fact in facts}), format="~g")

@@ -8,7 +8,6 @@ import altair as alt
 
 from bench.report.comparison import MEASURES, Comparison
 from bench.report.figure import Figure, data, facet, line_at, look, names, round_step, whiskers
-from bench.report.figures.common import columns_of
 from bench.report.scores import ScoreTable
 from bench.report.theme import VERDICTS
 
@@ -23,9 +22,7 @@ def figure(table: ScoreTable) -> Figure | None:
     trained = {row.key for row in table.rows if row.trainable}
     known = [c for c in table.comparisons if c.row in trained and c.difference is not None]
     compared = {found.column for found in known}
-    columns = {key: label for key, label in columns_of(table).items() if key in compared}
-    # Of a single benchmark only the average is compared.
-    columns = columns or {table.main: table.benchmarks[0].label}
+    columns = {key: label for key, label in table.labels.items() if key in compared}
     shown = [found for found in known if found.column in columns]
     if not shown:
         return None
