@@ -6,9 +6,12 @@ A number follows a comment with its place in a CSV file and a format:
 
 The place is file, table, row and column; the fields are `value`, `sd`, `low`, `high`, `p`, `n`,
 `runs` and `text`. A whole table follows the name of its Markdown file, and the beginning of its
-heading unless it is the first:
+heading unless it is the first; without the names of columns, all columns are shown:
 
     <!-- table2 / Comparisons -->
+    ...
+    <!-- end -->
+    <!-- table2 | Micro | NLL, micro -->
     ...
     <!-- end -->
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,8 +33,12 @@ from bench.report.published import FOLDER
 
 PROJECT = FOLDER.parent.parent
 TABLES = PROJECT / "results" / "tables"
-MARKED = re.compile(r"(<!-- (?P<place>[\w.-]+(?: / [^>{]+?)*)(?:: (?P<form>[^>]*\{[^>]+))? -->)"
-                    r"(?P<found>.*?)(?P<end><!-- end -->)", re.DOTALL)  # fmt: skip
+MARKED = re.compile(
+    r"(<!-- (?P<place>[\w.-]+(?: / [^>{|]+?)*)"
+    r"(?:: (?P<form>[^>]*\{[^>]+)|(?P<columns>(?: \| [^>{|]+?)+))? -->)"
+    r"(?P<found>.*?)(?P<end><!-- end -->)",
+    re.DOTALL,
+)
 
 
 def documents() -> list[Path]:
@@ -48,7 +56,9 @@ def filled(text: str, tables: Path = TABLES) -> str:
     def fill(marker: re.Match[str]) -> str:
         try:
             if marker["form"] is None:
-                inside = f"\n{_table(tables, *marker['place'].split(' / '))}\n"
+                lines = _table(tables, *marker["place"].split(" / "))
+                names = (marker["columns"] or "").split(" | ")[1:]
+                inside = "\n".join(["", *(_chosen(lines, names) if names else lines), ""])
             else:
                 inside = marker["form"].format(**_cell(tables, *marker["place"].split(" / ")))
         except (OSError, LookupError, ValueError, TypeError) as error:
@@ -87,7 +97,7 @@ def _cells(path: Path) -> pandas.DataFrame:
     return pandas.read_csv(path, float_precision="round_trip")
 
 
-def _table(tables: Path, name: str, heading: str = "") -> str:
+def _table(tables: Path, name: str, heading: str = "") -> list[str]:
     lines = (tables / f"{name}.md").read_text(encoding="utf-8").splitlines()
     if heading:
         starts = [n for n, line in enumerate(lines) if line.startswith(f"## {heading}")]
@@ -95,4 +105,12 @@ def _table(tables: Path, name: str, heading: str = "") -> str:
             raise LookupError(f"{len(starts)} headings of {name}.md begin with {heading!r}")
         lines = lines[starts[0] :]
     rows = itertools.dropwhile(lambda line: not line.startswith("|"), lines)
-    return "\n".join(itertools.takewhile(lambda line: line.startswith("|"), rows))
+    return list(itertools.takewhile(lambda line: line.startswith("|"), rows))
+
+
+def _chosen(lines: list[str], names: list[str]) -> Iterator[str]:
+    """The first column of a table and those with these headings."""
+    cells = [re.split(r"(?<!\\) *\| *", line)[1:-1] for line in lines]
+    places = [0, *map(cells[0].index, names)]
+    for row in cells:
+        yield f"| {' | '.join(row[place] for place in places)} |"

@@ -14,7 +14,8 @@ vs,HypLoRA,micro,-2.4,,-5.1,0.3,0.05,,,n.s.
 def tables(tmp_path):
     (tmp_path / "mine.csv").write_text(CSV)
     (tmp_path / "mine.md").write_text(
-        "# Mine\n\n| a |\n| --- |\n| 1 |\n\nnote\n\n## Second: one\n\n| b |\n"
+        "# Mine\n\n| a |\n| --- |\n| 1 |\n\nnote\n\n## Second: one\n\n| b |\n\n"
+        "## Wide\n\n| a | b, c | d |\n| --- | --: | --: |\n| x \\| y | 2 | 3 ± 1 |\n"
     )
     return tmp_path
 
@@ -33,6 +34,8 @@ def test_a_document_has_the_numbers_of_the_tables(path):
          "n.s., -2.4 [-5.1, +0.3]"),
         ("mine", "\n| a |\n| --- |\n| 1 |\n"),
         ("mine / Second: one", "\n| b |\n"),
+        ("mine / Wide | d | b, c",
+         "\n| a | d | b, c |\n| --- | --: | --: |\n| x \\| y | 3 ± 1 | 2 |\n"),
     ],
 )  # fmt: skip
 def test_what_is_between_markers_is_replaced(tables, marker, expected):
@@ -47,6 +50,7 @@ def test_what_is_between_markers_is_replaced(tables, marker, expected):
         ("other / scores / LoRA / micro: {value}", "other.csv"),
         ("mine / vs / HypLoRA / micro: {points}", "points"),
         ("mine / Third", "0 headings of mine.md"),
+        ("mine / Wide | b", "'b' is not in list"),
     ],
 )
 def test_a_marker_of_nothing_is_named(tables, marker, message):
