@@ -14,7 +14,7 @@ import torch
 
 from tests.forked import kill, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # eleven processes, minutes
+pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.timeout(900)]  # eleven processes
 
 PROJECT = Path(__file__).resolve().parent.parent
 LIMIT = 240.0  # seconds until the moment of a kill, or until the end

@@ -45,7 +45,9 @@ def calibrated(base, options, prompts):
 ENDS = ("raise", "allocate", "exit", "kill")
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize(
+    "launcher", [pytest.param("joblib", marks=pytest.mark.ci), "submitit_local"]
+)
 def test_runs_that_die_are_named_and_the_others_finish(checkout, small, launcher):
     if launcher == "submitit_local":
         pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
@@ -80,6 +82,7 @@ def scores(results):
     return sorted((r["curvature"], r["seed"], json.dumps(r["scores"])) for r in found)
 
 
+@pytest.mark.ci
 def test_a_search_killed_again_and_again_ends_as_one_left_alone(tmp_path, small):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     log = tmp_path / "log"
