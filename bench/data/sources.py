@@ -84,6 +84,11 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     pool: list[Problem] = []
     for rows in sets:
         if settings.held_out and rows[0].task in held_out:
+            if len(rows) <= settings.held_out:
+                raise InputError(
+                    f"data.held_out={settings.held_out} leaves no rows of {rows[0].task} to train "
+                    f"on: it has {len(rows)}"
+                )
             rows = rows[: -settings.held_out]
         pool += rows[: settings.limit]
     # The split of LLM-Adapters' code: datasets' train_test_split(test_size, shuffle=True, seed=42).

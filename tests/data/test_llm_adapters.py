@@ -253,7 +253,8 @@ def test_a_bad_file_is_refused_with_its_row(layout, name, rows, message):
         ({"train": ["nope"]}, "no training set 'nope'. Searched: .*ft-training_set/nope.json"),
         ({"tests": ["SVAM"]}, "Did you mean SVAMP"),
         ({"tests": []}, "data.tests is empty"),
-        ({"validation": 4}, "leaves no rows"),
+        ({"validation": 4}, "validation=4 leaves no rows"),
+        ({"tests": ["math"], "held_out": 4}, "held_out=4 leaves no rows of math .* has 4"),
         ({"limit": 0}, "data.limit must be at least 1"),
         ({"train": ["gsm8k"]}, "data.gsm8k=PATH"),
         *(
