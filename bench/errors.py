@@ -129,9 +129,10 @@ def unknown(what: str, given: str, allowed: Iterable[str]) -> InputError:
 
 def missing_extra(setting: str, extra: str) -> InputError:
     """The error for a setting that needs packages of an extra of pyproject.toml."""
+    # Ray needs other versions of joblib and cloudpickle than the pinned ones.
+    pinned = "" if extra == "ray" else "-c constraints.txt "
     return InputError(
-        f"{setting} needs the extra [{extra}]: "
-        f".venv/bin/pip install -c constraints.txt -e '.[{extra}]'"
+        f"{setting} needs the extra [{extra}]: .venv/bin/pip install {pinned}-e '.[{extra}]'"
     )
 
 

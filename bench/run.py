@@ -36,6 +36,7 @@ from bench.errors import (
     InputError,
     Terminated,
     disk_is_full,
+    missing_extra,
     printable,
     unknown,
     without_secrets,
@@ -44,7 +45,6 @@ from bench.sweep.launch import (
     BEGAN,
     EXTRAS,
     end_with_sweep,
-    missing_extra,
     place_in_sweep,
     portable,
 )
@@ -187,7 +187,7 @@ def configuration_error(error: Exception) -> str | None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         launcher = group == "hydra/launcher"
         if launcher and name in EXTRAS:
-            return str(missing_extra(name))
+            return str(missing_extra(f"hydra/launcher={name}", EXTRAS[name]))
         if error.options:
             known = {*error.options, *EXTRAS} if launcher else error.options
             return str(unknown(group or "configuration", name, known))

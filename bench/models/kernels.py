@@ -33,8 +33,9 @@ def check_kernels(kind: str | None, architecture: str, device: torch.device) -> 
         raise InputError(f"model.kernels={kind}: {reason}; for others give model.kernels=null")
     if reason := why_not(device):
         raise InputError(
-            f"model.kernels={kind}: {reason}. It needs the extra [liger], .venv/bin/pip install "
-            "-e '.[liger]', and such a GPU; without them give model.kernels=null"
+            f"model.kernels={kind}: {reason}. It needs such a GPU and the extra [liger], "
+            ".venv/bin/pip install -c constraints.txt -e '.[liger]'; without them give "
+            "model.kernels=null"
         )
 
 

@@ -183,15 +183,6 @@ def _end_with(pid: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def missing_extra(launcher: str) -> InputError:
-    """How to install a launcher of `EXTRAS` that Hydra does not find."""
-    extra = EXTRAS[launcher]
-    return InputError(
-        f"hydra/launcher={launcher} needs the extra [{extra}]: "
-        f".venv/bin/pip install -e '.[{extra}]'"
-    )
-
-
 def portable(error: Exception) -> Exception:
     """The error, or a `Failure` with its message if it can't be pickled and read back.
 

@@ -22,7 +22,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from bench.errors import InputError, Pruned
+from bench.errors import InputError, Pruned, missing_extra
 from bench.files import locked
 
 BEAT = 20.0  # seconds between two heartbeats
@@ -47,9 +47,9 @@ def open_storage(url: str) -> BaseStorage:
             connect = {"connect_timeout": 10}
         return RDBStorage(url, engine_kwargs={"connect_args": connect, "pool_pre_ping": True})
     except ImportError as error:
-        hint = ": .venv/bin/pip install -e '.[postgres]'" if "postgresql" in url else ""
-        problem = f"its driver is missing{hint} ({error})"
-        raise InputError(f"storage {url}: {problem}") from error
+        if "postgresql" in url:
+            raise missing_extra(f"storage {url}", "postgres") from error
+        raise InputError(f"storage {url}: its driver is missing ({error})") from error
     except (ArgumentError, NoSuchModuleError) as error:
         raise InputError(
             f"storage {url} is not the address of a database: write sqlite:///FILE, "

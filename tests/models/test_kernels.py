@@ -21,7 +21,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
     [
         (True, "helm_d", GPU, r"unknown architecture 'helm_d'.*llama.*give model\.kernels=null"),
         (True, "llama", CPU, r"model\.kernels=liger: its kernels need a CUDA GPU"),
-        (False, "llama", GPU, r"liger-kernel is not installed.*pip install -e '\.\[liger\]'"),
+        (False, "llama", GPU, r"liger-kernel is not installed.*pip install .*-e '\.\[liger\]'"),
     ],
 )
 def test_what_the_kernels_lack_is_said_in_one_message(
