@@ -15,7 +15,6 @@ import yaml
 from bench.config import PROJECT, TrackingSettings, read_action, read_tracking
 from bench.errors import InputError, printable, without_secrets
 from bench.files import write_bytes
-from bench.identity import RESULT_VERSION
 from bench.progress import Progress
 from bench.report.collect import Collected, LeftOut, collect
 from bench.report.design import Spec
@@ -66,7 +65,7 @@ def report(config: dict[str, Any]) -> dict[str, Any]:
     except NothingRecorded as error:
         summary = f"no runs to report on: {error}. Run some first: make reproduce-table2 (minutes),"
         return {"summary": f"{summary} or python bench/run.py method=hyplora; then make report"}
-    collected = collect(contents, files, RESULT_VERSION, store.predictions, arguments)
+    collected = collect(contents, files, store.predictions, arguments)
     results, collected = _results(collected)
     paths = list(_write(collected, results, store, tracking.results, settings))
     for line in _lines(collected, arguments):
@@ -114,8 +113,7 @@ def _results(collected: Collected) -> tuple[list[Result], Collected]:
             try:
                 results.append(result_of(selection, collected.predictions))
             except ValueError as error:
-                runs = len(selection.records)
-                left_out.append(LeftOut(f"the table {selection.name}", runs, str(error)))
+                left_out.append(LeftOut(f"the table {selection.name}", str(error)))
             progress.update(1)
     made = tuple(result.selection for result in results)
     return results, replace(collected, tables=made, left_out=tuple(left_out))
@@ -184,11 +182,7 @@ def _lines(collected: Collected, arguments: Sequence[str]) -> Iterator[str]:
     for sweep, why in collected.absent.items():
         yield f"no table {sweep}: {why}; make reproduce-{sweep}{more}"
     yield from bounded((f"unfinished: {line}" for line in collected.unfinished), LISTED)
-    left_out = (
-        f"left out: {one.what if one.runs == 1 else f'{one.runs} {one.what}'}: {one.why}"
-        for one in collected.left_out
-    )
-    yield from bounded(left_out, LISTED)
+    yield from bounded((f"left out: {one.line}" for one in collected.left_out), LISTED)
 
 
 def _count(number: int, what: str) -> str:

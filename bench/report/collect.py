@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.identity import PRETRAIN_VERSION, RESULT_VERSION
 from bench.report.cases import Predictions
 from bench.report.design import Spec, sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
@@ -28,11 +29,16 @@ PRETRAINED = PretrainingSpec(name="pretraining", title="Other pretraining runs")
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Runs that are in no table, and why; `what` names them."""
+    """Runs that are in no table, and why; `what` names them, without `runs` a single thing."""
 
     what: str
-    runs: int
     why: str
+    runs: int | None = None
+
+    @property
+    def line(self) -> str:
+        """E.g. `3 runs: a newer one has the same settings and seed`."""
+        return f"{self.what if self.runs is None else f'{self.runs:,} {self.what}'}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,6 @@ class Collected:
 def collect(
     contents: Contents,
     files: Mapping[str, Spec],
-    result_version: int,
     predictions: Predictions = lambda run_id: (),
     arguments: Sequence[str] = (),
 ) -> Collected:
@@ -71,12 +76,12 @@ def collect(
     Args:
         contents: of the store.
         files: the specs of the sweep files by their stems.
-        result_version: of the code; runs of other versions are left out.
         predictions: reads what a run wrote.
         arguments: that a command needs, if runs are recorded in an unusual place.
     """
-    current = [r for r in contents.records if r["result_version"] == result_version]
-    known = {r["identity"]: r for r in (*_with_last_names(current), *contents.pretrainings)}
+    current = [r for r in contents.records if r["result_version"] == RESULT_VERSION]
+    pretrained = [r for r in contents.pretrainings if r["version"] == PRETRAIN_VERSION]
+    known = {r["identity"]: r for r in (*_with_last_names(current), *pretrained)}
     unfinished = {run.identity: run for run in contents.unfinished}
     sweeps, unusable = readable(contents.sweeps)
     taken: set[str] = set()
@@ -90,20 +95,20 @@ def collect(
     ]  # fmt: skip
     others = _other_tables(kept, taken)
     left_out = [
-        *(LeftOut(f"{run.name} ({run.run_id})", 1, run.reason) for run in contents.unreadable),
+        *(LeftOut(f"{run.name} ({run.run_id})", run.reason) for run in contents.unreadable),
         LeftOut(
             "runs",
-            len(contents.records) - len(current),
-            f"their results are of another version of the code than this one's, {result_version}",
+            "their results are of another version of the code than this one",
+            len(contents.records) + len(contents.pretrainings) - len(current) - len(pretrained),
         ),
         *unusable,
         LeftOut(
             "runs on validation rows",
-            len(rest) - len(kept),
             "they choose settings: trials of a search, or runs with evaluation.split=none",
+            len(rest) - len(kept),
         ),
-        LeftOut("runs", len(_unused(kept, others)), "a newer one has the same settings and seed"),
-        LeftOut("runs", contents.superseded, "run again with force=true; the newest counts"),
+        LeftOut("runs", "a newer one has the same settings and seed", len(_unused(kept, others))),
+        LeftOut("runs", "run again with force=true; the newest counts", contents.superseded),
     ]
     begun = {sweep.name for run in contents.sweeps for sweep in run.sweeps}
     made = {table.sweep.name for table in tables if table.sweep}
@@ -115,7 +120,7 @@ def collect(
             for stem, spec in files.items()
             if spec.name not in made
         },
-        left_out=tuple(one for one in left_out if one.runs),
+        left_out=tuple(one for one in left_out if one.runs != 0),
         states=_states(contents),
         unfinished=tuple(_unfinished_lines(contents)),
         predictions=predictions,
@@ -131,7 +136,7 @@ def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[LeftOut]]
                 spec_of(sweep)
             kept.append(run)
         except ValueError as error:
-            left_out.append(LeftOut(f"the sweep {run.name} ({run.run_id})", 1, str(error)))
+            left_out.append(LeftOut(f"the sweep {run.name} ({run.run_id})", str(error)))
     return kept, left_out
 
 

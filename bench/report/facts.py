@@ -38,9 +38,10 @@ def facts(table: ScoreTable) -> dict[str, str]:
     }
     # A label with K names it already.
     unnamed = [
-        (row.label, curvature_label(row.curvature))
+        (row.label, " or ".join(dict.fromkeys(map(curvature_label, known))))
         for row in table.rows
-        if row.curvature is not None and "K=" not in row.label
+        if (known := [run["curvature"] for run in row.records if run["curvature"] is not None])
+        and "K=" not in row.label
     ]
     if unnamed:
         found["Curvature"] = by_value(unnamed)

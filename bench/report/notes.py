@@ -13,7 +13,6 @@ from bench.report.scores import ScoreRow, ScoreTable
 from bench.report.spec import METRICS
 from bench.tracking.record import gates_by_module
 
-LISTED = 6  # incomplete rows that a note names
 MARK = "†"  # on a benchmark whose rows were trained on
 MEASURED = "auto"
 NEAR = (
@@ -43,21 +42,15 @@ def score_notes(table: ScoreTable) -> list[str]:
         *_data_files(selection.records),
         *_overlap(table),
         *_forgetting(table.rows),
-        _commits(selection.records),
+        f"Code: {commits(selection.records)}.",
     ]
 
 
 def _limits(table: ScoreTable) -> Iterator[str]:
     """What is missing: runs, and comparisons."""
-    selection, missing = table.selection, table.selection.missing
-    if missing:
-        listed = [row.text for row in missing[:LISTED]]
-        if more := len(missing[LISTED:]):
-            listed.append(f"{more} more row{'s' * (more > 1)}")
-        yield (
-            f"Incomplete: {len(selection.records)} of {selection.total} runs have finished. "
-            f"Missing: {'; '.join(listed)}."
-        )
+    selection = table.selection
+    if selection.incomplete:
+        yield selection.incomplete
     asked = {row.method for row in selection.sweep.rows} if selection.sweep else set()
     absent = [
         f"{pair['row']} vs. {pair['reference']}"
@@ -67,10 +60,10 @@ def _limits(table: ScoreTable) -> Iterator[str]:
     if absent:
         yield f"Declared comparisons without rows in this sweep: {', '.join(absent)}."
     trained = [row for row in table.rows if row.method != "none"]
-    if not table.comparisons and len(trained) > 1 and selection.spec.metric == "accuracy":
+    if len(trained) > 1 and not (table.comparisons or selection.spec.comparisons):
         yield (
-            "No comparisons: there is no LoRA (method=lora) to compare the rows with, nor a row "
-            "with K=1 of a method with several K."
+            "No comparisons: there is neither LoRA with the same options (method=lora) nor the "
+            "same method with K=1 to compare a row with."
         )
 
 
@@ -243,12 +236,13 @@ def _forgetting(rows: Sequence[ScoreRow]) -> Iterator[str]:
         )
 
 
-def _commits(records: Sequence[Record]) -> str:
-    commits = Counter((run["git"]["commit"] or "unknown")[:10] for run in records)
-    text = f"Code: commit {next(iter(commits))}."
-    if len(commits) > 1:
-        listed = (f"{commit} ({runs} of {len(records)} runs)" for commit, runs in commits.items())
-        text = f"Code: commits {', '.join(listed)}; it may differ between rows."
+def commits(records: Sequence[Record]) -> str:
+    """The commits of the code, with the number of runs if there are several."""
+    found = Counter((run["git"]["commit"] or "unknown")[:10] for run in records)
+    text = f"commit {next(iter(found))}"
+    if len(found) > 1:
+        listed = (f"{commit} ({runs} of {len(records)} runs)" for commit, runs in found.items())
+        text = f"commits {', '.join(listed)}, which may differ between rows"
     if dirty := sum(bool(run["git"]["dirty"]) for run in records):
-        text += f" {dirty} of {len(records)} runs had uncommitted changes in the working tree."
+        text += f"; {dirty} of {len(records)} runs with uncommitted changes"
     return text

@@ -12,7 +12,7 @@ from bench.report.facts import facts
 from bench.report.notes import MARK, score_notes
 from bench.report.paper import paper_table
 from bench.report.published import Published
-from bench.report.records import training_settings
+from bench.report.records import settings, training_settings
 from bench.report.scores import ScoreRow, ScoreTable
 from bench.report.tables import Cell, Column, Report, Row, RunValue, Table, number
 
@@ -52,19 +52,26 @@ def score_data(table: ScoreTable) -> dict[str, Any]:
     """Further entries of the JSON file: benchmarks, runs and settings of each row, comparisons."""
     return {
         "benchmarks": [asdict(found) for found in table.benchmarks],
-        "settings": [
-            {
-                "row": row.label,
-                "method": row.method,
-                "curvature": row.curvature,
-                "seeds": row.seeds,
-                "identities": [run["identity"] for run in row.records],
-                "train": training_settings(row.first),
-                "options": row.first["options"],
-            }
-            for row in table.rows
-        ],
+        "settings": list(map(_settings, table.rows)),
         "comparisons": [asdict(found) for found in table.comparisons],
+    }
+
+
+def _settings(row: ScoreRow) -> dict[str, Any]:
+    """What the runs of a row share, and `by_seed` the values of settings that they do not share."""
+    found = [settings(run) for run in row.records]
+    values = {name: [each.get(name) for each in found] for name in found[0]}
+    by_seed = {name: own for name, own in values.items() if any(own[0] != each for each in own)}
+    train, options = training_settings(row.first), row.first["options"]
+    return {
+        "row": row.label,
+        "method": row.method,
+        "curvature": row.curvature,
+        "seeds": row.seeds,
+        "identities": [run["identity"] for run in row.records],
+        "train": {key: train[key] for key in train if f"train.{key}" not in by_seed},
+        "options": {key: options[key] for key in options if key not in by_seed},
+        **({"by_seed": by_seed} if by_seed else {}),
     }
 
 

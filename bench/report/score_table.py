@@ -93,7 +93,7 @@ def _row(
     averaged = [values[found.key] for found in benchmarks if found.averaged]
     for kind in averages:
         cells[kind] = _cell([_average(kind, of_run) for of_run in zip(*averaged, strict=True)])
-    return ScoreRow(group.key, group.label, runs, cells)
+    return ScoreRow(group.key, group.label, runs, cells, details=group.details)
 
 
 def _value(run: Record, key: str, metric: str) -> RunValue:
@@ -197,6 +197,8 @@ def _comparisons(
         pair = [rows[key] for key in keys if key in rows]
         if len(pair) == 1:
             return replace(asked, why="the reference has no finished run")
+        if any(row.seeds == (None,) for row in pair):
+            return replace(asked, why="a row without seeds can't be tested over seeds")
         seeds = [s for s in pair[0].seeds if s is not None and s in pair[1].seeds]
         one, other = (
             [outcomes[row.key][key][list(map(row.seeds.index, seeds))] for key in weights[column]]
@@ -207,6 +209,6 @@ def _comparisons(
 
     for columns in ([table.main], others):
         contrasts = [each for each in table.selection.contrasts if each.row in rows]
-        size = len(columns) * len(contrasts)
+        size = len(columns) * sum(each.reference in rows for each in contrasts)
         found = [compared(each, column, size) for column in columns for each in contrasts]
         yield from judge(found, measure.lower_is_better)

@@ -56,8 +56,9 @@ class ScoreRow(Group):
 
     @property
     def curvature(self) -> Any:
-        """K, `auto` or None."""
-        return self.first["curvature"] if self.records else None
+        """K, `auto` or None; None as well if its runs have several."""
+        found = {run["curvature"] for run in self.records}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def trainable(self) -> int:

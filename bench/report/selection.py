@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.names import seeds_label
@@ -20,6 +20,7 @@ from bench.tracking.contents import SweepRun, Unfinished
 from bench.tracking.record import PRETRAIN
 from bench.tracking.sweeps import SWEEP_FILE, Contrast, SweepMember, SweepRecord
 
+LISTED = 6  # incomplete rows that a note names
 NAMED = ("model", "data", "protocol", "split", "size")  # facts that tables are named by
 # Arguments that change nothing in a table, and those that a command is given anew.
 NEUTRAL = re.compile(
@@ -32,11 +33,12 @@ Begun = tuple[SweepRecord, str]  # what a sweep asked for, and the id of its own
 
 @dataclass(frozen=True)
 class Group:
-    """The finished runs of one row, in the order of their seeds."""
+    """The finished runs of one row, in the order of their seeds; `details` as in `SweepRow`."""
 
     key: str
     label: str
     records: tuple[Record, ...]
+    details: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def first(self) -> Record:
@@ -109,6 +111,19 @@ class Selection:
     def tuning(self) -> dict[str, Mapping[str, Any] | None]:
         """How its sweep's rows were tuned, by key; empty outside of a sweep."""
         return {row.key: row.tuning for row in self.sweep.rows} if self.sweep else {}
+
+    @property
+    def incomplete(self) -> str:
+        """A sentence on the runs that are missing; empty if none is."""
+        if not self.missing:
+            return ""
+        listed = [row.text for row in self.missing[:LISTED]]
+        if more := len(self.missing[LISTED:]):
+            listed.append(f"{more} more row{'s' * (more > 1)}")
+        return (
+            f"Incomplete: {len(self.records)} of {self.total} runs have finished. "
+            f"Missing: {'; '.join(listed)}."
+        )
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -247,7 +262,9 @@ def _selection(
     return Selection(
         spec=spec,  # type: ignore[arg-type]
         groups=tuple(
-            Group(r.key, r.label, tuple(runs[r.key])) for r in sweep.rows if r.key in runs
+            Group(r.key, r.label, tuple(runs[r.key]), details=r.details)
+            for r in sweep.rows
+            if r.key in runs
         ),
         contrasts=sweep.contrasts,
         missing=tuple(

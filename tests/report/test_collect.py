@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from bench.files import write_json
-from bench.identity import RESULT_VERSION
 from bench.report.collect import collect
 from bench.report.design import sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
@@ -42,12 +41,12 @@ def bends_runs(*curvatures, **changes):
     return [run_of("hyplora", s, K, **changes) for K in curvatures for s in (0, 1)]
 
 
-def collected(runs, *sweeps, version=RESULT_VERSION, **rest):
+def collected(runs, *sweeps, **rest):
     """A report on records that are given oldest first."""
     records = [{"parent": None, **run, "began": n, "ended": n} for n, run in enumerate(runs, 1)]
     given = {"pretrainings": tuple(r for r in records if r.get("kind")), "sweeps": sweeps, **rest}
     records = tuple(record for record in reversed(records) if not record.get("kind"))
-    return collect(Contents(records=records, **given), FILES, version)
+    return collect(Contents(records=records, **given), FILES)
 
 
 def shape(report):
@@ -263,10 +262,11 @@ def test_of_runs_with_one_setting_and_seed_the_newest_counts():
 
 def test_what_does_not_count_is_listed():
     broken = Unfinished("id", "lora seed 0", "x", "FINISHED", "record.json is gone")
-    report = collected(main_runs(), unreadable=(broken,), superseded=3, version=0)
-    assert not report.tables and report.states["finished"] == 5 + 1 + 3
-    assert [(left.what, left.runs) for left in report.left_out] == [
-        ("lora seed 0 (id)", 1), ("runs", 5), ("runs", 3),
+    old = [*main_runs(result_version=0), made("helm_d", version=0)]
+    report = collected(old, unreadable=(broken,), superseded=3)
+    assert not report.tables and report.states["finished"] == 6 + 1 + 3
+    assert [left.line.partition(":")[0] for left in report.left_out] == [
+        "lora seed 0 (id)", "6 runs", "3 runs",
     ]  # fmt: skip
 
 

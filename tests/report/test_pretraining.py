@@ -1,14 +1,18 @@
 """The report on pretraining, from made-up records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from bench.report.formats import to_markdown
 from bench.report.pretraining.comparisons import comparisons_of, linearised
+from bench.report.pretraining.figures import bits_figure
 from bench.report.pretraining.report import pretraining_report
 from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.pretraining.tables import bits_per_byte
-from bench.report.selection import Group, Selection
+from bench.report.selection import Group, Missing, Selection
 from bench.tracking.sweeps import Contrast
 from tests.report.pretraining_runs import PART, made
 
@@ -58,6 +62,28 @@ def test_a_model_that_needs_more_bits_is_worse_and_one_that_needs_fewer_better()
     assert better.difference == pytest.approx(-0.05, abs=0.003)
     assert worse.low < worse.difference < worse.high < 0.06
     assert list(worse.by_seed.values()) == pytest.approx([0.05] * 3, abs=0.005)
+
+
+def test_curves_of_seeds_that_were_evaluated_at_other_steps_have_a_mean_where_they_meet():
+    first, second = made("helm_d", 0), made("helm_d", 1)
+    first["training"] |= {"validation": [[10, 3.0], [20, 2.0]]}
+    second["training"] |= {"validation": [[5, 4.0], [20, 1.0]]}
+    groups = selected([first, second]).groups
+    facts = bits_figure(groups, ()).spec["data"]["values"]
+    assert [fact["bits"] for fact in facts if "bits" in fact] == [1.5]
+    assert sorted(fact["of seed"] for fact in facts if "seed" in fact) == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_one_seed_has_no_note_on_the_test():
+    assert "degrees of freedom" not in to_markdown(report(runs(seeds=(0,))))
+    assert "degrees of freedom" in to_markdown(report(runs()))
+
+
+def test_missing_runs_are_noted():
+    asked = selected(runs())
+    lacking = replace(asked, missing=(Missing("HELM-MiCE", (0, 1)),), total=8)
+    notes = pretraining_report(lacking, comparisons_of(lacking)).tables[0].notes
+    assert notes[0] == ("Incomplete: 6 of 8 runs have finished. Missing: HELM-MiCE (seeds 0, 1).")
 
 
 def test_seeds_that_disagree_are_not_significant():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench.report.formats import to_markdown
-from bench.report.score_report import score_report
+from bench.report.score_report import score_data, score_report
 from bench.report.score_table import score_table
 from bench.report.selection import Missing
 from bench.tracking.sweeps import SweepRecord, SweepRow
@@ -52,6 +52,21 @@ def test_what_an_nll_leaves_out_and_why_it_is_not_shown_is_noted():
     assert "The NLL of the reference answers is not shown: 1 of 6 runs have none." in notes(runs)
 
 
+def test_settings_that_seeds_do_not_share_are_listed_by_seed():
+    runs = [
+        finished("hyplora", seed, curvature=K, train={"lr": lr, "epochs": 3}, options={"r": 4})
+        for seed, (K, lr) in enumerate(((1.0, 0.01), (2.0, 0.03)))
+    ]
+    asked = selection(runs, replace(SPEC, rows_by="method"))
+    group = replace(asked.groups[0], label="HypLoRA", records=tuple(runs))
+    table = score_table(replace(asked, groups=(group,)))
+    (row,) = score_data(table)["settings"]
+    assert row["train"] == {"epochs": 3} and row["options"] == {"r": 4}
+    assert row["curvature"] is None and row["by_seed"] == {"train.lr": [0.01, 0.03]}
+    facts = score_report(table).facts
+    assert facts["Curvature"] == "K=1.0 or K=2.0" and facts["lr"] == "0.01 or 0.03"
+
+
 def test_too_few_seeds_have_a_difference_and_a_reason():
     runs = [answered(method, seed) for method in ("lora", "dora") for seed in (0, 1)]
     found = table(report_of(runs), "comparisons")
@@ -67,7 +82,7 @@ def test_a_reference_without_runs_is_named():
 
 def test_no_reference_to_compare_with_is_noted():
     found = notes([finished("dora"), finished("series")])
-    assert any(note.startswith("No comparisons: there is no LoRA") for note in found)
+    assert any(note.startswith("No comparisons: there is neither LoRA") for note in found)
 
 
 def test_intervals_note_single_runs():

@@ -231,6 +231,12 @@ def test_a_table_may_be_judged_by_the_macro_average():
     assert table.comparisons[0].difference == pytest.approx(macro[0] - macro[1])
 
 
+def test_a_row_without_seeds_is_not_compared():
+    runs = random_runs({"none": 0.1, "hyplora": 0.8})
+    table = table_of(runs, contrasts=[("", "HypLoRA", "base model")])
+    assert verdicts(table) == {"HypLoRA": "not compared"}
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_nothing_is_significant_with_fewer_than_three_seeds(seeds):
     table = table_of(random_runs(seeds=seeds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.names import method_label
@@ -22,14 +22,21 @@ def grid_of(columns: Mapping[str, str]) -> tuple[list[str], int, int]:
     return list(columns.values()), across, -(-len(columns) // across)
 
 
-def few_rows(table: ScoreTable) -> list[ScoreRow]:
-    """All rows, or if these are too many the one with the most parameters of each method."""
-    if len(table.rows) <= MOST_ROWS:
-        return list(table.rows)
+def few_rows(rows: Sequence[ScoreRow]) -> tuple[list[ScoreRow], str]:
+    """Rows that can be distinguished in one panel, and a sentence if these are not all.
+
+    If there are too many, of each method the one with the most parameters is kept; of a single
+    method the first ones.
+    """
+    if len(rows) <= MOST_ROWS:
+        return list(rows), ""
     kept: dict[str, ScoreRow] = {}
-    for row in sorted(table.rows, key=lambda row: -row.trainable):
+    for row in sorted(rows, key=lambda row: -row.trainable):
         kept.setdefault(row.method, row)
-    return [row for row in table.rows if row in kept.values()]
+    if len(kept) == 1:
+        return list(rows[:MOST_ROWS]), f" The first {MOST_ROWS} of {len(rows)} rows."
+    few = [row for row in rows if row in kept.values()]
+    return few, f" {len(few)} of {len(rows)} rows: of each method the one with most parameters."
 
 
 def cell_facts(

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import altair as alt
 
+from bench.names import method_label
 from bench.report.figure import Figure, data, facet, look
 from bench.report.figures import common
 from bench.report.scores import ScoreRow, ScoreTable
+from bench.report.theme import look_of
 
 
 def figure(table: ScoreTable) -> Figure | None:
-    """A panel for each average and benchmark; None if no method has two curvatures."""
+    """A panel for each average and benchmark; None if nothing has two curvatures."""
     found = curved(table)
     if not found:
         return None
     columns = table.labels
-    facts = common.cell_facts((row for rows in found.values() for row in rows), columns)
-    looks = look("method", common.looks_of_methods(table, found), legend=len(found) > 1)
+    facts = [
+        fact | {"method": label}
+        for label, rows in found.items()
+        for fact in common.cell_facts(rows, columns)
+    ]
+    of_methods = common.looks_of_methods(table)
+    looks = {label: of_methods.get(label) or look_of(place) for place, label in enumerate(found)}
+    encoded = look("method", looks, legend=len(found) > 1)
     axis = alt.Axis(values=sorted({fact["K"] for fact in facts}), format="~g")
     x = alt.X("K:Q", axis=axis, scale=alt.Scale(type="log", base=2, nice=False, padding=8))
     scale = alt.Scale(zero=False, nice=False, padding=8)
     y = alt.Y("mean:Q", title="accuracy (%)", scale=scale)
-    base = alt.Chart().encode(x=x, y=y, color=looks["color"])
+    base = alt.Chart().encode(x=x, y=y, color=encoded["color"])
     layers = (
         base.mark_circle(size=14, opacity=0.5).encode(y="accuracy:Q"),
         base.mark_line(strokeWidth=1.2),
         base.mark_rule().encode(y="low:Q", y2="high:Q"),
-        base.mark_point().encode(shape=looks["shape"]),
+        base.mark_point().encode(shape=encoded["shape"]),
     )
     titles, across, lines = common.grid_of(columns)
     chart = facet(layers, data(facts), "benchmark", titles, across, 130, y="independent")
@@ -39,9 +47,13 @@ def figure(table: ScoreTable) -> Figure | None:
 
 
 def curved(table: ScoreTable) -> dict[str, list[ScoreRow]]:
-    """The rows of each method with two curvatures or more; a K measured per layer is none."""
+    """The rows that differ in K alone, by what they are called without it.
+
+    Only those of several K; one that was measured per layer is no K.
+    """
     found: dict[str, list[ScoreRow]] = {}
     for row in table.rows:
         if isinstance(row.curvature, int | float):
-            found.setdefault(row.method, []).append(row)
-    return {m: rows for m, rows in found.items() if len({row.curvature for row in rows}) > 1}
+            label = method_label(row.method, details=row.details)
+            found.setdefault(label, []).append(row)
+    return {label: rows for label, rows in found.items() if len(rows) > 1}

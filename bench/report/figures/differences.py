@@ -40,7 +40,7 @@ def figure(table: ScoreTable) -> Figure | None:
     blocks = []
     for measure in dict.fromkeys(MEASURES[found.measure] for found in shown):
         alike = [found for found in shown if found.measure == measure.key]
-        ends = [e for c in alike for e in (c.low, c.high, c.difference) if e is not None]
+        ends = [0.0, *(e for c in alike for e in (c.low, c.high, c.difference) if e is not None)]
         step = round_step(max(map(abs, ends)) or 1.0)
         marked = [tick for tick in (-step, 0, step) if min(ends) <= tick <= max(ends)]
         axis = alt.Axis(values=marked, labelFlush=False)

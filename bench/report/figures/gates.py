@@ -21,16 +21,14 @@ STATISTICS = {
 
 def figure(table: ScoreTable) -> Figure | None:
     """A row of panels for each statistic, a panel for each module type."""
-    rows = few_rows(table)
+    rows, fewer = few_rows([row for row in table.rows if next(_facts(row), None)])
     facts = [fact for row in rows for fact in _facts(row)]
     if not facts:
         return None
-    known = {fact["row"] for fact in facts}
-    looks = look("row", row_looks([row for row in rows if row.label in known]))
-    chart = line_grid(facts, STATISTICS, "layer", 5, looks, 90)
+    chart = line_grid(facts, STATISTICS, "layer", 5, look("row", row_looks(rows)), 90)
     caption = (
         "Mean over seeds, on validation prompts. Dashed and hollow: before training; solid: after. "
-        "Logarithmic scale; zeros are not drawn."
+        f"Logarithmic scale; zeros are not drawn.{fewer}"
     )
     title = f"{table.selection.spec.title}: gates by layer"
     return Figure("gates", title, caption, chart, 480)

@@ -19,7 +19,7 @@ SEEDS = 5  # lines of a row that can be distinguished
 
 def figure(table: ScoreTable) -> Figure | None:
     """A panel for each of the two losses."""
-    rows = few_rows(table)
+    rows, fewer = few_rows([row for row in table.rows if row.trainable])
     facts: list[dict[str, Any]] = [
         {"row": row.label, "seed": run.get("seed"), "curve": title, "step": step, "loss": loss}
         | ({"last": loss} if step == points[-1][0] else {})
@@ -49,7 +49,9 @@ def figure(table: ScoreTable) -> Figure | None:
         values = base.mark_circle(size=60).encode(opacity=alt.value(0))
         panels.append(panel((lines, ends, values), title, 190))
     chart = alt.concat(*panels, data=data(facts), columns=2)
-    caption = "A line for each seed, marked at its end. Logarithmic scale."
+    caption = (
+        f"A line for each seed (at most {SEEDS}), marked at its end. Logarithmic scale.{fewer}"
+    )
     title = f"{table.selection.spec.title}: loss over the steps"
     return Figure("training", title, caption, chart)
 

@@ -42,8 +42,8 @@ def write_page(results: Sequence[Result], collected: Collected, folder: Path) ->
 def page(results: Sequence[Result], collected: Collected) -> str:
     """The page as text."""
     parts, others = parts_of(results, collected)
-    titles = titles_of([result.selection for result in results])
-    found = [(titles[result.selection.name], _summary(result)) for result in results]
+    titles = titles_of([result.report for result in results])
+    found = [(titles[result.report.name], _summary(result)) for result in results]
     summary = [(title, sentences) for title, sentences in found if sentences]
     scored = [result.selection for result in results if result.scores]
     runs = {record["identity"] for selection in scored for record in selection.records}
@@ -60,7 +60,7 @@ def page(results: Sequence[Result], collected: Collected) -> str:
         pretrained=sum(len(selection.records) for selection in pretrained),
         bases=sorted({record["model"] for found in scored for record in found.records}),
         absent=dict(collected.absent),
-        left_out=list(bounded((f"{out.what}: {out.why}" for out in collected.left_out), LINES)),
+        left_out=list(bounded((out.line for out in collected.left_out), LINES)),
         states={state: count for state, count in collected.states.items() if count},
         unfinished=list(bounded(collected.unfinished, LINES)),
         provenance=html_table(provenance(scored)) if scored else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jinja2.utils import htmlsafe_json_dumps
@@ -21,6 +21,7 @@ from bench.report.formats.html import HtmlTable, html_table
 from bench.report.result import Result
 from bench.report.selection import Selection
 from bench.report.tables import Report, bounded
+from bench.tracking.contents import Measurement
 
 # Characters; the page is at most 5 MB, of which vega's scripts are 0.9 MB.
 FIGURES, CASES, TABLES = 1_300_000, 1_500_000, 1_000_000
@@ -69,39 +70,44 @@ def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part
     # Characters left; once something did not fit, nothing of its kind does.
     left = {"figures": FIGURES, "cases": CASES, "tables": TABLES}
     share = CASES // max(1, min(4, len(results)))  # so that the first does not take all
-    titles = titles_of([result.selection for result in results])
+    measured = [found for each in collected.measurements.values() if (found := _measured(each))]
+    titles = titles_of([*(result.report for result in results), *(m.report for m in measured)])
     parts: list[Part] = []
     others: list[str] = []
     with Progress("page", len(results), "table") as progress:
         for result in results:
-            title = titles[result.selection.name]
+            title = titles[result.report.name]
             left["tables"] -= _size(result.report)
             if left["tables"] >= 0:
                 parts.append(_result_part(result, title, collected.predictions, left, share))
             else:
                 others.append(title)
             progress.update(1)
-    for measured in sorted(collected.measurements.values(), key=lambda one: one.kind):
-        found = measured.content
-        if measured.kind == "efficiency":
-            charts = tuple(filter(None, [efficiency.figure(found)]))
-            report = efficiency_report(found)
-            parts.append(Part(report, report.title, charts=charts))
-        elif measured.kind == "embeddings":
-            report = embeddings_report(found)
-            note = f"Its figures are not in this file: see figures/{report.name}_*.svg, and "
-            note += f"figures/{report.name}_disk.html for an interactive one."
-            parts.append(Part(report, report.title, note))
+    measured.sort(key=lambda part: part.title)
+    parts += [replace(part, title=titles[part.report.name]) for part in measured]
     return parts, others
 
 
-def titles_of(selections: Sequence[Selection]) -> dict[str, str]:
-    """A title for each table by its name, which is added if titles are equal."""
-    counts = Counter(found.spec.title for found in selections)
+def titles_of(reports: Sequence[Report]) -> dict[str, str]:
+    """A title for each report by its name, which is added if titles are equal."""
+    counts = Counter(found.title for found in reports)
     return {
-        found.name: found.spec.title + (f" ({found.name})" if counts[found.spec.title] > 1 else "")
-        for found in selections
+        found.name: found.title + (f" ({found.name})" if counts[found.title] > 1 else "")
+        for found in reports
     }
+
+
+def _measured(measurement: Measurement) -> Part | None:
+    found = measurement.content
+    if measurement.kind == "efficiency":
+        report = efficiency_report(found)
+        return Part(report, report.title, charts=tuple(filter(None, [efficiency.figure(found)])))
+    if measurement.kind == "embeddings":
+        report = embeddings_report(found)
+        note = f"Its figures are not in this file: see figures/{report.name}_*.svg, and "
+        note += f"figures/{report.name}_disk.html for an interactive one."
+        return Part(report, report.title, note)
+    return None
 
 
 def _result_part(
@@ -129,10 +135,11 @@ def _result_part(
 def _note(selection: Selection) -> str:
     runs, first = selection.records, selection.records[0]
     of = f" of {selection.total:,}" if selection.total > len(runs) else ""
+    what = "run" if selection.total == 1 else "runs"
     if "scores" not in first:
-        return f"{len(runs):,}{of} pretraining run{'s' if len(runs) > 1 else ''}"
+        return f"{len(runs):,}{of} pretraining {what}"
     where = f"{first['model']}, {first['data']} data, protocol {first['protocol']}"
-    return f"{len(runs):,}{of} runs: {where}"
+    return f"{len(runs):,}{of} {what}: {where}"
 
 
 def _missing(selection: Selection) -> Iterator[str]:

@@ -84,16 +84,17 @@ def _training(rows: Sequence[Group], facts: Sequence[dict[str, Any]]) -> Any:
 
 
 def _curves(row: Group) -> Iterator[dict[str, Any]]:
-    """Thousands of tokens and bits per byte: the mean over seeds, and each seed."""
+    """Thousands of tokens and bits per byte: the mean over seeds where all have one, and each."""
     step = row.records[0]["train"]["step_tokens"] / 1000
-    runs = [record["training"]["validation"] for record in row.records]
-    for measured in zip(*runs, strict=True):
-        values = [value for _, value in measured]
-        named = {"model": row.label, "tokens": measured[0][0] * step}
-        means = {"bits": fmean(values), "lowest": min(values), "highest": max(values)}
-        yield named | means
-        for record, value in zip(row.records, values, strict=True):
-            yield named | {"seed": record["seed"], "of seed": value}
+    curves = {record["seed"]: dict(record["training"]["validation"]) for record in row.records}
+    for at in sorted({at for curve in curves.values() for at in curve}):
+        values = {seed: curve[at] for seed, curve in curves.items() if at in curve}
+        named = {"model": row.label, "tokens": at * step}
+        if len(values) == len(curves):
+            of_all = values.values()
+            yield named | {"bits": fmean(of_all), "lowest": min(of_all), "highest": max(of_all)}
+        for seed, value in values.items():
+            yield named | {"seed": seed, "of seed": value}
 
 
 def _differences(facts: Sequence[dict[str, Any]]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.report.comparison import Comparison
 from bench.report.facts import tuning_fact
+from bench.report.notes import commits
 from bench.report.pretraining import tables
 from bench.report.published import read_published
 from bench.report.selection import Group, Selection
@@ -35,7 +36,7 @@ def pretraining_report(selection: Selection, found: Sequence[Comparison]) -> Rep
     published = read_published(spec.published) if spec.published else {}
     chance = {task: published["chance"][key] for task, key in published.get("tasks", {}).items()}
     made = [
-        Table("findings", "Findings", notes=tuple(_findings(rows, found))),
+        Table("findings", "Findings", notes=(*_notes(selection), *_findings(rows, found))),
         tables.main_table(rows),
         tables.twin_table(found) if found else None,
         tables.routing_table(rows),
@@ -50,11 +51,16 @@ def pretraining_report(selection: Selection, found: Sequence[Comparison]) -> Rep
     return Report(spec.name, spec.title, facts, tuple(table for table in made if table))
 
 
+def _notes(selection: Selection) -> Iterator[str]:
+    yield from selection.remarks
+    if selection.incomplete:
+        yield selection.incomplete
+
+
 def _facts(rows: Sequence[Group]) -> dict[str, str]:
     runs = [record for row in rows for record in row.records]
     first = runs[0]
     train = first["train"]
-    dirty = sum(bool(run["git"]["dirty"]) for run in runs)
     rate = _by_model(rows, "lr", "g")
     warmup = _by_model(rows, "warmup", ".0%")
     return {
@@ -75,8 +81,7 @@ def _facts(rows: Sequence[Group]) -> dict[str, str]:
         f"{train['precision']}",
         "Seeds": ", ".join(map(str, sorted({run["seed"] for run in runs}))),
         "Device": _distinct(run["device"] for run in runs),
-        "Code": f"commit {_distinct(str(run['git']['commit'])[:10] for run in runs)}"
-        + (f", {dirty} of {len(runs)} runs with uncommitted changes" if dirty else ""),
+        "Code": commits(runs),
     }
 
 

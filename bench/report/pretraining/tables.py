@@ -81,7 +81,7 @@ def twin_table(found: Sequence[Comparison]) -> Table:
     """The differences to the twins, paired by seed."""
     seeds = sorted({seed for each in found for seed in each.seeds})
     columns = (
-        Column("difference", "Verdict", show="verdict"),
+        Column("difference", "Verdict", "text", show="verdict"),
         Column("difference", "Difference [95% interval]", "+z.4f", show="range"),
         Column("difference", "p (Holm)", show="p"),
         *(Column(f"seed_{seed}", f"seed {seed}", "+.4f") for seed in seeds),
@@ -92,19 +92,22 @@ def twin_table(found: Sequence[Comparison]) -> Table:
         cell = Cell(each.difference, n=each.n, p=each.p_holm, verdict=each.verdict, **interval)
         by_seed = {f"seed_{seed}": Cell(value) for seed, value in each.by_seed.items()}
         rows.append(Row((each.label, each.reference_label), {"difference": cell} | by_seed))
-    notes = [
-        "Bits per byte of the model minus its twin's at equal seeds. Both saw the same tokens in "
-        "the same order (checked by a hash). Negative: the model is better.",
+    tested = (
         "The test accounts for variation between seeds and between documents, of total bits over "
         f"total bytes; verdicts follow p (Holm) at 5%. With {len(seeds)} seeds the variation "
         f"between runs has {len(seeds) - 1} to {2 * (len(seeds) - 1)} degrees of freedom, so the "
-        "intervals are wide if runs differ.",
+        "intervals are wide if runs differ."
+    )
+    notes = [
+        "Bits per byte of the model minus its twin's at equal seeds. Both must have seen the same "
+        "tokens in the same order (checked by a hash). Negative: the model is better.",
+        *([tested] if any(each.p is not None for each in found) else []),
         "The comparison holds for this size, text, number of tokens and these settings. A plain "
         "twin is initialised as in its own code (embeddings with a standard deviation of 0.02, of "
         "1 in HELM); a matched twin has HELM's distributions of weights, its biases and its norms' "
         "epsilon. Residuals, the projection before the head and gains differ from both, so that "
         "neither difference is evidence for curvature alone.",
-        *(f"{each.label}: {each.why}." for each in found if each.why),
+        *(f"{each.name}: {each.why}." for each in found if each.why),
     ]
     heading, names = "vs. the Euclidean twin", ("Model", "Twin")
     return Table("twins", heading, columns, tuple(rows), names, tuple(notes))

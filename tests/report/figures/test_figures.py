@@ -13,6 +13,8 @@ from bench.report.figure import page_spec
 from bench.report.spec import FIGURES
 from tests.report.score_runs import SETS, finished
 
+METHODS = ("lora", "hyplora")
+
 
 def gates(mean):
     facts = {"median": mean, "variation": 0.0, "largest": 2 * mean, "clamped": 0.0}
@@ -99,7 +101,7 @@ def test_rows_that_are_equal_or_all_zero_are_drawn(table, training, right, seeds
 
 def test_a_single_benchmark_s_differences_are_drawn(table, drawn):
     sets = {"mawps": SETS["mawps"]}
-    runs = [finished(method, correct=(50,), sets=sets) for method in ("lora", "hyplora")]
+    runs = [finished(method, correct=(50,), sets=sets) for method in METHODS]
     made = figure("differences")(table(runs, [compared("HypLoRA", "mawps")]))
     assert [fact["benchmark"] for fact in drawn(made) if "comparison" in fact] == ["MAWPS"]
 
@@ -153,6 +155,32 @@ def test_long_names_of_differences_are_on_two_lines(table):
     axis = found.spec["vconcat"][0]["spec"]["layer"][1]["encoding"]["y"]["axis"]
     assert axis["labelExpr"].startswith("[split(datum.label") and axis["labelLimit"] == 250
     assert "labelExpr" not in y("DoRA")
+
+
+def test_a_small_difference_far_from_zero_has_an_axis_with_labels(table):
+    runs = [finished(method, correct=(50,), sets={"mawps": SETS["mawps"]}) for method in METHODS]
+    far = compared("HypLoRA", "mawps", difference=-4.0, low=-4.9, high=-3.1)
+    (layers,) = figure("differences")(table(runs, [far])).spec["vconcat"]
+    assert 0 in layers["spec"]["layer"][1]["encoding"]["x"]["axis"]["values"]
+
+
+def test_rows_that_differ_in_more_than_k_have_a_line_each(table, drawn):
+    runs = [
+        finished("hyplora", 0, (50 + 10 * learned, 150), K, options={"learned": learned})
+        for K in (0.5, 1.0)
+        for learned in (0, 1)
+    ]
+    made = table(runs)
+    rows = [
+        replace(row, details=(f"learned {row.first['options']['learned']}",)) for row in made.rows
+    ]
+    facts = drawn(figure("curvature")(replace(made, rows=tuple(rows))))
+    lines = {
+        (fact["method"], fact["mean"])
+        for fact in facts
+        if fact.get("benchmark") == "MAWPS" and "mean" in fact
+    }
+    assert lines == {("HypLoRA (learned 0)", 50.0), ("HypLoRA (learned 1)", 60.0)}
 
 
 def test_gates_are_shown_before_and_after_without_what_a_log_scale_lacks(full, drawn):

@@ -32,6 +32,15 @@ def test_of_many_rows_each_method_keeps_the_one_with_most_parameters(table, trai
         for method in ("hyplora", "hyplora_boost", "hyplora_tangent")
         for k in (1.0, 3.0, 2.0)
     ]
-    assert {row for row, *_ in losses(drawn(figure(table(runs))))} == {
+    made = figure(table(runs))
+    assert {row for row, *_ in losses(drawn(made))} == {
         f"HypLoRA ({name}K=3.0)" for name in ("", "boost, ", "tangent, ")
     }
+    assert made.caption.endswith("3 of 9 rows: of each method the one with most parameters.")
+
+
+def test_of_many_rows_of_one_method_the_first_are_drawn(table, training, drawn):
+    runs = [finished("hyplora", curvature=float(k), training=training()) for k in range(1, 11)]
+    made = figure(table(runs))
+    assert len({row for row, *_ in losses(drawn(made))}) == 8
+    assert made.caption.endswith("The first 8 of 10 rows.")
