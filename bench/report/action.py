@@ -15,6 +15,7 @@ import yaml
 from bench.config import PROJECT, TrackingSettings, read_action, read_tracking
 from bench.errors import InputError, printable, without_secrets
 from bench.files import write_bytes
+from bench.identity import PRETRAIN_VERSION, RESULT_VERSION
 from bench.progress import Progress
 from bench.report.collect import Collected, LeftOut, collect
 from bench.report.design import Spec
@@ -65,7 +66,9 @@ def report(config: dict[str, Any]) -> dict[str, Any]:
     except NothingRecorded as error:
         summary = f"no runs to report on: {error}. Run some first: make reproduce-table2 (minutes),"
         return {"summary": f"{summary} or python bench/run.py method=hyplora; then make report"}
-    collected = collect(contents, files, store.predictions, arguments)
+    collected = collect(
+        contents, files, (RESULT_VERSION, PRETRAIN_VERSION), store.predictions, arguments
+    )
     results, collected = _results(collected)
     paths = list(_write(collected, results, store, tracking.results, settings))
     for line in _lines(collected, arguments):

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.identity import PRETRAIN_VERSION, RESULT_VERSION
 from bench.report.cases import Predictions
 from bench.report.design import Spec, sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
@@ -68,6 +67,7 @@ class Collected:
 def collect(
     contents: Contents,
     files: Mapping[str, Spec],
+    versions: tuple[int, int],
     predictions: Predictions = lambda run_id: (),
     arguments: Sequence[str] = (),
 ) -> Collected:
@@ -76,11 +76,12 @@ def collect(
     Args:
         contents: of the store.
         files: the specs of the sweep files by their stems.
+        versions: of the code's results, and of its pretraining; other runs are left out.
         predictions: reads what a run wrote.
         arguments: that a command needs, if runs are recorded in an unusual place.
     """
-    current = [r for r in contents.records if r["result_version"] == RESULT_VERSION]
-    pretrained = [r for r in contents.pretrainings if r["version"] == PRETRAIN_VERSION]
+    current = [r for r in contents.records if r["result_version"] == versions[0]]
+    pretrained = [r for r in contents.pretrainings if r["version"] == versions[1]]
     known = {r["identity"]: r for r in (*_with_last_names(current), *pretrained)}
     unfinished = {run.identity: run for run in contents.unfinished}
     sweeps, unusable = readable(contents.sweeps)

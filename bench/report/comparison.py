@@ -18,7 +18,7 @@ NOT_COMPARED = "not compared"
 
 @dataclass(frozen=True)
 class Measure:
-    """What rows of a score table are compared by.
+    """What rows are compared by.
 
     Attributes:
         key: its name in JSON.
@@ -43,7 +43,8 @@ class Measure:
 
 ACCURACY = Measure("accuracy", "accuracy", "percentage points", "z.1f", scale=100.0)
 NLL = Measure("nll", "NLL", "nats per token", "z.3f", lower_is_better=True)
-MEASURES = {measure.key: measure for measure in (ACCURACY, NLL)}
+BITS = Measure("bits_per_byte", "bits per byte", "bits per byte", "z.3f", lower_is_better=True)
+MEASURES = {measure.key: measure for measure in (ACCURACY, NLL, BITS)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Comparison:
         label: what the table calls the row.
         reference_label: what the table calls the reference.
         column: key of a benchmark or average, or `bits_per_byte`.
-        measure: key of what is compared, in a table of scores.
+        measure: key of what is compared, in `MEASURES`.
         verdict: `better` or `worse` if a difference is claimed, else one of the other constants.
         difference: mean over the common seeds, in the unit of the column (percentage points for
             accuracy); None if the two can't be compared.
@@ -108,7 +109,6 @@ def compare(
     theirs: Sequence[Array],
     weights: Sequence[float],
     seeds: Sequence[int],
-    unit: float = 100.0,
     family: int = 1,
 ) -> Comparison:
     """Estimate and test a difference; the verdict is left to `judge`.
@@ -119,11 +119,11 @@ def compare(
         theirs: of the reference, with the same seeds and items.
         weights: of the benchmarks; they add up to 1.
         seeds: that both have.
-        unit: that the difference is multiplied by.
         family: number of comparisons that are corrected together.
     """
     if not seeds:
         return replace(asked, verdict=FEW_SEEDS, why="no common seed")
+    unit = MEASURES[asked.measure].scale
     pairs = list(zip(weights, ours, theirs, strict=True))
     by_run = [
         sum(w * (a[run].mean() - b[run].mean()) for w, a, b in pairs) for run in range(len(seeds))
@@ -152,14 +152,14 @@ def compare(
     )
 
 
-def judge(family: Sequence[Comparison], lower_is_better: bool = False) -> list[Comparison]:
+def judge(family: Sequence[Comparison]) -> list[Comparison]:
     """Correct the p-values of a family of comparisons and give the verdicts, at 5%."""
     corrected = iter(holm([found.p for found in family if found.p is not None]))
     judged = []
     for found in family:
         if found.p is not None and found.difference is not None:
             p = next(corrected)
-            better = (found.difference > 0) != lower_is_better
+            better = (found.difference > 0) != MEASURES[found.measure].lower_is_better
             verdict = found.verdict if p > LEVEL else BETTER if better else WORSE
             found = replace(found, p_holm=p, verdict=verdict)
         judged.append(found)

@@ -10,7 +10,6 @@ from bench.report.comparison import NLL
 from bench.report.outcomes import has_nll
 from bench.report.records import Record
 from bench.report.scores import ScoreRow, ScoreTable
-from bench.report.spec import METRICS
 from bench.tracking.record import gates_by_module
 
 MARK = "†"  # on a benchmark whose rows were trained on
@@ -69,7 +68,6 @@ def _limits(table: ScoreTable) -> Iterator[str]:
 
 def _means(table: ScoreTable) -> Iterator[str]:
     """What the numbers are, and how many problems were too long."""
-    metric = table.selection.spec.metric
     singles = [
         row.label + " (nothing is trained)" * (row.method == "none")
         for row in table.rows
@@ -78,14 +76,13 @@ def _means(table: ScoreTable) -> Iterator[str]:
     several = len(singles) < len(table.rows)
     if several:
         single = f" No ± means a single run: {', '.join(singles)}." if singles else ""
-        yield f"{METRICS[metric]} in percent: mean ± sample standard deviation over seeds.{single}"
+        yield f"Accuracy in percent: mean ± sample standard deviation over seeds.{single}"
     else:
-        yield f"{METRICS[metric]} in percent; every row is a single run, without a deviation."
+        yield "Accuracy in percent; every row is a single run, without a deviation."
     outside = ", ".join(found.label for found in table.benchmarks if not found.averaged)
     if table.averages:
-        what = "share of all items" if metric == "accuracy" else "weighted by items"
         per_seed = "; both are computed per seed, then averaged over seeds" if several else ""
-        yield f"Micro: {what}; macro: plain mean of the sets{per_seed}." + (
+        yield f"Micro: share of all items; macro: plain mean of the sets{per_seed}." + (
             f" Not in the averages: {outside}." if outside else ""
         )
     elif outside:

@@ -38,7 +38,7 @@ def score_report(table: ScoreTable, published: Published | None = None) -> Repor
         table: by `bench.report.score_table.score_table`.
         published: the paper's numbers to compare with.
     """
-    tables = [_scores(table), *_intervals(table)]
+    tables = [_scores(table), _intervals(table)]
     for measure in table.measures:
         tables += _comparisons(table, measure)
     tables.append(_cost(table))
@@ -107,16 +107,14 @@ def _scores(table: ScoreTable) -> Table:
     )
 
 
-def _intervals(table: ScoreTable) -> Iterator[Table]:
-    if table.selection.spec.metric != "accuracy":
-        return
+def _intervals(table: ScoreTable) -> Table:
     singles = [row.label for row in table.rows if len(row.records) == 1]
     note = "95% intervals of the means: bootstrap over seeds and items."
     if len(singles) == len(table.rows):
         note = "95% intervals: bootstrap over items. Every row is a single run: other seeds differ."
     elif singles:
         note += f" Over items only for a single run: {', '.join(singles)}."
-    yield Table(
+    return Table(
         key="intervals",
         heading="95% intervals",
         columns=_columns(table, "interval"),

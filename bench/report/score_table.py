@@ -39,10 +39,8 @@ def score_table(selection: Selection, predictions: Predictions = lambda run_id: 
     benchmarks = _benchmarks(selection.records, spec)
     averaged = [found for found in benchmarks if found.averaged]
     averages = tuple(sorted(AVERAGES, key=spec.judged_by.__ne__)) if len(averaged) > 1 else ()
-    rows = [_row(group, benchmarks, averages, spec.metric) for group in selection.groups]
+    rows = [_row(group, benchmarks, averages) for group in selection.groups]
     table = ScoreTable(selection, benchmarks, averages, tuple(rows))
-    if spec.metric != "accuracy":
-        return table
     keys = [found.key for found in benchmarks]
     comparisons: list[Comparison] = []
     samples = samples_of(selection.groups, keys, predictions)
@@ -84,11 +82,9 @@ def _benchmarks(records: Sequence[Record], spec: TableSpec) -> tuple[Benchmark, 
     )
 
 
-def _row(
-    group: Group, benchmarks: Sequence[Benchmark], averages: Iterable[str], metric: str
-) -> ScoreRow:
+def _row(group: Group, benchmarks: Sequence[Benchmark], averages: Iterable[str]) -> ScoreRow:
     runs = group.records
-    values = {found.key: [_value(run, found.key, metric) for run in runs] for found in benchmarks}
+    values = {found.key: [_value(run, found.key) for run in runs] for found in benchmarks}
     cells = {key: _cell(found) for key, found in values.items()}
     averaged = [values[found.key] for found in benchmarks if found.averaged]
     for kind in averages:
@@ -96,10 +92,9 @@ def _row(
     return ScoreRow(group.key, group.label, runs, cells, details=group.details)
 
 
-def _value(run: Record, key: str, metric: str) -> RunValue:
+def _value(run: Record, key: str) -> RunValue:
     score = run["scores"][key]
-    correct = score["correct"] if metric == "accuracy" else None
-    return RunValue(run["seed"], score[metric], score["n"], correct)
+    return RunValue(run["seed"], score["accuracy"], score["n"], score["correct"])
 
 
 def _average(kind: str, values: Sequence[RunValue]) -> RunValue:
@@ -204,11 +199,11 @@ def _comparisons(
             [outcomes[row.key][key][list(map(row.seeds.index, seeds))] for key in weights[column]]
             for row in pair
         )
-        given = list(weights[column].values()), seeds, measure.scale, family
+        given = list(weights[column].values()), seeds, family
         return compare(asked, one, other, *given)
 
     for columns in ([table.main], others):
         contrasts = [each for each in table.selection.contrasts if each.row in rows]
         size = len(columns) * sum(each.reference in rows for each in contrasts)
         found = [compared(each, column, size) for column in columns for each in contrasts]
-        yield from judge(found, measure.lower_is_better)
+        yield from judge(found)

@@ -15,7 +15,6 @@ LISTS = ("outside_averages", "comparisons", "figures", "remarks")
 PAIR = "{row: hyplora, reference: lora, about: optional}"
 AVERAGES = ("micro", "macro")
 ROWS_BY = ("settings", "method")
-METRICS = {"accuracy": "Accuracy", "format_rate": "Format rate"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,6 @@ class TableSpec:
         name: stem of the files that are written, e.g. `table2`.
         title: heading of the table.
         note: the table's place in the paper, e.g. `the camera-ready's Tables 3 and 8`.
-        metric: the field of a score that fills the cells, in percent: a key of `METRICS`.
         outside_averages: keys of benchmarks that are shown but left out of micro and macro.
         judged_by: the average that methods are judged by: `micro`, all items together, or `macro`,
             the plain mean of the sets.
@@ -48,7 +46,6 @@ class TableSpec:
     name: str
     title: str
     note: str = ""
-    metric: str = "accuracy"
     outside_averages: tuple[str, ...] = ()
     judged_by: str = AVERAGES[0]
     published: str | None = None
@@ -77,7 +74,6 @@ class TableSpec:
                 example = f"{option}: {{down_proj alone: [down_proj]}}"
                 return f"apart.{option} is {values!r}, but it names values: {example}"
         for kind, value, allowed in (
-            ("metric", self.metric, METRICS),
             ("judged_by", self.judged_by, AVERAGES),
             ("rows_by", self.rows_by, ROWS_BY),
             *(("figures", figure, FIGURES) for figure in self.figures or ()),
@@ -86,11 +82,6 @@ class TableSpec:
                 return f"{kind}: {value!r} is unknown, allowed: {', '.join(allowed)}"
         if not re.fullmatch(r"[\w-][\w.-]*", str(self.name)):
             return "name is for files: use letters, digits, '_', '-', e.g. table2"
-        if self.published and self.metric != "accuracy":
-            return (
-                f"published numbers are accuracies, but metric is {self.metric!r}: write "
-                "metric: accuracy, or published: null"
-            )
         return "" if isinstance(self.place, int) else f"place is {self.place!r}, but it is a number"
 
     @classmethod

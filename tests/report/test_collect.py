@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench.files import write_json
+from bench.identity import PRETRAIN_VERSION, RESULT_VERSION
 from bench.report.collect import collect
 from bench.report.design import sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
@@ -46,7 +47,8 @@ def collected(runs, *sweeps, **rest):
     records = [{"parent": None, **run, "began": n, "ended": n} for n, run in enumerate(runs, 1)]
     given = {"pretrainings": tuple(r for r in records if r.get("kind")), "sweeps": sweeps, **rest}
     records = tuple(record for record in reversed(records) if not record.get("kind"))
-    return collect(Contents(records=records, **given), FILES)
+    versions = RESULT_VERSION, PRETRAIN_VERSION
+    return collect(Contents(records=records, **given), FILES, versions)
 
 
 def shape(report):

@@ -84,13 +84,6 @@ def test_rows_are_judged_by_the_only_set_that_counts():
     assert [found.column for found in table.comparisons] == 3 * ["SVAMP"] + 3 * ["mawps"]
 
 
-def test_a_table_of_format_rates_has_neither_intervals_nor_comparisons():
-    table = table_of(random_runs(), TableSpec(name="toy", title="Toy", metric="format_rate"))
-    assert cells(table)["micro"].value == pytest.approx(98.0)
-    assert cells(table)["micro"].low is None
-    assert table.comparisons == () and table.guesses == ()
-
-
 def test_chance_and_majority_are_averaged_as_the_sets_are():
     run = finished()
     for key, chance, majority in (("mawps", 50.0, 60.0), ("SVAMP", 20.0, 40.0)):

@@ -17,12 +17,10 @@ def test_a_spec_is_read_from_a_sweep_file_s_mapping():
     ("change", "message"),
     [
         ({"titel": "T"}, "unknown key in table 'titel'. Did you mean title"),
-        ({"metric": "bleu"}, "allowed: accuracy, format_rate"),
         ({"judged_by": "mean"}, "judged_by: 'mean' is unknown, allowed: micro, macro"),
         ({"name": "a/b"}, "name is for files"),
         ({"outside_averages": "gsm8k"}, r"write \[gsm8k\]"),
         ({"title": ""}, "title must be given"),
-        ({"metric": "format_rate", "published": "table2"}, "published: null"),
         ({"apart": {"r": 4}}, "apart.r is 4, but it names values"),
         ({"comparisons": [["hyplora", "lora"]]}, r"each names two methods: \{row: hyplora, ref"),
         ({"comparisons": [{"row": "lora", "reference": "lora"}]}, "each names two methods"),

@@ -29,7 +29,7 @@ def embeddings_figures(study: Mapping[str, Any]) -> list[Figure]:
     return [figure for figure in drawn if figure is not None]
 
 
-def draw_embeddings(study: Mapping[str, Any], folder: Path, name: str = "embeddings") -> list[Path]:
+def draw_embeddings(study: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
     """Write all figures as <name>_<figure>.svg and .png, and the disk as <name>_disk.html.
 
     Returns:

@@ -11,7 +11,6 @@ from bench.names import method_label
 from bench.report.figure import Figure, data, facet, line_at, look, names, whiskers
 from bench.report.theme import longest, look_of
 
-REFERENCE = "lora"
 STEP = 17  # pixels of a row
 REGIMES = {
     "uniform": "adapter too",

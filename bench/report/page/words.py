@@ -5,8 +5,6 @@ from __future__ import annotations
 from bench.report.comparison import BETTER, MEASURES, WORSE, Comparison
 from bench.report.tables import between, number
 
-BITS = "bits_per_byte"
-
 
 def sentence(found: Comparison) -> tuple[str, str, str]:
     """A comparison with its interval, corrected p-value and number of seeds.
@@ -16,9 +14,7 @@ def sentence(found: Comparison) -> tuple[str, str, str]:
         LoRA: ...`.
     """
     measure = MEASURES[found.measure]
-    unit, form = measure.unit, f"+{measure.format}"
-    if found.column == BITS:
-        unit, form = "bits per byte", "+z.3f"
+    form = f"+{measure.format}"
     facts = []
     if found.low is not None:
         facts.append(f"95% interval {between(found.low, found.high, form)}")
@@ -26,7 +22,7 @@ def sentence(found: Comparison) -> tuple[str, str, str]:
         facts.append(f"p (Holm) {number(found.p_holm, 'p')}")
     if found.seeds:
         facts.append(f"{len(found.seeds)} seed{'s' if len(found.seeds) > 1 else ''}")
-    rest = "" if found.difference is None else f": {found.difference:{form}} {unit}"
+    rest = "" if found.difference is None else f": {found.difference:{form}} {measure.unit}"
     rest += f" ({', '.join(facts)})." if facts else "."
     if found.verdict in (BETTER, WORSE):
         return f"{found.label} is", found.verdict, f" than {found.reference_label}{rest}"

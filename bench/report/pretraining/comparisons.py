@@ -13,11 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.report.comparison import Comparison, compare, judge
+from bench.report.comparison import BITS, Comparison, compare, judge
 from bench.report.selection import Group, Selection
 from bench.report.statistics.variance import Array
-
-COLUMN = "bits_per_byte"
 
 
 def comparisons_of(selection: Selection) -> tuple[Comparison, ...]:
@@ -28,11 +26,11 @@ def comparisons_of(selection: Selection) -> tuple[Comparison, ...]:
         for contrast in selection.contrasts
         if contrast.row in by_key and contrast.reference in by_key
     ]
-    return tuple(judge(found, lower_is_better=True))
+    return tuple(judge(found))
 
 
 def _compare(heading: str, row: Group, twin: Group) -> Comparison:
-    asked = Comparison(heading, row.key, twin.key, row.label, twin.label, COLUMN)
+    asked = Comparison(heading, row.key, twin.key, row.label, twin.label, BITS.key, BITS.key)
     by_seed = [{run["seed"]: run for run in each.records} for each in (row, twin)]
     seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
     bits: list[list[np.ndarray]] = [[], []]
@@ -49,7 +47,7 @@ def _compare(heading: str, row: Group, twin: Group) -> Comparison:
         for runs, training in zip(bits, (ours, theirs), strict=True):
             runs.append(linearised(**training["blocks"]))
     one, other = map(np.array, bits)
-    return compare(asked, [one], [other], [1.0], seeds, unit=1.0)
+    return compare(asked, [one], [other], [1.0], seeds)
 
 
 def linearised(bits: Sequence[float], bytes: Sequence[float]) -> Array:

@@ -69,9 +69,9 @@ class CrossedTest:
     items: Items
     seeds: int
 
-    def interval(self, level: float = LEVEL) -> tuple[Array, Array]:
-        """Lower and upper end of the difference's interval; `level` 0.05 is 95%."""
-        reach = stdtrit(self.degrees, 1 - level / 2) * np.sqrt(self.variance)
+    def interval(self) -> tuple[Array, Array]:
+        """Lower and upper end of the difference's 95% interval."""
+        reach = stdtrit(self.degrees, 1 - LEVEL / 2) * np.sqrt(self.variance)
         return self.difference - reach, self.difference + reach
 
     def detectable(self, level: float = LEVEL, power: float = 0.8, bound: float = 0.8) -> Array:

@@ -15,7 +15,7 @@ NAMES = ("vs. LoRA", "hyplora", "lora", "HypLoRA", "LoRA")
             "(95% interval -4.1 to -0.6, p (Holm) 0.030, 3 seeds).",
         ),
         (
-            {"verdict": "better", "column": "bits_per_byte"},
+            {"verdict": "better", "measure": "bits_per_byte"},
             "HypLoRA is better than LoRA: -2.440 bits per byte "
             "(95% interval -4.100 to -0.600, 3 seeds).",
         ),
