@@ -51,9 +51,9 @@ class TunedSweep(Sweep):
         self.others = [o for o in self.overrides if o.get_key_element() != "method"]
         finals = combinations(self.others)
         searches = {place: self._search(*place) for place in both}
-        trials = [search.check()[0] for search in searches.values()]
+        trials = [search.known[0] for search in searches.values()]
         studies = {place: search.open() for place, search in searches.items()}
-        left = {p: search.count - finished(studies[p]) for p, search in searches.items()}
+        left = {place: search.left(studies[place]) for place, search in searches.items()}
         turns = [finals[turn :: self.searches] for turn in range(self.searches)]
         if self.config.plan:
             winners = self.planner.jobs([f"method={method}", *finals[0]] for method, _ in searches)
