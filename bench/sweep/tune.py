@@ -25,7 +25,6 @@ from bench.sweep.rates import FOLDER, Rates, Try, TunedRow, Tuning, grid, next_r
 from bench.sweep.space import chosen
 from bench.sweep.sweep import Sweep, combinations, failure_lines
 
-DIVERGED = "FloatingPointError"  # the loss of a run became NaN or infinite
 # Overrides of a try, of fine-tuning and of pretraining: only the loss at the end is needed.
 ALONE = {
     False: ("evaluation.split=none", "train.validations=1"),
@@ -71,7 +70,15 @@ class TuneSweep(Sweep):
         config: Any = OmegaConf.to_container(self.config, resolve=True)
         self.settings = read_action(TuneSettings, config)
         self.further = dict(config.get("tuning") or {})
-        self.keys = ("action.lr" if self.pretrains else "train.lr", *self.further)
+        section = "action" if self.pretrains else "train"
+        for key, values in self.further.items():
+            own = key.startswith(f"{section}.") and key != f"{section}.lr"
+            if not own or not isinstance(values, list) or not values:
+                raise InputError(
+                    f"tuning: {key}: {values} is not a setting that can be tuned with the learning "
+                    f"rate: give {section}.NAME: [VALUE, ...]"
+                )
+        self.keys = (f"{section}.lr", *self.further)
         given = [o.get_key_element() for o in self.overrides]
         if clash := [key for key in self.keys if key in given]:
             raise InputError(f"action=tune chooses {', '.join(clash)}: leave it out")
@@ -111,8 +118,11 @@ class TuneSweep(Sweep):
         labels = {row.key: row.label for record in records for row in record.rows}
         found: dict[str, tuple[str, float, list[str]]] = {}
         for job in trained:
-            words = [word for word in job.overrides if word != seed]
-            label, rate = labels[row_key(job.planned)], float(job.planned["train"]["lr"])
+            words = [*(word for word in job.overrides if word != seed), *ALONE[self.pretrains]]
+            train = job.planned["train"]
+            if train.get("validate_every") and train["keep"] == "last":
+                words.append("train.validate_every=null")
+            label, rate = labels[row_key(job.planned)], float(train["lr"])
             found.setdefault(tuning_key(job.planned, self.keys), (label, rate, words))
         order = list(labels.values())
         return dict(sorted(found.items(), key=lambda item: order.index(item[1][0])))
@@ -130,7 +140,8 @@ class TuneSweep(Sweep):
                 named = "; ".join(added)
                 print(f"best at an edge of the grid, one more rate for {named}", flush=True)
         except BaseException as error:
-            launch.store.fail(launch.parent, "FAILED", f"{type(error).__name__}")
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            launch.store.fail(launch.parent, status, type(error).__name__)
             raise
         finally:
             report = self._write()
@@ -152,7 +163,7 @@ class TuneSweep(Sweep):
             raise InputError(
                 f"{self.path} has {', '.join(stored.keys)} of seeds {list(stored.seeds)}, this "
                 f"command tunes {', '.join(self.keys)} on seeds {self.settings.seeds}: give "
-                f"action.seeds={','.join(map(str, stored.seeds))} or move the file away"
+                f"action.seeds=[{','.join(map(str, stored.seeds))}], or move the file away"
             )
         return stored.rows
 
@@ -190,13 +201,16 @@ class TuneSweep(Sweep):
         return added
 
     def _add(self, key: str, rates: Sequence[float]) -> None:
-        words, alone = self.rows[key][2], ALONE[self.pretrains]
+        words = self.rows[key][2]
         points = list(product(rates, *self.further.values()))
         seeds = [f"seed={seed}" for seed in self.settings.seeds]
         planned = self.planner.jobs(
-            [*words, *alone, *chosen(dict(zip(self.keys, point, strict=True))), seed]
+            [*words, *chosen(dict(zip(self.keys, point, strict=True))), seed]
             for point in points for seed in seeds
         )  # fmt: skip
+        if not self.pretrains:
+            for job in planned:
+                VALIDATION_LOSS.check(job.experiment)
         self._note([job for job in planned if job.record is not None])
         for number, point in enumerate(points):
             self.tries[key][point] = planned[number * len(seeds) : (number + 1) * len(seeds)]
@@ -218,8 +232,11 @@ class TuneSweep(Sweep):
         failed = []
         for job in jobs:
             if job.record is not None:
-                self.known[job.identity] = VALIDATION_LOSS.value(job.record)
-            elif (job.failure or "").startswith(DIVERGED):
+                try:
+                    self.known[job.identity] = VALIDATION_LOSS.value(job.record)
+                except FloatingPointError:
+                    self.known[job.identity] = None
+            elif job.diverged:
                 self.known[job.identity] = None
             else:
                 failed.append(job)

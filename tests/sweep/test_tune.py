@@ -87,7 +87,7 @@ def test_a_tuning_keeps_the_rows_of_its_file_that_it_did_not_tune(
     file.write_text(json.dumps(before.to_json()))
     tune = ("+sweep=table2", "method=none,lora", *small, HERE, "action=tune", "action.more=0")
     refused = inline(*tune, "action.seeds=[8]")
-    assert refused.code == 2 and "give action.seeds=7 or move the file away" in refused.stderr
+    assert refused.code == 2 and "give action.seeds=[7], or move the file away" in refused.stderr
 
     def interrupted(launch, jobs):
         raise KeyboardInterrupt
@@ -118,6 +118,9 @@ def test_a_tuning_keeps_the_rows_of_its_file_that_it_did_not_tune(
         (("-m", "method=lora"), "give +sweep=NAME"),
         ((), "give +sweep=NAME"),
         (("+sweep=table2", "action.rates=2"), "at least 3"),
+        (("+sweep=table2", "+tuning={method.lora_alpha:[1,2]}"), "give train.NAME: [VALUE, ...]"),
+        (("+sweep=table2", "+tuning={train.warmup:0.1}"), "give train.NAME: [VALUE, ...]"),
+        (("+sweep=table2", "method=lora", "data.validation=0"), "data.validation=0"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(inline, arguments, message):
