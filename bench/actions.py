@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from bench.errors import unknown
+from bench.errors import InputError, unknown
 
 ACTIONS = {
     "dashboard": "bench.tracking.action:dashboard",
@@ -29,6 +29,7 @@ ACTIONS = {
     "tune": "bench.sweep.tune:tune",
     "tiny_base": "bench.training.action:tiny_base",
 }
+PLANNED = ("finetune", "pretrain", "tune")  # those that plan=true shows the runs of
 
 
 def run_action(config: dict[str, Any]) -> dict[str, Any]:
@@ -36,5 +37,7 @@ def run_action(config: dict[str, Any]) -> dict[str, Any]:
     name = str(config["action"]["name"])
     if name not in ACTIONS:
         raise unknown("action", name, ACTIONS)
+    if config.get("plan") and name not in PLANNED:
+        raise InputError(f"plan=true goes with action={', '.join(PLANNED)}, not with {name}")
     module, _, function = ACTIONS[name].partition(":")
     return getattr(import_module(module), function)(config)

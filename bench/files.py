@@ -31,12 +31,22 @@ def locked(path: Path, what: str) -> Iterator[None]:
     """
     lock = FileLock(path)
 
+    # The holder of a run's lock may remove the folder with it; a try creates it again.
     def is_taken() -> bool:
-        with suppress(Timeout):
+        with suppress(Timeout, FileNotFoundError):
             lock.acquire(timeout=0)
         return lock.is_locked
 
-    acquire(what, is_taken, lock.acquire, lambda: path.read_text(errors="replace"))
+    def wait() -> None:
+        while not is_taken():
+            time.sleep(0.05)
+
+    def holder() -> str | None:
+        with suppress(FileNotFoundError):
+            return path.read_text(errors="replace")
+        return None
+
+    acquire(what, is_taken, wait, holder)
     try:
         with suppress(OSError):  # a full disk: the lock is held, only the message is lost
             path.write_text(this_process())

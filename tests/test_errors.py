@@ -5,6 +5,7 @@ import errno
 import pytest
 from safetensors import SafetensorError
 
+from bench.actions import run_action
 from bench.errors import Failure, InputError, disk_is_full, without_secrets
 
 
@@ -66,3 +67,9 @@ def test_a_secret_that_is_set_or_changed_later_is_masked(monkeypatch):
 )  # fmt: skip
 def test_other_texts_stay_as_they_are(text):
     assert without_secrets(text) == text
+
+
+@pytest.mark.parametrize("name", ["publish", "efficiency"])
+def test_a_plan_of_an_action_without_runs_is_refused(name):
+    with pytest.raises(InputError, match=f"plan=true goes with action=.*, not with {name}"):
+        run_action({"action": {"name": name}, "plan": True})

@@ -2,7 +2,10 @@
 
 import multiprocessing
 import os
+import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from bench import files
 
@@ -28,6 +31,24 @@ def test_a_process_that_waits_for_a_lock_says_for_whom(tmp_path, monkeypatch, ca
     with files.locked(tmp_path / "lock", "it"):  # free
         pass
     assert not capsys.readouterr().out
+
+
+def test_a_lock_whose_folder_is_removed_by_its_holder_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "SILENT", 0.05)
+    path, released = tmp_path / "run" / "lock", threading.Event()
+    path.parent.mkdir()
+
+    def wait():
+        with files.locked(path, "the run"):
+            assert released.is_set()
+
+    with ThreadPoolExecutor() as pool:
+        with files.locked(path, "the run"):
+            waiting = pool.submit(wait)
+            time.sleep(0.3)
+            released.set()
+            shutil.rmtree(path.parent)
+        waiting.result(30)
 
 
 def test_what_a_killed_writer_left_is_removed_by_a_later_one(tmp_path):

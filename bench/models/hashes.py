@@ -1,4 +1,4 @@
-"""Content hashes of files, kept by path, size and modification time."""
+"""Content hashes of files, kept by path, size and times of change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from bench.files import read_cache, write_json
 def files_hash(files: Mapping[str, Path], cache: Path | None = None) -> str:
     """sha256 over files by name.
 
-    `cache` is a JSON file with hashes by path, size and modification time of files.
+    `cache` is a JSON file with hashes by path and size of files, and by when their content and
+    their inode changed: a copy may have the modification time of another content.
     """
     digest = hashlib.sha256()
     for name, found in sorted(_hashes(files, cache).items()):
@@ -27,15 +28,15 @@ def file_hash(path: Path, cache: Path | None = None) -> str:
 
 def _hashes(files: Mapping[str, Path], cache: Path | None) -> dict[str, str]:
     known = (read_cache(cache) if cache else None) or {}
-    found = {}
+    before, found = dict(known), {}
     for name, path in files.items():
         stat = path.stat()
-        key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+        key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
         if not isinstance(known.get(key), str):
             with path.open("rb") as stream:
                 known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
         found[name] = known[key]
-    if cache is not None:
+    if cache is not None and known != before:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(cache, known)
     return found

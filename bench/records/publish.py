@@ -47,7 +47,7 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
     contents = read_contents(store)
     known = {r["identity"]: r for r in (*contents.records, *contents.pretrainings)}
     tables = {one.name: one for one in select(readable(contents.sweeps)[0], known)}
-    name = str(settings.table)
+    name, kept, missing = str(settings.table), set[str](), ""
     if measured := contents.measurements.get(name):
         content = without_folders(measured.content)
         files = {f"{measured.kind}.json": _compact(content)}
@@ -58,17 +58,21 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
         files = {SWEEP: as_json(sweep.to_json()).encode()}
         for record in (known[i] for i in sorted(sweep.identities & known.keys())):
             files |= _files(record, store.file(record["run_id"], "predictions.jsonl"))
+        kept = {identity[:12] for identity in sweep.identities}
+        if unknown_runs := len(sweep.identities - known.keys()):
+            missing = f", without {unknown_runs} of {len(kept)} runs, which are not in the store"
     else:
         raise unknown("table to publish", name, [*tables, *contents.measurements])
     folder = from_project(settings.folder) / name
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if OURS.fullmatch(path.name) and path.name not in files:
-            path.unlink()
     for file, content in files.items():
         write_bytes(folder / file, content)
+    for path in folder.iterdir():
+        stem = path.name.partition(".")[0]
+        if OURS.fullmatch(path.name) and path.name not in files and stem not in kept:
+            path.unlink()
     size = sum(map(len, files.values())) / 1e6
-    return {"summary": f"{name}: {len(files)} files, {size:.1f} MB -> {folder}"}
+    return {"summary": f"{name}: {len(files)} files, {size:.1f} MB{missing} -> {folder}"}
 
 
 def _files(record: Mapping[str, Any], predictions: bytes | None) -> dict[str, bytes]:

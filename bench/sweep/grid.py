@@ -50,6 +50,8 @@ class GridSweep(Sweep):
         if failed:
             lines = [f"  {job}: {type(error).__name__}: {error}" for job, error in failed]
             refused = all(isinstance(error, InputError) for _, error in failed)
+            if refused and len(jobs) == 1:
+                raise failed[0][1]
             kind = InputError if refused and len(failed) == len(jobs) else Failure
             raise kind("\n".join([f"{len(failed)} of {len(jobs)} failed:", *lines]))
         return [result.return_value for result in returns]

@@ -60,6 +60,11 @@ class Job:
         return self.planned["identity"]
 
     @property
+    def diverged(self) -> bool:
+        """Whether its loss became NaN or infinite, as it does in every try."""
+        return (self.failure or "").startswith(FloatingPointError.__name__)
+
+    @property
     def unfinished(self) -> bool:
         """Whether it can be tried, or tried again."""
         return self.record is None and not self.refused and not self.pruned

@@ -84,6 +84,7 @@ class Launch:
         for _ in range(tries):
             waiting = [job for job in jobs if job.unfinished]
             while waiting and (error := self._launch(waiting)):
+                launched = len(waiting)
                 waiting = [job for job in waiting if not self._has_ended(job)]
                 attempts = [self.store.attempt(job.identity) for job in waiting]
                 begun = [
@@ -91,7 +92,8 @@ class Launch:
                     for job, attempt in zip(waiting, attempts, strict=True)
                     if attempt is not None and attempt.status == "RUNNING"
                 ]
-                if waiting and not begun and attempts == [job.last for job in waiting]:
+                none = len(waiting) == launched and attempts == [job.last for job in waiting]
+                if waiting and not begun and none:
                     first = _first_line(error)
                     raise Failure(f"the launcher failed before any run began: {first}")
                 for job in begun or waiting:

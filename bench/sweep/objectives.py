@@ -31,7 +31,8 @@ class Objective:
         """The value of a finished run; of pretraining, the validation loss is in bits per byte.
 
         Raises:
-            ValueError: it is not finite, or is that of test documents.
+            FloatingPointError: it is not finite.
+            ValueError: it is that of test documents.
         """
         if self.name == "validation_loss" and record.get("kind") == PRETRAIN:
             if record["split"] != "validation":
@@ -42,13 +43,13 @@ class Objective:
             value = record["training"]["bits_per_byte"]
         elif self.name == "validation_loss":
             training = record["training"]
-            value = dict(training["validation"])[training["kept_step"]]
+            value = dict(training["validation"]).get(training["kept_step"], math.nan)
         elif self.name == "validation_accuracy":
             value = record["averages"]["micro"]
         else:
             value = record["seconds"]["evaluate"] / sum(s["n"] for s in record["scores"].values())
         if not math.isfinite(value):
-            raise ValueError(f"{self.name} is {value}")
+            raise FloatingPointError(f"{self.name} is {value}")
         return float(value)
 
     def check(self, experiment: Experiment) -> None:
@@ -57,11 +58,18 @@ class Objective:
         Raises:
             InputError: what to give instead.
         """
-        validated = experiment.trained and experiment.train.validated and experiment.data.validation
+        train = experiment.train
+        validated = experiment.trained and train.validated and experiment.data.validation
         if self.name == "validation_loss" and not validated:
             raise InputError(
                 "objective validation_loss: there is none if nothing is trained, or with "
                 "train.validations=0 or data.validation=0"
+            )
+        if self.name == "validation_loss" and train.validate_every and train.keep == "last":
+            raise InputError(
+                "objective validation_loss is that of the adapter that is kept, and with "
+                "train.keep=last the last step need not be one of train.validate_every: give "
+                "train.validate_every=null, which validates after it, or train.keep=best"
             )
         split = experiment.evaluation.split
         if self.name == "validation_accuracy" and split != "validation":

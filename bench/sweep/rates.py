@@ -126,7 +126,7 @@ class Rates:
         found = {path.name: path for folder in (COMMITTED, results / FOLDER)
                  for path in sorted(folder.glob("*.json"))}  # fmt: skip
         paths = sorted(found.values(), key=lambda path: (path.stem != sweep, path.name))
-        self.files = [(path, _read(path)) for path in paths]
+        self.files = [(path, read_tuning(path)) for path in paths]
 
     def losses(self) -> dict[str, float | None]:
         """The validation loss of each run that was tried, by its identity."""
@@ -149,7 +149,8 @@ class Rates:
         return None
 
 
-def _read(path: Path) -> Tuning:
+def read_tuning(path: Path) -> Tuning:
+    """The content of a file of `action=tune`; raises InputError if it is none."""
     try:
         return Tuning.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import DictConfig, OmegaConf
 from optuna import Study
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.pruners import MedianPruner, NopPruner
@@ -19,8 +17,9 @@ from optuna.trial import FrozenTrial, Trial
 
 from bench.errors import InputError, unknown
 from bench.files import sqlite_url
+from bench.report.records import digest
 from bench.report.selection import sweep_stem
-from bench.sweep.jobs import Job, Planner, different, without_hydra
+from bench.sweep.jobs import Job, Planner, different
 from bench.sweep.launch import Launch, at_once
 from bench.sweep.objectives import Objective, read_objectives
 from bench.sweep.space import Space, chosen, make_sampler, read_space
@@ -28,8 +27,6 @@ from bench.sweep.study import Worker, open_study
 from bench.sweep.sweep import Sweep
 from bench.sweep.trials import Trials, point_of
 
-# What changes no trial: a search resumes under other values of these.
-UNFIXED = ("hydra", "tracking", "table", "force", "plan", "trial")
 PRUNERS = ("median",)
 POLL = 2.0  # seconds between two checks of other processes
 
@@ -84,6 +81,7 @@ class Search:
         name: of its study.
         points: of a grid; None if a sampler chooses.
         count: number of trials.
+        known: the jobs that are known before anything runs: of a grid all, else one of the space.
         jobs: of the finished and the failed trials, by number, once `run` has ended.
     """
 
@@ -95,37 +93,52 @@ class Search:
             space: that is searched in.
             settings: how.
             planner: composes trials and looks them up.
+
+        Raises:
+            InputError: a point can't be run, or has no such objective.
         """
         self.space, self.settings, self.planner = space, settings, planner
         self.folder = folder = planner.tracking.results
         self.points = space.points() if settings.enumerates else None
         self.count = settings.n_trials if self.points is None else len(self.points)
         self.url = settings.storage or sqlite_url(folder / "optuna.db")
+        self.known = self._known()
         self.definition = {
             "space": space.expressions,
-            "fixed": fixed_settings(planner.config, space),
+            # What trials share and can change their results; with it, another study begins.
+            "runs": digest(sorted(job.identity for job in self.known)),
             "objectives": [objective.name for objective in settings.objectives],
+            "directions": [objective.direction for objective in settings.objectives],
             "sampler": settings.sampler_name,
         }
-        digest = hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()
-        self.name = settings.study_name or f"{title}-{digest[:8]}"
+        self.name = settings.study_name or f"{title}-{digest(self.definition, 8)}"
         self.lock = folder / f"{hashlib.sha256(self.name.encode()).hexdigest()[:12]}.lock"
         self.jobs: dict[int, Job] = {}
 
-    def check(self) -> list[Job]:
-        """The jobs that are known before anything runs: of a grid all, else one of the space.
-
-        Raises:
-            InputError: a point can't be run.
-        """
+    def _known(self) -> list[Job]:
         if self.points is not None:
             jobs = self.planner.jobs(map(self.space.overrides, self.points))
         else:
             words = [f"{key}={words}" for key, words in self.space.expressions.items()]
             jobs = [self.planner.job(self.space.overrides(self.space.some_point()), words)]
         for objective in self.settings.objectives:
-            objective.check(jobs[0].experiment)
+            for job in jobs:
+                objective.check(job.experiment)
+            if objective.name == "latency":
+                self._check_timed(jobs[0])
         return jobs
+
+    def _check_timed(self, first: Job) -> None:
+        """Refuse keys that make no run of their own: all trials would have the same latency."""
+        point = self.space.some_point()
+        for key in (key for key in point if key.startswith("evaluation.")):
+            last = self.space.last(key)
+            other = self.planner.job(self.space.overrides({**point, key: last}), [])
+            if last != point[key] and other.identity == first.identity:
+                raise InputError(
+                    f"objective latency: {key} changes no result in float32, so its trials are one "
+                    "run with one latency: leave it out, or give evaluation.dtype=bfloat16"
+                )
 
     def open(self) -> Study:
         """The study.
@@ -137,6 +150,10 @@ class Search:
         pruner = MedianPruner() if self.settings.pruner else NopPruner()
         directions = [objective.direction for objective in self.settings.objectives]
         return open_study(self.url, self.name, directions, self.definition, self.lock, pruner)
+
+    def left(self, study: Study) -> int:
+        """Number of trials that are missing."""
+        return max(0, self.count - finished(study))
 
     def run(self, study: Study, launch: Launch) -> None:
         """Run the trials that are missing, together with other processes that do so."""
@@ -197,6 +214,9 @@ class Search:
         return self.planner.job(overrides, chosen(trial.params))
 
     def _report(self, trials: Trials, trial: Trial, job: Job) -> None:
+        if job.diverged:  # as it would again
+            print(f"trial {trial.number} is pruned: {job.failure}", flush=True)
+            job.pruned = True
         if job.pruned:
             trials.prune(trial)
         elif job.record is None:
@@ -204,6 +224,9 @@ class Search:
         else:
             try:
                 values = [o.value(job.record) for o in self.settings.objectives]
+            except FloatingPointError as error:
+                job.failure = f"{type(error).__name__}: {error}"
+                self._report(trials, trial, job)
             except (ValueError, KeyError, IndexError) as error:
                 trials.fail(trial, f"no objective: {error}", final=True)
             else:
@@ -241,9 +264,9 @@ class SearchSweep(Sweep):
         space = read_space(self.overrides, grid=self.settings.enumerates)
         title = self.spec.name if self.written else "search"
         search = Search(title, space, self.settings, self.planner)
-        jobs = search.check()
+        jobs = search.known
         if self.config.plan:
-            left = [] if search.points is not None else [search.count - finished(search.open())]
+            left = [] if search.points is not None else [search.left(search.open())]
             self.plan(jobs, left)
             return []
         study = search.open()
@@ -252,7 +275,7 @@ class SearchSweep(Sweep):
         trials = f"{search.count} trials over {over}, {ended} finished already"
         print(f"study {search.name}: {trials}", flush=True)
         known = different(jobs) if search.points is not None else []
-        launch = self.begin(title, [search.name], search.count - ended, known)
+        launch = self.begin(title, [search.name], search.left(study), known)
         search.run(study, launch)
         self._conclude(study, different(search.jobs.values()))
         has_table = self.written or search.points is not None
@@ -317,12 +340,3 @@ def states(study: Study) -> list[tuple[FrozenTrial, str]]:
 def finished(study: Study) -> int:
     """Number of points that need not be run again."""
     return sum(state in ("COMPLETE", "PRUNED") for _, state in states(study))
-
-
-def fixed_settings(config: DictConfig, space: Space) -> str:
-    """Hash of all settings that trials share and that can change their results."""
-    settings: Any = OmegaConf.to_container(without_hydra(config), resolve=True)
-    settings = {str(key): value for key, value in settings.items() if key not in UNFIXED}
-    settings["overrides"] = [o for o in space.fixed if not o.startswith(UNFIXED)]
-    settings["evaluation"] = settings["evaluation"]["split"]
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

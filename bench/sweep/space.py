@@ -87,6 +87,10 @@ class Space:
             for key, distribution in self.distributions.items()
         }
 
+    def last(self, key: str) -> Any:
+        """The value of a key that is furthest from that of `some_point`."""
+        return self.values[key][-1] if key in self.values else self.distributions[key].high  # type: ignore[attr-defined]
+
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The overrides of a trial."""
         return [*self.fixed, *chosen(params)]

@@ -15,7 +15,7 @@ from typing import Any
 
 import optuna
 from optuna import Study
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -45,6 +45,7 @@ def open_storage(url: str) -> BaseStorage:
             connect = {"timeout": PATIENCE}
         elif url.startswith("postgresql"):
             connect = {"connect_timeout": 10}
+        url = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
         return RDBStorage(url, engine_kwargs={"connect_args": connect, "pool_pre_ping": True})
     except ImportError as error:
         if "postgresql" in url:
@@ -115,7 +116,8 @@ def pruner(storage: str, study: str, trial: int) -> Callable[[int, float], None]
     running = Trial(opened, trial)
 
     def watch(step: int, loss: float) -> None:
-        running.report(loss, step)
+        with suppress(UpdateFinishedTrialError):  # another process took it over
+            running.report(loss, step)
         if running.should_prune():
             raise Pruned(f"pruned at step {step}: loss {loss:.4g} is above the trials' median")
 

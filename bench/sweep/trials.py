@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,9 @@ class Trials:
 
     def complete(self, trial: Trial, values: Sequence[float], identity: str) -> None:
         """Record the values of a trial."""
-        trial.set_user_attr("identity", identity)
-        self.study.tell(trial, list(values), skip_if_finished=True)
+        with suppress(UpdateFinishedTrialError):  # another process took it over
+            trial.set_user_attr("identity", identity)
+            self.study.tell(trial, list(values), skip_if_finished=True)
 
     def prune(self, trial: Trial) -> None:
         """Record that a trial was pruned."""

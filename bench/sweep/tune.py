@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from bench.config import read_action
 from bench.errors import Failure, InputError
-from bench.files import write_json, write_text
+from bench.files import locked, write_json, write_text
 from bench.names import seeds_label
 from bench.report.design import sweep_records
 from bench.report.formats import show, to_markdown
@@ -21,11 +21,10 @@ from bench.report.tables import Cell, Column, Report, Row, Table
 from bench.sweep.jobs import Job, different
 from bench.sweep.launch import Launch
 from bench.sweep.objectives import VALIDATION_LOSS
-from bench.sweep.rates import FOLDER, Rates, Try, TunedRow, Tuning, grid, next_rate
+from bench.sweep.rates import FOLDER, Rates, Try, TunedRow, Tuning, grid, next_rate, read_tuning
 from bench.sweep.space import chosen
 from bench.sweep.sweep import Sweep, combinations, failure_lines
 
-DIVERGED = "FloatingPointError"  # the loss of a run became NaN or infinite
 # Overrides of a try, of fine-tuning and of pretraining: only the loss at the end is needed.
 ALONE = {
     False: ("evaluation.split=none", "train.validations=1"),
@@ -71,13 +70,23 @@ class TuneSweep(Sweep):
         config: Any = OmegaConf.to_container(self.config, resolve=True)
         self.settings = read_action(TuneSettings, config)
         self.further = dict(config.get("tuning") or {})
-        self.keys = ("action.lr" if self.pretrains else "train.lr", *self.further)
+        section = "action" if self.pretrains else "train"
+        for key, values in self.further.items():
+            own = key.startswith(f"{section}.") and key != f"{section}.lr"
+            if not own or not isinstance(values, list) or not values:
+                raise InputError(
+                    f"tuning: {key}: {values} is not a setting that can be tuned with the learning "
+                    f"rate: give {section}.NAME: [VALUE, ...]"
+                )
+        self.keys = (f"{section}.lr", *self.further)
         given = [o.get_key_element() for o in self.overrides]
         if clash := [key for key in self.keys if key in given]:
             raise InputError(f"action=tune chooses {', '.join(clash)}: leave it out")
         if not self.written:
             raise InputError("action=tune tunes the rows of a table: give +sweep=NAME")
-        self.known = Rates(self.spec.name, self.results).losses()
+        self.path = self.results / FOLDER / f"{self.spec.name}.json"
+        self._stored()
+        self.known = {} if self.config.force else Rates(self.spec.name, self.results).losses()
         self.rows = self._rows()
         self.tries: dict[str, dict[tuple[Any, ...], list[Job]]] = {key: {} for key in self.rows}
         for key, (_, rate, _) in self.rows.items():
@@ -109,8 +118,11 @@ class TuneSweep(Sweep):
         labels = {row.key: row.label for record in records for row in record.rows}
         found: dict[str, tuple[str, float, list[str]]] = {}
         for job in trained:
-            words = [word for word in job.overrides if word != seed]
-            label, rate = labels[row_key(job.planned)], float(job.planned["train"]["lr"])
+            words = [*(word for word in job.overrides if word != seed), *ALONE[self.pretrains]]
+            train = job.planned["train"]
+            if train.get("validate_every") and train["keep"] == "last":
+                words.append("train.validate_every=null")
+            label, rate = labels[row_key(job.planned)], float(train["lr"])
             found.setdefault(tuning_key(job.planned, self.keys), (label, rate, words))
         order = list(labels.values())
         return dict(sorted(found.items(), key=lambda item: order.index(item[1][0])))
@@ -128,38 +140,77 @@ class TuneSweep(Sweep):
                 named = "; ".join(added)
                 print(f"best at an edge of the grid, one more rate for {named}", flush=True)
         except BaseException as error:
-            launch.store.fail(launch.parent, "FAILED", f"{type(error).__name__}")
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            launch.store.fail(launch.parent, status, type(error).__name__)
             raise
         finally:
-            tuning, folder = self._tuning(), self.results / FOLDER
-            report = table_of(tuning)
-            paths = [folder / f"{tuning.sweep}.json", folder / f"{tuning.sweep}.md"]
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(paths[0], tuning.to_json())
-            write_text(paths[1], to_markdown(report))
+            report = self._write()
+        paths = [self.path, self.path.with_suffix(".md")]
         show(report)
         print("\n".join(map(str, paths)), flush=True)
         return paths
 
+    def _stored(self) -> tuple[TunedRow, ...]:
+        """The rows of the table's file, of earlier commands and of others that run now.
+
+        Raises:
+            InputError: they were tuned in another way.
+        """
+        if not self.path.is_file():
+            return ()
+        stored = read_tuning(self.path)
+        if (stored.seeds, stored.keys) != (tuple(self.settings.seeds), self.keys):
+            raise InputError(
+                f"{self.path} has {', '.join(stored.keys)} of seeds {list(stored.seeds)}, this "
+                f"command tunes {', '.join(self.keys)} on seeds {self.settings.seeds}: give "
+                f"action.seeds=[{','.join(map(str, stored.seeds))}], or move the file away"
+            )
+        return stored.rows
+
+    def _write(self) -> Report:
+        """Put the rows that are tuned into the table's file, among the others; returns its table.
+
+        A row whose tuning was interrupted takes no other's place.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.results / "tuning.lock", f"the file {self.path}"):
+            rows = {row.key: row for row in self._stored()}
+            rows |= {r.key: r for r in self._rows_tried() if r.key not in rows or not self._next(r)}
+            tuning = Tuning(
+                self.spec.name, tuple(self.settings.seeds), self.keys, tuple(rows.values())
+            )
+            report = table_of(tuning)
+            write_json(self.path, tuning.to_json())
+            write_text(self.path.with_suffix(".md"), to_markdown(report))
+        return report
+
+    def _next(self, row: TunedRow) -> float | None:
+        """The rate to try next of a row whose best is at an edge."""
+        rates = {tried.rate for tried in row.tries}
+        if not row.edge or len(rates) >= self.settings.rates + self.settings.more:
+            return None
+        return next_rate(sorted(rates), row.edge)
+
     def _extend(self) -> list[str]:
         """Add a rate to each row whose best is at an edge; returns what was added, in words."""
         added = []
-        for row in self._tuning().rows:
-            rates = {tried.rate for tried in row.tries}
-            if row.edge and len(rates) < self.settings.rates + self.settings.more:
-                rate = next_rate(sorted(rates), row.edge)
+        for row in self._rows_tried():
+            if rate := self._next(row):
                 self._add(row.key, [rate])
                 added.append(f"{row.label}: {rate:g}")
         return added
 
     def _add(self, key: str, rates: Sequence[float]) -> None:
-        words, alone = self.rows[key][2], ALONE[self.pretrains]
+        words = self.rows[key][2]
         points = list(product(rates, *self.further.values()))
         seeds = [f"seed={seed}" for seed in self.settings.seeds]
         planned = self.planner.jobs(
-            [*words, *alone, *chosen(dict(zip(self.keys, point, strict=True))), seed]
+            [*words, *chosen(dict(zip(self.keys, point, strict=True))), seed]
             for point in points for seed in seeds
         )  # fmt: skip
+        if not self.pretrains:
+            for job in planned:
+                VALIDATION_LOSS.check(job.experiment)
         self._note([job for job in planned if job.record is not None])
         for number, point in enumerate(points):
             self.tries[key][point] = planned[number * len(seeds) : (number + 1) * len(seeds)]
@@ -181,15 +232,18 @@ class TuneSweep(Sweep):
         failed = []
         for job in jobs:
             if job.record is not None:
-                self.known[job.identity] = VALIDATION_LOSS.value(job.record)
-            elif (job.failure or "").startswith(DIVERGED):
+                try:
+                    self.known[job.identity] = VALIDATION_LOSS.value(job.record)
+                except FloatingPointError:
+                    self.known[job.identity] = None
+            elif job.diverged:
                 self.known[job.identity] = None
             else:
                 failed.append(job)
         if failed:
             raise Failure(failure_lines(failed))
 
-    def _tuning(self) -> Tuning:
+    def _rows_tried(self) -> list[TunedRow]:
         """The rows whose tries all have a result."""
         rows = []
         for key, tries in self.tries.items():
@@ -204,7 +258,7 @@ class TuneSweep(Sweep):
                     for point, of_try in sorted(tries.items())
                 )
                 rows.append(TunedRow(key, self.rows[key][0], made))
-        return Tuning(self.spec.name, tuple(self.settings.seeds), self.keys, tuple(rows))
+        return rows
 
 
 def tune(config: dict[str, Any]) -> dict[str, Any]:

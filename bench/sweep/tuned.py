@@ -50,10 +50,20 @@ class TunedSweep(Sweep):
         # What all runs share, and the seeds of the winners.
         self.others = [o for o in self.overrides if o.get_key_element() != "method"]
         finals = combinations(self.others)
+        if unlike := [key for key in self.swept if key not in ("method", "seed")]:
+            raise InputError(
+                f"equal tuning is over methods and seeds, not over {', '.join(unlike)}: give one "
+                "value, and another command for each further one"
+            )
+        if self.searches > len(finals):
+            raise InputError(
+                f"hydra.sweeper.searches={self.searches} take turns over the seeds of the table, "
+                f"and there are {len(finals)}: give as many seeds, or fewer searches"
+            )
         searches = {place: self._search(*place) for place in both}
-        trials = [search.check()[0] for search in searches.values()]
+        trials = [search.known[0] for search in searches.values()]
         studies = {place: search.open() for place, search in searches.items()}
-        left = {p: search.count - finished(studies[p]) for p, search in searches.items()}
+        left = {place: search.left(studies[place]) for place, search in searches.items()}
         turns = [finals[turn :: self.searches] for turn in range(self.searches)]
         if self.config.plan:
             winners = self.planner.jobs([f"method={method}", *finals[0]] for method, _ in searches)

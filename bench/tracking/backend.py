@@ -68,7 +68,7 @@ def open_experiment(folder: Path, uri: str | None, name: str, create: bool) -> t
 
     artifacts = None if scheme(uri).startswith("http") else folder / "artifacts"
     try:
-        with exclusive(uri, folder / "mlflow.lock"):
+        with exclusive(uri, folder):
             if scheme(uri) == "sqlite":
                 _create_tables(uri, folder / "artifacts")
             client = MlflowClient(uri)
@@ -130,23 +130,28 @@ def patience(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def exclusive(uri: str, lock: Path) -> Iterator[None]:
+def exclusive(uri: str, folder: Path) -> Iterator[None]:
     """Held while tables and experiment are created: two migrations at once break each other.
 
-    It raises at once if the database can't be used; MLflow would try again for two minutes.
+    Several results folders may use a database: the lock of a sqlite file is next to it, if it can
+    be. It raises at once if the database can't be used; MLflow would try again for two minutes.
     """
     import sqlalchemy
 
-    with locked(lock, STORE):
-        if scheme(uri) not in DATABASES:
+    place = folder / "mlflow.db"
+    if scheme(uri) in DATABASES:
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    if scheme(uri) == "sqlite":
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("PRAGMA schema_version"))
+        if os.access(sqlite_file(uri).parent, os.W_OK):
+            place = sqlite_file(uri).resolve()
+    with locked(place.with_suffix(".lock"), STORE):
+        if scheme(uri) != "postgresql":
             yield
             return
-        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
         with engine.connect() as connection:
-            if scheme(uri) == "sqlite":
-                connection.execute(sqlalchemy.text("PRAGMA schema_version"))
-            else:
-                _lock_database(connection)
+            _lock_database(connection)
             yield  # closing the connection releases the lock
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bench.progress import Progress
-from bench.tracking.reader import FAILURE, PARENT, Reader
+from bench.tracking.reader import FAILURE, PARENT, Reader, reported
 from bench.tracking.record import PRETRAIN
 from bench.tracking.schema import incomplete
 from bench.tracking.sweeps import SWEEP_FILE, SweepRecord
@@ -147,6 +147,7 @@ def read_contents(store: Reader) -> Contents:
     )
 
 
+@reported
 def _runs(store: Reader) -> Iterable[_Run]:
     """All runs. One that starts while pages are read comes last, and moves no other."""
     token: str | None = None

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from bench.errors import Failure, InputError, without_secrets
 from bench.tracking.backend import NothingRecorded, scheme
+from bench.tracking.reader import reported
 from bench.tracking.store import Store
 
 HOST = "127.0.0.1"
@@ -161,6 +162,7 @@ def _await(server: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
     raise Failure("\n".join(["MLflow's server did not start. Its last output:", *last]))
 
 
+@reported
 def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) -> str:
     """Serve the runs on this machine until Ctrl-C; for an MLflow server, only print the links.
 

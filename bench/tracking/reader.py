@@ -74,8 +74,8 @@ class Reader:
     def finished(self, identity: str, since: float = 0.0) -> str | None:
         """The id of the newest run with this identity that finished after `since`, or None."""
         ended = f"attributes.end_time >= {round(since * 1000)}"
-        run = self._newest(identity, f" and attributes.status = 'FINISHED' and {ended}")
-        return run.info.run_id if run else None
+        runs = self._ended([f"tags.identity = '{identity}'", ended], 1)
+        return runs[0].info.run_id if runs else None
 
     def attempt(self, identity: str) -> Attempt | None:
         """The newest run with this identity, finished or not; None if there is none."""
@@ -92,7 +92,7 @@ class Reader:
         Runs that were resumed or imported are left out.
         """
         found = []
-        for run in self._ended([f"tags.{key} = '{value}'" for key, value in tags.items()], count):
+        for run in self._ended([f"tags.{key} = {_quoted(tags[key])}" for key in tags], count):
             start, end = run.info.start_time / 1000, run.info.end_time / 1000
             if float(run.data.tags.get(BEGAN, 0)) <= start + 5:
                 found.append(run.data.metrics | {"total": end - start})
@@ -202,3 +202,9 @@ class Reader:
     def _search(self, wanted: str, newest_by: str, count: int) -> Sequence[Any]:
         order = [f"attributes.{newest_by} DESC"]
         return self.client.search_runs([self.experiment], wanted, max_results=count, order_by=order)
+
+
+def _quoted(value: str) -> str:
+    """A value in a filter of MLflow's, which knows no escapes."""
+    mark = '"' if "'" in value else "'"
+    return f"{mark}{value}{mark}"

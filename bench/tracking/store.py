@@ -106,6 +106,7 @@ class Store(Reader):
             why = without_secrets(cause_of(error))
             print(f"the failure could not be recorded: {why}", file=sys.stderr)
 
+    @reported
     def sweep(self, identity: str, name: str, params: Mapping[str, Any]) -> str:
         """Start, or continue, the run that represents a sweep, the parent of the sweep's runs."""
         given = {"identity": identity, "kind": "sweep"}
@@ -135,6 +136,7 @@ class Store(Reader):
         else:
             self.client.set_terminated(run_id, "FINISHED")
 
+    @reported
     def adopt(self, run_id: str, parent: str) -> None:
         """Make a run the child of a sweep, unless it is one already."""
         if PARENT not in self.client.get_run(run_id).data.tags:

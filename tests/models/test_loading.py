@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bench.errors import InputError
+from bench.models.hashes import file_hash
 from bench.models.loading import check_devices, load_base, weight_dtype
 from bench.models.settings import check_folder, content_hash
 from tests.helpers import model_at
@@ -80,3 +81,14 @@ def test_dtypes():
     assert weight_dtype("auto", CPU) == torch.float32
     with pytest.raises(InputError, match="Did you mean float32"):
         model_at("p", "float31")
+
+
+def test_a_file_with_the_size_and_time_of_another_is_hashed_again(tmp_path):
+    file, cache = tmp_path / "weights", tmp_path / "hashes.json"
+    for content in ("one", "two"):
+        file.write_text(content)
+        os.utime(file, (1000.0, 1000.0))
+        assert file_hash(file, cache) == file_hash(file)
+    written = cache.stat().st_ino
+    file_hash(file, cache)
+    assert cache.stat().st_ino == written, "nothing new is not written"

@@ -291,3 +291,13 @@ def test_the_bits_per_byte_of_a_pretraining_run_follow_from_its_blocks(monkeypat
     record["training"]["bits_per_byte"] += 1e-4
     with pytest.raises(ValueError, match="bits per byte is"):
         check_record(record, None)
+
+
+def test_files_of_runs_that_are_still_part_of_the_table_are_kept(kept, published):
+    identity = answered(seed=2)[0]["identity"]
+    member, other = (published / "main" / f"{stem}.json" for stem in (identity[:12], f"{0:012}"))
+    for path in (member, other):
+        path.write_text("{}")
+    summary = call(publish, kept, table="main", folder=str(published))
+    assert member.exists() and not other.exists()
+    assert "without 1 of 3 runs, which are not in the store" in summary

@@ -5,6 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+
+from hydra.core.utils import JobStatus
+
+from bench.sweep.jobs import Job
+from bench.sweep.launch import JOBS, Launch
+from bench.tracking.store import Store
 
 SWEEP = """
 import multiprocessing, os, sys, time
@@ -45,3 +52,30 @@ def test_the_sweep_itself_is_not_watched():
     from bench.sweep.launch import end_with_sweep
 
     end_with_sweep(os.getpid() + 1)
+
+
+class Dying:
+    """A launcher that dies with several jobs when the first has finished; it runs one alone."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def launch(self, jobs, initial_job_idx):
+        run_id = self.store.start(jobs[0][0], "toy", {})
+        self.store.client.log_text(run_id, "{}", "record.json")
+        self.store.client.set_terminated(run_id, "FINISHED")
+        if len(jobs) > 1:
+            raise RuntimeError("a worker died")
+        return [SimpleNamespace(status=JobStatus.COMPLETED,
+                                return_value={"record": {}, "found": False})]  # fmt: skip
+
+
+def test_a_job_whose_worker_died_before_it_began_is_run_if_others_finished(tmp_path, monkeypatch):
+    monkeypatch.setenv(JOBS, "")
+    store = Store(tmp_path, None, "test")
+    jobs = [
+        Job([identity], identity, None, {"identity": identity}, tmp_path, (0, 0), None, None, False)
+        for identity in ("a", "b", "c")
+    ]
+    Launch(Dying(store), store, "parent", 3).run(jobs)
+    assert [job.record for job in jobs] == [{}] * 3

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bench.errors import InputError
 from bench.sweep.space import SAMPLERS, read_space
-from bench.sweep.study import Worker, open_storage, open_study
+from bench.sweep.study import Worker, open_storage, open_study, pruner
 from bench.sweep.trials import Trials
 
 POINTS = 12
@@ -158,3 +158,18 @@ def test_a_sampler_repeats_a_point_only_if_there_is_no_other(tmp_path, words):
             tried.append(trial.params["x"])
             trials.complete(trial, [1.0], "")
     assert len(tried) == 4 and len(set(tried[:3])) == 3
+
+
+def test_a_trial_that_another_process_took_over_ends_without_an_error(url, tmp_path):
+    trials = make_trials(url, tmp_path, count=1)
+    with trials.worker:
+        taken = trials.take()
+        trials.give_back(taken)
+        trials.complete(taken, [1.0], "")
+        pruner(url, "study", taken._trial_id)(1, 1.0)
+        assert trials.take().params == taken.params
+
+
+def test_a_storage_may_have_braces_in_its_path(tmp_path):
+    open_storage(f"sqlite:///{tmp_path}/a{{b}}.db")
+    assert (tmp_path / "a{b}.db").is_file()

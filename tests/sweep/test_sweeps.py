@@ -41,6 +41,23 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
     assert "0 done now, 2 cached" in again.stdout and len(records()) == 6
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("data.seed=0,1",), "not over data.seed: give one value"),
+        (("seed=0", "hydra.sweeper.searches=3"), "there are 1: give as many seeds"),
+    ],
+)
+def test_equal_tuning_over_what_it_does_not_search_is_refused(inline, words, message):
+    refused = inline("+sweep=tuned", "method=lora", *words, "plan=true")
+    assert refused.code == 2 and message in refused.stderr
+
+
+def test_a_plan_of_a_measurement_is_refused(inline):
+    refused = inline("+sweep=efficiency", "plan=true", HERE)
+    assert refused.code == 2 and refused.stderr.startswith("error: plan=true goes with action=")
+
+
 def test_a_plan_says_what_is_cached_and_estimates_from_sizes_then_from_earlier_runs(
     inline, records, small, monkeypatch
 ):

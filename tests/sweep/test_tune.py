@@ -78,6 +78,38 @@ def test_a_sweep_takes_the_rates_that_its_rows_were_tuned_to(
         assert f"{cached} of 2 runs cached" in planned
 
 
+def test_a_tuning_keeps_the_rows_of_its_file_that_it_did_not_tune(
+    inline, small, tmp_path, monkeypatch
+):
+    file = tmp_path / "results/tuning/table2.json"
+    file.parent.mkdir(parents=True)
+    before = Tuning("table2", (7,), ("train.lr",), (row(**{"1e-3": 2.0, "3e-3": 1.0}),))
+    file.write_text(json.dumps(before.to_json()))
+    tune = ("+sweep=table2", "method=none,lora", *small, HERE, "action=tune", "action.more=0")
+    refused = inline(*tune, "action.seeds=[8]")
+    assert refused.code == 2 and "give action.seeds=[7], or move the file away" in refused.stderr
+
+    def interrupted(launch, jobs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.sweep.tune.Launch.run", interrupted)
+        assert inline(*tune, "action.seeds=[7]").code == 130
+    assert json.loads(file.read_text()) == json.loads(json.dumps(before.to_json()))
+
+    def diverged(launch, jobs):
+        for job in jobs:
+            job.failure = "FloatingPointError: loss is nan"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.sweep.tune.Launch.run", diverged)
+        assert inline(*tune, "action.seeds=[7]").code == 0
+        assert "3 runs, 3 cached" in inline(*tune, "action.seeds=[7]").stdout
+        assert "3 runs, 0 cached" in inline(*tune, "action.seeds=[7]", "force=true").stdout
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["key"] for row in rows[:1]] == ["key"] and len(rows) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -86,6 +118,9 @@ def test_a_sweep_takes_the_rates_that_its_rows_were_tuned_to(
         (("-m", "method=lora"), "give +sweep=NAME"),
         ((), "give +sweep=NAME"),
         (("+sweep=table2", "action.rates=2"), "at least 3"),
+        (("+sweep=table2", "+tuning={method.lora_alpha:[1,2]}"), "give train.NAME: [VALUE, ...]"),
+        (("+sweep=table2", "+tuning={train.warmup:0.1}"), "give train.NAME: [VALUE, ...]"),
+        (("+sweep=table2", "method=lora", "data.validation=0"), "data.validation=0"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(inline, arguments, message):

@@ -56,6 +56,13 @@ def hammered(folders, uri, runs):
     return {store.finished(f"{w}-{n}") for w in range(len(folders)) for n in range(runs)}
 
 
+def test_results_folders_with_one_new_sqlite_file_share_its_lock(tmp_path):
+    for name in ("one", "two"):
+        Store(tmp_path / name, f"sqlite:///{tmp_path}/shared.db", name)
+        assert not (tmp_path / name / "mlflow.lock").exists()
+    assert (tmp_path / "shared.lock").is_file()
+
+
 def test_two_processes_on_sqlite_lose_nothing_and_are_never_locked_out(tmp_path):
     found = hammered([tmp_path, tmp_path], None, runs=6)
     assert None not in found and len(found) == 12
@@ -141,18 +148,18 @@ def test_a_process_that_waits_for_postgresql_says_for_whom(
     held = threading.Event()
 
     def hold():
-        with backend.exclusive(fresh_database, tmp_path / "one.lock"):
+        with backend.exclusive(fresh_database, tmp_path / "one"):
             held.set()
             time.sleep(1)
 
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(30)
-    with backend.exclusive(fresh_database, tmp_path / "other.lock"):  # as on another machine
+    with backend.exclusive(fresh_database, tmp_path / "other"):  # as on another machine
         holder.join()
     printed = capsys.readouterr().out
     assert printed.startswith(f"waiting for the tracking store, in use by process {os.getpid()} on")
-    with backend.exclusive(fresh_database, tmp_path / "other.lock"):
+    with backend.exclusive(fresh_database, tmp_path / "other"):
         pass
     assert not capsys.readouterr().out
 

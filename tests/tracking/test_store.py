@@ -2,10 +2,14 @@ import json
 import subprocess
 
 import pytest
+from mlflow import MlflowClient, MlflowException
 
 from bench.errors import Failure
 from bench.files import write_json, write_text
+from bench.tracking.contents import read_contents
+from bench.tracking.dashboard import dashboard
 from bench.tracking.provenance import git_state
+from bench.tracking.reader import Unreachable
 from bench.tracking.record import metric_name, params
 from bench.tracking.store import Store
 
@@ -85,15 +89,38 @@ def test_an_imported_run_has_the_times_that_it_is_given(store, tmp_path):
     assert store.timings({"method": "lora"}, 9) == []  # of another machine, perhaps
 
 
-def test_a_record_is_amended_and_its_sweeps_are_a_tag(store, tmp_path):
+def test_timings_are_of_any_name(store, tmp_path):
+    run_id = store.start("abc", "lora seed 0", {})
+    store.finish(run_id, RECORD | {"model": "bob's model"}, files(tmp_path))
+    assert len(store.timings({"model": "bob's model"}, 9)) == 1
+
+
+def test_a_record_is_amended(store, tmp_path):
     run_id = store.start("abc", "lora seed 0", {})
     folder = files(tmp_path)
     store.finish(run_id, RECORD, folder)
-    noted = [{"sweep": name, "row": "1", "label": "LoRA"} for name in ("table2", "ablation")]
-    write_json(folder / "record.json", RECORD | {"sweeps": noted})
-    store.amend(run_id, folder / "record.json")
-    assert store.record(run_id)["sweeps"] == noted
-    assert store.client.get_run(run_id).data.tags["sweeps"] == "table2, ablation"
+    write_json(folder / "record.json", RECORD | {"more": 1})
+    store.amend(run_id, folder / "record.json", [("more", 1.0)])
+    assert store.record(run_id)["more"] == 1
+    assert store.client.get_run(run_id).data.metrics["more"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "use"),
+    [
+        ("create_run", lambda store, _: store.sweep("sweep-abc", "table2", {})),
+        ("get_run", lambda store, _: store.adopt("abc", "def")),
+        ("search_runs", lambda store, _: read_contents(store)),
+        ("search_runs", lambda _, folder: dashboard(folder, None, "test", None)),
+    ],
+)
+def test_a_store_that_is_gone_is_reported(store, tmp_path, monkeypatch, call, use):
+    def gone(*_, **__):
+        raise MlflowException("connection refused")
+
+    monkeypatch.setattr(MlflowClient, call, gone)
+    with pytest.raises(Unreachable, match="connection refused"):
+        use(store, tmp_path / "results")
 
 
 def test_an_unfinished_run_is_resumed_and_its_failure_forgotten(store):
