@@ -260,14 +260,24 @@ def training_step(model: nn.Module, ids: Tensor) -> Workload:
     return workload
 
 
+def _decoder(model: nn.Module) -> nn.Module:
+    """The module that decodes: the cache has a prefix already, which peft would add again."""
+    return model.base_model if isinstance(model, peft.PeftModel) else model
+
+
+def compile_calls(model: nn.Module, **options: Any) -> None:
+    """Compile all workloads of a model, with further options of torch.compile."""
+    for module in {model, _decoder(model)}:
+        module.compile(dynamic=False, **options)
+
+
 def decode_step(model: nn.Module, ids: Tensor) -> Workload:
     """Decode one token for each row, with the prompt in the cache."""
     model.eval()
     with torch.no_grad():
         cache = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
     last = ids[:, -1:]
-    # The cache has a prefix already; peft's own forward would add it again.
-    inner = model.base_model if isinstance(model, peft.PeftModel) else model
+    inner = _decoder(model)
 
     @torch.no_grad()
     def workload() -> Tensor:

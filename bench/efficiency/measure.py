@@ -13,7 +13,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.efficiency.cases import CASES, CONTROL, REFERENCE, Case, build, workloads_of
+from bench.efficiency.cases import (
+    CASES,
+    CONTROL,
+    REFERENCE,
+    Case,
+    build,
+    compile_calls,
+    workloads_of,
+)
 from bench.efficiency.operations import count_operations
 from bench.efficiency.regimes import REGIMES, Regime, regimes_of
 from bench.efficiency.timing import Workload, compare, interleave
@@ -139,7 +147,7 @@ def _measure_case(
     errors = {name: check(name, model, REGIMES[regime]) for name, model in models.items()}
     if kind == "compiled":
         for model in models.values():
-            model.compile(dynamic=False)
+            compile_calls(model)
     makers = {name: workloads_of(case, model, dtype, device) for name, model in models.items()}
     dtype_name = str(dtype).removeprefix("torch.")
     works: dict[str, Any] = {}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from bench import tasks
 from bench.data.batches import Example, collate, encode_rows
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text, training_text
+from bench.evaluation.answers import agrees, extract
 from bench.memory import halving
 from bench.progress import Progress
 from bench.training.loss import target_losses
@@ -46,8 +49,8 @@ def answer_nll(
             that resumes finds the same numbers; those without a pending row are left out.
 
     Returns:
-        By row. A row without reference output, a row that does not fit, and one whose likelihood is
-        not finite are left out.
+        By row. A row whose reference output does not give its gold answer, a row that does not fit,
+        and one whose likelihood is not finite are left out.
 
     Raises:
         Failure: a single row does not fit in memory.
@@ -58,7 +61,7 @@ def answer_nll(
         (key, index): problem
         for key, rows in tests.items()
         for index, problem in enumerate(rows)
-        if problem.output.strip()
+        if _gives_answer(problem, protocol)
     }
     texts = [
         (evaluation_text(p, protocol), training_text(p, protocol)[1]) for p in problems.values()
@@ -87,6 +90,18 @@ def answer_nll(
             order = order[rows:]
             progress.update(rows)
     return {row: round(value, DIGITS) for row, value in found.items() if math.isfinite(value)}
+
+
+def _gives_answer(problem: Problem, protocol: Protocol) -> bool:
+    """Whether the gold answer is extracted from the reference output.
+
+    In public test files the output is a teacher's rationale, which may end in another answer. The
+    rules are those of the scores, except that letters are always read by `released`: by `first`,
+    "Answer: C" gives A.
+    """
+    task = tasks.describe(problem.task, problem.answer)
+    found = extract(problem.output, task, replace(protocol, letter_rule="released"))
+    return agrees(found, problem.answer, task.answer, protocol)
 
 
 @torch.inference_mode()

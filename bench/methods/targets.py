@@ -52,14 +52,14 @@ class TargetedConfig(PeftConfig):
                     )
 
 
-def is_number(value: Any) -> bool:
+def is_finite_number(value: Any) -> bool:
     """Whether a value is a finite real number and not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def require_positive(name: str, value: Any, otherwise: str = "") -> None:
     """Raise ValueError for an option that is not a positive finite number."""
-    if not (is_number(value) and value > 0):
+    if not (is_finite_number(value) and value > 0):
         raise ValueError(f"{name} must be a positive finite number{otherwise}, got {value!r}")
 
 
@@ -71,7 +71,7 @@ def require_size(name: str, value: Any) -> None:
 
 def require_dropout(name: str, value: Any) -> None:
     """Raise ValueError for a probability of dropout outside of [0, 1)."""
-    if not (is_number(value) and 0 <= value < 1):
+    if not (is_finite_number(value) and 0 <= value < 1):
         raise ValueError(f"{name} must be in [0, 1), got {value!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -119,7 +120,7 @@ def _check_model(path: str, model: Any, missing: list[str], tokenizer: Any) -> N
             f"the base model '{path}' lacks {len(missing)} weights of its architecture, such as "
             f"{missing[0]}: it is damaged, or no causal language model"
         )
-    if (damaged := first_not_finite(model)) is not None:
+    if (damaged := first_not_finite(model.named_parameters())) is not None:
         raise InputError(
             f"the base model '{path}' has weights that are NaN or infinite, such as {damaged}: it "
             "is damaged"
@@ -128,9 +129,9 @@ def _check_model(path: str, model: Any, missing: list[str], tokenizer: Any) -> N
     check_tokenizer(tokenizer, f"the tokenizer of '{path}'", entries)
 
 
-def first_not_finite(model: Any) -> str | None:
-    """The name of the first parameter that contains NaN or infinity."""
-    for name, parameter in model.named_parameters():
+def first_not_finite(parameters: Iterable[tuple[str, torch.Tensor]]) -> str | None:
+    """The name of the first of named parameters that contains NaN or infinity."""
+    for name, parameter in parameters:
         # Minimum and maximum are enough, and need no memory of the weight's size.
         if parameter.is_floating_point() and parameter.numel():
             low, high = parameter.detach().aminmax()

@@ -12,7 +12,7 @@ PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 
 
 def llama_config(tokenizer: Any) -> Any:
-    """A LlamaConfig with fewer than 1.9 M parameters (4 MB as bf16) for at most 1,536 tokens."""
+    """A LlamaConfig with fewer than 1.9 M parameters (4 MB as bf16); vocabulary at most 1,536."""
     from transformers import LlamaConfig
 
     return LlamaConfig(

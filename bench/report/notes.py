@@ -108,7 +108,7 @@ def _likelihoods(table: ScoreTable) -> Iterator[str]:
             for found in table.benchmarks
             if (lost := found.items - (cells[found.key].n or 0))
         ]
-        without = f" Left out are items without one in some run: {', '.join(lacking)}."
+        without = f" Left out: reference output missing, wrong or too long: {', '.join(lacking)}."
         yield (
             "NLL: negative log-likelihood of the reference answer, in nats per token (lower is "
             f"better): mean over items ± standard deviation over seeds.{without * bool(lacking)}"

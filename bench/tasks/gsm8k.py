@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bench.tasks.task import Row, Task, training_row
+from bench.tasks.task import Row, Task, read_text, training_row
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 
@@ -19,12 +19,12 @@ def train_row(raw: Mapping[str, Any]) -> Row:
     """The rationale without calculator annotations; `#### N` becomes the answer sentence."""
     if "instruction" in raw:
         return training_row(raw)
-    rationale, mark, answer = str(raw["answer"]).rpartition("####")
+    rationale, mark, answer = read_text("answer", raw["answer"]).rpartition("####")
     if not mark:
         raise KeyError("#### (the line with the answer)")
     answer = answer.strip()
     return {
-        "instruction": str(raw["question"]).strip(),
+        "instruction": read_text("question", raw["question"]).strip(),
         "input": "",
         "output": f"{_ANNOTATION.sub('', rationale).strip()}\nThe answer is {answer}.",
         "answer": answer.replace(",", ""),

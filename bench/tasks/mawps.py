@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.tasks.task import Row, Task, training_row
+from bench.tasks.task import Row, Task, read_text, training_row
 
 
 def train_row(raw: Mapping[str, Any]) -> Row:
     """The equation as the rationale, followed by the answer sentence."""
     if "instruction" in raw:
         return training_row(raw)
-    answer = float(raw["ans"])
+    answer = float(read_text("ans", raw["ans"]))
     shown = str(int(answer)) if answer.is_integer() else str(answer)
     return {
-        "instruction": str(raw["original_text"]).strip(),
+        "instruction": read_text("original_text", raw["original_text"]).strip(),
         "input": "",
-        "output": f"{raw['equation']}\nThe answer is {shown}.",
+        "output": f"{read_text('equation', raw['equation'])}\nThe answer is {shown}.",
         "answer": shown,
     }
 

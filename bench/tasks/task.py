@@ -61,14 +61,15 @@ def same_row(raw: Mapping[str, Any]) -> Row:
         ValueError: a value is null or not text.
     """
     return {
-        "instruction": _text("instruction", raw["instruction"]),
-        "input": _text("input", raw.get("input"), ""),
-        "output": _text("output", raw.get("output"), ""),
-        "answer": _text("answer", raw["answer"]),
+        "instruction": read_text("instruction", raw["instruction"]),
+        "input": read_text("input", raw.get("input"), ""),
+        "output": read_text("output", raw.get("output"), ""),
+        "answer": read_text("answer", raw["answer"]),
     }
 
 
-def _text(key: str, value: Any, missing: str | None = None) -> str:
+def read_text(key: str, value: Any, missing: str | None = None) -> str:
+    """The text of a raw value; ValueError if it is null (`missing` if given) or not text."""
     # str() of a null or a list would put a word into the prompt.
     if value is None:
         if missing is None:

@@ -116,7 +116,7 @@ def load_adapter(base: Any, folder: Path) -> Any:
             f"the adapter {folder} does not fit this base: the base has no layer for "
             f"{len(saved - loaded)} of its tensors, and {len(loaded - saved)} are missing"
         )
-    if (damaged := first_not_finite(model)) is not None:
+    if (damaged := first_not_finite(model.named_parameters())) is not None:
         raise InputError(f"the adapter {folder} has weights that are no numbers, such as {damaged}")
     return model
 

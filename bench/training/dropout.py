@@ -32,7 +32,9 @@ class RowDropout(nn.Module):
     """Dropout of the chosen rows, which come first or, with their tokens, flattened.
 
     An element is dropped by a hash of its row and its coordinates. Unlike a generator's numbers it
-    does not depend on the row's padding, its neighbours or the device.
+    does not depend on the row's padding, its neighbours or the device. The exception is an adapted
+    output layer: its input starts at the first target of the micro-batch, so that coordinates
+    depend on the other rows.
     """
 
     def __init__(self, p: float, name: str, draws: Draws) -> None:

@@ -18,7 +18,7 @@ from peft.helpers import disable_input_dtype_casting
 from bench.data.batches import IGNORED, ROWS, TOKENS, Example, Steps, collate, split, step_order
 from bench.methods import quiet_peft
 from bench.models.compiled import compiled
-from bench.models.loading import load_base, on_cpu, pick_device
+from bench.models.loading import first_not_finite, load_base, on_cpu, pick_device
 from bench.models.settings import ModelSettings
 from bench.training.activations import checkpointing
 from bench.training.dropout import Draws, row_dropout
@@ -35,13 +35,14 @@ class FineTuned:
     """Result of a fine-tuning, for the record.
 
     Attributes:
-        seconds: wall time of all optimiser steps, including those before a resume.
+        seconds: wall time of all optimiser steps, without validations, including those before a
+            resume.
         padding: share of the positions that is padding, 0 to 1.
         target_tokens: tokens that the loss counts, over all steps.
         micro_batch_size: rows in a forward pass at the end; None if tokens are counted.
         micro_tokens: padded tokens in a forward pass at the end; None if rows are counted.
-        losses: (step, training loss per target token) at up to 100 steps.
-        validation: (step, validation loss per target token).
+        losses: (step, counted from 0, training loss per target token) at up to 100 steps.
+        validation: (step, counted from 1, validation loss per target token).
         kept_step: the step whose adapter is kept: the last one, or the best.
         peak_bytes: peak GPU memory since the last resume; None on a CPU and on several devices.
     """
@@ -145,10 +146,11 @@ class FineTuning(StepModule):
         ):
             yield
 
+    def measures(self, step: int) -> bool:
+        return bool(self.unseen) and self.settings.validates(step, self.total_steps)
+
     def measure(self, step: int) -> None:
-        """Compute the validation loss if it is due, and keep the best adapter if asked to."""
-        if not (self.unseen and self.settings.validates(step, self.total_steps)):
-            return
+        """Compute the validation loss, and keep the best adapter if asked to."""
 
         def loss(size: int) -> float:
             self.unseen_at_once = size
@@ -214,6 +216,7 @@ def finetune(
 
     Raises:
         ValueError: there is no training row or no trainable parameter.
+        FloatingPointError: a trained weight is NaN or infinite at the end.
         Exception: those of :func:`bench.training.loop.train`.
     """
     if not examples:
@@ -233,6 +236,11 @@ def finetune(
     device = pick_device() if settings.sharded else model.device
     module: Any = train(build, model, device, state, load, watch)
     module.load_state_dict(module.best["weights"], strict=False)
+    trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+    if (damaged := first_not_finite(trained)) is not None:
+        raise FloatingPointError(
+            f"the weight {damaged} is NaN or infinite after the last step: lower {module.lr_key}"
+        )
     steps, at_once = module.steps, module.at_once
     return FineTuned(
         steps=len(steps.order),

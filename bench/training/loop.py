@@ -49,8 +49,8 @@ class StepModule(L.LightningModule):
         at_once: rows of a forward pass, or what `unit` says; fewer when memory is short.
 
     Attributes:
-        losses: (step, loss) at up to `recorded_losses` steps.
-        seconds: wall time of all steps, including those before a resume.
+        losses: (step, counted from 0, loss) at up to `recorded_losses` steps.
+        seconds: wall time of all steps, without measurements, including those before a resume.
         strategy: how several ranks share the training.
         watch: called with the results of `measure`, by subclasses that have any.
         unit: what `at_once` counts.
@@ -79,6 +79,10 @@ class StepModule(L.LightningModule):
     @abstractmethod
     def gradients(self, step: int) -> torch.Tensor:
         """Accumulate the gradients of this rank's rows of a step; their part of its loss, ()."""
+
+    def measures(self, step: int) -> bool:
+        """Whether `measure` is due after a step, counted from 1."""
+        return False
 
     def measure(self, step: int) -> None:
         """Measure what is due after a step, counted from 1."""
@@ -111,7 +115,7 @@ class StepModule(L.LightningModule):
             self.losses.append((step, float(loss)))
             if not math.isfinite(self.losses[-1][1]):
                 raise FloatingPointError(
-                    f"the loss is {self.losses[-1][1]} at step {step}: lower {self.lr_key}"
+                    f"the loss is {self.losses[-1][1]} at step {step + 1}: lower {self.lr_key}"
                 )
         return loss
 
@@ -175,8 +179,13 @@ class _AfterStep(Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: StepModule, *_: Any) -> None:
         self.progress.update(1, loss=module.last_loss)
-        with trainer.precision_plugin.forward_context():
-            module.measure(module.global_step)
+        if module.measures(module.global_step):
+            if module.device.type == "cuda":
+                torch.cuda.synchronize()  # else the measurement would wait for pending steps
+            module.tick()
+            with trainer.precision_plugin.forward_context():
+                module.measure(module.global_step)
+            module.started = time.perf_counter()
         module.tick()
         if self.state:
             due = time.perf_counter() - self.saved >= self.interval

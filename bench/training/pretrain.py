@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -101,13 +100,11 @@ class Pretraining(StepModule):
         shape = (s.steps, s.warmup_steps, "cosine")
         return optimizers, [schedule(o, *shape, floor=s.lr_floor) for o in optimizers]
 
+    def measures(self, step: int) -> bool:
+        return self.settings.evaluates(step)
+
     def measure(self, step: int) -> None:
-        """Measure bits per byte and curvatures if it is due; this takes no time of a step."""
-        if not self.settings.evaluates(step):
-            return
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()  # else the measurement would wait for pending steps
-        self.tick()
+        """Measure bits per byte and curvatures."""
         documents = self.tokens.parts["validation"]
         documents = documents[: math.ceil(PART * len(documents))]
         # The ranks of a sharded model run all forward passes together.
@@ -122,7 +119,6 @@ class Pretraining(StepModule):
         self.validation.append((step, float(bits) / int(self.tokens.sizes[documents].sum())))
         with gathered(self.model):
             self.curvatures.append((step, curvatures(self.model)))
-        self.started = time.perf_counter()
 
 
 def curvatures(model: Any) -> dict[str, float]:

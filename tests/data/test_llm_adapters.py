@@ -135,6 +135,22 @@ def test_the_rationale_of_a_mawps_row_is_its_equation(layout):
     assert problem.output == "X=((22.0-14.0)/4.0)\nThe answer is 2."
 
 
+@pytest.mark.parametrize(
+    ("key", "raw", "message"),
+    [
+        ("mawps", {"original_text": None, "equation": "X=1", "ans": 1}, "original_text is null"),
+        ("mawps", {"original_text": "How many?", "equation": None, "ans": 1}, "equation is null"),
+        ("mawps", {"original_text": "How many?", "equation": "X=1", "ans": None}, "ans is null"),
+        ("gsm8k", {"question": None, "answer": "1\n#### 1"}, "question is null"),
+        ("gsm8k", {"question": "How many?", "answer": None}, "answer is null"),
+    ],
+)
+def test_null_is_no_text_to_train_on(layout, key, raw, message):
+    layout.write(f"dataset/{key}/trainset.json", [raw] * 3)
+    with pytest.raises(InputError, match=f"row 0: {message}"):
+        layout.load(train=(key,))
+
+
 def test_validation_rows_are_not_training_rows_and_the_limit_includes_them(layout):
     layout.write("ft-training_set/math.json", [row(i) for i in range(20)])
     loaded = layout.load(validation=5)

@@ -4,7 +4,15 @@ import json
 import pytest
 import torch
 
-from bench.efficiency.cases import CASES, CONTROL, Case, build, options_of, workloads_of
+from bench.efficiency.cases import (
+    CASES,
+    CONTROL,
+    Case,
+    build,
+    compile_calls,
+    options_of,
+    workloads_of,
+)
 from bench.efficiency.measure import ALL, ON_A_LAYER, WHY_NOT, EfficiencySettings, check, measure
 from bench.errors import InputError
 
@@ -60,6 +68,17 @@ def test_decoding_gives_what_the_whole_sequence_gives(models, name):
         expected = model(input_ids=whole).logits[:, -1:]
     workload()  # restores the cache
     assert torch.allclose(workload(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lora", "prefix"])
+def test_decoding_is_compiled_with_its_adapter(name):
+    model, graphs = build(MODEL, (name,), F32, CPU)[name], []
+    compile_calls(model, backend=lambda graph, _: graphs.append(graph) or graph.forward)
+    workload = workloads_of(MODEL, model, F32, CPU)["decode 2"]()
+    graphs.clear()
+    workload()
+    names = {node.name for graph in graphs for node in graph.graph.nodes}
+    assert graphs and any("lora_a" in each for each in names) == (name == "lora")
 
 
 def test_a_step_changes_the_adapter_alone(models):

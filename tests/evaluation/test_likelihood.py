@@ -16,8 +16,12 @@ PROTOCOL = dataclasses.replace(
     evaluation_prompt="Question: {instruction}\nAnswer:",
 )  # fmt: skip
 OUTPUTS = ("7+1=8. The answer is 8.", "9", "3+4=7. 7*2=14. 14-5=9. The answer is 9.", "2+2=4.")
+ANSWERS = ("8", "9", "9", "4")
 SETS = {
-    "mawps": [Problem("mawps", "How many? " * i, "", out, "1") for i, out in enumerate(OUTPUTS)],
+    "mawps": [
+        Problem("mawps", "How many? " * i, "", *row)
+        for i, row in enumerate(zip(OUTPUTS, ANSWERS, strict=True))
+    ],
     "boolq": [Problem("boolq", "Is ice warm?", "", "the correct answer is false", "false")],
 }
 ROWS = {(key, index) for key, problems in SETS.items() for index in range(len(problems))}
@@ -71,7 +75,7 @@ def test_a_row_without_output_or_too_long_has_none(model_of, tiny):
     sets = {"mawps": [
         Problem("mawps", "How many?", "", "  ", "1"),
         Problem("mawps", "How many?" * 40, "", "1", "1"),
-        Problem("mawps", "How many?", "", "1+2=3. " * 20, "1"),
+        Problem("mawps", "How many?", "", "1+2=3. " * 20, "3"),
     ]}  # fmt: skip
     rows = {("mawps", index) for index in range(3)}
     assert nll(model, tokenizer, sets, pending=rows) == {}
@@ -79,6 +83,26 @@ def test_a_row_without_output_or_too_long_has_none(model_of, tiny):
     # As in training, a protocol may truncate: the prompt of row 1 is all that is left of it.
     cut = dataclasses.replace(PROTOCOL, cut_long_rows=True)
     assert nll(model, tokenizer, sets, cut, pending=rows).keys() == {("mawps", 2)}
+
+
+@pytest.mark.parametrize(
+    ("key", "output", "answer", "counts"),
+    [
+        ("SVAMP", "8-2=6. The answer is 6.", "6.0", True),
+        ("SVAMP", "8-2=6. The answer is 6.", "7", False),
+        ("AQuA", "Add them. The answer is B.", "B", True),
+        ("AQuA", "Add them. The answer is B.", "A", False),
+        ("boolq", "the correct answer is false", "true", False),
+    ],
+)
+@pytest.mark.parametrize("rule", ["first", "paper", "released"])
+def test_a_row_counts_only_if_its_output_gives_the_gold_answer(
+    model_of, tiny, key, output, answer, counts, rule
+):
+    sets = {key: [Problem(key, "Which?", "", output, answer)]}
+    protocol = dataclasses.replace(PROTOCOL, letter_rule=rule)
+    found = nll(model_of(None), tiny[1], sets, protocol, pending={(key, 0)})
+    assert found.keys() == ({(key, 0)} if counts else set())
 
 
 def test_a_likelihood_that_is_not_finite_is_left_out(model_of, tiny):

@@ -2,6 +2,7 @@ import errno
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from bench.data.batches import collate, step_order
 from bench.errors import Terminated
 from bench.methods import attach
+from bench.training import loop
 from bench.training import loss as loss_module
 from bench.training.finetune import FineTuning
 from bench.training.loss import target_loss
@@ -103,6 +105,25 @@ def test_a_loss_that_is_nan_ends_the_training(train, lora):
         next(p for p in lora.parameters() if p.requires_grad).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"lower train\.lr"):
         train(model=lora)
+
+
+def test_a_last_update_that_diverges_ends_the_training(train, lora):
+    with pytest.raises(FloatingPointError, match=r"lora_A.* after the last step: lower train\.lr"):
+        train(model=lora, epochs=0.25, validation=[], warmup=0, lr=1e30, weight_decay=1e30)
+
+
+def test_the_seconds_are_those_of_the_steps_alone(train, monkeypatch):
+    clock = [0.0]
+    for name, seconds in (("training_step", 1.0), ("measure", 100.0)):
+        whole = getattr(FineTuning, name)
+
+        def timed(self, *args, whole=whole, seconds=seconds):
+            clock[0] += seconds
+            return whole(self, *args)
+
+        monkeypatch.setattr(FineTuning, name, timed)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert train().done.seconds == 8.0 and clock[0] == 208.0
 
 
 def test_sigterm_is_an_error(train, monkeypatch):

@@ -13,7 +13,7 @@ from bench.methods.hyplora.variants import VARIANTS
 from bench.methods.targets import (
     TargetedConfig,
     add_peft_type,
-    is_number,
+    is_finite_number,
     require_dropout,
     require_positive,
     require_size,
@@ -45,13 +45,16 @@ class HypLoraConfig(TargetedConfig):
             "authors" and "authors_simplified" are the authors' public code.
         curvature: K, which the paper calls curvature: points satisfy ``<p, p> = -K``, so the
             sectional curvature is ``-1/K`` and a large K is nearly flat. Unused by "tangent";
-            for "authors" the raw parameter of a softplus, so that 1 means K = 1.3133.
+            for "authors" the raw parameter of a softplus, so that 1 means K = 1.3133; for
+            "authors_simplified" its k itself, of any sign.
         learnable_curvature: train K, one per layer, starting at ``curvature``; otherwise it is
             fixed, and saved with the adapter. The authors' variants always train it.
         norm_scale: initial value of the learnable divisor s of tokens before the exponential map.
-            "sqrt_dim" is ``sqrt(in_features)``, which maps unit RMS to unit length.
+            "sqrt_dim" is ``sqrt(in_features)``, which maps unit RMS to unit length. Unused by
+            "authors_simplified".
         max_radius: upper bound of ``|x| / (s sqrt(K))``, since sinh of an outlier token overflows;
-            12 is the authors' value. The float32 scalars on a GPU allow up to about 40.
+            12 is the authors' value. The float32 scalars on a GPU allow up to about 40. Unused by
+            "tangent" and "authors_simplified".
         rank_pattern: ranks that differ from ``r``, by layer name or regular expression.
         alpha_pattern: alphas that differ from ``lora_alpha``, likewise.
         curvature_pattern: curvatures that differ from ``curvature``, likewise.
@@ -95,7 +98,7 @@ class HypLoraConfig(TargetedConfig):
         for name, curvature in self._values("curvature"):
             if not VARIANTS[self.variant].raw_is_configured:
                 require_positive(name, curvature)
-            elif not is_number(curvature):
+            elif not is_finite_number(curvature):
                 raise ValueError(f"{name} must be a finite number, got {curvature!r}")
         require_positive("max_radius", self.max_radius)
         require_dropout("lora_dropout", self.lora_dropout)

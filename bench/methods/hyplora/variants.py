@@ -182,7 +182,8 @@ def _gated(factor: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
     return {"update": update, "gate": gate}
 
 
-# as the authors' code does for k
+# As the authors' code does for k. It acts on the gradient of each micro-batch, before these are
+# added, so that the number of micro-batches changes results of the variant "authors".
 class _ClippedGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, raw: Tensor) -> Tensor:
