@@ -29,6 +29,16 @@ def test_targets_that_match_no_layer_are_refused(base, module):
         attach(base, module, options | ({"placement": "series"} if module == "bottleneck" else {}))
 
 
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [("lora", "rank_pattern"), ("lora", "alpha_pattern"), ("hyplora", "curvature_pattern")],
+)
+def test_a_pattern_that_matches_no_adapted_layer_is_refused(base, module, option):
+    options = {"r": 4, **TARGETS, option: {"layers.0.*q_proj": 2, "v_proj": 2}}
+    with pytest.raises(ValueError, match=f"{option} has v_proj.* layers: down_proj, q_proj"):
+        attach(base, module, options)
+
+
 def test_an_unknown_module_is_refused():
     with pytest.raises(ValueError, match="no module 'nope'"):
         peft_config("nope", {})
