@@ -275,6 +275,12 @@ def test_tangent_merges_and_unmerges():
     assert torch.allclose(plain(x), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_tangent_merges_into_a_float64_base_without_rounding():
+    model, x = adapted(variant="tangent").double().eval(), tokens().double()
+    expected = model(x)
+    assert torch.allclose(model.merge_and_unload()(x), expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
 @pytest.mark.parametrize("merge", ["merge_adapter", "merge_and_unload"])
 def test_nothing_is_merged_into_quantised_weights(dtype, merge):
