@@ -172,6 +172,14 @@ def test_the_scalars_start_at_the_configured_values(curvature, norm_scale, start
     assert layer.hyplora_s["default"].item() == pytest.approx(start, rel=1e-7)
 
 
+def test_a_token_is_clamped_whatever_the_sign_of_the_norm_scale():
+    layer, x = layers(adapted(max_radius=1.0))[0], tokens()
+    x[0] *= 100
+    before = layer.clamped("default", x)
+    layer.hyplora_s["default"].data.neg_()
+    assert torch.equal(layer.clamped("default", x), before) and 0 < before.sum() < before.numel()
+
+
 def test_ranks_alphas_and_curvatures_may_differ_by_layer():
     patterns = {"rank_pattern": {"down": 2}, "alpha_pattern": {"down": 5}}
     up, down = layers(adapted(**patterns, curvature=0.7, curvature_pattern={"d.*n": 3.0}))

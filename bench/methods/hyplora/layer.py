@@ -157,7 +157,7 @@ class HypLoraLinear(nn.Module, LinearLayer):
 
         ``(...)``, bool; False for variants without a clamp.
         """
-        limit = self.max_radius[adapter_name] * self.hyplora_s[adapter_name]
+        limit = self.max_radius[adapter_name] * self.hyplora_s[adapter_name].abs()
         beyond = token_norm(x) > limit * self.curvature(adapter_name).clamp_min(0).sqrt()
         return (beyond & VARIANTS[self.variant[adapter_name]].clamps).squeeze(-1)
 
