@@ -59,17 +59,20 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(config: dict[str, Any], settings: EfficiencySettings, parts: Parts) -> dict[str, Any]:
+    needed = parts.throughput_rounds or parts.evaluation_problems
+    # Before the measurement, which takes long.
+    experiment = read_experiment(config) if needed else None
     report = measure(settings)
-    if parts.throughput_rounds:
-        experiment, rounds = read_experiment(config), parts.throughput_rounds
+    if experiment and parts.throughput_rounds:
+        rounds = parts.throughput_rounds
         report["throughput"] = _throughput(experiment, rounds)
         report["throughput_cases"] = [
             measure_case(CASES[name], experiment.train, rounds, parts.throughput_seconds)
             for name in settings.cases
             if CASES[name].loops
         ]
-    if parts.evaluation_problems:
-        report["evaluation"] = _evaluation(read_experiment(config), parts, settings.rounds)
+    if experiment and parts.evaluation_problems:
+        report["evaluation"] = _evaluation(experiment, parts, settings.rounds)
     if parts.hyperbolicity_prompts:
         report["hyperbolicity"] = measure_hyperbolicity(
             parts.hyperbolicity_prompts, settings.rounds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,7 +17,7 @@ from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text, new_tokens
 from bench.efficiency import published_loop
 from bench.efficiency.cases import read_conf
-from bench.efficiency.throughput import LORA
+from bench.efficiency.throughput import LORA, one_process
 from bench.efficiency.timing import compare, interleave, speed
 from bench.errors import InputError
 from bench.evaluation.answers import agrees
@@ -68,7 +67,7 @@ def fine_tuned(
         examples += encode_training(tuple(problems), tokenizer, protocol, context)[0]
     torch.manual_seed(0)
     model = attach(base, "lora", LORA)
-    brief = replace(settings, epochs=epochs, validations=0, validate_every=None, devices=1)
+    brief = one_process(settings, epochs)
     finetune(model, examples, [], brief, 0, tokenizer.pad_token_id, title="LoRA to be evaluated")
     return model
 

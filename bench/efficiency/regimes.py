@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bench.methods.hyplora.layer import ScalarDict
+
 
 @dataclass(frozen=True)
 class Regime:
@@ -45,9 +47,11 @@ def put_in(regime: Regime, model: nn.Module, dtype: torch.dtype, device: torch.d
         model: changed in place; what can be trained is its adapter.
         dtype: of its base.
     """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.float32 if regime.float32 else dtype)
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            # HypLoRA's scalars keep their dtype in every conversion.
+            if parameter.requires_grad and not isinstance(module, ScalarDict):
+                parameter.data = parameter.data.to(torch.float32 if regime.float32 else dtype)
     if regime.autocast:
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
         for module in {model, inner}:  # decoding calls the inner one

@@ -48,8 +48,8 @@ def measure_throughput(
         share of the device's measured matrix product rate, and the largest relative difference
         between the two loss curves.
     """
-    constant = replace(settings, epochs=1.0, warmup=0.0, decay="constant", weight_decay=0.0)
-    constant = replace(constant, validations=0, devices=1, micro_tokens=None)
+    constant = replace(one_process(settings, 1.0), warmup=0.0, decay="constant", weight_decay=0.0)
+    constant = replace(constant, micro_tokens=None)
     device = next(base.parameters()).device
     order = step_order(len(examples), settings.batch_size, 1.0, seed=0)
     curves: dict[str, list[float]] = {}
@@ -113,13 +113,19 @@ def measure_case(
     def one_step() -> None:
         finetune(_lora(base), rows(settings.batch_size), [], once, 0, 0, title=case.name)
 
-    once = replace(settings, epochs=1.0, validations=0, validate_every=None, devices=1)
+    once = one_process(settings, 1.0)
     (one,) = interleave(f"{case.name}: one step", {"step": one_step}, 1)["step"]
     # Each loop runs twice before it is timed.
     steps = max(2, round(seconds / one / 2 / (rounds + 2)))
     examples = rows(min(steps, MOST_STEPS) * settings.batch_size)
     found = measure_throughput(base, examples, settings, 0, rounds)
     return {"model": case.name, "data": ["random tokens"], **found}
+
+
+def one_process(settings: TrainSettings, epochs: float) -> TrainSettings:
+    """The settings for a training of this length in one process, without validation."""
+    alone = replace(settings, keep="last", devices=1, sharded=False)
+    return replace(alone, epochs=epochs, validations=0, validate_every=None)
 
 
 def _lora(base: Any) -> Any:

@@ -93,16 +93,14 @@ def forgetting(
 ) -> dict[str, Any]:
     """The loss before and after fine-tuning; an existing result in the run's folder is returned.
 
-    `model` is the base itself if nothing was trained.
+    `model` is the base itself if nothing was trained. `context` is the model's, so that both are
+    given the same windows.
     """
     path = folder / FILE
     if found := read_cache(path):
         return found
     began = time.perf_counter()
-    # The same windows for both models: the virtual tokens of prefix tuning take up a part.
-    configs = getattr(model, "peft_config", {}).values()
-    virtual = max((getattr(c, "num_virtual_tokens", None) or 0 for c in configs), default=0)
-    given = (tokenizer, documents, batch_size, context - virtual)
+    given = (tokenizer, documents, batch_size, context)
     before = cross_entropy(base, *given)
     found = {
         "before": before,
@@ -130,6 +128,7 @@ def _nats(model: Any, rows: Sequence[Window], pad: int) -> float:
     logits = model(
         input_ids=torch.tensor(ids, device=device),
         attention_mask=torch.tensor(mask, device=device),
+        use_cache=False,
     ).logits
     total = 0.0
     for row, scores in zip(rows, logits, strict=True):

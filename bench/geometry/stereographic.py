@@ -7,11 +7,9 @@ have ``q / (2 sqrt(K))``. Conventions and errors are those of :mod:`.lorentz`.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from bench.geometry.inputs import column, curvature, floating, root
-from bench.geometry.lorentz import project
 
 
 def from_lorentz(p: Tensor, K: float | Tensor) -> Tensor:
@@ -19,13 +17,6 @@ def from_lorentz(p: Tensor, K: float | Tensor) -> Tensor:
     space, K = floating(p)[..., 1:], column(curvature(K))
     time = (space.square().sum(-1, keepdim=True) + K).sqrt()
     return 2 * root(K) / (time + root(K)) * space
-
-
-def to_lorentz(q: Tensor, K: float | Tensor) -> Tensor:
-    """The inverse chart, from the ball to the hyperboloid."""
-    q, K = floating(q), curvature(K)
-    inside = 1 - q.square().sum(-1, keepdim=True) / (4 * column(K))
-    return project(q / inside.clamp_min(torch.finfo(q.dtype).eps), K)
 
 
 def radius(K: float | Tensor) -> float | Tensor:

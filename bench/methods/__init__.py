@@ -24,7 +24,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from bench.methods.bottleneck import BottleneckConfig
 from bench.methods.hyplora import AUTO, HypLoraConfig
 from bench.methods.hyplora.statistics import gate_statistics, warn_of_gates
-from bench.methods.layers import in_names_of
+from bench.methods.layers import check_patterns, in_names_of
 
 __all__ = [
     "AUTO",
@@ -96,11 +96,12 @@ def attach(
         A peft model, or the base itself if the method has no adapter.
 
     Raises:
-        ValueError: as `peft_config`, or no layer matches a target, or a rank is too large.
+        ValueError: as `peft_config`, or no layer matches a target or a name in a pattern, or a
+            rank is too large.
     """
     if provisional_config(module, options) is None:
         return base.requires_grad_(False)
-    options = in_names_of(base, options)
+    options = given = in_names_of(base, options)
     with quiet_peft():
         calibrated = getattr(_module(module), "calibrated", None)
         if calibrated is not None:
@@ -109,6 +110,7 @@ def attach(
         assert config is not None
         _check_base(base, config)
         model = get_peft_model(base, config)
+    check_patterns(model, given)
     for name, layer in model.named_modules():
         ranks = getattr(layer, "r", None)
         rank = max(ranks.values(), default=0) if isinstance(ranks, dict) else 0

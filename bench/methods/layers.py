@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import get_pattern_key
 from torch import nn
 
 # Latent attention computes keys and values in two steps, each for all heads. Experts with stacked
@@ -28,6 +30,10 @@ _EQUIVALENTS = {
 }
 
 
+# Options with a value for each name or regular expression of a layer.
+BY_LAYER = ("rank_pattern", "alpha_pattern", "curvature_pattern")
+
+
 def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """A method's options with the base's own names of its layers.
 
@@ -46,6 +52,9 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("target_modules", "output_modules"):
         if isinstance(options.get(key), list | tuple):
             named[key] = list(dict.fromkeys(renamed.get(name, name) for name in options[key]))
+    for key in BY_LAYER:
+        if isinstance(options.get(key), Mapping):
+            named[key] = {renamed.get(name, name): value for name, value in options[key].items()}
     targets = named.get("target_modules")
     if isinstance(targets, list):
         missing = [t for t in targets if not any(f".{path}".endswith(f".{t}") for path in modules)]
@@ -56,3 +65,20 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
                 f"linear layers: {', '.join(sorted(linear))}. Use method.target_modules=[NAME,NAME]"
             )
     return named
+
+
+def check_patterns(model: Any, options: Mapping[str, Any]) -> None:
+    """Raise ValueError if a name in an option of `BY_LAYER` matches no adapted layer of a model."""
+    adapted = [
+        name.removeprefix("base_model.model.")
+        for name, layer in model.named_modules()
+        if isinstance(layer, BaseTunerLayer)
+    ]
+    for option in BY_LAYER:
+        for key in options.get(option) or {}:
+            if not any(get_pattern_key([key], name) == key for name in adapted):
+                known = sorted({name.rpartition(".")[2] for name in adapted})
+                raise ValueError(
+                    f"{option} has {key}, and no adapted layer has such a name. The adapted "
+                    f"layers: {', '.join(known)}"
+                )

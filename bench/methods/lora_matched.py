@@ -12,7 +12,7 @@ from typing import Any
 import peft
 
 from bench.methods.hyplora import HypLoraConfig
-from bench.methods.hyplora.curvature import new_adapter, with_curvatures
+from bench.methods.hyplora.curvature import TARGET_OPTIONS, new_adapter, with_curvatures
 from bench.methods.hyplora.statistics import gate_statistics
 
 # the options that the gate depends on
@@ -21,7 +21,7 @@ _GATE_OPTIONS = ("curvature", "curvature_pattern", "norm_scale", "max_radius")
 
 def config(options: Mapping[str, Any]) -> peft.LoraConfig:
     """The peft configuration for the options of conf/method/lora_matched.yaml."""
-    HypLoraConfig(**_gate_options(options))  # raises for a curvature out of range
+    HypLoraConfig(**_of(options, *_GATE_OPTIONS))  # raises for a curvature out of range
     own = {key: value for key, value in options.items() if key not in _GATE_OPTIONS}
     return peft.LoraConfig(task_type="CAUSAL_LM", **own)
 
@@ -37,18 +37,19 @@ def calibrated(
         prompts: token ids of the prompts that the gates are averaged over.
 
     Raises:
-        ValueError: there are no prompts.
+        ValueError: there are no prompts, or alphas of layers are given.
     """
+    if options.get("alpha_pattern"):
+        raise ValueError("lora_matched measures the alpha of each layer: leave alpha_pattern out")
     if not prompts:
         raise ValueError("the scale is measured on validation rows: data.validation must not be 0")
     options = with_curvatures(base, options, prompts)
-    targets = {"target_modules": options.get("target_modules")}
     # at B = 0 the gate does not depend on the rank
-    with new_adapter(base, _gate_options(options) | targets) as model:
+    with new_adapter(base, _of(options, *_GATE_OPTIONS, *TARGET_OPTIONS)) as model:
         statistics = gate_statistics(model, prompts)
     alphas = {gates.layer: options["lora_alpha"] * gates.mean for gates in statistics}
     return {**options, "alpha_pattern": alphas}
 
 
-def _gate_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: options[key] for key in _GATE_OPTIONS if key in options}
+def _of(options: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: options[key] for key in keys if key in options}

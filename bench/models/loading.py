@@ -156,7 +156,12 @@ def on_cpu(settings: ModelSettings) -> ModelSettings:
 
 
 def context_length(model: Any) -> int:
-    """The maximum number of tokens, prompt and answer together; limited by `model.context`."""
+    """The maximum number of tokens, prompt and answer together; limited by `model.context`.
+
+    The virtual tokens of prefix tuning take up a part.
+    """
     config = model.config.get_text_config()
     own = int(getattr(config, "max_position_embeddings", None) or 2048)
-    return min(own, getattr(model, "context_limit", None) or own)
+    adapters = getattr(model, "peft_config", {}).values()
+    virtual = max((getattr(a, "num_virtual_tokens", None) or 0 for a in adapters), default=0)
+    return min(own, getattr(model, "context_limit", None) or own) - virtual

@@ -11,7 +11,7 @@ import torch
 
 from bench.config import Experiment
 from bench.data.batches import encode_training
-from bench.data.chat import training_ids, turn_end
+from bench.data.chat import prompt_ids, training_ids, turn_end
 from bench.data.problems import Problem, ProblemSets
 from bench.data.prompts import CHAT, training_text
 from bench.errors import InputError, warn_once
@@ -65,8 +65,9 @@ def train(
         return model, tokenizer, {"parameters": count_parameters(model)}
     if finished:
         return load_adapter(base, adapter), tokenizer, finished
-    rows = [training_text(p, experiment.protocol) for p in problems.validation[:SAMPLE]]
-    sample = training_ids(rows, tokenizer, experiment.protocol)[0]
+    texts = [training_text(p, experiment.protocol)[0] for p in problems.validation[:SAMPLE]]
+    context = context_length(base)
+    sample = [ids[:context] for ids in prompt_ids(texts, tokenizer, experiment.protocol)]
     torch.manual_seed(experiment.seed)
     method = experiment.method
     try:

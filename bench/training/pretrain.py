@@ -77,7 +77,7 @@ class Pretraining(StepModule):
     def gradients(self, step: int) -> torch.Tensor:
         count, ranks = len(self.rows), self.settings.devices
         own = self.rows[self.global_rank * count // ranks :][: count // ranks]
-        self.routing.counts = {}
+        self.routing.reset()
         loss = torch.zeros((), device=self.device)
         for start in range(0, len(own), self.at_once):
             part = own[start : start + self.at_once]

@@ -31,6 +31,13 @@ class Routing:
         }
         self.counts: dict[int, torch.Tensor] = {}  # by block: int64, (experts,)
 
+    def reset(self) -> None:
+        """Forget the load since the last step, as of a pass that ran out of memory."""
+        self.counts = {}
+        for gate in self.gates.values():
+            if isinstance(gate, Router):
+                gate.reset_load()
+
     @contextmanager
     def counting(self) -> Iterator[None]:
         """Reset the counts, and count in all forward passes inside."""

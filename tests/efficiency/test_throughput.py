@@ -6,8 +6,11 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from bench.data.batches import IGNORED, Example
+from bench.efficiency import action
 from bench.efficiency.cases import CASES, Case
 from bench.efficiency.throughput import OURS, THEIRS, measure_case, measure_throughput
+from bench.errors import InputError
+from tests.helpers import composed
 
 
 def test_both_loops_take_the_same_steps_to_the_same_losses(local_base, compose):
@@ -32,10 +35,18 @@ def test_a_case_is_trained_on_random_rows_in_a_bounded_time(compose):
     widths = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
     widths |= {"num_key_value_heads": 2, "num_hidden_layers": 1, "vocab_size": 64}
     case = Case("small", config=widths, vocabulary=64, loops=True)
-    settings = dataclasses.replace(compose().train, batch_size=2, micro_batch_size=2)
+    settings = dataclasses.replace(compose().train, batch_size=2, micro_batch_size=2, devices=2)
+    settings = dataclasses.replace(settings, sharded=True, keep="best", validate_every=80)
     found = measure_case(case, settings, rounds=1, seconds=0.0)
     assert (found["model"], found["steps"], found["rows"]) == ("small", 2, 4)
     assert 4 * 64 <= found["tokens"] <= 4 * 256 and found["loss_difference"] < 1e-4
+
+
+def test_a_bad_experiment_is_refused_before_the_measurement(monkeypatch):
+    monkeypatch.setattr(action, "measure", lambda _: pytest.fail("measured first"))
+    config = composed("action=efficiency", "action.throughput_rounds=1", "train.lr=-1")
+    with pytest.raises(InputError, match=r"train\.lr"):
+        action.efficiency(config)
 
 
 def test_the_135m_case_has_135_million_parameters():

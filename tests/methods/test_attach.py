@@ -2,6 +2,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from bench.methods import attach, count_parameters, peft_config
+from bench.models.loading import context_length
 
 TARGETS = {"target_modules": ["q_proj", "down_proj"]}
 
@@ -27,6 +28,21 @@ def test_targets_that_match_no_layer_are_refused(base, module):
     options = {"target_modules": ["nothing"]}
     with pytest.raises(ValueError, match="nothing"):
         attach(base, module, options | ({"placement": "series"} if module == "bottleneck" else {}))
+
+
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [("lora", "rank_pattern"), ("lora", "alpha_pattern"), ("hyplora", "curvature_pattern")],
+)
+def test_a_pattern_that_matches_no_adapted_layer_is_refused(base, module, option):
+    options = {"r": 4, **TARGETS, option: {"layers.0.*q_proj": 2, "v_proj": 2}}
+    with pytest.raises(ValueError, match=f"{option} has v_proj.* layers: down_proj, q_proj"):
+        attach(base, module, options)
+
+
+def test_virtual_tokens_take_up_a_part_of_the_context(base):
+    context = context_length(base)
+    assert context_length(attach(base, "prefix", {"num_virtual_tokens": 5})) == context - 5
 
 
 def test_an_unknown_module_is_refused():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+from importlib.util import find_spec
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -15,7 +17,7 @@ from bench.methods.hyplora import gate as gate_module
 from bench.methods.hyplora import reference
 from bench.methods.hyplora.frozen import FrozenCache
 from bench.methods.hyplora.gate import gate, gram
-from bench.methods.hyplora.update import rotation_update
+from bench.methods.hyplora.update import LARGEST_RANK, gate_kernels, rotation_update
 from tests.methods.layer_inputs import (
     TOKENS,
     D,
@@ -68,11 +70,12 @@ def test_the_update_with_cached_values_is_the_update_in_training(count, dtype, s
     )
     expected = fast(x, A, B, K_, s)
     start = torch.zeros(count, M, dtype=dtype)
+    cached = frozen(B, K_, s)
     with torch.no_grad():
         found = rotation_update(
-            start, x, x, A, B, K_, s, max_radius=12.0, scaling=1.0, frozen=frozen(B, K_, s)
+            start, x, x, A, B, K_, s, max_radius=12.0, scaling=1.0, frozen=cached
         )
-    assert found is start
+    assert found is start and "gram" not in vars(cached)  # which this variant does not read
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
     assert error(found, expected) < tolerance
 
@@ -138,8 +141,10 @@ def test_the_update_is_added_in_place_to_what_is_not_a_view():
     assert all(torch.allclose(one, other) for one, other in zip(*results, strict=True))
 
 
-def test_gradcheck():
+@pytest.mark.parametrize("sign", [1, -1])
+def test_gradcheck(sign):
     (x, A, B, K, s), _ = inputs(7, 0.5, 3.0, torch.float64)
+    s = (sign * s.detach()).requires_grad_()
     dropped = (x.detach() * 0.5).requires_grad_()
 
     def function(x, dropped, A, B, K, s):
@@ -147,6 +152,26 @@ def test_gradcheck():
         return rotation_update(start, x, dropped, A, B, K, s, max_radius=0.5, scaling=2.0)
 
     assert torch.autograd.gradcheck(function, (x, dropped, A, B, K, s))
+
+
+def test_the_update_is_odd_in_the_norm_scale():
+    (x, A, B, K, s), _ = inputs(4, 0.5, 3.0, torch.float64)
+    expected = -fast(x, A, B, K, s)
+    assert error(fast(x, A, B, K, -s), expected) < 1e-12
+    assert torch.equal(gate(x, A, B, K, -s), -gate(x, A, B, K, s))
+    for count in (1, 3, 5):
+        given = (x[:count], x[:count], A, B, K, -s)
+        with torch.no_grad():
+            start = torch.zeros(count, M, dtype=torch.float64)
+            own = {"max_radius": 12.0, "scaling": 1.0, "frozen": frozen(B, K, -s)}
+            assert error(rotation_update(start, *given, **own), expected[:count]) < 1e-12
+
+
+def test_the_kernels_are_used_up_to_a_rank():
+    x = SimpleNamespace(is_cuda=True, dtype=torch.bfloat16)
+    assert gate_kernels(x, LARGEST_RANK + 1) is gate_module
+    if find_spec("triton") is not None:
+        assert gate_kernels(x, LARGEST_RANK) is not gate_module
 
 
 # The cached values

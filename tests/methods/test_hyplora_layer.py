@@ -172,6 +172,14 @@ def test_the_scalars_start_at_the_configured_values(curvature, norm_scale, start
     assert layer.hyplora_s["default"].item() == pytest.approx(start, rel=1e-7)
 
 
+def test_a_token_is_clamped_whatever_the_sign_of_the_norm_scale():
+    layer, x = layers(adapted(max_radius=1.0))[0], tokens()
+    x[0] *= 100
+    before = layer.clamped("default", x)
+    layer.hyplora_s["default"].data.neg_()
+    assert torch.equal(layer.clamped("default", x), before) and 0 < before.sum() < before.numel()
+
+
 def test_ranks_alphas_and_curvatures_may_differ_by_layer():
     patterns = {"rank_pattern": {"down": 2}, "alpha_pattern": {"down": 5}}
     up, down = layers(adapted(**patterns, curvature=0.7, curvature_pattern={"d.*n": 3.0}))
@@ -273,6 +281,12 @@ def test_tangent_merges_and_unmerges():
     plain = model.merge_and_unload()
     assert not layers(plain)
     assert torch.allclose(plain(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tangent_merges_into_a_float64_base_without_rounding():
+    model, x = adapted(variant="tangent").double().eval(), tokens().double()
+    expected = model(x)
+    assert torch.allclose(model.merge_and_unload()(x), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])

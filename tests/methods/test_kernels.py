@@ -11,8 +11,9 @@ from importlib.util import find_spec
 
 import pytest
 
-# d, r, K and the scale of the tensors: tokens that are shorter and longer than a block, ranks that
-# are powers of 2 and others, and small and large arguments of the series for each curvature.
+# d, r, K, the scale of the tensors and the sign of s: tokens that are shorter and longer than a
+# block, ranks that are powers of 2 and others, and small and large arguments of the series for each
+# curvature.
 CASES = [
     (24, 8, 0.1, 1.0),
     (33, 5, 1.0, 0.01),
@@ -20,10 +21,11 @@ CASES = [
     (2048, 32, 0.1, 0.01),
     (24, 8, 1.0, 1.0),
     (33, 5, 100.0, 0.01),
+    (24, 8, 1.0, 1.0, -1),
 ]
 
 
-def errors(d, r, K, scale):
+def errors(d, r, K, scale, sign=1):
     """Relative errors against float64, of the value and of each gradient."""
     import torch
 
@@ -32,7 +34,7 @@ def errors(d, r, K, scale):
     torch.manual_seed(0)
     x, h, B, grad = (torch.randn(shape) * scale for shape in ((6, d), (6, r), (40, r), (6, r)))
     x[0], x[1] = 0.0, x[1] * 50  # a zero token and an outlier
-    tensors = (x, h, B.mT @ B, torch.tensor([K]), torch.tensor([math.sqrt(d)]))
+    tensors = (x, h, B.mT @ B, torch.tensor([K]), torch.tensor([sign * math.sqrt(d)]))
     wide = [tensor.double() for tensor in tensors]
     value, parts = kernels.scale_tokens(*tensors, 2.0, 12.0)
     exact, exact_parts = gate.scale_tokens(*wide, 2.0, 12.0)

@@ -201,6 +201,19 @@ def test_lora_matched_has_alpha_times_the_mean_gate_in_each_layer(base, curvatur
         assert layers[name].scaling["default"] == pytest.approx(12 * one.mean / 4, rel=1e-6)
 
 
+def test_lora_matched_measures_the_layers_that_its_options_select(base):
+    options = {**OPTIONS, "curvature": 1.0, "exclude_modules": ["k_proj"]}
+    model = attach(base, "lora_matched", {**options, "layers_to_transform": [1]}, PROMPTS)
+    alphas = model.peft_config["default"].alpha_pattern
+    assert list(alphas) == ["model.layers.1.self_attn.q_proj", "model.layers.1.mlp.down_proj"]
+
+
+def test_lora_matched_takes_no_alphas_of_layers(base):
+    options = {**OPTIONS, "curvature": 1.0, "alpha_pattern": {"q_proj": 3}}
+    with pytest.raises(ValueError, match="leave alpha_pattern out"):
+        attach(base, "lora_matched", options, PROMPTS)
+
+
 @pytest.mark.parametrize(
     "method, plain, options",
     [("hyplora", "hyplora", {"curvature": 1.0}), ("lora_matched", "lora", {})],

@@ -150,7 +150,9 @@ ATTENTION = ["q_proj", "k_proj", "v_proj"]
     ],
 )
 def test_target_modules_are_translated_to_the_names_of_a_family(family, name, modules, expected):
-    found = in_names_of(family(name)[0], {"target_modules": modules, "r": 4})
+    patterns = {"alpha_pattern": dict.fromkeys(modules, 8)}
+    found = in_names_of(family(name)[0], {"target_modules": modules, "r": 4} | patterns)
+    assert list(found.pop("alpha_pattern")) == found["target_modules"]
     assert found == {"target_modules": expected, "r": 4}
 
 

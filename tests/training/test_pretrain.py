@@ -81,6 +81,21 @@ def test_a_step_is_the_same_however_it_is_split(text, make):
         assert other == pytest.approx(losses[0], abs=1e-5)
 
 
+def test_a_pass_that_runs_out_of_memory_is_no_load_of_the_experts(text, make):
+    biases = []
+    for rows in (2, 3):
+        model = make("helm_mice")
+
+        def full(module, args, options, output):
+            if len(options["input_ids"]) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        model.register_forward_hook(full, with_kwargs=True)
+        pretrain(model, text, dataclasses.replace(SETTINGS, steps=1, micro_rows=rows), 0)
+        biases.append(model.model.layers[1].mlp.gate.e_score_correction_bias)
+    assert biases[0].any() and torch.equal(*biases)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin", "helm_d of points"])

@@ -32,7 +32,8 @@ _MASSIVE = 10  # norm of a token of massive activations, in units of the median 
 _CLIP = 4  # largest diameter, in units of that of the other tokens
 _MIN_TOKENS = 4  # any three points are a tree
 
-_TARGET_OPTIONS = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
+# the options that select layers
+TARGET_OPTIONS = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
 
 
 def data_driven_curvature(delta: float) -> float:
@@ -130,7 +131,7 @@ def with_curvatures(
             f"curvature=auto needs a prompt of {_MIN_TOKENS} tokens or more, got at most {longest}"
         )
     meter = DeltaMeter()
-    targets = {key: options[key] for key in _TARGET_OPTIONS if key in options}
+    targets = {key: options[key] for key in TARGET_OPTIONS if key in options}
     with new_adapter(base, targets) as model:
         layers = hyplora_layers(model)
         see_inputs(model, layers, prompts, meter.update)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,22 +22,34 @@ from bench.methods.hyplora.gate import (
 
 @dataclass(frozen=True)
 class Frozen:
-    """What an update needs besides x, A and B, as long as B, K and s do not change.
+    """What an update needs besides x and A, as long as B, K and s do not change.
 
     Attributes:
-        gram: ``B^T B``, ``(r, r)`` in :func:`scalar_dtype`.
-        root: ``(r, r)`` with ``|root h| = |B h|``: R of B's QR decomposition. Unlike the Gram
-            matrix it does not square B's condition number.
+        B: ``(m, r)``.
         K: curvature parameter, one element.
         s: norm scale.
-        unit: ``s sqrt(K)``.
+        unit: ``|s| sqrt(K)``.
     """
 
-    gram: Tensor
-    root: Tensor
+    B: Tensor
     K: Tensor
     s: float
     unit: float
+
+    # A variant reads one of these two.
+    @cached_property
+    def gram(self) -> Tensor:
+        """``B^T B``, ``(r, r)`` in :func:`scalar_dtype`."""
+        return gram(self.B)
+
+    @cached_property
+    def root(self) -> Tensor:
+        """``(r, r)`` with ``|root h| = |B h|``: R of B's QR decomposition.
+
+        Unlike the Gram matrix it does not square B's condition number.
+        """
+        with full_precision(self.B.device):
+            return torch.linalg.qr(self.B.to(scalar_dtype(self.B)), mode="r").R
 
     def gates(self, x: Tensor, h: Tensor, max_radius: float) -> Tensor:
         """The gate ``(..., 1)``."""
@@ -95,8 +108,8 @@ class FrozenCache:
         key = tuple((id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors)
         if self._entry is None or self._entry[1] != key:
             with torch.no_grad(), full_precision(B.device):
-                root = torch.linalg.qr(B.to(scalar_dtype(B)), mode="r").R
                 K, scale = curvature(raw), s.item()
-                frozen = Frozen(gram(B), root, K, scale, scale * math.sqrt(max(K.item(), 0.0)))
+                unit = abs(scale) * math.sqrt(max(K.item(), 0.0))
+                frozen = Frozen(B.detach(), K, scale, unit)
             self._entry = (tensors, key, frozen)
         return self._entry[2]

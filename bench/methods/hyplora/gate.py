@@ -2,14 +2,15 @@
 
 HypLoRA adds ``log_o(LLR(exp_o(x/s)))`` to a linear layer (arXiv 2410.04010, eq. 9). Both maps scale
 a token by a scalar, and the rotation variant (eq. 10, 18-20) is linear between them. With ``h = A
-x`` and ``rho = |x| / (s sqrt(K))``:
+x`` and ``rho = |x| / (|s| sqrt(K))``:
 
     c     = S / s,  S = sinh(rho) / rho              the scalar of exp_o
     n     = c |B h| / sqrt(K)                        from the r x r Gram matrix, not the output
     psi   = P = arcsinh(n) / n                       the scalar of log_o
     delta = B (c psi h)                              the two products of LoRA
 
-``c psi`` is the **gate**: O(d + r^2) per token, and nothing of size (..., d) or (..., m) is stored.
+``c psi`` is the **gate**: O(d + r^2) per token. Of size (..., d) or (..., m) only A's input is
+stored, as by LoRA, and with dropout x, too.
 Since sinh of an outlier token overflows, its argument is at most ``max_radius`` (12, as in the
 authors' code). ``reference.py`` has the literal form, ``variants.py`` the other variants.
 """
@@ -107,7 +108,7 @@ def quadratic(h: Tensor, gram_B: Tensor) -> Tensor:
 def scalars(
     norm: Tensor, length: Tensor, unit: Tensor | float, max_radius: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """rho, S, n and P from ``|x|``, ``|B h|`` and ``unit = s sqrt(K)``."""
+    """rho, S, n and P from ``|x|``, ``|B h|`` and ``unit = |s| sqrt(K)``."""
     rho = (norm / unit).clamp_min(TINY)
     S = rho.clamp_max(max_radius).sinh() / rho
     n = (S * length / unit).clamp_min(TINY)
@@ -140,7 +141,7 @@ def scale_tokens(
     wide = gram_B.dtype
     K, s = _numbers(K, s, wide)
     length = quadratic(h.to(wide), gram_B).sqrt()
-    parts = scalars(token_norm(x).to(wide), length, s * K**0.5, max_radius)
+    parts = scalars(token_norm(x).to(wide), length, abs(s) * K**0.5, max_radius)
     _, S, _, P = parts
     return h * (S * P * (scaling / s)).to(h.dtype), parts
 
@@ -244,6 +245,6 @@ def gate(
     with torch.no_grad(), full_precision(x.device):
         h = F.linear(x.to(A.dtype), A)
         length = quadratic(h.to(wide), gram(B)).sqrt()
-        _, S, _, P = scalars(token_norm(x).to(wide), length, s * K.sqrt(), max_radius)
+        _, S, _, P = scalars(token_norm(x).to(wide), length, s.abs() * K.sqrt(), max_radius)
         value = S * P / s
     return value.squeeze(-1).to(torch.promote_types(x.dtype, torch.float32))

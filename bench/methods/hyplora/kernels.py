@@ -60,7 +60,7 @@ def _forward(
     length = tl.sqrt(tl.maximum(tl.sum(row * by_gram, 0), 0.0))
 
     scale = tl.load(s)
-    unit = scale * tl.sqrt(tl.load(K))
+    unit = tl.abs(scale) * tl.sqrt(tl.load(K))
     rho = tl.maximum(norm / unit, tiny)
     clamped = tl.minimum(rho, max_radius)
     S = _sinhc(clamped) * (clamped / rho)

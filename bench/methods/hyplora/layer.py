@@ -1,9 +1,9 @@
 """A linear layer with HypLoRA adapters, and the peft tuner that makes it.
 
-Saved state of an adapter: ``hyplora_A[name].weight (r, d)``, ``hyplora_B[name].weight (m, r)``, the
-raw curvature ``hyplora_K[name]`` (``K = softplus(raw)``, frozen unless it is learned) and the norm
-scale ``hyplora_s[name]``, both of shape (1,), since fully sharded training does not support
-scalars.
+Saved state of an adapter: ``hyplora_A[name].weight (r, d)`` and ``hyplora_B[name].weight (m, r)``,
+``(r, 1 + d)`` and ``(m, 1 + r)`` with the time first for the variant boost; the raw curvature
+``hyplora_K[name]`` (``K = softplus(raw)``, frozen unless it is learned) and the norm scale
+``hyplora_s[name]``, both of shape (1,), since fully sharded training does not support scalars.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class HypLoraLinear(nn.Module, LinearLayer):
 
         ``(...)``, bool; False for variants without a clamp.
         """
-        limit = self.max_radius[adapter_name] * self.hyplora_s[adapter_name]
+        limit = self.max_radius[adapter_name] * self.hyplora_s[adapter_name].abs()
         beyond = token_norm(x) > limit * self.curvature(adapter_name).clamp_min(0).sqrt()
         return (beyond & VARIANTS[self.variant[adapter_name]].clamps).squeeze(-1)
 
@@ -235,8 +235,8 @@ class HypLoraLinear(nn.Module, LinearLayer):
     @torch.no_grad()
     def _delta_weight(self, adapter_name: str) -> Tensor:
         """``(alpha/r) B A / s``, the weight ``(m, d)`` of a linear adapter."""
-        A = self.hyplora_A[adapter_name].weight.float()
-        B = self.hyplora_B[adapter_name].weight.float()
+        A, B = self.hyplora_A[adapter_name].weight, self.hyplora_B[adapter_name].weight
+        A, B = (w.to(torch.promote_types(w.dtype, torch.float32)) for w in (A, B))
         return self.scaling[adapter_name] / self.hyplora_s[adapter_name] * (B @ A)
 
     def _clear_caches(self) -> None:

@@ -17,6 +17,7 @@ from bench.methods.hyplora.frozen import Frozen
 from bench.methods.hyplora.gate import full_precision, gram, product_dtype
 
 FEW = 4  # up to this many tokens, gates are computed one by one on a CPU
+LARGEST_RANK = 256  # of the kernels, which load the Gram matrix as one block for each token
 
 
 @cache
@@ -24,9 +25,10 @@ def _triton() -> bool:
     return find_spec("triton") is not None
 
 
-def gate_kernels(x: Tensor) -> ModuleType:
+def gate_kernels(x: Tensor, rank: int) -> ModuleType:
     """The module whose ``scale_tokens`` is used for x: Triton's on CUDA if it is installed."""
-    if x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling() and _triton():
+    able = x.is_cuda and x.dtype != torch.float64 and rank <= LARGEST_RANK
+    if able and not torch.compiler.is_compiling() and _triton():
         from bench.methods.hyplora import kernels
 
         return kernels
@@ -36,7 +38,8 @@ def gate_kernels(x: Tensor) -> ModuleType:
 class _Update(torch.autograd.Function):
     """``result + scaling B (c psi h)``, in place if possible, as one node with its own backward.
 
-    It stores what LoRA stores, the Gram matrix, and four numbers per token.
+    It stores what LoRA stores, the result of A scaled by the gate, the Gram matrix, and four
+    numbers per token; with dropout x, too.
     """
 
     @staticmethod
@@ -48,7 +51,7 @@ class _Update(torch.autograd.Function):
             tokens = (x if dropped is None else dropped).to(dtype)
             h = F.linear(tokens, A.to(dtype))
             gram_B = gram(B)
-            kernel = gate_kernels(x)
+            kernel = gate_kernels(x, len(gram_B))
             scaled, parts = kernel.scale_tokens(x, h, gram_B, K, s, scaling, max_radius)
             in_place = _can_add_in_place(result)
             if in_place:
@@ -156,7 +159,7 @@ def rotation_update(
         scale = scaling
         tokens = h.numel() // h.shape[-1]
         if frozen is None:
-            kernel = gate_kernels(x)
+            kernel = gate_kernels(x, h.shape[-1])
             h, _ = kernel.scale_tokens(x, h, gram(B), K, s, scaling, max_radius)
             scale = 1.0
         elif tokens == 1 and x.device.type == "cpu":

@@ -83,6 +83,10 @@ class Router(nn.Module):
         relative = counts * scores.shape[-1] / (chosen.shape[-1] * total)
         return self.config.balance_loss * (relative * (shares * weight).sum(0)).sum() / total
 
+    def reset_load(self) -> None:
+        """Forget the load since the last step."""
+        self._load = None
+
     @torch.no_grad()
     def move_bias(self) -> None:
         """Move the bias towards underloaded experts, by the load of all processes.
@@ -96,4 +100,4 @@ class Router(nn.Module):
             torch.distributed.all_reduce(load)
         bias = self.e_score_correction_bias
         bias.add_((1 / load.numel() - load / load.sum()).to(bias), alpha=self.config.balance_bias)
-        self._load = None
+        self.reset_load()
