@@ -60,6 +60,11 @@ def find_run(given: str, results: Path, store: Store | None, scratch: Path) -> S
             f"run {given} ({record['method']}) was not trained and has no adapter: export the run "
             "that trained it"
         )
+    if record["split"] != "test":
+        raise InputError(
+            f"run {given} has evaluation.split={record['split']}, and a model card reports the "
+            "accuracy on test rows: export the same run with evaluation.split=test"
+        )
     began = store.began(run_id) if store else None
     adapter = folder / "adapter"
     if not (adapter / WEIGHTS).is_file() and store and began is not None:

@@ -297,6 +297,7 @@ def test_an_unknown_run_is_refused_with_the_nearest_id(inline, results, runs, st
         ({"rows": {"train": 0}}, "was not trained and has no adapter"),
         ({"kind": "pretrain"}, "is a pretraining run"),
         ({"scores": None}, "has no scores"),
+        ({"split": "validation"}, "export the same run with evaluation.split=test"),
     ],
 )
 def test_a_record_without_an_adapter_or_incomplete_is_refused(
