@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import Failure, InputError, ended_by_sigterm, printable, without_secrets
+from bench.files import locked, write_json
 from bench.progress import duration
 from bench.report.design import Spec, sweep_records
 from bench.report.pretraining.spec import PretrainingSpec
@@ -25,6 +27,7 @@ from bench.sweep.jobs import Job, Planner
 from bench.sweep.launch import Launch, began
 from bench.sweep.rates import Rates
 from bench.tracking.contents import SweepRun
+from bench.tracking.store import Store
 from bench.tracking.sweeps import SweepRecord, sweep_identity
 
 MAX_RETRIES = 10
@@ -181,6 +184,7 @@ class Sweep(ABC):
             sweeps = self._records(jobs)
             if self.written:
                 store.keep_sweeps(launch.parent, sweeps)
+                note_sweeps(store, done, sweeps)
             problems += self._show(sweeps, {job.identity: job.record for job in done})
         elif done:
             print("\n".join(self.remarks), flush=True)
@@ -242,6 +246,32 @@ def table_spec(config: DictConfig) -> tuple[Spec, bool]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{key}: {error}") from error
     return spec, True
+
+
+def note_sweeps(store: Store, jobs: Sequence[Job], sweeps: Sequence[SweepRecord]) -> None:
+    """Write into the records of finished runs which rows of which sweeps they belong to."""
+    rows = [
+        (member.identity, {"sweep": sweep.name, "row": row.key, "label": row.label})
+        for sweep in sweeps
+        for member in sweep.members
+        for row in sweep.rows
+        if row.key == member.row
+    ]
+    for job in jobs:
+        mine = [row for identity, row in rows if identity == job.identity]
+        places = [(row["sweep"], row["row"]) for row in mine]
+        before = job.record.get("sweeps", [])
+        noted = [row for row in before if (row["sweep"], row["row"]) not in places] + mine
+        if noted == before:
+            continue
+        job.record["sweeps"] = noted
+        run_id, path = job.record["run_id"], job.folder / "record.json"
+        with tempfile.TemporaryDirectory() as scratch:
+            if not path.is_file():  # made on another machine
+                path = Path(scratch) / "record.json"
+            with locked(path.with_name("lock"), f"the record {path}"):
+                write_json(path, store.record(run_id) | {"sweeps": noted})
+                store.amend(run_id, path)
 
 
 def failure_lines(failed: Sequence[Job]) -> str:

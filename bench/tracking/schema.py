@@ -18,7 +18,7 @@ NEEDED: dict[str, Any] = {
 # May be missing or null.
 ALLOWED: dict[str, Any] = {
     "curvature": (*NUMBER, str), "seed": int, "published_base": str, "overlap": dict,
-    "nll": dict, "forgetting": dict, "data_files": dict,
+    "nll": dict, "forgetting": dict, "data_files": dict, "sweeps": list,
 }  # fmt: skip
 PRETRAINING_NEEDED: dict[str, Any] = {
     "identity": str, "model": str, "size": str, "seed": int, "train": dict, "training": dict,

@@ -6,6 +6,7 @@ table can be made again from the store alone.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from bench.tracking.sweeps import SWEEP_FILE, SweepRecord
 
 PARAM_CHARACTERS = 6000  # MLflow's limit for the value of a parameter
 NOTE = "mlflow.note.content"
+SWEEPS = "sweeps"  # tag: the names of the sweeps that a run is part of
 FILES = ("predictions.jsonl", "record.json")
 
 Figures = Iterable[tuple[str, float]]
@@ -78,7 +80,7 @@ class Store(Reader):
         if (folder / "adapter").is_dir():
             with patience(folder / "adapter"):
                 self.client.log_artifacts(run_id, str(folder / "adapter"), "adapter")
-        found = tags(record) | ({NOTE: note} if note else {})
+        found = tags(record) | _sweeps_tag(record) | ({NOTE: note} if note else {})
         self._log(run_id, metrics(record), found)
         self.client.set_terminated(run_id, "FINISHED", ended)
 
@@ -86,7 +88,9 @@ class Store(Reader):
     def amend(self, run_id: str, record: Path, figures: Figures = ()) -> None:
         """Replace the record.json of a finished run by one with more in it; adds metrics."""
         self.client.log_artifact(run_id, str(record))
-        self._log(run_id, [(metric_name(name), value) for name, value in figures])
+        content = json.loads(record.read_text(encoding="utf-8"))
+        named = [(metric_name(name), value) for name, value in figures]
+        self._log(run_id, named, _sweeps_tag(content))
 
     def fail(self, run_id: str, status: str, reason: str) -> None:
         """Mark a run as FAILED or KILLED, with the reason.
@@ -194,3 +198,8 @@ class Store(Reader):
             Metric(name, value, now, step[0] if step else 0) for name, value, *step in figures
         ]
         self.client.log_batch(run_id, entries, tags=[RunTag(*tag) for tag in (tags or {}).items()])
+
+
+def _sweeps_tag(record: Mapping[str, Any]) -> dict[str, str]:
+    names = dict.fromkeys(str(found["sweep"]) for found in record.get("sweeps", ()))
+    return {SWEEPS: printable(", ".join(names))} if names else {}

@@ -35,6 +35,8 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
     text = table.read_text()
     assert len(re.findall(r"^\| LoRA \|", text, re.M)) >= 1  # one row, of both searches
     assert "LoRA: 2 trials (TPE) over train.lr=tag(log,interval(1e-3,1e-1))" in text
+    assert all(final["sweeps"][0]["sweep"] == "tuned" for final in finals)
+    assert not any("sweeps" in trial for trial in trials)
     again = inline(*tuned)
     assert "0 done now, 2 cached" in again.stdout and len(records()) == 6
 
@@ -105,17 +107,21 @@ def test_a_study_is_continued_and_refuses_another_space(inline, records, small, 
     assert refused.code == 2 and "of another search" in refused.stderr and len(records()) == 2
 
 
-def test_a_sweep_records_which_runs_are_in_which_row(inline, small, tmp_path, sketched):
+def test_runs_say_which_sweeps_they_are_part_of(inline, records, small, tmp_path, sketched):
     assert inline("-m", "method=none", *small, HERE).code == 0
+    assert not any("sweeps" in record for record in records())
     swept = inline("+sweep=table2", "method=none", "seed=0", *small, HERE)
     assert swept.code == 0 and "0 done now, 1 cached, 0 failed" in swept.stdout
+    ((noted,),) = [record["sweeps"] for record in records()]
+    assert (noted["sweep"], noted["label"]) == ("table2", "base model")
     store = Store(tmp_path / "results", None, "hyplora-bench")
     contents = read_contents(store)
     (sweep,) = [sweep for run in contents.sweeps for sweep in run.sweeps]
     assert sweep.arguments[:3] == ("+sweep=table2", "method=none", "seed=0")
-    ((row,), (member,), (record,)) = sweep.rows, sweep.members, contents.records
-    assert (row.label, row.key, member.identity) == ("base model", member.row, record["identity"])
-    run = store.client.get_run(record["run_id"])
+    assert {m.identity: m.row for m in sweep.members} == {
+        record["identity"]: record["sweeps"][0]["row"] for record in contents.records
+    }
+    (run,) = store.client.search_runs([store.experiment], "tags.sweeps = 'table2'")
     first = [run.run_id for run in contents.sweeps if not run.sweeps]
     assert [run.data.tags["mlflow.parentRunId"]] == first
 
