@@ -259,18 +259,21 @@ def note_sweeps(store: Store, jobs: Sequence[Job], sweeps: Sequence[SweepRecord]
     ]
     for job in jobs:
         mine = [row for identity, row in rows if identity == job.identity]
-        places = [(row["sweep"], row["row"]) for row in mine]
-        before = job.record.get("sweeps", [])
-        noted = [row for row in before if (row["sweep"], row["row"]) not in places] + mine
-        if noted == before:
+        if all(row in job.record.get("sweeps", []) for row in mine):
             continue
-        job.record["sweeps"] = noted
+        places = [(row["sweep"], row["row"]) for row in mine]
         run_id, path = job.record["run_id"], job.folder / "record.json"
         with tempfile.TemporaryDirectory() as scratch:
             if not path.is_file():  # made on another machine
                 path = Path(scratch) / "record.json"
             with locked(path.with_name("lock"), f"the record {path}"):
-                write_json(path, store.record(run_id) | {"sweeps": noted})
+                record = store.record(run_id)  # another sweep may have written it since
+                others = [
+                    row for row in record.get("sweeps", [])
+                    if (row["sweep"], row["row"]) not in places
+                ]  # fmt: skip
+                job.record["sweeps"] = record["sweeps"] = [*others, *mine]
+                write_json(path, record)
                 store.amend(run_id, path)
 
 
