@@ -47,7 +47,7 @@ def test_what_an_nll_leaves_out_and_why_it_is_not_shown_is_noted():
     runs, predictions = with_nll(runs, {"lora": 1.0, "dora": 0.5})
     predictions(runs[0]["run_id"])[0]["nll"] = None
     text = to_markdown(score_report(score_table(selection(runs), predictions)))
-    assert "in some run: mawps 1." in text and "## Comparisons of NLL: mawps" in text
+    assert "wrong or too long: mawps 1." in text and "## Comparisons of NLL: mawps" in text
     del runs[0]["nll"]
     assert "The NLL of the reference answers is not shown: 1 of 6 runs have none." in notes(runs)
 
