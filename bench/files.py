@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import math
 import os
 import shutil
 import socket
@@ -37,16 +38,12 @@ def locked(path: Path, what: str) -> Iterator[None]:
             lock.acquire(timeout=0)
         return lock.is_locked
 
-    def wait() -> None:
-        while not is_taken():
-            time.sleep(0.05)
-
     def holder() -> str | None:
         with suppress(FileNotFoundError):
             return path.read_text(errors="replace")
         return None
 
-    acquire(what, is_taken, wait, holder)
+    acquire(what, is_taken, holder)
     try:
         with suppress(OSError):  # a full disk: the lock is held, only the message is lost
             path.write_text(this_process())
@@ -55,24 +52,20 @@ def locked(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def acquire(
-    what: str, take: Callable[[], bool], wait: Callable[[], Any], holder: Callable[[], str | None]
-) -> None:
+def acquire(what: str, take: Callable[[], bool], holder: Callable[[], str | None]) -> None:
     """Acquire a lock; after `SILENT` seconds a message says who holds it.
 
     Args:
         what: the lock protects, for the message.
         take: takes the lock if it is free; returns whether it did.
-        wait: takes the lock as soon as it is free.
         holder: what the process that holds it wrote, see `this_process`; may be empty.
     """
-    until = time.monotonic() + SILENT
+    silent_until = time.monotonic() + SILENT
     while not take():
-        if time.monotonic() > until:
+        if time.monotonic() > silent_until:
             found = printable((holder() or "").strip()) or "another process"
             print(f"waiting for {what}, in use by {found}", flush=True)
-            wait()
-            return
+            silent_until = math.inf
         time.sleep(0.05)
 
 

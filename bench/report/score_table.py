@@ -202,8 +202,9 @@ def _comparisons(
         given = list(weights[column].values()), seeds, family
         return compare(asked, one, other, *given)
 
+    contrasts = [each for each in table.selection.contrasts if each.row in rows]
+    testable = sum(each.reference in rows for each in contrasts)
     for columns in ([table.main], others):
-        contrasts = [each for each in table.selection.contrasts if each.row in rows]
-        size = len(columns) * sum(each.reference in rows for each in contrasts)
+        size = len(columns) * testable
         found = [compared(each, column, size) for column in columns for each in contrasts]
         yield from judge(found)

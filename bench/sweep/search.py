@@ -15,7 +15,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, Trial
 
-from bench.errors import InputError, unknown
+from bench.errors import InputError, reason, unknown
 from bench.files import sqlite_url
 from bench.report.records import digest
 from bench.report.selection import sweep_stem
@@ -225,7 +225,7 @@ class Search:
             try:
                 values = [o.value(job.record) for o in self.settings.objectives]
             except FloatingPointError as error:
-                job.failure = f"{type(error).__name__}: {error}"
+                job.failure = reason(error)
                 self._report(trials, trial, job)
             except (ValueError, KeyError, IndexError) as error:
                 trials.fail(trial, f"no objective: {error}", final=True)

@@ -169,7 +169,6 @@ def _lock_database(connection: Any) -> None:
     acquire(
         STORE,
         lambda: ask("SELECT pg_try_advisory_lock(:key)", key=KEY),
-        lambda: ask("SELECT pg_advisory_lock(:key)", key=KEY),
         lambda: ask(
             "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) "
             "WHERE locktype = 'advisory' AND objid = :key AND granted LIMIT 1",
