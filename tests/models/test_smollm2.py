@@ -1,6 +1,7 @@
 import hashlib
 import os
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from bench.models import gguf, smollm2
 from bench.models.settings import check_folder, content_hash
 
 MEMBER = "small/weights.gguf"
+SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +72,9 @@ def test_a_path_replaces_that_of_the_source(compose, local_base):
 
 
 def test_its_sweeps_have_one_base_one_template_and_the_same_rows(compose):
-    runs = [compose(f"+sweep={name}", "data.root=.") for name in ("smollm2", "smollm2_curvature")]
+    names = [path.stem for path in SWEEPS.glob("smollm2*.yaml")]
+    runs = [compose(f"+sweep={name}", "data.root=.") for name in names]
+    assert len(runs) == 3
     assert {(run.model.name, run.protocol.template) for run in runs} == {("smollm2-135m", "chat")}
-    assert runs[0].data == runs[1].data
-    assert [(run.train.epochs, run.train.batch_size) for run in runs] == [(1, 8)] * 2
+    assert all(run.data == runs[0].data for run in runs)
+    assert {(run.train.epochs, run.train.batch_size) for run in runs} == {(1, 8)}
