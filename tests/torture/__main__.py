@@ -23,9 +23,10 @@ TABLE = """\
 
 Written by `make torture`{arguments}, which kills runs and breaks their inputs:
 
-- **Interruptions.** A command is killed (SIGKILL) or interrupted (Ctrl-C) up to {in_a_row} times, each time
-  at a random moment, and then left to finish. Its results must be those of an undisturbed run:
-  predictions, losses, scores, weights, tables, and each run in the tracking store exactly once.
+- **Interruptions.** A command is killed (SIGKILL) or interrupted (Ctrl-C) up to {in_a_row} times,
+  each time at a random moment, and then left to finish. Its results must be those of an
+  undisturbed run: predictions, losses, scores, weights, tables, and each run in the tracking store
+  exactly once.
 - **Broken and hostile inputs** must end with one error message, without recording a run and without
   executing any code they contain.
 - **Damaged files of a run** must not change its result.
