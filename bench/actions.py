@@ -38,6 +38,6 @@ def run_action(config: dict[str, Any]) -> dict[str, Any]:
     if name not in ACTIONS:
         raise unknown("action", name, ACTIONS)
     if config.get("plan") and name not in PLANNED:
-        raise InputError(f"plan=true goes with action={', '.join(PLANNED)}, not with {name}")
+        raise InputError(f"plan=true needs action={', '.join(PLANNED)}, got {name}")
     module, _, function = ACTIONS[name].partition(":")
     return getattr(import_module(module), function)(config)

@@ -23,7 +23,7 @@ BATCHINGS = ("static", "continuous")
 
 
 def from_project(folder: str) -> Path:
-    """A folder of the configuration, in which a relative path is relative to the project."""
+    """A folder given in the configuration; relative paths are relative to the project."""
     return PROJECT / Path(folder).expanduser()
 
 
@@ -51,8 +51,8 @@ class MethodSettings:
         K: Any = self.curvature
         if K not in (None, AUTO) and not (is_number(K) and 0 < K < math.inf):
             raise InputError(
-                f"curvature must be a positive number, got {K!r}: it is the paper's K, the "
-                "sectional curvature is -1/K; or 'auto', which measures one for each layer"
+                f"curvature must be a positive number, got {K!r} (the paper's K: the "
+                "sectional curvature is -1/K), or 'auto', which measures one for each layer"
             )
         if not all(is_number(rate) for rate in self.lr.values()):
             raise InputError(f"method.lr must be a number for each base, got {self.lr!r}")
@@ -79,17 +79,17 @@ class EvaluationSettings:
 
     Attributes:
         batch_size: prompts in a batch; in float32 it changes no prediction.
-        split: `test`; `validation` to choose settings without seeing a test row; or `none` to train
-            alone.
+        split: `test`; `validation` to choose settings without seeing a test row; or `none` to only
+            train.
         lm_eval: additional lm-eval tasks, groups or tags.
         lm_eval_fewshot: examples in their prompts; None: each task's own number.
-        lm_eval_limit: at most so many rows of each task; None for all.
+        lm_eval_limit: maximum number of rows of each task; None for all.
         lm_eval_include: folder with further task files.
-        forgetting: general text whose loss is taken before and after fine-tuning: `embedded`, or a
-            text file; None for none.
-        dtype: of the base's weights in the evaluation; None for `model.dtype`.
-        batching: of greedy decoding: `static` or `continuous`. A model without paged attention is
-            decoded in static batches.
+        forgetting: general text whose loss is measured before and after fine-tuning: `embedded`,
+            or a text file; None for none.
+        dtype: dtype of the base's weights in the evaluation; None for `model.dtype`.
+        batching: batching of greedy decoding: `static` or `continuous`. A model without paged
+            attention is decoded in static batches.
         compile: run the model's decoder through torch.compile.
     """
 
@@ -114,8 +114,8 @@ class EvaluationSettings:
         )
         if self.compile and self.batching == "continuous":
             raise InputError(
-                "evaluation.compile=true goes with evaluation.batching=static alone: a paged cache "
-                "can't be compiled. Leave one of them out"
+                "evaluation.compile=true needs evaluation.batching=static, because a paged cache "
+                "can't be compiled: change one of them"
             )
 
 
@@ -125,7 +125,7 @@ class TrackingSettings:
 
     Attributes:
         folder: the results folder.
-        uri: of an MLflow server or database; None for sqlite in the folder.
+        uri: address of an MLflow server or database; None for sqlite in the folder.
         experiment: its name in the store.
         parent: id of the sweep's own run in the store, for a run of a sweep.
     """
@@ -252,8 +252,8 @@ def read_experiment(config: dict[str, Any]) -> Experiment:
     compiles = (experiment.train.compile and experiment.trained) or experiment.evaluation.compile
     if experiment.model.kernels and compiles:
         raise InputError(
-            "model.kernels=liger does not go with train.compile=true or evaluation.compile=true, "
-            "which fuse the same operations: leave one of them out"
+            "model.kernels=liger can't be combined with train.compile=true or "
+            "evaluation.compile=true, which fuse the same operations: leave one of them out"
         )
     if experiment.trained:
         _compare_with_published(experiment, config)
@@ -267,15 +267,16 @@ def _compare_with_published(experiment: Experiment, config: dict[str, Any]) -> N
     if isinstance(by_base, dict) and model.published is None and model.path != "embedded":
         listed = ", ".join(f"{value} for {name}" for name, value in by_base.items())
         warn_once(
-            f"method.lora_alpha={alpha}: the published one depends on the base ({listed}), and "
-            f"{model.name} names none: if it is one of them, give model.published=NAME"
+            f"method.lora_alpha={alpha}: the published one depends on the base ({listed}), but "
+            f"the published name of {model.name} is unknown: if it is one of these, give "
+            "model.published=NAME"
         )
     simplified = method.options.get("variant") == "authors_simplified"
     K = adapter.get("simplified_curvature")
     if simplified and K not in (None, method.curvature) and alpha == adapter["simplified_alpha"]:
         warn_once(
-            f"method.lora_alpha={alpha} was published with curvature={K:g}, and this run has "
-            f"{method.curvature}: give curvature={K:g}"
+            f"method.lora_alpha={alpha} was published with curvature={K:g}, but this run has "
+            f"curvature={method.curvature}: give curvature={K:g}"
         )
 
 
@@ -298,7 +299,7 @@ def _refuse_pretraining(config: dict[str, Any]) -> None:
         )
     if config["data"]["source"] == "text":
         raise InputError(
-            "data=text is text to pretrain on, action=pretrain; to fine-tune and test give "
+            "data=text is for pretraining (action=pretrain); fine-tuning and evaluation need "
             "problems: data=synthetic, llm_adapters, math10k or commonsense170k"
         )
 
@@ -306,11 +307,13 @@ def _refuse_pretraining(config: dict[str, Any]) -> None:
 def _check_validation(experiment: Experiment) -> None:
     """Refuse settings that need validation rows if there are none."""
     if experiment.evaluation.split == "none" and not experiment.trained:
-        raise InputError("evaluation.split=none evaluates nothing, and this run trains nothing")
+        raise InputError(
+            "nothing to do: this run trains nothing, and evaluation.split=none evaluates nothing"
+        )
     validates = experiment.evaluation.split == "validation"
     if validates and not experiment.trained:
         raise InputError(
-            "evaluation.split=validation needs the validation rows of a training, and this run "
+            "evaluation.split=validation needs the validation rows of a training run, but this run "
             "trains nothing: leave it out"
         )
     if experiment.data.validation > 0 or not experiment.trained:
@@ -340,7 +343,8 @@ def read_method(section: dict[str, Any], *base: str | None) -> MethodSettings:
     rates = section["lr"]
     if not isinstance(rates, dict):
         raise InputError(
-            f"method.lr has a rate for each base, got {rates!r}: give train.lr=RATE for this run"
+            f"method.lr must map bases to learning rates, got {rates!r}: to set the rate of this "
+            "run, give train.lr=RATE"
         )
     return MethodSettings(
         **{key: typed(f"method.{key}", section[key], kind) for key, kind in own.items()},

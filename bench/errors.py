@@ -66,7 +66,7 @@ class InputError(ValueError):
 
 
 class Failure(RuntimeError):
-    """Work that failed for the reason in the message; exit code 1."""
+    """A failure for the reason in the message; exit code 1."""
 
     def __init__(self, message: object) -> None:
         super().__init__(printable(str(message)))
@@ -101,7 +101,7 @@ def ended_by_sigterm(*others: int) -> Iterator[None]:
 
 
 class Pruned(RuntimeError):
-    """A run of a search that was stopped early, since its validation loss is worse than others'."""
+    """A run of a search was stopped early, because its validation loss is worse than others'."""
 
 
 @cache

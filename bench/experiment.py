@@ -44,12 +44,12 @@ class Prepared(PreparedRun):
 
     @property
     def names(self) -> dict[str, Any]:
-        """What the base is called."""
+        """The names of the base."""
         return {"model": self.settings.model.name, "published_base": self.settings.model.published}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the record says of the settings."""
+        """What the record says about the settings."""
         run = self.settings
         return {
             "result_version": RESULT_VERSION,
@@ -170,7 +170,8 @@ def _warn_of_another_base(adapter: Path, base: str) -> None:
             continue
         if comparable and trained_on != base:
             _log.warning(
-                "adapter=%s was trained on another base than model.path: %s names %s, this is %s",
+                "adapter=%s was trained on a different base than model.path: %s names %s, this is "
+                "%s",
                 *(adapter, path, trained_on, base),
             )
         return

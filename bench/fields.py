@@ -25,7 +25,7 @@ def read_section(kind: type, name: str, values: dict[str, Any]) -> Any:
 
     Args:
         kind: the dataclass.
-        name: of the section, for messages.
+        name: name of the section, for messages.
         values: by field.
 
     Raises:
@@ -107,7 +107,7 @@ def read_seed(seed: Any) -> int:
     """A valid seed.
 
     Raises:
-        InputError: it isn't one.
+        InputError: it is not a valid seed.
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
         raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")

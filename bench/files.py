@@ -1,4 +1,4 @@
-"""Atomic writing and locking of files, and reading of those that can be made again."""
+"""Atomic writing and locking of files, and reading of those that can be rebuilt."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ STALE = 3600.0  # seconds after which a temporary file is one of a process that 
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Lock a file; it holds who locked it, which a process that waits for it reports.
+    """Lock a file. It contains who locked it, which waiting processes report.
 
     Args:
-        path: of the lock file.
-        what: it protects, for the message.
+        path: path of the lock file.
+        what: what the lock protects, for the message.
     """
     lock = FileLock(path)
 
@@ -70,7 +70,7 @@ def acquire(what: str, take: Callable[[], bool], holder: Callable[[], str | None
 
 
 def this_process() -> str:
-    """What the holder of a lock is called: process, machine and time."""
+    """A description of the holder of a lock: process, machine and time."""
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     return f"process {os.getpid()} on {socket.gethostname()} since {since}"
 
@@ -87,7 +87,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a temporary file in the same folder and rename it.
 
     Readers never see a partial file, a kill or a full disk leaves the old one, and concurrent
-    writers do not mix. What a killed writer of the same file left is removed after `STALE`.
+    writers do not mix. What a killed writer of the same file left behind is removed after `STALE`.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     for other in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
@@ -124,7 +124,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_cache(path: Path) -> dict[str, Any] | None:
-    """The mapping in a JSON file that can be made again; None if it is gone or damaged."""
+    """The mapping in a JSON file that can be rebuilt; None if it is gone or damaged."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):  # nested too deeply

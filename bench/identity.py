@@ -13,7 +13,7 @@ from typing import Any
 from bench.data.prompts import PLAIN
 from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS
 
-# Raised by hand when a change to the code alters results: runs of before are then run again.
+# Raised by hand when a change to the code alters results: earlier runs are then run again.
 RESULT_VERSION = 4
 PRETRAIN_VERSION = 3
 
@@ -23,7 +23,7 @@ SPLIT = (  # how it is split
     "micro_batch_size", "micro_tokens", "gradient_checkpointing", "devices", "sharded",
 )  # fmt: skip
 
-# Switches that round differently if they are on; off they are in no identity.
+# Switches that round differently if they are on; if off, they are not part of an identity.
 SWITCHES = ("train.compile", "evaluation.compile")
 
 ROWS = "the hashes of the rows cover it"
@@ -32,7 +32,7 @@ STORE = dict.fromkeys(
     ["tracking.folder", "tracking.uri", "tracking.experiment", "tracking.parent"],
     "it says where a run is recorded",
 )
-# The settings that are in no identity, with the reason. All others are part of it.
+# The settings that are not part of an identity, with the reason. All others are.
 LEFT_OUT = {
     "method.lr": "train.lr is the rate of this run",
     "model.name": BASE,
@@ -184,9 +184,9 @@ def pretraining_identity(
 
 
 def identity_of_record(record: Mapping[str, Any]) -> str:
-    """The identity that a recorded run has today, of either kind.
+    """The identity that a recorded run has now, of either kind.
 
-    It differs from the recorded one if the record was altered or is of another version.
+    It differs from the recorded one if the record was altered or has another version.
     """
     settings, hashes = record["config"], record["hashes"]
     precision = record["train"]["precision"]

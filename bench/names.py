@@ -29,7 +29,7 @@ def seeds_label(seeds: Sequence[int]) -> str:
 def method_label(
     method: str, curvature: float | str | None = None, details: Sequence[str] = ()
 ) -> str:
-    """What a table calls a method; a method it does not know keeps its key.
+    """The label of a method in tables; an unknown method keeps its key.
 
     Args:
         method: The method's key, e.g. `hyplora_boost`.
@@ -93,5 +93,5 @@ MODELS = {
 
 
 def model_label(model: str) -> str:
-    """What a report calls a pretrained model; an unknown one keeps its name."""
+    """The label of a pretrained model in reports; an unknown one keeps its name."""
     return MODELS.get(model, model)

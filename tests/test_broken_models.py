@@ -118,7 +118,7 @@ BASES = {
         lambda folder: (folder / BASE).write_bytes(struct.pack("<Q", 1 << 40) + b"{}"),
         "can't be loaded",
     ),
-    "weights of whole numbers": (rewrite(torch.Tensor.int), "whole numbers"),
+    "weights of whole numbers": (rewrite(torch.Tensor.int), "integer weights"),
     "weights with NaN": (rewrite(torch.Tensor.log), "NaN or infinite, such as"),
     "an index whose shard is missing": (index(lambda name: "gone.safetensors"), "gone.safetensors"),
     "an index that names a file outside": (outside, "outside"),
@@ -135,7 +135,7 @@ BASES = {
         "config.json",
     ),
     "an unknown architecture": (config(model_type="nowhere"), "nowhere"),
-    "an encoder": (config(model_type="bert", architectures=["BertModel"]), "no causal language"),
+    "an encoder": (config(model_type="bert", architectures=["BertModel"]), "not a causal language"),
     "a width that is text": (config(hidden_size="wide"), "can't be loaded"),
     "a context of less than nothing": (config(max_position_embeddings=-5), "embeddings=-5"),
     "pickled weights": (pickled(BASE, "pytorch_model.bin"), "pickled weights are not loaded"),
@@ -210,21 +210,24 @@ ADAPTERS = {
     "a config that is a list": (text("adapter_config.json", "[]"), "adapter_config.json"),
     "another method": (adapter_config(peft_type="PREFIX_TUNING"), "PREFIX_TUNING"),
     "an unknown method": (adapter_config(peft_type="nowhere"), "nowhere"),
-    "another rank than its weights": (adapter_config(r=8), "can't be put on this base"),
+    "another rank than its weights": (adapter_config(r=8), "can't be loaded onto this base"),
     "a rank that is text": (adapter_config(r="many"), "method.r must be a whole number"),
-    "layers that are not there": (adapter_config(target_modules=["nowhere"]), "can't be put on"),
-    "layers by a broken expression": (adapter_config(target_modules="("), "can't be put on"),
+    "layers that are not there": (
+        adapter_config(target_modules=["nowhere"]),
+        "can't be loaded onto",
+    ),
+    "layers by a broken expression": (adapter_config(target_modules="("), "can't be loaded onto"),
     "layers by an endless expression": (adapter_config(target_modules=ENDLESS), "s to match"),
     "ranks by an endless expression": (adapter_config(rank_pattern={ENDLESS: 4}), "s to match"),
     "a huge rank": (adapter_config(r=10**9), "at most 8192 is allowed"),
     "a huge rank of a layer": (adapter_config(rank_pattern={"q_proj": 10**9}), "at most 8192"),
     "endless iterations": (adapter_config(init_lora_weights="pissa_niter_999999"), "at most 100"),
     "copies of blocks": (adapter_config(layer_replication=[[0, 10**9]]), "at most four times"),
-    "a pipe": (lambda folder: os.mkfifo(folder / "pipe.json"), "no regular file"),
-    "weights of another base": (rewrite(lambda w: w.repeat(2, 1), ADAPTER), "can't be put on"),
+    "a pipe": (lambda folder: os.mkfifo(folder / "pipe.json"), "not a regular file"),
+    "weights of another base": (rewrite(lambda w: w.repeat(2, 1), ADAPTER), "can't be loaded onto"),
     "pickled weights": (pickled(ADAPTER, "adapter_model.bin"), "more than weights"),
-    "weights cut short": (cut(ADAPTER), "can't be put on this base"),
-    "weights with NaN": (rewrite(lambda weight: weight * float("nan"), ADAPTER), "no numbers"),
+    "weights cut short": (cut(ADAPTER), "can't be loaded onto this base"),
+    "weights with NaN": (rewrite(lambda weight: weight * float("nan"), ADAPTER), "NaN or infinite"),
 }
 
 
@@ -264,4 +267,4 @@ def test_an_adapter_of_another_base_is_evaluated_with_a_warning(evaluated, adapt
     record = adapter.parent / "record.json"
     record.write_text(json.dumps({"hashes": {"base": "0123456789ab"}}))
     done = evaluated(adapter, adapter.parent / "results")
-    assert done.code == 0 and "trained on another base than model.path" in caplog.text
+    assert done.code == 0 and "trained on a different base than model.path" in caplog.text

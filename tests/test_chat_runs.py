@@ -72,6 +72,8 @@ def test_plain_prompts_of_an_instruct_base_are_warned_of(chosen, generated, capl
 
 def test_a_base_without_a_template_is_refused_before_it_is_loaded(chosen, local_base):
     settings = chosen("protocol.template=chat", path=local_base)
-    with pytest.raises(InputError, match="has no chat template, so it is no instruct base"):
+    with pytest.raises(
+        InputError, match="has no chat template, so the base is not an instruct model"
+    ):
         run(settings)
     assert not (settings.results / "runs").exists()

@@ -71,5 +71,5 @@ def test_other_texts_stay_as_they_are(text):
 
 @pytest.mark.parametrize("name", ["publish", "efficiency"])
 def test_a_plan_of_an_action_without_runs_is_refused(name):
-    with pytest.raises(InputError, match=f"plan=true goes with action=.*, not with {name}"):
+    with pytest.raises(InputError, match=f"plan=true needs action=.*, got {name}"):
         run_action({"action": {"name": name}, "plan": True})

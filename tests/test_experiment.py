@@ -72,7 +72,7 @@ def test_an_adapter_is_recorded_with_the_options_it_was_trained_with(small, tmp_
     adapter = trained.folder / "adapter"
     options = prepare(small("method=hyplora", f"adapter={adapter}")).settings.method.options
     assert options["curvature"] == 0.5 and options["r"] == 4
-    with pytest.raises(InputError, match="name the method that it was trained with"):
+    with pytest.raises(InputError, match="give the method that it was trained with"):
         run(small("method=lora", f"adapter={adapter}"))
     (adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(InputError, match=r"no adapter_model\.safetensors or "):

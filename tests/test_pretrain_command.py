@@ -127,7 +127,7 @@ def test_models_of_ones_own_text_are_rows_of_a_table(inline, results, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["action=pretrain", "model=tiny"], "model=tiny is a base that has weights"),
+        (["action=pretrain", "model=tiny"], "model=tiny is a base with weights"),
         (["action=pretrain", "model=helm_d", "size=2m"], "no size '2m'.*tiny, 120m, 1b"),
         (["action=pretrain", "model=helm_d", "data=math10k"], "data to pretrain on"),
         (["action=pretrain", "model=helm_d", "data=text"], "data.path"),
@@ -135,7 +135,7 @@ def test_models_of_ones_own_text_are_rows_of_a_table(inline, results, tmp_path):
         (["action=pretrain", "model=helm_d", "+model.merge=sum"], "'merge' expected one of"),
         (["action=pretrain", "model=helm_d", "action.row_tokens=4096"], "multiple of"),
         (["action=pretrain", "model=helm_d", "action.row_tokens=2048"], "than the 1024 positions"),
-        (["action=pretrain", "model=helm_d", "model.tokenizer=/nowhere"], "no folder with a"),
+        (["action=pretrain", "model=helm_d", "model.tokenizer=/nowhere"], "not a folder with a"),
         (["action=pretrain", "model=helm_d", "action.step=3"], "step"),
         (["action=pretrain", "model=helm_d", "evaluation.split=none"], "Known: test, validation"),
     ],

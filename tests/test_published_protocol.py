@@ -83,7 +83,10 @@ def test_a_warmup_of_at_least_1_is_a_number_of_steps():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("train=paper method=hyplora", r"32 for Gemma3-4B, 128 for other.*a/b names none"),
+        (
+            "train=paper method=hyplora",
+            r"32 for Gemma3-4B, 128 for other.*published name of a/b is unknown",
+        ),
         ("train=paper method=hyplora model.published=LLaMA3-8B", None),
         ("train=paper method=hyplora method.lora_alpha=16", None),
         ("train=paper method=hyplora_authors_simplified", "give curvature=0.5"),

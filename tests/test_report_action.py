@@ -58,7 +58,7 @@ def test_a_report_says_what_it_made_what_is_missing_and_what_failed(inline, resu
     assert done.code == 0, done.stderr
     lines = without_progress(done.stdout)
     assert lines[:2] == [
-        "no figures of 2 tables: action.figures=3",
+        "2 tables without figures; action.figures=3 draws them",
         "runs: 28 finished, 1 failed",
     ]
     place = f"tracking.folder={results}"

@@ -48,7 +48,7 @@ def training_ids(
         protocol: says whether its chat template is used.
 
     Raises:
-        InputError: as of `prompt_ids`; or the template does not render an answer as it is.
+        InputError: as for `prompt_ids`; or the template does not render an answer verbatim.
     """
     prompts = prompt_ids([prompt for prompt, _ in rows], tokenizer, protocol)
     if not rows:
@@ -62,7 +62,7 @@ def training_ids(
 
 
 def turn_end(tokenizer: Any) -> int:
-    """The id of the token that ends a turn of the assistant; InputError as of `training_ids`."""
+    """The id of the token that ends a turn of the assistant; InputError as for `training_ids`."""
     return _ids(tokenizer, [_conversation_text(tokenizer, "Hello.", "Hello.")])[0][-1]
 
 
@@ -76,8 +76,8 @@ def has_template(folder: Path) -> bool:
 def no_template(base: str) -> InputError:
     """The error for a base without a chat template."""
     return InputError(
-        f"protocol.template=chat: the tokenizer of '{base}' has no chat template, so it is no "
-        "instruct base. Give protocol.template=plain, or the instruct version of the base"
+        f"protocol.template=chat: the tokenizer of '{base}' has no chat template, so the base is "
+        "not an instruct model. Give protocol.template=plain, or the instruct version of the base"
     )
 
 
@@ -92,7 +92,7 @@ def _conversation_text(tokenizer: Any, prompt: str, target: str) -> str:
     text = _rendered(tokenizer, [question, {"role": "assistant", "content": answer}])
     start = text.find(answer, len(asked))
     if not text.startswith(asked) or start < 0:
-        raise _damaged(tokenizer, "does not render an answer after its prompt as it is")
+        raise _damaged(tokenizer, "does not render the answer verbatim after the prompt")
     # What follows, such as a line break, comes after the base has stopped.
     after, special = start + len(answer), _special(tokenizer)
     end = re.search("|".join(map(re.escape, special)), text[after:])

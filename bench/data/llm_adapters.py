@@ -164,7 +164,7 @@ def _problems(
     problems = []
     for row, raw in enumerate(raw_rows):
         if not isinstance(raw, dict):
-            raise InputError(f"{path}, row {row}: not a JSON object but {type(raw).__name__}")
+            raise InputError(f"{path}, row {row}: expected a JSON object, got {type(raw).__name__}")
         try:
             problems.append(Problem(key, **convert(raw)))
         except KeyError as error:
@@ -197,7 +197,7 @@ def _raw_rows(path: Path) -> list[Any]:
         return [rows]
     if not isinstance(rows, list):
         raise InputError(
-            f"{path} must hold a list of rows, or one row per line (JSON Lines), not "
+            f"{path} must contain a list of rows, or one row per line (JSON Lines), not "
             f"{type(rows).__name__}"
         )
     return rows

@@ -78,7 +78,7 @@ class Packer:
         tokens: all documents.
         documents: numbers of the documents to pack.
         row_tokens: tokens of a row; at least 2.
-        seed: seed of the order, which is new in every epoch.
+        seed: seed of the order, which differs in every epoch.
     """
 
     def __init__(self, tokens: Tokens, documents: Integers, row_tokens: int, seed: int) -> None:

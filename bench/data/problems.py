@@ -115,7 +115,7 @@ class ProblemSets:
         for row, p in enumerate(self.validation):
             if not tasks.describe(p.task, p.answer).accepts(p.answer):
                 raise InputError(
-                    f"evaluation.split=validation compares predictions with the rows' answers, and "
+                    f"evaluation.split=validation compares predictions with the rows' answers, but "
                     f"validation row {row} ({p.instruction!r:.60}) has the answer {p.answer!r}: "
                     "correct it in the training file, or leave evaluation.split out"
                 )

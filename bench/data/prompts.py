@@ -91,21 +91,23 @@ class Protocol:
             if template is not None and slot not in template:
                 raise InputError(f"protocol.{name} must contain {slot}")
         if self.answer_end == "":
-            raise InputError("protocol.answer_end must not be empty: null for none")
+            raise InputError("protocol.answer_end must not be empty: give null for none")
         limits = ("max_length", "max_new_tokens", "choice_max_new_tokens", "num_beams")
         least = dict.fromkeys(limits, 1) | {"tolerance": 0}
         rules = {"letter_rule": LETTER_RULES, "choice_rule": CHOICE_RULES}
         check_values("protocol", self, least=least, choices=rules | {"template": TEMPLATES})
         if self.template == CHAT and self.style is not None:
             raise InputError(
-                f"protocol={self.name} writes the chat markers of its base into its prompts, and "
-                "protocol.template=chat would write them again: give protocol.template=plain, or "
+                f"protocol={self.name} already has the base's chat markers in its prompts, and "
+                "protocol.template=chat would add them again: give protocol.template=plain, or "
                 "protocol=chat"
             )
         try:
             re.compile(self.answer_form)
         except re.error as error:
-            raise InputError(f"protocol.answer_form is no regular expression: {error}") from error
+            raise InputError(
+                f"protocol.answer_form is not a valid regular expression: {error}"
+            ) from error
 
 
 def in_style(section: Mapping[str, Any], of_base: str | None) -> dict[str, Any]:
@@ -125,13 +127,13 @@ def in_style(section: Mapping[str, Any], of_base: str | None) -> dict[str, Any]:
     style = keys["style"] = keys.get("style") or of_base
     if style is None:
         raise InputError(
-            f"protocol={keys['name']} has one prompt per model family, and this base does not "
-            f"name its family: give protocol.style={' or protocol.style='.join(styles)}"
+            f"protocol={keys['name']} has one prompt per model family, and the family of "
+            f"this base is unknown: give protocol.style={' or protocol.style='.join(styles)}"
         )
     if style == "alpaca" and style not in styles:
         raise InputError(
-            f"protocol={keys['name']} has no prompt for a base of LLM-Adapters. Its published runs "
-            "have train=llm_adapters protocol=llm_adapters; for other runs give "
+            f"protocol={keys['name']} has no prompt for the bases of LLM-Adapters. Their published "
+            "runs use train=llm_adapters protocol=llm_adapters; for other runs give "
             f"protocol.style={' or protocol.style='.join(styles)}"
         )
     if style not in styles:

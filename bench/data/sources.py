@@ -35,7 +35,7 @@ def load_problems(settings: DataSettings, trained: bool) -> ProblemSets:
         raise InputError("data.tests is empty: name at least one test set, data.tests=[mawps]")
     if trained and not settings.train:
         raise InputError(
-            "data.train is empty, and this method is trained: name a training set "
+            "data.train is empty, but this method needs training: name a training set "
             "(data.train=[mawps]), or use method=none or adapter=PATH"
         )
     return sources[settings.source](settings, trained)
@@ -98,7 +98,8 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     train = [pool[i] for i in kept if i not in unseen]
     if trained and not train:
         raise InputError(
-            f"data.validation={settings.validation} leaves no rows of {len(kept)} to train on"
+            f"data.validation={settings.validation} leaves no rows to train on: there are "
+            f"{len(kept)}"
         )
     return ProblemSets(
         train=train,

@@ -63,7 +63,7 @@ class Tokens:
         return {name: np.flatnonzero(part == i) for i, name in enumerate((*HELD_OUT, "train"))}
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """Of each part the number of documents, their bytes, and sha256 over their digests."""
+        """For each part, the number of documents, their bytes, and a sha256 over their digests."""
         return {
             name: {
                 "documents": len(numbers),
@@ -115,8 +115,8 @@ def encoded(
         if not len(tokens.parts[name]):
             asked = " ".join(f"action.{k}={v:g}" for k, v in zip(HELD_OUT, shares, strict=True))
             raise InputError(
-                f"the text is too short: of its {len(tokens.sizes)} documents at {asked} there is "
-                f"none {what}. Give more text, or other shares; for a .txt file with several "
+                f"the text is too short: with {asked}, none of its {len(tokens.sizes)} documents "
+                f"is left {what}. Give more text, or other shares; for a .txt file with several "
                 "documents, set data.separator"
             )
     return tokens
@@ -146,7 +146,7 @@ def _write(documents: Iterable[str], tokenizer: Any, folder: Path, total: int) -
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a folder has all that `encoded` writes, and nothing is cut off."""
+    """Whether a folder has everything that `encoded` writes, and no file is truncated."""
     try:
         tokens = read(folder, (0.0, 0.0), pad_id=0)
     except (OSError, EOFError, ValueError, KeyError, TypeError):

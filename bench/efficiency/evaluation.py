@@ -112,7 +112,7 @@ def measure_evaluation(
     limit = protocols[SAME].max_new_tokens
     if not chunks:
         raise InputError(
-            "action.evaluation_problems: no test row has a number or a letter for an answer and "
+            "action.evaluation_problems: no test row has a number or a letter as its answer and "
             f"fits the base's context of {context} tokens with the published prompts and {limit} "
             "new tokens"
         )

@@ -224,5 +224,7 @@ def check(name: str, model: nn.Module, regime: Regime = REGIMES["uniform"]) -> f
     error = float((found.double() - expected).norm() / expected.norm())
     allowed = TOLERANCES[weight.dtype]
     if not error <= allowed:
-        raise RuntimeError(f"{name}: a layer is {error:.1e} from its definition, allowed {allowed}")
+        raise RuntimeError(
+            f"{name}: a layer differs from its definition by {error:.1e}, allowed: {allowed}"
+        )
     return error

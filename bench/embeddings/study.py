@@ -255,7 +255,7 @@ def _encode(
     kept = {key: rows for key, rows in encoded.items() if rows}
     if not kept:
         raise InputError(
-            f"no prompt of at most {longest} tokens in {', '.join(tests)}: give action.longest=N"
+            f"no prompt in {', '.join(tests)} has at most {longest} tokens: raise action.longest"
         )
     return kept, too_long
 

@@ -1,4 +1,4 @@
-"""Greedy decoding in which rows that have ended make room: by re-packing, or by the next prompt."""
+"""Greedy decoding that frees the place of finished rows: re-packed, or taken by the next prompt."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def repacked(
 ) -> torch.Tensor:
     """The decoding loop of a greedy `generate` (its `custom_generate`) that drops ended rows.
 
-    Once half of the rows have ended, the others are re-packed: cache, mask and positions keep those
-    only. A cache that can't be re-packed is left as it is.
+    Once half of the rows have ended, the others are re-packed: cache, mask and positions keep
+    only these. A cache that can't be re-packed is left as it is.
 
     Args:
-        model: a causal language model; the others are what `generate` hands to a decoding loop.
+        model: a causal language model; other arguments are those of a `generate` decoding loop.
         input_ids: prompts, padded on the left, int64, (rows, tokens).
 
     Returns:
@@ -113,7 +113,7 @@ def continuous(
     """Decode with transformers' continuous batching: a prompt takes the place of each ended row.
 
     Args:
-        model: of which `why_not_continuous` is empty, in eval mode.
+        model: one for which `why_not_continuous` is empty, in eval mode.
         prompts: token ids by index, in the order in which they are begun.
         batch_size: prompts at once; the paged cache has the size of that many.
         stops, pad: tokens that end an answer, and the padding token.

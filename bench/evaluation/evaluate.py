@@ -44,8 +44,8 @@ def evaluate(
         model: a causal language model in eval mode.
         tests: test rows by benchmark.
         batch_size: prompts per batch; in float32 it does not change the result.
-        context: maximum number of tokens of the model. A prompt that leaves no room for the
-            answer is not generated for and counts as wrong; its line has a `reason`.
+        context: maximum number of tokens of the model. A prompt that leaves no room for
+            the answer is skipped and counts as wrong; its line has a `reason`.
         path: the predictions file. Existing lines are kept.
         batching: see `bench.evaluation.generation.generate`.
 
@@ -57,8 +57,8 @@ def evaluate(
     asked = {(key, index) for key, problems in tests.items() for index in range(len(problems))}
     if len(done) < len(predictions) or done - asked:
         raise Failure(
-            f"{path} has repeated lines, or lines of rows that are not in the test sets: delete "
-            "it, and the same command evaluates again"
+            f"{path} has repeated lines, or lines for rows that are not in the test sets: delete "
+            "it and repeat the command to evaluate again"
         )
     shared = (model, tokenizer, tests, protocol, batch_size, context)
     nll = answer_nll(*shared, asked - done, title=f"{title}, reference answers")
@@ -86,8 +86,8 @@ def evaluate(
             add(lines)
             if too_long:
                 _log.warning(
-                    "%s: %d of %d prompts count as wrong, since the context of %d tokens leaves no "
-                    "room for protocol.max_new_tokens=%d; the shortest of them has %d",
+                    "%s: %d of %d prompts count as wrong, because the context of %d tokens leaves "
+                    "no room for protocol.max_new_tokens=%d; the shortest of them has %d tokens",
                     key,
                     len(too_long),
                     len(problems),

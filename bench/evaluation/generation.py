@@ -103,5 +103,7 @@ def _is_continuous(model: Any, batching: str) -> bool:
     if batching == "static":
         return False
     if reason := why_not_continuous(model):
-        _log.warning("batches are static, as the model can't be decoded otherwise: %s", reason)
+        _log.warning(
+            "using static batches, because the model does not support continuous ones: %s", reason
+        )
     return not reason

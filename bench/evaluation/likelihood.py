@@ -49,8 +49,8 @@ def answer_nll(
             that resumes finds the same numbers; those without a pending row are left out.
 
     Returns:
-        By row. A row whose reference output does not give its gold answer, a row that does not fit,
-        and one whose likelihood is not finite are left out.
+        The likelihoods by row, without rows whose reference output does not give the gold answer,
+        rows that do not fit, and rows whose likelihood is not finite.
 
     Raises:
         Failure: a single row does not fit in memory.

@@ -1,7 +1,7 @@
 """Evaluation of a model in memory on lm-eval's tasks.
 
-lm-eval's response cache is not used: its keys do not include the model, so that in a sweep one run
-would get the scores of another.
+lm-eval's response cache is not used: its keys do not include the model, so one run of a sweep would
+get the scores of another.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def include_hash(folder: str) -> str:
 
 
 def load_tasks(settings: EvaluationSettings, folder: Path) -> dict[str, Any]:
-    """The tasks, with their rows, that a run's folder has no results of, by name.
+    """Load the tasks without results in a run's folder, with their rows, by name.
 
-    Loaded before the training: a missing file must not end a run after hours. A task without
-    examples in its prompt keeps their number, 0: there is no place for them.
+    They are loaded before training, since a missing file must not end a run after hours. A task
+    whose prompt has no place for examples keeps their number, 0.
 
     Raises:
         InputError: a task's rows are not available.
@@ -85,7 +85,7 @@ def load_tasks(settings: EvaluationSettings, folder: Path) -> dict[str, Any]:
             raise InputError(
                 f"evaluation.lm_eval: the rows of {name} can't be loaded ({reason(error)}). "
                 "Most tasks download their rows: load them once with a network connection and the "
-                "same HF_HOME; unset HF_HUB_OFFLINE and HF_DATASETS_OFFLINE for it"
+                "same HF_HOME; unset HF_HUB_OFFLINE and HF_DATASETS_OFFLINE for that"
             ) from error
         for task in found[name]["tasks"].values():
             own, fewshot = task.get_config("num_fewshot"), settings.lm_eval_fewshot

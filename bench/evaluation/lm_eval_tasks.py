@@ -64,8 +64,8 @@ def write_tasks(
     """
     if protocol.num_beams > 1:
         raise InputError(
-            f"protocol={protocol.name} uses {protocol.num_beams} beams, of which lm-eval's stop "
-            "criterion checks only one: give protocol.num_beams=1"
+            f"protocol={protocol.name} uses {protocol.num_beams} beams, but lm-eval's stop "
+            "criterion checks only one of them: give protocol.num_beams=1"
         )
     folder = folder.resolve()
     try:

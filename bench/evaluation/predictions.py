@@ -42,7 +42,7 @@ class Prediction:
 
 
 def read(path: Path) -> list[Prediction]:
-    """Read predictions; an incomplete last line is dropped, in the file, too."""
+    """Read predictions; an incomplete last line is dropped, also from the file."""
     if not path.is_file():
         return []
     complete, predictions = 0, []

@@ -110,6 +110,6 @@ def check_target(folder: Path) -> None:
     ]
     if others:
         raise InputError(
-            f"action.folder={folder} has files that no export wrote or that were changed since: "
-            f"{', '.join(others[:3])}{' ...' if len(others) > 3 else ''}. Give a new folder"
+            f"action.folder={folder} has files that were not written by an export, or were changed "
+            f"since: {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}. Give a new folder"
         )

@@ -5,9 +5,9 @@ With the Gromov product ``(a|b)_w = (d(a,w) + d(b,w) - d(a,b)) / 2``,
     delta_w = max over a, b of [ max over c of min((a|c)_w, (c|b)_w) ] - (a|b)_w
 
 ``base_point="all"`` is the definition, the largest delta_w over all base points w. ``"first"`` is
-delta_w at the first point, as in the HypLoRA paper (arXiv 2410.04010, Table 2), at least half of
-it. The relative delta ``2 delta / diameter`` is between 0 (a tree) and 1. Compare values with a
-control, such as random vectors of the same norms: in many dimensions all distances are nearly
+delta_w at the first point, as in the HypLoRA paper (arXiv 2410.04010, Table 2), which is at least
+half of that. The relative delta ``2 delta / diameter`` is between 0 (a tree) and 1. Compare it with
+a control, such as random vectors of the same norms: in many dimensions all distances are nearly
 equal.
 """
 
@@ -44,7 +44,7 @@ def delta(distances: Array, base_point: str = "first") -> float:
         base_point: ``"first"`` or ``"all"``.
 
     Raises:
-        ValueError: unknown base point, or a matrix that is not one of distances.
+        ValueError: unknown base point, or a matrix that is not a distance matrix.
     """
     _require("base_point", base_point, BASE_POINTS)
     return maxmin.deltas([as_matrix(distances)], base_point == "all")[0]
@@ -65,7 +65,7 @@ def relative_deltas(
 ) -> list[float]:
     """``2 delta / diameter`` of many point clouds.
 
-    Clouds of similar size are computed in batches. The batching changes no bit of a result.
+    Clouds of similar size are computed in batches. Batching does not change any bit of a result.
 
     Args:
         clouds: each ``(n, d)``, or with the metric ``"precomputed"`` ``(n, n)`` distances; tensors
@@ -82,7 +82,7 @@ def relative_deltas(
 
     Raises:
         ValueError: unknown base point or metric; a cloud that is empty, not 2-D or not finite; a
-            zero vector with ``"cosine"``; a matrix that is not one of distances.
+            zero vector with ``"cosine"``; a matrix that is not a distance matrix.
         TypeError: points that are not floating-point.
     """
     _require("base_point", base_point, BASE_POINTS)

@@ -1,7 +1,7 @@
 """delta of distance matrices: the max-min matrix product, exact and in little memory.
 
 Four points give the same value whichever of them is the base point, so over all base points each
-quadruple is evaluated at its first point only. Batched and pruned computation give the same bits.
+quadruple is evaluated at its first point only. Batched and pruned results are bitwise equal.
 """
 
 from __future__ import annotations

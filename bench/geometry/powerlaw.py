@@ -2,7 +2,7 @@
 
 The method of Clauset, Shalizi and Newman (SIAM Review 51, 2009, arXiv 0706.1062): gamma by maximum
 likelihood, xmin by the smallest Kolmogorov-Smirnov distance, a p-value from semi-parametric
-bootstrap replicas that are fitted anew, and Vuong's test against other distributions of the same
+bootstrap replicas that are refitted, and Vuong's test against other distributions of the same
 tail.
 
 Unlike the `powerlaw` package (2.0), gamma is never the continuous approximation, the distance is
@@ -66,12 +66,13 @@ def fit_power_law(
         counts: one-dimensional, positive integers of any numeric dtype, such as the frequency of
             each token. Remove zeros first.
         xmin: start of the tail; None: estimated.
-        replicas: bootstrap replicas for the p-value; 0 for none. 100 give it to 0.05, 2500 to 0.01.
-        seed: of the replicas.
+        replicas: bootstrap replicas for the p-value; 0 for none. 100 give a precision of 0.05,
+            2500 of 0.01.
+        seed: seed of the replicas.
 
     Raises:
-        ValueError: counts of another kind, fewer than two distinct values in the tail, an xmin
-            below 1, a negative number of replicas.
+        ValueError: counts that are not positive integers, fewer than two distinct values in the
+            tail, an xmin below 1, a negative number of replicas.
     """
     data = _histogram(counts)
     if xmin is not None and xmin < 1:

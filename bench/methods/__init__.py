@@ -96,8 +96,8 @@ def attach(
         A peft model, or the base itself if the method has no adapter.
 
     Raises:
-        ValueError: as `peft_config`, or no layer matches a target or a name in a pattern, or a
-            rank is too large.
+        ValueError: as for `peft_config`; or no layer matches a target or a name in a pattern; or
+            a rank is too large.
     """
     if provisional_config(module, options) is None:
         return base.requires_grad_(False)

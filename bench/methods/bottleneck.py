@@ -62,13 +62,13 @@ class BottleneckConfig(TargetedConfig):
         scaling: factor of the adapter's output.
         init_weights: "bert" draws both weights from N(0, 0.02^2); "mam_adapter" (He et al. 2022)
             draws down like LoRA's A and sets up to 0, so that the adapted layer starts as the base.
-        adapter_bias: whether down and up have a bias, initially 0. LLM-Adapters have none.
+        adapter_bias: whether down and up have a bias, initially 0. LLM-Adapters has none.
         dropout: dropout on down's input, in [0, 1).
         target_modules: as in :class:`TargetedConfig`, but required: LLM-Adapters' targets differ
             by task.
         output_modules: names of the layers that a series adapter follows, matched as in
-            ``target_modules``; it precedes all others. By default LLM-Adapters' layers that write
-            to the residual stream, of LLaMA, BLOOM, GPT-J and OPT.
+            ``target_modules``; it precedes all others. By default, the layers of LLaMA, BLOOM,
+            GPT-J and OPT that write to the residual stream, as in LLM-Adapters.
         others: as in :class:`TargetedConfig`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The names of linear layers in other architectures than LLaMA, whose names methods use."""
+"""Names of linear layers in architectures other than LLaMA. Methods use LLaMA's names."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ BY_LAYER = ("rank_pattern", "alpha_pattern", "curvature_pattern")
 
 
 def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's options with the base's own names of its layers.
+    """A method's options with LLaMA's layer names replaced by the base's own.
 
     Args:
         base: a transformers model.
-        options: of the method; regular expressions are kept.
+        options: the method's options; regular expressions are kept.
 
     Raises:
-        ValueError: the base has no layer of a name. peft would adapt only the layers that it finds.
+        ValueError: the base lacks a named layer. peft would silently adapt only those it finds.
     """
     modules = dict(base.named_modules())
     own = {path.rpartition(".")[2] for path in modules}
@@ -61,7 +61,7 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         if missing:
             linear = {n.rpartition(".")[2] for n, m in modules.items() if isinstance(m, nn.Linear)}
             raise ValueError(
-                f"target_modules has {', '.join(missing)}, and this base has no such layer. Its "
+                f"target_modules has {', '.join(missing)}, but this base has no such layer. Its "
                 f"linear layers: {', '.join(sorted(linear))}. Use method.target_modules=[NAME,NAME]"
             )
     return named
@@ -79,6 +79,6 @@ def check_patterns(model: Any, options: Mapping[str, Any]) -> None:
             if not any(get_pattern_key([key], name) == key for name in adapted):
                 known = sorted({name.rpartition(".")[2] for name in adapted})
                 raise ValueError(
-                    f"{option} has {key}, and no adapted layer has such a name. The adapted "
+                    f"{option} has {key}, but no adapted layer has such a name. The adapted "
                     f"layers: {', '.join(known)}"
                 )

@@ -1,7 +1,7 @@
 """LoRA at HypLoRA's scale: a control that separates geometry from scale.
 
-In each layer, plain LoRA gets HypLoRA's alpha times the mean gate of a new HypLoRA adapter. A gain
-of HypLoRA over LoRA that this control also has is a gain of scale.
+In each layer, plain LoRA gets HypLoRA's alpha times the mean gate of a new HypLoRA adapter. If this
+control gains as much over LoRA as HypLoRA does, the gain is due to scale.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def calibrated(
 
     Args:
         base: the base model, which is left unchanged.
-        options: of the method.
+        options: the method's options.
         prompts: token ids of the prompts that the gates are averaged over.
 
     Raises:
-        ValueError: there are no prompts, or alphas of layers are given.
+        ValueError: there are no prompts, or `alpha_pattern` is given.
     """
     if options.get("alpha_pattern"):
         raise ValueError("lora_matched measures the alpha of each layer: leave alpha_pattern out")

@@ -80,8 +80,8 @@ class LinearTuner(BaseTuner):
 
     Attributes:
         method: name of the method in messages.
-        tuner_layer_cls: made from a layer, and the arguments of its ``update_layer``: an adapter's
-            name and configuration, and the layer's full name in the model.
+        tuner_layer_cls: called with the layer to wrap and the arguments of ``update_layer``: an
+            adapter's name and configuration, and the layer's full name in the model.
     """
 
     method: str
@@ -171,7 +171,7 @@ def add_peft_type(name: str) -> PeftType:
 
 
 def register(peft_type: PeftType, config_cls: type[Any], model_cls: type[Any]) -> None:
-    """Register a method's ``PeftConfig`` and ``BaseTuner`` with peft, unless that has been done.
+    """Register a method's ``PeftConfig`` and ``BaseTuner`` with peft, unless already registered.
 
     Raises:
         KeyError: peft has another method of that name.

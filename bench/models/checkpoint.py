@@ -18,8 +18,8 @@ def check_weights(folder: Path, config: dict[str, object]) -> None:
     `config` is the config.json of the folder.
 
     Raises:
-        InputError: a file is missing or no complete safetensors file, or holds integers although
-            the configuration has no quantization.
+        InputError: a file is missing or not a complete safetensors file, or has integer weights
+            although the configuration has no quantization.
     """
     files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else _shards(folder)
     for path in files:
@@ -28,13 +28,13 @@ def check_weights(folder: Path, config: dict[str, object]) -> None:
                 dtypes = {name: weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise InputError(
-                f"{path} can't be loaded, it is damaged or no safetensors file: {error}"
+                f"{path} can't be loaded: it is damaged, or not a safetensors file: {error}"
             ) from error
         # Buffers may be integers, too.
         integers = [n for n, dtype in dtypes.items() if n.endswith(".weight") and dtype[0] in "IU"]
         if integers and "quantization_config" not in config:
             raise InputError(
-                f"{path} holds whole numbers ({dtypes[integers[0]]}) as weights, such as "
+                f"{path} has integer weights ({dtypes[integers[0]]}), such as "
                 f"{integers[0]}, but its config.json has no quantization_config"
             )
 
@@ -49,9 +49,9 @@ def _shards(folder: Path) -> list[Path]:
         raise InputError(f"{index} can't be read: {type(error).__name__}: {error}") from error
     paths = [folder / str(name) for name in sorted(map(str, names))]
     for path in paths:
-        # Files outside of the folder would not be part of its hash.
+        # Files outside the folder would not be part of its hash.
         if path.parent != folder:
-            raise InputError(f"{index} names {path}, which is outside of its folder")
+            raise InputError(f"{index} names {path}, which is outside its folder")
         if not path.is_file():
-            raise InputError(f"{index} names {path.name}, which is missing: copy it, too")
+            raise InputError(f"{index} names {path.name}, which is missing: copy it as well")
     return paths

@@ -36,8 +36,8 @@ def check_compiler(key: str, device: torch.device) -> None:
     if reason := why_not(device):
         needed = "Triton and a C compiler" if device.type == "cuda" else "a C++ compiler"
         raise InputError(
-            f"{key}=true, but {reason}. It needs {needed} (apt-get install g++): install it, or "
-            f"give {key}=false"
+            f"{key}=true, but {reason}. torch.compile needs {needed} (apt-get install g++): "
+            f"install it, or give {key}=false"
         )
 
 

@@ -36,7 +36,7 @@ ENDS = ("eos", "eot", "eom")  # special tokens that end an answer
 
 
 def cache_folder() -> Path:
-    """The folder of downloaded and converted bases, outside of the project."""
+    """The folder of downloaded and converted bases, outside the project."""
     return Path(os.environ.get(CACHE) or "~/.cache/hyplora-bench").expanduser()
 
 
@@ -51,7 +51,7 @@ def copy_of(path: Path) -> Path:
 
 
 def convert(path: Path) -> Path:
-    """The folder of a file's converted copy, made if it does not exist yet.
+    """The folder of a file's converted copy, which is created if it does not exist yet.
 
     Raises:
         InputError: the extra [gguf] is not installed, the file is damaged, transformers does not
@@ -64,8 +64,8 @@ def convert(path: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"model.path={path} can't be converted: {error}. {CACHE}=FOLDER chooses another folder "
-            f"for the copy than {cache_folder()}"
+            f"model.path={path} can't be converted: {error}. {CACHE}=FOLDER puts the copy into "
+            f"another folder than {cache_folder()}"
         ) from error
     if importlib.util.find_spec("gguf") is None:
         raise missing_extra(f"model.path={path}", "gguf")
@@ -138,7 +138,7 @@ def _read(path: Path) -> tuple[dict[str, int], dict[str, Any]]:
         fields = {str(field.name): field.contents() for field in plain}
         fields[TOKENS] = len(reader.fields[TOKENS].data)
     except Exception as error:  # numpy and the reader raise anything for damaged bytes
-        raise _refused(path, f"it is damaged or no GGUF file ({reason(error)})") from error
+        raise _refused(path, f"it is damaged, or not a GGUF file ({reason(error)})") from error
     if not elements:
         raise _refused(path, "it has no tensors")
     return elements, fields
@@ -170,7 +170,7 @@ def _check_complete(
     tied = elements.get("output.weight", 0) if model.config.tie_word_embeddings else 0
     given, loaded = sum(elements.values()) - tied, model.num_parameters()
     if given != loaded:
-        raise _refused(path, f"it has {given:,} weights, of which transformers reads {loaded:,}")
+        raise _refused(path, f"it has {given:,} weights, but transformers reads only {loaded:,}")
 
 
 def _correct_tokenizer(path: Path, tokenizer: Path, fields: dict[str, Any]) -> None:
@@ -187,8 +187,8 @@ def _correct_tokenizer(path: Path, tokenizer: Path, fields: dict[str, Any]) -> N
     if name not in (*LIKE_GPT2, *SINGLE_DIGITS, *GGUF_PRE_TOKENIZER_SPLITS):
         raise _refused(
             path,
-            f"its tokenizer splits texts like {name!r}, which transformers does not know and would "
-            "split like GPT-2",
+            f"its tokenizer splits texts like {name!r}, which transformers does not know: it "
+            "would split them like GPT-2",
         )
     state = json.loads(tokenizer.read_text(encoding="utf-8"))
     state["added_tokens"] = [t for t in state["added_tokens"] if t["id"] < fields[TOKENS]]

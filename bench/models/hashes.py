@@ -12,8 +12,8 @@ from bench.files import read_cache, write_json
 def files_hash(files: Mapping[str, Path], cache: Path | None = None) -> str:
     """sha256 over files by name.
 
-    `cache` is a JSON file with hashes by path and size of files, and by when their content and
-    their inode changed: a copy may have the modification time of another content.
+    `cache` is a JSON file with hashes by path and size of files, and by the times at which content
+    and inode changed: a copy may have the modification time of other content.
     """
     digest = hashlib.sha256()
     for name, found in sorted(_hashes(files, cache).items()):

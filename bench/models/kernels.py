@@ -30,10 +30,12 @@ def check_kernels(kind: str | None, architecture: str, device: torch.device) -> 
         return
     if architecture not in ARCHITECTURES:
         reason = unknown("architecture", architecture, ARCHITECTURES)
-        raise InputError(f"model.kernels={kind}: {reason}; for others give model.kernels=null")
+        raise InputError(
+            f"model.kernels={kind}: {reason} For other architectures, give model.kernels=null"
+        )
     if reason := why_not(device):
         raise InputError(
-            f"model.kernels={kind}: {reason}. It needs such a GPU and the extra [liger], "
+            f"model.kernels={kind}: {reason}. The kernels need such a GPU and the extra [liger], "
             ".venv/bin/pip install -c constraints.txt -e '.[liger]'; without them give "
             "model.kernels=null"
         )

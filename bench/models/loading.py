@@ -118,7 +118,7 @@ def _check_model(path: str, model: Any, missing: list[str], tokenizer: Any) -> N
         # transformers would only warn and use random numbers.
         raise InputError(
             f"the base model '{path}' lacks {len(missing)} weights of its architecture, such as "
-            f"{missing[0]}: it is damaged, or no causal language model"
+            f"{missing[0]}: it is damaged, or not a causal language model"
         )
     if (damaged := first_not_finite(model.named_parameters())) is not None:
         raise InputError(

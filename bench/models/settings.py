@@ -71,7 +71,7 @@ class ModelSettings:
 
     @property
     def file(self) -> Path | None:
-        """The GGUF file; None for a base that is none, or if there is no such file."""
+        """The GGUF file; None if the base is not one, or if there is no such file."""
         path = Path(self.path).expanduser()
         return path if path.suffix == gguf.SUFFIX and path.is_file() else None
 
@@ -111,7 +111,7 @@ def check_folder(settings: ModelSettings) -> None:
         return
     check_regular(folder)
     if not (folder / "config.json").is_file():
-        raise InputError(f"model.path={folder}: has no config.json, so it is no base model")
+        raise InputError(f"model.path={folder}: has no config.json, so it is not a base model")
     if not list(folder.glob("*.safetensors")):
         raise InputError(
             f"model.path={folder}: has no *.safetensors weights (pickled weights are not loaded: "
@@ -124,7 +124,7 @@ def check_regular(folder: Path) -> None:
     """Raise InputError if a folder has pipes, sockets or devices, reading which may never end."""
     for path in folder.iterdir():
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise InputError(f"{path} is no regular file: remove it")
+            raise InputError(f"{path} is not a regular file: remove it")
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -133,7 +133,9 @@ def _config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} can't be loaded: {error}") from error
     if not isinstance(config, dict):
-        raise InputError(f"{path} can't be loaded: it must hold an object, not {config!r:.50}")
+        raise InputError(
+            f"{path} can't be loaded: it must contain a JSON object, not {config!r:.50}"
+        )
     return config
 
 

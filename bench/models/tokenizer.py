@@ -1,4 +1,4 @@
-"""What is expected of a tokenizer of a base, wherever it comes from."""
+"""What is required of a base's tokenizer, wherever it comes from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_tokenizer(tokenizer: Any, named: str, entries: int | None = None) -> N
 
     Args:
         tokenizer: a tokenizer of transformers, changed in place.
-        named: what messages call it.
+        named: its name in messages.
         entries: number of embeddings of its model; None for a model that is built to fit.
 
     Raises:

@@ -49,8 +49,8 @@ class UntrainedSettings:
         files = {p.name: p for pattern in TOKENIZER_FILES for p in self.folder.glob(pattern)}
         if not files:
             raise InputError(
-                f"model.tokenizer={self.tokenizer}: no folder with a tokenizer (one that "
-                f"save_pretrained wrote, such as that of a base), nor {EMBEDDED}"
+                f"model.tokenizer={self.tokenizer}: not a folder with a tokenizer (as "
+                f"save_pretrained writes it, e.g. that of a base), nor {EMBEDDED}"
             )
         return files_hash(files, cache)
 

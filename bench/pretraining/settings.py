@@ -48,8 +48,8 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
     model, action, data = (dict(config[key]) for key in ("model", "action", "data"))
     if "kind" not in model:
         raise InputError(
-            f"action=pretrain starts from random weights, and model={model.get('name')} is a base "
-            "that has weights: give model=helm_d, helm_mice, llama_twin or deepseek_twin"
+            f"action=pretrain starts from random weights, but model={model.get('name')} is a "
+            "base with weights: give model=helm_d, helm_mice, llama_twin or deepseek_twin"
         )
     size = str(config["size"])
     for key in OF_BOTH:
@@ -63,7 +63,7 @@ def read_pretraining(config: dict[str, Any]) -> Pretraining:
     train = read_section(PretrainSettings, "action", given)
     evaluation = read_section(EvaluationSettings, "evaluation", config["evaluation"])
     if evaluation.split not in HELD_OUT:
-        raise unknown("evaluation.split of a pretraining", evaluation.split, HELD_OUT)
+        raise unknown("evaluation.split of a pretraining run", evaluation.split, HELD_OUT)
     text = {key: data[key] for key in OF_TEXT.get(data["source"], ("source",)) if key in data}
     text["documents"] = action["documents"]
     own = {key: model.pop(key) for key in OF_MODEL}

@@ -38,7 +38,7 @@ def check_record(record: Any, predictions: bytes | None) -> None:
     if wrong := incomplete(record):
         raise ValueError(f"the record {wrong}")
     if not re.fullmatch(r"[0-9a-f]{64}", record["identity"]):
-        raise ValueError("its identity is no sha256")
+        raise ValueError("its identity is not a sha256")
     if not all(isinstance(record.get(key), int) and record[key] > 0 for key in TIMES):
         raise ValueError(f"it does not say when the run {' and '.join(TIMES)}")
     if identity_of_record(record) != record["identity"]:
@@ -63,7 +63,7 @@ def _check_scores(record: Mapping[str, Any], lines: list[Prediction], protocol: 
     found = scores(lines, record["scores"], protocol)
     rows = {(line.task, line.index) for line in lines}
     if len(rows) != len(lines) or rows != {(k, i) for k in found for i in range(found[k]["n"])}:
-        raise ValueError("its predictions are not one per row of its test sets")
+        raise ValueError("it does not have exactly one prediction per row of its test sets")
     if bad := next((line for line in lines if line.nll is not None and not line.nll >= 0), None):
         raise ValueError(f"row {bad.index} of {bad.task} has the nll {bad.nll}")
     for key, score in found.items():
@@ -90,7 +90,10 @@ def _reread(lines: Iterable[Prediction], protocol: Protocol) -> None:
         again = judge(line.task, line.index, problem, line.text, line.tokens, protocol)
         expected = (again.prediction, again.correct) if line.reason is None else (None, False)
         if (line.prediction, line.correct) != expected:
-            raise ValueError(f"row {line.index} of {line.task} does not answer {line.prediction!r}")
+            raise ValueError(
+                f"row {line.index} of {line.task} was scored differently: its answer is not "
+                f"{line.prediction!r}"
+            )
 
 
 def _same(what: str, recorded: Any, computed: Any, tolerance: float = 1e-9) -> None:
@@ -115,12 +118,12 @@ def check_sweep(sweep: SweepRecord, records: Mapping[str, Mapping[str, Any]]) ->
     for row in sweep.rows:
         texts += [row.key, row.label, row.method, *row.details]
         if not isinstance(row.curvature, int | float | str | None):
-            raise ValueError(f"a row has {row.curvature!r:.40} as curvature")
+            raise ValueError(f"a row has the curvature {row.curvature!r:.40}")
     mappings = (sweep.question, *(row.options for row in sweep.rows))
     if not all(isinstance(text, str) for text in texts) or not all(
         isinstance(mapping, dict) for mapping in mappings
     ):
-        raise ValueError("its rows, arguments or remarks are of another type")
+        raise ValueError("its rows, arguments or remarks have the wrong type")
     if not isinstance(sweep.created, int | float):
         raise ValueError("it does not say when it was created")
     rows, spec = {row.key for row in sweep.rows}, spec_of(sweep)

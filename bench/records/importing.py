@@ -63,7 +63,7 @@ def import_(config: dict[str, Any]) -> dict[str, Any]:
     settings = read_action(ImportSettings, config)
     folder = from_project(settings.folder)
     if not folder.is_dir():
-        raise InputError(f"action.folder={settings.folder} is no folder")
+        raise InputError(f"action.folder={settings.folder} is not a folder")
     found = [_read(one) for one in (folder, *sorted(p for p in folder.iterdir() if p.is_dir()))]
     total = sum(len(one.records) + len(one.measurements) for one in found)
     if not total:
@@ -107,7 +107,7 @@ def _read_file(path: Path, found: Found) -> None:
     elif RECORD.fullmatch(path.name):
         identity = _read_record(read_json(path), path.with_suffix(".jsonl.gz"), found)
         if identity[:12] != path.stem:
-            raise ValueError(f"it has the record of the run {identity[:12]}")
+            raise ValueError(f"it contains the record of another run, {identity[:12]}")
     elif path.name == RUN:
         record = read_json(path)
         _read_record(record | _times(record, path), path.with_name(RUN_PREDICTIONS), found)

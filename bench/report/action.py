@@ -145,7 +145,7 @@ def _write(
                 yield from _kept_figures(result.selection, store, folder / "figures")
             progress.update(1)
     if bare := len(results) - len(drawn):
-        print(f"no figures of {_count(bare, 'table')}: action.figures={len(results)}")
+        print(f"{_count(bare, 'table')} without figures; action.figures={len(results)} draws them")
     writers = {"efficiency": write_efficiency, "embeddings": write_embeddings}
     for measured in collected.measurements.values():
         if write := writers.get(measured.kind):

@@ -32,10 +32,10 @@ def case_studies(
     """What the rows of a table wrote for the same problems, of one seed.
 
     Args:
-        table: of the runs.
+        table: the table of the runs.
         predictions: reads the predictions of a run.
         shown: largest number of problems.
-        characters: largest number of characters in their texts (about).
+        characters: approximate limit of the characters in their texts.
 
     Returns:
         None if fewer than two rows have answers to the same problems; else plain data, which the
@@ -98,7 +98,7 @@ def case_studies(
 
 
 def _seed(rows: Sequence[ScoreRow]) -> int | None:
-    """The seed that most rows have, the smallest of several."""
+    """The seed that most rows have; the smallest in case of a tie."""
     seeds = Counter(seed for row in rows for seed in row.seeds if seed is not None)
     return min(seeds, key=lambda seed: (-seeds[seed], seed)) if seeds else None
 

@@ -48,7 +48,7 @@ class Collected:
         tables: in the order of their sweep files, runs of no sweep after those; then those of
             pretraining runs.
         measurements: the newest of each name, such as `efficiency`.
-        absent: by stem of a sweep file why there is no table of it.
+        absent: why there is no table for a sweep file, by the file's stem.
         left_out: finished runs that are in no table.
         states: number of the store's runs by state: `finished`, `failed`, `killed`, `running`.
         unfinished: lines on runs without a result, one for all that ended alike.
@@ -74,11 +74,11 @@ def collect(
     """Sort a store's runs into tables.
 
     Args:
-        contents: of the store.
+        contents: the store's contents.
         files: the specs of the sweep files by their stems.
-        versions: of the code's results, and of its pretraining; other runs are left out.
+        versions: current versions of results and of pretraining; other runs are left out.
         predictions: reads what a run wrote.
-        arguments: that a command needs, if runs are recorded in an unusual place.
+        arguments: arguments that a command needs if runs are recorded in an unusual place.
     """
     current = [r for r in contents.records if r["result_version"] == versions[0]]
     pretrained = [r for r in contents.pretrainings if r["version"] == versions[1]]
@@ -129,7 +129,7 @@ def collect(
 
 
 def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[LeftOut]]:
-    """Sweeps without those whose table can't be used, and these."""
+    """The sweeps whose table can be used, and the others."""
     kept, left_out = [], []
     for run in sweeps:
         try:
@@ -142,7 +142,7 @@ def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[LeftOut]]
 
 
 def _with_last_names(records: Iterable[Record]) -> Iterator[Record]:
-    """Records, the newest first, each base under the name that it was given last."""
+    """Records, the newest first, each base under the name that it was last given."""
     names: dict[str, dict[str, Any]] = {}
     records = list(records)
     for record in records:
@@ -157,7 +157,7 @@ def _unused(records: Iterable[Record], tables: Iterable[Selection]) -> list[Reco
 
 
 def _other_tables(records: Iterable[Record], taken: set[str]) -> list[Selection]:
-    """Tables of runs that are part of no sweep; of one setting and seed the newest counts."""
+    """Tables of runs outside any sweep; of runs with equal settings and seed the newest counts."""
     by_kind: dict[str, dict[str, Record]] = {spec.name: {} for spec in (OTHER, SAVED, PRETRAINED)}
     for record in records:
         by_kind[_kind(record).name][record["identity"]] = record

@@ -22,10 +22,10 @@ class Measure:
 
     Attributes:
         key: its name in JSON.
-        label: what a table calls it.
-        unit: of a difference.
-        format: of a difference in a table.
-        scale: that means over items are multiplied by.
+        label: its name in tables.
+        unit: unit of a difference.
+        format: format of a difference in a table.
+        scale: factor of means over items.
         lower_is_better: whether a negative difference is an improvement.
     """
 
@@ -55,8 +55,8 @@ class Comparison:
         heading: what it is about, e.g. `curvature` or `vs. LoRA`; may be empty.
         row: key of the row.
         reference: key of the reference row.
-        label: what the table calls the row.
-        reference_label: what the table calls the reference.
+        label: the row's name in the table.
+        reference_label: the reference's name in the table.
         column: key of a benchmark or average, or `bits_per_byte`.
         measure: key of what is compared, in `MEASURES`.
         verdict: `better` or `worse` if a difference is claimed, else one of the other constants.
@@ -66,8 +66,8 @@ class Comparison:
         high: upper end.
         p: two-sided p-value of this comparison alone.
         p_holm: corrected over the family by Holm's method; decides the verdict.
-        seeds: that both rows have.
-        by_seed: the difference of each of them.
+        seeds: the seeds that both rows have.
+        by_seed: the difference for each of these seeds.
         n: items that each run answered, or clusters of items.
         degrees: degrees of freedom of the test.
         detectable: smallest difference that the test of a family of this size finds with 80%
@@ -111,14 +111,14 @@ def compare(
     seeds: Sequence[int],
     family: int = 1,
 ) -> Comparison:
-    """Estimate and test a difference; the verdict is left to `judge`.
+    """Estimate and test a difference; `judge` gives the verdict.
 
     Args:
         asked: what is compared.
         ours: for each benchmark the outcomes of the row, `(seeds, items)`.
-        theirs: of the reference, with the same seeds and items.
-        weights: of the benchmarks; they add up to 1.
-        seeds: that both have.
+        theirs: those of the reference, with the same seeds and items.
+        weights: weights of the benchmarks; they add up to 1.
+        seeds: the seeds that both have.
         family: number of comparisons that are corrected together.
     """
     if not seeds:

@@ -31,8 +31,8 @@ def sweep_records(
 
     Args:
         runs: records of its runs, at least with what is known before they are run.
-        spec: of its table.
-        arguments: of the command line, passwords masked.
+        spec: the table's spec.
+        arguments: arguments of the command line, with passwords masked.
         created: seconds since the epoch.
     """
     kind = PRETRAIN if isinstance(spec, PretrainingSpec) else "finetune"
@@ -61,7 +61,7 @@ def key_of(run: Record, spec: Spec) -> str:
 
 
 def _by_question(records: Sequence[Record]) -> list[tuple[dict[str, Any], list[Record]]]:
-    """Records by question; what was not trained is in each group that asks the same."""
+    """Records by question; an untrained model is in each group that asks the same."""
     groups: list[tuple[dict[str, Any], list[Record]]] = []
     for record in sorted(records, key=lambda record: record["seed"] is None):
         facts = question(record)
@@ -100,12 +100,13 @@ def labelled(rows: Iterable[SweepRow], spec: Spec) -> tuple[SweepRow, ...]:
 def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
     """Which row is compared with which.
 
-    As a sweep file declares it: each pair of methods in all rows that agree in their options and in
-    K, if both have one. If it declares nothing:
+    If a sweep file declares comparisons, each pair of methods is compared in all rows that agree in
+    their options and, if both have one, in K. If it declares none:
 
-    All trained rows with LoRA; those with a curvature also with `lora_matched` of the same
-    curvature; in a table without LoRA with the same method at K = 1. Each time the reference has
-    the same options, as far as rows differ in them. Pretrained models with their Euclidean twins.
+    All trained rows are compared with LoRA; those with a curvature also with `lora_matched` of the
+    same curvature, or in a table without LoRA with the same method at K = 1. The reference always
+    has the same options, as far as rows differ in them. Pretrained models are compared with their
+    Euclidean twins.
     """
     if isinstance(spec, PretrainingSpec):
         pairs = [

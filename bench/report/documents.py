@@ -47,10 +47,10 @@ def documents() -> list[Path]:
 
 
 def filled(text: str, tables: Path = TABLES) -> str:
-    """A document with the numbers of today's tables between its markers.
+    """A document with the numbers of the current tables between its markers.
 
     Raises:
-        ValueError: a marker names what is not in a table, or its format can't be used.
+        ValueError: a marker names something that is not in a table, or its format is invalid.
     """
 
     def fill(marker: re.Match[str]) -> str:

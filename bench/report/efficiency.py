@@ -50,7 +50,7 @@ def write_efficiency(measured: Measurement, folder: Path) -> list[Path]:
 
     Args:
         measured: see `efficiency_report`. Without cases there is no figure.
-        folder: of results.
+        folder: the results folder.
 
     Returns:
         The paths.
@@ -130,7 +130,7 @@ def _operations(found: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _throughput_cases(found: Sequence[Mapping[str, Any]]) -> Table:
-    """The fine-tuning loop on other bases than the configured one."""
+    """The fine-tuning loop on bases other than the configured one."""
     tables = [(Cell(one["model"]), _throughput(one)) for one in found]
     columns = (Column("model", "Base", "text"), *tables[0][1].columns)
     rows = [Row(row.names, {"model": base, **row.cells}) for base, t in tables for row in t.rows]

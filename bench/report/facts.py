@@ -23,7 +23,7 @@ NONE = "none"
 
 
 def facts(table: ScoreTable) -> dict[str, str]:
-    """Base, data, protocol, items, seeds, and what the rows share of their settings."""
+    """Base, data, protocol, items, seeds, and the settings that the rows share."""
     spec, first = table.selection.spec, table.rows[0].first
     validation = ", validation rows" if first["split"] == "validation" else ""
     published = first["published_base"]
@@ -57,7 +57,7 @@ def facts(table: ScoreTable) -> dict[str, str]:
 
 
 def _adapters(rows: Sequence[ScoreRow]) -> dict[str, str]:
-    """Rank, alpha, target modules and sizes of all rows, then what they share of the rest."""
+    """Rank, alpha, target modules and sizes of all rows, then other settings that they share."""
     options = {row.label: _over_runs(row, lambda run: run["options"]) for row in rows}
     found = {
         title: by_value((label, _plain(each.get(name, NONE))) for label, each in options.items())

@@ -29,12 +29,12 @@ class Figure:
     """A figure.
 
     Attributes:
-        name: what its files' names end with.
+        name: the end of its files' names.
         title: what it shows, in a few words.
         caption: what its marks are, and what to keep in mind.
-        chart: of altair, without title and configuration. Each panel has a width and a height;
+        chart: an Altair chart without title and configuration. Each panel has a width and a height;
             facets and concatenations set `columns`, the most panels side by side.
-        height: in pixels, about: the page reserves it until the figure is drawn.
+        height: approximate height in pixels, which the page reserves until the figure is drawn.
     """
 
     name: str
@@ -118,7 +118,7 @@ def _compressed(png: bytes) -> bytes:
 
 
 def data(rows: Iterable[Mapping[str, Any]]) -> Any:
-    """Rows as altair's data, without what is None; floats at four digits."""
+    """Rows as Altair data, without values that are None; floats have four digits."""
 
     def rounded(value: Any) -> Any:
         return float(f"{value:.4g}") if isinstance(value, float) else value
@@ -132,10 +132,10 @@ def look(
     """The encodings `color` and `shape` of a field's values.
 
     Args:
-        field: of the data.
+        field: a field of the data.
         looks: colour and shape of each value; their order is that of the legend.
         legend: whether there is one.
-        width: of the legend in pixels.
+        width: width of the legend in pixels.
     """
     columns = max(1, int(width / (theme.longest(looks) + 30)))
     more: dict[str, Any] = {"title": None}
@@ -149,9 +149,9 @@ def look(
 
 
 def names(field: str, order: Sequence[str], extent: float = 0) -> Any:
-    """A vertical axis with a name for each row, the first on top.
+    """A vertical axis with a name for each row, the first at the top.
 
-    `extent` is the least width of the names in pixels, so that figures below each other align.
+    `extent` is the minimum width of the names in pixels, so that stacked figures align.
     """
     axis = alt.Axis(labelPadding=6, ticks=False, domain=False, grid=True, minExtent=extent)
     return alt.Y(f"{field}:N", title=None, scale=alt.Scale(domain=list(order)), axis=axis)
@@ -177,10 +177,10 @@ def facet(
     layers: Sequence[Any], rows: Any, by: str, order: Sequence[str], columns: int, height: Any,
     **independent: Any,
 ) -> Any:  # fmt: skip
-    """One panel of layers over each other for each value of a field.
+    """A panel of superimposed layers for each value of a field.
 
     Args:
-        layers: of each panel.
+        layers: the layers of each panel.
         rows: data of all panels, from `data`.
         by: the field; a line break in its values starts a new line of the heading.
         order: of its values.
@@ -195,7 +195,7 @@ def facet(
 
 
 def panel(layers: Sequence[Any], title: str, height: float) -> Any:
-    """Charts over each other, as a part of a concatenation."""
+    """Superimposed charts, as a part of a concatenation."""
     heading = alt.Title(title, anchor="middle", fontWeight="normal", offset=4)
     return alt.layer(*layers).properties(width=PANEL, height=height, title=heading)
 

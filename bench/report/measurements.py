@@ -31,9 +31,9 @@ def file_stem(name: str, words: Iterable[Any]) -> str:
 def measurement_name(kind: str, content: Content) -> str:
     """The stem of a measurement's files: its kind, and what makes it unlike the published one.
 
-    So other measurements do not replace the committed files. A base, data or device of another
-    name is named; other settings are a digest of all of them. A measurement with further parts
-    is like the published one, as long as it has all of that one's.
+    Other measurements therefore do not replace the committed files. A different base, data or
+    device is named; other settings become one digest. A measurement with additional parts counts as
+    the published one if it has all of that one's parts.
     """
     path = PUBLISHED / kind / f"{kind}.json"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""The notes below a table of scores: what its numbers are, and what limits them."""
+"""The notes below a table of scores: what its numbers mean, and their limits."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _limits(table: ScoreTable) -> Iterator[str]:
 
 
 def _means(table: ScoreTable) -> Iterator[str]:
-    """What the numbers are, and how many problems were too long."""
+    """What the numbers mean, and how many problems were too long."""
     singles = [
         row.label + " (nothing is trained)" * (row.method == "none")
         for row in table.rows
@@ -184,7 +184,7 @@ def _data_files(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _overlap(table: ScoreTable) -> Iterator[str]:
-    """What training and test rows share: the same for all runs that were trained."""
+    """The overlap of training and test rows, which is the same for all trained runs."""
     overlap = next((run["overlap"] for run in table.selection.records if run["overlap"]), None)
     if overlap is None:
         return

@@ -26,12 +26,12 @@ def samples_of(
 ) -> dict[Measure, Sample]:
     """The values of each measure that the runs have.
 
-    NLL is of the items that have one in all runs. It is left out if a run has none, or if one of
-    the benchmarks would have fewer than two items.
+    NLL covers the items that have one in all runs. It is left out if a run has none, or if a
+    benchmark would have fewer than two such items.
 
     Args:
         groups: the rows.
-        keys: of the benchmarks.
+        keys: keys of the benchmarks.
         predictions: reads the lines of a run.
     """
     scores = groups[0].records[0]["scores"]
@@ -86,7 +86,7 @@ def _correct(runs: Sequence[Record], key: str) -> Array:
 
 
 def _nll(run: Record, lines: Iterable[Mapping[str, Any]]) -> dict[str, Array]:
-    """Of each item by benchmark; NaN if it has none."""
+    """The NLL of each item by benchmark; NaN if it has none."""
     found = {key: np.full(score["n"], np.nan) for key, score in run["scores"].items()}
     for line in lines:
         if line.get("nll") is not None:

@@ -18,8 +18,8 @@ def overlap_report(
     """A row for each training set and kind of match.
 
     Args:
-        by_set: of each training set its `rows`, and `tests` and `train` as in a record's overlap.
-        together: the same of all training sets as one.
+        by_set: for each training set its `rows`, and `tests` and `train` as in a record's overlap.
+        together: the same for all training sets as one.
         kept: whether training rows that are in a test set are trained on.
     """
     shown = dict(by_set) | ({ALL: together} if len(by_set) > 1 else {})

@@ -1,4 +1,4 @@
-"""A table's rows against those that the paper has for the same base."""
+"""A table's rows compared with the paper's rows for the same base."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def paper_table(table: ScoreTable, published: Published) -> Table:
     """For each row and each published row of its method: the paper's numbers, ours, the difference.
 
     Args:
-        table: with our rows.
+        table: the table with our rows.
         published: the paper's table.
     """
     base = table.rows[0].first["published_base"]
@@ -48,8 +48,8 @@ class _Pairs:
 
     Attributes:
         benchmarks: ours, by the paper's key.
-        labels: of the columns shown, by key.
-        unlike: why an average of ours is not the paper's, by average.
+        labels: labels of the columns shown, by key.
+        unlike: why our average is not comparable with the paper's, by average.
     """
 
     ours: ScoreTable
@@ -147,7 +147,7 @@ class _Pairs:
         }
 
     def difference(self, ours: Cell, paper: PublishedRow, column: str) -> Cell:
-        """Ours less the paper's."""
+        """Our value minus the paper's."""
         published = paper.values[column]
         if column in self.unlike or published is None or not isinstance(ours.value, float):
             return Cell(why=self.unlike.get(column) or paper.missing.get(column, "") or ours.why)

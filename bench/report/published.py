@@ -27,7 +27,7 @@ class PublishedRow:
         values: percent by column (benchmarks, averages and `params_percent`); None if not printed.
         missing: why a column is None.
         curvature: the paper's K, in a table with several.
-        reference: whether it is another model, printed for orientation.
+        reference: whether it is another model, printed for comparison.
     """
 
     base: str
@@ -101,7 +101,7 @@ def load_published(name: str) -> Published:
         return _published(content)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{FOLDER / name}.yaml is no published table: {reason}") from error
+        raise ValueError(f"{FOLDER / name}.yaml is not a valid table: {reason}") from error
 
 
 def _published(content: Mapping[str, Any]) -> Published:

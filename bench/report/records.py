@@ -36,9 +36,9 @@ OWN = ("lr", "warmup")  # settings of pretraining that each model has for itself
 
 
 def question(record: Record) -> dict[str, Any]:
-    """What a run was trained on and asked, with contents as hashes; the same for a whole table.
+    """What a run was trained and tested on, as hashes; the same for all runs of a table.
 
-    Of a planned run it has the facts that are known before it runs.
+    For a planned run, it has the facts that are known before it runs.
     """
     hashes = {key: str(value)[:10] for key, value in (record.get("hashes") or {}).items() if value}
     if record.get("kind") == PRETRAIN:
@@ -62,7 +62,7 @@ def question(record: Record) -> dict[str, Any]:
 
 
 def answers(part: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
-    """Whether runs of one question belong to another: they are asked the same, or a part of it.
+    """Whether runs of one question belong to another: they are tested on the same or a part of it.
 
     The base model answers the question of each training on its rows.
     """

@@ -1,4 +1,4 @@
-"""What a sweep or a report makes of the runs of one table: its report, comparisons and figures."""
+"""The report, comparisons and figures of one table's runs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Result:
     """A selection of runs as a report.
 
     Attributes:
-        selection: that it was made from.
+        selection: the runs it was made from.
         report: its tables.
-        comparisons: of its rows, with verdicts.
+        comparisons: comparisons of its rows, with verdicts.
         figures: makes its figures.
         scores: the computed table; None for pretraining runs.
     """

@@ -1,4 +1,4 @@
-"""From the runs of a table to its numbers: means, intervals and comparisons."""
+"""Computes the numbers of a table from its runs: means, intervals and comparisons."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def score_table(selection: Selection, predictions: Predictions = lambda run_id: 
 
     Args:
         selection: the runs.
-        predictions: reads the lines of a run, for what is known of each item beyond its outcome.
+        predictions: reads the lines of a run, for further values of each item.
 
     Raises:
         ValueError: there are no runs, or they can't be compared.
@@ -62,7 +62,7 @@ def score_table(selection: Selection, predictions: Predictions = lambda run_id: 
 
 
 def _benchmarks(records: Sequence[Record], spec: TableSpec) -> tuple[Benchmark, ...]:
-    """In the order of the first record: comparable runs were asked the same items."""
+    """In the order of the first record: comparable runs have the same items."""
     outside = set(map(key_of, spec.outside_averages))
     overlap = next((record["overlap"] for record in records if record["overlap"]), None)
     return tuple(

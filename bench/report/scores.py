@@ -21,7 +21,7 @@ class Benchmark:
         chance: accuracy of guessing in percent, if that is defined.
         majority: accuracy of always giving the most frequent gold answer, in percent.
         majority_answer: that answer.
-        rule: by which answers were read, with its version.
+        rule: the rule of answer extraction, with its version.
         averaged: whether it counts in the averages.
         trained_on: whether some of its rows are among the training rows.
     """
@@ -96,8 +96,8 @@ class ScoreTable:
             two sets count in them.
         rows: of methods.
         guesses: rows that need no model: chance and majority class.
-        measures: that rows are compared by.
-        comparisons: as the sweep asked for them, for each measure: on `main` first, then on each
+        measures: the measures that rows are compared by.
+        comparisons: those that the sweep asked for, for each measure: on `main` first, then on each
             other benchmark.
     """
 
@@ -117,6 +117,6 @@ class ScoreTable:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What the averages, then the benchmarks are called, by key."""
+        """The labels of the averages, then of the benchmarks, by key."""
         averages = {key: f"{key} average" for key in self.averages}
         return averages | {found.key: found.label for found in self.benchmarks}

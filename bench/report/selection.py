@@ -22,7 +22,7 @@ from bench.tracking.sweeps import SWEEP_FILE, Contrast, SweepMember, SweepRecord
 
 LISTED = 6  # incomplete rows that a note names
 NAMED = ("model", "data", "protocol", "split", "size")  # facts that tables are named by
-# Arguments that change nothing in a table, and those that a command is given anew.
+# Arguments that change nothing in a table, and those that a command is given again.
 NEUTRAL = re.compile(
     r"[+~]*(tracking\.|force=|plan=|sweep=|hydra[./](?!sweeper)"
     r"|hydra\.sweeper\.(max_retries|n_jobs|storage|study_name)=)"
@@ -47,7 +47,7 @@ class Group:
 
     @property
     def seeds(self) -> tuple[int | None, ...]:
-        """Of its runs."""
+        """The seeds of its runs."""
         return tuple(record["seed"] for record in self.records)
 
 
@@ -77,11 +77,11 @@ class Selection:
     Attributes:
         spec: of the table; its name is the stem of the files, unique in a report.
         groups: its rows with at least one finished run, in its order.
-        contrasts: the comparisons asked for, by row key; rows without runs may be named.
+        contrasts: the requested comparisons, by row key; rows without runs may be named.
         missing: rows that lack runs.
-        total: number of runs that were asked for.
-        command: what runs the missing ones; empty if none is missing.
-        remarks: notes of the sweep.
+        total: number of requested runs.
+        command: the command that runs the missing ones; empty if none is missing.
+        remarks: the sweep's notes.
         sweep: all sweeps of one name and question as one; None for runs outside of any.
         sweep_runs: ids of the sweeps' own runs in the store, the newest first.
     """
@@ -103,7 +103,7 @@ class Selection:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What its rows are called, by key, also those without a finished run."""
+        """The labels of its rows, by key, including those without a finished run."""
         asked = {row.key: row.label for row in self.sweep.rows} if self.sweep else {}
         return asked | {group.key: group.label for group in self.groups}
 
@@ -156,17 +156,17 @@ def select(
 ) -> list[Selection]:
     """The tables that sweeps asked for and that have a finished run, in a report's order.
 
-    Sweeps of one name over one question extend each other. If that would give one label to two
-    settings, the newest has the name and the others have numbers. Of several questions, the one
-    that was asked with the fewest arguments has the plain name. The name of a published table is
-    that of its own command alone, so that other commands do not replace the committed files.
+    Sweeps with the same name and question extend each other. If that would give one label to two
+    settings, the newest sweep keeps the name and the others get numbers. Of several questions, the
+    one asked with the fewest arguments has the plain name. The name of a published table belongs to
+    its own command only, so that other commands do not replace the committed files.
 
     Args:
-        sweeps: that were begun.
+        sweeps: the sweeps that were begun.
         known: finished records by identity.
         unfinished: runs without a result, by identity.
-        arguments: that a command needs.
-        taken: names of tables; those that are found are added.
+        arguments: arguments that a command needs.
+        taken: names of tables; those of the new tables are added.
     """
     taken = set() if taken is None else taken
     begun = [(s, run.run_id) for run in sweeps for s in run.sweeps if s.identities & known.keys()]
@@ -207,7 +207,7 @@ def sweep_stem(sweep: SweepRecord) -> str:
 
 
 def _other_facts(sweep: SweepRecord, plain: SweepRecord) -> list[Any]:
-    """The base, data, ... of a sweep's question, if they are other ones."""
+    """The base, data, ... of a sweep's question that differ from those of `plain`."""
     facts, first = sweep.question, plain.question
     return [facts.get(key) for key in NAMED if key in first and facts.get(key) != first[key]]
 
@@ -289,7 +289,7 @@ def _selection(
 
 
 def command(sweep: SweepRecord, arguments: Sequence[str] = ()) -> str:
-    """The command of a sweep, which runs what is missing, with further arguments."""
+    """The command of a sweep that runs what is missing, with further arguments."""
     words = [word for word in sweep.arguments if not REPEATED.match(word)]
     return "python bench/run.py " + shlex.join([*words, *arguments])
 

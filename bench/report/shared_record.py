@@ -24,7 +24,7 @@ class Base:
         name: a hub id, `EMBEDDED`, or the name of a local folder.
         revision: the commit that was loaded, else the one requested; None if not from the hub.
         kind: `hub`, `embedded` or `local`.
-        dtype: of its weights, e.g. `float32`.
+        dtype: dtype of its weights, e.g. `float32`.
         quantization: `int8`, `nf4` or None.
         content: hash of its files; for the hub `name@revision`.
     """
@@ -57,7 +57,7 @@ def shared_record(record: Record) -> dict[str, Any]:
 
 
 def shared_arguments(arguments: Iterable[str]) -> tuple[str, ...]:
-    """A command's arguments without what is of one machine alone."""
+    """A command's arguments without those that are specific to one machine."""
     words = [word.partition("=") for word in arguments if not UNSHARED.match(word)]
     return tuple(key + equals + without_folders(value) for key, equals, value in words)
 

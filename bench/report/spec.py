@@ -29,15 +29,15 @@ class TableSpec:
         judged_by: the average that methods are judged by: `micro`, all items together, or `macro`,
             the plain mean of the sets.
         published: stem of the file in results/published to compare with, or None.
-        apart: options of the methods that make rows of their own: for each option the values that
-            a label names, by that name. Values without a name are the default, and not named.
-        rows_by: `settings`, a row for each setting; or `method`, if each seed of a method has the
-            settings that a search of its own has found.
+        apart: options of the methods whose values make separate rows: for each option a mapping of
+            names, which labels show, to values. Values without a name are the default.
+        rows_by: `settings`, a row for each setting; or `method`, if each seed of a method has
+            settings found by its own search.
         comparisons: the family of comparisons: for each the methods of `row` and `reference`, which
             agree in all other options, and optionally what it is `about`. Empty: each row vs. LoRA.
         figures: those of the table, from `FIGURES`.
         remarks: notes printed first below the table.
-        place: in a report of several tables: the smaller, the earlier.
+        place: position in a report of several tables, in ascending order.
 
     Raises:
         ValueError: a field has an unusable value; the message names the allowed ones.

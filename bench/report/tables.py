@@ -35,7 +35,7 @@ class Cell:
         verdict: of that comparison, e.g. `better`.
         runs: the value of each run.
         marks: numbers of the footnotes on this cell.
-        why: why the value is missing.
+        why: the reason for a missing value.
     """
 
     value: float | str | None = None
@@ -75,7 +75,7 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        """Whether its cells hold text."""
+        """Whether its cells contain text."""
         return self.format == "text"
 
 
@@ -85,8 +85,8 @@ class Row:
 
     Attributes:
         names: what the row is called, one name for each of the table's name columns.
-        cells: by the column's key; a column without a cell is empty, and a cell without a column
-            is in CSV and JSON alone.
+        cells: cells by the column's key; a column without a cell is empty, and a cell without a
+            column is only in CSV and JSON.
         marks: numbers of the footnotes on the row.
         signed: whether its numbers are differences, which are printed with their sign.
         keys: further columns of CSV and JSON that identify the row, e.g. its method.

@@ -134,5 +134,5 @@ def config(page: bool = False) -> dict[str, Any]:
 
 
 def longest(texts: Iterable[str]) -> float:
-    """Pixels that the longest of some texts needs, about."""
+    """The approximate width in pixels of the longest of some texts."""
     return 0.51 * TEXT * max(map(len, texts), default=0)

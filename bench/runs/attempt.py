@@ -21,13 +21,13 @@ LOCK = "lock"  # the file that is locked while a run is made
 def attempt(store: Store, run_id: str, folder: Path) -> Iterator[None]:
     """Record a failure of the block: KILLED for Ctrl-C and `Pruned`, else FAILED.
 
-    After bad input a folder that holds nothing but the lock is removed. After success the
-    checkpoints are.
+    After bad input, the folder is removed if it contains only the lock. After success, the
+    checkpoints are removed.
 
     Args:
         store: where the run was started.
-        run_id: its id there.
-        folder: the run's, which is locked.
+        run_id: the run's id in the store.
+        folder: the run's folder, which is locked.
     """
     failure = folder / "failure.txt"
     failure.unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def empty_folder(folder: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a killed process had begun to write into a folder, whose lock is held."""
+    """Remove the partial files that a killed process left in a folder, whose lock is held."""
     for path in list(folder.rglob("*.partial")):
         if path.is_dir():
             shutil.rmtree(path)
@@ -79,12 +79,12 @@ def remove_partial(folder: Path) -> None:
 
 
 def finished_training(folder: Path, config: Path) -> dict[str, Any] | None:
-    """What training.json recorded of a training that ended; None to train (again).
+    """The content of training.json if the training has finished; None to train (again).
 
     Args:
-        folder: of the run.
-        config: the configuration of what was trained. If it or the weights next to it are missing
-            or damaged, the training is repeated.
+        folder: the run's folder.
+        config: file with the configuration of what was trained. If this file or the weights next to
+            it are missing or damaged, the training is repeated.
     """
     facts, weights = read_cache(folder / "training.json"), [*config.parent.glob("*.safetensors")]
     whole = read_cache(config) and weights and all(map(is_whole, weights))

@@ -37,7 +37,7 @@ def evaluate(
     model: Any,
     tokenizer: Any,
 ) -> dict[str, Any]:
-    """What is asked for of `lm_eval` and `forgetting`, by key of the record."""
+    """The requested results, `lm_eval` and `forgetting`, by key of the record."""
     settings, found = experiment.evaluation, {}
     if settings.lm_eval:
         chat = experiment.protocol.template == CHAT

@@ -42,13 +42,13 @@ def train(
 
     Args:
         experiment: the run.
-        problems: its rows.
-        folder: of the run; holds checkpoints, and at the end adapter/ and training.json.
-        base_hash: of the base's files.
+        problems: the run's rows.
+        folder: the run's folder, for checkpoints and finally adapter/ and training.json.
+        base_hash: hash of the base's files.
         watch: called with (step, validation loss).
 
     Returns:
-        The model, its tokenizer, and what the record says of the training.
+        The model, its tokenizer, and the training's part of the record.
     """
     device, sharded = pick_device(), experiment.sharded
     adapter = folder / "adapter"
@@ -102,7 +102,7 @@ def _base(
     device: torch.device,
     spread: bool = False,
 ) -> tuple[Any, Any]:
-    """The base and its tokenizer; asked in its chat template, it stops at the end of a turn."""
+    """The base and its tokenizer; with its chat template, it stops at the end of a turn."""
     base, tokenizer = shared_base(settings, base_hash, device, spread)
     protocol = experiment.protocol
     if protocol.template == CHAT:
@@ -110,8 +110,8 @@ def _base(
         base.generation_config.eos_token_id = list(dict.fromkeys(stops))
     elif tokenizer.chat_template and protocol.style is None:
         warn_once(
-            f"the base {experiment.model.name} has a chat template, and protocol={protocol.name} "
-            "asks it in plain text: protocol=chat uses the template"
+            f"the base {experiment.model.name} has a chat template, but protocol={protocol.name} "
+            "prompts it in plain text: protocol=chat uses the template"
         )
     return base, tokenizer
 
@@ -161,7 +161,7 @@ def _no_row_fits(
 ) -> InputError:
     if not rows:
         return InputError(
-            f"no {kind} row is left, since each is also a test row: give more rows, or "
+            f"no {kind} row is left, because each is also a test row: give more rows, or "
             "data.keep_overlap=true"
         )
     texts = [training_text(row, experiment.protocol) for row in rows]
@@ -181,10 +181,10 @@ def evaluate(
 
     Args:
         experiment: the run.
-        problems: its rows, of which those of its split are asked.
-        folder: of the run.
-        model: of `train`.
-        tokenizer: its tokenizer.
+        problems: the run's rows; those of its split are evaluated.
+        folder: the run's folder.
+        model: as returned by `train`.
+        tokenizer: the model's tokenizer.
     """
     asked, protocol = problems.split(experiment.evaluation.split), experiment.protocol
     predictions = predict(

@@ -1,4 +1,4 @@
-"""A run is looked up, locked, attempted and recorded; fine-tuning and pretraining alike."""
+"""Looks up, locks, attempts and records a run, whether fine-tuning or pretraining."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class PreparedRun(ABC):
-    """A run of known identity. Each kind of run says what its work is.
+    """A run of known identity. Subclasses define its work.
 
     Attributes:
         settings: typed; `name`, `tracking`, `force` and `results` are used here.
         identity: hash of everything that can change the result.
         hashes: content hashes that the identity depends on.
-        precision: of the training, resolved for the device.
-        kind: of the run in the store; None for fine-tuning.
+        precision: precision of the training, resolved for the device.
+        kind: kind of the run in the store; None for fine-tuning.
     """
 
     settings: Any
@@ -45,12 +45,12 @@ class PreparedRun(ABC):
     @property
     @abstractmethod
     def names(self) -> Record:
-        """Keys of the record that are in no identity; a cached record takes today's values."""
+        """Parts of the record outside the identity; a cached record takes the current values."""
 
     @property
     @abstractmethod
     def facts(self) -> Record:
-        """What the record says of the settings, for tables."""
+        """What the record says about the settings, for tables."""
 
     @property
     def planned(self) -> Record:
@@ -70,7 +70,7 @@ class PreparedRun(ABC):
         """Refuse what can't be run, before a model is loaded.
 
         Raises:
-            InputError: there is something.
+            InputError: something can't be run.
         """
 
     @abstractmethod
@@ -78,7 +78,7 @@ class PreparedRun(ABC):
         """Do the run, from what an earlier attempt left in its locked folder; returns results."""
 
     def is_complete(self, record: Mapping[str, Any]) -> bool:
-        """Whether the record of a finished run has all that is asked for."""
+        """Whether the record of a finished run has everything that is asked for."""
         return True
 
     def extend(self, store: Store, run_id: str) -> Record:
@@ -107,8 +107,8 @@ def cached(run: PreparedRun, store: Store, began: float | None = None) -> Outcom
     Args:
         run: the run.
         store: where it is recorded.
-        began: when the command began, in seconds since the epoch. Under `force` only a run that
-            finished later counts, so that a command runs each different run once; with None none
+        began: when the command began, in seconds since the epoch. With `force`, only a run that
+            finished later counts, so a command runs each different run once; with None, none
             counts.
     """
     run_id = _finished(run, store, began)

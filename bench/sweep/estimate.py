@@ -69,7 +69,7 @@ def speeds(jobs: Sequence[Job], store: Store) -> dict[tuple[str, ...], Speed | N
             continue
         known = _of_pretraining(job, store) if pretrains(job) else _of_finished(job, store)
         if known is None:
-            print(f"estimating {' '.join(kind)} from its size", flush=True)
+            print(f"estimating the time of {' '.join(kind)} from its size", flush=True)
             known = _from_sizes(job)
         found[kind] = known
     return found

@@ -27,18 +27,18 @@ class Job:
     """One combination of a sweep.
 
     Attributes:
-        overrides: of the command line, KEY=VALUE.
-        differs: those of them that distinguish it from the others of its sweep.
-        experiment: what they compose to; for action=pretrain a `Pretraining`.
+        overrides: command-line overrides, KEY=VALUE.
+        differs: the overrides that distinguish it from the other jobs of its sweep.
+        experiment: what the overrides compose to; for action=pretrain a `Pretraining`.
         planned: its record, as far as it is known before it is run.
         folder: results/runs/<id>/.
         rows: of training and of the split that is evaluated.
         last: its last attempt; None if it was never tried.
         record: of the finished run, or None.
-        found: whether it was cached before the sweep came to it.
+        found: whether it was cached before the sweep reached it.
         failure: why it has no record, in one line.
-        refused: whether it failed because of its input, so that a retry is no use.
-        pruned: whether it was pruned, which is no failure.
+        refused: whether it failed because of its input, so a retry is useless.
+        pruned: whether it was pruned, which is not a failure.
     """
 
     overrides: list[str]
@@ -77,9 +77,9 @@ class Planner:
         """Prepare.
 
         Args:
-            context: Hydra's.
-            config: of the command.
-            began: when the command began, seconds since the epoch: under `force` only runs that
+            context: Hydra's context.
+            config: the command's configuration.
+            began: when the command began, seconds since the epoch: with `force`, only runs that
                 finished later count.
         """
         self.loader: Any = context.config_loader
@@ -96,7 +96,7 @@ class Planner:
 
         Args:
             overrides: KEY=VALUE.
-            differs: those of them that distinguish it from the others.
+            differs: the overrides that distinguish it from the others.
 
         Raises:
             InputError: the combination can't be run.
@@ -191,8 +191,8 @@ def make_job(
         run: the run.
         store: where it is recorded.
         began: as for `Planner`.
-        overrides: that its configuration was composed with.
-        differs: those of them that distinguish it from the others.
+        overrides: the overrides that its configuration was composed with.
+        differs: the overrides that distinguish it from the others.
 
     Raises:
         InputError: it can't be run.
@@ -242,7 +242,7 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 
 def different(jobs: Iterable[Job]) -> list[Job]:
-    """One job per run: a curvature makes no second run of a method that has none."""
+    """One job per run: several curvatures are one run for a method without curvature."""
     unique: dict[str, Job] = {}
     for job in jobs:
         unique.setdefault(job.identity, job)

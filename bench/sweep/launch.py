@@ -1,4 +1,4 @@
-"""Launches jobs so that one whose process dies takes no other with it."""
+"""Launches jobs; one whose process dies does not affect the others."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def began() -> float:
 def place_in_sweep() -> str:
     """`[4/9] ` in the fourth of nine runs of a sweep; empty in a single run.
 
-    Runs beyond those that were planned, such as a tuning's further rates, have a number alone.
+    Runs beyond those planned, such as further rates of a tuning, have only a number.
     """
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN or JOBS not in os.environ:
@@ -63,9 +63,9 @@ class Launch:
         """Prepare.
 
         Args:
-            launcher: Hydra's.
-            store: that the runs are recorded in.
-            parent: the store's id of the sweep's own run.
+            launcher: Hydra's launcher.
+            store: the store that the runs are recorded in.
+            parent: id of the sweep's own run in the store.
             total: number of jobs that will be launched, for `place_in_sweep`.
         """
         self.launcher, self.store, self.parent, self.launched = launcher, store, parent, 0
@@ -76,7 +76,7 @@ class Launch:
 
         Args:
             jobs: different runs that are not cached.
-            tries: how often a job is tried that fails for another reason than its input.
+            tries: how often a job is tried if it fails for a reason other than its input.
 
         Raises:
             Failure: the launcher failed before any job had begun.
@@ -171,7 +171,7 @@ def end_with_sweep(pid: int) -> None:
     joblib's own workers notice it only when they are idle.
 
     Args:
-        pid: of the sweep's process.
+        pid: id of the sweep's process.
     """
     if os.getpid() == pid or multiprocessing.current_process().name == "MainProcess":
         return  # the sweep itself, or a job of another launcher, which outlives it

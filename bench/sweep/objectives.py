@@ -31,14 +31,14 @@ class Objective:
         """The value of a finished run; of pretraining, the validation loss is in bits per byte.
 
         Raises:
-            FloatingPointError: it is not finite.
-            ValueError: it is that of test documents.
+            FloatingPointError: the value is not finite.
+            ValueError: it was measured on test documents.
         """
         if self.name == "validation_loss" and record.get("kind") == PRETRAIN:
             if record["split"] != "validation":
                 raise ValueError(
-                    f"the run was evaluated on {record['split']} documents, on which nothing is "
-                    "chosen: give evaluation.split=validation"
+                    f"the run was evaluated on {record['split']} documents, which must not be "
+                    "used to choose anything: give evaluation.split=validation"
                 )
             value = record["training"]["bits_per_byte"]
         elif self.name == "validation_loss":
@@ -67,8 +67,8 @@ class Objective:
             )
         if self.name == "validation_loss" and train.validate_every and train.keep == "last":
             raise InputError(
-                "objective validation_loss is that of the adapter that is kept, and with "
-                "train.keep=last the last step need not be one of train.validate_every: give "
+                "objective validation_loss is the loss of the adapter that is kept, but with "
+                "train.keep=last and train.validate_every the last step may not be validated: give "
                 "train.validate_every=null, which validates after it, or train.keep=best"
             )
         split = experiment.evaluation.split
@@ -88,7 +88,7 @@ def read_objectives(names: str | Sequence[str], directions: Any = None) -> list[
     """The objectives of a configuration.
 
     Args:
-        names: one or several, of `OBJECTIVES`.
+        names: one or several of `OBJECTIVES`.
         directions: as many, `minimize` or `maximize`; None for the natural ones.
 
     Raises:

@@ -24,7 +24,7 @@ class Try:
     Attributes:
         settings: by key, the learning rate first, then what else is tuned.
         losses: validation loss at the end of training by seed; None if it diverged.
-        identities: of the runs, by seed.
+        identities: identities of the runs, by seed.
     """
 
     settings: Mapping[str, Any]
@@ -75,10 +75,10 @@ class Tuning:
     """The content of `<table>.json`: how the rows of a sweep were tuned.
 
     Attributes:
-        sweep: name of its table.
-        seeds: of the tries.
-        keys: what was tuned.
-        rows: in the table's order.
+        sweep: name of the sweep's table.
+        seeds: seeds of the tries.
+        keys: the settings that were tuned.
+        rows: the rows in the table's order.
     """
 
     sweep: str
@@ -134,7 +134,7 @@ class Rates:
         return {i: loss for t in tries for i, loss in zip(t.identities, t.losses, strict=True)}
 
     def find(self, run: Record) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """What was chosen for the row of a planned run, by key, and how, for a table's header."""
+        """The settings chosen for a planned run's row, by key, and how, for a table's header."""
         for path, tuning in self.files:
             key = tuning_key(run, tuning.keys)
             for row in tuning.rows:
@@ -150,12 +150,13 @@ class Rates:
 
 
 def read_tuning(path: Path) -> Tuning:
-    """The content of a file of `action=tune`; raises InputError if it is none."""
+    """The content of a file of `action=tune`; raises InputError for other files."""
     try:
         return Tuning.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
-            f"{path} is not a file of action=tune ({type(error).__name__}): delete it, tune again"
+            f"{path} was not written by action=tune ({type(error).__name__}): delete it and tune "
+            "again"
         ) from error
 
 

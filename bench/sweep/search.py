@@ -1,4 +1,4 @@
-"""A search: a study of Optuna's, the runs of its trials, and what came of it."""
+"""A search: an Optuna study, the runs of its trials, and its results."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ class Search:
     """One search: a study, and the runs of its trials.
 
     Attributes:
-        name: of its study.
-        points: of a grid; None if a sampler chooses.
+        name: name of its study.
+        points: points of a grid; None if a sampler chooses.
         count: number of trials.
-        known: the jobs that are known before anything runs: of a grid all, else one of the space.
-        jobs: of the finished and the failed trials, by number, once `run` has ended.
+        known: the jobs known before anything runs: all of a grid, else one point of the space.
+        jobs: jobs of the finished and the failed trials, by number, once `run` has ended.
     """
 
     def __init__(self, title: str, space: Space, settings: Settings, planner: Planner) -> None:
@@ -90,12 +90,12 @@ class Search:
 
         Args:
             title: beginning of its study's name, unless that is given.
-            space: that is searched in.
-            settings: how.
+            space: the space to search.
+            settings: how to search it.
             planner: composes trials and looks them up.
 
         Raises:
-            InputError: a point can't be run, or has no such objective.
+            InputError: a point can't be run, or does not have the objective.
         """
         self.space, self.settings, self.planner = space, settings, planner
         self.folder = folder = planner.tracking.results
@@ -129,15 +129,15 @@ class Search:
         return jobs
 
     def _check_timed(self, first: Job) -> None:
-        """Refuse keys that make no run of their own: all trials would have the same latency."""
+        """Refuse keys that do not change the run: all trials would have the same latency."""
         point = self.space.some_point()
         for key in (key for key in point if key.startswith("evaluation.")):
             last = self.space.last(key)
             other = self.planner.job(self.space.overrides({**point, key: last}), [])
             if last != point[key] and other.identity == first.identity:
                 raise InputError(
-                    f"objective latency: {key} changes no result in float32, so its trials are one "
-                    "run with one latency: leave it out, or give evaluation.dtype=bfloat16"
+                    f"objective latency: {key} changes no result in float32, so all its "
+                    "trials are the same run: leave it out, or give evaluation.dtype=bfloat16"
                 )
 
     def open(self) -> Study:

@@ -105,7 +105,7 @@ def read_space(overrides: Sequence[Override], grid: bool) -> Space:
     """The space of a sweep's overrides.
 
     Args:
-        overrides: of the sweep; those that are swept over span the space.
+        overrides: the sweep's overrides; those that are swept over span the space.
         grid: whether all values are enumerated: then ranges are lists of values too.
 
     Raises:

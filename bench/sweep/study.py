@@ -72,15 +72,15 @@ def open_study(
     """The study of a search, created if it does not exist.
 
     Args:
-        url: of its storage.
-        name: of the study.
+        url: URL of its storage.
+        name: name of the study.
         directions: one for each objective.
         definition: what distinguishes this search from another.
         lock: a file that the processes on this study lock.
-        pruner: Optuna's.
+        pruner: Optuna's pruner.
 
     Raises:
-        InputError: the storage can't be used, or the study is of another search.
+        InputError: the storage can't be used, or the study belongs to another search.
     """
     text = json.dumps(definition, sort_keys=True)
     with locked(lock, f"the study {name}"):
@@ -96,7 +96,7 @@ def open_study(
         unlike = sorted(k for k in {**known, **definition} if known.get(k) != definition.get(k))
         shown = "; ".join(f"{k}: {known.get(k)} there, {definition.get(k)} here" for k in unlike)
         raise InputError(
-            f"the study '{name}' in {url} is of another search ({shown}): give "
+            f"the study '{name}' in {url} belongs to another search ({shown}): give "
             "hydra.sweeper.study_name=ANOTHER, or leave it out"
         )
     return study

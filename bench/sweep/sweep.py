@@ -38,15 +38,15 @@ class Sweep(ABC):
     """Plans all runs before any is launched, and launches only those that are not cached.
 
     Attributes:
-        config: of the command; each run has overrides of its own.
+        config: the command's configuration; each run adds its own overrides.
         overrides: by key; those of the command line win over the sweep file's `params`.
-        spec: of the table.
+        spec: the table's spec.
         results: the results folder.
         written: whether the table is written to the results folder: one of a sweep file is, that of
             a grid is only printed.
         remarks: notes below the table.
-        metrics: of the sweep's own run, by name.
-        files: to keep with it.
+        metrics: metrics of the sweep's own run, by name.
+        files: files to keep with that run.
     """
 
     actions: tuple[str, ...] = ("finetune",)  # that it can run
@@ -63,10 +63,10 @@ class Sweep(ABC):
         """Read what is asked for.
 
         Args:
-            context: Hydra's.
-            config: of the command.
-            launcher: Hydra's.
-            params: of the sweep file: what is swept over, by key.
+            context: Hydra's context.
+            config: the command's configuration.
+            launcher: Hydra's launcher.
+            params: the sweep file's `params`: what is swept over, by key.
             arguments: overrides of the command line.
             settings: the other keys of hydra.sweeper; `max_retries` is how often a run that failed
                 is tried again before the sweep ends.
@@ -78,7 +78,7 @@ class Sweep(ABC):
         whole = isinstance(max_retries, int) and not isinstance(max_retries, bool)
         if not whole or not 0 <= max_retries <= MAX_RETRIES:
             raise InputError(
-                f"hydra.sweeper.max_retries is a number from 0 to {MAX_RETRIES}, "
+                f"hydra.sweeper.max_retries must be a number from 0 to {MAX_RETRIES}, "
                 f"got {max_retries!r}"
             )
         self.config, self.launcher, self.params = config, launcher, params
@@ -104,7 +104,7 @@ class Sweep(ABC):
         """Run what is missing, and show all.
 
         Returns:
-            The outcomes of the runs: their records, and of other actions what those return.
+            The outcomes of the runs: their records, or what other actions return.
 
         Raises:
             InputError: something can't be run; nothing was launched.
@@ -141,7 +141,7 @@ class Sweep(ABC):
         """Start the sweep's own run, with a record of what it asks for.
 
         Args:
-            name: of the sweep.
+            name: name of the sweep.
             keys: what distinguishes this sweep from another of its name.
             total: how many jobs will be launched.
             jobs: its runs, as far as they are known.
@@ -159,7 +159,7 @@ class Sweep(ABC):
         """Print how the sweep went, make its table, and close its own run.
 
         Args:
-            launch: of the sweep.
+            launch: the sweep's launch.
             jobs: different runs.
             has_table: False for a search whose trials make no table.
 
@@ -240,7 +240,9 @@ def table_spec(config: DictConfig) -> tuple[Spec, bool]:
     try:
         spec = PretrainingSpec(**given) if pretrains else TableSpec.from_mapping(given)
         if len(spec.name) > LONGEST:
-            raise ValueError(f"{key}.name has {len(spec.name)} characters, of at most {LONGEST}")
+            raise ValueError(
+                f"{key}.name has {len(spec.name)} characters, at most {LONGEST} are allowed"
+            )
         if spec.published and isinstance(spec, TableSpec):
             load_published(spec.published)
     except (TypeError, ValueError) as error:
@@ -278,7 +280,7 @@ def note_sweeps(store: Store, jobs: Sequence[Job], sweeps: Sequence[SweepRecord]
 
 
 def failure_lines(failed: Sequence[Job]) -> str:
-    """What failed and why, and where the traceback is."""
+    """Lines on what failed and why, and where to find the traceback."""
     lines = [f"{len(failed)} run{'s' if len(failed) > 1 else ''} failed:"]
     for job in failed:
         lines.append(f"  {job.differs}: {job.failure}")

@@ -34,9 +34,9 @@ class Trials:
         """Queue the points of a grid that were not tried, and those that only failed.
 
         Args:
-            study: of the search.
-            space: that is searched in.
-            points: of a grid; None if a sampler chooses.
+            study: the search's study.
+            space: the space to search.
+            points: points of a grid; None if a sampler chooses.
             count: number of points.
             max_retries: how often a failed point is tried again.
             worker: this process.
@@ -137,7 +137,7 @@ class Trials:
         self.study.enqueue_trial(json.loads(point), user_attrs={"point": point, **attributes})
 
     def _return_lost(self) -> None:
-        """Queue the trials again whose process is dead."""
+        """Queue trials again if their process is dead."""
         attributes = self.study.user_attrs
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             worker = trial.user_attrs.get("worker")

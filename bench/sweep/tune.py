@@ -1,4 +1,4 @@
-"""`action=tune`: a learning rate for each row of a sweep, with equal effort, on validation loss."""
+"""`action=tune`: tunes the learning rate of each row of a sweep, with equal effort."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ class TuneSettings:
     def __post_init__(self) -> None:
         if self.rates < 3:
             raise InputError(
-                f"action.rates must be at least 3, got {self.rates}: the best of two is at an edge"
+                f"action.rates must be at least 3, got {self.rates}: the best of two is always at "
+                "an edge of the grid"
             )
         if self.more < 0 or not self.seeds:
-            raise InputError("action.more is a number of tries, and action.seeds has a seed")
+            raise InputError("action.more must not be negative, and action.seeds must not be empty")
 
 
 class TuneSweep(Sweep):
@@ -61,7 +62,7 @@ class TuneSweep(Sweep):
     actions = ("tune",)
 
     def run_jobs(self) -> list[dict[str, Any]]:
-        """Run the tries of all rows that are missing, and write what was chosen.
+        """Run the missing tries of all rows, and write what was chosen.
 
         Raises:
             InputError: the sweep can't be tuned.
@@ -81,7 +82,7 @@ class TuneSweep(Sweep):
         self.keys = (f"{section}.lr", *self.further)
         given = [o.get_key_element() for o in self.overrides]
         if clash := [key for key in self.keys if key in given]:
-            raise InputError(f"action=tune chooses {', '.join(clash)}: leave it out")
+            raise InputError(f"action=tune chooses {', '.join(clash)} itself: leave it out")
         if not self.written:
             raise InputError("action=tune tunes the rows of a table: give +sweep=NAME")
         self.path = self.results / FOLDER / f"{self.spec.name}.json"
@@ -138,7 +139,7 @@ class TuneSweep(Sweep):
                 if not added:
                     break
                 named = "; ".join(added)
-                print(f"best at an edge of the grid, one more rate for {named}", flush=True)
+                print(f"best rate at an edge of the grid, trying one more for {named}", flush=True)
         except BaseException as error:
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             launch.store.fail(launch.parent, status, type(error).__name__)
@@ -154,23 +155,23 @@ class TuneSweep(Sweep):
         """The rows of the table's file, of earlier commands and of others that run now.
 
         Raises:
-            InputError: they were tuned in another way.
+            InputError: they were tuned with other seeds or keys.
         """
         if not self.path.is_file():
             return ()
         stored = read_tuning(self.path)
         if (stored.seeds, stored.keys) != (tuple(self.settings.seeds), self.keys):
             raise InputError(
-                f"{self.path} has {', '.join(stored.keys)} of seeds {list(stored.seeds)}, this "
-                f"command tunes {', '.join(self.keys)} on seeds {self.settings.seeds}: give "
-                f"action.seeds=[{','.join(map(str, stored.seeds))}], or move the file away"
+                f"{self.path} has {', '.join(stored.keys)} tuned on seeds {list(stored.seeds)}, "
+                f"but this command tunes {', '.join(self.keys)} on seeds {self.settings.seeds}: "
+                f"give action.seeds=[{','.join(map(str, stored.seeds))}], or move the file away"
             )
         return stored.rows
 
     def _write(self) -> Report:
         """Put the rows that are tuned into the table's file, among the others; returns its table.
 
-        A row whose tuning was interrupted takes no other's place.
+        A row whose tuning was interrupted does not replace a stored one.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self.results / "tuning.lock", f"the file {self.path}"):
@@ -185,7 +186,7 @@ class TuneSweep(Sweep):
         return report
 
     def _next(self, row: TunedRow) -> float | None:
-        """The rate to try next of a row whose best is at an edge."""
+        """The rate to try next for a row whose best is at an edge."""
         rates = {tried.rate for tried in row.tries}
         if not row.edge or len(rates) >= self.settings.rates + self.settings.more:
             return None
@@ -224,7 +225,7 @@ class TuneSweep(Sweep):
         return [j for j in self._jobs() if j.record is None and j.identity not in self.known]
 
     def _note(self, jobs: Sequence[Job]) -> None:
-        """Take the results of launched runs.
+        """Store the results of launched runs.
 
         Raises:
             Failure: one failed for another reason than a loss that is not finite.

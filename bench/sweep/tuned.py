@@ -52,13 +52,13 @@ class TunedSweep(Sweep):
         finals = combinations(self.others)
         if unlike := [key for key in self.swept if key not in ("method", "seed")]:
             raise InputError(
-                f"equal tuning is over methods and seeds, not over {', '.join(unlike)}: give one "
-                "value, and another command for each further one"
+                f"equal tuning varies methods and seeds, not {', '.join(unlike)}: give one "
+                "value per command"
             )
         if self.searches > len(finals):
             raise InputError(
-                f"hydra.sweeper.searches={self.searches} take turns over the seeds of the table, "
-                f"and there are {len(finals)}: give as many seeds, or fewer searches"
+                f"hydra.sweeper.searches={self.searches} are distributed over the seeds of the "
+                f"table, of which there are only {len(finals)}: give more seeds, or fewer searches"
             )
         searches = {place: self._search(*place) for place in both}
         trials = [search.known[0] for search in searches.values()]

@@ -42,11 +42,11 @@ def open_experiment(folder: Path, uri: str | None, name: str, create: bool) -> t
         folder: the results folder, for sqlite and artifacts.
         uri: `postgresql://...`, `http://HOST:PORT`, `sqlite:///FILE`, or None for sqlite in the
             folder.
-        name: of the experiment.
+        name: name of the experiment.
         create: whether to create what does not exist.
 
     Raises:
-        InputError: the uri is of another kind, can't be opened, or the experiment is one whose
+        InputError: the uri is of an unknown kind or can't be opened, or the experiment is one whose
             files only a server can reach.
         NothingRecorded: it does not exist, and `create` is False.
     """
@@ -105,13 +105,13 @@ def sqlite_file(uri: str) -> Path:
     """The file of a sqlite address.
 
     Raises:
-        InputError: it names none.
+        InputError: it does not name a file.
     """
     import sqlalchemy
 
     name = sqlalchemy.make_url(uri).database
     if name in (None, "", ":memory:"):
-        raise InputError(f"tracking.uri={uri} names no file: give sqlite:////FOLDER/FILE")
+        raise InputError(f"tracking.uri={uri} does not name a file: give sqlite:////FOLDER/FILE")
     return Path(str(name))
 
 

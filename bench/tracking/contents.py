@@ -1,4 +1,4 @@
-"""All that an experiment holds, as plain data: what reports are made from."""
+"""Everything in an experiment, as plain data from which reports are made."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Unfinished:
     """A run without a record that can be read.
 
     Attributes:
-        run_id: the store's.
-        name: in the store, e.g. `hyplora K=1 seed 0`.
-        identity: of the run.
+        run_id: its id in the store.
+        name: its name in the store, e.g. `hyplora K=1 seed 0`.
+        identity: the run's identity.
         status: MLflow's: `FAILED`, `KILLED`, `RUNNING`, `SCHEDULED`, or `FINISHED` if the record
             is gone or damaged.
         reason: why, in one line; empty if the store does not say.
@@ -45,8 +45,8 @@ class SweepRun:
     """The run that represents a sweep.
 
     Attributes:
-        run_id: the store's; the sweep's runs name it as their parent.
-        name: of the sweep, e.g. `table2`.
+        run_id: its id in the store, which the sweep's runs have as their parent.
+        name: name of the sweep, e.g. `table2`.
         sweeps: what it asked for, one record per question; empty if it makes no table.
     """
 
@@ -57,7 +57,7 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The newest measurement of its name, which is no run: its id and its <kind>.json."""
+    """The newest measurement of its name, which is not a run: its id and its <kind>.json."""
 
     kind: str
     run_id: str
@@ -66,7 +66,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Contents:
-    """All of one experiment.
+    """The contents of one experiment.
 
     Attributes:
         records: of finished runs, the newest first, each identity once (of a run that was forced

@@ -17,8 +17,8 @@ def run_note(record: Mapping[str, Any], folder: Path) -> str:
     """Settings, scores, files and export command of a run.
 
     Args:
-        record: of a finished fine-tuning run.
-        folder: with the run's files.
+        record: the record of a finished fine-tuning run.
+        folder: the folder of the run's files.
     """
     trained, curvature = record["rows"]["train"], record["curvature"]
     facts = (

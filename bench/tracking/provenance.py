@@ -22,7 +22,7 @@ def package_versions() -> dict[str, str]:
 
 
 def git_state(project: Path) -> dict[str, Any]:
-    """The commit, and whether the tree differs from it; commit None outside of a checkout.
+    """The commit, and whether the tree differs from it; the commit is None outside a checkout.
 
     Results, tests and documents do not count: no result depends on them.
     """

@@ -102,7 +102,7 @@ class Reader:
         """Finished runs whose identity begins like this, or that have this id in the store.
 
         Returns:
-            Identities by run id, the newest first: up to 1,000, of each identity the newest alone.
+            Identities by run id, the newest first: up to 1,000, each identity only once.
         """
         runs = self._ended([f"tags.identity LIKE '{beginning}%'"])
         runs = runs or self._ended([f"attributes.run_id = '{beginning}'"])

@@ -21,7 +21,7 @@ PRETRAIN = "pretrain"  # the kind of a record, and of a run of the store
 PRETRAIN_TAGS = ("model", "architecture", "size", "seed", "data", "device")
 TAGS = ("method", "curvature", "seed", "model", "data", "protocol", "device")
 
-# Settings that are no parameters in the store: tracking, long texts, and learning rates that were
+# Settings that are not parameters in the store: tracking, long texts, and learning rates that were
 # not used (`train.lr` is the one that was). The record has them all.
 UNLISTED = re.compile(
     r"tracking\..*|force|protocol\..*prompt.*|method\.(module|trained|lr\..*)|model\.check_memory"
@@ -43,7 +43,7 @@ def params(settings: Mapping[str, Any]) -> dict[str, str]:
     """A run's parameters in the store, named as on the command line.
 
     Args:
-        settings: of a run, in sections.
+        settings: a run's settings, in sections.
     """
     return {
         key.replace("method.options.", "method."): printable(str(value))

@@ -38,7 +38,7 @@ MOMENTS = ("start", "end")  # at which gates are measured
 
 
 def incomplete(record: Any) -> str:
-    """What a record lacks, or has of a wrong type, in words; empty if it is complete."""
+    """What is missing in a record or has a wrong type, in words; empty if it is complete."""
     if isinstance(record, dict) and record.get("kind") == PRETRAIN:
         wrong = _unlike(record, PRETRAINING_NEEDED, {})
         return wrong or _unlike(record["training"], TRAINING_NEEDED, {})

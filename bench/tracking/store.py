@@ -1,7 +1,7 @@
 """The tracking store: MLflow on sqlite in the results folder, on PostgreSQL, or behind a server.
 
 The record of a run (`record.json`, metrics, parameters, predictions, adapter) is complete: every
-table can be made again from the store alone.
+table can be rebuilt from the store alone.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Store(Reader):
         """Start a run, or resume the newest one with this identity that did not finish.
 
         Args:
-            identity: of the run.
-            name: in the dashboard.
-            params: its configuration, flat; what is logged already does not change.
+            identity: the run's identity.
+            name: its name in the dashboard.
+            params: its configuration, flat; parameters already logged do not change.
             parent: the id of the sweep that the run belongs to.
-            kind: of the run; None for fine-tuning.
-            began: of an imported run, milliseconds since the epoch; it is a run of its own.
+            kind: kind of the run; None for fine-tuning.
+            began: for an imported run, milliseconds since the epoch; a new run is created.
         """
         resumed = None
         if began is None:
@@ -152,10 +152,10 @@ class Store(Reader):
         files: Iterable[Path] = (),
         name: str | None = None,
     ) -> str:
-        """Record a measurement, which is no run; returns its id.
+        """Record a measurement, which is not a run; returns its id.
 
-        The content is kept as <kind>.json, its tables and figures in the folder report/. Of one
-        name, by default the kind, the newest counts.
+        The content is kept as <kind>.json, its tables and figures in the folder report/. The
+        newest of a name (by default the kind) counts.
         """
         run_id = self._create(name or kind, {"kind": kind, **tags}).info.run_id
         self._log(run_id, figures.items())

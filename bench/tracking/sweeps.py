@@ -16,10 +16,10 @@ class SweepRow:
 
     Attributes:
         key: digest of all settings of its runs except the seed.
-        label: what the table calls it.
+        label: its label in the table.
         method: its method, or the model of a pretraining run.
         curvature: K, `auto`, or None.
-        details: what the label says of it beyond method and K.
+        details: what the label says about it beyond method and K.
         options: rows are compared with a reference that agrees in these.
         tuning: how its learning rate was chosen: `file` in tuning/, number of `tries`, their
             `seeds`, and of a grid whether the chosen rate is `interior`; None if it was not tuned.
@@ -63,13 +63,13 @@ class SweepRecord:
         name: stem of the table's files.
         kind: `finetune` or `pretrain`.
         table: the `table:` (or `pretraining:`) mapping of the sweep file.
-        arguments: of the command line, passwords masked.
+        arguments: arguments of the command line, with passwords masked.
         rows: in the table's order.
         members: its runs.
         contrasts: in the table's order.
         remarks: notes below the table.
         created: seconds since the epoch.
-        question: what all its runs were asked and trained on, by name.
+        question: what all its runs were trained and tested on, by name.
     """
 
     name: str
@@ -85,7 +85,7 @@ class SweepRecord:
 
     @property
     def identities(self) -> frozenset[str]:
-        """Of all its runs."""
+        """The identities of all its runs."""
         return frozenset(member.identity for member in self.members)
 
     def to_json(self) -> dict[str, Any]:

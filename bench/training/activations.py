@@ -14,14 +14,14 @@ from bench.errors import InputError
 def check_checkpointing(config: PeftConfig | None) -> None:
     """Refuse gradient checkpointing for prompt learning with an InputError.
 
-    Transformers drops the virtual tokens' keys and values from a checkpointed layer, with a mere
-    warning, so that nothing is trained.
+    Transformers drops the virtual tokens' keys and values from a checkpointed layer, with only a
+    warning, so nothing would be trained.
     """
     if config is not None and config.is_prompt_learning:
         kind = str(config.peft_type).removeprefix("PeftType.").lower()
         raise InputError(
-            f"train.gradient_checkpointing=true does not go with {kind}, whose virtual tokens it "
-            "would drop: leave it out, or lower train.micro_batch_size to save memory"
+            f"train.gradient_checkpointing=true can't be combined with {kind}, whose virtual "
+            "tokens it would drop: leave it out, or lower train.micro_batch_size to save memory"
         )
 
 

@@ -37,8 +37,8 @@ def check_sizes(folder: Path, saved: Mapping[str, Any], blocks: int) -> None:
     """Refuse a configuration that would take much memory or time, or import a module.
 
     Args:
-        folder: of the adapter.
-        saved: its configuration.
+        folder: the adapter's folder.
+        saved: the adapter's configuration.
         blocks: number of blocks of the base.
     """
     ranks = saved.get("rank_pattern") or {}

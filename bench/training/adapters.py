@@ -37,7 +37,7 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
     """The options of a method with the values that an adapter in a folder was saved with.
 
     Raises:
-        InputError: the folder holds no adapter, or one of another method.
+        InputError: the folder does not contain an adapter of this method.
     """
     saved = _read_config(folder)
     config = check_options(module, options)
@@ -51,8 +51,8 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
     for key, value in expected.items():
         if saved.get(key) != value:
             raise InputError(
-                f"adapter={folder}: its {key} is {saved.get(key)}, that of the method named is "
-                f"{value}; name the method that it was trained with, method=NAME"
+                f"adapter={folder}: its {key} is {saved.get(key)}, but the given method has "
+                f"{value}; give the method that it was trained with, method=NAME"
             )
     found = {key: saved.get(key, value) for key, value in options.items()}
     # A pattern that no option gave was measured.
@@ -63,7 +63,7 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
 def _read_config(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).is_file() or not any((folder / name).is_file() for name in WEIGHTS):
         raise InputError(
-            f"adapter={folder}: no {CONFIG}, or no {' or '.join(WEIGHTS)} there; give the folder "
+            f"adapter={folder}: has no {CONFIG}, or no {' or '.join(WEIGHTS)}; give the folder "
             "of a saved adapter, such as results/runs/ID/adapter"
         )
     check_regular(folder)
@@ -72,7 +72,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"adapter={folder}: {CONFIG} can't be read: {error}") from error
     if not isinstance(saved, dict):
-        raise InputError(f"adapter={folder}: {CONFIG} must hold an object")
+        raise InputError(f"adapter={folder}: {CONFIG} must contain a JSON object")
     return our_config(folder, saved)
 
 
@@ -104,11 +104,11 @@ def load_adapter(base: Any, folder: Path) -> Any:
         raise
     except UnpicklingError as error:
         raise InputError(
-            f"adapter={folder}: {WEIGHTS[1]} holds more than weights, and loading it could run "
-            f"code: convert it to {WEIGHTS[0]} where it was made"
+            f"adapter={folder}: {WEIGHTS[1]} contains more than weights, and loading it could "
+            f"run code: convert it to {WEIGHTS[0]} where it was trained"
         ) from error
     except Exception as error:  # peft raises anything for a damaged folder
-        raise InputError(f"the adapter {folder} can't be put on this base: {error}") from error
+        raise InputError(f"the adapter {folder} can't be loaded onto this base: {error}") from error
     # peft ignores missing and unexpected tensors.
     loaded = set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if saved != loaded:
@@ -117,7 +117,9 @@ def load_adapter(base: Any, folder: Path) -> Any:
             f"{len(saved - loaded)} of its tensors, and {len(loaded - saved)} are missing"
         )
     if (damaged := first_not_finite(model.named_parameters())) is not None:
-        raise InputError(f"the adapter {folder} has weights that are no numbers, such as {damaged}")
+        raise InputError(
+            f"the adapter {folder} has weights that are NaN or infinite, such as {damaged}"
+        )
     return model
 
 

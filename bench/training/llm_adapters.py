@@ -26,7 +26,7 @@ def our_config(folder: Path, saved: Mapping[str, Any]) -> dict[str, Any]:
     """A saved configuration; one of that fork in this project's terms.
 
     Raises:
-        InputError: it has what the adapters of this project lack.
+        InputError: it uses something that the adapters of this project do not support.
     """
     if MARK not in saved:
         return dict(saved)
@@ -36,7 +36,7 @@ def our_config(folder: Path, saved: Mapping[str, Any]) -> dict[str, Any]:
             needed = "a number" if isinstance(allowed, tuple) else allowed
             raise InputError(
                 f"adapter={folder}: it is an adapter of LLM-Adapters with {key}={value!r}, which "
-                f"series and parallel adapters do not have here: only {key}={needed} can be loaded"
+                f"is not supported: only {key}={needed} can be loaded"
             )
     placement = "parallel" if saved[MARK] else "series"
     found = {key: saved[key] for key in (*SAME, *SAME_OPTIONS) if key in saved}
@@ -48,11 +48,11 @@ def our_folder(folder: Path, config: Mapping[str, Any]) -> Iterator[Path]:
     """A temporary folder with an adapter of that fork in this project's format.
 
     Args:
-        folder: with `adapter_model.bin` or `adapter_model.safetensors`.
-        config: by `our_config`.
+        folder: contains `adapter_model.bin` or `adapter_model.safetensors`.
+        config: as returned by `our_config`.
 
     Raises:
-        UnpicklingError: the file holds more than weights.
+        UnpicklingError: the file contains more than weights.
     """
     path = folder / "adapter_model.safetensors"
     if path.is_file():

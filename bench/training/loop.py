@@ -46,7 +46,7 @@ class StepModule(L.LightningModule):
         model: on the device to train on, or sharded.
         settings: with `devices`, `sharded` (not all weights are on every device), `precision`,
             `gradient_clip` and `checkpoint_minutes`.
-        at_once: rows of a forward pass, or what `unit` says; fewer when memory is short.
+        at_once: rows (or what `unit` says) in a forward pass; reduced when memory is short.
 
     Attributes:
         losses: (step, counted from 0, loss) at up to `recorded_losses` steps.
@@ -208,7 +208,7 @@ class _AfterStep(Callback):
 
 
 class _Remaining:
-    """The remaining steps with the number of all: Lightning needs both to resume."""
+    """The remaining steps, and the number of all steps: Lightning needs both to resume."""
 
     def __init__(self, first: int, total: int) -> None:
         self.first, self.total = first, total
@@ -259,11 +259,11 @@ def train(
     """Train a model to its last step, in this process or in one rank per device.
 
     Args:
-        build: makes the module of a model.
+        build: creates the module for a model.
         model: trained in place and left in eval mode.
         device: its type is that of all devices.
         state: where the state is saved; an existing one is resumed.
-        load: makes the model of a rank, on its device or sharded. Like `build` it is pickled.
+        load: creates the model of a rank, on its device or sharded. Like `build` it is pickled.
         watch: the module's, in this process; an exception that it raises ends the training.
 
     Raises:

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 
 from bench.data.batches import IGNORED
 
-# Their attention is causal and their positions are counted from the first column, so that padding
-# on the right changes no target's logits and a mask costs time alone. It also keeps PyTorch from
-# flash attention.
+# Their attention is causal and their positions are counted from the first column, so padding
+# on the right changes no target's logits, and a mask would only cost time. It would also keep
+# PyTorch from using flash attention.
 MASK_FREE = frozenset(
     "gemma gemma2 gemma3_text llama mistral olmo2 phi3 qwen2 qwen3 smollm3 starcoder2".split()
 )

@@ -48,7 +48,7 @@ def adamw(
     """AdamW over the trainable parameters, with weight decay on matrices alone.
 
     Args:
-        factors: of the learning rate, by a part of a parameter's name.
+        factors: factors of the learning rate, by a part of a parameter's name.
         vectors: name endings of parameters with several axes that are stacked vectors.
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}

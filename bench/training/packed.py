@@ -23,8 +23,8 @@ BLOCKS = 1000  # maximum number of blocks of documents in a record
 def forward(model: Any, rows: Rows, **options: Any) -> Any:
     """The output of a causal language model for packed rows, with positions per document.
 
-    Its forward gets `sequence_ids` if it takes them, else a mask; and the options, such as
-    `labels`.
+    Its forward is given `sequence_ids` if it accepts them, otherwise a mask, together with the
+    options, such as `labels`.
     """
     if "sequence_ids" in inspect.signature(model.forward).parameters:
         options["sequence_ids"] = rows.sequence_ids

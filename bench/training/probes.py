@@ -31,7 +31,7 @@ def _lookups() -> list[tuple[str, str]]:
         drawn = lookup(draw, options=len(LETTERS), queries=1)
         start, end = drawn.answers[0]
         if drawn.text[start:end] in LETTERS:
-            # Without the full stop, which is no answer and was not trained.
+            # Without the full stop, which is not part of the answer and was not trained.
             items.append((drawn.text[: start - 1], drawn.text[start - 1 : end]))
     return items
 

@@ -26,7 +26,7 @@ Part = Callable[[torch.device, Watch | None], object]
 
 @dataclass(frozen=True)
 class _Job:
-    """What every rank is sent; the ranks meet in `folder`."""
+    """What is sent to every rank; the ranks find each other in `folder`."""
 
     part: Part
     devices: int
@@ -50,8 +50,8 @@ class _Job:
 def run_ranks(part: Part, devices: int, device: str, watch: Watch | None = None) -> None:
     """Run a part in each of `devices` processes on devices of one type, to the end.
 
-    Not children of multiprocessing: daemonic workers of a sweep can't have any, and a child that
-    dies before it has read its arguments blocks its parent.
+    The processes are not children of multiprocessing: daemonic workers of a sweep can't have any,
+    and a child that dies before it has read its arguments blocks its parent.
 
     The part is pickled. `watch` is called in this process after each validation; an exception that
     it raises ends all ranks.

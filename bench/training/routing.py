@@ -32,7 +32,7 @@ class Routing:
         self.counts: dict[int, torch.Tensor] = {}  # by block: int64, (experts,)
 
     def reset(self) -> None:
-        """Forget the load since the last step, as of a pass that ran out of memory."""
+        """Forget the load since the last step, e.g. of a pass that ran out of memory."""
         self.counts = {}
         for gate in self.gates.values():
             if isinstance(gate, Router):

@@ -53,8 +53,8 @@ class TrainSettings:
         _check_sharding("train", self.sharded, self.devices)
         if self.warmup < 0 or (self.warmup >= 1 and self.warmup != int(self.warmup)):
             raise InputError(
-                f"train.warmup is a share of the steps below 1, or a whole number of steps, got "
-                f"{self.warmup}"
+                "train.warmup must be a share of the steps below 1, or a whole number of steps, "
+                f"got {self.warmup}"
             )
         if self.keep == "best" and not self.validated:
             raise InputError(
@@ -62,8 +62,8 @@ class TrainSettings:
             )
         if self.compile and self.sharded:
             raise InputError(
-                "train.compile=true does not go with train.sharded=true, whose hooks split the "
-                "graphs: leave one of them out"
+                "train.compile=true can't be combined with train.sharded=true, whose hooks split "
+                "the graphs: leave one of them out"
             )
 
     @property
@@ -121,12 +121,12 @@ class PretrainSettings:
         _check_sharding("action", self.sharded, self.devices)
         for name in ("lr_floor", "warmup"):
             if not 0 <= (share := getattr(self, name)) <= 1:
-                raise InputError(f"action.{name} is a share, 0 to 1, got {share}")
+                raise InputError(f"action.{name} must be a share from 0 to 1, got {share}")
         if min(self.shares) <= 0 or sum(self.shares) >= 1:
             raise InputError(
-                "action.validation and action.test are shares of the documents that are not "
-                "trained on, each above 0 and together below 1, got "
-                f"{self.validation:g} and {self.test:g}"
+                "action.validation and action.test are the shares of documents that are not "
+                f"trained on: each must be above 0, and their sum below 1, got {self.validation:g} "
+                f"and {self.test:g}"
             )
         if self.step_tokens % self.row_tokens:
             raise InputError(
@@ -167,6 +167,6 @@ def evenly(step: int, times: int, total: int) -> bool:
 def _check_sharding(section: str, sharded: bool, devices: int) -> None:
     if sharded and devices == 1:
         raise InputError(
-            f"{section}.sharded=true shards a model over several devices: give {section}.devices, "
-            "too"
+            f"{section}.sharded=true shards a model over several devices: also give "
+            f"{section}.devices"
         )

@@ -163,7 +163,7 @@ def make_tiny_base(settings: TinyBaseSettings, states: Path) -> tuple[Path, dict
     write_json(output / "pretraining.json", record)
     state.unlink(missing_ok=True)
     if below:
-        raise Failure(f"the base is below its gates: {below}; it is in {output}")
+        raise Failure(f"the base does not pass its gates: {below}; it was saved to {output}")
     return output, record
 
 

@@ -99,7 +99,7 @@ def test_braces_and_markers_of_a_problem_stay_text(tokenizer, protocol):
         ("{{ raise_exception('no') }}", "can't be rendered: .*no"),
         ("{% for %}", "can't be rendered"),
         ("{{ ''.__class__.__mro__ }}", "can't be rendered: .*unsafe"),
-        ("{{ messages | length }}", "does not render an answer after its prompt as it is"),
+        ("{{ messages | length }}", "does not render the answer verbatim after the prompt"),
         (None, "has no chat template"),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_template_in_a_folder_is_found_without_loading_it(tmp_path, tiny, toke
 
 
 def test_a_protocol_with_markers_of_its_own_has_no_template(protocol):
-    with pytest.raises(InputError, match="would write them again"):
+    with pytest.raises(InputError, match="would add them again"):
         dataclasses.replace(protocol("fast"), style="chatml", template="chat")
     with pytest.raises(InputError, match="unknown protocol"):
         protocol("fast", template="chatml")

@@ -88,8 +88,8 @@ def test_facts_give_the_size_of_each_part_and_a_hash_of_its_text(tiny, tmp_path)
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["alone"], r"too short.*its 1 documents at action\.validation=0\.5 action\.test=0\.4"),
-        ([], r"its 0 documents.*none to train on.*data\.separator"),
+        (["alone"], r"too short: with action\.validation=0\.5 action\.test=0\.4, none of its 1 "),
+        ([], r"none of its 0 documents is left to train on.*data\.separator"),
     ],
 )
 def test_a_text_too_short_to_be_split_is_refused(tiny, tmp_path, texts, message):

@@ -76,7 +76,7 @@ def test_what_has_no_paged_cache_is_decoded_in_static_batches(model_of, tiny, ca
     prefix = model_of("prefix")
     expected = decoded(prefix, tiny[1], 4)
     assert decoded(prefix, tiny[1], 4, "continuous") == expected
-    assert "batches are static, as the model can't be decoded otherwise: its virtual" in caplog.text
+    assert "the model does not support continuous ones: its virtual" in caplog.text
     lora = model_of("lora")
     lora.get_base_model().config.layer_types = ["linear_attention"] * 2
     assert decoding.why_not_continuous(lora) == "it has layers without a paged cache"

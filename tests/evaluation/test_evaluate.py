@@ -70,7 +70,7 @@ def test_existing_lines_are_kept_and_not_generated_again(tiny, path, evaluated):
 def test_repeated_lines_and_those_of_other_rows_are_refused(path, evaluated, index):
     text = evaluated[1]
     path.write_text(text + text.splitlines()[0].replace('"index": 0', f'"index": {index}') + "\n")
-    with pytest.raises(Failure, match="repeated lines, or lines of rows that are not in"):
+    with pytest.raises(Failure, match="repeated lines, or lines for rows that are not in"):
         run((None, None), path)
 
 

@@ -239,7 +239,7 @@ def test_a_folder_with_other_files_is_not_changed(exported, tmp_path):
     (tmp_path / "mine").mkdir()
     check_target(tmp_path / "mine")
     (tmp_path / "mine" / "thesis.tex").write_text("work")
-    with pytest.raises(InputError, match="that no export wrote"):
+    with pytest.raises(InputError, match="not written by an export"):
         exported(name="mine")
     folder = exported()
     (folder / "notes.txt").write_text("mine")

@@ -137,7 +137,7 @@ def test_a_conversion_that_was_killed_is_made_again(file, cache, monkeypatch):
 def test_a_truncated_file_is_refused_in_one_line(tmp_path, file, share, cache):
     path = tmp_path / "cut.gguf"
     path.write_bytes(file.read_bytes()[: int(share * os.path.getsize(file))])
-    refused(path, "it is damaged or no GGUF file")
+    refused(path, "it is damaged, or not a GGUF file")
     assert not list((cache / "gguf").glob("*[!k]"))  # but a lock
 
 
@@ -153,7 +153,7 @@ def test_what_transformers_would_read_wrongly_is_refused(tmp_path, source):
     path = write_gguf(tmp_path / "b.gguf", *source, **{"rope_freqs.weight": torch.ones(8)})
     refused(path, "does not read its scaled rotary embedding")
     bias = {"blk.0.attn_q.bias": torch.ones(64)}
-    refused(write_gguf(tmp_path / "c.gguf", *source, **bias), "of which transformers reads")
+    refused(write_gguf(tmp_path / "c.gguf", *source, **bias), "but transformers reads only")
 
 
 def test_without_the_extra_the_message_says_what_to_install(tmp_path, file, monkeypatch):

@@ -58,7 +58,7 @@ def test_attention_code_of_the_hub_is_not_loaded_for_a_config(copy, key):
 def test_a_folder_with_a_pipe_is_refused(copy):
     (copy / "tokenizer.model").unlink(missing_ok=True)
     os.mkfifo(copy / "tokenizer.model")
-    with pytest.raises(InputError, match=r"tokenizer\.model is no regular file"):
+    with pytest.raises(InputError, match=r"tokenizer\.model is not a regular file"):
         check_folder(model_at(copy))
 
 

@@ -219,18 +219,18 @@ DAMAGE = {
     "no key": (put("config"), "has no config"),
     "odd key": (put("config", {}), "KeyError"),
     "settings": (put("train.lr", 1), "does not follow"),
-    "identity": (put("identity", "../x"), "no sha256"),
+    "identity": (put("identity", "../x"), "not a sha256"),
     "times": (put("ended"), "began and ended"),
     "accuracy": (put("scores.mawps.accuracy", 99.0), "mawps is 99.0; its predictions give 33.3"),
     "outcomes": (put("scores.SVAMP.outcomes", "010"), "outcomes on SVAMP"),
     "clusters": (put("scores.SVAMP.clusters", [0, 9, 9]), r"clusters on SVAMP is \[0, 9, 9\]"),
     "average": (put("averages.micro", 99.0), "micro average"),
-    "text": (relined(lambda lines: lines[0].update(text="It is 7.")), "does not answer 3.0"),
+    "text": (relined(lambda lines: lines[0].update(text="It is 7.")), "its answer is not 3.0"),
     "nll": (put("scores.SVAMP.nll", 0.04), "nll on SVAMP is 0.04; its predictions give 0.05"),
     "no nll": (put("scores.SVAMP.nll"), "nll on SVAMP"),
     "average nll": (put("nll.macro", 1.0), "macro average of nll"),
     "negative nll": (relined(lambda lines: lines[1].update(nll=-0.1)), "has the nll -0.1"),
-    "twice": (relined(lambda lines: lines.append(lines[0])), "not one per row"),
+    "twice": (relined(lambda lines: lines.append(lines[0])), "exactly one prediction per row"),
     "missing": (lambda path: path.with_suffix(".jsonl.gz").unlink(), "predictions are missing"),
     "no gzip": (lambda path: path.with_suffix(".jsonl.gz").write_bytes(b"x"), "not a gzip file"),
     "name": (lambda path: path.rename(path.with_name("0123456789ab.json")), "missing|record of"),
@@ -255,8 +255,8 @@ def test_a_record_that_does_not_hold_is_refused_before_anything_is_written(
     [
         (put("members.0.seed", 9), "not in the row of its settings"),
         (put("rows", []), "not in the row of its settings"),
-        (put("rows.0.curvature", {}), "as curvature"),
-        (put("rows.0.label", 3), "of another type"),
+        (put("rows.0.curvature", {}), "has the curvature"),
+        (put("rows.0.label", 3), "have the wrong type"),
         (put("name", "../../x"), "has the table main"),
         (put("table.name", "../../x"), "use letters"),
         (put("rows"), "rows"),
@@ -278,7 +278,7 @@ def test_a_file_that_is_huge_when_decompressed_is_refused(published, tmp_path, m
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         call(import_, tmp_path / "new", folder=str(tmp_path / "none"))
     with pytest.raises(InputError, match="has no records"):
         call(import_, tmp_path / "new", folder=str(tmp_path))

@@ -126,7 +126,7 @@ def test_a_lost_trial_of_a_sampler_keeps_its_point(url, tmp_path):
 
 def test_a_study_of_another_search_is_refused(url, tmp_path):
     make_trials(url, tmp_path, name="mine")
-    with pytest.raises(InputError, match=r"of another search \(space: .*study_name"):
+    with pytest.raises(InputError, match=r"belongs to another search \(space: .*study_name"):
         make_trials(url, tmp_path, name="mine", count=5)
 
 

@@ -44,8 +44,8 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("data.seed=0,1",), "not over data.seed: give one value"),
-        (("seed=0", "hydra.sweeper.searches=3"), "there are 1: give as many seeds"),
+        (("data.seed=0,1",), "methods and seeds, not data.seed: give one value"),
+        (("seed=0", "hydra.sweeper.searches=3"), "there are only 1: give more seeds"),
     ],
 )
 def test_equal_tuning_over_what_it_does_not_search_is_refused(inline, words, message):
@@ -55,7 +55,7 @@ def test_equal_tuning_over_what_it_does_not_search_is_refused(inline, words, mes
 
 def test_a_plan_of_a_measurement_is_refused(inline):
     refused = inline("+sweep=efficiency", "plan=true", HERE)
-    assert refused.code == 2 and refused.stderr.startswith("error: plan=true goes with action=")
+    assert refused.code == 2 and refused.stderr.startswith("error: plan=true needs action=")
 
 
 def test_a_plan_says_what_is_cached_and_estimates_from_sizes_then_from_earlier_runs(
@@ -104,7 +104,9 @@ def test_a_study_is_continued_and_refuses_another_space(inline, records, small, 
     (sweep,) = store.client.search_runs([store.experiment], "tags.kind = 'sweep'")
     assert "Best of 2 trials: train.lr=" in sweep.data.tags["mlflow.note.content"]
     refused = inline(*search, "train.lr=1e-4,1e-3", "hydra.sweeper.n_trials=2")
-    assert refused.code == 2 and "of another search" in refused.stderr and len(records()) == 2
+    assert (
+        refused.code == 2 and "belongs to another search" in refused.stderr and len(records()) == 2
+    )
 
 
 def test_runs_say_which_sweeps_they_are_part_of(inline, records, small, tmp_path, sketched):

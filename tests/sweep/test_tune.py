@@ -50,7 +50,7 @@ def test_a_tuning_is_read_as_it_was_written():
 def test_a_file_that_is_none_is_named(tmp_path):
     (tmp_path / "tuning").mkdir()
     (tmp_path / "tuning" / "mine.json").write_text("[]")
-    with pytest.raises(InputError, match=r"mine\.json is not a file of action=tune"):
+    with pytest.raises(InputError, match=r"mine\.json was not written by action=tune"):
         Rates("mine", tmp_path)
 
 

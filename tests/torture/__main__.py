@@ -21,12 +21,15 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 TABLE = """\
 # Reliability
 
-Written by `make torture`{arguments}. A command is killed (SIGKILL) or interrupted (Ctrl-C) at
-moments drawn at random from its duration, up to {in_a_row} times, and then left alone. It must end
-with the results of an undisturbed run: predictions, losses, scores, weights, tables and the runs of
-the tracking store, each once. Broken and hostile inputs must end with one message, without a
-recorded run, and without executing code that comes with them. Damaged files of a run must not
-change its result.
+Written by `make torture`{arguments}, which kills runs and breaks their inputs:
+
+- **Interruptions.** A command is killed (SIGKILL) or interrupted (Ctrl-C) up to {in_a_row} times,
+  each time at a random moment, and then left to finish. Its results must be those of an
+  undisturbed run: predictions, losses, scores, weights, tables, and each run in the tracking store
+  exactly once.
+- **Broken and hostile inputs** must end with one error message, without recording a run and without
+  executing any code they contain.
+- **Damaged files of a run** must not change its result.
 
 | What | Tries | Interruptions | Outcome |
 |---|--:|--:|---|
@@ -34,17 +37,19 @@ change its result.
 
 ## Files and services
 
-- **Files** are replaced as a whole. What a killed process had begun to write is removed when the
-  run is started again; of other files, when they are next written, after an hour.
-- **Caches** (`hashes.json`, `tokens/`, `training.json`, checkpoints) that are missing, cut off or
-  of another kind are made again.
+- **Files** are replaced atomically. The partial files of a killed process are removed when its run
+  is started again or, outside of run folders, an hour later at the earliest, when the file is next
+  written.
+- **Caches** (`hashes.json`, `tokens/`, `training.json`, checkpoints) that are missing, truncated or
+  not of the expected format are rebuilt.
 - **Locks**: a process that waits for a file or a PostgreSQL database says which process on which
-  machine has locked it, and since when.
-- **A tracking server** that does not answer is reported after about 10 s: two tries of
-  `MLFLOW_HTTP_REQUEST_TIMEOUT` seconds, 5 by default. The result stays in `results/runs/ID`; the
-  same command records it, as does `action=import action.folder=results/runs/ID`.
-- **Committed tables and figures** are written by their own command alone. The same sweep with
-  other settings writes to a name with these settings, such as `table2-data.test_size_6`.
+  machine holds the lock, and since when.
+- **A tracking server** that does not answer is reported after about 10 s: two attempts of
+  `MLFLOW_HTTP_REQUEST_TIMEOUT` seconds each (default: 5). The result stays in `results/runs/ID`;
+  repeating the command records it, as does `action=import action.folder=results/runs/ID`.
+- **Committed tables and figures** are only written by the command they belong to. The same sweep
+  with other settings writes to a name that contains these settings, such as
+  `table2-data.test_size_6`.
 """
 
 

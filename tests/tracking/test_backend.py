@@ -84,7 +84,7 @@ def test_four_processes_make_a_fresh_postgresql_at_once_and_lose_nothing(tmp_pat
         *((uri, "unknown kind of tracking.uri") for uri in ("results/mlflow.db", "ftp://host/x")),
         ("http://[::1", "tracking.uri is not a valid address"),
         ("sqlite:////proc/x.db", "can't be opened: unable to open"),
-        ("sqlite://", "names no file"),
+        ("sqlite://", "does not name a file"),
     ],
 )
 def test_a_store_that_cannot_be_opened_is_refused_at_once(tmp_path, uri, message):

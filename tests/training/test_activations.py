@@ -63,5 +63,5 @@ def test_prefix_is_refused_before_a_base_is_loaded(compose):
     experiment = compose(
         "method=prefix", "train.gradient_checkpointing=true", "model=hub", "model.path=a/nowhere"
     )
-    with pytest.raises(InputError, match="does not go with prefix_tuning"):
+    with pytest.raises(InputError, match="can't be combined with prefix_tuning"):
         run(experiment)

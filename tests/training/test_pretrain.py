@@ -156,13 +156,13 @@ def test_a_table_of_points_stays_on_its_hyperboloid(text, make):
     ("changes", "message"),
     [
         ({"step_tokens": 100}, "multiple of action.row_tokens=16"),
-        ({"validation": 0.0}, "together below 1, got 0 and 0.2"),
-        ({"test": 0.7}, "together below 1, got 0.3 and 0.7"),
+        ({"validation": 0.0}, "their sum below 1, got 0 and 0.2"),
+        ({"test": 0.7}, "their sum below 1, got 0.3 and 0.7"),
         ({"steps": 0}, "action.steps must be at least 1"),
         ({"row_tokens": 1}, "at least 2"),
         ({"precision": "bf16"}, "unknown action.precision 'bf16'.*bf16-mixed"),
         ({"warmup": 3}, "a share"),
-        ({"sharded": True}, r"give action\.devices, too"),
+        ({"sharded": True}, r"also give action\.devices"),
         ({"devices": 4}, r"action\.devices=4 can't share the 6 rows"),
     ],
 )

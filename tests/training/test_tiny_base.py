@@ -60,7 +60,7 @@ def test_a_killed_pretraining_resumes_exactly(killed, steps_taken, tmp_path):
 def test_a_base_below_its_gates_does_not_replace_the_previous_one(tmp_path):
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "model.safetensors").write_bytes(b"the previous one")
-    with pytest.raises(Failure, match=r"below its gates: lookup 0\.00 < 0\.8"):
+    with pytest.raises(Failure, match=r"does not pass its gates: lookup 0\.00 < 0\.8"):
         made(tmp_path, gates={"lookup": 0.8, "arithmetic": 0.9})
     assert (tmp_path / "base" / "model.safetensors").read_bytes() == b"the previous one"
     record = json.loads((tmp_path / "base-below-gates" / "pretraining.json").read_text())

@@ -89,7 +89,7 @@ class HypLoraConfig(TargetedConfig):
             raise ValueError(
                 "curvature='auto' needs a base model to measure it on: use "
                 "bench.methods.attach(base, 'hyplora', options, prompts), or give a number here, "
-                "and numbers of single layers in curvature_pattern"
+                "and numbers for single layers in curvature_pattern"
             )
         for name, rank in self._values("r"):
             require_size(name, rank)

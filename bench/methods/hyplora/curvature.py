@@ -4,8 +4,9 @@
 2020, Hyperbolic Image Embeddings). ``delta_rel`` is computed for the tokens of each prompt, with
 the first token as the base point (as in the HypLoRA paper), and averaged over prompts.
 
-A token of massive activations, often the first, would set the diameter alone and make K too small
-by orders of magnitude. The diameter is therefore at most four times that of the other tokens.
+A token with massive activations, often the first, would determine the diameter alone and make K
+too small by orders of magnitude. The diameter is therefore clipped at four times that of the other
+tokens.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from bench.methods.hyplora.variants import VARIANTS
 from bench.methods.inputs import see_inputs
 
 _DISK_DELTA = 0.144  # relative delta of the Poincaré disk, Khrulkov et al. 2020
-# Lower bound, since K = 0 is no space. A token of unit RMS has radius 1/sqrt(K) = 12 there, where
+# Lower bound: K = 0 is not a space. A token of unit RMS has radius 1/sqrt(K) = 12 there, where
 # HypLoRA clamps.
 _MIN_DELTA = _DISK_DELTA / 12
-_MASSIVE = 10  # norm of a token of massive activations, in units of the median norm
+_MASSIVE = 10  # norm of a token with massive activations, in units of the median norm
 _CLIP = 4  # largest diameter, in units of that of the other tokens
 _MIN_TOKENS = 4  # any three points are a tree
 
@@ -53,10 +54,10 @@ class DeltaMeter:
         self._last: tuple[Tensor, float] | None = None
 
     def update(self, layer: str, x: Tensor) -> None:
-        """Add the input ``(..., d)`` of a layer for one prompt; less than 4 tokens are ignored.
+        """Add the input ``(..., d)`` of a layer for one prompt; fewer than 4 tokens are ignored.
 
         Raises:
-            ValueError: it is not finite.
+            ValueError: the input is not finite.
         """
         points = x.flatten(0, -2)
         if len(points) < _MIN_TOKENS:
@@ -95,7 +96,7 @@ def new_adapter(base: Any, options: Mapping[str, Any]) -> Iterator[Any]:
 
     Args:
         base: the base model.
-        options: HypLoRA's without a rank, at least those that select layers.
+        options: HypLoRA's options without a rank; at least those that select layers.
     """
     config = HypLoraConfig(task_type="CAUSAL_LM", r=1, **options)
     with torch.random.fork_rng():
@@ -113,7 +114,7 @@ def with_curvatures(
 
     Args:
         base: the base model, which is left unchanged.
-        options: of a method with `curvature` and `curvature_pattern`.
+        options: the method's options, with `curvature` and `curvature_pattern`.
         prompts: token ids of the prompts that the deltas are averaged over.
 
     Raises:

@@ -9,8 +9,8 @@ x`` and ``rho = |x| / (|s| sqrt(K))``:
     psi   = P = arcsinh(n) / n                       the scalar of log_o
     delta = B (c psi h)                              the two products of LoRA
 
-``c psi`` is the **gate**: O(d + r^2) per token. Of size (..., d) or (..., m) only A's input is
-stored, as by LoRA, and with dropout x, too.
+``c psi`` is the **gate**; it takes O(d + r^2) per token. As in LoRA, A's input is the only tensor
+of size (..., d) or (..., m) that is stored for the backward pass; with dropout, so is x.
 Since sinh of an outlier token overflows, its argument is at most ``max_radius`` (12, as in the
 authors' code). ``reference.py`` has the literal form, ``variants.py`` the other variants.
 """
@@ -127,13 +127,13 @@ def scale_tokens(
     """``scaling g h`` with the gate ``g``, and what :func:`scale_tokens_backward` needs of it.
 
     Args:
-        x: ``(..., d)``, of which the norms are taken.
+        x: ``(..., d)``, whose norms are taken.
         h: ``(..., r)``, in the dtype of the products.
         gram_B: ``(r, r)``, in the dtype of the scalars.
         K: curvature parameter, one element.
         s: norm scale, one element.
         scaling: ``alpha / r``.
-        max_radius: upper bound of rho inside of sinh.
+        max_radius: upper bound of rho inside sinh.
 
     Returns:
         ``(..., r)`` in the dtype of h, and a few numbers per token.
@@ -183,7 +183,7 @@ def scale_tokens_backward(
         dg / d ln|x|   =  (C - S) T / s           dg / d ln s = -C T / s
         dg / d ln|B h| =  S (T - P) / s           dg / d ln K = -(C T - S P) / (2 s)
 
-    ``needed`` says whether the gradients of K and s are; the other arguments are those of
+    ``needed`` says whether the gradients of K and s are needed; the other arguments are those of
     :func:`scale_tokens`.
     """
     wide = gram_B.dtype

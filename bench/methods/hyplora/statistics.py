@@ -60,7 +60,7 @@ def gate_statistics(
     Args:
         model: a causal language model; without HypLoRA layers the result is empty.
         prompts: token ids; each prompt is run on its own, without padding.
-        adapter_name: the adapter.
+        adapter_name: name of the adapter.
     """
     layers = hyplora_layers(model)
     if not layers or not prompts:
@@ -88,16 +88,16 @@ def warn_of_gates(statistics: Sequence[GateStatistics]) -> None:
     if far:
         warn_once(  # for all seeds of a sweep
             f"{len(far)} of {len(statistics)} layers start at {min(far):.2g} to {max(far):.2g} "
-            "times LoRA's scale at the same alpha: a learning rate or method.lora_alpha that was "
+            "times LoRA's scale at the same alpha: a learning rate or method.lora_alpha "
             "chosen for LoRA does not suit them"
         )
     layers = [gates for gates in statistics if gates.clamped > _MANY]
     if layers:
         worst = max(layers, key=lambda gates: gates.clamped)
         _log.warning(
-            "%d of %d layers clamp more than %.0f%% of their tokens at max_radius, so that the "
-            "update no longer depends on their norms. Most: %.0f%% in %s (K = %.3g). Give a larger "
-            "curvature, for single layers in method.curvature_pattern, or method.norm_scale",
+            "%d of %d layers clamp more than %.0f%% of their tokens at max_radius, so the update "
+            "no longer depends on their norms. Worst: %.0f%% in %s (K = %.3g). Give a larger "
+            "curvature (for single layers: method.curvature_pattern) or method.norm_scale",
             len(layers),
             len(statistics),
             100 * _MANY,

@@ -39,7 +39,7 @@ class _Update(torch.autograd.Function):
     """``result + scaling B (c psi h)``, in place if possible, as one node with its own backward.
 
     It stores what LoRA stores, the result of A scaled by the gate, the Gram matrix, and four
-    numbers per token; with dropout x, too.
+    numbers per token; with dropout, also x.
     """
 
     @staticmethod
@@ -137,7 +137,7 @@ def rotation_update(
 
     Args:
         result: ``(..., m)``, the base layer's output.
-        x: ``(..., d)``, the layer's input, of which the norms are taken.
+        x: ``(..., d)``, the layer's input, whose norms are taken.
         dropped: ``(..., d)``, ``x`` after dropout, the input of A; ``x`` itself without dropout.
         A: ``(r, d)``.
         B: ``(m, r)``.

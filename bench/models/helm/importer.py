@@ -66,7 +66,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # for a broken file, both libraries raise anything
-        raise InputError(f"{path} can't be read as weights alone: {error}") from error
+        raise InputError(f"{path} can't be read with weights_only=True: {error}") from error
     return dict(found.get("model_state_dict", found) if isinstance(found, Mapping) else {})
 
 
@@ -97,7 +97,7 @@ def own_weights(
         if tensor.shape != expected[name].shape:
             raise InputError(
                 f"the checkpoint's {name} has the shape {tuple(tensor.shape)}, but the "
-                f"configuration asks for {tuple(expected[name].shape)}"
+                f"configuration requires {tuple(expected[name].shape)}"
             )
     return {name: tensor.clone() for name, tensor in found.items()}
 
@@ -133,7 +133,7 @@ def _check_names(state: Mapping[str, Tensor], config: HelmConfig, used: Iterable
             K = state[name].item()
             if K not in allowed:
                 raise InputError(
-                    f"the checkpoint stores curvatures that do not agree: {name} is {K}, expected "
+                    f"the checkpoint stores inconsistent curvatures: {name} is {K}, expected "
                     f"{' or '.join(map(str, allowed))}"
                 )
             if not K > 0:

@@ -1,8 +1,8 @@
 """Twins that start like their HELM: its distributions of the weights, its biases, its norms' eps.
 
-The difference of such a twin to the plain one is due to none of HELM's geometry. What has no
-counterpart in LLaMA and DeepSeek-V3 stays theirs: the residuals, the projection before the head,
-the learned temperature of attention, and DeepSeek-V3's router scores.
+The difference between such a twin and the plain one has nothing to do with HELM's geometry. Parts
+without a counterpart in LLaMA and DeepSeek-V3 stay as they are there: the residuals, the projection
+before the head, the learned temperature of attention, and DeepSeek-V3's router scores.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from bench.report.figure import Figure, save
 
 
 def embeddings_figures(study: Mapping[str, Any]) -> list[Figure]:
-    """All figures of the plain data of bench.embeddings.study, less those without data."""
+    """All figures of the plain data of bench.embeddings.study, except those without data."""
     drawn = (
         frequency(study["frequency"]),
         norms(study),

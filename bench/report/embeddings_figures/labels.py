@@ -12,7 +12,7 @@ WIDTH, WIDE_WIDTH, HEIGHT = 0.58, 1.05, 1.2  # of a letter, relative to its size
 
 
 def text_width(text: str, size: float) -> float:
-    """About how wide a text in a sans serif is, in the unit of its size."""
+    """The approximate width of a text in a sans-serif font, in units of its size."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return size * (WIDTH * (len(text) - wide + 0.5) + WIDE_WIDTH * wide)
 

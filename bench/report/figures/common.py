@@ -17,7 +17,7 @@ def looks_of_methods(table: ScoreTable, drawn: Container[str] | None = None) -> 
 
 
 def grid_of(columns: Mapping[str, str]) -> tuple[list[str], int, int]:
-    """The titles of the panels of columns, how many are side by side, and the number of lines."""
+    """The panels' titles by column, how many panels are side by side, and the number of lines."""
     across = 3 if len(columns) in (3, 5, 6) else 4
     return list(columns.values()), across, -(-len(columns) // across)
 
@@ -25,8 +25,8 @@ def grid_of(columns: Mapping[str, str]) -> tuple[list[str], int, int]:
 def few_rows(rows: Sequence[ScoreRow]) -> tuple[list[ScoreRow], str]:
     """Rows that can be distinguished in one panel, and a sentence if these are not all.
 
-    If there are too many, of each method the one with the most parameters is kept; of a single
-    method the first ones.
+    If there are too many, the one with the most parameters is kept of each method, or the first
+    ones of a single method.
     """
     if len(rows) <= MOST_ROWS:
         return list(rows), ""

@@ -47,9 +47,9 @@ def figure(table: ScoreTable) -> Figure | None:
 
 
 def curved(table: ScoreTable) -> dict[str, list[ScoreRow]]:
-    """The rows that differ in K alone, by what they are called without it.
+    """The rows that differ only in K, by their name without it.
 
-    Only those of several K; one that was measured per layer is no K.
+    Only rows with several K; one that was measured per layer does not count.
     """
     found: dict[str, list[ScoreRow]] = {}
     for row in table.rows:

@@ -15,8 +15,8 @@ T = TypeVar("T")
 # The start of a formula in a spreadsheet, also in the full-width forms that some accept.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
-# An underscore counts only at the edge of a word, so that names of layers stay readable. A link is
-# broken between its brackets.
+# Underscores are escaped only at the edge of a word, so that names of layers stay readable. Links
+# are broken between their brackets.
 _MARKUP = re.compile(r"[\\`*|$]|(?<![^\W_])_|_(?![^\W_])|~(?=~)|(?<=~)~|\](?=[(\[:])")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _BLOCK = re.compile(r"^[#>+=-]")

@@ -16,8 +16,8 @@ class HtmlCell:
 
     Attributes:
         text: as in Markdown, not escaped.
-        key: what its column is sorted by; None for text, which is sorted as such.
-        verdict: `better` or `worse` if it claims that.
+        key: the value that its column is sorted by; None for text, which is sorted as text.
+        verdict: `better` or `worse` if it has such a verdict.
     """
 
     text: str

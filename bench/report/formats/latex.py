@@ -14,7 +14,7 @@ from bench.report.tables import EMPTY, Cell, Report, Table, printed_rows
 WIDTH = 96  # characters of a full line in \footnotesize
 GAP = 2  # between two columns, in characters
 
-# Shrinks what is wider than the page and leaves the rest as it is.
+# Shrinks tables that are wider than the page and leaves the others as they are.
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 # Characters that LaTeX has a glyph for without further packages; others are shown as U+4E2D.

@@ -26,9 +26,9 @@ def write_page(results: Sequence[Result], collected: Collected, folder: Path) ->
     """Write the page.
 
     Args:
-        results: of the selections of `collected`, in their order.
-        collected: of the report.
-        folder: of index.html; created if it does not exist.
+        results: results of the selections of `collected`, in their order.
+        collected: the report's contents.
+        folder: the folder of index.html; created if it does not exist.
 
     Returns:
         The path.
@@ -68,7 +68,7 @@ def page(results: Sequence[Result], collected: Collected) -> str:
 
 
 def _summary(result: Result) -> list[tuple[str, str, str]]:
-    """The comparisons on what a table is judged by: of HypLoRA's methods, or of all models."""
+    """The comparisons on the main column of a table: of HypLoRA's methods, or of all models."""
     found = [each for each in result.comparisons if each.verdict != NOT_COMPARED]
     if result.scores:
         ours = {row.key for row in result.scores.rows if row.method.startswith(FAMILY)}

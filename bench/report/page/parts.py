@@ -37,8 +37,8 @@ class Part:
         report: its facts and tables.
         title: its heading, then the note below it.
         charts: its figures; then case studies, if there are any.
-        missing: missing runs and the command that makes them.
-        omitted: what did not fit.
+        missing: missing runs and the command that runs them.
+        omitted: what did not fit on the page.
     """
 
     report: Report
@@ -64,8 +64,8 @@ def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part
     """The parts in reading order, and the titles of the tables that did not fit.
 
     Args:
-        results: of the selections of `collected`, in their order.
-        collected: of the report.
+        results: results of the selections of `collected`, in their order.
+        collected: the report's contents.
     """
     # Characters left; once something did not fit, nothing of its kind does.
     left = {"figures": FIGURES, "cases": CASES, "tables": TABLES}
@@ -155,7 +155,7 @@ def _data_size(data: Mapping[str, Any]) -> int:
 
 
 def _size(report: Report) -> int:
-    """About how many characters a report takes on the page."""
+    """The approximate number of characters that a report takes on the page."""
     cells = sum(60 * len(row.cells) for table in report.tables for row in table.rows)
     notes = sum(len(note) + 10 for table in report.tables for note in table.notes)
     return cells + notes + sum(map(len, report.facts.values())) + 2000

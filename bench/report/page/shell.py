@@ -1,4 +1,4 @@
-"""Pages that are one file: styles, scripts and figures are in it, and no request goes out.
+"""Pages that are a single file with styles, scripts and figures, and make no requests.
 
 Texts of models and people are never markup: the templates escape them and write control characters
 out, data for the scripts is JSON in which `<` and `&` are escaped, the scripts set text only, and
@@ -31,9 +31,9 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **values: Any
 
     Args:
         template: a file of this folder that extends base.html.
-        title: of the page.
+        title: the page's title.
         scripts: files of this folder, or `vega`, in the order in which they run.
-        values: what the template shows; escaped there.
+        values: the template's values, which it escapes.
     """
     head, body = [list(map(_script, names)) for names in (HEAD, scripts)]
     # Ours, and put in as it is: escaped, neither styles nor scripts would be what they are.
@@ -70,7 +70,7 @@ def _written_out(value: Any) -> Any:
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """What the page may do: run these scripts, style itself, and nothing else."""
+    """The content security policy: the page may run these scripts, and style itself."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
         for script in scripts

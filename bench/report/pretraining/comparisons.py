@@ -19,7 +19,7 @@ from bench.report.statistics.variance import Array
 
 
 def comparisons_of(selection: Selection) -> tuple[Comparison, ...]:
-    """The comparisons asked for between rows that have runs; below 0 the row is better."""
+    """The requested comparisons between rows that have runs; below 0, the row is better."""
     by_key = {row.key: row for row in selection.groups}
     found = [
         _compare(contrast.heading, by_key[contrast.row], by_key[contrast.reference])

@@ -1,4 +1,4 @@
-"""What a sweep file says of a report on pretraining runs."""
+"""What a sweep file says about a report on pretraining runs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class PretrainingSpec:
     Attributes:
         name: stem of the files that are written.
         title: heading of the report.
-        twins: by model the Euclidean ones that it is compared with; a single one may be a name.
+        twins: for each model its Euclidean twin or list of twins.
         published: stem of the file in results/published to show with it, or None.
 
     Raises:
-        ValueError: the name can't be that of a file.
+        ValueError: the name can't be used in file names.
     """
 
     name: str

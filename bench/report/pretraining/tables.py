@@ -216,7 +216,7 @@ def mean_layers(runs: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[fl
 
 
 def tasks_table(rows: Rows, chance: Mapping[str, float]) -> Table | None:
-    """The models on lm-eval's tasks, with the percent that guessing gets; None without any."""
+    """The models on lm-eval's tasks, with the accuracy of guessing; None without any."""
     # By task and metric, then by row, each seed's value.
     found: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     tasks: dict[str, Any] = {}

@@ -33,17 +33,17 @@ def intervals(
 ) -> list[dict[str, tuple[float, float]]]:
     """The 95% interval of each cell's mean, from 0 to 1.
 
-    The draws depend on the benchmark and its size alone: a row has the same intervals in every
+    The draws depend only on the benchmark and its size: a row has the same intervals in every
     table.
 
     Args:
-        rows: of each row the outcomes, 0 or 1, by benchmark: `(seeds, items)`, of the same items;
+        rows: for each row the outcomes, 0 or 1, by benchmark: `(seeds, items)`, on the same items;
             or the values of clusters of items.
         cells: the weights of the benchmarks in each cell; they add up to 1.
         draws: number of draws.
 
     Returns:
-        Of each row, lower and upper end by cell.
+        For each row, the lower and upper ends by cell.
     """
     drawn = {key: _drawn_means([row[key] for row in rows], key, draws) for key in rows[0]}
     return [
@@ -146,7 +146,7 @@ def _stretch(outcomes: Sequence[Array], weights: Sequence[float]) -> float:
 def _without_variation(
     means: Sequence[float], sizes: Sequence[int], weights: Sequence[float]
 ) -> tuple[float, float]:
-    """The exact binomial bound (Clopper, Pearson) if every answer of each benchmark is alike.
+    """The exact binomial bound (Clopper, Pearson) if all answers of each benchmark are equal.
 
     An average is bounded by the benchmark that could move it furthest.
     """

@@ -8,7 +8,7 @@ from bench.report.statistics.variance import Array
 
 
 def by_cluster(values: Array, clusters: Array) -> Array:
-    """Values of clusters that have the mean over items, and from which it varies as clusters do.
+    """Values of clusters with the same mean as the items, and the variance of a cluster sample.
 
     The mean over items is a ratio of the clusters' totals T and sizes s. For n items in C clusters
     its linearisation has the values `mean + (T - mean s) C / n` (Cochran, Sampling Techniques,

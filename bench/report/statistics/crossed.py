@@ -5,8 +5,8 @@ seeds and other items of the kind, so both are random. For a method's run s and 
 
     outcome = mean + run_s + item_i + rest_si
 
-In the difference of two methods what an item has in common cancels; what it has for one method
-(method x item) does not. The variance of the mean difference is estimated by mean squares
+In the difference of two methods, an item's common effect cancels; its effect on one method (method
+x item) does not. The variance of the mean difference is estimated by mean squares
 (variance.py): I, the variance over n of the items' paired differences, holds method x item and the
 rest; R, the variance over S of the runs, holds the part between runs and a rest E of its own:
 
@@ -46,10 +46,10 @@ class CrossedTest:
     """The result, an array over the comparisons of a batch; in outcomes, 1 is 100 points.
 
     Attributes:
-        difference: ours less theirs.
-        variance: of the difference, V above.
+        difference: ours minus theirs.
+        variance: variance of the difference, V above.
         degrees: degrees of freedom.
-        p: two-sided.
+        p: two-sided p-value.
         paired: whether runs with one seed were paired.
         runs: R above.
         run_degrees: its degrees of freedom.
@@ -97,8 +97,8 @@ def crossed_test(
     Args:
         ours: for each benchmark an array `(..., seeds, items)` of outcomes; leading axes are
             comparisons that are computed together. At least two seeds.
-        theirs: of the other method, with the same seeds and items in the same order.
-        weights: of the benchmarks in the average; they add up to 1.
+        theirs: those of the other method, with the same seeds and items in the same order.
+        weights: weights of the benchmarks in the average; they add up to 1.
         paired: whether runs with one seed are paired; None: as described above.
     """
     both = [one - other for one, other in zip(ours, theirs, strict=True)]

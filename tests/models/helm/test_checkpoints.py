@@ -141,7 +141,7 @@ def test_public_weights_must_be_complete_known_and_of_the_right_shape(golden, co
     for given, options, message in (
         (lacking, {}, f"lacks 1 weights, such as {needed}"),
         (unknown, {}, r"has unknown 1 weights, such as layers\.9\.q"),
-        (state, {"vocab_size": 54}, "asks for"),
+        (state, {"vocab_size": 54}, "configuration requires"),
         (state, {"embedding": "lifted"}, "lacks 1 weights.* with embedding='lifted'"),
         (state, {"num_hidden_layers": 1}, r"has unknown \d+ weights"),
     ):
@@ -158,7 +158,7 @@ def test_curvatures_that_layers_store_must_agree(golden, config):
         "layers.1.ffn.experts.3.manifold.k": torch.tensor(1.0),
     }
     HelmForCausalLM.from_public(state | aliases, config("helm_mice"))
-    differ = r"curvatures that do not agree: .* is 1\.25"
+    differ = r"inconsistent curvatures: .* is 1\.25"
     for name, K, message in (
         ("layers.0.attn.wq.c", 1.25, differ),
         ("layers.1.ffn.experts.3.w1.manifold.k", 1.25, differ),
@@ -178,5 +178,5 @@ def test_a_file_of_public_weights(golden, config, tmp_path):
         logits.append(model(input_ids=IDS).logits)
     assert torch.equal(*logits)
     torch.save({"state": Path("code")}, tmp_path / "code.pt")  # unpickling it would run code
-    with pytest.raises(InputError, match="can't be read as weights alone"):
+    with pytest.raises(InputError, match="can't be read with weights_only=True"):
         HelmForCausalLM.from_public(tmp_path / "code.pt", config("helm_d"))
