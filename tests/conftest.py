@@ -78,6 +78,20 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def golden_file() -> Callable[[str], Path]:
+    """A function that gives a file of golden arrays, which some checkouts have next to them."""
+
+    def find(name: str) -> Path:
+        places = (parent / "shared" / "fixtures" / name for parent in PROJECT.parents)
+        found = next((path for path in places if path.is_file()), None)
+        if found is None:
+            pytest.skip(f"shared/fixtures/{name} is not next to this checkout")
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def tiny() -> tuple[Any, Any]:
     """The embedded base and its tokenizer, not to be changed; `fresh_tiny` may be."""
     return load_tiny()
