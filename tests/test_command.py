@@ -43,6 +43,7 @@ def test_the_command_line_imports_nothing_heavy():
         (["adapter=/nowhere"], "no adapter_config.json"),
         (["method=lora", "+method.rr=4"], "rr"),
         (["+sweep=commonsense"], "needs data.root=PATH"),
+        (["model=local"], "model.path"),
         (["-m", "method=lora,nope"], "nope"),
         (["-m", "method=hyplora", "curvature=1,-1"], "curvature=-1: curvature must be a positive"),
         (["-m", "hydra.sweeper.max_retries=-1"], "a number from 0 to 10"),
@@ -85,10 +86,9 @@ def test_a_grid_runs_what_is_different_once_and_the_next_call_repeats_nothing(
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 3
 
 
-def test_a_measurement_made_elsewhere_is_reported_on(inline, tmp_path, efficiency_report, sketched):
-    from bench.files import write_json
-
-    write_json(tmp_path / "measured.json", efficiency_report)
+def test_a_measurement_made_elsewhere_is_reported_on(inline, tmp_path, measurement, sketched):
+    elsewhere = measurement("efficiency") | {"device": "another"}
+    (tmp_path / "measured.json").write_text(json.dumps(elsewhere))
     result = inline("action=efficiency", f"action.file={tmp_path / 'measured.json'}")
     assert result.code == 0, result.stderr
     assert "LoRA again" in result.stdout
@@ -96,7 +96,9 @@ def test_a_measurement_made_elsewhere_is_reported_on(inline, tmp_path, efficienc
     assert table.stem != "efficiency"  # the name of the published measurement, of another device
     store = Store(tmp_path / "results", None, "hyplora-bench")
     (kept,) = store.client.search_runs([store.experiment], "tags.kind = 'efficiency'")
-    assert kept.data.metrics["ratio/tiny_float32/decode 1/hyplora"] == 1.3
+    (case,) = (c for c in elsewhere["cases"] if (c["case"], c["dtype"]) == ("tiny", "float32"))
+    expected = case["works"]["decode 1"]["hyplora"]["ratio"]
+    assert kept.data.metrics["ratio/tiny_float32/decode 1/hyplora"] == expected
     files = {file.path for file in store.client.list_artifacts(kept.info.run_id)}
     assert "efficiency.json" in files
 
