@@ -103,7 +103,7 @@ def test_a_run_for_choosing_settings_reads_no_test_document(inline, results, mon
         VALIDATION_LOSS.value(tested)
 
 
-def test_models_of_ones_own_text_are_rows_of_a_table(inline, results, tmp_path):
+def test_models_of_ones_own_text_are_rows_of_a_table(inline, results, tmp_path, sketched):
     folder = tmp_path / "text"
     folder.mkdir()
     for number in range(20):
