@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gc
 import importlib.util
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -31,6 +32,15 @@ gc.set_threshold(100_000, 20, 20)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole commands first: their files are long, and at the end all workers should have work."""
     items.sort(key=lambda item: item.path.parent != PROJECT / "tests")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA GPU here")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,6 +85,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("there is no folder of public data files next to this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden_file() -> Callable[[str], Path]:
+    """A function that gives a file of golden arrays, which some checkouts have next to them."""
+
+    def find(name: str) -> Path:
+        places = (parent / "shared" / "fixtures" / name for parent in PROJECT.parents)
+        found = next((path for path in places if path.is_file()), None)
+        if found is None:
+            pytest.skip(f"shared/fixtures/{name} is not next to this checkout")
+        return found
+
+    return find
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +176,6 @@ def few_objects() -> Iterator[None]:
 @pytest.fixture
 def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are written as their specification: drawing takes a second each."""
-    import json
 
     def save(figure: Any, folder: Path, stem: str) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,6 +202,14 @@ def small() -> tuple[str, ...]:
     )
 
 
+@pytest.fixture(scope="session")
+def measurement() -> Callable[[str], dict[str, Any]]:
+    """A function that reads a committed measurement; a test may change what it gets."""
+    from bench.report.measurements import PUBLISHED
+
+    return lambda kind: json.loads((PUBLISHED / kind / f"{kind}.json").read_bytes())
+
+
 @pytest.fixture
 def compose(tmp_path: Path) -> Callable[..., Any]:
     """The typed experiment for command-line overrides, with its results in the test's folder."""
@@ -190,33 +221,6 @@ def compose(tmp_path: Path) -> Callable[..., Any]:
         return read_experiment(composed(*overrides, f"tracking.folder={tmp_path / 'results'}"))
 
     return build
-
-
-def timing(ratio: float) -> dict[str, Any]:
-    medians = {"median": 0.02 * ratio, "low": 0.019 * ratio, "high": 0.021 * ratio}
-    ratios = {"ratio": ratio, "ratio_low": ratio - 0.01, "ratio_high": ratio + 0.01}
-    return {**medians, **ratios, "rounds": 5, "peak_bytes": None}
-
-
-@pytest.fixture
-def efficiency_report() -> dict[str, Any]:
-    """A small measurement, as bench.efficiency makes them."""
-    steps = {"lora": 1.0, "lora again": 1.01, "hyplora": 1.05}
-    tokens = {"lora": 1.0, "lora again": 0.99, "hyplora": 1.3, "none": 0.6}
-    works = {"step 96": steps, "decode 1": tokens}
-    case = {
-        **{"case": "tiny", "dtype": "float32", "compiled": False, "batch": 16, "rank": 16},
-        "parameters": {"lora": 1000, "lora again": 1000, "hyplora": 1001, "none": 0},
-        "errors": {"lora": None, "hyplora": 3e-7},
-        "works": {w: {m: timing(r) for m, r in ratios.items()} for w, ratios in works.items()},
-    }
-    return {
-        "device": "cpu (x86_64)",
-        "threads": 1,
-        "settings": {"rounds": 5},
-        "versions": {"torch": "2.13"},
-        "cases": [case],
-    }
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,11 @@ def refused(done: Result, message: str, code: int = 2, results: Path | None = No
     assert results is None or not list((results / "runs").glob("*"))
 
 
+def interrupted(*_: Any, **__: Any) -> None:
+    """Takes the place of a function in which a command is interrupted."""
+    raise KeyboardInterrupt
+
+
 def model_at(path: object, dtype: str = "float32", **options: Any) -> ModelSettings:
     """The settings of a base in a folder, in a file or on the hub."""
     given = {"name": "local", "revision": None, "published": None, "trust_remote_code": False}

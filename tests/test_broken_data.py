@@ -94,38 +94,12 @@ def test_a_full_disk_is_reported(inline, full_disk):
     refused(inline(*SYNTHETIC), "free some", 1)
 
 
-DAMAGED = b"SQLite format 3\x00" + b"\xff" * 5000
-
-
-def test_a_store_that_is_not_a_database_is_refused(inline, tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "mlflow.db").write_bytes(DAMAGED)
-    refused(inline(*SYNTHETIC), "mlflow.db", 2)
-    assert not (tmp_path / "results" / "runs").exists()
-
-
 def test_a_results_folder_may_have_characters_of_an_address_in_its_name(inline, tmp_path):
     results = tmp_path / "what?100%41#1"
     for _ in range(2):
         done = inline(*SYNTHETIC, results=f'"{results}"')  # Hydra's quotes
         assert done.code == 0, done.stderr
     assert "(cached)" in done.stdout and (results / "mlflow.db").is_file()
-
-
-def test_a_study_that_is_not_a_database_is_refused(inline, tmp_path):
-    (tmp_path / "optuna.db").write_bytes(DAMAGED)
-    storage = f"hydra.sweeper.storage=sqlite:///{tmp_path / 'optuna.db'}"
-    sweep = ("+sweep=curvature", "curvature=1,2", "seed=0", storage, "data.test_size=1")
-    refused(inline(*sweep), "optuna.db", results=tmp_path / "results")
-
-
-@pytest.mark.parametrize("content", [b"nonsense", b"[1]", b'{"a', b"", b"\xff\xfe"])
-def test_a_broken_cache_of_hashes_is_created_again(tmp_path, content):
-    from bench.models.settings import folder_hash
-    from bench.models.tiny_base import TINY_BASE
-
-    (tmp_path / "hashes.json").write_bytes(content)
-    assert folder_hash(TINY_BASE, tmp_path / "hashes.json") == folder_hash(TINY_BASE)
 
 
 def test_a_broken_record_is_reported_and_force_replaces_it(inline, tmp_path):

@@ -49,11 +49,10 @@ def generated(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("method", ["none", "hyplora"])
 def test_an_instruct_base_is_asked_in_its_template_and_stops_at_the_end_of_a_turn(
-    chosen, generated, method
+    chosen, generated
 ):
-    record = run(chosen("protocol=chat", f"method={method}")).record
+    record = run(chosen("protocol=chat", "method=hyplora")).record
     assert record["config"]["protocol"]["template"] == "chat" and record["protocol"] == "chat"
     assert record["identity"] == identity_of_record(record)
     for stops, texts in generated:

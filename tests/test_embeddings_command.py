@@ -46,8 +46,6 @@ def test_a_study_is_printed_written_and_kept(inline, tmp_path, sketched):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["action.rows=test"], "unknown action.rows 'test'. Did you mean tests"),
-        (["action.prompts=0"], "action.prompts must be at least 1"),
         (["action.prompts=many"], "action.prompts must be a whole number"),
         (["action.adapters=[/nowhere]"], "/nowhere has no adapter_config.json"),
         (["action.adapters=lora"], "action.adapters must be a list"),

@@ -10,15 +10,12 @@ from bench.evaluation import generation as evaluate
 from bench.evaluation.predictions import read
 from bench.experiment import run
 from bench.identity import identity_of_record
+from tests.helpers import interrupted
 
 
 @pytest.fixture
 def small(compose, small):
     return lambda *overrides: compose(*small, *overrides)
-
-
-def interrupt(*_):
-    raise KeyboardInterrupt
 
 
 def test_a_run_leaves_a_complete_record(small):
@@ -53,8 +50,7 @@ def test_the_base_itself_is_found_whatever_its_seed(small, monkeypatch):
     assert again.found and again.record == first.record | {"published_base": "8B"}
 
 
-# One of each way in which adapters are part of a model.
-@pytest.mark.parametrize("method", ["prefix", "series", "dora", "hyplora_boost"])
+@pytest.mark.parametrize("method", ["prefix", "hyplora_boost"])
 def test_a_saved_adapter_is_evaluated_without_training(small, method):
     trained = run(small(f"method={method}"))
     loaded = run(small(f"method={method}", f"adapter={trained.folder / 'adapter'}"))
@@ -112,7 +108,7 @@ def test_a_run_over_a_sharded_base_is_that_of_one_process(small):
 
 def test_a_run_killed_in_evaluation_trains_no_second_time(small, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("bench.evaluation.evaluate.judge", interrupt)
+        patch.setattr("bench.evaluation.evaluate.judge", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(small("method=lora"))
     monkeypatch.setattr("bench.runs.finetuning.finetune", None)

@@ -25,6 +25,7 @@ HASHES = {"base": "b", "tests": "t", "train": "r"}
 FLOAT32 = {"precision": "32-true", "dtype": "torch.float32"}
 MIXED = FLOAT32 | {"precision": "bf16-mixed"}
 BFLOAT16 = FLOAT32 | {"dtype": "torch.bfloat16"}
+LOW = {"precision": "bf16-mixed", "dtype": "torch.bfloat16"}
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +128,9 @@ def test_each_setting_is_part_of_the_identity_or_left_out_for_a_reason(base):
 
 
 def with_tasks(settings, key, value):
-    """Changed settings whose lm-eval tasks make all keys count."""
-    tasks = {"lm_eval": ["boolq"]} | settings["evaluation"]
-    settings = copy.deepcopy(settings) | {"evaluation": tasks | {"lm_eval": ["boolq"]}}
-    *above, last = key.split(".")
-    section = settings
-    for part in above:
-        section = section[part]
-    section[last] = value
-    return identity(settings, HASHES, "bf16-mixed", "torch.bfloat16")
+    """The identity with a setting and with tasks of lm-eval, which make all keys count."""
+    change = f"{key}={json.dumps(value)}"
+    return name(settings, "evaluation.lm_eval=[boolq]", change, **LOW)
 
 
 @pytest.mark.parametrize("key", OTHER)

@@ -7,13 +7,11 @@ Importing a module also runs the __init__.py of its package: from outside of the
 
 import ast
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
 
 from bench.actions import ACTIONS
-
-PROJECT = Path(__file__).resolve().parent.parent
+from bench.config import PROJECT
 
 # A module may import its own layer and those below it.
 LAYERS = [

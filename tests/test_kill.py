@@ -7,16 +7,15 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
 
+from bench.config import PROJECT
 from tests.forked import kill, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.timeout(900)]  # eleven processes
+pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.timeout(900)]  # seven processes
 
-PROJECT = Path(__file__).resolve().parent.parent
 LIMIT = 240.0  # seconds until the moment of a kill, or until the end
 FINETUNING = (
     "method=hyplora",
@@ -29,16 +28,6 @@ FINETUNING = (
     "train.checkpoint_minutes=0.01",
     "evaluation.batch_size=4",
     "protocol.max_new_tokens=40",
-)
-PRETRAINING = (
-    "action=pretrain",
-    "model=helm_mice",
-    "action.steps=60",
-    "action.step_tokens=256",
-    "action.row_tokens=64",
-    "action.documents=200",
-    "action.evaluations=3",
-    "action.checkpoint_minutes=0.005",
 )
 
 
@@ -171,17 +160,3 @@ def test_predictions_made_before_a_kill_are_kept(killed):
     assert counts[:3] == [0, 0, 0] and 16 <= counts[3] < counts[4] < 120
     for lines in killed.lines:
         assert killed.predictions()[: len(lines)] == lines
-
-
-def test_a_killed_pretraining_ends_with_the_same_weights(tmp_path):
-    killed = Run(tmp_path / "killed", PRETRAINING)
-    for step in (5, 45):  # of 60
-        killed.kill_when(lambda step=step: killed.step() >= step)
-    assert killed.steps == sorted(killed.steps) and killed.steps[-1] < 60
-    killed.finish()
-    whole = Run(tmp_path / "whole", PRETRAINING).finish()
-    assert killed.record()["identity"] == whole.record()["identity"]
-    one, other = (run.file("model/model.safetensors").read_bytes() for run in (killed, whole))
-    assert one == other
-    for name in ("order", "losses", "validation", "curvatures", "bits_per_byte", "layers"):
-        assert killed.record()["training"][name] == whole.record()["training"][name], name

@@ -10,7 +10,7 @@ from hydra.errors import MissingConfigException
 from bench.errors import Failure, InputError
 from bench.run import configuration_error
 from bench.sweep.launch import portable
-from tests.helpers import python
+from tests.helpers import python, refused
 
 
 def installed(package: str) -> bool:
@@ -32,19 +32,12 @@ def test_a_launcher_that_is_missing_names_its_extra(launcher, extra, options):
 
 @pytest.mark.parametrize(
     ("launcher", "package", "extra"),
-    [
-        ("ray", "ray", "ray"),
-        ("ray_gpus", "ray", "ray"),
-        ("submitit_local", "submitit", "slurm"),
-        ("slurm", "submitit", "slurm"),
-    ],
+    [("ray_gpus", "ray", "ray"), ("slurm", "submitit", "slurm")],
 )
 def test_the_command_says_what_to_install(inline, launcher, package, extra):
     if installed(package):
         pytest.skip(f"{package} is installed")
-    result = inline("+sweep=table2", f"hydra/launcher={launcher}")
-    assert result.code == 2
-    assert f"needs the extra [{extra}]" in result.stderr and "Traceback" not in result.stderr
+    refused(inline("+sweep=table2", f"hydra/launcher={launcher}"), f"needs the extra [{extra}]")
 
 
 class Odd(Exception):

@@ -15,7 +15,7 @@ from bench.config import read_experiment
 from bench.errors import InputError, warn_once
 from bench.protocol import compared
 from bench.tasks.task import CHOICES
-from bench.training.optimizer import adamw, learning_rate_factor
+from bench.training.optimizer import adamw
 from tests.helpers import composed
 
 DATA = "data=math10k data.root=FOLDER"
@@ -67,11 +67,6 @@ def test_the_optimiser_is_adamw_as_torch_and_the_trainer_set_it():
     weight = torch.nn.Parameter(torch.zeros(2, 2))
     (group,) = adamw([("weight", weight)], 3e-4, 0.0).param_groups
     assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0.0)
-
-
-def test_the_rate_rises_over_100_steps_and_falls_to_0_on_a_line():
-    factors = [learning_rate_factor(step, 1100, 100) for step in (99, 100, 600, 1100)]
-    assert factors == [1.0, 1.0, 0.5, 0.0]
 
 
 def test_a_warmup_of_at_least_1_is_a_number_of_steps():

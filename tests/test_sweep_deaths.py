@@ -6,10 +6,10 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from bench.config import PROJECT
 from bench.tracking.store import Store
 from tests.forked import kill, running
 from tests.helpers import python, records_of
@@ -137,7 +137,6 @@ def on_postgresql(folder, request):
 
 @pytest.mark.parametrize(("count", "place"), [(2, on_sqlite), (4, on_postgresql)])
 def test_commands_at_work_on_one_study_run_each_trial_once(tmp_path, request, small, count, place):
-    project = Path(__file__).resolve().parent.parent
     command = [
         sys.executable, "bench/run.py", "+sweep=curvature", SEEDS, "hydra/launcher=basic", *small,
         f"tracking.folder={tmp_path}", *place(tmp_path, request),
@@ -145,7 +144,7 @@ def test_commands_at_work_on_one_study_run_each_trial_once(tmp_path, request, sm
     workers = [
         subprocess.Popen(
             command,
-            cwd=project,
+            cwd=PROJECT,
             env=ENVIRONMENT,
             text=True,
             stdout=subprocess.PIPE,

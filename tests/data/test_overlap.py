@@ -3,8 +3,7 @@ import string
 import pytest
 
 from bench.data.overlap import count_overlap, exact_text, masked_text, near_rows, resolve_overlap
-from bench.data.problems import DataSettings, Problem, ProblemSets
-from bench.data.sources import load_problems
+from bench.data.problems import Problem, ProblemSets
 
 
 def problem(text, task="mawps"):
@@ -64,13 +63,6 @@ def test_matching_training_and_validation_rows_are_dropped_unless_kept(sets):
     other = ProblemSets(train=TRAIN[2:], validation=TRAIN[:1], tests=TESTS)
     kept, found = resolve_overlap(other, keep=False)
     assert kept.validation == [] and kept.train == TRAIN[2:] and found.train["masked"] == 1
-
-
-def test_the_synthetic_sets_do_not_overlap():
-    names = ["mawps", "SVAMP", "gsm8k", "AQuA"]
-    settings = DataSettings("synthetic", names, names, validation=10, train_size=50, test_size=20)
-    found = resolve_overlap(load_problems(settings, trained=True), keep=False)[1]
-    assert (found.train["exact"], found.train["masked"]) == (0, 0)
 
 
 WORDS = string.ascii_lowercase

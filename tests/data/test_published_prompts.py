@@ -1,17 +1,17 @@
 """The prompts of the published protocols, byte for byte."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import yaml
 
+from bench.config import PROJECT
 from bench.data.batches import IGNORED, encode_training
 from bench.data.problems import Problem
 from bench.data.prompts import Protocol, evaluation_text, in_style, new_tokens, training_text
 from bench.errors import InputError
 
-CONF = Path(__file__).parents[2] / "conf" / "protocol"
+CONF = PROJECT / "conf" / "protocol"
 SUM = Problem("mawps", "What is 1+1?", "", "1+1=2", "2")
 SUM_WITH_INPUT = dataclasses.replace(SUM, input="Use {instruction}.")
 CHOICE = Problem("boolq", "Is it?", "", "true", "true")

@@ -1,5 +1,4 @@
 from bench.efficiency.batching import measure_batching
-from bench.methods import attach
 from tests.evaluation.test_evaluate import PROTOCOL, SETS
 
 
@@ -17,12 +16,6 @@ def test_ways_of_batching_are_compared_on_the_same_prompts(tiny):
     assert (
         found["loops"]["static"]["ratio"] == 1.0 < found["loops"]["static"]["problems_per_second"]
     )
-
-
-def test_what_is_not_available_has_a_reason(fresh_tiny):
-    model = attach(fresh_tiny[0], "prefix", {"num_virtual_tokens": 4}).eval()
-    found = measured(model, fresh_tiny[1])
-    assert list(found["loops"]) == ["static"] and "virtual tokens" in found["reason"]
 
 
 def test_without_a_problem_that_fits_there_is_no_measurement(tiny):

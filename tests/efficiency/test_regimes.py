@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from bench.efficiency.cases import build
-from bench.efficiency.measure import ALL, WHY_NOT, check
+from bench.efficiency.measure import ALL, check
 from bench.efficiency.operations import count_operations
 from bench.efficiency.regimes import REGIMES, regimes_of
-from bench.models.compiled import compile_once
 from tests.efficiency.test_measure import CPU, LAYER, MODEL, workloads_of
 
 BF16, F32 = torch.bfloat16, torch.float32
@@ -71,12 +70,3 @@ def test_casts_are_operations(counted):
     assert counts["uniform"] == counted["lora"]["operations"]
     for regime in ("evaluation", "training"):
         assert counts[regime]["forward"] > counts["uniform"]["forward"]
-
-
-def test_a_compiler_that_fails_is_a_reason_to_skip(monkeypatch):
-    def broken(*_):
-        raise RuntimeError("no compiler")
-
-    compile_once.cache_clear()
-    monkeypatch.setattr(torch, "compile", broken)
-    assert WHY_NOT["compiled"](CPU) == "torch.compile fails: RuntimeError"

@@ -85,7 +85,6 @@ def test_the_curvature_from_data_is_what_auto_gives_a_layer(base, prompts, measu
     "config",
     [
         HypLoraConfig(r=4, target_modules=TARGETS),
-        peft.LoraConfig(r=4, target_modules=TARGETS),
         peft.LoraConfig(r=4, target_modules=TARGETS, use_dora=True),
         BottleneckConfig(target_modules=TARGETS, bottleneck_size=4, placement="series"),
         peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),

@@ -17,7 +17,7 @@ from bench.embeddings.norms import (
     unseen,
     word_groups,
 )
-from bench.models.untrained import UntrainedSettings, build
+from tests.helpers import random_model
 
 SEEN = 60
 PROMPTS = [[1, 300, 301, 300], [1, 302, 303]]
@@ -115,8 +115,7 @@ def test_tokens_that_occur_have_a_row_and_the_others_are_summarised(matrix, coun
 def test_state_norms_are_means_over_positions_before_the_final_norm(tiny, kind):
     model = tiny[0]
     if kind != "llama":
-        settings = UntrainedSettings(kind, kind, "tiny", "embedded", {"num_hidden_layers": 2})
-        model = build(settings.config(tiny[1]), seed=0).eval()
+        model = random_model(kind, tiny[1]).eval()
     found = state_norms(model, PROMPTS, len(tiny[1]))
     inner = model.get_decoder()
     seen = []

@@ -7,10 +7,10 @@ import pytest
 from bench.embeddings.saved_adapters import one_of_each, tuned_models
 from bench.errors import InputError
 from bench.files import write_json
-from bench.identity import RESULT_VERSION
 from bench.methods import attach
 from bench.runs.lifecycle import open_store
 from bench.training.adapters import save_adapter
+from tests.report.many_runs import run_of
 
 HASHES = {"base": "b", "tests": "t", "train": "r"}
 
@@ -56,23 +56,7 @@ def test_untrained_runs_are_left_out():
 def trained(compose, fresh_tiny):
     """An experiment, and a finished run of its kind with a new adapter, in folder and store."""
     experiment = compose("method=lora")
-    made = record(identity="0123456789abcdef") | {
-        "model": "tiny",
-        "data": "synthetic",
-        "protocol": "fast",
-        "device": "cpu",
-        "scores": {},
-        "averages": {},
-        "seconds": {},
-        "rows": {"train": 0},
-        "train": {},
-        "training": {},
-        "git": {"commit": None, "dirty": None},
-        "split": "test",
-        "options": {},
-        "config": {},
-        "result_version": RESULT_VERSION,
-    }
+    made = run_of("lora", hashes=HASHES)
     folder = experiment.results / "runs" / made["identity"][:12]
     folder.mkdir(parents=True)
     options = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": ["q_proj"]}

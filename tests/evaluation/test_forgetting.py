@@ -12,12 +12,7 @@ from bench.evaluation.forgetting import cross_entropy, forgetting, text_hash, wi
 from bench.experiment import run
 from bench.methods import attach
 from bench.tracking.store import Store
-
-OPTIONS = {
-    "hyplora": {"target_modules": ["v_proj", "up_proj", "down_proj"], "r": 8, "lora_alpha": 64.0}
-    | {"curvature": 0.5},
-    "prefix": {"num_virtual_tokens": 5},
-}
+from tests.evaluation.adapted import adapted
 
 
 @pytest.mark.parametrize("size", [2, 3, 8])
@@ -51,21 +46,10 @@ def test_the_loss_is_that_of_one_plain_forward_pass(tiny):
 @pytest.mark.parametrize("method", ["hyplora", "prefix"])
 def test_the_batch_size_does_not_change_the_loss(fresh_tiny, method):
     base, tokenizer = fresh_tiny
-    torch.manual_seed(0)
-    model = attach(base, method, OPTIONS[method]).eval()
+    model = adapted(base, method, 0.1)
     texts = general_documents("embedded", tiny=True)[:5]
     together, alone = (cross_entropy(model, tokenizer, texts, n, 40) for n in (64, 1))
     assert together["nats_per_token"] == pytest.approx(alone["nats_per_token"], abs=1e-5)
-
-
-def test_a_text_longer_than_the_context_is_split_into_windows(tiny):
-    model, tokenizer = tiny
-    text = " ".join(general_documents("embedded", tiny=True)[:10])
-    assert len(tokenizer(text)["input_ids"]) > 2 * 128  # the base was pretrained with 128 positions
-    whole, short = (
-        cross_entropy(model, tokenizer, [text], 8, size)["nats_per_token"] for size in (128, 8)
-    )
-    assert 0 < whole < short < math.log(len(tokenizer))
 
 
 def test_the_held_out_text_is_not_in_the_training_text():
@@ -77,7 +61,8 @@ def test_the_held_out_text_is_not_in_the_training_text():
 def test_an_adapter_of_noise_forgets_and_one_that_does_nothing_does_not(fresh_tiny, tiny, tmp_path):
     tokenizer, texts = tiny[1], general_documents("embedded", tiny=True)[:8]
     torch.manual_seed(0)
-    model = attach(fresh_tiny[0], "hyplora", OPTIONS["hyplora"]).eval()
+    options = {"target_modules": ["v_proj", "up_proj", "down_proj"], "r": 8, "lora_alpha": 64.0}
+    model = attach(fresh_tiny[0], "hyplora", options | {"curvature": 0.5}).eval()
     (tmp_path / "none").mkdir()
     unchanged = forgetting(tiny[0], tiny[0], tokenizer, texts, 64, 1024, tmp_path / "none")
     before = unchanged["before"]["nats_per_token"]

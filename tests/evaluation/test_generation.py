@@ -1,5 +1,3 @@
-import shutil
-
 import pytest
 import torch
 from transformers import GenerationConfig
@@ -7,10 +5,7 @@ from transformers import GenerationConfig
 from bench.data.synthetic.problems import generate as problems
 from bench.errors import Failure
 from bench.evaluation.generation import generate
-from bench.models.loading import load_base
-from bench.models.tiny_base import TINY_BASE
 from tests.evaluation.adapted import adapted
-from tests.helpers import model_at
 
 
 def prompts_of(tokenizer):
@@ -118,11 +113,3 @@ def test_the_text_after_the_end_of_an_answer_is_discarded(tiny, end, text):
     model = Writes([*ids, tokenizer.eos_token_id])
     ((written,),) = generate(model, tokenizer, {0: [5]}, 9, batch_size=1, answer_end=end)
     assert written.text == text
-
-
-def test_generation_settings_of_a_base_are_ignored(tmp_path, tiny, alone):
-    folder = shutil.copytree(TINY_BASE, tmp_path / "copy")
-    own = GenerationConfig(do_sample=True, temperature=5.0, no_repeat_ngram_size=1)
-    own.save_pretrained(folder)
-    other = load_base(model_at(folder), torch.device("cpu"))[0]
-    assert all_texts(other, tiny[1], prompts_of(tiny[1]), 8) == alone[1]

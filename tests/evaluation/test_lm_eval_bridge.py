@@ -19,7 +19,7 @@ from bench.evaluation.lm_eval_bridge import (
 from bench.experiment import run
 from bench.methods import attach
 from bench.tracking.store import Store
-from tests.helpers import random_model
+from tests.helpers import interrupted, random_model
 
 pytest.importorskip("lm_eval", reason="the extra [lm-eval] is not installed")
 
@@ -233,17 +233,14 @@ def overrides(small, tasks):
 def test_a_killed_run_resumes_after_its_first_task_and_records_all_results(
     compose, overrides, monkeypatch
 ):
-    def killed(*_, **__):
-        raise KeyboardInterrupt
-
     experiment = compose(*overrides)
     with monkeypatch.context() as patch:
-        patch.setattr("lm_eval.models.huggingface.HFLM.generate_until", killed)
+        patch.setattr("lm_eval.models.huggingface.HFLM.generate_until", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(experiment)
     with monkeypatch.context() as patch:
-        patch.setattr("lm_eval.models.huggingface.HFLM.loglikelihood", killed)
-        patch.setattr("bench.runs.finetuning.finetune", killed)
+        patch.setattr("lm_eval.models.huggingface.HFLM.loglikelihood", interrupted)
+        patch.setattr("bench.runs.finetuning.finetune", interrupted)
         record = run(experiment).record
     found = record["lm_eval"]
     assert found["own_write"]["tasks"]["own_write"]["n"] == 2

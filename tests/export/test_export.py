@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 import bench.experiment
-from bench.config import read_experiment
+from bench.config import PROJECT, read_experiment
 from bench.errors import Failure, InputError
 from bench.export.export import check_target, export
 from bench.export.method_comparison import method_comparison
@@ -21,7 +21,6 @@ from bench.tracking.store import Store
 from bench.training.adapters import load_adapter
 from tests.helpers import composed, python
 
-PROJECT = Path(__file__).resolve().parents[2]
 METHODS = ("lora", "hyplora")
 FILES = {
     "README.md",

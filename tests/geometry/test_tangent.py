@@ -1,9 +1,8 @@
 """The Lorentz model's maps at any point."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from bench.geometry.lorentz import dist, expmap0, inner, logmap0, project
 from bench.geometry.tangent import expmap, time_flipped, to_tangent, transport
@@ -17,20 +16,8 @@ def points(seed, K):
 
 
 @pytest.mark.parametrize("K", CURVATURES)
-def test_every_map_gives_the_golden_arrays(K):
-    from safetensors.torch import load_file
-
-    path = next(
-        (
-            file
-            for parent in Path(__file__).resolve().parents
-            if (file := parent / f"shared/fixtures/helm/primitives_c{K}.safetensors").is_file()
-        ),
-        None,
-    )
-    if path is None:
-        pytest.skip("needs the golden arrays of ../shared/fixtures/helm")
-    a = load_file(path)
+def test_every_map_gives_the_golden_arrays(golden_file, K):
+    a = load_file(golden_file(f"helm/primitives_c{K}.safetensors"))
     x, y, zero = a["in/x"], a["in/y"], torch.zeros_like(a["in/x"][:, :1])
     values = {
         "inner": inner(x, y),

@@ -17,10 +17,9 @@ def test_the_base_as_it_is_has_nothing_to_train(base):
     assert count_parameters(base)["trainable"] == 0
 
 
-@pytest.mark.parametrize("module", ["lora", "hyplora"])
-def test_a_rank_larger_than_a_layer_is_refused_with_the_layer(base, module):
-    with pytest.raises(ValueError, match=r"(?s)33.*q_proj"):
-        attach(base, module, {"r": 33, **TARGETS})
+def test_a_rank_larger_than_a_layer_is_refused_with_the_layer(base):
+    with pytest.raises(ValueError, match=r"r=33 .*q_proj: at most 32"):
+        attach(base, "lora", {"r": 33, **TARGETS})
 
 
 @pytest.mark.parametrize("module", ["lora", "hyplora", "bottleneck"])

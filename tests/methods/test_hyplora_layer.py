@@ -197,8 +197,9 @@ def test_a_curvature_that_is_fixed_in_one_model_may_be_learned_in_another():
     assert layers(learned)[0].hyplora_K["default"].requires_grad
 
 
-@pytest.mark.parametrize("autocast_adapter_dtype", [True, False])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("dtype", "autocast_adapter_dtype"), [(torch.bfloat16, True), (torch.float16, False)]
+)
 def test_the_scalars_of_a_half_precision_base_are_exact_float32(dtype, autocast_adapter_dtype):
     model = adapted(dtype, autocast_adapter_dtype, norm_scale=45.2548)
     model.to(dtype)
@@ -289,8 +290,14 @@ def test_tangent_merges_into_a_float64_base_without_rounding():
     assert torch.allclose(model.merge_and_unload()(x), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
-@pytest.mark.parametrize("merge", ["merge_adapter", "merge_and_unload"])
+@pytest.mark.parametrize(
+    ("dtype", "merge"),
+    [
+        (torch.int8, "merge_adapter"),
+        (torch.uint8, "merge_and_unload"),
+        (torch.float8_e4m3fn, "merge_adapter"),
+    ],
+)
 def test_nothing_is_merged_into_quantised_weights(dtype, merge):
     model = adapted(variant="tangent")
     last = layers(model)[-1].get_base_layer()

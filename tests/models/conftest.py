@@ -56,7 +56,6 @@ def small_model(family: str, entries: int) -> Any:
         "llama": t.LlamaConfig(**grouped),
         "gemma": t.GemmaConfig(**grouped, head_dim=8),
         "qwen2": t.Qwen2Config(**grouped),
-        "gemma3_text": text,
     }
     if family in models:
         return t.AutoModelForCausalLM.from_config(models[family])

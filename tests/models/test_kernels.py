@@ -58,8 +58,6 @@ def test_the_kernels_are_those_of_one_model_and_its_copies(fresh_tiny):
 @pytest.mark.gpu
 @pytest.mark.parametrize("checkpointed", [False, True])
 def test_logits_and_gradients_are_those_of_pytorch(fresh_tiny, checkpointed):
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU here")
     pytest.importorskip("liger_kernel")
     base, ids = fresh_tiny[0].to(GPU), torch.randint(3, 200, (2, 9), device=GPU)
     fused, own = with_shared_weights(base), getattr(modeling_llama, ROPE)

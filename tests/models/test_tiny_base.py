@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -8,11 +7,10 @@ from safetensors import safe_open
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
 
+from bench.config import PROJECT
 from bench.models.tiny_base import TINY_BASE, drop_unused_merges, llama_config, train_tokenizer
 from bench.training.probes import probe
 from bench.training.tiny_base import below_gates, tokenizer_texts
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def test_the_base_is_as_small_as_documented(tiny):

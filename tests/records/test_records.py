@@ -53,15 +53,17 @@ def answered(**changes):
     return run, "".join(json.dumps(asdict(line)) + "\n" for line in lines)
 
 
-@pytest.fixture(autouse=True)
-def identities(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def identities():
     """Made-up records have made-up identities; of what they are is remembered."""
     known = {run["identity"]: run["train"] for run, _ in map(lambda s: answered(seed=s), range(3))}
 
     def identity_of(record):
         return record["identity"] if record["train"] == known[record["identity"]] else "another"
 
-    monkeypatch.setattr(bench.identity, "identity_of_record", identity_of, raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.identity, "identity_of_record", identity_of)
+        yield
 
 
 def keep(store, folder, run, predictions):
@@ -92,11 +94,18 @@ def call(action, tracking, **settings):
     return action({"action": {"name": "x", **settings}, "tracking": place})["summary"]
 
 
-@pytest.fixture
-def published(kept, tmp_path):
+@pytest.fixture(scope="module")
+def published_once(kept, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
     for table in ("main", measurement_name("efficiency", MEASURED)):
-        call(publish, kept, table=table, folder=str(tmp_path / "records"))
-    return tmp_path / "records"
+        call(publish, kept, table=table, folder=str(folder))
+    return folder
+
+
+@pytest.fixture
+def published(published_once, tmp_path):
+    """Published records that a test may change."""
+    return shutil.copytree(published_once, tmp_path / "records")
 
 
 def plain(contents):

@@ -1,14 +1,4 @@
-import json
-
 import pytest
-
-from bench.report.measurements import PUBLISHED
-
-
-@pytest.fixture(scope="session")
-def measurement():
-    """Read a committed measurement; a test may change what it gets."""
-    return lambda kind: json.loads((PUBLISHED / kind / f"{kind}.json").read_bytes())
 
 
 @pytest.fixture

@@ -1,13 +1,6 @@
-import copy
-import json
-
 import pytest
 
-from bench.report.measurements import PUBLISHED, measurement_name
-
-
-def published(kind):
-    return json.loads((PUBLISHED / kind / f"{kind}.json").read_text())
+from bench.report.measurements import measurement_name
 
 
 @pytest.mark.parametrize(
@@ -19,10 +12,9 @@ def published(kind):
         ("efficiency", ("throughput", "model"), "../x", "efficiency-x"),
     ],
 )
-def test_another_base_data_or_device_is_named(kind, path, value, name):
-    content = copy.deepcopy(published(kind))
+def test_another_base_data_or_device_is_named(measurement, kind, path, value, name):
+    content = inner = measurement(kind)
     *folders, last = path
-    inner = content
     for key in folders:
         inner = inner[key]
     inner[last] = value
@@ -37,17 +29,19 @@ def test_another_base_data_or_device_is_named(kind, path, value, name):
         ("efficiency", {"threads": 8}),
     ],
 )
-def test_other_settings_never_have_the_plain_name(kind, changes):
-    assert measurement_name(kind, published(kind) | changes).startswith(f"{kind}-")
+def test_other_settings_never_have_the_plain_name(measurement, kind, changes):
+    assert measurement_name(kind, measurement(kind) | changes).startswith(f"{kind}-")
 
 
-@pytest.mark.parametrize("changes", [{"throughput": None}, {"throughput": {"rows": 16}}])
-def test_a_measurement_without_a_published_part_or_with_other_settings_has_its_own_name(changes):
-    content = published("efficiency")
-    part = changes["throughput"] and content["throughput"] | changes["throughput"]
-    assert measurement_name("efficiency", content | {"throughput": part}).startswith("efficiency-")
+@pytest.mark.parametrize("rows", [None, 16])
+def test_a_measurement_without_a_published_part_or_with_other_settings_has_its_own_name(
+    measurement, rows
+):
+    content = measurement("efficiency")
+    content["throughput"] = rows and content["throughput"] | {"rows": rows}
+    assert measurement_name("efficiency", content).startswith("efficiency-")
 
 
-def test_further_parts_extend_the_published_measurement():
-    content = published("efficiency") | {"helm": {"tokens": 512}}
+def test_further_parts_extend_the_published_measurement(measurement):
+    content = measurement("efficiency") | {"helm": {"tokens": 512}}
     assert measurement_name("efficiency", content) == "efficiency"

@@ -3,12 +3,9 @@
 import pytest
 import yaml
 
-from bench.report.formats import to_markdown
 from bench.report.paper import paper_table
 from bench.report.published import FOLDER, load_published, read_published
-from bench.report.score_report import score_report
 from bench.report.score_table import score_table
-from tests.report.formats.grids import rows
 from tests.report.score_runs import finished, selection
 
 FOUR = {
@@ -143,16 +140,6 @@ def test_methods_that_only_one_side_has_are_named(paper):
     assert {r.keys.get("method") for r in table.rows} <= {"lora", None}
     assert "In the paper only: DoRA, HypLoRA." in table.notes
     assert "Ours only: Series." in table.notes
-
-
-def test_the_report_shows_paper_ours_and_difference(paper):
-    run = finished("hyplora", published_base="Gemma3-4B")
-    text = to_markdown(score_report(score_table(selection([run])), paper))
-    found = rows(text[text.index("## vs. the paper") :])
-    assert [r[0] for r in found[2:5]] == ["HypLoRA", "", ""]
-    assert found[2][2:4] == ["88.2", "83.9"]
-    assert found[3][1:4] == ["ours", "90.0", "80.0"]
-    assert found[4][1:5] == ["difference", "+1.8", "-3.9", "-"]
 
 
 def test_an_unknown_file_is_answered_with_those_there_are():

@@ -67,13 +67,6 @@ def test_settings_that_seeds_do_not_share_are_listed_by_seed():
     assert facts["Curvature"] == "K=1.0 or K=2.0" and "lr 0.01 or 0.03" in facts["Training"]
 
 
-def test_too_few_seeds_have_a_difference_and_a_reason():
-    runs = [answered(method, seed) for method in ("lora", "dora") for seed in (0, 1)]
-    found = table(report_of(runs), "comparisons")
-    assert found.rows[0].cells["mawps"].verdict == "n.s. (too few seeds)"
-    assert "DoRA − LoRA: no test, 2 common seeds, 3 are needed." in found.notes
-
-
 def test_a_reference_without_runs_is_named():
     found = table(report_of([finished()], contrasts=[("vs. X", "LoRA", "x")]), "comparisons")
     assert [column.label for column in found.columns] == ["Verdict"]

@@ -137,11 +137,13 @@ def test_a_study_of_another_search_is_refused(url, tmp_path):
         ("sqlite:////nowhere/at/all.db", "can't be used"),
         ("journal:////nowhere/at/all.journal", "can't be used"),
         ("oracle://host/db", "not the address of a database|its driver is missing"),
+        ("sqlite:///{}/damaged.db", r"damaged\.db"),
     ],
 )
-def test_a_storage_that_cannot_be_reached_is_refused(url, message):
+def test_a_storage_that_cannot_be_reached_is_refused(tmp_path, url, message):
+    (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\x00" + b"\xff" * 5000)
     with pytest.raises(InputError, match=message):
-        open_storage(url)
+        open_storage(url.format(tmp_path))
 
 
 @pytest.mark.parametrize("words", ["x=a,b,c", "x=range(1,4)", "x=int(interval(1,3))"])

@@ -53,11 +53,6 @@ def test_equal_tuning_over_what_it_does_not_search_is_refused(inline, words, mes
     assert refused.code == 2 and message in refused.stderr
 
 
-def test_a_plan_of_a_measurement_is_refused(inline):
-    refused = inline("+sweep=efficiency", "plan=true", HERE)
-    assert refused.code == 2 and refused.stderr.startswith("error: plan=true needs action=")
-
-
 def test_a_plan_says_what_is_cached_and_estimates_from_sizes_then_from_earlier_runs(
     inline, records, small, monkeypatch
 ):

@@ -7,6 +7,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.sweep.rates import Rates, Try, TunedRow, Tuning, grid, next_rate
+from tests.helpers import interrupted
 
 HERE = "hydra/launcher=basic"  # in this process
 
@@ -88,9 +89,6 @@ def test_a_tuning_keeps_the_rows_of_its_file_that_it_did_not_tune(
     tune = ("+sweep=table2", "method=none,lora", *small, HERE, "action=tune", "action.more=0")
     refused = inline(*tune, "action.seeds=[8]")
     assert refused.code == 2 and "give action.seeds=[7], or move the file away" in refused.stderr
-
-    def interrupted(launch, jobs):
-        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("bench.sweep.tune.Launch.run", interrupted)

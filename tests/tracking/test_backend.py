@@ -93,12 +93,6 @@ def test_a_store_that_cannot_be_opened_is_refused_at_once(tmp_path, uri, message
         Store(tmp_path, uri.format(tmp_path), "test")
 
 
-def test_the_error_about_postgresql_has_no_password(tmp_path, postgres_url):
-    with pytest.raises(InputError, match="can't be opened") as caught:
-        Store(tmp_path, "postgresql://user:secret@127.0.0.1:9/runs", "test")
-    assert "secret" not in str(caught.value)
-
-
 def test_an_experiment_whose_files_a_server_keeps_is_refused_without_it(tmp_path):
     uri = f"sqlite:///{tmp_path / 'server.db'}"
     Store(tmp_path, uri, "mine").client.create_experiment(

@@ -8,15 +8,15 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from pathlib import Path
 
 import pytest
 
+from bench.config import PROJECT
 from bench.errors import InputError
 from bench.tracking.dashboard import HOST, VIEWS, free_port, link, save_views
 from bench.tracking.store import Store
+from tests.helpers import refused
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 COLUMNS = ("method", "curvature", "model", "seed", "accuracy/micro", "seconds/finetune")
 
 
@@ -61,8 +61,8 @@ def test_without_runs_the_error_has_a_command_to_run(inline, tmp_path):
     Store(tmp_path / "empty", None, "hyplora-bench")
     for folder in (tmp_path / "none", tmp_path / "empty"):
         result = inline("action=dashboard", results=folder)
-        assert result.code == 2
-        assert "there are no runs" in result.stderr and "make reproduce-table2" in result.stderr
+        refused(result, "there are no runs")
+        assert "make reproduce-table2" in result.stderr
     assert not (tmp_path / "none").exists()
 
 

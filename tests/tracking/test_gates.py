@@ -3,6 +3,7 @@ import math
 import pytest
 
 from bench.tracking.record import gates_by_module, metrics
+from tests.report.many_runs import run_of
 
 
 def layer(number, module, **values):
@@ -35,15 +36,8 @@ def test_curvatures_are_averaged_if_the_variant_has_them():
 
 
 def test_gates_are_metrics_of_the_start_and_the_end():
-    record = {
-        "scores": {},
-        "averages": {},
-        "parameters": {},
-        "seconds": {},
-        "rows": {"train": 0},
-        "training": {"gates": {"start": GATES, "end": LEARNED}, "steps": 40},
-    }
-    found = {(name, step): value for name, value, step in metrics(record)}
+    training = {"gates": {"start": GATES, "end": LEARNED}, "steps": 40}
+    found = {(name, step): value for name, value, step in metrics(run_of(training=training))}
     assert found["gate_largest/down_proj", 0] == found["gate_largest/down_proj", 40] == 3.0
     assert math.isclose(found["gate_mean/down_proj", 40], 0.3)
     assert found["gate_curvature/q_proj", 40] == 1.5 and ("gate_curvature/q_proj", 0) not in found

@@ -5,16 +5,12 @@ from pathlib import Path
 import pytest
 
 from bench.tracking.note import run_note
+from tests.report.score_runs import finished
 
 
 @pytest.fixture
 def record():
-    score = {"label": "MAWPS", "accuracy": 90.0, "correct": 90, "n": 100, "format_rate": 98.0}
-    return {
-        **{"method": "hyplora", "curvature": 0.5, "seed": 0, "model": "tiny"},
-        **{"data": "synthetic", "protocol": "fast", "rows": {"train": 1500}},
-        **{"scores": {"mawps": score}, "averages": {"micro": 82.5}},
-    }
+    return finished("hyplora", curvature=0.5, averages={"micro": 82.5})
 
 
 def test_it_has_settings_scores_files_and_the_export_command(record):

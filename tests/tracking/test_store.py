@@ -12,27 +12,19 @@ from bench.tracking.provenance import git_state
 from bench.tracking.reader import Unreachable
 from bench.tracking.record import metric_name, params
 from bench.tracking.store import Store
+from tests.report.score_runs import finished
 
-RECORD = {
-    "method": "lora",
-    "curvature": None,
-    "seed": 0,
-    "model": "tiny",
-    "data": "synthetic",
-    "protocol": "fast",
-    "device": "cpu",
-    "scores": {
-        "mawps": {"accuracy": 50.0, "format_rate": 90.0, "too_long": 0, "n": 12, "nll": 0.5}
-    },
-    "averages": {"micro": 50.0, "macro": 50.0},
-    "nll": {"micro": 0.25, "macro": None},
-    "parameters": {"trainable": 10, "total": 100},
-    "seconds": {"finetune": 1.5, "evaluate": None},
-    "rows": {"train": 40},
-    "train": {"epochs": 2.5},
-    "training": {"losses": [(0, 2.0), (5, 1.0)], "validation": [(5, 1.1)], "padding": 0.25},
-    "git": {"commit": "abc", "dirty": False},
-}
+RECORD = finished(
+    correct=(6,),
+    sets={"mawps": ("MAWPS", 12)},
+    averages={"micro": 50.0, "macro": 50.0},
+    nll={"micro": 0.25, "macro": None},
+    seconds={"finetune": 1.5, "evaluate": None},
+    rows={"train": 40},
+    train={"epochs": 2.5},
+    training={"losses": [(0, 2.0), (5, 1.0)], "validation": [(5, 1.1)], "padding": 0.25},
+)
+RECORD["scores"]["mawps"]["nll"] = 0.5
 
 
 @pytest.fixture
@@ -62,7 +54,7 @@ def test_a_finished_run_is_found_with_all_that_was_recorded(store, tmp_path, mon
     assert (data.metrics["nll/mawps"], data.metrics["nll/micro"]) == (0.5, 0.25)
     assert not {"seconds/evaluate", "nll/macro"} & data.metrics.keys()
     assert data.metrics["rows/trained"] == 100.0 and data.metrics["rows/asked"] == 12.0
-    assert data.tags["method"] == "lora" and data.tags["git_commit"] == "abc"
+    assert data.tags["method"] == "lora" and data.tags["git_commit"] == 40 * "a"
     assert data.tags["mlflow.note.content"] == "| Set | Accuracy |"
     history = store.client.get_metric_history(run_id, "loss/train")
     assert [(m.step, m.value) for m in history] == [(0, 2.0), (5, 1.0)]
@@ -190,7 +182,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("no space left")))
     with pytest.raises(OSError, match="no space"):
         write_text(path, "new")
-    assert path.read_text() == "old"
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_results_tests_and_documents_do_not_make_a_tree_differ_but_code_does(tmp_path):

@@ -1,7 +1,6 @@
 import errno
 import os
 import signal
-from pathlib import Path
 from types import SimpleNamespace
 
 import lightning as L
@@ -9,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from bench.config import PROJECT
 from bench.data.batches import collate, step_order
 from bench.errors import Terminated
 from bench.methods import attach
@@ -17,8 +17,7 @@ from bench.training import loss as loss_module
 from bench.training.finetune import FineTuning
 from bench.training.loss import target_loss
 
-CONF = Path(__file__).resolve().parents[2] / "conf" / "method"
-METHODS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "none")
+METHODS = sorted(path.stem for path in PROJECT.glob("conf/method/*.yaml") if path.stem != "none")
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +177,6 @@ def test_nothing_to_train_is_refused(train, lora):
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", METHODS)
 def test_one_step_on_a_gpu_lowers_the_loss(train, local_base, rows, compose, name):
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU here")
     method = compose(f"method={name}", "++method.r=4").method
     base = AutoModelForCausalLM.from_pretrained(local_base, dtype=torch.float32).cuda()
     torch.manual_seed(0)

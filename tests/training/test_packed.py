@@ -31,7 +31,7 @@ def tokens(tiny, tmp_path_factory):
     return encoded(TEXTS, tiny[1], SHARES, tmp_path_factory.mktemp("tokens") / "x")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["helm_mice", "llama_twin", "deepseek_twin"])
 @torch.no_grad()
 def test_no_token_sees_another_document(models, tokens, kind):
     model = models[kind]

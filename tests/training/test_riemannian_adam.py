@@ -1,5 +1,4 @@
 import copy
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,22 +8,13 @@ from bench.geometry.lorentz import dist, expmap0, inner
 from bench.training.riemannian_adam import RiemannianAdam
 
 
-@pytest.fixture
-def golden():
-    """Golden points, gradients and moments, which some checkouts have next to them."""
-    parents = Path(__file__).resolve().parents
-    found = [p / "shared/fixtures/helm" for p in parents if (p / "shared/fixtures/helm").is_dir()]
-    if not found:
-        pytest.skip("the folder of HELM's golden arrays is not next to this checkout")
-    return load_file(found[0] / "riemannian_adam.safetensors")
-
-
 def points(seed=0, dtype=torch.float64, K=1.0):
     v = torch.randn(20, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return expmap0(v, K).to(dtype)
 
 
-def test_four_golden_steps(golden):
+def test_four_golden_steps(golden_file):
+    golden = load_file(golden_file("helm/riemannian_adam.safetensors"))
     table = torch.nn.Parameter(golden["in/point0"].clone())
     optimizer = RiemannianAdam([table], lr=0.05)
     for i in range(4):

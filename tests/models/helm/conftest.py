@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[3]
 SIZES = {
     "helm_d": {
         "hidden_size": 26,
@@ -43,19 +42,11 @@ class Golden(dict[str, Any]):
 
 
 @pytest.fixture(scope="session")
-def golden() -> Callable[[str], Golden]:
+def golden(golden_file: Callable[[str], Path]) -> Callable[[str], Golden]:
     """A function that reads a file of golden arrays by its name."""
-    folders = (parent / "shared" / "fixtures" / "helm" for parent in PROJECT.parents)
-    found = next((folder for folder in folders if folder.is_dir()), None)
-    if found is None:
-        pytest.skip("the golden arrays of HELM are not next to this checkout")
+    from safetensors.torch import load_file
 
-    def get(name: str) -> Golden:
-        from safetensors.torch import load_file
-
-        return Golden(load_file(found / f"{name}.safetensors"))
-
-    return get
+    return lambda name: Golden(load_file(golden_file(f"helm/{name}.safetensors")))
 
 
 @pytest.fixture(scope="session")

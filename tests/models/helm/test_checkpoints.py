@@ -81,19 +81,6 @@ def test_time_columns_of_a_balanced_start_are_zero(start, kind):
         assert column.any() == (start == "public"), name
 
 
-def test_tokens_become_similar_with_the_public_start_only():
-    """Mean cosine of pairs of tokens after the last block."""
-    similarity = {}
-    for start in ("balanced", "public"):
-        choices = {"initialization": start, "embedding": "lorentz", "num_hidden_layers": 4}
-        model = random_model("helm_d", 500, **choices)
-        with torch.no_grad():
-            stream = model(input_ids=torch.randperm(500)[None, :200], output_hidden_states=True)
-        rows = torch.nn.functional.normalize(stream.hidden_states[-2][0], dim=-1)
-        similarity[start] = ((rows @ rows.T).sum() - 200) / (200 * 199)
-    assert similarity["balanced"] < 0.35 and similarity["public"] > 0.7
-
-
 def test_curvatures_are_evenly_spaced_and_can_be_fixed():
     model = random_model("helm_mice", expert_curvatures=[0.1, 2.0])
     K = [v for name, v in model.curvatures().items() if "layers.1" in name]

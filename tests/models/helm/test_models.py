@@ -93,8 +93,8 @@ def public_state(model):
     [
         ("helm_d", {}),
         ("helm_d", {"head_dim": 7}),  # its last coordinate is not rotated
-        *(("helm_mice", {"num_experts_per_tok": k, "merge": "helm"}) for k in (1, 2, 3)),
-        *(("helm_mice", {"num_experts_per_tok": k, "merge": "centroid"}) for k in (1, 2, 3)),
+        *(("helm_mice", {"num_experts_per_tok": k, "merge": "helm"}) for k in (1, 3)),
+        *(("helm_mice", {"num_experts_per_tok": k, "merge": "centroid"}) for k in (1, 3)),
     ],
 )
 def test_literal_logits_and_gradients(random_model, reference, near, kind, options):

@@ -1,7 +1,6 @@
 """Sizes of HELM and of its Euclidean twins."""
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM
 
 from bench.errors import InputError
@@ -38,21 +37,10 @@ def test_a_twin_has_the_parameters_of_its_helm_within_a_percent(twin, start):
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_each_model_is_built_and_learns(kind):
-    torch.manual_seed(0)
+def test_each_model_is_built_with_its_number_of_parameters(kind):
     config = model_config(kind, "tiny", 64, num_hidden_layers=2, hidden_size=64)
-    model = AutoModelForCausalLM.from_config(config).train()
+    model = AutoModelForCausalLM.from_config(config)
     assert sum(p.numel() for p in model.parameters()) == parameters_of(model.config)
-    ids = torch.randint(0, 64, (2, 16))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    losses = []
-    for _ in range(10):
-        loss = model(input_ids=ids, labels=ids).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0] - 1
 
 
 def test_unknown_names_are_refused_with_the_known_ones():

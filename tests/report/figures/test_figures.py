@@ -76,7 +76,6 @@ def test_a_figure_without_facts_is_not_drawn(table, name):
     ("right", "seeds", "level"),
     [
         ((0, 0), (0,), 0.0),
-        ((0, 0), (0, 1, 2), 2.0),
         ((100, 300), (0, 1, 2), 0.0),
         ((0,), (0,), 2.0),
     ],
@@ -97,13 +96,6 @@ def test_rows_that_are_equal_or_all_zero_are_drawn(table, training, right, seeds
     assert empty == (set() if level else {"gates", "training"})
     for one in filter(None, made.values()):
         assert "NaN" not in vl_convert.vegalite_to_svg(one.spec), one.name
-
-
-def test_a_single_benchmark_s_differences_are_drawn(table, drawn):
-    sets = {"mawps": SETS["mawps"]}
-    runs = [finished(method, correct=(50,), sets=sets) for method in METHODS]
-    made = figure("differences")(table(runs, [compared("HypLoRA", "mawps")]))
-    assert [fact["benchmark"] for fact in drawn(made) if "comparison" in fact] == ["MAWPS"]
 
 
 def test_accuracy_has_seeds_means_intervals_and_chance(full, drawn):

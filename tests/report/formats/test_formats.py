@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from bench.report.formats import show, to_markdown, write
+from bench.report.formats import show, to_markdown
 from bench.report.formats.html import html_table
 from bench.report.tables import Cell, Column, Report, Row, RunValue, Table
 from tests.report.formats.grids import rows
@@ -132,16 +132,3 @@ def test_html_keeps_the_rows_of_a_group_together():
     assert (table.heading, html_table(SCORES).notes[1]) == ("vs. the paper¹", "¹ of the average")
     head = Table("x", columns=(Column("a", "step 256 (LoRA 2.2 s)"),))
     assert html_table(head).header[1] == "step 256 (LoRA\u00a02.2\u00a0s)"
-
-
-def test_a_failed_write_keeps_the_previous_file(tmp_path, monkeypatch):
-    (tmp_path / "toy.md").write_text("old")
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write(REPORT, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["toy.md"]
-    assert (tmp_path / "toy.md").read_text() == "old"

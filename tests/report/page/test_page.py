@@ -116,9 +116,10 @@ def test_tables_of_one_title_have_their_names_added(collected):
         assert f"<h2>Toy ({name})</h2>" in text
 
 
-def test_a_measurement_is_a_part_with_its_figure(efficiency_report):
-    measured = {"efficiency": Measurement("efficiency", "id", efficiency_report)}
+def test_a_measurement_is_a_part_with_its_figure(measurement):
+    content = measurement("efficiency") | {"device": "another"}
+    measured = {"efficiency": Measurement("efficiency", "id", content)}
     text = page([], Collected(measurements=measured))
-    name = measurement_name("efficiency", efficiency_report)
+    name = measurement_name("efficiency", content)
     assert f'<section id="table-{name}">' in text and f'id="table-{name}-figure-1"' in text
     assert "these are the measurements" in visible(text)

@@ -13,8 +13,7 @@ from tests.report.statistics.simulate import (
 )
 
 
-@pytest.mark.parametrize("interaction", [0.0, 1.0])
-@pytest.mark.parametrize("deviation", [0.0, 2.0, 5.0])
+@pytest.mark.parametrize(("deviation", "interaction"), [(0.0, 1.0), (2.0, 0.0), (5.0, 1.0)])
 def test_equal_methods_are_rarely_called_better_or_worse(deviation, interaction):
     world = World(items=150, deviation=deviation, interaction=interaction)
     rates = called(world, 1000)
@@ -38,8 +37,7 @@ def test_it_finds_more_than_a_test_that_always_pairs_runs():
     assert rates["crossed"] > rates["paired"] + 4
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
-@pytest.mark.parametrize("size", [5, 10])
+@pytest.mark.parametrize(("size", "seeds"), [(5, 5), (10, 3)])
 def test_items_in_clusters_are_no_more_often_called_different(size, seeds):
     world = World(items=300, seeds=seeds, interaction=1.0, cluster=size)
     rates = called(world, 1000)
