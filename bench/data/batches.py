@@ -72,9 +72,9 @@ def encode_rows(
     """Tokenize rows, each a prompt and a target; None for a row that does not fit.
 
     Rows longer than the limit do not fit or are truncated, as the protocol says; a row truncated
-    before its first target does not fit. Prompt and target are tokenized together, because a
-    tokenizer may merge characters across the boundary; the loss starts after the tokens that the
-    prompt alone and the whole text share.
+    before its first target does not fit, nor does one without a target. Prompt and target are
+    tokenized together, because a tokenizer may merge characters across the boundary; the loss
+    starts after the tokens that the prompt alone and the whole text share.
 
     Args:
         rows: prompts and targets.
@@ -97,7 +97,7 @@ def encode_rows(
         shared = next((i for i, (a, b) in pairs if a != b), len(prompt))
         first = 0 if train_on_inputs else shared
         example = Example(ids, [IGNORED] * first + ids[first:], cut)
-        examples.append(example if first < len(ids) else None)
+        examples.append(example if example.targets else None)
     return examples
 
 

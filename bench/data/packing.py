@@ -62,8 +62,9 @@ class Rows:
         return Rows(**{name: value[rows] for name, value in vars(self).items()})
 
     def to(self, device: torch.device) -> Rows:
-        """The same rows on a device."""
-        return Rows(**{name: value.to(device) for name, value in vars(self).items()})
+        """The same rows on a device, for which this does not wait."""
+        copies = {name: x.to(device, non_blocking=True) for name, x in vars(self).items()}
+        return Rows(**copies)
 
     @property
     def targets(self) -> int:

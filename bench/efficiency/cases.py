@@ -19,6 +19,7 @@ from bench.config import read_method
 from bench.efficiency.regimes import REGIMES, Regime, put_in
 from bench.efficiency.timing import Workload
 from bench.methods import attach, peft_config
+from bench.models.compiled import GRAPHS
 from bench.models.kernels import use_liger
 from bench.models.shared import with_shared_weights
 
@@ -266,9 +267,13 @@ def _decoder(model: nn.Module) -> nn.Module:
 
 
 def compile_calls(model: nn.Module, **options: Any) -> None:
-    """Compile all workloads of a model, with further options of torch.compile."""
+    """Compile all workloads of a model, with further options of torch.compile.
+
+    Its graphs do not count against the limit of other models, which share its code: beyond it a
+    model would be timed without compilation.
+    """
     for module in {model, _decoder(model)}:
-        module.compile(dynamic=False, **options)
+        module.compile(dynamic=False, isolate_recompiles=True, recompile_limit=GRAPHS, **options)
 
 
 def decode_step(model: nn.Module, ids: Tensor) -> Workload:

@@ -156,6 +156,8 @@ def _measure_case(
         able = {name: own[work] for name, own in makers.items() if work in own}
         works[work] = _measure_workload(title, able, device, settings)
         gc.collect()
+    if kind == "compiled":
+        torch._dynamo.reset()  # graphs hold memory, and all together are limited
     return {
         "case": case.name,
         "dtype": dtype_name,

@@ -172,6 +172,7 @@ def _train_with_trainer(
             bf16=resolve_precision(settings.precision, model.device) == "bf16-mixed",
             use_cpu=model.device.type == "cpu",
         )
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # of several GPUs it would use all for a step
         trainer = InOrder(model=model, args=arguments, train_dataset=rows, data_collator=batch)
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()

@@ -67,7 +67,7 @@ def answer_nll(
         (evaluation_text(p, protocol), training_text(p, protocol)[1]) for p in problems.values()
     ]
     encoded = zip(problems, encode_rows(texts, tokenizer, protocol, context), strict=True)
-    examples = {row: example for row, example in encoded if example and example.targets}
+    examples = {row: example for row, example in encoded if example}
     order = sorted(examples, key=lambda row: (-len(examples[row].ids), row))
     tokens = batch_size * 64  # the length of a typical prompt
     found: dict[Row, float] = {}

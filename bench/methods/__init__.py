@@ -134,8 +134,14 @@ def _check_base(base: Any, config: PeftConfig) -> None:
 
 def count_parameters(model: Any) -> dict[str, int]:
     """The number of `trainable` and of all (`total`) parameters, including the adapter's."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    sizes = [(_weights(p), p.requires_grad) for p in model.parameters()]
     return {
         "trainable": sum(size for size, trainable in sizes if trainable),
         "total": sum(size for size, _ in sizes),
     }
+
+
+def _weights(parameter: Any) -> int:
+    """The number of weights in a parameter; bitsandbytes stores two of 4 bits in a byte."""
+    packed = 2 * parameter.element_size() if type(parameter).__name__ == "Params4bit" else 1
+    return parameter.numel() * packed

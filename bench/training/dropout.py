@@ -25,7 +25,7 @@ class Draws:
             return
         digests = (hashlib.sha256(f"{seed} {step} {row}".encode()).digest() for row in rows)
         keys = [int.from_bytes(digest[:4], signed=True) for digest in digests]
-        self.keys = torch.tensor(keys, dtype=torch.int32, device=device)
+        self.keys = torch.tensor(keys, dtype=torch.int32).to(device, non_blocking=True)
 
 
 class RowDropout(nn.Module):

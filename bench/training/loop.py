@@ -279,6 +279,7 @@ def train(
             # The result of the ranks returns through the saved state.
             state = (state or Path(folder) / "last.ckpt").absolute()
             if finished_steps(state) < module.total_steps:
+                torch.cuda.empty_cache()  # for the ranks, which share the devices
                 run_ranks(partial(_train_rank, build, load, state), devices, device.type, watch)
         _fit(module, device, state)
     return module

@@ -49,7 +49,9 @@ class Routing:
 
     def _count(self, block: int, gate: nn.Module, inputs: Any, outputs: Any) -> None:
         chosen = outputs[ROUTERS[type(gate)]]
-        found = torch.bincount(chosen.flatten(), minlength=len(self.gates[block].weight))
+        experts = torch.arange(len(self.gates[block].weight), device=chosen.device)
+        # Not bincount, which waits for the device.
+        found = (chosen.flatten().unsqueeze(-1) == experts).sum(0)
         self.counts[block] = self.counts.get(block, 0) + found
 
     @torch.no_grad()

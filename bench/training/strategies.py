@@ -37,7 +37,8 @@ class ManualDDP(DDPStrategy):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         for bucket in _buckets([loss, *(p.grad for p in trained if p.grad is not None)]):
-            total = self.reduce(torch.cat([t.flatten() for t in bucket]), reduce_op="sum")
+            total = torch.cat([t.flatten() for t in bucket])
+            torch.distributed.all_reduce(total)  # without the barrier of `reduce`
             for own, part in zip(bucket, total.split([t.numel() for t in bucket]), strict=True):
                 own.copy_(part.view_as(own))
 

@@ -49,6 +49,13 @@ def test_rows_longer_than_the_limit_are_dropped_and_counted(tiny):
             assert (len(examples), too_long) == (3 - dropped, dropped)
 
 
+@pytest.mark.parametrize("train_on_inputs", [False, True])
+def test_a_row_without_a_target_is_dropped(tiny, train_on_inputs):
+    # Its only token is the first one, which is never predicted.
+    cut = dataclasses.replace(PROTOCOL, max_length=1, cut_long_rows=True, cut_rows_end=False)
+    assert encode(tiny[1], train_on_inputs=train_on_inputs, protocol=cut) == ([], 1)
+
+
 def test_the_seed_determines_the_order_and_each_epoch_has_every_row_once():
     steps, same, other = (step_order(100, 16, 2.5, seed) for seed in (0, 0, 1))
     assert steps == same != other

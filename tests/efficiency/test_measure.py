@@ -81,6 +81,16 @@ def test_decoding_is_compiled_with_its_adapter(name):
     assert graphs and any("lora_a" in each for each in names) == (name == "lora")
 
 
+def test_models_do_not_share_the_limit_of_compiled_graphs():
+    graphs = []
+    with torch._dynamo.config.patch(recompile_limit=1):
+        for model in build(MODEL, ("lora", "hyplora"), F32, CPU).values():
+            before = len(graphs)
+            compile_calls(model, backend=lambda graph, _: graphs.append(graph) or graph.forward)
+            workloads_of(MODEL, model, F32, CPU)["prefill 12"]()()
+            assert len(graphs) > before
+
+
 def test_a_step_changes_the_adapter_alone(models):
     model = models["hyplora"]
     before = {n: p.detach().clone() for n, p in model.named_parameters()}

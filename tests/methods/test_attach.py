@@ -1,4 +1,5 @@
 import pytest
+import torch
 from transformers import AutoModelForCausalLM
 
 from bench.methods import attach, count_parameters, peft_config
@@ -55,3 +56,11 @@ def test_parameters_are_counted_with_the_adapter(base):
     # Two layers: q_proj 32 -> 32 and down_proj 64 -> 32.
     assert counted["trainable"] == 2 * (2 * (32 + 32) + 2 * (64 + 32))
     assert counted["total"] == before + counted["trainable"]
+
+
+def test_packed_weights_of_4_bits_are_counted_one_by_one():
+    class Params4bit(torch.nn.Parameter):
+        pass
+
+    packed = Params4bit(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
+    assert count_parameters(torch.nn.ParameterList([packed])) == {"trainable": 0, "total": 16}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from importlib.util import find_spec
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -17,7 +16,7 @@ from bench.methods.hyplora import gate as gate_module
 from bench.methods.hyplora import reference
 from bench.methods.hyplora.frozen import FrozenCache
 from bench.methods.hyplora.gate import gate, gram
-from bench.methods.hyplora.update import LARGEST_RANK, gate_kernels, rotation_update
+from bench.methods.hyplora.update import _triton, gate_kernels, rotation_update
 from tests.methods.layer_inputs import (
     TOKENS,
     D,
@@ -167,11 +166,13 @@ def test_the_update_is_odd_in_the_norm_scale():
             assert error(rotation_update(start, *given, **own), expected[:count]) < 1e-12
 
 
-def test_the_kernels_are_used_up_to_a_rank():
-    x = SimpleNamespace(is_cuda=True, dtype=torch.bfloat16)
-    assert gate_kernels(x, LARGEST_RANK + 1) is gate_module
-    if find_spec("triton") is not None:
-        assert gate_kernels(x, LARGEST_RANK) is not gate_module
+def test_without_working_kernels_the_plain_form_is_used(caplog):
+    # Triton is not installed, or finds no GPU.
+    x = SimpleNamespace(is_cuda=True, dtype=torch.bfloat16, device=torch.device("cpu"))
+    _triton.cache_clear()
+    for _ in range(2):
+        assert gate_kernels(x, 8) is gate_module
+    assert len(caplog.records) == 1 and "without its Triton kernels" in caplog.text
 
 
 # The cached values

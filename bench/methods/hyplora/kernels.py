@@ -37,15 +37,17 @@ def _row(pointer, token, columns, width):
 
 
 @triton.jit
-def _gram(pointer, columns, r):
+def _product(row, pointer, columns, r):
+    """The product of a row and a matrix (r, r)."""
     inside = (columns[:, None] < r) & (columns[None, :] < r)
-    return tl.load(pointer + columns[:, None] * r + columns[None, :], inside, 0.0)
+    matrix = tl.load(pointer + columns[:, None] * r + columns[None, :], inside, 0.0)
+    return tl.sum(row[:, None] * matrix, 0)
 
 
 @triton.jit
 def _forward(
-    x, h, gram, K, s, scaled, parts, tokens, d, r, scaling, max_radius,
-    tiny: tl.constexpr, block: tl.constexpr, columns_of_h: tl.constexpr,
+    x, h, matrix, K, s, scaled, parts, tokens, d, r, scaling, max_radius,
+    tiny: tl.constexpr, block: tl.constexpr, columns_of_h: tl.constexpr, trained: tl.constexpr,
 ):  # fmt: skip
     token = tl.program_id(0).to(tl.int64)
     squares = tl.zeros((block,), tl.float32)
@@ -56,8 +58,11 @@ def _forward(
 
     columns = tl.arange(0, columns_of_h)
     row = _row(h, token, columns, r)
-    by_gram = tl.sum(_gram(gram, columns, r) * row[None, :], 1)
-    length = tl.sqrt(tl.maximum(tl.sum(row * by_gram, 0), 0.0))
+    product = _product(row, matrix, columns, r)
+    if trained:  # with the Gram matrix; else with a root of it
+        length = tl.sqrt(tl.maximum(tl.sum(row * product, 0), 0.0))
+    else:
+        length = tl.sqrt(tl.sum(product * product, 0))
 
     scale = tl.load(s)
     unit = tl.abs(scale) * tl.sqrt(tl.load(K))
@@ -66,10 +71,11 @@ def _forward(
     S = _sinhc(clamped) * (clamped / rho)
     n = tl.maximum(S * length / unit, tiny)
     P = _asinhc(n)
-    tl.store(parts + token, rho)
-    tl.store(parts + tokens + token, S)
-    tl.store(parts + 2 * tokens + token, n)
-    tl.store(parts + 3 * tokens + token, P)
+    if trained:
+        tl.store(parts + token, rho)
+        tl.store(parts + tokens + token, S)
+        tl.store(parts + 2 * tokens + token, n)
+        tl.store(parts + 3 * tokens + token, P)
     gated = row * (S * P * scaling / scale)
     tl.store(scaled + token * r + columns, gated, columns < r)
 
@@ -100,9 +106,9 @@ def _backward(
     dS = tl.where((u < _SERIES_BELOW) & inside, series, (C - S) / u)
 
     heavy = row * (by_g * S * dP * (S * S / unit2))
-    by_gram = tl.sum(_gram(gram, columns, r) * heavy[None, :], 1)
+    from_gate = _product(heavy, gram, columns, r)
     tl.store(
-        by_h + token * r + columns, by_gram + by_scaled * (S * P * scaling / scale), columns < r
+        by_h + token * r + columns, from_gate + by_scaled * (S * P * scaling / scale), columns < r
     )
     tl.store(weighted + token * r + columns, heavy, columns < r)
     tl.store(numbers + token, by_g * dS * T / unit2)
@@ -120,15 +126,36 @@ def scale_tokens(
     max_radius: float,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """As ``gate.scale_tokens``, in float32."""
+    parts = h.new_empty(4, h.numel() // h.shape[-1], dtype=torch.float32)
+    return _scaled(x, h, gram_B, K, s, scaling, max_radius, parts), (parts,)
+
+
+def scale_frozen(
+    x: Tensor, h: Tensor, root: Tensor, K: Tensor, s: Tensor, scaling: float, max_radius: float
+) -> Tensor:
+    """``scaling g h`` in one launch, without what a backward needs; ``root`` as in ``Frozen``."""
+    return _scaled(x, h, root.mT.contiguous(), K, s, scaling, max_radius)
+
+
+def _scaled(
+    x: Tensor,
+    h: Tensor,
+    matrix: Tensor,
+    K: Tensor,
+    s: Tensor,
+    scaling: float,
+    max_radius: float,
+    parts: Tensor | None = None,
+) -> Tensor:
     x, h = x.contiguous(), h.contiguous()
-    tokens = h.numel() // h.shape[-1]
-    scaled = torch.empty_like(h)
-    parts = h.new_empty(4, tokens, dtype=torch.float32)
-    _forward[(tokens,)](
-        x, h, gram_B, K, s, scaled, parts, tokens, x.shape[-1], h.shape[-1], scaling, max_radius,
-        TINY, min(_BLOCK, triton.next_power_of_2(x.shape[-1])), _width(h),
-    )  # fmt: skip
-    return scaled, (parts,)
+    scaled, tokens = torch.empty_like(h), h.numel() // h.shape[-1]
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        _forward[(tokens,)](
+            x, h, matrix, K, s, scaled, parts, tokens, x.shape[-1], h.shape[-1],
+            scaling, max_radius, TINY, min(_BLOCK, triton.next_power_of_2(x.shape[-1])), _width(h),
+            parts is not None,
+        )  # fmt: skip
+    return scaled
 
 
 def scale_tokens_backward(
@@ -148,10 +175,11 @@ def scale_tokens_backward(
     tokens = saved.shape[1]
     by_h, weighted = torch.empty_like(h), torch.empty_like(h, dtype=torch.float32)
     numbers = h.new_empty(3, tokens, dtype=torch.float32)
-    _backward[(tokens,)](
-        grad, h, gram_B, K, s, saved, by_h, weighted, numbers, tokens, h.shape[-1], scaling,
-        max_radius, _width(h),
-    )  # fmt: skip
+    with torch.cuda.device_of(h):
+        _backward[(tokens,)](
+            grad, h, gram_B, K, s, saved, by_h, weighted, numbers, tokens, h.shape[-1], scaling,
+            max_radius, _width(h),
+        )  # fmt: skip
     along_x = numbers[0].view(*h.shape[:-1], 1)
     by_K, by_s = (
         numbers[row].sum() if need else None for row, need in zip((1, 2), needed, strict=True)

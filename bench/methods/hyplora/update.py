@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -12,26 +12,39 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bench.errors import reason
 from bench.methods.hyplora import gate
 from bench.methods.hyplora.frozen import Frozen
 from bench.methods.hyplora.gate import full_precision, gram, product_dtype
 
+_log = logging.getLogger(__name__)
+
 FEW = 4  # up to this many tokens, gates are computed one by one on a CPU
-LARGEST_RANK = 256  # of the kernels, which load the Gram matrix as one block for each token
+# Of the kernels, which keep a matrix (rank, rank) in registers, where a larger one does not fit.
+LARGEST_RANK = 128
 
 
 @cache
-def _triton() -> bool:
-    return find_spec("triton") is not None
+def _triton(device: torch.device) -> ModuleType | None:
+    """The kernels, if they run on a device: Triton also needs a C compiler."""
+    try:
+        from bench.methods.hyplora import kernels
+
+        ones = torch.ones(16, 16, device=device)
+        kernels.scale_tokens(ones, ones, ones, ones, ones, 1.0, 1.0)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # of Triton, or of what it calls
+        _log.warning("HypLoRA runs without its Triton kernels, which is slower: %s", reason(error))
+        return None
+    return kernels
 
 
 def gate_kernels(x: Tensor, rank: int) -> ModuleType:
-    """The module whose ``scale_tokens`` is used for x: Triton's on CUDA if it is installed."""
+    """The module whose ``scale_tokens`` is used for x: on CUDA Triton's, if its kernels run."""
     able = x.is_cuda and x.dtype != torch.float64 and rank <= LARGEST_RANK
-    if able and not torch.compiler.is_compiling() and _triton():
-        from bench.methods.hyplora import kernels
-
-        return kernels
+    if able and not torch.compiler.is_compiling():
+        return _triton(x.device) or gate
     return gate
 
 
@@ -158,9 +171,12 @@ def rotation_update(
         h = F.linear(dropped.to(dtype), A.to(dtype))
         scale = scaling
         tokens = h.numel() // h.shape[-1]
+        kernel = gate_kernels(x, h.shape[-1])
         if frozen is None:
-            kernel = gate_kernels(x, h.shape[-1])
             h, _ = kernel.scale_tokens(x, h, gram(B), K, s, scaling, max_radius)
+            scale = 1.0
+        elif kernel is not gate:  # one launch instead of twenty
+            h = kernel.scale_frozen(x, h, frozen.root, K, s, scaling, max_radius)
             scale = 1.0
         elif tokens == 1 and x.device.type == "cpu":
             scale *= frozen.few_gates(x, h, max_radius)[0]

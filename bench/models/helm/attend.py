@@ -121,7 +121,10 @@ def attend(
         value = F.pad(value, (0, query.shape[-1] - width))
     elif query.shape[-1] < width:
         query, key = (F.pad(x, (0, width - x.shape[-1])) for x in (query, key))
-    mean = F.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None, scale=1)
+    with torch.autocast(q.device.type, enabled=False):  # it would round float32 to half precision
+        mean = F.scaled_dot_product_attention(
+            query, key, value, mask, is_causal=mask is None, scale=1
+        )
     mean_time = mean[..., width - 1 : width].to(level.dtype) + level
     points = centroid_of_mean(mean[..., : width - 1], mean_time, K)
     return points.transpose(1, 2).flatten(-2).to(dtype)

@@ -89,7 +89,7 @@ class CurvatureExperts(nn.Module):
         curvature = member @ self.curvatures().unsqueeze(-1).to(time.dtype)
         scale = (curvature / self.config.curvature).sqrt()
 
-        rows = space.index_select(0, token) * scale.to(space.dtype)
+        rows = (space.index_select(0, token) * scale).to(space.dtype)
         rows_time = time.index_select(0, token) * scale
         inner = grouped_linear(rows, self.gate_up_proj, offsets)
         inner = _add(inner, member, rows_time, self.gate_up_time, self.gate_up_bias)
@@ -97,7 +97,7 @@ class CurvatureExperts(nn.Module):
         inner = F.silu(gate) * up
         out = grouped_linear(inner, self.down_proj, offsets)
         out = _add(out, member, time_of(inner, curvature), self.down_time, self.down_bias)
-        out = out / scale.to(out.dtype)
+        out = (out / scale).to(out.dtype)
         positions = torch.arange(len(order), device=order.device)
         inverse = torch.empty_like(order).scatter_(0, order, positions)
         return out.index_select(0, inverse).view(*chosen.shape, -1)

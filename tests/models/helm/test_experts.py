@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench.models.helm.experts import grouped_linear
+from bench.models.helm.experts import CurvatureExperts, grouped_linear
 from bench.models.helm.router import Router
+from bench.models.helm.sizes import model_config
 
 
 @pytest.mark.parametrize("kind", ["equal", "distinct"])
@@ -71,3 +72,19 @@ def test_the_grouped_product(ends):
     expected = torch.stack([weight[e] @ row for e, row in zip(owner, rows, strict=True)])
     torch.testing.assert_close(grouped_linear(rows, weight, offsets), expected)
     assert torch.autograd.gradcheck(lambda r, w: grouped_linear(r, w, offsets), (rows, weight))
+
+
+@pytest.mark.parametrize("K", [1.1, 1.9])
+def test_bfloat16_does_not_round_the_curvature_of_an_expert(K):
+    torch.manual_seed(0)
+    options = {"expert_curvatures": (K, K), "num_hidden_layers": 1}
+    experts = CurvatureExperts(model_config("helm_mice", "tiny", 97, **options))
+    experts.initialize()
+    experts.to(torch.bfloat16).log_curvature.data = torch.tensor([K] * 4).log()
+    x, chosen = torch.randn(256, 128).bfloat16(), torch.tensor([[0, 2]] * 256)
+    time = (x.float().square().sum(-1, keepdim=True) + 1).sqrt()
+    with torch.no_grad():
+        found = experts(x, time, chosen).double()
+        expected = experts.double()(x.double(), time.double(), chosen)
+    # Errors of single numbers are independent, that of a rounded scale is the same for all.
+    assert abs((found * expected).sum() / expected.square().sum() - 1) < 5e-4

@@ -58,6 +58,13 @@ def test_the_centroid(std, in_float32, mean, largest):
     assert error.mean() < mean and error.max() < largest
 
 
+def test_autocast_does_not_round_what_is_computed_in_float32():
+    given = (drawn(0, 1), drawn(1, 1), drawn(2, 3), torch.tensor([TAU]), 1.0, None, True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attend(*given)
+    assert torch.equal(found, attend(*given))
+
+
 @pytest.mark.parametrize("std", [1, 3, 10])
 def test_split_times_have_a_third_of_the_error_of_rounded_ones(std):
     q, k = drawn(0, std), drawn(1, std)
