@@ -131,7 +131,7 @@ def _write(
 ) -> Iterator[Path]:
     """Write everything; yields the paths."""
     # The first table of each sweep gets figures before all others.
-    firsts = {s.sweep and s.sweep.name: s.name for s in reversed(collected.tables)}.values()
+    firsts = {s.sweep_runs and s.sweep.name: s.name for s in reversed(collected.tables)}.values()
     ordered = sorted((s.name for s in collected.tables), key=lambda name: name not in firsts)
     drawn = ordered[: settings.figures]
     with Progress("files", total=len(results), unit="table") as progress:
@@ -154,9 +154,8 @@ def _write(
 
 
 def _kept_figures(selection: Selection, store: Store, folder: Path) -> Iterator[Path]:
-    sweep = selection.sweep.name if selection.sweep else ""
     for name in KEPT:
-        kept = [f"{stem}_{name}" for stem in dict.fromkeys((selection.name, sweep))]
+        kept = [f"{stem}_{name}" for stem in (selection.name, selection.sweep.name)]
         found = (store.file(run, file) for run in selection.sweep_runs for file in kept)
         if picture := next(filter(None, found), None):
             folder.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ def collect(
         LeftOut("runs", "run again with force=true; the newest counts", contents.superseded),
     ]
     begun = {sweep.name for run in contents.sweeps for sweep in run.sweeps}
-    made = {table.sweep.name for table in tables if table.sweep}
+    made = {table.sweep.name for table in tables}
     return Collected(
         tables=tuple(sorted([*tables, *others], key=lambda t: isinstance(t.spec, PretrainingSpec))),
         measurements=contents.measurements,
@@ -169,7 +169,7 @@ def _other_tables(records: Iterable[Record], taken: set[str]) -> list[Selection]
             for sweep in sweep_records(known.values(), spec)
         )
         found = select([SweepRun("", spec.name, sweeps)], known, taken=taken)
-        tables += [replace(table, sweep=None, sweep_runs=()) for table in found]
+        tables += [replace(table, sweep_runs=()) for table in found]
     return tables
 
 

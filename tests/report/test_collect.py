@@ -64,7 +64,7 @@ def test_a_sweep_s_runs_are_its_table_by_row_and_seed():
         ("none", None), ("lora", 0), ("lora", 1), ("hyplora", 0), ("hyplora", 1),
     ]  # fmt: skip
     assert (table.missing, table.total, table.command) == ((), 5, "")
-    (contrast,) = table.contrasts
+    (contrast,) = table.sweep.contrasts
     assert (contrast.heading, contrast.row, contrast.reference) == (
         "vs. LoRA", table.groups[2].key, table.groups[1].key,
     )  # fmt: skip
@@ -112,7 +112,9 @@ def test_sweeps_of_one_name_and_question_extend_each_other():
     }
     main, bends = report.tables
     assert [run["seed"] for run in main.groups[1].records] == [0, 1, 7]
-    assert len(main.contrasts) == 2 and {c.heading for c in bends.contrasts} == {"vs. K=1"}
+    assert len(main.sweep.contrasts) == 2 and {c.heading for c in bends.sweep.contrasts} == {
+        "vs. K=1"
+    }
     assert main.sweep_runs == ("main-2.0", "main-1.0")
 
 
@@ -225,7 +227,8 @@ def test_trials_of_a_search_make_no_table_and_its_winners_do():
         for r in (1, 2)
     ]
     report = collected([*trials, *winners], search)
-    assert shape(report) == {"bends": (["LoRA"], 2)} and report.tables[0].remarks == ("Chosen.",)
+    assert shape(report) == {"bends": (["LoRA"], 2)}
+    assert report.tables[0].sweep.remarks == ("Chosen.",)
     (left,) = report.left_out
     assert (left.runs, left.what) == (2, "runs on validation rows")
 
@@ -238,7 +241,7 @@ def test_runs_of_no_sweep_are_shown_with_the_settings_that_differ():
         "other": (["LoRA (lr 0.1)", "LoRA (lr 0.2)", "HypLoRA", "toy"], 7),
         "other-paper": (["LoRA"], 1),
     }
-    assert report.tables[0].sweep is None and report.tables[0].contrasts
+    assert not report.tables[0].sweep_runs and report.tables[0].sweep.contrasts
 
 
 def test_saved_adapters_are_compared_with_no_run_that_was_trained():
@@ -278,5 +281,5 @@ def test_pretraining_runs_are_reports_of_their_own():
     longer["train"] = longer["train"] | {"steps": 40}
     report = collected([*runs, longer], swept(runs, HELM))
     assert shape(report) == {"helm": (["HELM-D", "LLaMA"], 2), "pretraining": (["HELM-D"], 1)}
-    (contrast,) = report.tables[0].contrasts
+    (contrast,) = report.tables[0].sweep.contrasts
     assert contrast.heading == "vs. Euclidean twin"

@@ -45,14 +45,14 @@ def pretraining_report(selection: Selection, found: Sequence[Comparison]) -> Rep
         tables.tasks_table(rows, chance),
         tables.published_table(published) if published else None,
     ]
-    tuning = {row.label: selection.tuning.get(row.key) for row in rows}
     measure = "bits per byte of the validation documents"
-    facts = _facts(rows) | {"Tuning": tuning_fact(tuning, "learning rate and warm-up", measure)}
+    tuning = tuning_fact(selection, rows, "learning rate and warm-up", measure)
+    facts = _facts(rows) | {"Tuning": tuning}
     return Report(spec.name, spec.title, facts, tuple(table for table in made if table))
 
 
 def _notes(selection: Selection) -> Iterator[str]:
-    yield from selection.remarks
+    yield from selection.sweep.remarks
     if selection.incomplete:
         yield selection.incomplete
 
