@@ -29,11 +29,8 @@ def sweep_records(
 ) -> list[SweepRecord]:
     """What a sweep asks for, one record per question.
 
-    Args:
-        runs: records of its runs, at least with what is known before they are run.
-        spec: of its table.
-        arguments: of the command line, passwords masked.
-        created: seconds since the epoch.
+    `runs` are records with at least what is known before a run; `arguments` are those of the
+    command line, passwords masked.
     """
     kind = PRETRAIN if isinstance(spec, PretrainingSpec) else "finetune"
     found = []

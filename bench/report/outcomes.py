@@ -27,12 +27,7 @@ def samples_of(
     """The values of each measure that the runs have.
 
     NLL is of the items that have one in all runs. It is left out if a run has none, or if one of
-    the benchmarks would have fewer than two items.
-
-    Args:
-        groups: the rows.
-        keys: of the benchmarks.
-        predictions: reads the lines of a run.
+    the benchmarks, `keys`, would have fewer than two items.
     """
     scores = groups[0].records[0]["scores"]
     clusters = {key: _numbers(scores[key].get("clusters"), slice(None)) for key in keys}

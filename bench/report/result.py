@@ -45,10 +45,6 @@ class Result:
 def result_of(selection: Selection, predictions: Predictions = lambda run_id: ()) -> Result:
     """Make the report of a selection.
 
-    Args:
-        selection: the runs.
-        predictions: reads the lines of a run.
-
     Raises:
         ValueError: these runs make no table, or there is no such file of published numbers.
     """
@@ -77,11 +73,7 @@ def _pretraining_result(selection: Selection) -> Result:
 
 
 def write_result(result: Result, results: Path, figures: bool = True) -> list[Path]:
-    """Write tables/<name>.{md,csv,json,tex} and, if asked for, figures/<name>_<figure>.{svg,png}.
-
-    Returns:
-        The paths.
-    """
+    """Write tables/<name>.{md,csv,json,tex} and, if asked, figures/<name>_<figure>.{svg,png}."""
     data = score_data(result.scores) if result.scores else {}
     paths = write(result.report, results / "tables", data)
     if figures:

@@ -27,10 +27,6 @@ def score_table(selection: Selection, predictions: Predictions = lambda run_id: 
     Averages are taken for each run first and then over runs, so that their deviation is that of
     the average itself.
 
-    Args:
-        selection: the runs.
-        predictions: reads the lines of a run, for what is known of each item beyond its outcome.
-
     Raises:
         ValueError: there are no runs, or they can't be compared.
     """

@@ -23,16 +23,7 @@ GLANCED = 8  # tables in the summary
 
 
 def write_page(results: Sequence[Result], collected: Collected, folder: Path) -> Path:
-    """Write the page.
-
-    Args:
-        results: of the selections of `collected`, in their order.
-        collected: of the report.
-        folder: of index.html; created if it does not exist.
-
-    Returns:
-        The path.
-    """
+    """Write the page into a folder, which is created, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
     write_text(path, page(results, collected))
@@ -40,7 +31,7 @@ def write_page(results: Sequence[Result], collected: Collected, folder: Path) ->
 
 
 def page(results: Sequence[Result], collected: Collected) -> str:
-    """The page as text."""
+    """The page as text; `results` are of the selections of `collected`, in their order."""
     parts, others = parts_of(results, collected)
     titles = titles_of([result.report for result in results])
     found = [(titles[result.report.name], _summary(result)) for result in results]

@@ -21,11 +21,7 @@ SOURCES = {"synthetic": "embedded corpus", "text": "own text"}
 
 
 def pretraining_report(selection: Selection, found: Sequence[Comparison]) -> Report:
-    """Pretraining runs as tables.
-
-    Args:
-        selection: the runs.
-        found: each model against its twins.
+    """Pretraining runs as tables, with the comparisons found.
 
     Raises:
         ValueError: there is no run, or no such file of published figures.
