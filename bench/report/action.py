@@ -18,15 +18,13 @@ from bench.files import write_bytes
 from bench.identity import PRETRAIN_VERSION, RESULT_VERSION
 from bench.progress import Progress
 from bench.report.collect import Collected, LeftOut, collect
-from bench.report.design import Spec
 from bench.report.efficiency import write_efficiency
 from bench.report.embeddings.report import write_embeddings
 from bench.report.formats import show
 from bench.report.page.index import write_page
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.result import Result, result_of, write_result
 from bench.report.selection import Selection
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.report.tables import bounded
 from bench.tracking.backend import NothingRecorded
 from bench.tracking.contents import read_contents
@@ -90,10 +88,10 @@ def sweep_files() -> dict[str, Spec]:
             if table := content.get("table"):
                 found[path.stem] = TableSpec.from_mapping(table)
             elif pretraining := content.get("pretraining"):
-                found[path.stem] = PretrainingSpec(**pretraining)
-        except (TypeError, ValueError) as error:
+                found[path.stem] = PretrainingSpec.from_mapping(pretraining)
+        except ValueError as error:
             raise InputError(f"sweeps/{path.name}: {error}") from error
-    return dict(sorted(found.items(), key=lambda item: getattr(item[1], "place", 99)))
+    return dict(sorted(found.items(), key=lambda item: item[1].place))
 
 
 def store_arguments(tracking: TrackingSettings) -> list[str]:

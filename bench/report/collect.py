@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.report.cases import Predictions
-from bench.report.design import Spec, sweep_records
-from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.design import sweep_records
 from bench.report.records import NAMES, Record
 from bench.report.selection import Selection, select, spec_of
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.tracking.contents import Contents, Measurement, SweepRun
 from bench.tracking.record import PRETRAIN
 
@@ -114,7 +113,7 @@ def collect(
     begun = {sweep.name for run in contents.sweeps for sweep in run.sweeps}
     made = {table.sweep.name for table in tables}
     return Collected(
-        tables=tuple(sorted([*tables, *others], key=lambda t: isinstance(t.spec, PretrainingSpec))),
+        tables=tuple(sorted([*tables, *others], key=lambda table: table.spec.place)),
         measurements=contents.measurements,
         absent={
             stem: "no finished runs" if spec.name in begun else "not begun"

@@ -14,12 +14,12 @@ from bench.report.formats import write
 from bench.report.pretraining.comparisons import comparisons_of
 from bench.report.pretraining.figures import bits_figure, layers_figure
 from bench.report.pretraining.report import pretraining_report
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import load_published
 from bench.report.score_report import score_data, score_report
 from bench.report.score_table import score_table
 from bench.report.scores import ScoreTable
 from bench.report.selection import Selection
+from bench.report.spec import PretrainingSpec
 from bench.report.tables import Report
 
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.names import seeds_label
-from bench.report.design import Spec, contrasts, labelled
+from bench.report.design import contrasts, labelled
 from bench.report.measurements import LENGTH, PUBLISHED, SHORT, file_stem
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.records import Record, answers, digest
 from bench.report.shared_record import shared_arguments
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.tracking.contents import SweepRun, Unfinished
 from bench.tracking.record import PRETRAIN
 from bench.tracking.sweeps import SWEEP_FILE, SweepMember, SweepRecord
@@ -123,11 +122,8 @@ def spec_of(sweep: SweepRecord) -> Spec:
     Raises:
         ValueError: it can't be used.
     """
-    try:
-        pretrains = sweep.kind == PRETRAIN
-        spec = PretrainingSpec(**sweep.table) if pretrains else TableSpec.from_mapping(sweep.table)
-    except TypeError as error:
-        raise ValueError(f"its table can't be used: {error}") from error
+    kind: type[Spec] = PretrainingSpec if sweep.kind == PRETRAIN else TableSpec
+    spec = kind.from_mapping(sweep.table)
     if spec.name != sweep.name:
         raise ValueError(f"the sweep {sweep.name} has the table {spec.name}")
     return spec
@@ -175,7 +171,7 @@ def select(
             for members, more in _tables(group, published):
                 table = _unused(file_stem(name, words or more), taken)
                 found.append(_selection(table, members, known, unfinished or {}, arguments))
-    return sorted(found, key=lambda table: getattr(table.spec, "place", 0))
+    return sorted(found, key=lambda table: table.spec.place)
 
 
 def published_sweep(name: str) -> SweepRecord | None:

@@ -1,11 +1,11 @@
-"""What a sweep file says about its table."""
+"""What a sweep file says about its table or its report on pretraining runs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 from bench.errors import unknown
 
@@ -15,15 +15,80 @@ LISTS = ("outside_averages", "comparisons", "figures", "remarks")
 PAIR = "{row: hyplora, reference: lora, about: optional}"
 AVERAGES = ("micro", "macro")
 ROWS_BY = ("settings", "method")
+TWINS = {
+    "helm_d": ("llama_twin", "llama_twin_matched"),
+    "helm_mice": ("deepseek_twin", "deepseek_twin_matched"),
+}
 
 
 @dataclass(frozen=True)
-class TableSpec:
-    """The `table:` mapping of a sweep file, checked.
+class _Spec:
+    """What both kinds have in common.
 
     Attributes:
         name: stem of the files that are written, e.g. `table2`.
-        title: heading of the table.
+        title: heading of the table or report.
+
+    Raises:
+        ValueError: a field has an unusable value; the message names the allowed ones.
+    """
+
+    name: str
+    title: str
+
+    def __post_init__(self) -> None:
+        if problem := self._problem():
+            raise ValueError(f"table {self.name}: {problem}")
+
+    def _problem(self) -> str:
+        usable = re.fullmatch(r"[\w-][\w.-]*", str(self.name))
+        return "" if usable else "name is for files: use letters, digits, '_', '-', e.g. table2"
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Read the mapping of a sweep file.
+
+        Raises:
+            ValueError: a key is missing, is not one of this class's fields, or has a bad value.
+        """
+        allowed = [known.name for known in fields(cls)]
+        for key in mapping.keys() - set(allowed):
+            raise unknown("key in table", str(key), allowed)
+        missing = [key for key in ("name", "title") if not mapping.get(key)]
+        if missing:
+            raise ValueError(f"table: {' and '.join(missing)} must be given, got {dict(mapping)}")
+        # An empty key of YAML is None.
+        return cls(**{key: value for key, value in mapping.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class PretrainingSpec(_Spec):
+    """The `pretraining:` mapping of a sweep file.
+
+    Attributes:
+        twins: by model the Euclidean ones that it is compared with; a single one may be a name.
+        published: stem of the file in results/published to show with it, or None.
+    """
+
+    twins: Mapping[str, str | Sequence[str]] = field(default_factory=lambda: dict(TWINS))
+    published: str | None = None
+    place = 99  # after all tables
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each model with each of its twins."""
+        return [
+            (model, twin)
+            for model, twins in self.twins.items()
+            for twin in ([twins] if isinstance(twins, str) else twins)
+        ]
+
+
+@dataclass(frozen=True)
+class TableSpec(_Spec):
+    """The `table:` mapping of a sweep file.
+
+    Attributes:
         note: the table's place in the paper, e.g. `the camera-ready's Tables 3 and 8`.
         outside_averages: keys of benchmarks that are shown but left out of micro and macro.
         judged_by: the average that methods are judged by: `micro`, all items together, or `macro`,
@@ -38,13 +103,8 @@ class TableSpec:
         figures: those of the table, from `FIGURES`.
         remarks: notes printed first below the table.
         place: in a report of several tables: the smaller, the earlier.
-
-    Raises:
-        ValueError: a field has an unusable value; the message names the allowed ones.
     """
 
-    name: str
-    title: str
     note: str = ""
     outside_averages: tuple[str, ...] = ()
     judged_by: str = AVERAGES[0]
@@ -57,16 +117,15 @@ class TableSpec:
     place: int = 50
 
     def __post_init__(self) -> None:
-        if problem := self._problem():
-            raise ValueError(f"table {self.name}: {problem}")
+        super().__post_init__()
         for name in LISTS:
-            object.__setattr__(self, name, tuple(getattr(self, name) or ()))
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def _problem(self) -> str:
         for name in LISTS:
-            if isinstance(value := getattr(self, name), str):
+            if not isinstance(value := getattr(self, name), list | tuple):
                 return f"{name} is {value!r}, but it is a list: write [{value}]"
-        for pair in self.comparisons or ():
+        for pair in self.comparisons:
             if not _is_pair(pair):
                 return f"comparisons has {pair!r}, but each names two methods: {PAIR}"
         for option, values in self.apart.items():
@@ -76,29 +135,16 @@ class TableSpec:
         for kind, value, allowed in (
             ("judged_by", self.judged_by, AVERAGES),
             ("rows_by", self.rows_by, ROWS_BY),
-            *(("figures", figure, FIGURES) for figure in self.figures or ()),
+            *(("figures", figure, FIGURES) for figure in self.figures),
         ):
             if value not in allowed:
                 return f"{kind}: {value!r} is unknown, allowed: {', '.join(allowed)}"
-        if not re.fullmatch(r"[\w-][\w.-]*", str(self.name)):
-            return "name is for files: use letters, digits, '_', '-', e.g. table2"
-        return "" if isinstance(self.place, int) else f"place is {self.place!r}, but it is a number"
+        if not isinstance(self.place, int):
+            return f"place is {self.place!r}, but it is a number"
+        return super()._problem()
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> TableSpec:
-        """Read the `table:` mapping of a sweep file.
 
-        Raises:
-            ValueError: a key is missing, is not one of this class's fields, or has a bad value.
-        """
-        allowed = [known.name for known in fields(cls)]
-        for key in mapping.keys() - set(allowed):
-            raise unknown("key in table", str(key), allowed)
-        missing = [key for key in ("name", "title") if not mapping.get(key)]
-        if missing:
-            raise ValueError(f"table: {' and '.join(missing)} must be given, got {dict(mapping)}")
-        # An empty key of YAML is None.
-        return cls(**{key: value for key, value in mapping.items() if value is not None})
+Spec = TableSpec | PretrainingSpec
 
 
 def _is_pair(found: Any) -> bool:

@@ -8,9 +8,8 @@ from bench.files import write_json
 from bench.identity import PRETRAIN_VERSION, RESULT_VERSION
 from bench.report.collect import collect
 from bench.report.design import sweep_records
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.selection import sweep_stem
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, TableSpec
 from bench.tracking.contents import Contents, SweepRun, Unfinished
 from bench.tracking.sweeps import SWEEP_FILE
 from tests.report.many_runs import run_of

@@ -10,9 +10,9 @@ from bench.report.formats import to_markdown
 from bench.report.pretraining.comparisons import comparisons_of, linearised
 from bench.report.pretraining.figures import bits_figure
 from bench.report.pretraining.report import pretraining_report
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.pretraining.tables import bits_per_byte
 from bench.report.selection import Group, Missing
+from bench.report.spec import PretrainingSpec
 from bench.tracking.sweeps import Contrast
 from tests.report.pretraining_runs import PART, made
 from tests.report.score_runs import made_selection
@@ -195,5 +195,5 @@ def test_a_single_model_makes_a_report_and_none_does_not():
 
 
 def test_a_name_that_is_no_file_name_is_refused():
-    with pytest.raises(ValueError, match="letters and digits"):
+    with pytest.raises(ValueError, match="use letters, digits"):
         PretrainingSpec("../x", "title")

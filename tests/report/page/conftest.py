@@ -5,10 +5,9 @@ import pytest
 
 from bench.names import model_label
 from bench.report.collect import Collected
-from bench.report.pretraining.spec import TWINS, PretrainingSpec
 from bench.report.result import result_of
 from bench.report.selection import Group, Missing
-from bench.report.spec import TableSpec
+from bench.report.spec import TWINS, PretrainingSpec, TableSpec
 from bench.tracking.sweeps import Contrast
 from tests.report.pretraining_runs import made
 from tests.report.score_runs import answered, made_selection, selection
