@@ -17,7 +17,7 @@ from bench.errors import InputError, printable, without_secrets
 from bench.files import write_bytes
 from bench.identity import PRETRAIN_VERSION, RESULT_VERSION
 from bench.progress import Progress
-from bench.report.collect import Collected, LeftOut, collect
+from bench.report.collect import Collected, collect
 from bench.report.efficiency import write_efficiency
 from bench.report.embeddings.report import write_embeddings
 from bench.report.formats import show
@@ -114,7 +114,7 @@ def _results(collected: Collected) -> tuple[list[Result], Collected]:
             try:
                 results.append(result_of(selection, collected.predictions))
             except ValueError as error:
-                left_out.append(LeftOut(f"the table {selection.name}", str(error)))
+                left_out.append(f"the table {selection.name}: {error}")
             progress.update(1)
     made = tuple(result.selection for result in results)
     return results, replace(collected, tables=made, left_out=tuple(left_out))
@@ -182,7 +182,7 @@ def _lines(collected: Collected, arguments: Sequence[str]) -> Iterator[str]:
     for sweep, why in collected.absent.items():
         yield f"no table {sweep}: {why}; make reproduce-{sweep}{more}"
     yield from bounded((f"unfinished: {line}" for line in collected.unfinished), LISTED)
-    yield from bounded((f"left out: {one.line}" for one in collected.left_out), LISTED)
+    yield from bounded((f"left out: {line}" for line in collected.left_out), LISTED)
 
 
 def _count(number: int, what: str) -> str:

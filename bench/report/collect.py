@@ -26,20 +26,6 @@ PRETRAINED = PretrainingSpec(name="pretraining", title="Other pretraining runs")
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Runs that are in no table, and why; `what` names them, without `runs` a single thing."""
-
-    what: str
-    why: str
-    runs: int | None = None
-
-    @property
-    def line(self) -> str:
-        """E.g. `3 runs: a newer one has the same settings and seed`."""
-        return f"{self.what if self.runs is None else f'{self.runs:,} {self.what}'}: {self.why}"
-
-
-@dataclass(frozen=True)
 class Collected:
     """A report's contents.
 
@@ -48,7 +34,7 @@ class Collected:
             pretraining runs.
         measurements: the newest of each name, such as `efficiency`.
         absent: by stem of a sweep file why there is no table of it.
-        left_out: finished runs that are in no table.
+        left_out: lines on finished runs that are in no table, with the reason.
         states: number of the store's runs by state: `finished`, `failed`, `killed`, `running`.
         unfinished: lines on runs without a result, one for all that ended alike.
         predictions: reads what the model wrote in a run.
@@ -57,7 +43,7 @@ class Collected:
     tables: tuple[Selection, ...] = ()
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[str, ...] = ()
     states: Mapping[str, int] = field(default_factory=dict)
     unfinished: tuple[str, ...] = ()
     predictions: Predictions = lambda run_id: ()
@@ -94,22 +80,17 @@ def collect(
         or (r["scores"] and (r["split"] == "test" or r["parent"] not in searches))
     ]  # fmt: skip
     others = _other_tables(kept, taken)
-    left_out = [
-        *(LeftOut(f"{run.name} ({run.run_id})", run.reason) for run in contents.unreadable),
-        LeftOut(
-            "runs",
-            "their results are of another version of the code than this one",
-            len(contents.records) + len(contents.pretrainings) - len(current) - len(pretrained),
-        ),
+    old = len(contents.records) + len(contents.pretrainings) - len(current) - len(pretrained)
+    why = "their results are of another version of the code than this one"
+    choosing = "they choose settings: trials of a search, or runs with evaluation.split=none"
+    left_out = (
+        *(f"{run.name} ({run.run_id}): {run.reason}" for run in contents.unreadable),
+        *_counted(old, f"runs: {why}"),
         *unusable,
-        LeftOut(
-            "runs on validation rows",
-            "they choose settings: trials of a search, or runs with evaluation.split=none",
-            len(rest) - len(kept),
-        ),
-        LeftOut("runs", "a newer one has the same settings and seed", len(_unused(kept, others))),
-        LeftOut("runs", "run again with force=true; the newest counts", contents.superseded),
-    ]
+        *_counted(len(rest) - len(kept), f"runs on validation rows: {choosing}"),
+        *_counted(len(_unused(kept, others)), "runs: a newer one has the same settings and seed"),
+        *_counted(contents.superseded, "runs: run again with force=true; the newest counts"),
+    )
     begun = {sweep.name for run in contents.sweeps for sweep in run.sweeps}
     made = {table.sweep.name for table in tables}
     return Collected(
@@ -120,15 +101,15 @@ def collect(
             for stem, spec in files.items()
             if spec.name not in made
         },
-        left_out=tuple(one for one in left_out if one.runs != 0),
+        left_out=left_out,
         states=_states(contents),
         unfinished=tuple(_unfinished_lines(contents)),
         predictions=predictions,
     )
 
 
-def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[LeftOut]]:
-    """Sweeps without those whose table can't be used, and these."""
+def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[str]]:
+    """Sweeps without those whose table can't be used, and why these can't be."""
     kept, left_out = [], []
     for run in sweeps:
         try:
@@ -136,8 +117,12 @@ def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[LeftOut]]
                 spec_of(sweep)
             kept.append(run)
         except ValueError as error:
-            left_out.append(LeftOut(f"the sweep {run.name} ({run.run_id})", str(error)))
+            left_out.append(f"the sweep {run.name} ({run.run_id}): {error}")
     return kept, left_out
+
+
+def _counted(runs: int, text: str) -> list[str]:
+    return [f"{runs:,} {text}"] if runs else []
 
 
 def _with_last_names(records: Iterable[Record]) -> Iterator[Record]:

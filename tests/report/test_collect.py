@@ -215,7 +215,7 @@ def test_sweeps_without_finished_runs_make_no_table():
 def test_a_sweep_whose_table_cannot_be_used_is_left_out():
     report = collected(main_runs(), swept(main_runs(), table={"name": "../x", "title": "T"}))
     assert list(shape(report)) == ["other"]
-    assert "use letters" in report.left_out[0].why
+    assert "use letters" in report.left_out[0]
 
 
 def test_trials_of_a_search_make_no_table_and_its_winners_do():
@@ -229,7 +229,7 @@ def test_trials_of_a_search_make_no_table_and_its_winners_do():
     assert shape(report) == {"bends": (["LoRA"], 2)}
     assert report.tables[0].sweep.remarks == ("Chosen.",)
     (left,) = report.left_out
-    assert (left.runs, left.what) == (2, "runs on validation rows")
+    assert left.startswith("2 runs on validation rows: ")
 
 
 def test_runs_of_no_sweep_are_shown_with_the_settings_that_differ():
@@ -259,9 +259,7 @@ def test_of_runs_with_one_setting_and_seed_the_newest_counts():
     report = collected([*older, *main_runs()])
     assert shape(report) == {"other": WHOLE}
     assert not any(run["identity"].startswith("older") for run in report.tables[0].records)
-    assert [(left.runs, left.why) for left in report.left_out] == [
-        (5, "a newer one has the same settings and seed")
-    ]
+    assert report.left_out == ("5 runs: a newer one has the same settings and seed",)
 
 
 def test_what_does_not_count_is_listed():
@@ -269,7 +267,7 @@ def test_what_does_not_count_is_listed():
     old = [*main_runs(result_version=0), made("helm_d", version=0)]
     report = collected(old, unreadable=(broken,), superseded=3)
     assert not report.tables and report.states["finished"] == 6 + 1 + 3
-    assert [left.line.partition(":")[0] for left in report.left_out] == [
+    assert [left.partition(":")[0] for left in report.left_out] == [
         "lora seed 0 (id)", "6 runs", "3 runs",
     ]  # fmt: skip
 

@@ -51,7 +51,7 @@ def page(results: Sequence[Result], collected: Collected) -> str:
         pretrained=sum(len(selection.records) for selection in pretrained),
         bases=sorted({record["model"] for found in scored for record in found.records}),
         absent=dict(collected.absent),
-        left_out=list(bounded((out.line for out in collected.left_out), LINES)),
+        left_out=list(bounded(collected.left_out, LINES)),
         states={state: count for state, count in collected.states.items() if count},
         unfinished=list(bounded(collected.unfinished, LINES)),
         provenance=html_table(provenance(scored)) if scored else None,
