@@ -108,7 +108,7 @@ def _findings(rows: Sequence[Group], found: Sequence[Comparison]) -> Iterator[st
                 f"{row.label}: the experts' K changed by {fmean(moved):.1%} on average, by "
                 f"{max(moved):.1%} at most."
             )
-        starts = tables.initialisations(row)
+        starts = {name: own for name, own in tables.states(row).items() if name != "trained"}
         for name, (similarity, entropy) in starts.items() if len(starts) > 1 else ():
             last = max(similarity[1:])
             text = f"{row.label}, {name} initialisation: mean cosine of tokens {similarity[0]:.2f} "
