@@ -140,14 +140,11 @@ def _unused(records: Iterable[Record], tables: Iterable[Selection]) -> list[Reco
     return [record for record in records if record["identity"] not in used]
 
 
-def _other_tables(records: Iterable[Record], taken: set[str]) -> list[Selection]:
+def _other_tables(records: Sequence[Record], taken: set[str]) -> list[Selection]:
     """Tables of runs that are part of no sweep; of one setting and seed the newest counts."""
-    by_kind: dict[str, dict[str, Record]] = {spec.name: {} for spec in (OTHER, SAVED, PRETRAINED)}
-    for record in records:
-        by_kind[_kind(record).name][record["identity"]] = record
     tables = []
     for spec in (OTHER, SAVED, PRETRAINED):
-        known = by_kind[spec.name]
+        known = {record["identity"]: record for record in records if _kind(record) is spec}
         sweeps = tuple(
             replace(sweep, created=min(known[i]["ended"] for i in sweep.identities))
             for sweep in sweep_records(known.values(), spec)
