@@ -47,8 +47,7 @@ def figure(table: ScoreTable) -> Figure | None:
         "no other row equals at a lower cost. Times were measured on a shared machine and are "
         "approximate. Rows that train nothing are left out. Logarithmic scale."
     )
-    title = f"{table.selection.spec.title}: accuracy against cost"
-    return Figure("cost", title, caption, chart)
+    return Figure("cost", "accuracy against cost", caption, chart)
 
 
 def costs(table: ScoreTable) -> dict[str, list[tuple[ScoreRow, float]]]:

@@ -30,8 +30,7 @@ def figure(table: ScoreTable) -> Figure | None:
         "Mean over seeds, on validation prompts. Dashed and hollow: before training; solid: after. "
         f"Logarithmic scale; zeros are not drawn.{fewer}"
     )
-    title = f"{table.selection.spec.title}: gates by layer"
-    return Figure("gates", title, caption, chart, 480)
+    return Figure("gates", "gates by layer", caption, chart, 480)
 
 
 def _facts(row: ScoreRow) -> Iterator[dict[str, Any]]:
