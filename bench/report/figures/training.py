@@ -26,7 +26,7 @@ def figure(table: ScoreTable) -> Figure | None:
         for row in rows
         for run in row.records[:SEEDS]
         for curve, title in CURVES.items()
-        if (points := (run.get("training") or {}).get(curve))
+        if (points := run["training"].get(curve))
         for step, loss in thinned(points)
         if loss > 0
     ]

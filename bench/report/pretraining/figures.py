@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -164,7 +164,9 @@ def _states(row: Group, field: str) -> Iterator[dict[str, Any]]:
     """What was measured layer by layer, mean over seeds, by the state of the weights."""
     blocks = [layer["block"] for layer in row.first["training"]["layers"]["routing"]]
     for name, (similarity, entropy) in states(row).items():
-        by_block = enumerate(similarity) if field == COSINE else zip(blocks, entropy, strict=True)
+        by_block: Iterable[tuple[int, float]] = enumerate(similarity)
+        if field == ENTROPY:
+            by_block = zip(blocks, entropy, strict=True)
         for block, mean in by_block:
             yield {"what": STATES[name][0], "block": block, "value": mean}
 
