@@ -53,7 +53,6 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
         files = {f"{measured.kind}.json": _compact(content)}
     elif name in tables:
         sweep = tables[name].sweep
-        assert sweep is not None
         sweep = replace(sweep, arguments=shared_arguments(sweep.arguments))
         files = {SWEEP: as_json(sweep.to_json()).encode()}
         for record in (known[i] for i in sorted(sweep.identities & known.keys())):

@@ -17,16 +17,14 @@ from bench.errors import InputError, printable, without_secrets
 from bench.files import write_bytes
 from bench.identity import PRETRAIN_VERSION, RESULT_VERSION
 from bench.progress import Progress
-from bench.report.collect import Collected, LeftOut, collect
-from bench.report.design import Spec
+from bench.report.collect import Collected, collect
 from bench.report.efficiency import write_efficiency
 from bench.report.embeddings.report import write_embeddings
 from bench.report.formats import show
 from bench.report.page.index import write_page
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.result import Result, result_of, write_result
 from bench.report.selection import Selection
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.report.tables import bounded
 from bench.tracking.backend import NothingRecorded
 from bench.tracking.contents import read_contents
@@ -90,10 +88,10 @@ def sweep_files() -> dict[str, Spec]:
             if table := content.get("table"):
                 found[path.stem] = TableSpec.from_mapping(table)
             elif pretraining := content.get("pretraining"):
-                found[path.stem] = PretrainingSpec(**pretraining)
-        except (TypeError, ValueError) as error:
+                found[path.stem] = PretrainingSpec.from_mapping(pretraining)
+        except ValueError as error:
             raise InputError(f"sweeps/{path.name}: {error}") from error
-    return dict(sorted(found.items(), key=lambda item: getattr(item[1], "place", 99)))
+    return dict(sorted(found.items(), key=lambda item: item[1].place))
 
 
 def store_arguments(tracking: TrackingSettings) -> list[str]:
@@ -116,7 +114,7 @@ def _results(collected: Collected) -> tuple[list[Result], Collected]:
             try:
                 results.append(result_of(selection, collected.predictions))
             except ValueError as error:
-                left_out.append(LeftOut(f"the table {selection.name}", str(error)))
+                left_out.append(f"the table {selection.name}: {error}")
             progress.update(1)
     made = tuple(result.selection for result in results)
     return results, replace(collected, tables=made, left_out=tuple(left_out))
@@ -131,7 +129,7 @@ def _write(
 ) -> Iterator[Path]:
     """Write everything; yields the paths."""
     # The first table of each sweep gets figures before all others.
-    firsts = {s.sweep and s.sweep.name: s.name for s in reversed(collected.tables)}.values()
+    firsts = {s.sweep_runs and s.sweep.name: s.name for s in reversed(collected.tables)}.values()
     ordered = sorted((s.name for s in collected.tables), key=lambda name: name not in firsts)
     drawn = ordered[: settings.figures]
     with Progress("files", total=len(results), unit="table") as progress:
@@ -154,9 +152,8 @@ def _write(
 
 
 def _kept_figures(selection: Selection, store: Store, folder: Path) -> Iterator[Path]:
-    sweep = selection.sweep.name if selection.sweep else ""
     for name in KEPT:
-        kept = [f"{stem}_{name}" for stem in dict.fromkeys((selection.name, sweep))]
+        kept = [f"{stem}_{name}" for stem in (selection.name, selection.sweep.name)]
         found = (store.file(run, file) for run in selection.sweep_runs for file in kept)
         if picture := next(filter(None, found), None):
             folder.mkdir(parents=True, exist_ok=True)
@@ -185,7 +182,7 @@ def _lines(collected: Collected, arguments: Sequence[str]) -> Iterator[str]:
     for sweep, why in collected.absent.items():
         yield f"no table {sweep}: {why}; make reproduce-{sweep}{more}"
     yield from bounded((f"unfinished: {line}" for line in collected.unfinished), LISTED)
-    yield from bounded((f"left out: {one.line}" for one in collected.left_out), LISTED)
+    yield from bounded((f"left out: {line}" for line in collected.left_out), LISTED)
 
 
 def _count(number: int, what: str) -> str:

@@ -31,11 +31,7 @@ def case_studies(
 ) -> dict[str, Any] | None:
     """What the rows of a table wrote for the same problems, of one seed.
 
-    Args:
-        table: the table of the runs.
-        predictions: reads the predictions of a run.
-        shown: largest number of problems.
-        characters: approximate limit of the characters in their texts.
+    At most `shown` problems, with at most about so many `characters` of text.
 
     Returns:
         None if fewer than two rows have answers to the same problems; else plain data, which the

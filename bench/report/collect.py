@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.report.cases import Predictions
-from bench.report.design import Spec, sweep_records
-from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.design import sweep_records
 from bench.report.records import NAMES, Record
 from bench.report.selection import Selection, select, spec_of
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.tracking.contents import Contents, Measurement, SweepRun
 from bench.tracking.record import PRETRAIN
 
@@ -27,20 +26,6 @@ PRETRAINED = PretrainingSpec(name="pretraining", title="Other pretraining runs")
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Runs that are in no table, and why; `what` names them, without `runs` a single thing."""
-
-    what: str
-    why: str
-    runs: int | None = None
-
-    @property
-    def line(self) -> str:
-        """E.g. `3 runs: a newer one has the same settings and seed`."""
-        return f"{self.what if self.runs is None else f'{self.runs:,} {self.what}'}: {self.why}"
-
-
-@dataclass(frozen=True)
 class Collected:
     """A report's contents.
 
@@ -48,8 +33,8 @@ class Collected:
         tables: in the order of their sweep files, runs of no sweep after those; then those of
             pretraining runs.
         measurements: the newest of each name, such as `efficiency`.
-        absent: why there is no table for a sweep file, by the file's stem.
-        left_out: finished runs that are in no table.
+        absent: by stem of a sweep file why there is no table of it.
+        left_out: lines on finished runs that are in no table, with the reason.
         states: number of the store's runs by state: `finished`, `failed`, `killed`, `running`.
         unfinished: lines on runs without a result, one for all that ended alike.
         predictions: reads what the model wrote in a run.
@@ -58,7 +43,7 @@ class Collected:
     tables: tuple[Selection, ...] = ()
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[str, ...] = ()
     states: Mapping[str, int] = field(default_factory=dict)
     unfinished: tuple[str, ...] = ()
     predictions: Predictions = lambda run_id: ()
@@ -95,41 +80,36 @@ def collect(
         or (r["scores"] and (r["split"] == "test" or r["parent"] not in searches))
     ]  # fmt: skip
     others = _other_tables(kept, taken)
-    left_out = [
-        *(LeftOut(f"{run.name} ({run.run_id})", run.reason) for run in contents.unreadable),
-        LeftOut(
-            "runs",
-            "their results are of another version of the code than this one",
-            len(contents.records) + len(contents.pretrainings) - len(current) - len(pretrained),
-        ),
+    old = len(contents.records) + len(contents.pretrainings) - len(current) - len(pretrained)
+    why = "their results are of another version of the code than this one"
+    choosing = "they choose settings: trials of a search, or runs with evaluation.split=none"
+    left_out = (
+        *(f"{run.name} ({run.run_id}): {run.reason}" for run in contents.unreadable),
+        *_counted(old, f"runs: {why}"),
         *unusable,
-        LeftOut(
-            "runs on validation rows",
-            "they choose settings: trials of a search, or runs with evaluation.split=none",
-            len(rest) - len(kept),
-        ),
-        LeftOut("runs", "a newer one has the same settings and seed", len(_unused(kept, others))),
-        LeftOut("runs", "run again with force=true; the newest counts", contents.superseded),
-    ]
+        *_counted(len(rest) - len(kept), f"runs on validation rows: {choosing}"),
+        *_counted(len(_unused(kept, others)), "runs: a newer one has the same settings and seed"),
+        *_counted(contents.superseded, "runs: run again with force=true; the newest counts"),
+    )
     begun = {sweep.name for run in contents.sweeps for sweep in run.sweeps}
-    made = {table.sweep.name for table in tables if table.sweep}
+    made = {table.sweep.name for table in tables}
     return Collected(
-        tables=tuple(sorted([*tables, *others], key=lambda t: isinstance(t.spec, PretrainingSpec))),
+        tables=tuple(sorted([*tables, *others], key=lambda table: table.spec.place)),
         measurements=contents.measurements,
         absent={
             stem: "no finished runs" if spec.name in begun else "not begun"
             for stem, spec in files.items()
             if spec.name not in made
         },
-        left_out=tuple(one for one in left_out if one.runs != 0),
+        left_out=left_out,
         states=_states(contents),
         unfinished=tuple(_unfinished_lines(contents)),
         predictions=predictions,
     )
 
 
-def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[LeftOut]]:
-    """The sweeps whose table can be used, and the others."""
+def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[str]]:
+    """Sweeps without those whose table can't be used, and why these can't be."""
     kept, left_out = [], []
     for run in sweeps:
         try:
@@ -137,8 +117,12 @@ def readable(sweeps: Iterable[SweepRun]) -> tuple[list[SweepRun], list[LeftOut]]
                 spec_of(sweep)
             kept.append(run)
         except ValueError as error:
-            left_out.append(LeftOut(f"the sweep {run.name} ({run.run_id})", str(error)))
+            left_out.append(f"the sweep {run.name} ({run.run_id}): {error}")
     return kept, left_out
+
+
+def _counted(runs: int, text: str) -> list[str]:
+    return [f"{runs:,} {text}"] if runs else []
 
 
 def _with_last_names(records: Iterable[Record]) -> Iterator[Record]:
@@ -156,20 +140,17 @@ def _unused(records: Iterable[Record], tables: Iterable[Selection]) -> list[Reco
     return [record for record in records if record["identity"] not in used]
 
 
-def _other_tables(records: Iterable[Record], taken: set[str]) -> list[Selection]:
-    """Tables of runs outside any sweep; of runs with equal settings and seed the newest counts."""
-    by_kind: dict[str, dict[str, Record]] = {spec.name: {} for spec in (OTHER, SAVED, PRETRAINED)}
-    for record in records:
-        by_kind[_kind(record).name][record["identity"]] = record
+def _other_tables(records: Sequence[Record], taken: set[str]) -> list[Selection]:
+    """Tables of runs that are part of no sweep; of one setting and seed the newest counts."""
     tables = []
     for spec in (OTHER, SAVED, PRETRAINED):
-        known = by_kind[spec.name]
+        known = {record["identity"]: record for record in records if _kind(record) is spec}
         sweeps = tuple(
             replace(sweep, created=min(known[i]["ended"] for i in sweep.identities))
             for sweep in sweep_records(known.values(), spec)
         )
         found = select([SweepRun("", spec.name, sweeps)], known, taken=taken)
-        tables += [replace(table, sweep=None, sweep_runs=()) for table in found]
+        tables += [replace(table, sweep_runs=()) for table in found]
     return tables
 
 

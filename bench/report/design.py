@@ -11,13 +11,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bench.names import curvature_rank, method_label, method_rank, model_label
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.records import OWN, Record, answers, question, row_key, settings
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.tracking.record import PRETRAIN
 from bench.tracking.sweeps import Contrast, SweepMember, SweepRecord, SweepRow
-
-Spec = TableSpec | PretrainingSpec
 
 USUAL_K = 1.0
 VS_LORA, VS_MATCHED, VS_K1 = "vs. LoRA", "vs. LoRA (matched)", "vs. K=1"
@@ -29,11 +26,8 @@ def sweep_records(
 ) -> list[SweepRecord]:
     """What a sweep asks for, one record per question.
 
-    Args:
-        runs: records of its runs, at least with what is known before they are run.
-        spec: the table's spec.
-        arguments: arguments of the command line, with passwords masked.
-        created: seconds since the epoch.
+    `runs` are records with at least what is known before a run; `arguments` are those of the
+    command line, passwords masked.
     """
     kind = PRETRAIN if isinstance(spec, PretrainingSpec) else "finetune"
     found = []
@@ -44,8 +38,8 @@ def sweep_records(
             key = key_of(run, spec)
             first.setdefault(key, run)
             members.setdefault(run["identity"], SweepMember(run["identity"], key, run["seed"]))
-        make = _pretraining_rows if isinstance(spec, PretrainingSpec) else _rows
-        rows = labelled(make(first, spec), spec)
+        made = _rows(first, spec.apart) if isinstance(spec, TableSpec) else _pretraining_rows(first)
+        rows = labelled(made, spec)
         found.append(
             SweepRecord(
                 spec.name, kind, asdict(spec), tuple(arguments), rows, tuple(members.values()),
@@ -57,7 +51,8 @@ def sweep_records(
 
 def key_of(run: Record, spec: Spec) -> str:
     """The key of the row that a run is in."""
-    return str(run["method"]) if getattr(spec, "rows_by", None) == "method" else row_key(run)
+    by_method = isinstance(spec, TableSpec) and spec.rows_by == "method"
+    return str(run["method"]) if by_method else row_key(run)
 
 
 def _by_question(records: Sequence[Record]) -> list[tuple[dict[str, Any], list[Record]]]:
@@ -148,8 +143,7 @@ def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
     return tuple(Contrast(heading, row.key, ref.key) for heading, row, ref in found if ref)
 
 
-def _rows(first: Mapping[str, Record], spec: Spec) -> list[SweepRow]:
-    apart: Mapping[str, Mapping[str, Any]] = getattr(spec, "apart", {})
+def _rows(first: Mapping[str, Record], apart: Mapping[str, Mapping[str, Any]]) -> list[SweepRow]:
     own = {key: settings(record) for key, record in first.items()}
     named = {
         key: tuple(
@@ -186,7 +180,7 @@ def _rows(first: Mapping[str, Record], spec: Spec) -> list[SweepRow]:
     return sorted(rows, key=lambda r: [_rank(own[r.key].get(name)) for name in varied[r.key]])
 
 
-def _pretraining_rows(first: Mapping[str, Record], spec: Spec) -> list[SweepRow]:
+def _pretraining_rows(first: Mapping[str, Record]) -> list[SweepRow]:
     own = {key: dict(sorted(settings(record).items())) for key, record in first.items()}
     rows = []
     for key, record in first.items():

@@ -24,11 +24,7 @@ Measurement = Mapping[str, Any]
 
 
 def efficiency_report(measured: Measurement) -> Report:
-    """The measurement of `bench.efficiency` as tables.
-
-    Args:
-        measured: with `cases`, and any of `throughput`, `evaluation`, `hyperbolicity`, `helm`.
-    """
+    """The measurement of `bench.efficiency` as tables: its `cases`, and any of `PARTS`."""
     settings, versions = measured["settings"], measured["versions"]
     facts = {
         "Device": f"{measured['device']}, {measured['threads']} threads",
@@ -46,15 +42,7 @@ def efficiency_report(measured: Measurement) -> Report:
 
 
 def write_efficiency(measured: Measurement, folder: Path) -> list[Path]:
-    """Write tables/<name>.{md,csv,json,tex} and figures/<name>.{svg,png}.
-
-    Args:
-        measured: see `efficiency_report`. Without cases there is no figure.
-        folder: the results folder.
-
-    Returns:
-        The paths.
-    """
+    """Write tables/<name>.{md,csv,json,tex} and, if there are cases, figures/<name>.{svg,png}."""
     report, drawn = efficiency_report(measured), figure(measured)
     paths = formats.write(report, folder / "tables", {"measurement": dict(measured)})
     return paths + (save(drawn, folder / "figures", report.name) if drawn else [])

@@ -9,6 +9,7 @@ from typing import Any
 from bench.names import curvature_label, seeds_label
 from bench.report.records import Record, training_settings
 from bench.report.scores import ScoreRow, ScoreTable
+from bench.report.selection import Group, Selection
 
 # Options of adapters that have a fact of their own, by name.
 OPTIONS = {
@@ -48,8 +49,7 @@ def facts(table: ScoreTable) -> dict[str, str]:
     trained = [row for row in table.rows if training_settings(row.first)]
     if trained:
         found |= _adapters(trained)
-        tuning = table.selection.tuning
-        found["Tuning"] = tuning_fact({row.label: tuning.get(row.key) for row in trained})
+        found["Tuning"] = tuning_fact(table.selection, trained)
         found["Trained on"] = by_value((row.label, _training_rows(row)) for row in trained)
         settings = {row.label: _over_runs(row, training_settings) for row in trained}
         found |= _settings("Training", settings)
@@ -82,17 +82,14 @@ def _over_runs(row: ScoreRow, of: Callable[[Record], Mapping[str, Any]]) -> dict
 
 
 def tuning_fact(
-    known: Mapping[str, Mapping[str, Any] | None],
+    selection: Selection,
+    rows: Sequence[Group],
     what: str = "learning rate",
     measure: str = "validation loss",
 ) -> str:
-    """How settings were chosen, and for which rows they were not tuned.
-
-    Args:
-        known: by label the `tuning` of a sweep's row.
-        what: the settings.
-        measure: what they were chosen by.
-    """
+    """How the settings `what` were chosen, and for which rows they were not tuned."""
+    tuning = {row.key: row.tuning for row in selection.sweep.rows}
+    known = {row.label: tuning[row.key] for row in rows}
     tuned = {label: facts for label, facts in known.items() if facts}
     parts = []
     if tuned:

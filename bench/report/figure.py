@@ -131,11 +131,7 @@ def look(
 ) -> dict[str, Any]:
     """The encodings `color` and `shape` of a field's values.
 
-    Args:
-        field: a field of the data.
-        looks: colour and shape of each value; their order is that of the legend.
-        legend: whether there is one.
-        width: width of the legend in pixels.
+    `looks` has them in the order of the legend, whose `width` is in pixels.
     """
     columns = max(1, int(width / (theme.longest(looks) + 30)))
     more: dict[str, Any] = {"title": None}

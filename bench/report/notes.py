@@ -30,7 +30,7 @@ def score_notes(table: ScoreTable) -> list[str]:
     """All notes below the scores."""
     selection = table.selection
     return [
-        *selection.remarks,
+        *selection.sweep.remarks,
         *selection.spec.remarks,
         *_limits(table),
         *_means(table),
@@ -50,11 +50,11 @@ def _limits(table: ScoreTable) -> Iterator[str]:
     selection = table.selection
     if selection.incomplete:
         yield selection.incomplete
-    asked = {row.method for row in selection.sweep.rows} if selection.sweep else set()
+    asked = {row.method for row in selection.sweep.rows}
     absent = [
         f"{pair['row']} vs. {pair['reference']}"
         for pair in selection.spec.comparisons
-        if selection.sweep and not {pair["row"], pair["reference"]} <= asked
+        if not {pair["row"], pair["reference"]} <= asked
     ]
     if absent:
         yield f"Declared comparisons without rows in this sweep: {', '.join(absent)}."

@@ -26,13 +26,8 @@ def samples_of(
 ) -> dict[Measure, Sample]:
     """The values of each measure that the runs have.
 
-    NLL covers the items that have one in all runs. It is left out if a run has none, or if a
-    benchmark would have fewer than two such items.
-
-    Args:
-        groups: the rows.
-        keys: keys of the benchmarks.
-        predictions: reads the lines of a run.
+    NLL is of the items that have one in all runs. It is left out if a run has none, or if one of
+    the benchmarks, `keys`, would have fewer than two items.
     """
     scores = groups[0].records[0]["scores"]
     clusters = {key: _numbers(scores[key].get("clusters"), slice(None)) for key in keys}

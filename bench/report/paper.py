@@ -17,12 +17,7 @@ PUBLISHED_AS = {"hyplora_authors": "hyplora"}
 
 
 def paper_table(table: ScoreTable, published: Published) -> Table:
-    """For each row and each published row of its method: the paper's numbers, ours, the difference.
-
-    Args:
-        table: the table with our rows.
-        published: the paper's table.
-    """
+    """For each row and each published row of its method: the paper's numbers, ours, difference."""
     base = table.rows[0].first["published_base"]
     theirs = published.rows_of(base) if base else ()
     if not theirs:

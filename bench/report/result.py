@@ -14,12 +14,12 @@ from bench.report.formats import write
 from bench.report.pretraining.comparisons import comparisons_of
 from bench.report.pretraining.figures import bits_figure, layers_figure
 from bench.report.pretraining.report import pretraining_report
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import load_published
 from bench.report.score_report import score_data, score_report
 from bench.report.score_table import score_table
 from bench.report.scores import ScoreTable
 from bench.report.selection import Selection
+from bench.report.spec import PretrainingSpec
 from bench.report.tables import Report
 
 
@@ -44,10 +44,6 @@ class Result:
 
 def result_of(selection: Selection, predictions: Predictions = lambda run_id: ()) -> Result:
     """Make the report of a selection.
-
-    Args:
-        selection: the runs.
-        predictions: reads the lines of a run.
 
     Raises:
         ValueError: these runs make no table, or there is no such file of published numbers.
@@ -77,11 +73,7 @@ def _pretraining_result(selection: Selection) -> Result:
 
 
 def write_result(result: Result, results: Path, figures: bool = True) -> list[Path]:
-    """Write tables/<name>.{md,csv,json,tex} and, if asked for, figures/<name>_<figure>.{svg,png}.
-
-    Returns:
-        The paths.
-    """
+    """Write tables/<name>.{md,csv,json,tex} and, if asked, figures/<name>_<figure>.{svg,png}."""
     data = score_data(result.scores) if result.scores else {}
     paths = write(result.report, results / "tables", data)
     if figures:

@@ -32,12 +32,7 @@ COST = (
 
 
 def score_report(table: ScoreTable, published: Published | None = None) -> Report:
-    """A table of scores as a report.
-
-    Args:
-        table: by `bench.report.score_table.score_table`.
-        published: the paper's numbers to compare with.
-    """
+    """A table of scores as a report, next to the paper's numbers if it has any."""
     tables = [_scores(table), _intervals(table)]
     for measure in table.measures:
         tables += _comparisons(table, measure)

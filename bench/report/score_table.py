@@ -27,10 +27,6 @@ def score_table(selection: Selection, predictions: Predictions = lambda run_id: 
     Averages are taken for each run first and then over runs, so that their deviation is that of
     the average itself.
 
-    Args:
-        selection: the runs.
-        predictions: reads the lines of a run, for further values of each item.
-
     Raises:
         ValueError: there are no runs, or they can't be compared.
     """
@@ -183,11 +179,11 @@ def _comparisons(
     """
     others = [found.key for found in table.benchmarks if found.key != table.main]
     rows = {row.key: row for row in table.rows}
-    labels = table.selection.labels
+    labels = {row.key: row.label for row in table.selection.sweep.rows}
 
     def compared(contrast: Contrast, column: str, family: int) -> Comparison:
         keys = (contrast.row, contrast.reference)
-        label, reference = (labels.get(key, key) for key in keys)
+        label, reference = (labels[key] for key in keys)
         asked = Comparison(contrast.heading, *keys, label, reference, column, measure.key)
         pair = [rows[key] for key in keys if key in rows]
         if len(pair) == 1:
@@ -202,7 +198,7 @@ def _comparisons(
         given = list(weights[column].values()), seeds, family
         return compare(asked, one, other, *given)
 
-    contrasts = [each for each in table.selection.contrasts if each.row in rows]
+    contrasts = [each for each in table.selection.sweep.contrasts if each.row in rows]
     testable = sum(each.reference in rows for each in contrasts)
     for columns in ([table.main], others):
         size = len(columns) * testable

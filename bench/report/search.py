@@ -30,8 +30,8 @@ def draw_search(
         objectives: name and direction (`minimize`, `maximize`) of each.
         importances: share of the variance by key; may be empty.
         best: numbers of the best trials.
-        folder: created if necessary.
-        name: stem of the files.
+        folder: of the files.
+        name: their stem.
     """
     shape: Any = "linear"
     trials = sorted(trials)

@@ -10,15 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.names import seeds_label
-from bench.report.design import Spec, contrasts, labelled
+from bench.report.design import contrasts, labelled
 from bench.report.measurements import LENGTH, PUBLISHED, SHORT, file_stem
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.records import Record, answers, digest
 from bench.report.shared_record import shared_arguments
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.tracking.contents import SweepRun, Unfinished
 from bench.tracking.record import PRETRAIN
-from bench.tracking.sweeps import SWEEP_FILE, Contrast, SweepMember, SweepRecord
+from bench.tracking.sweeps import SWEEP_FILE, SweepMember, SweepRecord
 
 LISTED = 6  # incomplete rows that a note names
 NAMED = ("model", "data", "protocol", "split", "size")  # facts that tables are named by
@@ -76,41 +75,27 @@ class Selection:
 
     Attributes:
         spec: of the table; its name is the stem of the files, unique in a report.
+        sweep: all sweeps of one name and question as one.
         groups: its rows with at least one finished run, in its order.
-        contrasts: the requested comparisons, by row key; rows without runs may be named.
         missing: rows that lack runs.
-        total: number of requested runs.
-        command: the command that runs the missing ones; empty if none is missing.
-        remarks: the sweep's notes.
-        sweep: all sweeps of one name and question as one; None for runs outside of any.
-        sweep_runs: ids of the sweeps' own runs in the store, the newest first.
+        total: number of runs that were asked for.
+        command: what runs the missing ones; empty if none is missing.
+        sweep_runs: ids of the sweeps' own runs in the store, the newest first; empty for runs that
+            are part of no sweep.
     """
 
     spec: TableSpec
+    sweep: SweepRecord
     groups: tuple[Group, ...]
-    contrasts: tuple[Contrast, ...] = ()
     missing: tuple[Missing, ...] = ()
     total: int = 0
     command: str = ""
-    remarks: tuple[str, ...] = ()
-    sweep: SweepRecord | None = None
     sweep_runs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Stem of its files."""
         return self.spec.name
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels of its rows, by key, including those without a finished run."""
-        asked = {row.key: row.label for row in self.sweep.rows} if self.sweep else {}
-        return asked | {group.key: group.label for group in self.groups}
-
-    @property
-    def tuning(self) -> dict[str, Mapping[str, Any] | None]:
-        """How its sweep's rows were tuned, by key; empty outside of a sweep."""
-        return {row.key: row.tuning for row in self.sweep.rows} if self.sweep else {}
 
     @property
     def incomplete(self) -> str:
@@ -137,11 +122,8 @@ def spec_of(sweep: SweepRecord) -> Spec:
     Raises:
         ValueError: it can't be used.
     """
-    try:
-        pretrains = sweep.kind == PRETRAIN
-        spec = PretrainingSpec(**sweep.table) if pretrains else TableSpec.from_mapping(sweep.table)
-    except TypeError as error:
-        raise ValueError(f"its table can't be used: {error}") from error
+    kind: type[Spec] = PretrainingSpec if sweep.kind == PRETRAIN else TableSpec
+    spec = kind.from_mapping(sweep.table)
     if spec.name != sweep.name:
         raise ValueError(f"the sweep {sweep.name} has the table {spec.name}")
     return spec
@@ -189,7 +171,7 @@ def select(
             for members, more in _tables(group, published):
                 table = _unused(file_stem(name, words or more), taken)
                 found.append(_selection(table, members, known, unfinished or {}, arguments))
-    return sorted(found, key=lambda table: getattr(table.spec, "place", 0))
+    return sorted(found, key=lambda table: table.spec.place)
 
 
 def published_sweep(name: str) -> SweepRecord | None:
@@ -261,12 +243,12 @@ def _selection(
     lost = {member.identity for alike in absent.values() for member in alike}
     return Selection(
         spec=spec,  # type: ignore[arg-type]
+        sweep=sweep,
         groups=tuple(
             Group(r.key, r.label, tuple(runs[r.key]), details=r.details)
             for r in sweep.rows
             if r.key in runs
         ),
-        contrasts=sweep.contrasts,
         missing=tuple(
             Missing(
                 row.label,
@@ -282,8 +264,6 @@ def _selection(
         ),
         total=len(wanted),
         command=" && ".join(command(s, arguments) for s in sweeps if s.identities & lost),
-        remarks=sweep.remarks,
-        sweep=sweep,
         sweep_runs=tuple(run_id for _, run_id in members),
     )
 

@@ -1,11 +1,11 @@
-"""What a sweep file says about its table."""
+"""What a sweep file says about its table or its report on pretraining runs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 from bench.errors import unknown
 
@@ -15,29 +15,19 @@ LISTS = ("outside_averages", "comparisons", "figures", "remarks")
 PAIR = "{row: hyplora, reference: lora, about: optional}"
 AVERAGES = ("micro", "macro")
 ROWS_BY = ("settings", "method")
+TWINS = {
+    "helm_d": ("llama_twin", "llama_twin_matched"),
+    "helm_mice": ("deepseek_twin", "deepseek_twin_matched"),
+}
 
 
 @dataclass(frozen=True)
-class TableSpec:
-    """The `table:` mapping of a sweep file, checked.
+class _Spec:
+    """What both kinds have in common.
 
     Attributes:
         name: stem of the files that are written, e.g. `table2`.
-        title: heading of the table.
-        note: the table's place in the paper, e.g. `the camera-ready's Tables 3 and 8`.
-        outside_averages: keys of benchmarks that are shown but left out of micro and macro.
-        judged_by: the average that methods are judged by: `micro`, all items together, or `macro`,
-            the plain mean of the sets.
-        published: stem of the file in results/published to compare with, or None.
-        apart: options of the methods whose values make separate rows: for each option a mapping of
-            names, which labels show, to values. Values without a name are the default.
-        rows_by: `settings`, a row for each setting; or `method`, if each seed of a method has
-            settings found by its own search.
-        comparisons: the family of comparisons: for each the methods of `row` and `reference`, which
-            agree in all other options, and optionally what it is `about`. Empty: each row vs. LoRA.
-        figures: those of the table, from `FIGURES`.
-        remarks: notes printed first below the table.
-        place: position in a report of several tables, in ascending order.
+        title: heading of the table or report.
 
     Raises:
         ValueError: a field has an unusable value; the message names the allowed ones.
@@ -45,48 +35,18 @@ class TableSpec:
 
     name: str
     title: str
-    note: str = ""
-    outside_averages: tuple[str, ...] = ()
-    judged_by: str = AVERAGES[0]
-    published: str | None = None
-    apart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    rows_by: str = ROWS_BY[0]
-    comparisons: tuple[Mapping[str, str], ...] = ()
-    figures: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-    place: int = 50
 
     def __post_init__(self) -> None:
         if problem := self._problem():
             raise ValueError(f"table {self.name}: {problem}")
-        for name in LISTS:
-            object.__setattr__(self, name, tuple(getattr(self, name) or ()))
 
     def _problem(self) -> str:
-        for name in LISTS:
-            if isinstance(value := getattr(self, name), str):
-                return f"{name} is {value!r}, but it is a list: write [{value}]"
-        for pair in self.comparisons or ():
-            if not _is_pair(pair):
-                return f"comparisons has {pair!r}, but each names two methods: {PAIR}"
-        for option, values in self.apart.items():
-            if not isinstance(values, Mapping):
-                example = f"{option}: {{down_proj alone: [down_proj]}}"
-                return f"apart.{option} is {values!r}, but it names values: {example}"
-        for kind, value, allowed in (
-            ("judged_by", self.judged_by, AVERAGES),
-            ("rows_by", self.rows_by, ROWS_BY),
-            *(("figures", figure, FIGURES) for figure in self.figures or ()),
-        ):
-            if value not in allowed:
-                return f"{kind}: {value!r} is unknown, allowed: {', '.join(allowed)}"
-        if not re.fullmatch(r"[\w-][\w.-]*", str(self.name)):
-            return "name is for files: use letters, digits, '_', '-', e.g. table2"
-        return "" if isinstance(self.place, int) else f"place is {self.place!r}, but it is a number"
+        usable = re.fullmatch(r"[\w-][\w.-]*", str(self.name))
+        return "" if usable else "name is for files: use letters, digits, '_', '-', e.g. table2"
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> TableSpec:
-        """Read the `table:` mapping of a sweep file.
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Read the mapping of a sweep file.
 
         Raises:
             ValueError: a key is missing, is not one of this class's fields, or has a bad value.
@@ -99,6 +59,92 @@ class TableSpec:
             raise ValueError(f"table: {' and '.join(missing)} must be given, got {dict(mapping)}")
         # An empty key of YAML is None.
         return cls(**{key: value for key, value in mapping.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class PretrainingSpec(_Spec):
+    """The `pretraining:` mapping of a sweep file.
+
+    Attributes:
+        twins: by model the Euclidean ones that it is compared with; a single one may be a name.
+        published: stem of the file in results/published to show with it, or None.
+    """
+
+    twins: Mapping[str, str | Sequence[str]] = field(default_factory=lambda: dict(TWINS))
+    published: str | None = None
+    place = 99  # after all tables
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each model with each of its twins."""
+        return [
+            (model, twin)
+            for model, twins in self.twins.items()
+            for twin in ([twins] if isinstance(twins, str) else twins)
+        ]
+
+
+@dataclass(frozen=True)
+class TableSpec(_Spec):
+    """The `table:` mapping of a sweep file.
+
+    Attributes:
+        note: the table's place in the paper, e.g. `the camera-ready's Tables 3 and 8`.
+        outside_averages: keys of benchmarks that are shown but left out of micro and macro.
+        judged_by: the average that methods are judged by: `micro`, all items together, or `macro`,
+            the plain mean of the sets.
+        published: stem of the file in results/published to compare with, or None.
+        apart: options of the methods that make rows of their own: for each option the values that
+            a label names, by that name. Values without a name are the default, and not named.
+        rows_by: `settings`, a row for each setting; or `method`, if each seed of a method has the
+            settings that a search of its own has found.
+        comparisons: the family of comparisons: for each the methods of `row` and `reference`, which
+            agree in all other options, and optionally what it is `about`. Empty: each row vs. LoRA.
+        figures: those of the table, from `FIGURES`.
+        remarks: notes printed first below the table.
+        place: in a report of several tables: the smaller, the earlier.
+    """
+
+    note: str = ""
+    outside_averages: tuple[str, ...] = ()
+    judged_by: str = AVERAGES[0]
+    published: str | None = None
+    apart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rows_by: str = ROWS_BY[0]
+    comparisons: tuple[Mapping[str, str], ...] = ()
+    figures: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    place: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in LISTS:
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def _problem(self) -> str:
+        for name in LISTS:
+            if not isinstance(value := getattr(self, name), list | tuple):
+                return f"{name} is {value!r}, but it is a list: write [{value}]"
+        for pair in self.comparisons:
+            if not _is_pair(pair):
+                return f"comparisons has {pair!r}, but each names two methods: {PAIR}"
+        for option, values in self.apart.items():
+            if not isinstance(values, Mapping):
+                example = f"{option}: {{down_proj alone: [down_proj]}}"
+                return f"apart.{option} is {values!r}, but it names values: {example}"
+        for kind, value, allowed in (
+            ("judged_by", self.judged_by, AVERAGES),
+            ("rows_by", self.rows_by, ROWS_BY),
+            *(("figures", figure, FIGURES) for figure in self.figures),
+        ):
+            if value not in allowed:
+                return f"{kind}: {value!r} is unknown, allowed: {', '.join(allowed)}"
+        if not isinstance(self.place, int):
+            return f"place is {self.place!r}, but it is a number"
+        return super()._problem()
+
+
+Spec = TableSpec | PretrainingSpec
 
 
 def _is_pair(found: Any) -> bool:

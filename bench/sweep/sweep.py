@@ -18,11 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from bench.errors import Failure, InputError, ended_by_sigterm, printable, without_secrets
 from bench.files import locked, write_json
 from bench.progress import duration
-from bench.report.design import Spec, sweep_records
-from bench.report.pretraining.spec import PretrainingSpec
+from bench.report.design import sweep_records
 from bench.report.published import load_published
 from bench.report.selection import select
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.sweep.jobs import Job, Planner
 from bench.sweep.launch import Launch, began
 from bench.sweep.rates import Rates
@@ -231,21 +230,21 @@ def table_spec(config: DictConfig) -> tuple[Spec, bool]:
     """
     action = config.action.name
     pretrains = action == "pretrain" or (action == "tune" and "pretraining" in config)
+    kind: type[Spec] = PretrainingSpec if pretrains else TableSpec
     key = "pretraining" if pretrains else "table"
     named = OmegaConf.select(config, key)
     if named is None:
-        title = "Pretraining" if pretrains else "Runs of this sweep"
-        return (PretrainingSpec if pretrains else TableSpec)("sweep", title), False
+        return kind("sweep", "Pretraining" if pretrains else "Runs of this sweep"), False
     given: Any = OmegaConf.to_container(named)
     try:
-        spec = PretrainingSpec(**given) if pretrains else TableSpec.from_mapping(given)
+        spec = kind.from_mapping(given)
         if len(spec.name) > LONGEST:
             raise ValueError(
                 f"{key}.name has {len(spec.name)} characters, at most {LONGEST} are allowed"
             )
         if spec.published and isinstance(spec, TableSpec):
             load_published(spec.published)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{key}: {error}") from error
     return spec, True
 

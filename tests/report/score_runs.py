@@ -12,7 +12,7 @@ import numpy as np
 from bench.names import curvature_rank, method_label, method_rank
 from bench.report.selection import Group, Selection
 from bench.report.spec import TableSpec
-from bench.tracking.sweeps import Contrast
+from bench.tracking.sweeps import Contrast, SweepRecord, SweepRow
 
 SETS = {"mawps": ("MAWPS", 100), "SVAMP": ("SVAMP", 300)}
 SPEC = TableSpec(name="toy", title="Toy")
@@ -114,6 +114,7 @@ def selection(
     runs: Sequence[dict[str, Any]],
     spec: TableSpec = SPEC,
     contrasts: Sequence[tuple[str, str, str]] | None = None,
+    remarks: Sequence[str] = (),
     **more: Any,
 ) -> Selection:
     """Runs in rows of one method, K and options.
@@ -138,4 +139,18 @@ def selection(
     if contrasts is None and "LoRA" in labels:
         contrasts = [("vs. LoRA", n, "LoRA") for n in labels if n not in ("LoRA", "base model")]
     asked = tuple(Contrast(h, labels[row], labels.get(ref, ref)) for h, row, ref in contrasts or ())
-    return replace(Selection(spec, found, asked, total=len(runs)), **more)
+    return replace(made_selection(spec, found, asked, remarks), **more)
+
+
+def made_selection(
+    spec: Any, groups: Sequence[Group], contrasts: Sequence[Contrast], remarks: Sequence[str] = ()
+) -> Selection:
+    """The selection of a sweep with these rows and contrasts, which may name other rows."""
+    keys = {key: key for contrast in contrasts for key in (contrast.row, contrast.reference)}
+    labels = keys | {group.key: group.label for group in groups}
+    methods = {group.key: group.first.get("method") or group.first["model"] for group in groups}
+    rows = tuple(SweepRow(key, label, methods.get(key, key)) for key, label in labels.items())
+    sweep = SweepRecord(
+        spec.name, "finetune", {}, (), rows, (), tuple(contrasts), remarks=tuple(remarks)
+    )
+    return Selection(spec, sweep, tuple(groups), total=sum(len(g.records) for g in groups))

@@ -8,9 +8,8 @@ from bench.files import write_json
 from bench.identity import PRETRAIN_VERSION, RESULT_VERSION
 from bench.report.collect import collect
 from bench.report.design import sweep_records
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.selection import sweep_stem
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, TableSpec
 from bench.tracking.contents import Contents, SweepRun, Unfinished
 from bench.tracking.sweeps import SWEEP_FILE
 from tests.report.many_runs import run_of
@@ -64,7 +63,7 @@ def test_a_sweep_s_runs_are_its_table_by_row_and_seed():
         ("none", None), ("lora", 0), ("lora", 1), ("hyplora", 0), ("hyplora", 1),
     ]  # fmt: skip
     assert (table.missing, table.total, table.command) == ((), 5, "")
-    (contrast,) = table.contrasts
+    (contrast,) = table.sweep.contrasts
     assert (contrast.heading, contrast.row, contrast.reference) == (
         "vs. LoRA", table.groups[2].key, table.groups[1].key,
     )  # fmt: skip
@@ -112,7 +111,9 @@ def test_sweeps_of_one_name_and_question_extend_each_other():
     }
     main, bends = report.tables
     assert [run["seed"] for run in main.groups[1].records] == [0, 1, 7]
-    assert len(main.contrasts) == 2 and {c.heading for c in bends.contrasts} == {"vs. K=1"}
+    assert len(main.sweep.contrasts) == 2 and {c.heading for c in bends.sweep.contrasts} == {
+        "vs. K=1"
+    }
     assert main.sweep_runs == ("main-2.0", "main-1.0")
 
 
@@ -214,7 +215,7 @@ def test_sweeps_without_finished_runs_make_no_table():
 def test_a_sweep_whose_table_cannot_be_used_is_left_out():
     report = collected(main_runs(), swept(main_runs(), table={"name": "../x", "title": "T"}))
     assert list(shape(report)) == ["other"]
-    assert "use letters" in report.left_out[0].why
+    assert "use letters" in report.left_out[0]
 
 
 def test_trials_of_a_search_make_no_table_and_its_winners_do():
@@ -225,9 +226,10 @@ def test_trials_of_a_search_make_no_table_and_its_winners_do():
         for r in (1, 2)
     ]
     report = collected([*trials, *winners], search)
-    assert shape(report) == {"bends": (["LoRA"], 2)} and report.tables[0].remarks == ("Chosen.",)
+    assert shape(report) == {"bends": (["LoRA"], 2)}
+    assert report.tables[0].sweep.remarks == ("Chosen.",)
     (left,) = report.left_out
-    assert (left.runs, left.what) == (2, "runs on validation rows")
+    assert left.startswith("2 runs on validation rows: ")
 
 
 def test_runs_of_no_sweep_are_shown_with_the_settings_that_differ():
@@ -238,7 +240,7 @@ def test_runs_of_no_sweep_are_shown_with_the_settings_that_differ():
         "other": (["LoRA (lr 0.1)", "LoRA (lr 0.2)", "HypLoRA", "toy"], 7),
         "other-paper": (["LoRA"], 1),
     }
-    assert report.tables[0].sweep is None and report.tables[0].contrasts
+    assert not report.tables[0].sweep_runs and report.tables[0].sweep.contrasts
 
 
 def test_saved_adapters_are_compared_with_no_run_that_was_trained():
@@ -257,9 +259,7 @@ def test_of_runs_with_one_setting_and_seed_the_newest_counts():
     report = collected([*older, *main_runs()])
     assert shape(report) == {"other": WHOLE}
     assert not any(run["identity"].startswith("older") for run in report.tables[0].records)
-    assert [(left.runs, left.why) for left in report.left_out] == [
-        (5, "a newer one has the same settings and seed")
-    ]
+    assert report.left_out == ("5 runs: a newer one has the same settings and seed",)
 
 
 def test_what_does_not_count_is_listed():
@@ -267,7 +267,7 @@ def test_what_does_not_count_is_listed():
     old = [*main_runs(result_version=0), made("helm_d", version=0)]
     report = collected(old, unreadable=(broken,), superseded=3)
     assert not report.tables and report.states["finished"] == 6 + 1 + 3
-    assert [left.line.partition(":")[0] for left in report.left_out] == [
+    assert [left.partition(":")[0] for left in report.left_out] == [
         "lora seed 0 (id)", "6 runs", "3 runs",
     ]  # fmt: skip
 
@@ -278,5 +278,5 @@ def test_pretraining_runs_are_reports_of_their_own():
     longer["train"] = longer["train"] | {"steps": 40}
     report = collected([*runs, longer], swept(runs, HELM))
     assert shape(report) == {"helm": (["HELM-D", "LLaMA"], 2), "pretraining": (["HELM-D"], 1)}
-    (contrast,) = report.tables[0].contrasts
+    (contrast,) = report.tables[0].sweep.contrasts
     assert contrast.heading == "vs. Euclidean twin"

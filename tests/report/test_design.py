@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bench.report.design import VS_LORA, VS_MATCHED, VS_TWIN, sweep_records
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.records import row_key
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, TableSpec
 from tests.report.many_runs import LAYERS, run_of
 from tests.report.pretraining_runs import made
 

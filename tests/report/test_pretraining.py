@@ -10,11 +10,12 @@ from bench.report.formats import to_markdown
 from bench.report.pretraining.comparisons import comparisons_of, linearised
 from bench.report.pretraining.figures import bits_figure
 from bench.report.pretraining.report import pretraining_report
-from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.pretraining.tables import bits_per_byte
-from bench.report.selection import Group, Missing, Selection
+from bench.report.selection import Group, Missing
+from bench.report.spec import PretrainingSpec
 from bench.tracking.sweeps import Contrast
 from tests.report.pretraining_runs import PART, made
+from tests.report.score_runs import made_selection
 
 SPEC = PretrainingSpec("helm", "HELM vs. twins", published="helm")
 LABELS = {"helm_d": "HELM-D", "llama_twin": "LLaMA", "helm_mice": "HELM-MiCE"}
@@ -28,7 +29,7 @@ def selected(records):
         for model in models
     )
     contrasts = tuple(Contrast("vs. Euclidean twin", *pair) for pair in SPEC.pairs)
-    return Selection(SPEC, groups, contrasts)
+    return made_selection(SPEC, groups, contrasts)
 
 
 def runs(worse=0.0, spread=0.0, seeds=(0, 1, 2)):
@@ -194,5 +195,5 @@ def test_a_single_model_makes_a_report_and_none_does_not():
 
 
 def test_a_name_that_is_no_file_name_is_refused():
-    with pytest.raises(ValueError, match="letters and digits"):
+    with pytest.raises(ValueError, match="use letters, digits"):
         PretrainingSpec("../x", "title")

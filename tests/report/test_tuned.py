@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from bench.names import method_label, model_label
-from bench.report.pretraining.spec import TWINS
+from bench.report.spec import TWINS
 from bench.sweep.rates import COMMITTED, Rates
 from bench.tracking.sweeps import SweepRecord
 

@@ -30,11 +30,7 @@ def embeddings_figures(study: Mapping[str, Any]) -> list[Figure]:
 
 
 def draw_embeddings(study: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
-    """Write all figures as <name>_<figure>.svg and .png, and the disk as <name>_disk.html.
-
-    Returns:
-        The paths.
-    """
+    """Write all figures as <name>_<figure>.svg and .png, and the disk as <name>_disk.html."""
     drawn = embeddings_figures(study)
     paths = [path for each in drawn for path in save(each, folder, f"{name}_{each.name}")]
     if page := disk_page(study):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 
 from bench.report.figure import Figure
@@ -9,6 +10,10 @@ from bench.report.scores import ScoreTable
 
 
 def table_figures(table: ScoreTable) -> list[Figure]:
-    """The figures that a table's spec names, without those that no run has the data for."""
-    modules = (import_module(f"{__name__}.{name}") for name in table.selection.spec.figures)
-    return [figure for module in modules if (figure := module.figure(table)) is not None]
+    """The figures that a table's spec names, without those that no run has the data for.
+
+    The table's title is put before theirs.
+    """
+    spec = table.selection.spec
+    drawn = (import_module(f"{__name__}.{name}").figure(table) for name in spec.figures)
+    return [replace(found, title=f"{spec.title}: {found.title}") for found in drawn if found]

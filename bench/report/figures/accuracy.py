@@ -38,4 +38,4 @@ def figure(table: ScoreTable) -> Figure | None:
     step = {"step": STEP}
     chart = facet(layers, data(facts), "benchmark", titles, across, step, x="independent")
     height = (60 + STEP * len(table.rows)) * lines
-    return Figure("accuracy", f"{table.selection.spec.title}: accuracy", caption, chart, height)
+    return Figure("accuracy", "accuracy", caption, chart, height)

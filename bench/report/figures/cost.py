@@ -47,8 +47,7 @@ def figure(table: ScoreTable) -> Figure | None:
         "no other row equals at a lower cost. Times were measured on a shared machine and are "
         "approximate. Rows that train nothing are left out. Logarithmic scale."
     )
-    title = f"{table.selection.spec.title}: accuracy against cost"
-    return Figure("cost", title, caption, chart)
+    return Figure("cost", "accuracy against cost", caption, chart)
 
 
 def costs(table: ScoreTable) -> dict[str, list[tuple[ScoreRow, float]]]:
@@ -76,7 +75,7 @@ def costs(table: ScoreTable) -> dict[str, list[tuple[ScoreRow, float]]]:
 
 def peak_gib(runs: Sequence[Record]) -> float | None:
     """Peak accelerator memory of fine-tuning, mean over runs; None if a run lacks it."""
-    peaks = [(run.get("training") or {}).get("peak_bytes") for run in runs]
+    peaks = [run["training"].get("peak_bytes") for run in runs]
     known = [peak for peak in peaks if peak]
     return fmean(known) / 2**30 if len(known) == len(peaks) else None
 

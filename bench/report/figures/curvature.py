@@ -42,8 +42,7 @@ def figure(table: ScoreTable) -> Figure | None:
         f"Small points: seeds; line: mean{common.interval_note('vertical line', facts)}. The "
         "sectional curvature is −1/K: the larger K, the flatter the space."
     )
-    title = f"{table.selection.spec.title}: accuracy over K"
-    return Figure("curvature", title, caption, chart, 180 * lines)
+    return Figure("curvature", "accuracy over K", caption, chart, 180 * lines)
 
 
 def curved(table: ScoreTable) -> dict[str, list[ScoreRow]]:

@@ -58,8 +58,7 @@ def figure(table: ScoreTable) -> Figure | None:
         "the test that is corrected over all comparisons (n.s.: no significant difference)."
     )
     height = (80 + step_of_rows * len(labels)) * len(blocks)
-    title = f"{table.selection.spec.title}: paired differences"
-    return Figure("differences", title, caption, alt.vconcat(*blocks), height)
+    return Figure("differences", "paired differences", caption, alt.vconcat(*blocks), height)
 
 
 def _facts(found: Comparison, benchmark: str) -> dict[str, Any]:

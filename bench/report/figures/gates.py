@@ -30,13 +30,12 @@ def figure(table: ScoreTable) -> Figure | None:
         "Mean over seeds, on validation prompts. Dashed and hollow: before training; solid: after. "
         f"Logarithmic scale; zeros are not drawn.{fewer}"
     )
-    title = f"{table.selection.spec.title}: gates by layer"
-    return Figure("gates", title, caption, chart, 480)
+    return Figure("gates", "gates by layer", caption, chart, 480)
 
 
 def _facts(row: ScoreRow) -> Iterator[dict[str, Any]]:
     """The statistics of each layer, mean over the runs of a row that have gates."""
-    runs = [g for run in row.records if (g := (run.get("training") or {}).get("gates"))]
+    runs = [g for run in row.records if (g := run["training"].get("gates"))]
     for moment, when in (("start", "dashed"), ("end", "solid")):
         for layers in zip(*(run[moment] for run in runs), strict=True):
             means = {key: fmean(gate[key] for gate in layers) for key in STATISTICS}

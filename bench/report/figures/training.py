@@ -26,7 +26,7 @@ def figure(table: ScoreTable) -> Figure | None:
         for row in rows
         for run in row.records[:SEEDS]
         for curve, title in CURVES.items()
-        if (points := (run.get("training") or {}).get(curve))
+        if (points := run["training"].get(curve))
         for step, loss in thinned(points)
         if loss > 0
     ]
@@ -52,8 +52,7 @@ def figure(table: ScoreTable) -> Figure | None:
     caption = (
         f"A line for each seed (at most {SEEDS}), marked at its end. Logarithmic scale.{fewer}"
     )
-    title = f"{table.selection.spec.title}: loss over the steps"
-    return Figure("training", title, caption, chart)
+    return Figure("training", "loss over the steps", caption, chart)
 
 
 def thinned(points: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:

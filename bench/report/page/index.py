@@ -23,16 +23,7 @@ GLANCED = 8  # tables in the summary
 
 
 def write_page(results: Sequence[Result], collected: Collected, folder: Path) -> Path:
-    """Write the page.
-
-    Args:
-        results: results of the selections of `collected`, in their order.
-        collected: the report's contents.
-        folder: the folder of index.html; created if it does not exist.
-
-    Returns:
-        The path.
-    """
+    """Write the page into a folder, which is created, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
     write_text(path, page(results, collected))
@@ -40,7 +31,7 @@ def write_page(results: Sequence[Result], collected: Collected, folder: Path) ->
 
 
 def page(results: Sequence[Result], collected: Collected) -> str:
-    """The page as text."""
+    """The page as text; `results` are of the selections of `collected`, in their order."""
     parts, others = parts_of(results, collected)
     titles = titles_of([result.report for result in results])
     found = [(titles[result.report.name], _summary(result)) for result in results]
@@ -60,7 +51,7 @@ def page(results: Sequence[Result], collected: Collected) -> str:
         pretrained=sum(len(selection.records) for selection in pretrained),
         bases=sorted({record["model"] for found in scored for record in found.records}),
         absent=dict(collected.absent),
-        left_out=list(bounded((out.line for out in collected.left_out), LINES)),
+        left_out=list(bounded(collected.left_out, LINES)),
         states={state: count for state, count in collected.states.items() if count},
         unfinished=list(bounded(collected.unfinished, LINES)),
         provenance=html_table(provenance(scored)) if scored else None,

@@ -61,12 +61,7 @@ class Part:
 
 
 def parts_of(results: Sequence[Result], collected: Collected) -> tuple[list[Part], list[str]]:
-    """The parts in reading order, and the titles of the tables that did not fit.
-
-    Args:
-        results: results of the selections of `collected`, in their order.
-        collected: the report's contents.
-    """
+    """The parts in reading order, and the titles of the tables that did not fit."""
     # Characters left; once something did not fit, nothing of its kind does.
     left = {"figures": FIGURES, "cases": CASES, "tables": TABLES}
     share = CASES // max(1, min(4, len(results)))  # so that the first does not take all

@@ -23,7 +23,7 @@ def comparisons_of(selection: Selection) -> tuple[Comparison, ...]:
     by_key = {row.key: row for row in selection.groups}
     found = [
         _compare(contrast.heading, by_key[contrast.row], by_key[contrast.reference])
-        for contrast in selection.contrasts
+        for contrast in selection.sweep.contrasts
         if contrast.row in by_key and contrast.reference in by_key
     ]
     return tuple(judge(found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -12,6 +12,7 @@ import altair as alt
 from bench.report import theme
 from bench.report.comparison import Comparison
 from bench.report.figure import Figure, data, line_at, log_axis, look, names, panel, whiskers
+from bench.report.pretraining.tables import states
 from bench.report.selection import Group
 from bench.report.theme import BLUE, GREEN, GREY, ORANGE, PALETTE, RED, VERDICTS, Look, look_of
 
@@ -64,7 +65,7 @@ def bits_figure(rows: Sequence[Group], comparisons: Sequence[Comparison]) -> Fig
 def _training(rows: Sequence[Group], facts: Sequence[dict[str, Any]]) -> Any:
     looks, dashes, seen = {}, [], set()
     for place, row in enumerate(rows):
-        model = row.records[0]["model"]
+        model = row.first["model"]
         own = (look_of(place), [1, 2])  # a second row of a model must look different
         looks[row.label], dash = own if model in seen else MODELS.get(model, own)
         dashes.append(dash)
@@ -85,7 +86,7 @@ def _training(rows: Sequence[Group], facts: Sequence[dict[str, Any]]) -> Any:
 
 def _curves(row: Group) -> Iterator[dict[str, Any]]:
     """Thousands of tokens and bits per byte: the mean over seeds where all have one, and each."""
-    step = row.records[0]["train"]["step_tokens"] / 1000
+    step = row.first["train"]["step_tokens"] / 1000
     curves = {record["seed"]: dict(record["training"]["validation"]) for record in row.records}
     for at in sorted({at for curve in curves.values() for at in curve}):
         values = {seed: curve[at] for seed, curve in curves.items() if at in curve}
@@ -161,22 +162,18 @@ def layers_figure(rows: Sequence[Group]) -> Figure:
 
 def _states(row: Group, field: str) -> Iterator[dict[str, Any]]:
     """What was measured layer by layer, mean over seeds, by the state of the weights."""
-    found: dict[str, list[dict[int, float]]] = {}
-    for record in row.records:
-        training = record["training"]
-        for name, layers in (training["initialisations"] | {"trained": training["layers"]}).items():
-            by_block = {layer["block"]: layer["entropy"] for layer in layers["routing"]}
-            values = dict(enumerate(layers["similarity"])) if field == COSINE else by_block
-            found.setdefault(name, []).append(values)
-    for name, runs in found.items():
-        for block in runs[0]:
-            mean = fmean(values[block] for values in runs)
+    blocks = [layer["block"] for layer in row.first["training"]["layers"]["routing"]]
+    for name, (similarity, entropy) in states(row).items():
+        by_block: Iterable[tuple[int, float]] = enumerate(similarity)
+        if field == ENTROPY:
+            by_block = zip(blocks, entropy, strict=True)
+        for block, mean in by_block:
             yield {"what": STATES[name][0], "block": block, "value": mean}
 
 
 def _curvatures(row: Group) -> Iterator[dict[str, Any]]:
     """The change of each expert's K from its start, in percent."""
-    step = row.records[0]["train"]["step_tokens"] / 1000
+    step = row.first["train"]["step_tokens"] / 1000
     for record in row.records:
         training = record["training"]
         starts = {k: v for k, v in training["curvatures_at_start"].items() if k != "stream"}

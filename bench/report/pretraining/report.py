@@ -21,11 +21,7 @@ SOURCES = {"synthetic": "embedded corpus", "text": "own text"}
 
 
 def pretraining_report(selection: Selection, found: Sequence[Comparison]) -> Report:
-    """Pretraining runs as tables.
-
-    Args:
-        selection: the runs.
-        found: each model against its twins.
+    """Pretraining runs as tables, with the comparisons found.
 
     Raises:
         ValueError: there is no run, or no such file of published figures.
@@ -45,14 +41,14 @@ def pretraining_report(selection: Selection, found: Sequence[Comparison]) -> Rep
         tables.tasks_table(rows, chance),
         tables.published_table(published) if published else None,
     ]
-    tuning = {row.label: selection.tuning.get(row.key) for row in rows}
     measure = "bits per byte of the validation documents"
-    facts = _facts(rows) | {"Tuning": tuning_fact(tuning, "learning rate and warm-up", measure)}
+    tuning = tuning_fact(selection, rows, "learning rate and warm-up", measure)
+    facts = _facts(rows) | {"Tuning": tuning}
     return Report(spec.name, spec.title, facts, tuple(table for table in made if table))
 
 
 def _notes(selection: Selection) -> Iterator[str]:
-    yield from selection.remarks
+    yield from selection.sweep.remarks
     if selection.incomplete:
         yield selection.incomplete
 
@@ -112,7 +108,7 @@ def _findings(rows: Sequence[Group], found: Sequence[Comparison]) -> Iterator[st
                 f"{row.label}: the experts' K changed by {fmean(moved):.1%} on average, by "
                 f"{max(moved):.1%} at most."
             )
-        starts = tables.initialisations(row)
+        starts = {name: own for name, own in tables.states(row).items() if name != "trained"}
         for name, (similarity, entropy) in starts.items() if len(starts) > 1 else ():
             last = max(similarity[1:])
             text = f"{row.label}, {name} initialisation: mean cosine of tokens {similarity[0]:.2f} "

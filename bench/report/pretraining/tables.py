@@ -14,6 +14,7 @@ from bench.report.selection import Group
 from bench.report.tables import Cell, Column, Row, RunValue, Table
 
 Rows = Sequence[Group]
+WEIGHTS = {"own": "at start", "trained": "after training"}  # states with another label
 SHARES = ("acc", "exact_match", "f1")  # prefixes of metrics that are shares
 
 
@@ -179,14 +180,12 @@ def initialisation_table(rows: Rows) -> Table:
     """Similarity of tokens before and after training, layer by layer."""
     lines, keys = [], {"layer": 0, "entropy": 0}
     for row in rows:
-        after = mean_layers([run["training"]["layers"] for run in row.records])
-        states = {f"{n} at start": v for n, v in initialisations(row).items()}
-        for name, layers in (states | {"after training": after}).items():
+        for name, layers in states(row).items():
             cells: dict[str, Cell] = {}
             for key, values in zip(keys, layers, strict=True):
                 cells |= {f"{key}_{i}": Cell(value) for i, value in enumerate(values)}
                 keys[key] = max(keys[key], len(values))
-            lines.append(Row((row.label, name.replace("own at", "at")), cells))
+            lines.append(Row((row.label, WEIGHTS.get(name, f"{name} at start")), cells))
     columns = (
         *(Column(f"layer_{i}", f"cosine {i}", ".2f") for i in range(keys["layer"])),
         *(Column(f"entropy_{i}", f"entropy {i + 1}", ".2f") for i in range(keys["entropy"])),
@@ -202,14 +201,17 @@ def initialisation_table(rows: Rows) -> Table:
     return Table("similarity", "Similarity of tokens", columns, tuple(lines), names, notes)
 
 
-def initialisations(row: Group) -> dict[str, tuple[list[float], list[float]]]:
-    """`mean_layers` before training, by initialisation."""
-    runs = [record["training"]["initialisations"] for record in row.records]
-    return {name: mean_layers([run[name] for run in runs]) for name in runs[0]}
+def states(row: Group) -> dict[str, tuple[list[float], list[float]]]:
+    """Similarity by layer and routing entropy by block, means over seeds.
+
+    By state of the weights: each initialisation, then `trained`.
+    """
+    trainings = [record["training"] for record in row.records]
+    runs = [training["initialisations"] | {"trained": training["layers"]} for training in trainings]
+    return {name: _mean_layers([run[name] for run in runs]) for name in runs[0]}
 
 
-def mean_layers(runs: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
-    """Similarity by layer and routing entropy by block, means over runs."""
+def _mean_layers(runs: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
     entropies = [[layer["entropy"] for layer in run["routing"]] for run in runs]
     similarity = np.mean([run["similarity"] for run in runs], axis=0)
     return similarity.tolist(), np.mean(entropies, axis=0).tolist()

@@ -79,15 +79,9 @@ def _drawn_means(rows: Sequence[Array], key: str, draws: int) -> list[Array]:
 
 
 def drawn_items(outcomes: Array, draws: int, generator: np.random.Generator) -> Array:
-    """Means over items drawn with replacement, the same items for all runs.
+    """Means `(draws, runs)` over items drawn with replacement, the same items for all runs.
 
-    Args:
-        outcomes: `(runs, items)`.
-        draws: number of draws.
-        generator: draws the items.
-
-    Returns:
-        `(draws, runs)`, from 0 to 1.
+    `outcomes` are `(runs, items)`.
     """
     runs, size = outcomes.shape
     columns = np.ascontiguousarray(outcomes.T, dtype=np.float32)

@@ -62,8 +62,13 @@ def test_every_figure_of_a_table_is_a_name_that_sweep_files_may_use():
 def test_a_figure_is_drawn_if_there_are_facts(full, name):
     made = figure(name)(full)
     assert made.name == name
-    assert made.title.startswith("Toy: ") and made.caption.endswith(".")
+    assert made.title and made.caption.endswith(".")
     assert vl_convert.vegalite_to_svg(page_spec(made)).count("<path") > 2
+
+
+def test_figures_are_titled_after_their_table(full):
+    titles = [made.title for made in figures.table_figures(full)]
+    assert len(titles) == len(FIGURES) and all(title.startswith("Toy: ") for title in titles)
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("accuracy", "cost")])

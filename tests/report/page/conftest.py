@@ -5,13 +5,12 @@ import pytest
 
 from bench.names import model_label
 from bench.report.collect import Collected
-from bench.report.pretraining.spec import TWINS, PretrainingSpec
 from bench.report.result import result_of
-from bench.report.selection import Group, Missing, Selection
-from bench.report.spec import TableSpec
+from bench.report.selection import Group, Missing
+from bench.report.spec import TWINS, PretrainingSpec, TableSpec
 from bench.tracking.sweeps import Contrast
 from tests.report.pretraining_runs import made
-from tests.report.score_runs import answered, selection
+from tests.report.score_runs import answered, made_selection, selection
 
 CHROMIUM = "/usr/bin/chromium"
 # Without these flags it looks for its makers' servers at every start.
@@ -73,7 +72,7 @@ def pretrained():
     )
     spec = PretrainingSpec("helm", "HELM vs. twins")
     contrasts = tuple(Contrast("vs. Euclidean twin", *pair) for pair in spec.pairs)
-    return Selection(spec, groups, contrasts, total=18)
+    return made_selection(spec, groups, contrasts)
 
 
 @pytest.fixture(scope="session")

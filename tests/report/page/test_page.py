@@ -3,7 +3,7 @@
 import json
 import re
 
-from bench.report.collect import Collected, LeftOut
+from bench.report.collect import Collected
 from bench.report.figure import page_spec
 from bench.report.formats import to_markdown
 from bench.report.measurements import measurement_name
@@ -21,7 +21,7 @@ def visible(text):
 def test_it_has_findings_missing_runs_and_provenance(collected, tmp_path):
     given = collected(
         absent={"commonsense": "no runs"},
-        left_out=(LeftOut("runs of r=4", "of another version", 7),),
+        left_out=("7 runs of r=4: of another version",),
         unfinished=("hyplora seed 2: FAILED, out of memory",),
     )
     text = visible(write_page(*given, tmp_path / "report").read_text())
@@ -64,7 +64,7 @@ def test_an_empty_store_makes_a_page_that_says_so():
 
 
 def test_texts_of_models_and_people_are_never_markup(collected, hostile):
-    given = collected(hostile, left_out=(LeftOut(hostile, hostile),), absent={hostile: hostile})
+    given = collected(hostile, left_out=(hostile,), absent={hostile: hostile})
     text = page(*given)
     assert "<script>window" not in text and "<img src=x" not in text
     assert "\x1b" not in text and "\u202e" not in text
