@@ -67,7 +67,7 @@ class Job:
     @property
     def unfinished(self) -> bool:
         """Whether it can be tried, or tried again."""
-        return self.record is None and not self.refused and not self.pruned
+        return self.record is None and not (self.refused or self.pruned or self.diverged)
 
 
 class Planner:

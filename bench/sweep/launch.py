@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bench.errors import Failure, InputError, Pruned, printable, without_secrets
+from bench.errors import Failure, InputError, Pruned, printable, reason, without_secrets
 from bench.files import write_text
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ class Launch:
                 ]
                 none = len(waiting) == launched and attempts == [job.last for job in waiting]
                 if waiting and not begun and none:
-                    first = _first_line(error)
-                    raise Failure(f"the launcher failed before any run began: {first}")
+                    raise Failure(f"the launcher failed before any run began: {reason(error)}")
                 for job in begun or waiting:
                     alone = self._launch([job])
                     if alone is not None and not self._has_ended(job):
@@ -120,7 +119,7 @@ class Launch:
                 job.record, job.found = result.return_value["record"], result.return_value["found"]
             else:
                 raised = result._return_value
-                job.failure = printable(f"{type(raised).__name__}: {_first_line(raised)}")
+                job.failure = printable(reason(raised))
                 job.refused, job.pruned = isinstance(raised, InputError), isinstance(raised, Pruned)
         return None
 
@@ -145,7 +144,7 @@ class Launch:
             self.store.fail(attempt.run_id, "FAILED", job.failure)
 
     def _interrupted(self, jobs: Sequence[Job]) -> None:
-        """After Ctrl-C: end joblib's workers; mark their runs and the sweep as killed."""
+        """After Ctrl-C: end joblib's workers; mark their runs as killed."""
         if "joblib" in type(self.launcher).__module__:
             from joblib.externals.loky import get_reusable_executor
 
@@ -153,7 +152,6 @@ class Launch:
         for attempt in (self.store.attempt(job.identity) for job in jobs):
             if attempt is not None and attempt.status == "RUNNING":
                 self.store.fail(attempt.run_id, "KILLED", "interrupted with its sweep")
-        self.store.fail(self.parent, "KILLED", "interrupted")
 
 
 def at_once(config: DictConfig) -> int:
@@ -220,8 +218,3 @@ class JobFiles(Callback):
             with open_dict(config.hydra.launcher):
                 folder = from_project(config.tracking.folder) / "submitit" / "%j"
                 config.hydra.launcher.submitit_folder = str(folder)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0]

@@ -279,7 +279,7 @@ class SearchSweep(Sweep):
         search.run(study, launch)
         self._conclude(study, different(search.jobs.values()))
         has_table = self.written or search.points is not None
-        return self.end(launch, different(search.jobs.values()), has_table)
+        return self.end(different(search.jobs.values()), has_table=has_table)
 
     def _conclude(self, study: Study, jobs: Sequence[Job]) -> None:
         """Note the best trials and the importance of each key, and draw the figure."""

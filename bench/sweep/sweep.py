@@ -47,6 +47,7 @@ class Sweep(ABC):
         remarks: notes below the table.
         metrics: of the sweep's own run, by name.
         files: to keep with it.
+        launch: of its runs, once it has begun.
     """
 
     actions: tuple[str, ...] = ("finetune",)  # that it can run
@@ -99,6 +100,7 @@ class Sweep(ABC):
         self.remarks: list[str] = []
         self.metrics: dict[str, float] = {}
         self.files: list[Path] = []
+        self.launch: Launch | None = None
 
     def run(self) -> list[dict[str, Any]]:
         """Run what is missing, and show all.
@@ -115,7 +117,14 @@ class Sweep(ABC):
         if action not in self.actions:
             raise InputError(f"this sweeper runs action={' or '.join(self.actions)}, not {action}")
         with ended_by_sigterm():
-            return self.run_jobs()
+            try:
+                return self.run_jobs()
+            except BaseException as error:
+                if self.launch:
+                    status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+                    why = str(error) or type(error).__name__
+                    self.launch.store.fail(self.launch.parent, status, why)
+                raise
 
     @abstractmethod
     def run_jobs(self) -> list[dict[str, Any]]:
@@ -151,49 +160,48 @@ class Sweep(ABC):
         if self.written:
             store.keep_sweeps(parent, self._records(jobs))
         self.start = time.perf_counter()
-        return Launch(self.launcher, store, parent, total)
+        self.launch = Launch(self.launcher, store, parent, total)
+        return self.launch
 
     def end(
-        self, launch: Launch, jobs: Sequence[Job], has_table: bool = True
+        self, jobs: Sequence[Job], lost: Sequence[Job] = (), has_table: bool = True
     ) -> list[dict[str, Any]]:
         """Print how the sweep went, make its table, and close its own run.
 
         Args:
-            launch: of the sweep.
             jobs: different runs.
+            lost: runs that failed and are no part of the table.
             has_table: False for a search whose trials make no table.
 
         Raises:
             Failure: some runs failed, or the table can't be made.
         """
-        store = self.planner.store
+        store, parent = self.planner.store, self.launch.parent
         done = [job for job in jobs if job.record is not None]
-        failed = [job for job in jobs if job.failure is not None and not job.pruned]
+        failed = [job for job in jobs if job.failure is not None and not job.pruned] + [*lost]
         pruned = sum(job.pruned for job in jobs)
         found = sum(job.found for job in done)
         states = [f"{len(done) - found} done now", f"{found} cached"]
         states += [f"{pruned} pruned"] if pruned else []
         took = duration(time.perf_counter() - self.start)
         states += [f"{len(failed)} failed; {took}"]
-        print(f"{len(jobs)} different runs: {', '.join(states)}", flush=True)
+        print(f"{len(jobs) + len(lost)} different runs: {', '.join(states)}", flush=True)
         for job in done:
             if job.found:
-                store.adopt(job.record["run_id"], launch.parent)
+                store.adopt(job.record["run_id"], parent)
         problems = [failure_lines(failed)] if failed else []
         if has_table:
             sweeps = self._records(jobs)
             if self.written:
-                store.keep_sweeps(launch.parent, sweeps)
+                store.keep_sweeps(parent, sweeps)
                 note_sweeps(store, done, sweeps)
             problems += self._show(sweeps, {job.identity: job.record for job in done})
         elif done:
             print("\n".join(self.remarks), flush=True)
-        failure = "\n".join(problems)
         counts = {"runs/finished": len(done), "runs/failed": len(failed)}
-        metrics = {**counts, **self.metrics}
-        store.finish_sweep(launch.parent, metrics, self.files, self.remarks, failure)
-        if failure:
-            raise Failure(failure)
+        store.finish_sweep(parent, counts | self.metrics, self.files, self.remarks)
+        if problems:
+            raise Failure("\n".join(problems))
         return [{"record": job.record} for job in done]
 
     def _records(self, jobs: Sequence[Job]) -> list[SweepRecord]:

@@ -100,7 +100,7 @@ class TuneSweep(Sweep):
         launch = self.begin(f"{self.spec.name}-tuning", list(self.rows), len(pending))
         paths = self._tune(launch)
         made = self._jobs()
-        launch.store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, [], "")
+        launch.store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, ())
         return [{"record": job.record} for job in made if job.record is not None]
 
     def _rows(self) -> dict[str, tuple[str, float, list[str]]]:
@@ -132,17 +132,13 @@ class TuneSweep(Sweep):
         try:
             while True:
                 pending = self._pending()
-                launch.run(pending)
+                launch.run(pending, tries=1 + self.max_retries)
                 self._note(pending)
                 added = self._extend()
                 if not added:
                     break
                 named = "; ".join(added)
                 print(f"best at an edge of the grid, one more rate for {named}", flush=True)
-        except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            launch.store.fail(launch.parent, status, type(error).__name__)
-            raise
         finally:
             report = self._write()
         paths = [self.path, self.path.with_suffix(".md")]

@@ -125,16 +125,12 @@ class Store(Reader):
         figures: Mapping[str, float],
         files: Iterable[Path],
         remarks: Sequence[str],
-        failure: str,
     ) -> None:
-        """Close a sweep's own run, with metrics, files and remarks; `failure` may be empty."""
+        """Mark a sweep's own run as finished, with metrics, files and remarks."""
         for path in files:
             self.client.log_artifact(run_id, str(path))
         self._log(run_id, figures.items(), {NOTE: "\n\n".join(remarks)} if remarks else {})
-        if failure:
-            self.fail(run_id, "FAILED", failure)
-        else:
-            self.client.set_terminated(run_id, "FINISHED")
+        self.client.set_terminated(run_id, "FINISHED")
 
     @reported
     def adopt(self, run_id: str, parent: str) -> None:

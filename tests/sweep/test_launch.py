@@ -54,6 +54,27 @@ def test_the_sweep_itself_is_not_watched():
     end_with_sweep(os.getpid() + 1)
 
 
+def job(identity, folder):
+    return Job(
+        [identity], identity, None, {"identity": identity}, folder, (0, 0), None, None, False
+    )
+
+
+def test_a_run_that_fails_is_tried_again_unless_it_diverged(tmp_path, monkeypatch):
+    monkeypatch.setenv(JOBS, "")
+    launched = []
+
+    def launch(words, initial_job_idx):
+        launched.extend(identity for identity, _ in words)
+        errors = [{"a": OSError, "b": FloatingPointError}[identity]("bad") for identity, _ in words]
+        return [SimpleNamespace(status=JobStatus.FAILED, _return_value=e) for e in errors]
+
+    Launch(SimpleNamespace(launch=launch), None, "parent", 2).run(
+        [job(identity, tmp_path) for identity in "ab"], tries=3
+    )
+    assert launched == ["a", "b", "a", "a"]
+
+
 class Dying:
     """A launcher that dies with several jobs when the first has finished; it runs one alone."""
 
@@ -73,9 +94,6 @@ class Dying:
 def test_a_job_whose_worker_died_before_it_began_is_run_if_others_finished(tmp_path, monkeypatch):
     monkeypatch.setenv(JOBS, "")
     store = Store(tmp_path, None, "test")
-    jobs = [
-        Job([identity], identity, None, {"identity": identity}, tmp_path, (0, 0), None, None, False)
-        for identity in ("a", "b", "c")
-    ]
+    jobs = [job(identity, tmp_path) for identity in "abc"]
     Launch(Dying(store), store, "parent", 3).run(jobs)
-    assert [job.record for job in jobs] == [{}] * 3
+    assert [one.record for one in jobs] == [{}] * 3
