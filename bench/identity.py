@@ -99,7 +99,7 @@ def identity(
 
     Args:
         settings: a `bench.config.Experiment` as nested dictionaries.
-        hashes: content hashes of base, test rows, and training rows or adapter.
+        hashes: of the contents of base, test rows, and training rows or adapter.
         precision: of the training, resolved for the device.
         dtype: of the base's weights, resolved for the device.
     """
@@ -155,13 +155,8 @@ def pretraining_identity(
     """The identity of a pretraining run.
 
     Left out are `PRETRAINING_LEFT_OUT`, and in float32 the rows of a forward pass and the number of
-    devices.
-
-    Args:
-        settings: a `bench.pretraining.settings.Pretraining` as nested dictionaries.
-        architecture: the model's configuration as a dictionary.
-        hashes: content hashes of text and tokenizer.
-        precision: of the training, resolved for the device.
+    devices. The settings, a `bench.pretraining.settings.Pretraining`, and the model's configuration
+    are nested dictionaries; the hashes are of text and tokenizer.
     """
     left_out = set(PRETRAINING_LEFT_OUT)
     if precision == EXACT:

@@ -124,9 +124,8 @@ def masked_output() -> Iterator[None]:
 def _task(errors: list[Exception]) -> Any:
     """The function that Hydra calls with a composed configuration.
 
-    Args:
-        errors: takes the error of a single run. Raised there, Hydra would print a line of its own.
-            The sweeper reports the error of a job.
+    `errors` takes the error of a single run: raised there, Hydra would print a line of its own. The
+    sweeper reports the error of a job.
     """
     # Of this process; a worker has others.
     began, pid = os.environ[BEGAN], os.getpid()

@@ -74,14 +74,7 @@ class Planner:
     """Composes combinations and looks up their runs."""
 
     def __init__(self, context: HydraContext, config: DictConfig, began: float) -> None:
-        """Prepare.
-
-        Args:
-            context: Hydra's.
-            config: of the command.
-            began: when the command began, seconds since the epoch: under `force` only runs that
-                finished later count.
-        """
+        """`began`: seconds since the epoch; under `force` only runs that finished later count."""
         self.loader: Any = context.config_loader
         self.config, self.began = config, began
         plain: Any = OmegaConf.to_container(config.tracking, resolve=True)
@@ -92,11 +85,7 @@ class Planner:
         self.groups: dict[str, bool] = {}
 
     def job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
-        """The job of a combination.
-
-        Args:
-            overrides: KEY=VALUE.
-            differs: those of them that distinguish it from the others.
+        """The job of a combination of overrides, of which `differs` distinguish it from the others.
 
         Raises:
             InputError: the combination can't be run.
@@ -185,14 +174,7 @@ def make_job(
     overrides: Sequence[str] = (),
     differs: Sequence[str] = (),
 ) -> Job:
-    """The job of a prepared run.
-
-    Args:
-        run: the run.
-        store: where it is recorded.
-        began: as for `Planner`.
-        overrides: that its configuration was composed with.
-        differs: those of them that distinguish it from the others.
+    """The job of a prepared run; `began` as for `Planner`.
 
     Raises:
         InputError: it can't be run.
@@ -219,11 +201,7 @@ def make_job(
 
 
 def prepared(config: dict[str, Any]) -> PreparedRun:
-    """The run of a resolved configuration of action=finetune or action=pretrain.
-
-    Raises:
-        InputError: it can't be prepared.
-    """
+    """The run of a resolved configuration of action=finetune or action=pretrain."""
     if config["action"]["name"] != "pretrain":
         return experiment.prepare(read_experiment(config))
     from bench.pretraining.run import prepare

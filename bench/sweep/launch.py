@@ -60,22 +60,15 @@ class Launch:
     """
 
     def __init__(self, launcher: Any, store: Store, parent: str, total: int) -> None:
-        """Prepare.
-
-        Args:
-            launcher: Hydra's.
-            store: that the runs are recorded in.
-            parent: the store's id of the sweep's own run.
-            total: number of jobs that will be launched, for `place_in_sweep`.
-        """
+        """`parent`: the id of the sweep's own run; `total`: of jobs, for `place_in_sweep`."""
         self.launcher, self.store, self.parent, self.launched = launcher, store, parent, 0
         os.environ[JOBS] = str(total)
 
     def run(self, jobs: Sequence[Job], tries: int = 1) -> None:
-        """Run jobs. Each has a record or a failure afterwards.
+        """Run different jobs. Each has a record or a failure afterwards.
 
         Args:
-            jobs: different runs that are not cached.
+            jobs: that are not cached.
             tries: how often a job is tried that fails for another reason than its input.
 
         Raises:
@@ -164,12 +157,9 @@ def at_once(config: DictConfig) -> int:
 
 
 def end_with_sweep(pid: int) -> None:
-    """End this process, if it is a worker of joblib, within seconds of the sweep that started it.
+    """End this process, if it is a worker of joblib, soon after the sweep with this pid has ended.
 
     joblib's own workers notice it only when they are idle.
-
-    Args:
-        pid: of the sweep's process.
     """
     if os.getpid() == pid or multiprocessing.current_process().name == "MainProcess":
         return  # the sweep itself, or a job of another launcher, which outlives it

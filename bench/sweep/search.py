@@ -86,13 +86,7 @@ class Search:
     """
 
     def __init__(self, title: str, space: Space, settings: Settings, planner: Planner) -> None:
-        """Prepare.
-
-        Args:
-            title: beginning of its study's name, unless that is given.
-            space: that is searched in.
-            settings: how.
-            planner: composes trials and looks them up.
+        """Prepare; the study's name begins with `title`, unless it is given.
 
         Raises:
             InputError: a point can't be run, or has no such objective.

@@ -102,11 +102,7 @@ def chosen(params: Mapping[str, Any]) -> list[str]:
 
 
 def read_space(overrides: Sequence[Override], grid: bool) -> Space:
-    """The space of a sweep's overrides.
-
-    Args:
-        overrides: of the sweep; those that are swept over span the space.
-        grid: whether all values are enumerated: then ranges are lists of values too.
+    """The space that the overrides of a sweep span; of a grid, ranges are lists of values too.
 
     Raises:
         InputError: nothing is swept over, or a range is empty.

@@ -69,15 +69,9 @@ def open_study(
     lock: Path,
     pruner: BasePruner | None = None,
 ) -> Study:
-    """The study of a search, created if it does not exist.
+    """The study of a search, created if it does not exist, while `lock` is locked.
 
-    Args:
-        url: of its storage.
-        name: of the study.
-        directions: one for each objective.
-        definition: what distinguishes this search from another.
-        lock: a file that the processes on this study lock.
-        pruner: Optuna's.
+    The definition distinguishes this search from another.
 
     Raises:
         InputError: the storage can't be used, or the study is of another search.
@@ -103,13 +97,7 @@ def open_study(
 
 
 def pruner(storage: str, study: str, trial: int) -> Callable[[int, float], None]:
-    """A function of (step, validation loss) that raises `Pruned` for a bad trial.
-
-    Args:
-        storage: URL of the study's storage.
-        study: its name.
-        trial: id of the trial that this process runs.
-    """
+    """A function of (step, validation loss) that raises `Pruned` for a bad trial of this id."""
     opened = optuna.load_study(
         study_name=study, storage=open_storage(storage), pruner=MedianPruner()
     )

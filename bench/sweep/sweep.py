@@ -69,8 +69,7 @@ class Sweep(ABC):
             launcher: Hydra's.
             params: of the sweep file: what is swept over, by key.
             arguments: overrides of the command line.
-            settings: the other keys of hydra.sweeper; `max_retries` is how often a run that failed
-                is tried again before the sweep ends.
+            settings: the other keys of hydra.sweeper.
 
         Raises:
             InputError: something can't be run.

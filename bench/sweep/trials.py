@@ -34,8 +34,6 @@ class Trials:
         """Queue the points of a grid that were not tried, and those that only failed.
 
         Args:
-            study: of the search.
-            space: that is searched in.
             points: of a grid; None if a sampler chooses.
             count: number of points.
             max_retries: how often a failed point is tried again.
