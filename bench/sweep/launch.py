@@ -77,22 +77,20 @@ class Launch:
         for _ in range(tries):
             waiting = [job for job in jobs if job.unfinished]
             while waiting and (error := self._launch(waiting)):
-                launched = len(waiting)
-                waiting = [job for job in waiting if not self._has_ended(job)]
-                attempts = [self.store.attempt(job.identity) for job in waiting]
+                left = [job for job in waiting if not self._has_ended(job)]
+                attempts = [self.store.attempt(job.identity) for job in left]
+                if attempts == [job.last for job in waiting]:
+                    raise Failure(f"the launcher failed before any run began: {reason(error)}")
                 begun = [
                     job
-                    for job, attempt in zip(waiting, attempts, strict=True)
+                    for job, attempt in zip(left, attempts, strict=True)
                     if attempt is not None and attempt.status == "RUNNING"
                 ]
-                none = len(waiting) == launched and attempts == [job.last for job in waiting]
-                if waiting and not begun and none:
-                    raise Failure(f"the launcher failed before any run began: {reason(error)}")
-                for job in begun or waiting:
+                for job in begun or left:
                     alone = self._launch([job])
                     if alone is not None and not self._has_ended(job):
                         self._record_death(job, alone)
-                waiting = [job for job in waiting if job.record is None and job.failure is None]
+                waiting = [job for job in left if job.record is None and job.failure is None]
 
     def _launch(self, jobs: Sequence[Job]) -> BaseException | None:
         """Launch jobs and note their results; returns what the launcher raised, if it did."""
