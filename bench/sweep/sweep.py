@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from bench.report.pretraining.spec import PretrainingSpec
 from bench.report.published import load_published
 from bench.report.selection import select
 from bench.report.spec import TableSpec
+from bench.runs.attempt import LOCK
 from bench.sweep.jobs import Job, Planner
 from bench.sweep.launch import Launch, began
 from bench.sweep.rates import Rates
@@ -270,18 +271,17 @@ def note_sweeps(store: Store, jobs: Sequence[Job], sweeps: Sequence[SweepRecord]
             continue
         places = [(row["sweep"], row["row"]) for row in mine]
         run_id, path = job.record["run_id"], job.folder / "record.json"
-        with tempfile.TemporaryDirectory() as scratch:
-            if not path.is_file():  # made on another machine
-                path = Path(scratch) / "record.json"
-            with locked(path.with_name("lock"), f"the record {path}"):
-                record = store.record(run_id)  # another sweep may have written it since
-                others = [
-                    row for row in record.get("sweeps", [])
-                    if (row["sweep"], row["row"]) not in places
-                ]  # fmt: skip
-                job.record["sweeps"] = record["sweeps"] = [*others, *mine]
+        here = path.is_file()  # not if it was made on another machine
+        with locked(job.folder / LOCK, f"the record {path}") if here else nullcontext():
+            record = store.record(run_id)  # another sweep may have written it since
+            others = [
+                row for row in record.get("sweeps", [])
+                if (row["sweep"], row["row"]) not in places
+            ]  # fmt: skip
+            job.record["sweeps"] = record["sweeps"] = [*others, *mine]
+            if here:
                 write_json(path, record)
-                store.amend(run_id, path)
+            store.amend(run_id, record)
 
 
 def failure_lines(failed: Sequence[Job]) -> str:
