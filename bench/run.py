@@ -36,6 +36,7 @@ from bench.errors import (
     InputError,
     Terminated,
     disk_is_full,
+    ended_by_sigterm,
     missing_extra,
     printable,
     unknown,
@@ -62,7 +63,7 @@ def main() -> int:
     os.environ[BEGAN] = str(time.time())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process with code 1 itself
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
-    with masked_output():
+    with masked_output(), ended_by_sigterm():
         return _main()
 
 

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from bench.errors import Failure, InputError, ended_by_sigterm, printable, without_secrets
+from bench.errors import Failure, InputError, printable, without_secrets
 from bench.files import locked, write_json
 from bench.progress import duration
 from bench.report.design import Spec, sweep_records
@@ -116,15 +116,14 @@ class Sweep(ABC):
         action = self.config.action.name
         if action not in self.actions:
             raise InputError(f"this sweeper runs action={' or '.join(self.actions)}, not {action}")
-        with ended_by_sigterm():
-            try:
-                return self.run_jobs()
-            except BaseException as error:
-                if self.launch:
-                    status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-                    why = str(error) or type(error).__name__
-                    self.launch.store.fail(self.launch.parent, status, why)
-                raise
+        try:
+            return self.run_jobs()
+        except BaseException as error:
+            if self.launch:
+                status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+                why = str(error) or type(error).__name__
+                self.launch.store.fail(self.launch.parent, status, why)
+            raise
 
     @abstractmethod
     def run_jobs(self) -> list[dict[str, Any]]:
