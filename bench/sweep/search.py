@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,7 +105,8 @@ class Search:
             "sampler": settings.sampler_name,
         }
         self.name = settings.study_name or f"{title}-{digest(self.definition, 8)}"
-        self.lock = folder / f"{hashlib.sha256(self.name.encode()).hexdigest()[:12]}.lock"
+        # Of all studies: two processes can't create the tables of a database at once.
+        self.lock = folder / "optuna.lock"
         self.jobs: dict[int, Job] = {}
 
     def _known(self) -> list[Job]:
