@@ -29,7 +29,7 @@ class Job:
     Attributes:
         overrides: of the command line, KEY=VALUE.
         differs: those of them that distinguish it from the others of its sweep.
-        experiment: what they compose to; for action=pretrain a `Pretraining`.
+        settings: what they compose to, an `Experiment` or a `Pretraining`.
         planned: its record, as far as it is known before it is run.
         folder: results/runs/<id>/.
         rows: of training and of the split that is evaluated.
@@ -43,7 +43,7 @@ class Job:
 
     overrides: list[str]
     differs: str
-    experiment: Any
+    settings: Any
     planned: dict[str, Any]
     folder: Path
     rows: tuple[int, int]
@@ -190,7 +190,7 @@ def make_job(
     return Job(
         overrides=[*overrides],
         differs=" ".join(differs) or "(as configured)",
-        experiment=run.settings,
+        settings=run.settings,
         planned=run.planned,
         folder=run.folder,
         rows=rows,

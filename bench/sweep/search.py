@@ -21,7 +21,7 @@ from bench.report.selection import sweep_stem
 from bench.sweep.jobs import Job, Planner, different
 from bench.sweep.launch import Launch, at_once
 from bench.sweep.objectives import Objective, read_objectives
-from bench.sweep.space import Space, chosen, make_sampler, read_space
+from bench.sweep.space import Space, as_overrides, make_sampler, read_space
 from bench.sweep.study import Worker, open_study
 from bench.sweep.sweep import Sweep
 from bench.sweep.trials import Trials, point_of
@@ -113,11 +113,11 @@ class Search:
         if self.points is not None:
             jobs = self.planner.jobs(map(self.space.overrides, self.points))
         else:
-            words = [f"{key}={words}" for key, words in self.space.expressions.items()]
+            words = as_overrides(self.space.expressions)
             jobs = [self.planner.job(self.space.overrides(self.space.some_point()), words)]
         for objective in self.settings.objectives:
             for job in jobs:
-                objective.check(job.experiment)
+                objective.check(job.settings)
             if objective.name == "latency":
                 self._check_timed(jobs[0])
         return jobs
@@ -205,7 +205,7 @@ class Search:
                 f"trial.study={study}",
                 f"trial.id={trial._trial_id}",
             ]
-        return self.planner.job(overrides, chosen(trial.params))
+        return self.planner.job(overrides, as_overrides(trial.params))
 
     def _report(self, trials: Trials, trial: Trial, job: Job) -> None:
         if job.diverged:  # as it would again
@@ -291,7 +291,7 @@ class SearchSweep(Sweep):
                 f"{o.name} {value:.4g}" for o, value in zip(objectives, trial.values, strict=True)
             )
             what = "Best" if len(objectives) == 1 else "On the Pareto front"
-            where = " ".join(chosen(trial.params))
+            where = " ".join(as_overrides(trial.params))
             count = f"{len(trials)} trials" + (f" ({points} different settings)" if repeats else "")
             self.remarks.append(f"{what} of {count}: {where} ({values}).")
         if len(objectives) == 1:

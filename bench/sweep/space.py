@@ -93,11 +93,11 @@ class Space:
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The overrides of a trial."""
-        return [*self.fixed, *chosen(params)]
+        return [*self.fixed, *as_overrides(params)]
 
 
-def chosen(params: Mapping[str, Any]) -> list[str]:
-    """What distinguishes a trial from the others, as overrides."""
+def as_overrides(params: Mapping[str, Any]) -> list[str]:
+    """Values by key as overrides, KEY=VALUE."""
     return [f"{key}={value}" for key, value in params.items()]
 
 

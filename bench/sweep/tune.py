@@ -22,7 +22,7 @@ from bench.sweep.jobs import Job, different
 from bench.sweep.launch import Launch
 from bench.sweep.objectives import VALIDATION_LOSS
 from bench.sweep.rates import FOLDER, Rates, Try, TunedRow, Tuning, grid, next_rate, read_tuning
-from bench.sweep.space import chosen
+from bench.sweep.space import as_overrides
 from bench.sweep.sweep import Sweep, combinations, failure_lines
 
 # Overrides of a try, of fine-tuning and of pretraining: only the loss at the end is needed.
@@ -201,12 +201,12 @@ class TuneSweep(Sweep):
         points = list(product(rates, *self.further.values()))
         seeds = [f"seed={seed}" for seed in self.settings.seeds]
         planned = self.planner.jobs(
-            [*words, *chosen(dict(zip(self.keys, point, strict=True))), seed]
+            [*words, *as_overrides(dict(zip(self.keys, point, strict=True))), seed]
             for point in points for seed in seeds
         )  # fmt: skip
         if not self.pretrains:
             for job in planned:
-                VALIDATION_LOSS.check(job.experiment)
+                VALIDATION_LOSS.check(job.settings)
         self._note([job for job in planned if job.record is not None])
         for number, point in enumerate(points):
             self.tries[key][point] = planned[number * len(seeds) : (number + 1) * len(seeds)]

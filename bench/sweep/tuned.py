@@ -11,7 +11,7 @@ from bench.errors import Failure, InputError, unknown
 from bench.names import method_label
 from bench.sweep.jobs import Job, different
 from bench.sweep.search import Search, Settings, finished, states
-from bench.sweep.space import chosen, read_space
+from bench.sweep.space import as_overrides, read_space
 from bench.sweep.sweep import Sweep, combinations, failure_lines
 
 # Trials have their own seeds, from this one on, so that no run of a search is one of the table's.
@@ -106,7 +106,7 @@ class TunedSweep(Sweep):
             if not override.is_sweep_override()
         }
         fixed |= {"method": method, "seed": str(SEED + turn), "evaluation.split": self.split}
-        words = chosen({**fixed, **self.spaces[method]})
+        words = as_overrides({**fixed, **self.spaces[method]})
         space = read_space(self.parser.parse_overrides(words), grid=False)
         sampler = self.settings.sampler
         sampler = sampler if isinstance(sampler, str) else {**sampler, "seed": turn}
@@ -122,7 +122,7 @@ class TunedSweep(Sweep):
         self, method: str, search: Search, study: Study, winner: Any, seeds: list[list[str]]
     ) -> list[Job]:
         """The winner's runs on test rows."""
-        words, over = chosen(winner.params), " ".join(chosen(search.space.expressions))
+        words, over = as_overrides(winner.params), " ".join(as_overrides(search.space.expressions))
         trials = f"{finished(study)} trials ({self.settings.sampler_name}) over {over}"
         value = f"{self.settings.objectives[0].name.replace('_', ' ')} {winner.values[0]:.4g}"
         self.remarks.append(
