@@ -22,7 +22,7 @@ from bench.sweep.jobs import Job, Planner, different
 from bench.sweep.launch import Launch, at_once
 from bench.sweep.objectives import Objective, read_objectives
 from bench.sweep.space import Space, as_overrides, make_sampler, read_space
-from bench.sweep.study import Worker, open_study
+from bench.sweep.study import open_study
 from bench.sweep.sweep import Sweep
 from bench.sweep.trials import Trials, point_of
 
@@ -151,11 +151,10 @@ class Search:
 
     def run(self, study: Study, launch: Launch) -> None:
         """Run the trials that are missing, together with other processes that do so."""
-        with Worker(study) as worker:
-            trials = Trials(
-                study, self.space, self.points, self.count,
-                self.settings.max_retries, worker, self.lock, self.settings.sampler,
-            )  # fmt: skip
+        with Trials(
+            study, self.space, self.points, self.count,
+            self.settings.max_retries, self.lock, self.settings.sampler,
+        ) as trials:  # fmt: skip
             waited = False
             size = self.settings.n_jobs or at_once(self.planner.config)
             while True:
