@@ -71,12 +71,7 @@ def check_values(
 ) -> None:
     """Raise an InputError for a field of a dataclass that is out of range; None is accepted.
 
-    Args:
-        section: name of the settings, for messages.
-        settings: a dataclass.
-        positive: fields that must be greater than 0.
-        least: the least value by field.
-        choices: the allowed values by field.
+    `positive` fields must be greater than 0; the `least` value and the `choices` are by field.
     """
     given = {name: value for name, value in vars(settings).items() if value is not None}
     for name in positive:

@@ -65,11 +65,9 @@ class Launch:
         os.environ[JOBS] = str(total)
 
     def run(self, jobs: Sequence[Job], tries: int = 1) -> None:
-        """Run different jobs. Each has a record or a failure afterwards.
+        """Run different jobs that are not cached. Each has a record or a failure afterwards.
 
-        Args:
-            jobs: that are not cached.
-            tries: how often a job is tried that fails for another reason than its input.
+        A job is tried `tries` times that fails for another reason than its input or divergence.
 
         Raises:
             Failure: the launcher failed before any job had begun.

@@ -65,15 +65,10 @@ class Sweep(ABC):
         """Read what is asked for.
 
         Args:
-            context: Hydra's.
-            config: of the command.
-            launcher: Hydra's.
+            context, config, launcher: Hydra's.
             params: of the sweep file: what is swept over, by key.
             arguments: overrides of the command line.
             settings: the other keys of hydra.sweeper.
-
-        Raises:
-            InputError: something can't be run.
         """
         max_retries = settings["max_retries"]
         whole = isinstance(max_retries, int) and not isinstance(max_retries, bool)
@@ -105,13 +100,11 @@ class Sweep(ABC):
     def run(self) -> list[dict[str, Any]]:
         """Run what is missing, and show all.
 
-        Returns:
-            The outcomes of the runs: their records, and of other actions what those return.
+        Returns the records of the runs; of other actions what those return.
 
         Raises:
             InputError: something can't be run; nothing was launched.
-            Failure: some runs failed, after the others have been shown; or their table can't
-                be made.
+            Failure: some runs failed, after the others have been shown, or a table can't be made.
         """
         action = self.config.action.name
         if action not in self.actions:
@@ -165,12 +158,9 @@ class Sweep(ABC):
     def end(
         self, jobs: Sequence[Job], lost: Sequence[Job] = (), has_table: bool = True
     ) -> list[dict[str, Any]]:
-        """Print how the sweep went, make its table, and close its own run.
+        """Print how the sweep went, make its table unless it has none, and close its own run.
 
-        Args:
-            jobs: different runs.
-            lost: runs that failed and are no part of the table.
-            has_table: False for a search whose trials make no table.
+        Runs that are `lost` failed and are no part of the table.
 
         Raises:
             Failure: some runs failed, or the table can't be made.
