@@ -149,7 +149,7 @@ class Sweep(ABC):
         """
         store = self.planner.store
         parent = store.sweep(sweep_identity(name, keys), name, self.params)
-        if self.written:
+        if self.written and jobs:  # else an earlier command may have known them
             store.keep_sweeps(parent, self._records(jobs))
         self.start = time.perf_counter()
         self.launch = Launch(self.launcher, store, parent, total)

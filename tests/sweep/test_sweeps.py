@@ -55,10 +55,19 @@ def test_trials_of_a_method_without_a_winner_are_no_part_of_the_table(
                 job.failure = "RuntimeError: gone"
 
     monkeypatch.setattr("bench.sweep.launch.Launch.run", run)
-    words = ("method=lora,hyplora", "hydra.sweeper.n_trials=1", "hydra.sweeper.max_retries=0")
-    result = inline("+sweep=tuned", *words, "seed=0", HERE, *small)
+    words = (
+        "+sweep=tuned", "method=lora,hyplora", "hydra.sweeper.n_trials=1", "seed=0",
+        "hydra.sweeper.max_retries=0", HERE, *small,
+    )  # fmt: skip
+    result = inline(*words)
     assert result.code == 1 and "2 runs failed" in result.stderr
     assert launched == [("lora", "none"), ("hyplora", "none"), ("hyplora", "test")]
+
+    def interrupted(launch, jobs, tries=1):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.sweep.launch.Launch.run", interrupted)
+    assert inline(*words).code == 130  # the store keeps what the sweep asked for
     contents = read_contents(Store(tmp_path / "results", None, "hyplora-bench"))
     (sweep,) = [sweep for run in contents.sweeps for sweep in run.sweeps]
     assert [row.method for row in sweep.rows] == ["hyplora"]
