@@ -7,8 +7,10 @@ import sys
 import time
 from types import SimpleNamespace
 
+import pytest
 from hydra.core.utils import JobStatus
 
+from bench.errors import Failure
 from bench.sweep.jobs import Job
 from bench.sweep.launch import JOBS, Launch
 from bench.tracking.store import Store
@@ -73,6 +75,20 @@ def test_a_run_that_fails_is_tried_again_unless_it_diverged(tmp_path, monkeypatc
         [job(identity, tmp_path) for identity in "ab"], tries=3
     )
     assert launched == ["a", "b", "a", "a"]
+
+
+def test_a_run_left_running_does_not_die_by_a_launcher_that_begins_none(tmp_path, monkeypatch):
+    def launch(words, initial_job_idx):
+        raise RuntimeError("no machine")
+
+    monkeypatch.setenv(JOBS, "")
+    store = Store(tmp_path, None, "test")
+    store.start("a", "toy", {})
+    left = job("a", tmp_path)
+    left.last = store.attempt("a")
+    with pytest.raises(Failure, match="before any run began: RuntimeError: no machine"):
+        Launch(SimpleNamespace(launch=launch), store, "parent", 1).run([left])
+    assert store.attempt("a") == left.last
 
 
 class Dying:
