@@ -32,7 +32,6 @@ class MethodSettings:
     """A PEFT method with its options.
 
     Attributes:
-        name: of the file in conf/method/.
         module: in bench/methods/, turns the options into a peft configuration.
         trained: False for the base model itself.
         options: of the method's configuration (r, lora_alpha, target_modules, ...), with
@@ -213,10 +212,7 @@ SECTIONS = {
 
 
 def read_experiment(config: dict[str, Any]) -> Experiment:
-    """The experiment that a resolved configuration describes.
-
-    Args:
-        config: plain containers, as `OmegaConf.to_container(cfg, resolve=True)` gives.
+    """The experiment that a resolved configuration, in plain containers, describes.
 
     Raises:
         InputError: a value has the wrong type, is out of range, or contradicts another one.
@@ -330,11 +326,7 @@ def _check_validation(experiment: Experiment) -> None:
 
 
 def read_method(section: dict[str, Any], *base: str | None) -> MethodSettings:
-    """A method from the keys of its file in conf/method/.
-
-    Args:
-        section: these keys.
-        *base: names of the base model, for options that are given by base.
+    """A method from the keys of its file in conf/method/, with options by name of the base.
 
     Raises:
         InputError: a value has the wrong type or is out of range.

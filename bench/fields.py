@@ -23,11 +23,6 @@ def chosen(value: Any, *names: str | None) -> Any:
 def read_section(kind: type, name: str, values: dict[str, Any]) -> Any:
     """A settings dataclass from plain values, each checked against its declared type.
 
-    Args:
-        kind: the dataclass.
-        name: name of the section, for messages.
-        values: by field.
-
     Raises:
         InputError: a value has another type, or the dataclass has no such field.
     """
@@ -41,10 +36,7 @@ def read_section(kind: type, name: str, values: dict[str, Any]) -> Any:
 def typed(name: str, value: Any, declared: str) -> Any:
     """The value if it has the declared type; a whole number is accepted as a float.
 
-    Args:
-        name: for messages.
-        value: plain.
-        declared: `int`, `float`, `bool`, `str` or a `list[...]` of one, perhaps with ` | None`.
+    `declared` is `int`, `float`, `bool`, `str` or a `list[...]` of one, perhaps with ` | None`.
 
     Raises:
         InputError: it has another type.
@@ -77,14 +69,9 @@ def check_values(
     least: Mapping[str, float] | None = None,
     choices: Mapping[str, Iterable[str]] | None = None,
 ) -> None:
-    """Raise an InputError for a field of `settings` that is out of range; None is accepted.
+    """Raise an InputError for a field of a dataclass that is out of range; None is accepted.
 
-    Args:
-        section: name of the settings, for messages.
-        settings: a dataclass.
-        positive: fields that must be greater than 0.
-        least: the least value by field.
-        choices: the allowed values by field.
+    `positive` fields must be greater than 0; the `least` value and the `choices` are by field.
     """
     given = {name: value for name, value in vars(settings).items() if value is not None}
     for name in positive:
@@ -104,11 +91,7 @@ def is_number(value: Any) -> bool:
 
 
 def read_seed(seed: Any) -> int:
-    """A valid seed.
-
-    Raises:
-        InputError: it is not a valid seed.
-    """
+    """A valid seed; raises an InputError for any other value."""
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
         raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
     return seed

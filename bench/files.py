@@ -24,12 +24,7 @@ STALE = 3600.0  # seconds after which a temporary file is one of a process that 
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Lock a file. It contains who locked it, which waiting processes report.
-
-    Args:
-        path: path of the lock file.
-        what: what the lock protects, for the message.
-    """
+    """Lock a file that protects `what`; it says who holds it, for the message of who waits."""
     lock = FileLock(path)
 
     # The holder of a run's lock may remove the folder with it; a try creates it again.

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from bench.data.prompts import PLAIN
-from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS
+from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS, flat
 
 # Raised by hand when a change to the code alters results: earlier runs are then run again.
 RESULT_VERSION = 4
@@ -99,7 +99,7 @@ def identity(
 
     Args:
         settings: a `bench.config.Experiment` as nested dictionaries.
-        hashes: content hashes of base, test rows, and training rows or adapter.
+        hashes: of the contents of base, test rows, and training rows or adapter.
         precision: of the training, resolved for the device.
         dtype: of the base's weights, resolved for the device.
     """
@@ -131,20 +131,19 @@ def identity(
         left_out.add("train.validations")
     if not settings["data"]["validation"]:
         left_out.add("train.validate_every")
-    kept = {key: value for key, value in _flat(settings) if key not in left_out}
+    kept = _kept(settings, left_out)
     if not trained:
         of_training = {"seed", *(f"protocol.{key}" for key in TRAINING_PROTOCOL_KEYS)}
         aside = ("train.", "method.options.")
         kept = {k: v for k, v in kept.items() if k not in of_training and not k.startswith(aside)}
-    # So that a later optional setting changes no identity of runs without it.
-    kept = {k: v for k, v in kept.items() if v is not None and (v or k not in SWITCHES)}
+    kept = {key: value for key, value in kept.items() if value or key not in SWITCHES}
     for key in ("evaluation.lm_eval", "method.options.target_modules"):
         if isinstance(kept.get(key), list):
             kept[key] = sorted(set(kept[key]))
     kept |= {"result_version": RESULT_VERSION, "hashes": hashes, "dtype": dtype}
     if trained:
         kept |= {"precision": precision} | ({"train.dtype": FLOAT32} if upcast else {})
-    return _digest(kept)
+    return digest(kept)
 
 
 def pretraining_identity(
@@ -156,13 +155,8 @@ def pretraining_identity(
     """The identity of a pretraining run.
 
     Left out are `PRETRAINING_LEFT_OUT`, and in float32 the rows of a forward pass and the number of
-    devices.
-
-    Args:
-        settings: a `bench.pretraining.settings.Pretraining` as nested dictionaries.
-        architecture: the model's configuration as a dictionary.
-        hashes: content hashes of text and tokenizer.
-        precision: of the training, resolved for the device.
+    devices. The settings, a `bench.pretraining.settings.Pretraining`, and the model's configuration
+    are nested dictionaries; the hashes are of text and tokenizer.
     """
     left_out = set(PRETRAINING_LEFT_OUT)
     if precision == EXACT:
@@ -170,8 +164,7 @@ def pretraining_identity(
     if precision == EXACT or settings["train"]["devices"] == 1:
         left_out |= {"train.devices", "train.sharded"}
     plain = {key: value for key, value in settings.items() if key != "model"}
-    # Without None, as in `identity`.
-    kept = {k: v for k, v in _flat(plain) if k not in left_out and v is not None}
+    kept = _kept(plain, left_out)
     train = {key.partition(".")[2]: kept.pop(key) for key in [*kept] if key.startswith("train.")}
     fields = {
         "kind": PRETRAIN,
@@ -180,7 +173,7 @@ def pretraining_identity(
         "hashes": hashes,
         "train": train | {"precision": precision},
     }
-    return _digest(fields | kept)
+    return digest(fields | kept)
 
 
 def identity_of_record(record: Mapping[str, Any]) -> str:
@@ -195,16 +188,18 @@ def identity_of_record(record: Mapping[str, Any]) -> str:
     return identity(settings, hashes, precision, record["dtype"])
 
 
-def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by their full key; those of a method's options as floats, so 1 and 1.0 are one."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and f"{above}{key}" != "method.lr":
-            yield from _flat(value, f"{above}{key}.")
-        elif above.startswith("method.options.") and type(value) is int:
-            yield f"{above}{key}", float(value)
-        else:
-            yield f"{above}{key}", value
+def _kept(settings: Mapping[str, Any], left_out: Collection[str]) -> dict[str, Any]:
+    """Settings by their full key; those of a method's options as floats, so 1 and 1.0 are one.
+
+    Without None, so that a later optional setting changes no identity of runs without it.
+    """
+    return {
+        key: float(value) if key.startswith("method.options.") and type(value) is int else value
+        for key, value in flat(settings).items()
+        if value is not None and key not in left_out and not key.startswith("method.lr.")
+    }
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
+def digest(fields: Mapping[str, Any]) -> str:
+    """The sha256 of plain data."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

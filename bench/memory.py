@@ -23,14 +23,9 @@ def halving(
 ) -> Result:
     """Call `work(most)`, halving `most` after each out-of-memory error.
 
-    Args:
-        work: takes the maximum number of rows at once. After an error it is called again from its
-            beginning, so it must undo what the failed call left.
-        most: the first maximum.
-        what: the work, for messages.
-        advice: what to do if a single row does not fit.
-        unit: what is counted, if not rows.
-        least: from this maximum on, `work` takes one row at a time.
+    After an error `work` is called again from its beginning, so it must undo what the failed call
+    left. From `least` rows at once on, it takes one row at a time. The other arguments are for
+    messages: the work, what to do if a single row does not fit, and what is counted if not rows.
 
     Raises:
         Failure: a single row does not fit.

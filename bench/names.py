@@ -29,15 +29,9 @@ def seeds_label(seeds: Sequence[int]) -> str:
 def method_label(
     method: str, curvature: float | str | None = None, details: Sequence[str] = ()
 ) -> str:
-    """The label of a method in tables; an unknown method keeps its key.
+    """What a table calls a method, such as `LoRA`, `HypLoRA (boost)` or `HypLoRA (K=0.1)`.
 
-    Args:
-        method: The method's key, e.g. `hyplora_boost`.
-        curvature: Named in the label when given: several rows then share the method.
-        details: Named in the label, too.
-
-    Returns:
-        A label such as `LoRA`, `HypLoRA (boost)`, `HypLoRA (K=0.1)` or `HypLoRA (K=auto)`.
+    A method without a label keeps its key. K is named if given: several rows then share the method.
     """
     label = LABELS.get(method, method)
     named = []

@@ -24,15 +24,7 @@ class ProtocolSettings:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of the public code and of a run.
-
-    Attributes:
-        name: what is set.
-        published: its value there.
-        ours: its value in the run.
-        same: whether the run follows the code.
-        note: why it does not, or what to type; empty if it does.
-    """
+    """A setting of the public code and of a run; the note says why they differ, or what to type."""
 
     name: str
     published: Any
@@ -42,11 +34,7 @@ class Setting:
 
 
 def protocol(config: dict[str, Any]) -> dict[str, Any]:
-    """Show the comparison; nothing is run.
-
-    Raises:
-        InputError: there is no such code, or the configuration describes no run.
-    """
+    """Show the comparison; nothing is run."""
     experiment, code = read_experiment(config), read_action(ProtocolSettings, config).code
     source, settings = compared(experiment, code)
     for setting in settings:
@@ -61,9 +49,7 @@ def protocol(config: dict[str, Any]) -> dict[str, Any]:
 def compared(experiment: Experiment, code: str | None = None) -> tuple[str, list[Setting]]:
     """The public code's name, and each of its settings with that of a run.
 
-    Args:
-        experiment: the run.
-        code: `llm_adapters` or `hyplora`; None for the one that the run's protocol follows.
+    The code is `llm_adapters` or `hyplora`; None for the one that the run's protocol follows.
 
     Raises:
         InputError: there is no such code.

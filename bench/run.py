@@ -36,6 +36,7 @@ from bench.errors import (
     InputError,
     Terminated,
     disk_is_full,
+    ended_by_sigterm,
     missing_extra,
     printable,
     unknown,
@@ -62,30 +63,26 @@ def main() -> int:
     os.environ[BEGAN] = str(time.time())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra ends the process with code 1 itself
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
-    with masked_output():
-        return _main()
-
-
-def _main() -> int:
     errors: list[Exception] = []
     command = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
-    try:
-        command(_task(errors))()
-        if errors:
-            raise errors[0]
-    except Terminated:
-        print(f"ended by SIGTERM; {AGAIN}", file=sys.stderr)
-        return 143
-    except KeyboardInterrupt:
-        print(f"interrupted; {AGAIN}", file=sys.stderr)
-        return 130
-    except Exception as error:
-        code, message = explained(error)
-        if message is None:
-            traceback.print_exc()
-        else:
-            print(f"error: {message}", file=sys.stderr)
-        return code
+    with masked_output(), ended_by_sigterm():
+        try:
+            command(_task(errors))()
+            if errors:
+                raise errors[0]
+        except Terminated:
+            print(f"ended by SIGTERM; {AGAIN}", file=sys.stderr)
+            return 143
+        except KeyboardInterrupt:
+            print(f"interrupted; {AGAIN}", file=sys.stderr)
+            return 130
+        except Exception as error:
+            code, message = explained(error)
+            if message is None:
+                traceback.print_exc()
+            else:
+                print(f"error: {message}", file=sys.stderr)
+            return code
     return 0
 
 
@@ -124,9 +121,8 @@ def masked_output() -> Iterator[None]:
 def _task(errors: list[Exception]) -> Any:
     """The function that Hydra calls with a composed configuration.
 
-    Args:
-        errors: takes the error of a single run. Raised there, Hydra would print a line of its own.
-            The sweeper reports the error of a job.
+    `errors` takes the error of a single run: raised there, Hydra would print a line of its own. The
+    sweeper reports the error of a job.
     """
     # Of this process; a worker has others.
     began, pid = os.environ[BEGAN], os.getpid()

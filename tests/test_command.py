@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -29,6 +30,12 @@ def test_the_command_line_imports_nothing_heavy():
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(inline, monkeypatch):
+    monkeypatch.setattr("bench.run.run_action", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    result = inline("method=none")
+    assert result.code == 143 and result.stderr.startswith("ended by SIGTERM; the same command")
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,8 @@ def action(config: dict[str, Any]) -> dict[str, Any]:
 def export(given: str, results: Path, store: Store | None, folder: Path | None) -> Path:
     """Write a run's adapter, model card and record into a folder, and return it.
 
-    Args:
-        given: the run's id, a prefix of it, or its folder.
-        results: the results folder.
-        store: the tracking store; None if there is none yet.
-        folder: output folder; None: exports/<id> in the results folder.
+    The run is given by its id, a prefix of it, or its folder; the output folder is exports/<id> in
+    the results folder unless it is given.
 
     Raises:
         InputError: no such run, a run without an adapter, or a folder with other content.

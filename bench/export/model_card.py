@@ -15,7 +15,7 @@ from bench.report.records import Record, training_settings
 from bench.report.shared_record import Base, base_of
 from bench.report.statistics.bootstrap import intervals
 
-PROJECT = "hyplora-bench"
+NAME = "hyplora-bench"
 TEMPLATE = "model_card.md.jinja"
 
 
@@ -50,7 +50,7 @@ def model_card(record: Record, ours: bool, created_at: str | None) -> str:
         **{key: record["parameters"][key] for key in ("trainable", "total")},
         **{key: config[key] for key in ("data", "protocol")},
         record={"overlap": None, "forgetting": None, **record},
-        project=PROJECT,
+        project=NAME,
         base=base,
         ours=ours,
         created_at=created_at,
@@ -105,7 +105,7 @@ def _front_matter(record: Record, base: Base, title: str) -> str:
         library_name="peft",
         pipeline_tag="text-generation",
         license="unknown",
-        tags=["peft", record["method"], PROJECT, f"base_model:adapter:{base.name}"],
+        tags=["peft", record["method"], NAME, f"base_model:adapter:{base.name}"],
         datasets=[data["hub"]] if data["hub"] else None,
         model_name=title,
         eval_results=results,

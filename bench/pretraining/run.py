@@ -90,7 +90,7 @@ class Prepared(PreparedRun):
 
     def extend(self, store: Store, run_id: str) -> dict[str, Any]:
         """Evaluate a finished model on the tasks that its record lacks."""
-        model_folder, path = self.folder / "model", self.folder / "record.json"
+        model_folder = self.folder / "model"
         if not (model_folder / "config.json").is_file():
             raise InputError(
                 f"{self.settings.name} is cached, but can't be evaluated on further tasks: "
@@ -100,8 +100,8 @@ class Prepared(PreparedRun):
         found = self._evaluate_tasks(loaded, _load(model_folder))
         record = store.record(run_id)
         record[tasks.KEY] = record.get(tasks.KEY, {}) | found
-        write_json(path, record)
-        store.amend(run_id, path, lm_eval_metrics(found))
+        write_json(self.folder / "record.json", record)
+        store.amend(run_id, record, lm_eval_metrics(found))
         return record
 
     def _evaluate_tasks(self, loaded: dict[str, Any], model: Any) -> dict[str, Any]:

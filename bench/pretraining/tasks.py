@@ -6,14 +6,13 @@ with other numbers of examples, without being pretrained again.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.config import EvaluationSettings
 from bench.evaluation.lm_eval_bridge import include_hash
+from bench.identity import digest
 
 KEY = "lm_eval"  # of a record: results by task
 
@@ -36,8 +35,7 @@ def conditions(settings: EvaluationSettings) -> dict[str, Any]:
 
 def results_folder(settings: EvaluationSettings, run: Path) -> Path:
     """The folder of the results under these settings in a run's folder."""
-    asked = json.dumps(conditions(settings), sort_keys=True)
-    return run / f"lm_eval-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+    return run / f"lm_eval-{digest(conditions(settings))[:8]}"
 
 
 def summary(settings: EvaluationSettings, record: Mapping[str, Any]) -> str:

@@ -144,7 +144,7 @@ def _write(found: Found, store: Store) -> Iterator[str]:
         if parent is None:
             parent = store.sweep(identity, sweep.name, {})
             store.keep_sweeps(parent, [sweep])
-            store.finish_sweep(parent, {"runs/finished": len(found.records)}, (), sweep.remarks, "")
+            store.finish_sweep(parent, {"runs/finished": len(found.records)}, (), sweep.remarks)
     for identity, record in found.records.items():
         if store.finished(identity) is None:
             yield _write_run(record, found.predictions.get(identity), store, parent)

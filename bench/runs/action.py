@@ -57,7 +57,7 @@ def _plan(config: dict[str, Any]) -> dict[str, Any]:
     store = open_store(run.settings.tracking)
     job = make_job(run, store, began())
     show_plan([job], store)
-    return {"summary": f"{job.experiment.name}: {state_of(job)} -> {job.folder}"}
+    return {"summary": f"{job.settings.name}: {state_of(job)} -> {job.folder}"}
 
 
 def _result(outcome: Outcome, results: str, seconds: float, rest: str) -> dict[str, Any]:

@@ -21,13 +21,8 @@ LOCK = "lock"  # the file that is locked while a run is made
 def attempt(store: Store, run_id: str, folder: Path) -> Iterator[None]:
     """Record a failure of the block: KILLED for Ctrl-C and `Pruned`, else FAILED.
 
-    After bad input, the folder is removed if it contains only the lock. After success, the
-    checkpoints are removed.
-
-    Args:
-        store: where the run was started.
-        run_id: the run's id in the store.
-        folder: the run's folder, which is locked.
+    After bad input a run's folder that holds nothing but the lock is removed. After success the
+    checkpoints are.
     """
     failure = folder / "failure.txt"
     failure.unlink(missing_ok=True)
@@ -81,10 +76,8 @@ def remove_partial(folder: Path) -> None:
 def finished_training(folder: Path, config: Path) -> dict[str, Any] | None:
     """The content of training.json if the training has finished; None to train (again).
 
-    Args:
-        folder: the run's folder.
-        config: file with the configuration of what was trained. If this file or the weights next to
-            it are missing or damaged, the training is repeated.
+    It is repeated if the configuration of what was trained, or the weights next to it, are missing
+    or damaged.
     """
     facts, weights = read_cache(folder / "training.json"), [*config.parent.glob("*.safetensors")]
     whole = read_cache(config) and weights and all(map(is_whole, weights))

@@ -16,11 +16,7 @@ from bench.models.shared import shared_base
 
 
 def content_hashes(experiment: Experiment) -> dict[str, str]:
-    """Content hashes of task files and general text that the results depend on.
-
-    Raises:
-        InputError: the general text can't be read.
-    """
+    """Content hashes of task files and general text that the results depend on."""
     settings, hashes = experiment.evaluation, {}
     if settings.lm_eval and settings.lm_eval_include is not None:
         hashes["lm_eval_include"] = lm_eval_bridge.include_hash(settings.lm_eval_include)

@@ -40,12 +40,8 @@ def train(
 ) -> tuple[Any, Any, dict[str, Any]]:
     """The model to evaluate: trained, resumed, with a saved adapter, or the base itself.
 
-    Args:
-        experiment: the run.
-        problems: the run's rows.
-        folder: the run's folder, for checkpoints and finally adapter/ and training.json.
-        base_hash: hash of the base's files.
-        watch: called with (step, validation loss).
+    The run's folder holds checkpoints, and at the end adapter/ and training.json. `watch` is called
+    with (step, validation loss).
 
     Returns:
         The model, its tokenizer, and the training's part of the record.
@@ -177,15 +173,7 @@ def _no_row_fits(
 def evaluate(
     experiment: Experiment, problems: ProblemSets, folder: Path, model: Any, tokenizer: Any
 ) -> dict[str, Any]:
-    """Scores by test set, their averages and seconds of generation; resumes predictions.jsonl.
-
-    Args:
-        experiment: the run.
-        problems: the run's rows; those of its split are evaluated.
-        folder: the run's folder.
-        model: as returned by `train`.
-        tokenizer: the model's tokenizer.
-    """
+    """Scores by test set, their averages and seconds of generation; resumes predictions.jsonl."""
     asked, protocol = problems.split(experiment.evaluation.split), experiment.protocol
     predictions = predict(
         model,

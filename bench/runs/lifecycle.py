@@ -67,11 +67,7 @@ class PreparedRun(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Refuse what can't be run, before a model is loaded.
-
-        Raises:
-            InputError: something can't be run.
-        """
+        """Refuse what can't be run with an InputError, before a model is loaded."""
 
     @abstractmethod
     def work(self) -> Record:
@@ -104,12 +100,8 @@ def open_store(tracking: TrackingSettings, create: bool = True) -> Store:
 def cached(run: PreparedRun, store: Store, began: float | None = None) -> Outcome | None:
     """The finished run with the same identity, if its record is complete.
 
-    Args:
-        run: the run.
-        store: where it is recorded.
-        began: when the command began, in seconds since the epoch. With `force`, only a run that
-            finished later counts, so a command runs each different run once; with None, none
-            counts.
+    The command began at `began`, in seconds since the epoch: under `force` only a run that finished
+    later counts, so that a command runs each different run once; with None none counts.
     """
     run_id = _finished(run, store, began)
     if run_id is None:
@@ -124,11 +116,7 @@ def _finished(run: PreparedRun, store: Store, began: float | None) -> str | None
 
 
 def run_once(run: PreparedRun, began: float | None = None) -> Outcome:
-    """Do a run's work and record it, unless it is cached.
-
-    Args:
-        run: the run.
-        began: as for `cached`.
+    """Do a run's work and record it, unless it is cached; `began` as for `cached`.
 
     Raises:
         InputError: it can't be run as asked.

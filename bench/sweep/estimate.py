@@ -49,7 +49,7 @@ class Speed:
 
     def seconds(self, job: Job) -> float:
         """How long a job would take."""
-        run, (rows, asked) = job.experiment, job.rows
+        run, (rows, asked) = job.settings, job.rows
         if pretrains(job):
             return self.training * run.train.steps * run.train.step_tokens + self.rest
         epochs = run.train.epochs if run.trained else 0.0
@@ -77,7 +77,7 @@ def speeds(jobs: Sequence[Job], store: Store) -> dict[tuple[str, ...], Speed | N
 
 def kind_of(job: Job) -> tuple[str, ...]:
     """What the time of a row depends on, apart from the machine."""
-    run = job.experiment
+    run = job.settings
     if pretrains(job):
         return (run.model.name, run.model.size)
     return (run.method.name, run.model.name, run.data.source, run.protocol.name)
@@ -85,7 +85,7 @@ def kind_of(job: Job) -> tuple[str, ...]:
 
 def _of_finished(job: Job, store: Store) -> Speed | None:
     """From runs on the same base, data, protocol and device: of the same method, else of any."""
-    run = job.experiment
+    run = job.settings
     wanted = {
         "model": run.model.name, "data": run.data.source, "protocol": run.protocol.name,
         "device": device_name(pick_device()),
@@ -106,7 +106,7 @@ def _of_finished(job: Job, store: Store) -> Speed | None:
 
 
 def _of_pretraining(job: Job, store: Store) -> Speed | None:
-    model = job.experiment.model
+    model = job.settings.model
     tags = {"model": model.name, "size": model.size, "device": device_name(pick_device())}
     found = store.timings(tags, RECENT)
     rates = [f["tokens_per_second"] for f in found if "tokens_per_second" in f]
@@ -116,7 +116,7 @@ def _of_pretraining(job: Job, store: Store) -> Speed | None:
 
 def _from_sizes(job: Job) -> Speed | None:
     """From parameters, tokens and the rate of a matrix product on this device: within seconds."""
-    run, device = job.experiment, pick_device()
+    run, device = job.settings, pick_device()
     source = "sizes of model and data, and the speed of a matrix product (rough)"
     try:
         if pretrains(job):

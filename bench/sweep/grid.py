@@ -37,7 +37,7 @@ class GridSweep(Sweep):
         name = self.spec.name if self.written else "grid"
         launch = self.begin(name, [job.identity for job in jobs], len(missing), jobs)
         launch.run(missing, tries=1 + self.max_retries)
-        return self.end(launch, jobs)
+        return self.end(jobs)
 
     def _run_action(self) -> list[dict[str, Any]]:
         jobs = combinations(self.overrides)

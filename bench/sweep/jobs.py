@@ -27,9 +27,9 @@ class Job:
     """One combination of a sweep.
 
     Attributes:
-        overrides: command-line overrides, KEY=VALUE.
-        differs: the overrides that distinguish it from the other jobs of its sweep.
-        experiment: what the overrides compose to; for action=pretrain a `Pretraining`.
+        overrides: of the command line, KEY=VALUE.
+        differs: those of them that distinguish it from the others of its sweep.
+        settings: what they compose to, an `Experiment` or a `Pretraining`.
         planned: its record, as far as it is known before it is run.
         folder: results/runs/<id>/.
         rows: of training and of the split that is evaluated.
@@ -43,7 +43,7 @@ class Job:
 
     overrides: list[str]
     differs: str
-    experiment: Any
+    settings: Any
     planned: dict[str, Any]
     folder: Path
     rows: tuple[int, int]
@@ -67,21 +67,14 @@ class Job:
     @property
     def unfinished(self) -> bool:
         """Whether it can be tried, or tried again."""
-        return self.record is None and not self.refused and not self.pruned
+        return self.record is None and not (self.refused or self.pruned or self.diverged)
 
 
 class Planner:
     """Composes combinations and looks up their runs."""
 
     def __init__(self, context: HydraContext, config: DictConfig, began: float) -> None:
-        """Prepare.
-
-        Args:
-            context: Hydra's context.
-            config: the command's configuration.
-            began: when the command began, seconds since the epoch: with `force`, only runs that
-                finished later count.
-        """
+        """`began`: seconds since the epoch; under `force` only runs that finished later count."""
         self.loader: Any = context.config_loader
         self.config, self.began = config, began
         plain: Any = OmegaConf.to_container(config.tracking, resolve=True)
@@ -92,11 +85,7 @@ class Planner:
         self.groups: dict[str, bool] = {}
 
     def job(self, overrides: Sequence[str], differs: Sequence[str]) -> Job:
-        """The job of a combination.
-
-        Args:
-            overrides: KEY=VALUE.
-            differs: the overrides that distinguish it from the others.
+        """The job of a combination of overrides, of which `differs` distinguish it from the others.
 
         Raises:
             InputError: the combination can't be run.
@@ -185,14 +174,7 @@ def make_job(
     overrides: Sequence[str] = (),
     differs: Sequence[str] = (),
 ) -> Job:
-    """The job of a prepared run.
-
-    Args:
-        run: the run.
-        store: where it is recorded.
-        began: as for `Planner`.
-        overrides: the overrides that its configuration was composed with.
-        differs: the overrides that distinguish it from the others.
+    """The job of a prepared run; `began` as for `Planner`.
 
     Raises:
         InputError: it can't be run.
@@ -208,7 +190,7 @@ def make_job(
     return Job(
         overrides=[*overrides],
         differs=" ".join(differs) or "(as configured)",
-        experiment=run.settings,
+        settings=run.settings,
         planned=run.planned,
         folder=run.folder,
         rows=rows,
@@ -219,11 +201,7 @@ def make_job(
 
 
 def prepared(config: dict[str, Any]) -> PreparedRun:
-    """The run of a resolved configuration of action=finetune or action=pretrain.
-
-    Raises:
-        InputError: it can't be prepared.
-    """
+    """The run of a resolved configuration of action=finetune or action=pretrain."""
     if config["action"]["name"] != "pretrain":
         return experiment.prepare(read_experiment(config))
     from bench.pretraining.run import prepare

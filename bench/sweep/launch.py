@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bench.errors import Failure, InputError, Pruned, printable, without_secrets
+from bench.errors import Failure, InputError, Pruned, printable, reason, without_secrets
 from bench.files import write_text
 
 if TYPE_CHECKING:
@@ -60,23 +60,14 @@ class Launch:
     """
 
     def __init__(self, launcher: Any, store: Store, parent: str, total: int) -> None:
-        """Prepare.
-
-        Args:
-            launcher: Hydra's launcher.
-            store: the store that the runs are recorded in.
-            parent: id of the sweep's own run in the store.
-            total: number of jobs that will be launched, for `place_in_sweep`.
-        """
+        """`parent`: the id of the sweep's own run; `total`: of jobs, for `place_in_sweep`."""
         self.launcher, self.store, self.parent, self.launched = launcher, store, parent, 0
         os.environ[JOBS] = str(total)
 
     def run(self, jobs: Sequence[Job], tries: int = 1) -> None:
-        """Run jobs. Each has a record or a failure afterwards.
+        """Run different jobs that are not cached. Each has a record or a failure afterwards.
 
-        Args:
-            jobs: different runs that are not cached.
-            tries: how often a job is tried if it fails for a reason other than its input.
+        A job is tried `tries` times that fails for another reason than its input or divergence.
 
         Raises:
             Failure: the launcher failed before any job had begun.
@@ -84,23 +75,20 @@ class Launch:
         for _ in range(tries):
             waiting = [job for job in jobs if job.unfinished]
             while waiting and (error := self._launch(waiting)):
-                launched = len(waiting)
-                waiting = [job for job in waiting if not self._has_ended(job)]
-                attempts = [self.store.attempt(job.identity) for job in waiting]
+                left = [job for job in waiting if not self._has_ended(job)]
+                attempts = [self.store.attempt(job.identity) for job in left]
+                if attempts == [job.last for job in waiting]:
+                    raise Failure(f"the launcher failed before any run began: {reason(error)}")
                 begun = [
                     job
-                    for job, attempt in zip(waiting, attempts, strict=True)
+                    for job, attempt in zip(left, attempts, strict=True)
                     if attempt is not None and attempt.status == "RUNNING"
                 ]
-                none = len(waiting) == launched and attempts == [job.last for job in waiting]
-                if waiting and not begun and none:
-                    first = _first_line(error)
-                    raise Failure(f"the launcher failed before any run began: {first}")
-                for job in begun or waiting:
+                for job in begun or left:
                     alone = self._launch([job])
                     if alone is not None and not self._has_ended(job):
                         self._record_death(job, alone)
-                waiting = [job for job in waiting if job.record is None and job.failure is None]
+                waiting = [job for job in left if job.record is None and job.failure is None]
 
     def _launch(self, jobs: Sequence[Job]) -> BaseException | None:
         """Launch jobs and note their results; returns what the launcher raised, if it did."""
@@ -120,7 +108,7 @@ class Launch:
                 job.record, job.found = result.return_value["record"], result.return_value["found"]
             else:
                 raised = result._return_value
-                job.failure = printable(f"{type(raised).__name__}: {_first_line(raised)}")
+                job.failure = printable(reason(raised))
                 job.refused, job.pruned = isinstance(raised, InputError), isinstance(raised, Pruned)
         return None
 
@@ -145,7 +133,7 @@ class Launch:
             self.store.fail(attempt.run_id, "FAILED", job.failure)
 
     def _interrupted(self, jobs: Sequence[Job]) -> None:
-        """After Ctrl-C: end joblib's workers; mark their runs and the sweep as killed."""
+        """After Ctrl-C: end joblib's workers; mark their runs as killed."""
         if "joblib" in type(self.launcher).__module__:
             from joblib.externals.loky import get_reusable_executor
 
@@ -153,7 +141,6 @@ class Launch:
         for attempt in (self.store.attempt(job.identity) for job in jobs):
             if attempt is not None and attempt.status == "RUNNING":
                 self.store.fail(attempt.run_id, "KILLED", "interrupted with its sweep")
-        self.store.fail(self.parent, "KILLED", "interrupted")
 
 
 def at_once(config: DictConfig) -> int:
@@ -166,12 +153,9 @@ def at_once(config: DictConfig) -> int:
 
 
 def end_with_sweep(pid: int) -> None:
-    """End this process, if it is a worker of joblib, within seconds of the sweep that started it.
+    """End this process, if it is a worker of joblib, soon after the sweep with this pid has ended.
 
     joblib's own workers notice it only when they are idle.
-
-    Args:
-        pid: id of the sweep's process.
     """
     if os.getpid() == pid or multiprocessing.current_process().name == "MainProcess":
         return  # the sweep itself, or a job of another launcher, which outlives it
@@ -220,8 +204,3 @@ class JobFiles(Callback):
             with open_dict(config.hydra.launcher):
                 folder = from_project(config.tracking.folder) / "submitit" / "%j"
                 config.hydra.launcher.submitit_folder = str(folder)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0]

@@ -53,11 +53,7 @@ class Objective:
         return float(value)
 
     def check(self, experiment: Experiment) -> None:
-        """Refuse an objective that a run would not have.
-
-        Raises:
-            InputError: what to give instead.
-        """
+        """Refuse an objective that a run would not have."""
         train = experiment.train
         validated = experiment.trained and train.validated and experiment.data.validation
         if self.name == "validation_loss" and not validated:
@@ -85,11 +81,7 @@ VALIDATION_LOSS = Objective("validation_loss", "minimize")
 
 
 def read_objectives(names: str | Sequence[str], directions: Any = None) -> list[Objective]:
-    """The objectives of a configuration.
-
-    Args:
-        names: one or several of `OBJECTIVES`.
-        directions: as many, `minimize` or `maximize`; None for the natural ones.
+    """The objectives of a configuration; the directions may be None, for the natural ones.
 
     Raises:
         InputError: an unknown name, a test score, or another number of directions.

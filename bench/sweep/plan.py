@@ -58,8 +58,8 @@ def show_plan(
         estimate = None if seconds is None else duration(n * seconds)
         cells = {"state": state, "estimate": estimate, "further": further(job)}
         if pretrains(job):
-            cells["tokens"] = job.experiment.train.steps * job.experiment.train.step_tokens
-        name = (job.experiment.name,)
+            cells["tokens"] = job.settings.train.steps * job.settings.train.step_tokens
+        name = (job.settings.name,)
         rows.append(Row(name, {key: Cell(value) for key, value in cells.items()}))
     columns = [c for c in COLUMNS if any(c.key in row.cells for row in rows)]
     table = Table("plan", "", tuple(columns), tuple(rows), ("Run",), tuple(notes))

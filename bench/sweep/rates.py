@@ -72,14 +72,7 @@ class TunedRow:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The content of `<table>.json`: how the rows of a sweep were tuned.
-
-    Attributes:
-        sweep: name of the sweep's table.
-        seeds: seeds of the tries.
-        keys: the settings that were tuned.
-        rows: the rows in the table's order.
-    """
+    """The content of `<table>.json`: how the rows of a sweep were tuned, in the table's order."""
 
     sweep: str
     seeds: tuple[int, ...]
@@ -114,11 +107,7 @@ class Rates:
     """
 
     def __init__(self, sweep: str, results: Path) -> None:
-        """Read the files of a results folder, then the committed ones.
-
-        Args:
-            sweep: name of the table, whose own file comes first.
-            results: the results folder.
+        """Read the files of a results folder and the committed ones, the sweep's own first.
 
         Raises:
             InputError: a file can't be read.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from bench.report.selection import sweep_stem
 from bench.sweep.jobs import Job, Planner, different
 from bench.sweep.launch import Launch, at_once
 from bench.sweep.objectives import Objective, read_objectives
-from bench.sweep.space import Space, chosen, make_sampler, read_space
-from bench.sweep.study import Worker, open_study
+from bench.sweep.space import Space, as_overrides, make_sampler, read_space
+from bench.sweep.study import open_study
 from bench.sweep.sweep import Sweep
 from bench.sweep.trials import Trials, point_of
 
@@ -86,13 +85,7 @@ class Search:
     """
 
     def __init__(self, title: str, space: Space, settings: Settings, planner: Planner) -> None:
-        """Prepare.
-
-        Args:
-            title: beginning of its study's name, unless that is given.
-            space: the space to search.
-            settings: how to search it.
-            planner: composes trials and looks them up.
+        """Prepare; the study's name begins with `title`, unless it is given.
 
         Raises:
             InputError: a point can't be run, or does not have the objective.
@@ -112,18 +105,19 @@ class Search:
             "sampler": settings.sampler_name,
         }
         self.name = settings.study_name or f"{title}-{digest(self.definition, 8)}"
-        self.lock = folder / f"{hashlib.sha256(self.name.encode()).hexdigest()[:12]}.lock"
+        # Of all studies: two processes can't create the tables of a database at once.
+        self.lock = folder / "optuna.lock"
         self.jobs: dict[int, Job] = {}
 
     def _known(self) -> list[Job]:
         if self.points is not None:
             jobs = self.planner.jobs(map(self.space.overrides, self.points))
         else:
-            words = [f"{key}={words}" for key, words in self.space.expressions.items()]
+            words = as_overrides(self.space.expressions)
             jobs = [self.planner.job(self.space.overrides(self.space.some_point()), words)]
         for objective in self.settings.objectives:
             for job in jobs:
-                objective.check(job.experiment)
+                objective.check(job.settings)
             if objective.name == "latency":
                 self._check_timed(jobs[0])
         return jobs
@@ -157,11 +151,10 @@ class Search:
 
     def run(self, study: Study, launch: Launch) -> None:
         """Run the trials that are missing, together with other processes that do so."""
-        with Worker(study) as worker:
-            trials = Trials(
-                study, self.space, self.points, self.count,
-                self.settings.max_retries, worker, self.lock, self.settings.sampler,
-            )  # fmt: skip
+        with Trials(
+            study, self.space, self.points, self.count,
+            self.settings.max_retries, self.lock, self.settings.sampler,
+        ) as trials:  # fmt: skip
             waited = False
             size = self.settings.n_jobs or at_once(self.planner.config)
             while True:
@@ -211,7 +204,7 @@ class Search:
                 f"trial.study={study}",
                 f"trial.id={trial._trial_id}",
             ]
-        return self.planner.job(overrides, chosen(trial.params))
+        return self.planner.job(overrides, as_overrides(trial.params))
 
     def _report(self, trials: Trials, trial: Trial, job: Job) -> None:
         if job.diverged:  # as it would again
@@ -279,7 +272,7 @@ class SearchSweep(Sweep):
         search.run(study, launch)
         self._conclude(study, different(search.jobs.values()))
         has_table = self.written or search.points is not None
-        return self.end(launch, different(search.jobs.values()), has_table)
+        return self.end(different(search.jobs.values()), has_table=has_table)
 
     def _conclude(self, study: Study, jobs: Sequence[Job]) -> None:
         """Note the best trials and the importance of each key, and draw the figure."""
@@ -297,7 +290,7 @@ class SearchSweep(Sweep):
                 f"{o.name} {value:.4g}" for o, value in zip(objectives, trial.values, strict=True)
             )
             what = "Best" if len(objectives) == 1 else "On the Pareto front"
-            where = " ".join(chosen(trial.params))
+            where = " ".join(as_overrides(trial.params))
             count = f"{len(trials)} trials" + (f" ({points} different settings)" if repeats else "")
             self.remarks.append(f"{what} of {count}: {where} ({values}).")
         if len(objectives) == 1:

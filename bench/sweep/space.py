@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -42,10 +42,10 @@ class Space:
         fixed: overrides that all trials share.
     """
 
-    distributions: dict[str, BaseDistribution]
-    values: dict[str, list[str]]
-    expressions: dict[str, str]
-    fixed: tuple[str, ...]
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    values: dict[str, list[str]] = field(default_factory=dict)
+    expressions: dict[str, str] = field(default_factory=dict)
+    fixed: list[str] = field(default_factory=list)
 
     def points(self) -> list[dict[str, Any]]:
         """All combinations, for a grid.
@@ -93,30 +93,25 @@ class Space:
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The overrides of a trial."""
-        return [*self.fixed, *chosen(params)]
+        return [*self.fixed, *as_overrides(params)]
 
 
-def chosen(params: Mapping[str, Any]) -> list[str]:
-    """What distinguishes a trial from the others, as overrides."""
+def as_overrides(params: Mapping[str, Any]) -> list[str]:
+    """Values by key as overrides, KEY=VALUE."""
     return [f"{key}={value}" for key, value in params.items()]
 
 
 def read_space(overrides: Sequence[Override], grid: bool) -> Space:
-    """The space of a sweep's overrides.
-
-    Args:
-        overrides: the sweep's overrides; those that are swept over span the space.
-        grid: whether all values are enumerated: then ranges are lists of values too.
+    """The space that the overrides of a sweep span; of a grid, ranges are lists of values too.
 
     Raises:
         InputError: nothing is swept over, or a range is empty.
     """
-    space = Space({}, {}, {}, ())
-    fixed = []
+    space = Space()
     for override in overrides:
         key = override.get_key_element()
         if not override.is_sweep_override():
-            fixed.append(f"{key}={override.get_value_element_as_str()}")
+            space.fixed.append(f"{key}={override.get_value_element_as_str()}")
             continue
         expression = space.expressions[key] = str(override.input_line).partition("=")[2]
         try:
@@ -130,7 +125,7 @@ def read_space(overrides: Sequence[Override], grid: bool) -> Space:
             "the search space is empty: give what to search over, e.g. curvature=0.1,0.5,1 or "
             "train.lr='tag(log,interval(1e-4,1e-1))'"
         )
-    return Space(space.distributions, space.values, space.expressions, tuple(fixed))
+    return space
 
 
 def _distribution(override: Override, values: list[str] | None, grid: bool) -> BaseDistribution:

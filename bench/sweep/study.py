@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +23,6 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from bench.errors import InputError, Pruned, missing_extra
 from bench.files import locked
 
-BEAT = 20.0  # seconds between two heartbeats
 GRACE = 120.0  # seconds without one after which a process counts as dead
 PATIENCE = 60.0  # seconds to wait for a database's lock
 
@@ -69,15 +66,9 @@ def open_study(
     lock: Path,
     pruner: BasePruner | None = None,
 ) -> Study:
-    """The study of a search, created if it does not exist.
+    """The study of a search, created if it does not exist, while `lock` is locked.
 
-    Args:
-        url: URL of its storage.
-        name: name of the study.
-        directions: one for each objective.
-        definition: what distinguishes this search from another.
-        lock: a file that the processes on this study lock.
-        pruner: Optuna's pruner.
+    The definition distinguishes this search from another.
 
     Raises:
         InputError: the storage can't be used, or the study belongs to another search.
@@ -103,13 +94,7 @@ def open_study(
 
 
 def pruner(storage: str, study: str, trial: int) -> Callable[[int, float], None]:
-    """A function of (step, validation loss) that raises `Pruned` for a bad trial.
-
-    Args:
-        storage: URL of the study's storage.
-        study: its name.
-        trial: id of the trial that this process runs.
-    """
+    """A function of (step, validation loss) that raises `Pruned` for a bad trial of this id."""
     opened = optuna.load_study(
         study_name=study, storage=open_storage(storage), pruner=MedianPruner()
     )
@@ -122,30 +107,6 @@ def pruner(storage: str, study: str, trial: int) -> Callable[[int, float], None]
             raise Pruned(f"pruned at step {step}: loss {loss:.4g} is above the trials' median")
 
     return watch
-
-
-class Worker:
-    """The name and the heartbeat of this process for the others on the study."""
-
-    def __init__(self, study: Study) -> None:
-        self.study = study
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._beat, daemon=True)
-
-    def __enter__(self) -> Worker:
-        self.study.set_user_attr(f"alive {self.name}", time.time())
-        self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stopped.set()
-        self.thread.join()
-
-    def _beat(self) -> None:
-        while not self.stopped.wait(BEAT):
-            with suppress(Exception):  # a storage that fails for a moment ends no search
-                self.study.set_user_attr(f"alive {self.name}", time.time())
 
 
 def is_alive(worker: str, attributes: Mapping[str, Any]) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from bench.errors import Failure, InputError, ended_by_sigterm, printable, without_secrets
+from bench.errors import Failure, InputError, printable, without_secrets
 from bench.files import locked, write_json
 from bench.progress import duration
 from bench.report.design import sweep_records
 from bench.report.published import load_published
 from bench.report.selection import select
-from bench.report.spec import PretrainingSpec, Spec, TableSpec
+from bench.report.spec import TableSpec
+from bench.runs.attempt import LOCK
 from bench.sweep.jobs import Job, Planner
 from bench.sweep.launch import Launch, began
 from bench.sweep.rates import Rates
@@ -44,8 +45,9 @@ class Sweep(ABC):
         written: whether the table is written to the results folder: one of a sweep file is, that of
             a grid is only printed.
         remarks: notes below the table.
-        metrics: metrics of the sweep's own run, by name.
-        files: files to keep with that run.
+        metrics: of the sweep's own run, by name.
+        files: to keep with it.
+        launch: of its runs, once it has begun.
     """
 
     actions: tuple[str, ...] = ("finetune",)  # that it can run
@@ -62,16 +64,10 @@ class Sweep(ABC):
         """Read what is asked for.
 
         Args:
-            context: Hydra's context.
-            config: the command's configuration.
-            launcher: Hydra's launcher.
-            params: the sweep file's `params`: what is swept over, by key.
+            context, config, launcher: Hydra's.
+            params: of the sweep file: what is swept over, by key.
             arguments: overrides of the command line.
-            settings: the other keys of hydra.sweeper; `max_retries` is how often a run that failed
-                is tried again before the sweep ends.
-
-        Raises:
-            InputError: something can't be run.
+            settings: the other keys of hydra.sweeper.
         """
         max_retries = settings["max_retries"]
         whole = isinstance(max_retries, int) and not isinstance(max_retries, bool)
@@ -98,23 +94,28 @@ class Sweep(ABC):
         self.remarks: list[str] = []
         self.metrics: dict[str, float] = {}
         self.files: list[Path] = []
+        self.launch: Launch | None = None
 
     def run(self) -> list[dict[str, Any]]:
         """Run what is missing, and show all.
 
-        Returns:
-            The outcomes of the runs: their records, or what other actions return.
+        Returns the records of the runs; of other actions what those return.
 
         Raises:
             InputError: something can't be run; nothing was launched.
-            Failure: some runs failed, after the others have been shown; or their table can't
-                be made.
+            Failure: some runs failed, after the others have been shown, or a table can't be made.
         """
         action = self.config.action.name
         if action not in self.actions:
             raise InputError(f"this sweeper runs action={' or '.join(self.actions)}, not {action}")
-        with ended_by_sigterm():
+        try:
             return self.run_jobs()
+        except BaseException as error:
+            if self.launch:
+                status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+                why = str(error) or type(error).__name__
+                self.launch.store.fail(self.launch.parent, status, why)
+            raise
 
     @abstractmethod
     def run_jobs(self) -> list[dict[str, Any]]:
@@ -147,52 +148,48 @@ class Sweep(ABC):
         """
         store = self.planner.store
         parent = store.sweep(sweep_identity(name, keys), name, self.params)
-        if self.written:
+        if self.written and jobs:  # else an earlier command may have known them
             store.keep_sweeps(parent, self._records(jobs))
         self.start = time.perf_counter()
-        return Launch(self.launcher, store, parent, total)
+        self.launch = Launch(self.launcher, store, parent, total)
+        return self.launch
 
     def end(
-        self, launch: Launch, jobs: Sequence[Job], has_table: bool = True
+        self, jobs: Sequence[Job], lost: Sequence[Job] = (), has_table: bool = True
     ) -> list[dict[str, Any]]:
-        """Print how the sweep went, make its table, and close its own run.
+        """Print how the sweep went, make its table unless it has none, and close its own run.
 
-        Args:
-            launch: the sweep's launch.
-            jobs: different runs.
-            has_table: False for a search whose trials make no table.
+        Runs that are `lost` failed and are no part of the table.
 
         Raises:
             Failure: some runs failed, or the table can't be made.
         """
-        store = self.planner.store
+        store, parent = self.planner.store, self.launch.parent
         done = [job for job in jobs if job.record is not None]
-        failed = [job for job in jobs if job.failure is not None and not job.pruned]
+        failed = [job for job in jobs if job.failure is not None and not job.pruned] + [*lost]
         pruned = sum(job.pruned for job in jobs)
         found = sum(job.found for job in done)
         states = [f"{len(done) - found} done now", f"{found} cached"]
         states += [f"{pruned} pruned"] if pruned else []
         took = duration(time.perf_counter() - self.start)
         states += [f"{len(failed)} failed; {took}"]
-        print(f"{len(jobs)} different runs: {', '.join(states)}", flush=True)
+        print(f"{len(jobs) + len(lost)} different runs: {', '.join(states)}", flush=True)
         for job in done:
             if job.found:
-                store.adopt(job.record["run_id"], launch.parent)
+                store.adopt(job.record["run_id"], parent)
         problems = [failure_lines(failed)] if failed else []
         if has_table:
             sweeps = self._records(jobs)
             if self.written:
-                store.keep_sweeps(launch.parent, sweeps)
+                store.keep_sweeps(parent, sweeps)
                 note_sweeps(store, done, sweeps)
             problems += self._show(sweeps, {job.identity: job.record for job in done})
         elif done:
             print("\n".join(self.remarks), flush=True)
-        failure = "\n".join(problems)
         counts = {"runs/finished": len(done), "runs/failed": len(failed)}
-        metrics = {**counts, **self.metrics}
-        store.finish_sweep(launch.parent, metrics, self.files, self.remarks, failure)
-        if failure:
-            raise Failure(failure)
+        store.finish_sweep(parent, counts | self.metrics, self.files, self.remarks)
+        if problems:
+            raise Failure("\n".join(problems))
         return [{"record": job.record} for job in done]
 
     def _records(self, jobs: Sequence[Job]) -> list[SweepRecord]:
@@ -264,18 +261,17 @@ def note_sweeps(store: Store, jobs: Sequence[Job], sweeps: Sequence[SweepRecord]
             continue
         places = [(row["sweep"], row["row"]) for row in mine]
         run_id, path = job.record["run_id"], job.folder / "record.json"
-        with tempfile.TemporaryDirectory() as scratch:
-            if not path.is_file():  # made on another machine
-                path = Path(scratch) / "record.json"
-            with locked(path.with_name("lock"), f"the record {path}"):
-                record = store.record(run_id)  # another sweep may have written it since
-                others = [
-                    row for row in record.get("sweeps", [])
-                    if (row["sweep"], row["row"]) not in places
-                ]  # fmt: skip
-                job.record["sweeps"] = record["sweeps"] = [*others, *mine]
+        here = path.is_file()  # not if it was made on another machine
+        with locked(job.folder / LOCK, f"the record {path}") if here else nullcontext():
+            record = store.record(run_id)  # another sweep may have written it since
+            others = [
+                row for row in record.get("sweeps", [])
+                if (row["sweep"], row["row"]) not in places
+            ]  # fmt: skip
+            job.record["sweeps"] = record["sweeps"] = [*others, *mine]
+            if here:
                 write_json(path, record)
-                store.amend(run_id, path)
+            store.amend(run_id, record)
 
 
 def failure_lines(failed: Sequence[Job]) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import socket
+import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -17,36 +21,38 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.files import locked
 from bench.sweep.space import Space, make_sampler
-from bench.sweep.study import GRACE, Worker, is_alive
+from bench.sweep.study import GRACE, is_alive
+
+BEAT = 20.0  # seconds between two heartbeats
 
 
 class Trials:
     """The queue: Optuna's waiting trials, and then those that its sampler chooses.
 
     Each point is run once. If its process died or its command was stopped it is queued again, which
-    does not count as a retry; a point that failed is retried, and again by a later command.
+    does not count as a retry; a point that failed is retried, and again by a later command. Within
+    the block, a heartbeat tells other processes that this one, `worker`, is alive.
     """
 
     def __init__(
         self, study: Study, space: Space, points: list[dict[str, Any]] | None, count: int,
-        max_retries: int, worker: Worker, lock: Path, sampler: Any,
+        max_retries: int, lock: Path, sampler: Any,
     ) -> None:  # fmt: skip
         """Queue the points of a grid that were not tried, and those that only failed.
 
         Args:
-            study: the search's study.
-            space: the space to search.
-            points: points of a grid; None if a sampler chooses.
+            points: of a grid; None if a sampler chooses.
             count: number of points.
             max_retries: how often a failed point is tried again.
-            worker: this process.
             lock: a file that the processes on the study lock to take a trial.
             sampler: as configured, see `make_sampler`.
         """
         self.study, self.space, self.points, self.count = study, space, points, count
         self.finite = space.finite_points() if points is None else None
-        self.max_retries, self.worker, self.sampler = max_retries, worker, sampler
-        self.lock = lock
+        self.max_retries, self.lock, self.sampler = max_retries, lock, sampler
+        self.worker = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.ended = threading.Event()
+        self.heart = threading.Thread(target=self._beat, daemon=True)
         with self._locked():
             tried: dict[str, bool] = {}  # whether another state than a failure is known
             for trial in study.get_trials(deepcopy=False):
@@ -58,6 +64,20 @@ class Trials:
             for point, known in tried.items():
                 if not known:
                     self._queue(point, again=True)
+
+    def __enter__(self) -> Trials:
+        self.study.set_user_attr(f"alive {self.worker}", time.time())
+        self.heart.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        self.heart.join()
+
+    def _beat(self) -> None:
+        while not self.ended.wait(BEAT):
+            with suppress(Exception):  # a storage that fails for a moment ends no search
+                self.study.set_user_attr(f"alive {self.worker}", time.time())
 
     def take(self) -> Trial | None:
         """The next trial to run; None if there is none now."""
@@ -85,7 +105,7 @@ class Trials:
     def others_at_work(self) -> list[str]:
         """Other processes, with their hosts, that run a trial that might return to the queue."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        workers = {str(trial.user_attrs.get("worker")) for trial in running} - {self.worker.name}
+        workers = {str(trial.user_attrs.get("worker")) for trial in running} - {self.worker}
         names = [worker.split(":") for worker in sorted(workers)]
         return [f"{name[1]} on {name[0]}" if len(name) > 1 else "unknown" for name in names]
 
@@ -118,7 +138,7 @@ class Trials:
 
     def _ask(self) -> Trial:
         trial = self.study.ask(self.space.distributions)
-        trial.set_user_attr("worker", self.worker.name)
+        trial.set_user_attr("worker", self.worker)
         return trial
 
     def _locked(self) -> AbstractContextManager[None]:

@@ -22,7 +22,7 @@ from bench.sweep.jobs import Job, different
 from bench.sweep.launch import Launch
 from bench.sweep.objectives import VALIDATION_LOSS
 from bench.sweep.rates import FOLDER, Rates, Try, TunedRow, Tuning, grid, next_rate, read_tuning
-from bench.sweep.space import chosen
+from bench.sweep.space import as_overrides
 from bench.sweep.sweep import Sweep, combinations, failure_lines
 
 # Overrides of a try, of fine-tuning and of pretraining: only the loss at the end is needed.
@@ -101,7 +101,7 @@ class TuneSweep(Sweep):
         launch = self.begin(f"{self.spec.name}-tuning", list(self.rows), len(pending))
         paths = self._tune(launch)
         made = self._jobs()
-        launch.store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, [], "")
+        launch.store.finish_sweep(launch.parent, {"runs/finished": len(made)}, paths, ())
         return [{"record": job.record} for job in made if job.record is not None]
 
     def _rows(self) -> dict[str, tuple[str, float, list[str]]]:
@@ -133,17 +133,13 @@ class TuneSweep(Sweep):
         try:
             while True:
                 pending = self._pending()
-                launch.run(pending)
+                launch.run(pending, tries=1 + self.max_retries)
                 self._note(pending)
                 added = self._extend()
                 if not added:
                     break
                 named = "; ".join(added)
-                print(f"best rate at an edge of the grid, trying one more for {named}", flush=True)
-        except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            launch.store.fail(launch.parent, status, type(error).__name__)
-            raise
+                print(f"best at an edge of the grid, one more rate for {named}", flush=True)
         finally:
             report = self._write()
         paths = [self.path, self.path.with_suffix(".md")]
@@ -206,12 +202,12 @@ class TuneSweep(Sweep):
         points = list(product(rates, *self.further.values()))
         seeds = [f"seed={seed}" for seed in self.settings.seeds]
         planned = self.planner.jobs(
-            [*words, *chosen(dict(zip(self.keys, point, strict=True))), seed]
+            [*words, *as_overrides(dict(zip(self.keys, point, strict=True))), seed]
             for point in points for seed in seeds
         )  # fmt: skip
         if not self.pretrains:
             for job in planned:
-                VALIDATION_LOSS.check(job.experiment)
+                VALIDATION_LOSS.check(job.settings)
         self._note([job for job in planned if job.record is not None])
         for number, point in enumerate(points):
             self.tries[key][point] = planned[number * len(seeds) : (number + 1) * len(seeds)]

@@ -11,8 +11,8 @@ from bench.errors import Failure, InputError, unknown
 from bench.names import method_label
 from bench.sweep.jobs import Job, different
 from bench.sweep.search import Search, Settings, finished, states
-from bench.sweep.space import chosen, read_space
-from bench.sweep.sweep import Sweep, combinations
+from bench.sweep.space import as_overrides, read_space
+from bench.sweep.sweep import Sweep, combinations, failure_lines
 
 # Trials have their own seeds, from this one on, so that no run of a search is one of the table's.
 SEED = 1000
@@ -46,7 +46,6 @@ class TunedSweep(Sweep):
 
     def run_jobs(self) -> list[dict[str, Any]]:
         """Search for each method, then run the winners."""
-        both = [(m, turn) for m in self._methods() for turn in range(self.searches)]
         # What all runs share, and the seeds of the winners.
         self.others = [o for o in self.overrides if o.get_key_element() != "method"]
         finals = combinations(self.others)
@@ -60,47 +59,36 @@ class TunedSweep(Sweep):
                 f"hydra.sweeper.searches={self.searches} are distributed over the seeds of the "
                 f"table, of which there are only {len(finals)}: give more seeds, or fewer searches"
             )
-        searches = {place: self._search(*place) for place in both}
-        trials = [search.known[0] for search in searches.values()]
-        studies = {place: search.open() for place, search in searches.items()}
-        left = {place: search.left(studies[place]) for place, search in searches.items()}
-        turns = [finals[turn :: self.searches] for turn in range(self.searches)]
+        places = [(m, turn) for m in self._methods() for turn in range(self.searches)]
+        searches = [self._search(*place) for place in places]
+        studies = [search.open() for search in searches]
+        left = [search.left(study) for search, study in zip(searches, studies, strict=True)]
+        own = [finals[turn :: self.searches] for _, turn in places]  # seeds of each winner
         if self.config.plan:
-            winners = self.planner.jobs([f"method={method}", *finals[0]] for method, _ in searches)
-            counts = [*left.values(), *(len(turns[turn]) for _, turn in searches)]
-            self.plan([*trials, *winners], counts)
+            trials = [search.known[0] for search in searches]
+            winners = self.planner.jobs([f"method={method}", *finals[0]] for method, _ in places)
+            self.plan([*trials, *winners], [*left, *map(len, own)])
             return []
-        total = sum(left.values()) + len(finals) * len(searches) // self.searches
-        names = [search.name for search in searches.values()]
-        launch = self.begin(self.spec.name, names, total)
-        how = {
-            "file": None,
-            "tries": self.searches * self.settings.n_trials,
-            "seeds": [SEED + turn for turn in range(self.searches)],
-        }
+        names = [search.name for search in searches]
+        launch = self.begin(self.spec.name, names, sum(left) + sum(map(len, own)))
         jobs: list[Job] = []
-        for (method, turn), search in searches.items():
-            study, pending = studies[method, turn], left[method, turn]
+        lost: list[Job] = []  # trials of a search without a winner
+        for (method, turn), search, study, pending, seeds in zip(
+            places, searches, studies, left, own, strict=True
+        ):
             name = method + f", search {turn + 1}" * (self.searches > 1)
             print(f"{name}: {pending} of {search.count} trials pending", flush=True)
             search.run(study, launch)
-            winner = self._winner(study)
-            if winner is None:
-                jobs += [job for job in search.jobs.values() if job.failure is not None]
+            if winner := self._winner(study):
+                jobs += self._finals(method, search, study, winner, seeds)
+            else:
                 print(f"{name}: no trial finished, so there is no winner", flush=True)
-                continue
-            words = chosen(winner.params)
-            self._remark(method, search, study, winner, words)
-            own = turns[turn]
-            made = self.planner.jobs([f"method={method}", *words, *final] for final in own)
-            for job in made:
-                job.planned["tuning"] = how
-            jobs += made
+                lost += [j for j in search.jobs.values() if j.failure is not None and not j.pruned]
         jobs = different(jobs)
         if not jobs:
-            raise Failure("no method has a winner")
+            raise Failure("no method has a winner" + (f"\n{failure_lines(lost)}" if lost else ""))
         launch.run([job for job in jobs if job.unfinished], tries=1 + self.max_retries)
-        return self.end(launch, jobs)
+        return self.end(jobs, lost)
 
     def _methods(self) -> list[str]:
         """The methods to tune: those on the command line, else all that have a space."""
@@ -118,7 +106,7 @@ class TunedSweep(Sweep):
             if not override.is_sweep_override()
         }
         fixed |= {"method": method, "seed": str(SEED + turn), "evaluation.split": self.split}
-        words = chosen({**fixed, **self.spaces[method]})
+        words = as_overrides({**fixed, **self.spaces[method]})
         space = read_space(self.parser.parse_overrides(words), grid=False)
         sampler = self.settings.sampler
         sampler = sampler if isinstance(sampler, str) else {**sampler, "seed": turn}
@@ -130,16 +118,25 @@ class TunedSweep(Sweep):
         sign = 1 if self.settings.objectives[0].direction == "minimize" else -1
         return min(found, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
 
-    def _remark(
-        self, method: str, search: Search, study: Study, winner: Any, words: list[str]
-    ) -> None:
-        over = " ".join(chosen(search.space.expressions))
+    def _finals(
+        self, method: str, search: Search, study: Study, winner: Any, seeds: list[list[str]]
+    ) -> list[Job]:
+        """The winner's runs on test rows."""
+        words, over = as_overrides(winner.params), " ".join(as_overrides(search.space.expressions))
         trials = f"{finished(study)} trials ({self.settings.sampler_name}) over {over}"
         value = f"{self.settings.objectives[0].name.replace('_', ' ')} {winner.values[0]:.4g}"
         self.remarks.append(
             f"{method_label(method)}: {trials}; chosen: {' '.join(words)} ({value})."
         )
         print(self.remarks[-1], flush=True)
+        jobs = self.planner.jobs([f"method={method}", *words, *seed] for seed in seeds)
+        for job in jobs:
+            job.planned["tuning"] = {
+                "file": None,
+                "tries": self.searches * self.settings.n_trials,
+                "seeds": [SEED + turn for turn in range(self.searches)],
+            }
+        return jobs
 
 
 def _values(override: Any) -> list[str]:

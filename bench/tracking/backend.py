@@ -46,8 +46,7 @@ def open_experiment(folder: Path, uri: str | None, name: str, create: bool) -> t
         create: whether to create what does not exist.
 
     Raises:
-        InputError: the uri is of an unknown kind or can't be opened, or the experiment is one whose
-            files only a server can reach.
+        InputError: the uri can't be used, or only a server can reach the experiment's files.
         NothingRecorded: it does not exist, and `create` is False.
     """
     folder, own = folder.resolve(), uri is None
@@ -90,11 +89,7 @@ def open_experiment(folder: Path, uri: str | None, name: str, create: bool) -> t
 
 
 def scheme(uri: str) -> str:
-    """`postgresql` of `postgresql+psycopg://...`.
-
-    Raises:
-        InputError: it is not a valid address.
-    """
+    """`postgresql` of `postgresql+psycopg://...`."""
     try:
         return urllib.parse.urlsplit(uri).scheme.split("+")[0]
     except ValueError as error:
@@ -102,11 +97,7 @@ def scheme(uri: str) -> str:
 
 
 def sqlite_file(uri: str) -> Path:
-    """The file of a sqlite address.
-
-    Raises:
-        InputError: it does not name a file.
-    """
+    """The file of a sqlite address."""
     import sqlalchemy
 
     name = sqlalchemy.make_url(uri).database

@@ -63,11 +63,7 @@ VIEWS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class DashboardSettings:
-    """Settings of action=dashboard.
-
-    Attributes:
-        port: to listen on; None: `PORT`, or a free one if it is in use.
-    """
+    """The port to listen on; None: `PORT`, or a free one if it is in use."""
 
     port: int | None = None
 
@@ -99,11 +95,7 @@ def link(address: str, experiment: str, view: str) -> str:
 
 
 def free_port(wanted: int | None) -> int:
-    """A port to listen on: the given one, or `PORT`, or if that is in use any free one.
-
-    Raises:
-        InputError: the given one is in use or invalid.
-    """
+    """The given port if it is free; None: `PORT`, or if that is in use any free one."""
     reason: Exception | None = None
     for port in (PORT, 0) if wanted is None else (wanted,):
         try:
@@ -116,11 +108,7 @@ def free_port(wanted: int | None) -> int:
 
 @contextmanager
 def served(store: Store, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run MLflow's server within the block; it is ready when the block begins.
-
-    Raises:
-        Failure: it did not start.
-    """
+    """Run MLflow's server within the block; it is ready when the block begins."""
     environment = os.environ | {
         # Not on the command line, where all users can read its password.
         "MLFLOW_BACKEND_STORE_URI": store.uri,
@@ -166,8 +154,7 @@ def _await(server: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
 def dashboard(folder: Path, uri: str | None, experiment: str, port: int | None) -> str:
     """Serve the runs on this machine until Ctrl-C; for an MLflow server, only print the links.
 
-    Returns:
-        A summary in one line.
+    Returns a summary in one line.
 
     Raises:
         InputError: there are no runs, or the port can't be used.

@@ -14,12 +14,7 @@ _MARKUP = re.compile(r"[\\`*_|\[\]]")
 
 
 def run_note(record: Mapping[str, Any], folder: Path) -> str:
-    """Settings, scores, files and export command of a run.
-
-    Args:
-        record: the record of a finished fine-tuning run.
-        folder: the folder of the run's files.
-    """
+    """Settings, scores, files and export command of a finished fine-tuning run."""
     trained, curvature = record["rows"]["train"], record["curvature"]
     facts = (
         record["method"],

@@ -40,11 +40,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def params(settings: Mapping[str, Any]) -> dict[str, str]:
-    """A run's parameters in the store, named as on the command line.
-
-    Args:
-        settings: a run's settings, in sections.
-    """
+    """A run's parameters in the store, named as on the command line, of settings in sections."""
     return {
         key.replace("method.options.", "method."): printable(str(value))
         for key, value in flat(settings).items()
@@ -190,12 +186,8 @@ def embeddings_metrics(report: Mapping[str, Any]) -> dict[str, float]:
 def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """A summary of each module type over its layers, in order of appearance.
 
-    Args:
-        gates: of `training.gates.start` or `.end` of a record.
-
-    Returns:
-        `mean`, `median` and `variation` averaged over layers, the `largest` gate, the `clamped`
-        share of tokens, and the mean `curvature` K of variants that have one.
+    Of `training.gates.start` or `.end` of a record: `mean`, `median`, `variation`, `clamped` share
+    of tokens and, of variants that have one, `curvature` K averaged over layers; `largest` gate.
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     for layer in gates:

@@ -6,7 +6,6 @@ table can be rebuilt from the store alone.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,12 +84,11 @@ class Store(Reader):
         self.client.set_terminated(run_id, "FINISHED", ended)
 
     @reported
-    def amend(self, run_id: str, record: Path, figures: Figures = ()) -> None:
+    def amend(self, run_id: str, record: Mapping[str, Any], figures: Figures = ()) -> None:
         """Replace the record.json of a finished run by one with more in it; adds metrics."""
-        self.client.log_artifact(run_id, str(record))
-        content = json.loads(record.read_text(encoding="utf-8"))
+        self.client.log_text(run_id, as_json(record), "record.json")
         named = [(metric_name(name), value) for name, value in figures]
-        self._log(run_id, named, _sweeps_tag(content))
+        self._log(run_id, named, _sweeps_tag(record))
 
     def fail(self, run_id: str, status: str, reason: str) -> None:
         """Mark a run as FAILED or KILLED, with the reason.
@@ -125,16 +123,12 @@ class Store(Reader):
         figures: Mapping[str, float],
         files: Iterable[Path],
         remarks: Sequence[str],
-        failure: str,
     ) -> None:
-        """Close a sweep's own run, with metrics, files and remarks; `failure` may be empty."""
+        """Mark a sweep's own run as finished, with metrics, files and remarks."""
         for path in files:
             self.client.log_artifact(run_id, str(path))
         self._log(run_id, figures.items(), {NOTE: "\n\n".join(remarks)} if remarks else {})
-        if failure:
-            self.fail(run_id, "FAILED", failure)
-        else:
-            self.client.set_terminated(run_id, "FINISHED")
+        self.client.set_terminated(run_id, "FINISHED")
 
     @reported
     def adopt(self, run_id: str, parent: str) -> None:

@@ -111,11 +111,6 @@ class SweepRecord:
 
 
 def sweep_identity(name: str, keys: Iterable[str]) -> str:
-    """The identity of the run that represents a sweep.
-
-    Args:
-        name: of the sweep.
-        keys: the identities of its runs, or the names of its studies.
-    """
+    """The identity of a sweep's own run, from the identities of its runs or its studies' names."""
     digest = hashlib.sha256("\n".join([name, *sorted(keys)]).encode()).hexdigest()
     return f"sweep-{digest}"

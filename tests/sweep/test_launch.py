@@ -7,8 +7,10 @@ import sys
 import time
 from types import SimpleNamespace
 
+import pytest
 from hydra.core.utils import JobStatus
 
+from bench.errors import Failure
 from bench.sweep.jobs import Job
 from bench.sweep.launch import JOBS, Launch
 from bench.tracking.store import Store
@@ -54,6 +56,41 @@ def test_the_sweep_itself_is_not_watched():
     end_with_sweep(os.getpid() + 1)
 
 
+def job(identity, folder):
+    return Job(
+        [identity], identity, None, {"identity": identity}, folder, (0, 0), None, None, False
+    )
+
+
+def test_a_run_that_fails_is_tried_again_unless_it_diverged(tmp_path, monkeypatch):
+    monkeypatch.setenv(JOBS, "")
+    launched = []
+
+    def launch(words, initial_job_idx):
+        launched.extend(identity for identity, _ in words)
+        errors = [{"a": OSError, "b": FloatingPointError}[identity]("bad") for identity, _ in words]
+        return [SimpleNamespace(status=JobStatus.FAILED, _return_value=e) for e in errors]
+
+    Launch(SimpleNamespace(launch=launch), None, "parent", 2).run(
+        [job(identity, tmp_path) for identity in "ab"], tries=3
+    )
+    assert launched == ["a", "b", "a", "a"]
+
+
+def test_a_run_left_running_does_not_die_by_a_launcher_that_begins_none(tmp_path, monkeypatch):
+    def launch(words, initial_job_idx):
+        raise RuntimeError("no machine")
+
+    monkeypatch.setenv(JOBS, "")
+    store = Store(tmp_path, None, "test")
+    store.start("a", "toy", {})
+    left = job("a", tmp_path)
+    left.last = store.attempt("a")
+    with pytest.raises(Failure, match="before any run began: RuntimeError: no machine"):
+        Launch(SimpleNamespace(launch=launch), store, "parent", 1).run([left])
+    assert store.attempt("a") == left.last
+
+
 class Dying:
     """A launcher that dies with several jobs when the first has finished; it runs one alone."""
 
@@ -73,9 +110,6 @@ class Dying:
 def test_a_job_whose_worker_died_before_it_began_is_run_if_others_finished(tmp_path, monkeypatch):
     monkeypatch.setenv(JOBS, "")
     store = Store(tmp_path, None, "test")
-    jobs = [
-        Job([identity], identity, None, {"identity": identity}, tmp_path, (0, 0), None, None, False)
-        for identity in ("a", "b", "c")
-    ]
+    jobs = [job(identity, tmp_path) for identity in "abc"]
     Launch(Dying(store), store, "parent", 3).run(jobs)
-    assert [job.record for job in jobs] == [{}] * 3
+    assert [one.record for one in jobs] == [{}] * 3

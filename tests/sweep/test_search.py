@@ -48,6 +48,7 @@ def test_a_study_belongs_to_the_runs_of_its_trials(search, tmp_path):
     ]
     assert search(count=5).name == first.name
     assert len({first.name, *(other.name for other in others)}) == 4
+    assert {other.lock for other in others} == {first.lock}  # they share a database
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_the_words_of_hydra_become_distributions():
         "method.r=range(4,17,4)",
         "train.batch_size=int(interval(8,32))",
     )
-    assert found.fixed == ("method=hyplora",)
+    assert found.fixed == ["method=hyplora"]
     assert found.distributions == {
         "curvature": CategoricalDistribution(["0.1", "0.5"]),
         "train.lr": FloatDistribution(1e-4, 1e-1, log=True),

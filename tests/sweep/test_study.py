@@ -9,21 +9,20 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bench.errors import InputError
 from bench.sweep.space import SAMPLERS, read_space
-from bench.sweep.study import Worker, open_storage, open_study, pruner
+from bench.sweep.study import open_storage, open_study, pruner
 from bench.sweep.trials import Trials
 
 POINTS = 12
 
 
-def make_trials(url, folder, worker_of=None, name="study", max_retries=1, grid=True, count=POINTS):
+def make_trials(url, folder, name="study", max_retries=1, grid=True, count=POINTS):
     """The study and its trials as a process sees them that has just begun."""
     words = [f"x=range({count})"] if grid else ["x=interval(0.0,1.0)"]
     space = read_space(OverridesParser.create().parse_overrides(words), grid)
     study = open_study(url, name, ["minimize"], {"space": space.expressions}, folder / "lock")
     points = space.points() if grid else None
-    worker = worker_of or Worker(study)
     sampler = {"_target_": SAMPLERS["grid" if grid else "random"], "seed": 0}
-    return Trials(study, space, points, count, max_retries, worker, folder / "lock", sampler)
+    return Trials(study, space, points, count, max_retries, folder / "lock", sampler)
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def url(tmp_path):
 def work_off(url, folder, done):
     """What a worker process does: take trials until there are none."""
     trials = make_trials(url, folder)
-    with trials.worker:
+    with trials:
         while (trial := trials.take()) is not None:
             time.sleep(0.01)
             with FileLock(folder / "done.lock"), done.open("a") as file:
@@ -45,7 +44,7 @@ def work_off(url, folder, done):
 def take_and_die(url, folder):
     """A worker that is killed while it has a trial."""
     trials = make_trials(url, folder)
-    trials.study.set_user_attr(f"alive {trials.worker.name}", time.time())
+    trials.study.set_user_attr(f"alive {trials.worker}", time.time())
     trials.take()
 
 
@@ -72,7 +71,7 @@ def test_processes_on_one_study_run_each_point_once(tmp_path, kind):
 def test_a_trial_whose_process_died_is_run_again(url, tmp_path):
     in_processes(take_and_die, url, tmp_path)
     trials = make_trials(url, tmp_path)
-    with trials.worker:
+    with trials:
         taken = [trials.take().params["x"] for _ in range(POINTS)]
         assert trials.take() is None
     assert sorted(taken, key=int) == [str(x) for x in range(POINTS)]
@@ -81,36 +80,36 @@ def test_a_trial_whose_process_died_is_run_again(url, tmp_path):
 
 def test_a_trial_that_is_given_back_is_taken_again(url, tmp_path):
     trials = make_trials(url, tmp_path, max_retries=0, count=1)
-    with trials.worker:
+    with trials:
         trials.give_back(trials.take())
         assert trials.take().params == {"x": "0"}
 
 
 def test_a_failed_point_is_tried_again_so_often_and_in_a_later_command_anew(url, tmp_path):
     trials = make_trials(url, tmp_path, max_retries=1, count=1)
-    with trials.worker:
+    with trials:
         for _ in range(2):
             trials.fail(trials.take(), "loss is nan")
         assert trials.take() is None
     later = make_trials(url, tmp_path, max_retries=1, count=1)
-    with later.worker:
+    with later:
         assert later.take().params == {"x": "0"}
 
 
 def test_a_refused_point_is_not_tried_again(url, tmp_path):
     trials = make_trials(url, tmp_path, max_retries=3, count=1)
-    with trials.worker:
+    with trials:
         trials.fail(trials.take(), "r is too large", final=True)
         assert trials.take() is None
 
 
 def test_a_sampler_is_asked_for_so_many_trials_in_all(url, tmp_path):
     trials = make_trials(url, tmp_path, grid=False, count=3)
-    with trials.worker:
+    with trials:
         for _ in range(2):
             trials.complete(trials.take(), [1.0], "")
     later = make_trials(url, tmp_path, grid=False, count=3)
-    with later.worker:
+    with later:
         later.complete(later.take(), [1.0], "")
         assert later.take() is None
     assert len({trial.params["x"] for trial in later.study.trials}) == 3
@@ -118,7 +117,7 @@ def test_a_sampler_is_asked_for_so_many_trials_in_all(url, tmp_path):
 
 def test_a_lost_trial_of_a_sampler_keeps_its_point(url, tmp_path):
     trials = make_trials(url, tmp_path, grid=False, count=2)
-    with trials.worker:
+    with trials:
         lost = trials.take()
         trials.give_back(lost)
         assert trials.take().params == lost.params
@@ -152,9 +151,8 @@ def test_a_sampler_repeats_a_point_only_if_there_is_no_other(tmp_path, words):
     study = open_study(
         f"sqlite:///{tmp_path}/study.db", "study", ["minimize"], {}, tmp_path / "lock"
     )
-    worker = Worker(study)
-    trials = Trials(study, space, None, 4, 1, worker, tmp_path / "lock", "tpe")
-    with worker:
+    trials = Trials(study, space, None, 4, 1, tmp_path / "lock", "tpe")
+    with trials:
         tried = []
         while (trial := trials.take()) is not None:
             tried.append(trial.params["x"])
@@ -164,7 +162,7 @@ def test_a_sampler_repeats_a_point_only_if_there_is_no_other(tmp_path, words):
 
 def test_a_trial_that_another_process_took_over_ends_without_an_error(url, tmp_path):
     trials = make_trials(url, tmp_path, count=1)
-    with trials.worker:
+    with trials:
         taken = trials.take()
         trials.give_back(taken)
         trials.complete(taken, [1.0], "")

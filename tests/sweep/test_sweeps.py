@@ -5,7 +5,7 @@ import re
 import optuna
 import pytest
 
-from bench.errors import Pruned
+from bench.errors import Failure, Pruned
 from bench.sweep.study import pruner
 from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
@@ -39,6 +39,56 @@ def test_equal_tuning_chooses_on_validation_rows_and_shows_the_winners_on_test(
     assert not any("sweeps" in trial for trial in trials)
     again = inline(*tuned)
     assert "0 done now, 2 cached" in again.stdout and len(records()) == 6
+
+
+def test_trials_of_a_method_without_a_winner_are_no_part_of_the_table(
+    inline, small, tmp_path, monkeypatch
+):
+    launched = []
+
+    def run(launch, jobs, tries=1):
+        for job in jobs:
+            launched.append((job.planned["method"], job.planned["split"]))
+            if launched[-1] == ("hyplora", "none"):
+                job.record = {"training": {"validation": [[3, 1.0]], "kept_step": 3}}
+            else:
+                job.failure = "RuntimeError: gone"
+
+    monkeypatch.setattr("bench.sweep.launch.Launch.run", run)
+    words = (
+        "+sweep=tuned", "method=lora,hyplora", "hydra.sweeper.n_trials=1", "seed=0",
+        "hydra.sweeper.max_retries=0", HERE, *small,
+    )  # fmt: skip
+    result = inline(*words)
+    assert result.code == 1 and "2 runs failed" in result.stderr
+    assert launched == [("lora", "none"), ("hyplora", "none"), ("hyplora", "test")]
+
+    def interrupted(launch, jobs, tries=1):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.sweep.launch.Launch.run", interrupted)
+    assert inline(*words).code == 130  # the store keeps what the sweep asked for
+    contents = read_contents(Store(tmp_path / "results", None, "hyplora-bench"))
+    (sweep,) = [sweep for run in contents.sweeps for sweep in run.sweeps]
+    assert [row.method for row in sweep.rows] == ["hyplora"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status"),
+    [(KeyboardInterrupt(), 130, "KILLED"), (Failure("no launcher"), 1, "FAILED")],
+)
+def test_a_sweep_that_ends_early_is_not_left_running(
+    inline, small, tmp_path, monkeypatch, error, code, status
+):
+    def run(launch, jobs, tries):
+        raise error
+
+    monkeypatch.setattr("bench.sweep.launch.Launch.run", run)
+    assert inline("-m", "method=none", HERE, *small).code == code
+    store = Store(tmp_path / "results", None, "hyplora-bench")
+    (sweep,) = store.client.search_runs([store.experiment], "tags.kind = 'sweep'")
+    assert sweep.info.status == status
+    assert sweep.data.tags["failure"] == (str(error) or "KeyboardInterrupt")
 
 
 @pytest.mark.parametrize(

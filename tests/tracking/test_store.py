@@ -89,10 +89,8 @@ def test_timings_are_of_any_name(store, tmp_path):
 
 def test_a_record_is_amended(store, tmp_path):
     run_id = store.start("abc", "lora seed 0", {})
-    folder = files(tmp_path)
-    store.finish(run_id, RECORD, folder)
-    write_json(folder / "record.json", RECORD | {"more": 1})
-    store.amend(run_id, folder / "record.json", [("more", 1.0)])
+    store.finish(run_id, RECORD, files(tmp_path))
+    store.amend(run_id, RECORD | {"more": 1}, [("more", 1.0)])
     assert store.record(run_id)["more"] == 1
     assert store.client.get_run(run_id).data.metrics["more"] == 1.0
 
