@@ -125,7 +125,7 @@ def test_models_of_ones_own_text_are_rows_of_a_table(inline, results, tmp_path, 
     ("arguments", "message"),
     [
         (["model=tiny"], "model=tiny is a base with weights"),
-        (["model=helm_d", "size=2m"], "no size '2m'.*tiny, 120m, 1b"),
+        (["model=helm_d", "size=2m"], "no size '2m': use one of tiny, 120m, 1b"),
         (["model=helm_d", "data=math10k"], "data to pretrain on"),
         (["model=helm_d", "data=text"], "data.path"),
         (["model=helm_d", "+model.wings=2"], "unknown key in model 'wings'"),

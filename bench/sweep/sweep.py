@@ -21,7 +21,7 @@ from bench.progress import duration
 from bench.report.design import sweep_records
 from bench.report.published import load_published
 from bench.report.selection import select
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.runs.attempt import LOCK
 from bench.sweep.jobs import Job, Planner
 from bench.sweep.launch import Launch, began

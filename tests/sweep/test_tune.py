@@ -90,9 +90,6 @@ def test_a_tuning_keeps_the_rows_of_its_file_that_it_did_not_tune(
     refused = inline(*tune, "action.seeds=[8]")
     assert refused.code == 2 and "give action.seeds=[7], or move the file away" in refused.stderr
 
-    def interrupted(launch, jobs, tries):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr("bench.sweep.tune.Launch.run", interrupted)
         assert inline(*tune, "action.seeds=[7]").code == 130
