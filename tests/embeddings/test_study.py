@@ -74,7 +74,7 @@ def test_a_prompt_that_is_too_long_is_left_out_and_counted(tiny):
     found = study(*tiny, sources, [], StudySettings(**SMALL, longest=12))
     assert found["data"]["prompts"]["mawps"] == {"label": "MAWPS", "prompts": 1, "too_long": 1}
     assert [row["set"] for row in found["frequency"]] == ["mawps"]
-    with pytest.raises(InputError, match=r"at most 5 tokens in mawps: give action\.longest"):
+    with pytest.raises(InputError, match=r"mawps has at most 5 tokens: raise action\.longest"):
         study(*tiny, sources, [], StudySettings(**SMALL, longest=5))
 
 

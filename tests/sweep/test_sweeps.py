@@ -57,7 +57,7 @@ def test_trials_of_a_method_without_a_winner_are_no_part_of_the_table(
     monkeypatch.setattr("bench.sweep.launch.Launch.run", run)
     words = (
         "+sweep=tuned", "method=lora,hyplora", "hydra.sweeper.n_trials=1", "seed=0",
-        "hydra.sweeper.max_retries=0", HERE, *small,
+        "hydra.sweeper.searches=1", "hydra.sweeper.max_retries=0", HERE, *small,
     )  # fmt: skip
     result = inline(*words)
     assert result.code == 1 and "2 runs failed" in result.stderr
