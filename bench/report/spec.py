@@ -128,7 +128,8 @@ class TableSpec(_Spec):
         for pair in self.comparisons:
             if not _is_pair(pair):
                 return f"comparisons has {pair!r}, but each names two methods: {PAIR}"
-        for option, values in self.apart.items():
+        apart = self.apart.items() if isinstance(self.apart, Mapping) else [("OPTION", self.apart)]
+        for option, values in apart:
             if not isinstance(values, Mapping):
                 example = f"{option}: {{down_proj alone: [down_proj]}}"
                 return f"apart.{option} is {values!r}, but it names values: {example}"

@@ -22,6 +22,7 @@ def test_a_spec_is_read_from_a_sweep_file_s_mapping():
         ({"outside_averages": "gsm8k"}, r"write \[gsm8k\]"),
         ({"title": ""}, "title must be given"),
         ({"apart": {"r": 4}}, "apart.r is 4, but it names values"),
+        ({"apart": 4}, "apart.OPTION is 4, but it names values"),
         ({"comparisons": [["hyplora", "lora"]]}, r"each names two methods: \{row: hyplora, ref"),
         ({"comparisons": [{"row": "lora", "reference": "lora"}]}, "each names two methods"),
         ({"comparisons": [{"row": "lora", "refrence": "dora"}]}, "each names two methods"),
