@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -14,6 +15,7 @@ from bench.report.theme import VERDICTS
 STEP = 17  # pixels of a row
 LONG = 34  # characters of a name that are printed on one line
 LIMIT = 250  # pixels of a line of a longer name
+WIDE = 2  # more panels in a row have no room for more than three ticks
 
 
 def figure(table: ScoreTable) -> Figure | None:
@@ -40,14 +42,13 @@ def figure(table: ScoreTable) -> Figure | None:
     blocks = []
     for measure in dict.fromkeys(MEASURES[found.measure] for found in shown):
         alike = [found for found in shown if found.measure == measure.key]
-        ends = [0.0, *(e for c in alike for e in (c.low, c.high, c.difference) if e is not None)]
-        step = round_step(max(map(abs, ends)) or 1.0)
-        marked = [tick for tick in (-step, 0, step) if min(ends) <= tick <= max(ends)]
-        axis = alt.Axis(values=marked, labelFlush=False)
-        x = alt.X("low:Q", title=None, scale=alt.Scale(nice=False, padding=8), axis=axis)
-        layers = (line_at(0), *whiskers("difference", x, looks, 45, y=y))
         used = {found.column for found in alike}
         titles = [label for key, label in columns.items() if key in used]
+        axis = alt.Axis(labelFlush=False)
+        if len(titles) > WIDE:
+            axis.values = _few_ticks(alike)
+        x = alt.X("low:Q", title=None, scale=alt.Scale(nice=False, padding=8), axis=axis)
+        layers = (line_at(0), *whiskers("difference", x, looks, 45, y=y))
         rows = data(_facts(found, columns[found.column]) for found in alike)
         block = facet(layers, rows, "benchmark", titles, len(titles), {"step": step_of_rows})
         lower = ", lower is better" * measure.lower_is_better
@@ -59,6 +60,12 @@ def figure(table: ScoreTable) -> Figure | None:
     )
     height = (80 + step_of_rows * len(labels)) * len(blocks)
     return Figure("differences", "paired differences", caption, alt.vconcat(*blocks), height)
+
+
+def _few_ticks(found: Sequence[Comparison]) -> list[float]:
+    ends = [0.0, *(e for c in found for e in (c.low, c.high, c.difference) if e is not None)]
+    step = round_step(max(map(abs, ends)) or 1.0)
+    return [tick for tick in (-step, 0, step) if min(ends) <= tick <= max(ends)]
 
 
 def _facts(found: Comparison, benchmark: str) -> dict[str, Any]:
