@@ -38,10 +38,10 @@ class _Spec:
 
     def __post_init__(self) -> None:
         if problem := self._problem():
-            raise ValueError(f"table {self.name}: {problem}")
+            raise ValueError(f"{self.name}: {problem}")
 
     def _problem(self) -> str:
-        usable = re.fullmatch(r"[\w-][\w.-]*", str(self.name))
+        usable = isinstance(self.name, str) and re.fullmatch(r"[\w-][\w.-]*", self.name)
         return "" if usable else "name is for files: use letters, digits, '_', '-', e.g. table2"
 
     @classmethod
@@ -51,12 +51,14 @@ class _Spec:
         Raises:
             ValueError: a key is missing, is not one of this class's fields, or has a bad value.
         """
+        if not isinstance(mapping, Mapping):
+            raise ValueError(f"expected a mapping with name and title, got {mapping!r}")
         allowed = [known.name for known in fields(cls)]
         for key in mapping.keys() - set(allowed):
-            raise unknown("key in table", str(key), allowed)
+            raise unknown("key", str(key), allowed)
         missing = [key for key in ("name", "title") if not mapping.get(key)]
         if missing:
-            raise ValueError(f"table: {' and '.join(missing)} must be given, got {dict(mapping)}")
+            raise ValueError(f"{' and '.join(missing)} must be given, got {dict(mapping)}")
         # An empty key of YAML is None.
         return cls(**{key: value for key, value in mapping.items() if value is not None})
 
@@ -73,6 +75,14 @@ class PretrainingSpec(_Spec):
     twins: Mapping[str, str | Sequence[str]] = field(default_factory=lambda: dict(TWINS))
     published: str | None = None
     place = 99  # after all tables
+
+    def _problem(self) -> str:
+        if not isinstance(self.twins, Mapping):
+            return f"twins is {self.twins!r}, but it names models: {{helm_d: [llama_twin]}}"
+        for model, twins in self.twins.items():
+            if not isinstance(twins, str | list | tuple):
+                return f"twins.{model} is {twins!r}, but it names models: [llama_twin]"
+        return super()._problem()
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

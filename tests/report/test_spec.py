@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.report.spec import TableSpec
+from bench.report.spec import PretrainingSpec, TableSpec
 
 GIVEN = {"name": "t", "title": "T"}
 
@@ -16,9 +16,10 @@ def test_a_spec_is_read_from_a_sweep_file_s_mapping():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"titel": "T"}, "unknown key in table 'titel'. Did you mean title"),
+        ({"titel": "T"}, "unknown key 'titel'. Did you mean title"),
         ({"judged_by": "mean"}, "judged_by: 'mean' is unknown, allowed: micro, macro"),
         ({"name": "a/b"}, "name is for files"),
+        ({"name": 2024}, "name is for files"),
         ({"outside_averages": "gsm8k"}, r"write \[gsm8k\]"),
         ({"title": ""}, "title must be given"),
         ({"apart": {"r": 4}}, "apart.r is 4, but it names values"),
@@ -36,3 +37,16 @@ def test_a_spec_is_read_from_a_sweep_file_s_mapping():
 def test_a_wrong_spec_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         TableSpec.from_mapping(GIVEN | change)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["helm"], "expected a mapping with name and title"),
+        (GIVEN | {"twins": 5}, "twins is 5, but it names models"),
+        (GIVEN | {"twins": {"helm_d": 5}}, "twins.helm_d is 5, but it names models"),
+    ],
+)
+def test_a_wrong_spec_of_pretraining_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        PretrainingSpec.from_mapping(given)
