@@ -99,9 +99,9 @@ def identity(
 
     Args:
         settings: a `bench.config.Experiment` as nested dictionaries.
-        hashes: of the contents of base, test rows, and training rows or adapter.
-        precision: of the training, resolved for the device.
-        dtype: of the base's weights, resolved for the device.
+        hashes: content hashes of base, test rows, and training rows or adapter.
+        precision: precision of the training, resolved for the device.
+        dtype: dtype of the base's weights, resolved for the device.
     """
     method, train = settings["method"], settings["train"]
     trained = method["trained"] and settings["adapter"] is None
@@ -166,13 +166,15 @@ def pretraining_identity(
     plain = {key: value for key, value in settings.items() if key != "model"}
     kept = _kept(plain, left_out)
     train = {key.partition(".")[2]: kept.pop(key) for key in [*kept] if key.startswith("train.")}
-    fields = {
+    fields: dict[str, Any] = {
         "kind": PRETRAIN,
         "version": PRETRAIN_VERSION,
         "architecture": {k: v for k, v in architecture.items() if k != "transformers_version"},
         "hashes": hashes,
         "train": train | {"precision": precision},
     }
+    if precision != EXACT:
+        fields["half_precision_version"] = 2  # raised if results change in half precision only
     return digest(fields | kept)
 
 
