@@ -138,7 +138,8 @@ def missing_extra(setting: str, extra: str) -> InputError:
 
 def reason(error: BaseException) -> str:
     """The type of an error and the first line of its message."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:

@@ -67,7 +67,7 @@ class Launch:
     def run(self, jobs: Sequence[Job], tries: int = 1) -> None:
         """Run different jobs that are not cached. Each has a record or a failure afterwards.
 
-        A job is tried `tries` times that fails for another reason than its input or divergence.
+        A job that fails is tried up to `tries` times, unless its input was refused or it diverged.
 
         Raises:
             Failure: the launcher failed before any job had begun.

@@ -74,7 +74,7 @@ def open_study(
         InputError: the storage can't be used, or the study belongs to another search.
     """
     text = json.dumps(definition, sort_keys=True)
-    with locked(lock, f"the study {name}"):
+    with locked(lock, "Optuna's studies"):
         study = optuna.create_study(
             storage=open_storage(url), study_name=name, directions=list(directions),
             load_if_exists=True, pruner=pruner,
@@ -94,7 +94,7 @@ def open_study(
 
 
 def pruner(storage: str, study: str, trial: int) -> Callable[[int, float], None]:
-    """A function of (step, validation loss) that raises `Pruned` for a bad trial of this id."""
+    """A function of (step, validation loss) that raises `Pruned` if the trial is a bad one."""
     opened = optuna.load_study(
         study_name=study, storage=open_storage(storage), pruner=MedianPruner()
     )

@@ -64,7 +64,9 @@ class Sweep(ABC):
         """Read what is asked for.
 
         Args:
-            context, config, launcher: Hydra's.
+            context: Hydra's context.
+            config: the command's configuration.
+            launcher: Hydra's launcher.
             params: of the sweep file: what is swept over, by key.
             arguments: overrides of the command line.
             settings: the other keys of hydra.sweeper.
@@ -159,7 +161,7 @@ class Sweep(ABC):
     ) -> list[dict[str, Any]]:
         """Print how the sweep went, make its table unless it has none, and close its own run.
 
-        Runs that are `lost` failed and are no part of the table.
+        Runs that are `lost` have failed, and are not part of the table.
 
         Raises:
             Failure: some runs failed, or the table can't be made.

@@ -44,7 +44,7 @@ class Trials:
             points: of a grid; None if a sampler chooses.
             count: number of points.
             max_retries: how often a failed point is tried again.
-            lock: a file that the processes on the study lock to take a trial.
+            lock: a file that all processes lock to take a trial, whatever their study.
             sampler: as configured, see `make_sampler`.
         """
         self.study, self.space, self.points, self.count = study, space, points, count
@@ -142,7 +142,7 @@ class Trials:
         return trial
 
     def _locked(self) -> AbstractContextManager[None]:
-        return locked(self.lock, f"the study {self.study.study_name}")
+        return locked(self.lock, "Optuna's studies")
 
     def _close(self, trial: Trial, key: str, value: Any) -> bool:
         """End a trial as failed; False if another process has ended it."""
