@@ -24,7 +24,10 @@ STALE = 3600.0  # seconds after which a temporary file is one of a process that 
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Lock a file that protects `what`; it says who holds it, for the message of who waits."""
+    """Lock a file that protects `what`.
+
+    The file names the process that holds the lock, for the message of a process that waits.
+    """
     lock = FileLock(path)
 
     # The holder of a run's lock may remove the folder with it; a try creates it again.

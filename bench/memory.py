@@ -24,8 +24,9 @@ def halving(
     """Call `work(most)`, halving `most` after each out-of-memory error.
 
     After an error `work` is called again from its beginning, so it must undo what the failed call
-    left. From `least` rows at once on, it takes one row at a time. The other arguments are for
-    messages: the work, what to do if a single row does not fit, and what is counted if not rows.
+    left. With at most `least` rows at once it takes one row at a time, so this is not halved. The
+    other arguments are for messages: the work, what to do if a single row does not fit, and what is
+    counted if not rows.
 
     Raises:
         Failure: a single row does not fit.

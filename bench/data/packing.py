@@ -62,7 +62,7 @@ class Rows:
         return Rows(**{name: value[rows] for name, value in vars(self).items()})
 
     def to(self, device: torch.device) -> Rows:
-        """The same rows on a device, for which this does not wait."""
+        """The same rows on a device, copied without waiting for it."""
         copies = {name: x.to(device, non_blocking=True) for name, x in vars(self).items()}
         return Rows(**copies)
 

@@ -157,7 +157,7 @@ def _measure_case(
         works[work] = _measure_workload(title, able, device, settings)
         gc.collect()
     if kind == "compiled":
-        torch._dynamo.reset()  # graphs hold memory, and all together are limited
+        torch._dynamo.reset()  # graphs use memory, and their total number is limited
     return {
         "case": case.name,
         "dtype": dtype_name,

@@ -1,4 +1,4 @@
-"""Greedy decoding that frees the place of finished rows: re-packed, or taken by the next prompt."""
+"""Greedy decoding in which finished rows are dropped, or replaced by the next prompt."""
 
 from __future__ import annotations
 

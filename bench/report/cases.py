@@ -31,7 +31,7 @@ def case_studies(
 ) -> dict[str, Any] | None:
     """What the rows of a table wrote for the same problems, of one seed.
 
-    At most `shown` problems, with at most about so many `characters` of text.
+    At most `shown` problems, and about `characters` characters of text.
 
     Returns:
         None if fewer than two rows have answers to the same problems; else plain data, which the

@@ -30,8 +30,8 @@ def draw_search(
         objectives: name and direction (`minimize`, `maximize`) of each.
         importances: share of the variance by key; may be empty.
         best: numbers of the best trials.
-        folder: of the files.
-        name: their stem.
+        folder: folder of the files.
+        name: stem of the files.
     """
     shape: Any = "linear"
     trials = sorted(trials)

@@ -40,7 +40,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def params(settings: Mapping[str, Any]) -> dict[str, str]:
-    """A run's parameters in the store, named as on the command line, of settings in sections."""
+    """A run's nested settings as parameters in the store, named as on the command line."""
     return {
         key.replace("method.options.", "method."): printable(str(value))
         for key, value in flat(settings).items()
@@ -186,8 +186,9 @@ def embeddings_metrics(report: Mapping[str, Any]) -> dict[str, float]:
 def gates_by_module(gates: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """A summary of each module type over its layers, in order of appearance.
 
-    Of `training.gates.start` or `.end` of a record: `mean`, `median`, `variation`, `clamped` share
-    of tokens and, of variants that have one, `curvature` K averaged over layers; `largest` gate.
+    `gates` is `training.gates.start` or `.end` of a record. `mean`, `median`, `variation`, the
+    `clamped` share of tokens and, if the variant has one, the `curvature` K are means over layers;
+    `largest` is the maximum.
     """
     found: dict[str, list[Mapping[str, Any]]] = {}
     for layer in gates:

@@ -134,6 +134,7 @@ def scale_frozen(
     x: Tensor, h: Tensor, root: Tensor, K: Tensor, s: Tensor, scaling: float, max_radius: float
 ) -> Tensor:
     """``scaling g h`` in one launch, without what a backward needs; ``root`` as in ``Frozen``."""
+    # LAPACK's matrices are column-major, so the transpose of the root is not copied.
     return _scaled(x, h, root.mT.contiguous(), K, s, scaling, max_radius)
 
 
