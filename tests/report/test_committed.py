@@ -32,7 +32,9 @@ def predictions(folder):
     return read
 
 
-@pytest.mark.parametrize("name", ["table2", "curvature", "ablation", "helm", "smollm2"])
+@pytest.mark.parametrize(
+    "name", ["table2", "curvature", "ablation", "helm", "smollm2", "smollm2_learnable"]
+)
 def test_a_table_is_made_of_its_runs(name, tmp_path):
     sweep, folder = published_sweep(name), PUBLISHED / name
     known = {

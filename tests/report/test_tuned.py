@@ -13,7 +13,7 @@ from bench.tracking.sweeps import SweepRecord
 
 PROJECT = Path(__file__).resolve().parents[2]
 RECORDS = PROJECT / "results" / "records"
-TABLES = ["table2", "curvature", "ablation", "helm", "smollm2"]
+TABLES = ["table2", "curvature", "ablation", "helm", "smollm2", "smollm2_learnable"]
 
 
 def sweep_of(table):
