@@ -152,8 +152,9 @@ def _write(
 
 
 def _kept_figures(selection: Selection, store: Store, folder: Path) -> Iterator[Path]:
+    names = selection.name, selection.sweep.name
     for name in KEPT:
-        kept = [f"{stem}_{name}" for stem in (selection.name, selection.sweep.name)]
+        kept = [f"{stem}_{name}" for stem in dict.fromkeys(names)]
         found = (store.file(run, file) for run in selection.sweep_runs for file in kept)
         if picture := next(filter(None, found), None):
             folder.mkdir(parents=True, exist_ok=True)
