@@ -147,5 +147,6 @@ def sqlite_url(path: Path) -> str:
 
 
 def as_json(value: Any) -> str:
-    """A value as indented JSON."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """A value as indented JSON that can be encoded: surrogates are escaped, as in `write_text`."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()

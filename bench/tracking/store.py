@@ -86,8 +86,7 @@ class Store(Reader):
     @reported
     def amend(self, run_id: str, record: Mapping[str, Any], figures: Figures = ()) -> None:
         """Replace the record.json of a finished run by one with more in it; adds metrics."""
-        text = as_json(record).encode(errors="backslashreplace").decode()  # as `write_text`
-        self.client.log_text(run_id, text, "record.json")
+        self.client.log_text(run_id, as_json(record), "record.json")
         named = [(metric_name(name), value) for name, value in figures]
         self._log(run_id, named, _sweeps_tag(record))
 
