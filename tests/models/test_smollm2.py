@@ -1,16 +1,15 @@
 import hashlib
 import os
 import zipfile
-from pathlib import Path
 
 import pytest
 
+from bench.config import PROJECT
 from bench.errors import InputError
 from bench.models import gguf, smollm2
 from bench.models.settings import check_folder, content_hash
 
 MEMBER = "small/weights.gguf"
-SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +71,7 @@ def test_a_path_replaces_that_of_the_source(compose, local_base):
 
 
 def test_its_sweeps_have_one_base_one_template_and_the_same_rows(compose):
-    names = [path.stem for path in SWEEPS.glob("smollm2*.yaml")]
+    names = [path.stem for path in PROJECT.glob("sweeps/smollm2*.yaml")]
     runs = [compose(f"+sweep={name}", "data.root=.") for name in names]
     assert len(runs) == 3
     assert {(run.model.name, run.protocol.template) for run in runs} == {("smollm2-135m", "chat")}

@@ -1,17 +1,16 @@
 """What is published was tuned: each trained row of a committed table, at a rate inside its grid."""
 
 import json
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from bench.config import PROJECT
 from bench.names import method_label, model_label
 from bench.report.spec import TWINS
 from bench.sweep.rates import COMMITTED, Rates
 from bench.tracking.sweeps import SweepRecord
 
-PROJECT = Path(__file__).resolve().parents[2]
 RECORDS = PROJECT / "results" / "records"
 TABLES = ["table2", "curvature", "ablation", "helm", "smollm2", "smollm2_learnable"]
 

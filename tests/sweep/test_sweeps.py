@@ -9,6 +9,7 @@ from bench.errors import Failure, Pruned
 from bench.sweep.study import pruner
 from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
+from tests.helpers import interrupted
 
 HERE = "hydra/launcher=basic"  # in this process
 
@@ -63,9 +64,6 @@ def test_trials_of_a_method_without_a_winner_are_no_part_of_the_table(
     assert result.code == 1 and "2 runs failed" in result.stderr
     assert launched == [("lora", "none"), ("hyplora", "none"), ("hyplora", "test")]
 
-    def interrupted(launch, jobs, tries=1):
-        raise KeyboardInterrupt
-
     monkeypatch.setattr("bench.sweep.launch.Launch.run", interrupted)
     assert inline(*words).code == 130  # the store keeps what the sweep asked for
     contents = read_contents(Store(tmp_path / "results", None, "hyplora-bench"))
@@ -108,7 +106,8 @@ def test_a_plan_says_what_is_cached_and_estimates_from_sizes_then_from_earlier_r
 ):
     plan = ("model=tiny", *small, "plan=true")
     with monkeypatch.context() as patch:
-        patch.setattr("bench.models.loading.load_base", None)  # nothing is loaded or tried
+        for module in ("shared", "loading"):  # nothing is loaded or tried
+            patch.setattr(f"bench.models.{module}.load_base", None)
         single = inline("method=lora", *plan).stdout
         assert "0 of 1 runs cached, 1 pending" in single and "Estimates: sizes of model" in single
         pretraining = inline("-m", "action=pretrain", "model=helm_d", "plan=true").stdout
