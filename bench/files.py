@@ -1,8 +1,9 @@
-"""Atomic writing and locking of files, and reading of those that can be rebuilt."""
+"""Atomic writing and locking of files, reading of those that can be rebuilt, and JSON."""
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import math
 import os
@@ -150,3 +151,8 @@ def as_json(value: Any) -> str:
     """A value as indented JSON that can be encoded: surrogates are escaped, as in `write_text`."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     return text.encode(errors="backslashreplace").decode()
+
+
+def digest(value: Any, length: int = 64) -> str:
+    """The first hexadecimal digits of the sha256 of plain data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]

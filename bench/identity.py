@@ -5,12 +5,11 @@ An identity is the sha256 of plain settings, so it can be recomputed from a reco
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from bench.data.prompts import PLAIN
+from bench.files import digest
 from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS, flat
 
 # Raised by hand when a change to the code alters results: earlier runs are then run again.
@@ -200,8 +199,3 @@ def _kept(settings: Mapping[str, Any], left_out: Collection[str]) -> dict[str, A
         for key, value in flat(settings).items()
         if value is not None and key not in left_out and not key.startswith("method.lr.")
     }
-
-
-def digest(fields: Mapping[str, Any]) -> str:
-    """The sha256 of plain data."""
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

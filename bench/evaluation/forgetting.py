@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -12,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bench.files import read_cache, write_json
+from bench.files import digest, read_cache, write_json
 from bench.memory import halving
 
 FILE = "forgetting.json"
@@ -29,7 +27,7 @@ class Window(NamedTuple):
 
 def text_hash(documents: Sequence[str]) -> str:
     """sha256 over the documents of a text."""
-    return hashlib.sha256(json.dumps(documents).encode()).hexdigest()
+    return digest(documents)
 
 
 def windows(ids: Sequence[int], start: int, size: int) -> list[Window]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.config import EvaluationSettings
 from bench.evaluation.lm_eval_bridge import include_hash
-from bench.identity import digest
+from bench.files import digest
 
 KEY = "lm_eval"  # of a record: results by task
 
@@ -35,7 +35,7 @@ def conditions(settings: EvaluationSettings) -> dict[str, Any]:
 
 def results_folder(settings: EvaluationSettings, run: Path) -> Path:
     """The folder of the results under these settings in a run's folder."""
-    return run / f"lm_eval-{digest(conditions(settings))[:8]}"
+    return run / f"lm_eval-{digest(conditions(settings), 8)}"
 
 
 def summary(settings: EvaluationSettings, record: Mapping[str, Any]) -> str:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bench.files import digest
 from bench.report.published import FOLDER
-from bench.report.records import digest
 
 PUBLISHED = FOLDER.parent / "records"
 LENGTH = 60  # characters of a word in a file's name

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.files import digest
 from bench.tracking.record import PRETRAIN, TRAINING_PROTOCOL_KEYS
 
 Record = Mapping[str, Any]
@@ -49,7 +48,8 @@ def question(record: Record) -> dict[str, Any]:
     model, protocol = config.get("model"), config.get("protocol")
     found = {
         "base content": hashes.get("base"),
-        "base dtype and quantization": model and digest({key: model.get(key) for key in LOADED}),
+        "base dtype and quantization": model
+        and digest({key: model.get(key) for key in LOADED}, 10),
         "test rows": hashes.get("tests"),
         "evaluation prompt": protocol and _prompt(protocol, trained=False),
         "precision": (record.get("train") or {}).get("precision"),
@@ -146,14 +146,8 @@ def _adapter(record: Record) -> str | None:
 
 def _prompt(protocol: Mapping[str, Any], trained: bool) -> str:
     used = [key for key in protocol if (key in TRAINING_PROTOCOL_KEYS) == trained]
-    return digest({key: protocol[key] for key in used if key not in NAMES_ONLY})
+    return digest({key: protocol[key] for key in used if key not in NAMES_ONLY}, 10)
 
 
 def _without(facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if key not in names}
-
-
-def digest(facts: Any, length: int = 10) -> str:
-    """The first hexadecimal digits of the sha256 of plain data."""
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.files import digest
 from bench.names import seeds_label
 from bench.report.design import contrasts, labelled
 from bench.report.measurements import LENGTH, PUBLISHED, SHORT, file_stem
-from bench.report.records import Record, answers, digest
+from bench.report.records import Record, answers
 from bench.report.shared_record import shared_arguments
 from bench.report.spec import PretrainingSpec, Spec, TableSpec
 from bench.tracking.contents import SweepRun, Unfinished

@@ -15,8 +15,7 @@ from optuna.pruners import MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, Trial
 
 from bench.errors import InputError, reason, unknown
-from bench.files import sqlite_url
-from bench.report.records import digest
+from bench.files import digest, sqlite_url
 from bench.report.selection import sweep_stem
 from bench.sweep.jobs import Job, Planner, different
 from bench.sweep.launch import Launch, at_once
@@ -99,7 +98,7 @@ class Search:
         self.definition = {
             "space": space.expressions,
             # What trials share and can change their results; with it, another study begins.
-            "runs": digest(sorted(job.identity for job in self.known)),
+            "runs": digest(sorted(job.identity for job in self.known), 10),
             "objectives": [objective.name for objective in settings.objectives],
             "directions": [objective.direction for objective in settings.objectives],
             "sampler": settings.sampler_name,
