@@ -141,10 +141,13 @@ def first_not_finite(parameters: Iterable[tuple[str, torch.Tensor]]) -> str | No
 
 
 def weight_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype that `model.dtype` means on a device."""
+    """The dtype that `model.dtype` means on a device.
+
+    `auto` is bfloat16 on GPUs that compute in it (those before Ampere emulate it), else float32.
+    """
     if name != "auto":
         return getattr(torch, name)
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return torch.float32
 

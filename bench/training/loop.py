@@ -24,6 +24,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from bench.data.batches import ROWS
 from bench.errors import Terminated
 from bench.memory import Result, halving
+from bench.models.loading import weight_dtype
 from bench.progress import Progress
 from bench.training.ranks import Watch, run_ranks
 from bench.training.strategies import ManualDDP
@@ -221,14 +222,13 @@ class _Remaining:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """The precision that `auto` selects: bf16-mixed on a GPU that supports it.
+    """The precision that `auto` selects: bf16-mixed where weights are bfloat16 by default.
 
     On a CPU float32: many emulate bf16, and small models gain little from it.
     """
     if name != "auto":
         return name
-    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if bf16 else "32-true"
+    return "bf16-mixed" if weight_dtype("auto", device) == torch.bfloat16 else "32-true"
 
 
 def finished_steps(state: Path | None) -> int:

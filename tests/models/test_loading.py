@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -79,6 +80,16 @@ def test_more_gpus_than_there_are_are_refused():
     with pytest.raises(InputError, match=r"train\.devices=1000, but there are \d+ GPUs"):
         check_devices("train.devices", 1000, torch.device("cuda"))
     check_devices("train.devices", 1000, CPU)  # processes
+
+
+@pytest.mark.parametrize(("major", "dtype"), [(7, torch.float32), (8, torch.bfloat16)])
+def test_auto_is_bfloat16_only_on_gpus_that_do_not_emulate_it(major, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=major))
+    # What the emulation passes.
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True)
+    assert weight_dtype("auto", torch.device("cuda")) == dtype
 
 
 def test_dtypes():
