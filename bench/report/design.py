@@ -96,7 +96,8 @@ def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
     """Which row is compared with which.
 
     If a sweep file declares comparisons, each pair of methods is compared in all rows that agree in
-    their options and, if both have one, in K. If it declares none:
+    their options, other than the one that the comparison is about, and in K if both have one. If it
+    declares none:
 
     All trained rows are compared with LoRA; those with a curvature also with `lora_matched` of the
     same curvature, or in a table without LoRA with the same method at K = 1. The reference always
@@ -117,9 +118,7 @@ def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
             for pair in spec.comparisons
             for row in rows
             for reference in rows
-            if (row.method, reference.method) == (pair["row"], pair["reference"])
-            and _options(row) == _options(reference)
-            and len({row.curvature, reference.curvature} - {None}) < 2
+            if _is_declared(pair, row, reference, spec)
         )
     trained = [row for row in rows if row.method != "none"]
     curved = [row for row in trained if row.curvature is not None]
@@ -203,8 +202,22 @@ def _detail(name: str, value: Any) -> str:
     return f"{name.removeprefix('train.')} {plain}"
 
 
-def _options(row: SweepRow) -> str:
-    return json.dumps({name: str(value) for name, value in row.options.items()}, sort_keys=True)
+def _is_declared(
+    pair: Mapping[str, str], row: SweepRow, reference: SweepRow, spec: TableSpec
+) -> bool:
+    name = pair.get("option")
+    option = next((key for key, values in spec.apart.items() if name in values), "")
+    return (
+        (row.method, reference.method) == (pair["row"], pair["reference"])
+        and (name is None or (name in row.details and name not in reference.details))
+        and _options(row, option) == _options(reference, option)
+        and len({row.curvature, reference.curvature} - {None}) < 2
+    )
+
+
+def _options(row: SweepRow, but: str = "") -> str:
+    options = {name: str(value) for name, value in row.options.items() if name != but}
+    return json.dumps(options, sort_keys=True)
 
 
 def _twin(row: SweepRow, rows: Sequence[SweepRow], name: str) -> SweepRow | None:

@@ -12,7 +12,8 @@ from bench.errors import unknown
 # Each is a file of bench/report/figures/.
 FIGURES = ("accuracy", "cost", "curvature", "differences", "gates", "training")
 LISTS = ("outside_averages", "comparisons", "figures", "remarks")
-PAIR = "{row: hyplora, reference: lora, about: optional}"
+PAIR = "{row: hyplora, reference: lora}"
+PAIR_KEYS = {"row", "reference", "about", "option"}
 AVERAGES = ("micro", "macro")
 ROWS_BY = ("settings", "method")
 TWINS = {
@@ -109,7 +110,8 @@ class TableSpec(_Spec):
         rows_by: `settings`, a row for each setting; or `method`, if each seed of a method has the
             settings that a search of its own has found.
         comparisons: the family of comparisons: for each the methods of `row` and `reference`, which
-            agree in all other options, and optionally what it is `about`. Empty: each row vs. LoRA.
+            agree in all other options, and optionally what it is `about`; with an `option`, a name
+            of `apart`, the row has that option and the reference has not. Empty: each row vs. LoRA.
         figures: those of the table, from `FIGURES`.
         remarks: notes printed first below the table.
         place: in a report of several tables: the smaller, the earlier.
@@ -143,13 +145,16 @@ class TableSpec(_Spec):
             if not isinstance(values, Mapping):
                 example = f"{option}: {{down_proj alone: [down_proj]}}"
                 return f"apart.{option} is {values!r}, but it names values: {example}"
+        names = [name for _, values in apart for name in values]
+        options = [pair["option"] for pair in self.comparisons if "option" in pair]
         for kind, value, allowed in (
+            *(("comparisons: option", option, names) for option in options),
             ("judged_by", self.judged_by, AVERAGES),
             ("rows_by", self.rows_by, ROWS_BY),
             *(("figures", figure, FIGURES) for figure in self.figures),
         ):
             if value not in allowed:
-                return f"{kind}: {value!r} is unknown, allowed: {', '.join(allowed)}"
+                return f"{kind}: {value!r} is unknown, allowed: {', '.join(allowed) or 'none'}"
         if not isinstance(self.place, int):
             return f"place is {self.place!r}, but it is a number"
         return super()._problem()
@@ -161,5 +166,5 @@ Spec = TableSpec | PretrainingSpec
 def _is_pair(found: Any) -> bool:
     if not isinstance(found, Mapping) or not all(isinstance(v, str) for v in found.values()):
         return False
-    named = {"row", "reference"} <= found.keys() <= {"row", "reference", "about"}
-    return named and found["row"] != found["reference"]
+    named = {"row", "reference"} <= found.keys() <= PAIR_KEYS
+    return named and (found["row"] != found["reference"] or "option" in found)

@@ -41,6 +41,21 @@ def test_like_is_compared_with_like():
     ]
 
 
+def test_a_comparison_can_be_about_an_option():
+    layers = ({}, {"target_modules": ["down_proj"]})
+    runs = [
+        run_of(method, 0, options={**chosen, "r": r})
+        for method in ("lora", "dora")
+        for chosen in layers
+        for r in (4, 8)
+    ]
+    declared = {"row": "dora", "reference": "dora", "option": "down_proj alone", "about": "layers"}
+    assert pairs(design(runs, replace(LAYERED, comparisons=(declared,)))) == [
+        ("layers", "DoRA (down_proj alone, r 4)", "DoRA (r 4)"),
+        ("layers", "DoRA (down_proj alone, r 8)", "DoRA (r 8)"),
+    ]
+
+
 def test_declared_comparisons_are_made_in_each_set_of_options_and_for_each_curvature():
     down = {"options": {"target_modules": ["down_proj"]}}
     rows = [("hyplora", 1.0), ("hyplora", 2.0), ("lora", None), ("lora_matched", 2.0)]

@@ -27,6 +27,10 @@ def test_a_spec_is_read_from_a_sweep_file_s_mapping():
         ({"comparisons": [["hyplora", "lora"]]}, r"each names two methods: \{row: hyplora, ref"),
         ({"comparisons": [{"row": "lora", "reference": "lora"}]}, "each names two methods"),
         ({"comparisons": [{"row": "lora", "refrence": "dora"}]}, "each names two methods"),
+        (
+            {"comparisons": [{"row": "lora", "reference": "lora", "option": "low"}]},
+            "comparisons: option: 'low' is unknown, allowed: none",
+        ),
         ({"comparisons": {"row": "lora"}}, "comparisons is .*, but it is a list"),
         ({"figures": 5}, r"figures is 5, but it is a list: write \[5\]"),
         ({"figures": ["accuracies"]}, "'accuracies' is unknown, allowed: accuracy, cost, "),
