@@ -133,8 +133,9 @@ class Search:
                     "trials are the same run: leave it out, or give evaluation.dtype=bfloat16"
                 )
 
-    def open(self) -> Study:
-        """The study.
+    @cached_property
+    def study(self) -> Study:
+        """The study, created if it does not exist.
 
         Raises:
             InputError: its storage can't be used, or it belongs to another search.
@@ -144,14 +145,14 @@ class Search:
         directions = [objective.direction for objective in self.settings.objectives]
         return open_study(self.url, self.name, directions, self.definition, self.lock, pruner)
 
-    def left(self, study: Study) -> int:
+    def left(self) -> int:
         """Number of trials that are missing."""
-        return max(0, self.count - finished(study))
+        return max(0, self.count - finished(self.study))
 
-    def run(self, study: Study, launch: Launch) -> None:
+    def run(self, launch: Launch) -> None:
         """Run the trials that are missing, together with other processes that do so."""
         with Trials(
-            study, self.space, self.points, self.count,
+            self.study, self.space, self.points, self.count,
             self.settings.max_retries, self.lock, self.settings.sampler,
         ) as trials:  # fmt: skip
             waited = False
@@ -170,7 +171,7 @@ class Search:
                     time.sleep(POLL)
                 else:
                     break
-        self._collect(study, launch)
+        self._collect(launch)
 
     def _run_trials(self, trials: Trials, taken: Sequence[Trial], launch: Launch) -> None:
         jobs: dict[int, Job] = {}
@@ -224,10 +225,10 @@ class Search:
             else:
                 trials.complete(trial, values, job.identity)
 
-    def _collect(self, study: Study, launch: Launch) -> None:
+    def _collect(self, launch: Launch) -> None:
         """Add the runs of other processes and commands, and leave out trials that do not count."""
         own, self.jobs = self.jobs, {}
-        for trial, state in states(study):
+        for trial, state in states(self.study):
             lost = trial.user_attrs.keys() & {"lost", "repeats"}
             if state == "WAITING" or not trial.params or lost:
                 continue
@@ -258,18 +259,16 @@ class SearchSweep(Sweep):
         search = Search(title, space, self.settings, self.planner)
         jobs = search.known
         if self.config.plan:
-            left = [] if search.points is not None else [search.left(search.open())]
-            self.plan(jobs, left)
+            self.plan(jobs, [] if search.points is not None else [search.left()])
             return []
-        study = search.open()
-        ended = finished(study)
+        ended = finished(search.study)
         over = ", ".join(space.distributions)
         trials = f"{search.count} trials over {over}, {ended} finished already"
         print(f"study {search.name}: {trials}", flush=True)
         known = different(jobs) if search.points is not None else []
-        launch = self.begin(title, [search.name], search.left(study), known)
-        search.run(study, launch)
-        self._conclude(study, different(search.jobs.values()))
+        launch = self.begin(title, [search.name], search.left(), known)
+        search.run(launch)
+        self._conclude(search.study, different(search.jobs.values()))
         has_table = self.written or search.points is not None
         return self.end(different(search.jobs.values()), has_table=has_table)
 

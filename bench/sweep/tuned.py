@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from optuna import Study
+from optuna.trial import FrozenTrial
 
 from bench.errors import Failure, InputError, unknown
 from bench.names import method_label
@@ -59,28 +60,29 @@ class TunedSweep(Sweep):
                 f"hydra.sweeper.searches={self.searches} are distributed over the seeds of the "
                 f"table, of which there are only {len(finals)}: give more seeds, or fewer searches"
             )
-        places = [(m, turn) for m in self._methods() for turn in range(self.searches)]
-        searches = [self._search(*place) for place in places]
-        studies = [search.open() for search in searches]
-        left = [search.left(study) for search, study in zip(searches, studies, strict=True)]
-        own = [finals[turn :: self.searches] for _, turn in places]  # seeds of each winner
+        methods = self._methods()
+        searches = [
+            (method, turn, self._search(method, turn))
+            for method in methods
+            for turn in range(self.searches)
+        ]
+        left = [search.left() for *_, search in searches]
         if self.config.plan:
-            trials = [search.known[0] for search in searches]
-            winners = self.planner.jobs([f"method={method}", *finals[0]] for method, _ in places)
-            self.plan([*trials, *winners], [*left, *map(len, own)])
+            trials = [search.known[0] for *_, search in searches]
+            winners = self.planner.jobs([f"method={method}", *finals[0]] for method, *_ in searches)
+            seeds = [len(finals[turn :: self.searches]) for _, turn, _ in searches]
+            self.plan([*trials, *winners], [*left, *seeds])
             return []
-        names = [search.name for search in searches]
-        launch = self.begin(self.spec.name, names, sum(left) + sum(map(len, own)))
+        total = sum(left) + len(methods) * len(finals)
+        launch = self.begin(self.spec.name, [search.name for *_, search in searches], total)
         jobs: list[Job] = []
         lost: list[Job] = []  # trials of a search without a winner
-        for (method, turn), search, study, pending, seeds in zip(
-            places, searches, studies, left, own, strict=True
-        ):
+        for method, turn, search in searches:
             name = method + f", search {turn + 1}" * (self.searches > 1)
-            print(f"{name}: {pending} of {search.count} trials pending", flush=True)
-            search.run(study, launch)
-            if winner := self._winner(study):
-                jobs += self._finals(method, search, study, winner, seeds)
+            print(f"{name}: {search.left()} of {search.count} trials pending", flush=True)
+            search.run(launch)
+            if winner := self._winner(search.study):
+                jobs += self._finals(method, search, winner, finals[turn :: self.searches])
             else:
                 print(f"{name}: no trial finished, so there is no winner", flush=True)
                 lost += [j for j in search.jobs.values() if j.failure is not None and not j.pruned]
@@ -113,17 +115,17 @@ class TunedSweep(Sweep):
         settings = replace(self.settings, sampler=sampler)
         return Search(f"{self.spec.name}-{method}", space, settings, self.planner)
 
-    def _winner(self, study: Study) -> Any:
+    def _winner(self, study: Study) -> FrozenTrial | None:
         found = [trial for trial, state in states(study) if state == "COMPLETE"]
         sign = 1 if self.settings.objectives[0].direction == "minimize" else -1
         return min(found, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
 
     def _finals(
-        self, method: str, search: Search, study: Study, winner: Any, seeds: list[list[str]]
+        self, method: str, search: Search, winner: FrozenTrial, seeds: list[list[str]]
     ) -> list[Job]:
         """The winner's runs on test rows."""
         words, over = as_overrides(winner.params), " ".join(as_overrides(search.space.expressions))
-        trials = f"{finished(study)} trials ({self.settings.sampler_name}) over {over}"
+        trials = f"{finished(search.study)} trials ({self.settings.sampler_name}) over {over}"
         value = f"{self.settings.objectives[0].name.replace('_', ' ')} {winner.values[0]:.4g}"
         self.remarks.append(
             f"{method_label(method)}: {trials}; chosen: {' '.join(words)} ({value})."

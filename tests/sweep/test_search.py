@@ -90,8 +90,7 @@ class Diverging:
 )
 def test_a_trial_that_diverges_is_not_tried_again(search, end):
     diverging = search(sampler="grid")
-    study = diverging.open()
-    diverging.run(study, Diverging(**end))
-    assert [trial.state.name for trial in study.trials] == ["PRUNED"] * 2
+    diverging.run(Diverging(**end))
+    assert [trial.state.name for trial in diverging.study.trials] == ["PRUNED"] * 2
     assert all(job.pruned for job in diverging.jobs.values())
-    assert diverging.left(study) == 0 and search(count=1).left(study) == 0
+    assert diverging.left() == 0
