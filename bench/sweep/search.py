@@ -158,12 +158,9 @@ class Search:
             waited = False
             size = self.settings.n_jobs or at_once(self.planner.config)
             while True:
-                taken: list[Trial] = []
-                while len(taken) < size and (trial := trials.take()) is not None:
-                    taken.append(trial)
-                if taken:
-                    self._run_trials(trials, taken, launch)
-                elif others := trials.others_at_work():
+                if self._run_some(trials, size, launch):
+                    continue
+                if others := trials.others_at_work():
                     if not waited:
                         where = ", ".join(others)
                         print(f"the remaining trials run in other processes: {where}", flush=True)
@@ -173,25 +170,32 @@ class Search:
                     break
         self._collect(launch)
 
-    def _run_trials(self, trials: Trials, taken: Sequence[Trial], launch: Launch) -> None:
-        jobs: dict[int, Job] = {}
+    def _run_some(self, trials: Trials, size: int, launch: Launch) -> bool:
+        """Run up to `size` trials, and end those before them that are cached.
+
+        Returns whether any was run; if not, none is left for now.
+        """
+        taken: list[tuple[Trial, Job]] = []
         try:
-            for trial in taken:
+            while len(taken) < size and (trial := trials.take()) is not None:
                 try:
-                    jobs[trial.number] = self._job(trial, self.settings.pruner is not None)
+                    job = self._job(trial, self.settings.pruner is not None)
                 except InputError as error:
                     trials.fail(trial, str(error), final=True)
-            missing = different(job for job in jobs.values() if job.record is None)
-            launch.run(missing)
+                    continue
+                if job.record is None:
+                    taken.append((trial, job))
+                else:
+                    self._end(trials, trial, job)
+            jobs = {job.identity: job for job in different(job for _, job in taken)}
+            launch.run(list(jobs.values()))
         except BaseException:
-            for trial in taken:  # no failures of their own: they are run again
+            for trial, _ in taken:  # no failures of their own: they are run again
                 trials.give_back(trial)
             raise
-        done = {job.identity: job for job in missing}
-        for trial in taken:
-            if job := jobs.get(trial.number):
-                self.jobs[trial.number] = done.get(job.identity, job)
-                self._report(trials, trial, self.jobs[trial.number])
+        for trial, job in taken:
+            self._end(trials, trial, jobs[job.identity])
+        return bool(taken)
 
     def _job(self, trial: Trial | FrozenTrial, prunes: bool = False) -> Job:
         overrides = self.space.overrides(trial.params)
@@ -206,7 +210,8 @@ class Search:
             ]
         return self.planner.job(overrides, as_overrides(trial.params))
 
-    def _report(self, trials: Trials, trial: Trial, job: Job) -> None:
+    def _end(self, trials: Trials, trial: Trial, job: Job) -> None:
+        self.jobs[trial.number] = job
         if job.diverged:  # as it would again
             print(f"trial {trial.number} is pruned: {job.failure}", flush=True)
             job.pruned = True
@@ -219,7 +224,7 @@ class Search:
                 values = [o.value(job.record) for o in self.settings.objectives]
             except FloatingPointError as error:
                 job.failure = reason(error)
-                self._report(trials, trial, job)
+                self._end(trials, trial, job)
             except (ValueError, KeyError, IndexError) as error:
                 trials.fail(trial, f"no objective: {error}", final=True)
             else:

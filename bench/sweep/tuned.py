@@ -69,9 +69,8 @@ class TunedSweep(Sweep):
         left = [search.left() for *_, search in searches]
         if self.config.plan:
             trials = [search.known[0] for *_, search in searches]
-            winners = self.planner.jobs([f"method={method}", *finals[0]] for method, *_ in searches)
-            seeds = [len(finals[turn :: self.searches]) for _, turn, _ in searches]
-            self.plan([*trials, *winners], [*left, *seeds])
+            winners = self.planner.jobs([f"method={method}", *finals[0]] for method in methods)
+            self.plan([*trials, *winners], [*left, *[len(finals)] * len(methods)])
             return []
         total = sum(left) + len(methods) * len(finals)
         launch = self.begin(self.spec.name, [search.name for *_, search in searches], total)

@@ -27,9 +27,9 @@ def search(tmp_path):
         parsed = OverridesParser.create().parse_overrides(["method=hyplora", *words])
         space = read_space(parsed, grid=sampler == "grid")
         own.rates = rates
-        given = {"objective": "validation_loss", **settings}
+        given = {"objective": "validation_loss", "n_jobs": 1, **settings}
         return Search("search", space, Settings(
-            **given, sampler=sampler, n_trials=count, n_jobs=1, max_retries=1), own)  # fmt: skip
+            **given, sampler=sampler, n_trials=count, max_retries=1), own)  # fmt: skip
 
     return make
 
@@ -94,3 +94,25 @@ def test_a_trial_that_diverges_is_not_tried_again(search, end):
     assert [trial.state.name for trial in diverging.study.trials] == ["PRUNED"] * 2
     assert all(job.pruned for job in diverging.jobs.values())
     assert diverging.left() == 0
+
+
+def test_cached_trials_take_no_place_among_those_that_run_at_once(search):
+    three = search("curvature=0.5,1,2", sampler="grid", n_jobs=2)
+    record = {"training": {"validation": [[3, 1.0]], "kept_step": 3}}
+    planned, batches = three.planner.job, []
+
+    def job(overrides, differs):
+        found = planned(overrides, differs)
+        found.record = record if found.planned["curvature"] == 0.5 else None
+        return found
+
+    class Finishing:
+        def run(self, jobs):
+            batches.append([job.planned["curvature"] for job in jobs])
+            for job in jobs:
+                job.record = record
+
+    three.planner.job = job
+    three.run(Finishing())
+    assert [batch for batch in batches if batch] == [[1.0, 2.0]]
+    assert sorted(three.jobs) == [0, 1, 2]

@@ -101,6 +101,13 @@ def test_equal_tuning_over_what_it_does_not_search_is_refused(inline, words, mes
     assert refused.code == 2 and message in refused.stderr
 
 
+def test_the_plan_of_an_equal_tuning_counts_trials_and_the_winners_runs(inline):
+    planned = inline("+sweep=tuned", "method=lora", "plan=true").stdout
+    pending = re.findall(r"lora seed \d+ +(\d+) pending", planned)
+    assert pending == ["12", "12", "12", "5"]
+    assert "41 pending." in planned
+
+
 def test_a_plan_says_what_is_cached_and_estimates_from_sizes_then_from_earlier_runs(
     inline, records, small, monkeypatch
 ):
