@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from bench.config import read_experiment
@@ -22,13 +23,13 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
         from bench.sweep.study import pruner
 
         watch = pruner(trial["storage"], trial["study"], trial["id"])
+    start = time.perf_counter()
     outcome = run(experiment, began(), watch)
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
     if not scores and (losses := record["training"]["validation"]):
         scores = f"validation loss {losses[-1][1]:.4f}"
-    seconds = sum(filter(None, (record["seconds"][part] for part in ("finetune", "evaluate"))))
-    return _result(outcome, scores, seconds, f" -> {outcome.folder}")
+    return _result(outcome, scores, start, f" -> {outcome.folder}")
 
 
 def pretrain(config: dict[str, Any]) -> dict[str, Any]:
@@ -41,12 +42,13 @@ def pretrain(config: dict[str, Any]) -> dict[str, Any]:
 
     if config["plan"]:
         return _plan(config)
+    start = time.perf_counter()
     outcome = run(pretraining, began())
     training, model = outcome.record["training"], outcome.folder / "model"
     where = model if model.is_dir() else "its folder no longer exists: force=true makes it again"
     bits = f"{training['bits_per_byte']:.4f} bits per byte"
     on_tasks = tasks.summary(pretraining.evaluation, outcome.record)
-    return _result(outcome, bits, training["seconds"], f"{on_tasks} -> {where}")
+    return _result(outcome, bits, start, f"{on_tasks} -> {where}")
 
 
 def _plan(config: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def _plan(config: dict[str, Any]) -> dict[str, Any]:
     return {"summary": f"{job.settings.name}: {state_of(job)} -> {job.folder}"}
 
 
-def _result(outcome: Outcome, results: str, seconds: float, rest: str) -> dict[str, Any]:
-    took = "cached" if outcome.found else f"took {duration(seconds)}"
+def _result(outcome: Outcome, results: str, start: float, rest: str) -> dict[str, Any]:
+    took = "cached" if outcome.found else f"took {duration(time.perf_counter() - start)}"
     summary = f"{outcome.name}: {results} ({took}){rest}"
     return {"summary": summary, "found": outcome.found, "record": outcome.record}
