@@ -32,9 +32,7 @@ def predictions(folder):
     return read
 
 
-@pytest.mark.parametrize(
-    "name", ["table2", "curvature", "ablation", "helm", "smollm2", "smollm2_learnable"]
-)
+@pytest.mark.parametrize("name", [p.parent.name for p in sorted(PUBLISHED.glob("*/sweep.json"))])
 def test_a_table_is_made_of_its_runs(name, tmp_path):
     sweep, folder = published_sweep(name), PUBLISHED / name
     known = {

@@ -12,7 +12,8 @@ from bench.sweep.rates import COMMITTED, Rates
 from bench.tracking.sweeps import SweepRecord
 
 RECORDS = PROJECT / "results" / "records"
-TABLES = ["table2", "curvature", "ablation", "helm", "smollm2", "smollm2_learnable"]
+# `tuned` searches its settings itself.
+TABLES = [p.parent.name for p in sorted(RECORDS.glob("*/sweep.json")) if p.parent.name != "tuned"]
 
 
 def sweep_of(table):
