@@ -21,6 +21,7 @@ OPTIONS = {
 }
 OWN = ("curvature", *OPTIONS)
 NONE = "none"
+LONGEST = 8  # characters of a number
 
 
 def facts(table: ScoreTable) -> dict[str, str]:
@@ -87,10 +88,15 @@ def tuning_fact(
     what: str = "learning rate",
     measure: str = "validation loss",
 ) -> str:
-    """How the settings `what` were chosen, and for which rows they were not tuned."""
+    """How the settings `what` were chosen, and for which rows they were not tuned.
+
+    Searches without a file of rates chose further settings, which the table's remarks name.
+    """
     tuning = {row.key: row.tuning for row in selection.sweep.rows}
     known = {row.label: tuning[row.key] for row in rows}
     tuned = {label: facts for label, facts in known.items() if facts}
+    if any(each.get("file", "") is None for each in tuned.values()):
+        what = "settings"
     parts = []
     if tuned:
         budgets = (
@@ -149,4 +155,6 @@ def _settings(title: str, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, st
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, float) and len(str(value)) > LONGEST:  # from a continuous range
+        return f"{value:.4g}"
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

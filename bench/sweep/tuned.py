@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,19 +23,15 @@ SEED = 1000
 class TunedSweep(Sweep):
     """`hydra/sweeper=tuned`.
 
-    Every method has the same number of searches, and each search the same number of trials over the
-    method's space, on validation rows. Only the best point of each is then run on the test rows:
-    the searches take turns over the seeds of the table, so that intervals include the variation
-    between searches.
+    For each method and each seed of the table there is one search, on validation rows, of the same
+    number of trials over the method's space. Only its best point is then run on the test rows, with
+    that seed. So a method's runs are independent, and their variance includes that of searches.
     """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         settings = dict(self.given)
         self.spaces: dict[str, dict[str, str]] = settings.pop("spaces") or {}
-        self.searches: int = settings.pop("searches")
-        if type(self.searches) is not int or self.searches < 1:
-            raise InputError(f"hydra.sweeper.searches must be at least 1, got {self.searches!r}")
         if not self.spaces:
             raise InputError("hydra.sweeper.spaces is empty: give a space for each method")
         self.settings = Settings(**settings)
@@ -55,16 +52,11 @@ class TunedSweep(Sweep):
                 f"equal tuning varies methods and seeds, not {', '.join(unlike)}: give one "
                 "value per command"
             )
-        if self.searches > len(finals):
-            raise InputError(
-                f"hydra.sweeper.searches={self.searches} are distributed over the seeds of the "
-                f"table, of which there are only {len(finals)}: give more seeds, or fewer searches"
-            )
         methods = self._methods()
         searches = [
             (method, turn, self._search(method, turn))
             for method in methods
-            for turn in range(self.searches)
+            for turn in range(len(finals))
         ]
         left = [search.left() for *_, search in searches]
         if self.config.plan:
@@ -72,19 +64,31 @@ class TunedSweep(Sweep):
             winners = self.planner.jobs([f"method={method}", *finals[0]] for method in methods)
             self.plan([*trials, *winners], [*left, *[len(finals)] * len(methods)])
             return []
-        total = sum(left) + len(methods) * len(finals)
+        total = sum(left) + len(searches)
         launch = self.begin(self.spec.name, [search.name for *_, search in searches], total)
         jobs: list[Job] = []
         lost: list[Job] = []  # trials of a search without a winner
+        best: dict[str, list[str]] = {}
         for method, turn, search in searches:
-            name = method + f", search {turn + 1}" * (self.searches > 1)
+            name = method + f", search {turn + 1}" * (len(finals) > 1)
             print(f"{name}: {search.left()} of {search.count} trials pending", flush=True)
             search.run(launch)
             if winner := self._winner(search.study):
-                jobs += self._finals(method, search, winner, finals[turn :: self.searches])
+                best.setdefault(method, []).append(self._shown(winner))
+                print(f"{name}: best {best[method][-1]}", flush=True)
+                jobs.append(self._final(method, winner, finals[turn], len(finals)))
             else:
                 print(f"{name}: no trial finished, so there is no winner", flush=True)
                 lost += [j for j in search.jobs.values() if j.failure is not None and not j.pruned]
+        for method, shown in best.items():
+            own = [search for other, _, search in searches if other == method]
+            trials = sum(finished(search.study) for search in own)
+            over = " ".join(as_overrides(own[0].space.expressions))
+            self.remarks.append(
+                f"{method_label(method)}: {trials} trials of {len(own)} "
+                f"search{'es' * (len(own) > 1)} ({self.settings.sampler_name}) over {over}. "
+                f"Best: {'; '.join(shown)}."
+            )
         jobs = different(jobs)
         if not jobs:
             raise Failure("no method has a winner" + (f"\n{failure_lines(lost)}" if lost else ""))
@@ -119,25 +123,24 @@ class TunedSweep(Sweep):
         sign = 1 if self.settings.objectives[0].direction == "minimize" else -1
         return min(found, key=lambda trial: (sign * trial.values[0], trial.number), default=None)
 
-    def _finals(
-        self, method: str, search: Search, winner: FrozenTrial, seeds: list[list[str]]
-    ) -> list[Job]:
-        """The winner's runs on test rows."""
-        words, over = as_overrides(winner.params), " ".join(as_overrides(search.space.expressions))
-        trials = f"{finished(search.study)} trials ({self.settings.sampler_name}) over {over}"
-        value = f"{self.settings.objectives[0].name.replace('_', ' ')} {winner.values[0]:.4g}"
-        self.remarks.append(
-            f"{method_label(method)}: {trials}; chosen: {' '.join(words)} ({value})."
-        )
-        print(self.remarks[-1], flush=True)
-        jobs = self.planner.jobs([f"method={method}", *words, *seed] for seed in seeds)
-        for job in jobs:
-            job.planned["tuning"] = {
-                "file": None,
-                "tries": self.searches * self.settings.n_trials,
-                "seeds": [SEED + turn for turn in range(self.searches)],
-            }
-        return jobs
+    def _shown(self, winner: FrozenTrial) -> str:
+        params = {
+            key: float(f"{value:.4g}") if isinstance(value, float) else value
+            for key, value in winner.params.items()
+        }
+        name = self.settings.objectives[0].name.replace("_", " ")
+        return f"{' '.join(as_overrides(params))} ({name} {winner.values[0]:.4g})"
+
+    def _final(self, method: str, winner: FrozenTrial, final: Sequence[str], searches: int) -> Job:
+        """The winner's run on test rows."""
+        words = [f"method={method}", *as_overrides(winner.params), *final]
+        (job,) = self.planner.jobs([words])
+        job.planned["tuning"] = {
+            "file": None,
+            "tries": searches * self.settings.n_trials,
+            "seeds": [SEED + turn for turn in range(searches)],
+        }
+        return job
 
 
 def _values(override: Any) -> list[str]:
