@@ -46,49 +46,50 @@ class TunedSweep(Sweep):
         """Search for each method, then run the winners."""
         # What all runs share, and the seeds of the winners.
         self.others = [o for o in self.overrides if o.get_key_element() != "method"]
-        finals = combinations(self.others)
+        combined = combinations(self.others)
         if unlike := [key for key in self.swept if key not in ("method", "seed")]:
             raise InputError(
                 f"equal tuning varies methods and seeds, not {', '.join(unlike)}: give one "
                 "value per command"
             )
         methods = self._methods()
+        finals = {self._seed(methods[0], final): final for final in combined}
         searches = [
-            (method, turn, self._search(method, turn))
-            for method in methods
-            for turn in range(len(finals))
+            (method, seed, self._search(method, seed)) for method in methods for seed in finals
         ]
         left = [search.left() for *_, search in searches]
         if self.config.plan:
             trials = [search.known[0] for *_, search in searches]
-            winners = self.planner.jobs([f"method={method}", *finals[0]] for method in methods)
+            first = next(iter(finals.values()))
+            winners = self.planner.jobs([f"method={method}", *first] for method in methods)
             self.plan([*trials, *winners], [*left, *[len(finals)] * len(methods)])
             return []
         total = sum(left) + len(searches)
         launch = self.begin(self.spec.name, [search.name for *_, search in searches], total)
+        tuning = {
+            "file": None,
+            "tries": len(finals) * self.settings.n_trials,
+            "seeds": [SEED + seed for seed in finals],
+        }
         jobs: list[Job] = []
         lost: list[Job] = []  # trials of a search without a winner
         best: dict[str, list[str]] = {}
-        for method, turn, search in searches:
-            name = method + f", search {turn + 1}" * (len(finals) > 1)
+        for method, seed, search in searches:
+            name = f"{method} seed {seed}"
             print(f"{name}: {search.left()} of {search.count} trials pending", flush=True)
             search.run(launch)
             if winner := self._winner(search.study):
                 best.setdefault(method, []).append(self._shown(winner))
                 print(f"{name}: best {best[method][-1]}", flush=True)
-                jobs.append(self._final(method, winner, finals[turn], len(finals)))
+                words = [f"method={method}", *as_overrides(winner.params), *finals[seed]]
+                jobs += self.planner.jobs([words])
+                jobs[-1].planned["tuning"] = tuning
             else:
                 print(f"{name}: no trial finished, so there is no winner", flush=True)
                 lost += [j for j in search.jobs.values() if j.failure is not None and not j.pruned]
         for method, shown in best.items():
             own = [search for other, _, search in searches if other == method]
-            trials = sum(finished(search.study) for search in own)
-            over = " ".join(as_overrides(own[0].space.expressions))
-            self.remarks.append(
-                f"{method_label(method)}: {trials} trials of {len(own)} "
-                f"search{'es' * (len(own) > 1)} ({self.settings.sampler_name}) over {over}. "
-                f"Best: {'; '.join(shown)}."
-            )
+            self.remarks.append(self._remark(method, own, shown))
         jobs = different(jobs)
         if not jobs:
             raise Failure("no method has a winner" + (f"\n{failure_lines(lost)}" if lost else ""))
@@ -104,17 +105,20 @@ class TunedSweep(Sweep):
                 raise unknown("method with a space in hydra.sweeper.spaces", method, self.spaces)
         return methods
 
-    def _search(self, method: str, turn: int) -> Search:
+    def _seed(self, method: str, final: Sequence[str]) -> int:
+        return self.planner.job([f"method={method}", *final], []).planned["seed"]
+
+    def _search(self, method: str, seed: int) -> Search:
         fixed = {
             override.get_key_element(): override.get_value_element_as_str()
             for override in self.others
             if not override.is_sweep_override()
         }
-        fixed |= {"method": method, "seed": str(SEED + turn), "evaluation.split": self.split}
+        fixed |= {"method": method, "seed": str(SEED + seed), "evaluation.split": self.split}
         words = as_overrides({**fixed, **self.spaces[method]})
         space = read_space(self.parser.parse_overrides(words), grid=False)
         sampler = self.settings.sampler
-        sampler = sampler if isinstance(sampler, str) else {**sampler, "seed": turn}
+        sampler = sampler if isinstance(sampler, str) else {**sampler, "seed": seed}
         settings = replace(self.settings, sampler=sampler)
         return Search(f"{self.spec.name}-{method}", space, settings, self.planner)
 
@@ -131,16 +135,14 @@ class TunedSweep(Sweep):
         name = self.settings.objectives[0].name.replace("_", " ")
         return f"{' '.join(as_overrides(params))} ({name} {winner.values[0]:.4g})"
 
-    def _final(self, method: str, winner: FrozenTrial, final: Sequence[str], searches: int) -> Job:
-        """The winner's run on test rows."""
-        words = [f"method={method}", *as_overrides(winner.params), *final]
-        (job,) = self.planner.jobs([words])
-        job.planned["tuning"] = {
-            "file": None,
-            "tries": searches * self.settings.n_trials,
-            "seeds": [SEED + turn for turn in range(searches)],
-        }
-        return job
+    def _remark(self, method: str, searches: Sequence[Search], best: Sequence[str]) -> str:
+        trials = sum(finished(search.study) for search in searches)
+        over = " ".join(as_overrides(searches[0].space.expressions))
+        return (
+            f"{method_label(method)}: {trials} trials of {len(searches)} "
+            f"search{'es' * (len(searches) > 1)} ({self.settings.sampler_name}) over {over}. "
+            f"Best: {'; '.join(best)}."
+        )
 
 
 def _values(override: Any) -> list[str]:

@@ -96,10 +96,12 @@ def test_equal_tuning_over_what_it_does_not_search_is_refused(inline):
 
 
 def test_the_plan_of_an_equal_tuning_counts_trials_and_the_winners_runs(inline):
-    planned = inline("+sweep=tuned", "method=lora", "plan=true").stdout
-    pending = re.findall(r"lora seed \d+ +(\d+) pending", planned)
-    assert pending == ["12", "12", "12", "3"]
-    assert "39 pending." in planned
+    planned = inline("+sweep=tuned", "method=lora", "seed=2,0", "plan=true").stdout
+    pending = re.findall(r"lora seed (\d+) +(\d+) pending", planned)
+    assert pending == [("1002", "12"), ("1000", "12"), ("2", "2")]
+    assert "26 pending." in planned
+    refused = inline("+sweep=tuned", "method=lora", "seed=one", "plan=true")
+    assert refused.code == 2 and "seed must be a whole number" in refused.stderr
 
 
 def test_a_plan_says_what_is_cached_and_estimates_from_sizes_then_from_earlier_runs(
