@@ -95,7 +95,7 @@ def tuning_fact(
     tuning = {row.key: row.tuning for row in selection.sweep.rows}
     known = {row.label: tuning[row.key] for row in rows}
     tuned = {label: facts for label, facts in known.items() if facts}
-    if any(each.get("file", "") is None for each in tuned.values()):
+    if tuned and all(each.get("file", "") is None for each in tuned.values()):
         what = "settings"
     parts = []
     if tuned:

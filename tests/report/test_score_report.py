@@ -89,7 +89,8 @@ TUNED = SEARCHED | {"file": "rates", "interior": True}
     ("tunings", "text"),
     [
         ((None, None), "learning rate not tuned: all rows"),
-        ((TUNED, SEARCHED), "learning rate tuned: 6 tries each on validation loss, seeds 0, 1"),
+        ((TUNED, TUNED), "learning rate tuned: 6 tries each on validation loss, seeds 0, 1"),
+        ((SEARCHED, SEARCHED), "settings tuned: 6 tries each on validation loss, seeds 0, 1"),
         (
             (TUNED, None),
             "learning rate tuned: 6 tries each on validation loss, seeds 0, 1; "
