@@ -160,14 +160,14 @@ class Search:
             while True:
                 if self._run_some(trials, size, launch):
                     continue
-                if others := trials.others_at_work():
-                    if not waited:
-                        where = ", ".join(others)
-                        print(f"the remaining trials run in other processes: {where}", flush=True)
-                    waited = True
-                    time.sleep(POLL)
-                else:
+                others = trials.others_at_work()
+                if not others:
                     break
+                if not waited:
+                    where = ", ".join(others)
+                    print(f"the remaining trials run in other processes: {where}", flush=True)
+                waited = True
+                time.sleep(POLL)
         self._collect(launch)
 
     def _run_some(self, trials: Trials, size: int, launch: Launch) -> bool:
@@ -187,7 +187,7 @@ class Search:
                     taken.append((trial, job))
                 else:
                     self._end(trials, trial, job)
-            jobs = {job.identity: job for job in different(job for _, job in taken)}
+            jobs = {job.identity: job for _, job in taken}
             launch.run(list(jobs.values()))
         except BaseException:
             for trial, _ in taken:  # no failures of their own: they are run again

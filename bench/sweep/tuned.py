@@ -81,9 +81,10 @@ class TunedSweep(Sweep):
             if winner := self._winner(search.study):
                 best.setdefault(method, []).append(self._shown(winner))
                 print(f"{name}: best {best[method][-1]}", flush=True)
-                words = [f"method={method}", *as_overrides(winner.params), *finals[seed]]
-                jobs += self.planner.jobs([words])
-                jobs[-1].planned["tuning"] = tuning
+                words = [f"method={method}", *as_overrides(winner.params)]
+                job = self.planner.job([*words, *finals[seed]], [*words, f"seed={seed}"])
+                job.planned["tuning"] = tuning
+                jobs.append(job)
             else:
                 print(f"{name}: no trial finished, so there is no winner", flush=True)
                 lost += [j for j in search.jobs.values() if j.failure is not None and not j.pruned]
