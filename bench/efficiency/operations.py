@@ -18,20 +18,24 @@ from bench.efficiency.regimes import REGIMES
 
 LAYER = Case("layer", layer=256, rank=32, lengths=(64,))
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
-# Views that their schema does not declare.
-VIEWS = {torch.ops.aten._unsafe_view.default, torch.ops.aten._reshape_alias.default}
+# Dispatched, but not computed: views that their schema does not declare, and the choice of a dtype.
+FREE = {
+    torch.ops.aten._unsafe_view.default,
+    torch.ops.aten._reshape_alias.default,
+    torch.ops.aten.promote_types.default,
+}
 BASE = "none"  # the layer itself
 
 
 class _Counting(TorchDispatchMode):
-    """Counts operations that are no views."""
+    """Counts operations that compute something."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not (func.is_view or func in VIEWS)
+        self.count += not (func.is_view or func in FREE)
         return func(*args, **(kwargs or {}))
 
 
