@@ -17,8 +17,8 @@ from bench.efficiency.helm import measure_helm
 from bench.efficiency.hyperbolicity import measure_hyperbolicity
 from bench.efficiency.measure import EfficiencySettings, measure
 from bench.efficiency.throughput import measure_case, measure_throughput
-from bench.errors import InputError
-from bench.fields import check_values, read_section
+from bench.errors import InputError, unknown
+from bench.fields import check_values, is_number, read_section
 from bench.models.loading import context_length, load_base, pick_device
 from bench.report.efficiency import efficiency_report, write_efficiency
 from bench.report.formats import show
@@ -31,6 +31,7 @@ class Parts:
     """Further measurements, none for 0; or the file of a measurement made elsewhere."""
 
     throughput_rounds: int
+    throughput_cases: list[str]
     throughput_seconds: float
     evaluation_problems: int
     evaluation_epochs: float
@@ -40,7 +41,11 @@ class Parts:
     file: str | None
 
     def __post_init__(self) -> None:
-        check_values("action", self, least={n: 0 for n in vars(self) if n != "file"})
+        check_values("action", self, least={n: 0 for n, v in vars(self).items() if is_number(v)})
+        known = [name for name, case in CASES.items() if case.config]
+        for name in self.throughput_cases:
+            if name not in known:
+                raise unknown("action.throughput_cases", name, known)
 
 
 def efficiency(config: dict[str, Any]) -> dict[str, Any]:
@@ -68,8 +73,7 @@ def _measure(config: dict[str, Any], settings: EfficiencySettings, parts: Parts)
         report["throughput"] = _throughput(experiment, rounds)
         report["throughput_cases"] = [
             measure_case(CASES[name], experiment.train, rounds, parts.throughput_seconds)
-            for name in settings.cases
-            if CASES[name].loops
+            for name in parts.throughput_cases
         ]
     if experiment and parts.evaluation_problems:
         report["evaluation"] = _evaluation(experiment, parts, settings.rounds)

@@ -40,7 +40,6 @@ class Case:
         lengths: tokens of a row, in a step and in a prefill.
         decode: numbers of rows for which single tokens are decoded.
         vocabulary: random tokens are below it.
-        loops: whether the fine-tuning loop is compared with a Trainer on this base, too.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Case:
     lengths: tuple[int, ...] = (256,)
     decode: tuple[int, ...] = (1, 32)
     vocabulary: int = VOCABULARY
-    loops: bool = False
 
 
 _LLAMA3_8B = {
@@ -90,7 +88,6 @@ CASES = {
                 "tie_word_embeddings": True,
             },
             vocabulary=49_152,
-            loops=True,
         ),
     )
 }

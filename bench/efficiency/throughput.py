@@ -96,7 +96,7 @@ def measure_case(
     """`measure_throughput` on a case's base and on random rows of 64 to 256 tokens.
 
     Args:
-        case: one that has `loops`.
+        case: one that has a `config`.
         seconds: about how long both loops may take together, in all rounds; they take at least two
             steps each.
     """

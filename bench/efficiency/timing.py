@@ -31,12 +31,12 @@ def interleave(
         calls: how many calls are timed together, by workload, for those that are shorter than the
             clock's resolution; 1 by default.
     """
-    for workload in workloads.values():
-        workload()
-        workload()
     names, order = list(workloads), random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    with Progress(title, rounds * len(names), "repetition") as progress:
+    with Progress(title, (2 + rounds) * len(names), "repetition") as progress:
+        for workload in (*workloads.values(), *workloads.values()):
+            workload()
+            progress.update(1)
         for _ in range(rounds):
             order.shuffle(names)
             for name in names:

@@ -34,7 +34,7 @@ def test_both_loops_take_the_same_steps_to_the_same_losses(local_base, compose):
 def test_a_case_is_trained_on_random_rows_in_a_bounded_time(compose):
     widths = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
     widths |= {"num_key_value_heads": 2, "num_hidden_layers": 1, "vocab_size": 64}
-    case = Case("small", config=widths, vocabulary=64, loops=True)
+    case = Case("small", config=widths, vocabulary=64)
     settings = dataclasses.replace(compose().train, batch_size=2, micro_batch_size=2, devices=2)
     settings = dataclasses.replace(settings, sharded=True, keep="best", validate_every=80)
     found = measure_case(case, settings, rounds=1, seconds=0.0)
@@ -42,11 +42,18 @@ def test_a_case_is_trained_on_random_rows_in_a_bounded_time(compose):
     assert 4 * 64 <= found["tokens"] <= 4 * 256 and found["loss_difference"] < 1e-4
 
 
-def test_a_bad_experiment_is_refused_before_the_measurement(monkeypatch):
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.lr=-1", r"train\.lr"),
+        ("action.throughput_cases=[layer]", "'layer'.* Known: block, llama-135m, llama3-8b"),
+        ("action.hyperbolicity_prompts=-1", "hyperbolicity_prompts must be at least 0"),
+    ],
+)
+def test_bad_settings_are_refused_before_the_measurement(override, message, monkeypatch):
     monkeypatch.setattr(action, "measure", lambda _: pytest.fail("measured first"))
-    config = composed("action=efficiency", "action.throughput_rounds=1", "train.lr=-1")
-    with pytest.raises(InputError, match=r"train\.lr"):
-        action.efficiency(config)
+    with pytest.raises(InputError, match=message):
+        action.efficiency(composed("action=efficiency", override))
 
 
 def test_the_135m_case_has_135_million_parameters():
@@ -54,4 +61,4 @@ def test_the_135m_case_has_135_million_parameters():
         config = LlamaConfig(**CASES["llama-135m"].config)
         model = AutoModelForCausalLM.from_config(config)
     assert round(sum(p.numel() for p in model.parameters()) / 1e6) == 135
-    assert CASES["llama-135m"].loops and config.head_dim == 64
+    assert config.head_dim == 64
