@@ -115,6 +115,9 @@ class LinearTuner(BaseTuner):
 class LinearLayer(BaseTunerLayer):
     """A ``torch.nn.Linear`` with adapters that keep their dtype when they are moved."""
 
+    # Under autocast False, by peft's disable_input_dtype_casting, which demands the attribute.
+    cast_input_dtype_enabled = True
+
     def _wrap(self, base_layer: nn.Linear, adapter_name: str) -> None:
         self.base_layer = base_layer
         self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
