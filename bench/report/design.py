@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 from bench.names import curvature_rank, method_label, method_rank, model_label
@@ -101,8 +102,9 @@ def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
 
     All trained rows are compared with LoRA; those with a curvature also with `lora_matched` of the
     same curvature, or in a table without LoRA with the same method at K = 1. The reference always
-    has the same options, as far as rows differ in them. Pretrained models are compared with their
-    Euclidean twins.
+    has the same options, as far as rows differ in them. Of several such references, it is the one
+    with most training settings in common. Pretrained models are compared with their Euclidean
+    twins.
     """
     if isinstance(spec, PretrainingSpec):
         pairs = [
@@ -117,29 +119,29 @@ def contrasts(rows: Sequence[SweepRow], spec: Spec) -> tuple[Contrast, ...]:
             Contrast(pair.get("about", ""), row.key, reference.key)
             for pair in spec.comparisons
             for row in rows
-            for reference in rows
-            if _is_declared(pair, row, reference, spec)
+            for reference in _nearest(
+                row, [other for other in rows if _is_declared(pair, row, other, spec)]
+            )
         )
     trained = [row for row in rows if row.method != "none"]
     curved = [row for row in trained if row.curvature is not None]
-    by_setting = {(row.method, row.curvature, _options(row)): row for row in trained}
-    found = [
-        (VS_LORA, row, by_setting.get(("lora", None, _options(row))))
-        for row in trained
-        if row.method != "lora"
-    ]
+
+    def contrast(heading: str, row: SweepRow, method: str, curvature: Any) -> list[Contrast]:
+        key = (method, curvature, _options(row))
+        alike = [o for o in trained if (o.method, o.curvature, _options(o)) == key]
+        return [Contrast(heading, row.key, o.key) for o in _nearest(row, alike)[-1:]]
+
+    found = [contrast(VS_LORA, row, "lora", None) for row in trained if row.method != "lora"]
     found += [
-        (VS_MATCHED, row, by_setting.get(("lora_matched", row.curvature, _options(row))))
+        contrast(VS_MATCHED, row, "lora_matched", row.curvature)
         for row in curved
         if row.method != "lora_matched"
     ]
     if not any(row.method == "lora" for row in trained):
         found += [
-            (VS_K1, row, by_setting.get((row.method, USUAL_K, _options(row))))
-            for row in curved
-            if row.curvature != USUAL_K
+            contrast(VS_K1, row, row.method, USUAL_K) for row in curved if row.curvature != USUAL_K
         ]
-    return tuple(Contrast(heading, row.key, ref.key) for heading, row, ref in found if ref)
+    return tuple(chain(*found))
 
 
 def _rows(first: Mapping[str, Record], apart: Mapping[str, Mapping[str, Any]]) -> list[SweepRow]:
@@ -213,6 +215,12 @@ def _is_declared(
         and _options(row, option) == _options(reference, option)
         and len({row.curvature, reference.curvature} - {None}) < 2
     )
+
+
+def _nearest(row: SweepRow, others: Sequence[SweepRow]) -> list[SweepRow]:
+    """Those that have most details in common with a row."""
+    common = [len({*row.details} & {*other.details}) for other in others]
+    return [o for o, count in zip(others, common, strict=True) if count == max(common)]
 
 
 def _options(row: SweepRow, but: str = "") -> str:

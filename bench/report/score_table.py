@@ -15,6 +15,7 @@ from bench.report.scores import Benchmark, ScoreRow, ScoreTable
 from bench.report.selection import Group, Selection
 from bench.report.spec import AVERAGES, TableSpec
 from bench.report.statistics.bootstrap import intervals
+from bench.report.statistics.crossed import LEAST_SEEDS
 from bench.report.tables import Cell, RunValue
 from bench.tracking.sweeps import Contrast
 
@@ -60,7 +61,8 @@ def score_table(selection: Selection, predictions: Predictions = lambda run_id: 
 def _benchmarks(records: Sequence[Record], spec: TableSpec) -> tuple[Benchmark, ...]:
     """In the order of the first record: comparable runs have the same items."""
     outside = set(map(key_of, spec.outside_averages))
-    overlap = next((record["overlap"] for record in records if record["overlap"]), None)
+    tested = (r["overlap"] for r in records if r["split"] == "test" and r["overlap"])
+    kept = next((overlap["tests"] for overlap in tested if overlap["kept"]), {})
     return tuple(
         Benchmark(
             key=key,
@@ -72,7 +74,7 @@ def _benchmarks(records: Sequence[Record], spec: TableSpec) -> tuple[Benchmark, 
             majority_answer=score["majority"]["answer"],
             rule=score["rule"],
             averaged=key_of(key) not in outside,
-            trained_on=bool(overlap and overlap["kept"] and overlap["tests"][key]["masked"]),
+            trained_on=key in kept and kept[key]["masked"] > 0,
         )
         for key, score in records[0]["scores"].items()
     )
@@ -181,6 +183,11 @@ def _comparisons(
     rows = {row.key: row for row in table.rows}
     labels = {row.key: row.label for row in table.selection.sweep.rows}
 
+    def common(contrast: Contrast) -> list[int]:
+        """The seeds that both rows have."""
+        own, others = rows[contrast.row].seeds, rows[contrast.reference].seeds
+        return [seed for seed in own if seed is not None and seed in others]
+
     def compared(contrast: Contrast, column: str, family: int) -> Comparison:
         keys = (contrast.row, contrast.reference)
         label, reference = (labels[key] for key in keys)
@@ -190,7 +197,7 @@ def _comparisons(
             return replace(asked, why="the reference has no finished run")
         if any(row.seeds == (None,) for row in pair):
             return replace(asked, why="a row without seeds can't be tested over seeds")
-        seeds = [s for s in pair[0].seeds if s is not None and s in pair[1].seeds]
+        seeds = common(contrast)
         one, other = (
             [outcomes[row.key][key][list(map(row.seeds.index, seeds))] for key in weights[column]]
             for row in pair
@@ -199,7 +206,9 @@ def _comparisons(
         return compare(asked, one, other, *given)
 
     contrasts = [each for each in table.selection.sweep.contrasts if each.row in rows]
-    testable = sum(each.reference in rows for each in contrasts)
+    testable = sum(
+        each.reference in rows and len(common(each)) >= LEAST_SEEDS for each in contrasts
+    )
     for columns in ([table.main], others):
         size = len(columns) * testable
         found = [compared(each, column, size) for column in columns for each in contrasts]

@@ -56,6 +56,16 @@ def test_a_comparison_can_be_about_an_option():
     ]
 
 
+@pytest.mark.parametrize("declared", [(), ({"row": "dora", "reference": "lora"},)])
+def test_the_reference_has_the_same_training_settings(declared):
+    runs = [run_of(m, 0, train={"epochs": e}) for m in ("lora", "dora") for e in (1, 3)]
+    found = design(runs, TableSpec("own", "Own", comparisons=declared))
+    assert [pair[1:] for pair in pairs(found)] == [
+        ("DoRA (epochs 1)", "LoRA (epochs 1)"),
+        ("DoRA (epochs 3)", "LoRA (epochs 3)"),
+    ]
+
+
 def test_declared_comparisons_are_made_in_each_set_of_options_and_for_each_curvature():
     down = {"options": {"target_modules": ["down_proj"]}}
     rows = [("hyplora", 1.0), ("hyplora", 2.0), ("lora", None), ("lora_matched", 2.0)]
