@@ -89,7 +89,7 @@ def case_studies(
         "split": split,
         "pair": pair,
         "cases": cases,
-        "notes": list(_notes(table, rows, seed, len(problems), cases)),
+        "notes": list(_notes(table, rows, pair, seed, len(problems), cases)),
     }
 
 
@@ -160,14 +160,17 @@ def _said(prediction: float | str | None) -> str:
 def _notes(
     table: ScoreTable,
     rows: Sequence[ScoreRow],
+    pair: tuple[int, int],
     seed: int | None,
     total: int,
     cases: Sequence[Mapping[str, Any]],
 ) -> Iterator[str]:
     if len(cases) < total:
+        first, second = (rows[place].label for place in pair)
         yield (
-            f"{len(cases)} of the {total} problems are shown: first those that the first two rows "
-            "disagree on, then those that others disagree on. The counts are of all problems."
+            f"{len(cases)} of the {total} problems are shown: first those that {first} and "
+            f"{second} disagree on, then those that others disagree on. The counts are of all "
+            "problems."
         )
     labels = {row.label for row in rows}
     if without := [row.label for row in table.rows if row.label not in labels]:

@@ -75,10 +75,10 @@ def collect(
     rest = _unused(known.values(), tables)
     searches = {run.run_id for run in contents.sweeps if run.name != "grid"}
     kept = [
-        r for r in rest
-        if r.get("kind") == PRETRAIN
-        or (r["scores"] and (r["split"] == "test" or r["parent"] not in searches))
-    ]  # fmt: skip
+        r  # of pretraining runs, all have a result
+        for r in rest
+        if r.get("scores", True) and (r["split"] == "test" or r["parent"] not in searches)
+    ]
     others = _other_tables(kept, taken)
     old = len(contents.records) + len(contents.pretrainings) - len(current) - len(pretrained)
     why = "their results are of another version of the code than this one"
@@ -87,7 +87,7 @@ def collect(
         *(f"{run.name} ({run.run_id}): {run.reason}" for run in contents.unreadable),
         *_counted(old, f"runs: {why}"),
         *unusable,
-        *_counted(len(rest) - len(kept), f"runs on validation rows: {choosing}"),
+        *_counted(len(rest) - len(kept), f"runs without test results: {choosing}"),
         *_counted(len(_unused(kept, others)), "runs: a newer one has the same settings and seed"),
         *_counted(contents.superseded, "runs: run again with force=true; the newest counts"),
     )

@@ -185,8 +185,9 @@ def _data_files(records: Sequence[Record]) -> Iterator[str]:
 
 def _overlap(table: ScoreTable) -> Iterator[str]:
     """The overlap of training and test rows, which is the same for all trained runs."""
-    overlap = next((run["overlap"] for run in table.selection.records if run["overlap"]), None)
-    if overlap is None:
+    runs = table.selection.records
+    overlap = next((run["overlap"] for run in runs if run["overlap"]), None)
+    if overlap is None or runs[0]["split"] != "test":
         return
     shares, near = [], []
     for key, counts in overlap["tests"].items():

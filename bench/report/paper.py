@@ -91,7 +91,7 @@ class _Pairs:
             ),
             names=("Method", ""),
             notes=(
-                text if rows else "None of the paper's methods for this base was run.",
+                text if rows else "None of the paper's rows for this base was run.",
                 *self.limits(),
             ),
             footnotes=tuple(map(self.worded, chosen)),

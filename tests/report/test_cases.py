@@ -75,7 +75,8 @@ def test_the_directions_come_by_turns(studied):
 
 def test_a_selection_says_what_it_is(studied):
     assert studied()["notes"] == []
-    assert studied(shown=3)["notes"][0].startswith("3 of the 8 problems are shown")
+    (note,) = studied(shown=3)["notes"]
+    assert note.startswith("3 of the 8 problems are shown: first those that LoRA and HypLoRA dis")
 
 
 def test_texts_are_held_to_a_size(studied):

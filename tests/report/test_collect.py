@@ -229,7 +229,16 @@ def test_trials_of_a_search_make_no_table_and_its_winners_do():
     assert shape(report) == {"bends": (["LoRA"], 2)}
     assert report.tables[0].sweep.remarks == ("Chosen.",)
     (left,) = report.left_out
-    assert left.startswith("2 runs on validation rows: ")
+    assert left.startswith("2 runs without test results: ")
+
+
+def test_pretraining_runs_that_choose_settings_make_no_table():
+    runs = [made(model, split="validation") for model in ("helm_d", "deepseek_twin")]
+    search = swept(runs, HELM)
+    report = collected(
+        [run | {"parent": search.run_id} for run in runs], replace(search, sweeps=())
+    )
+    assert report.tables == () and report.left_out[0].startswith("2 runs without test results: ")
 
 
 def test_runs_of_no_sweep_are_shown_with_the_settings_that_differ():

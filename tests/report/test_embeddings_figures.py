@@ -135,6 +135,16 @@ def test_layers_with_the_same_inputs_share_a_panel(study):
     assert (dashed["rms"], dashed["K"]) == pytest.approx((layer["rms_largest"], 0.5), rel=1e-3)
 
 
+def test_a_panel_has_the_mean_of_its_modules_curvatures():
+    gates = [{"curvature": 1.0, "variation": 0.1}]
+    both = {"block": 0, "tokens": 5, "gates": gates, "rms_mean": 1.0, "rms_largest": 2.0}
+    both |= {"input": "same", "data_curvature": None}
+    pair = [both | {"module": m, "adapter_curvature": K} for m, K in (("q_proj", 1), ("k_proj", 2))]
+    figure = layers([{"model": "tiny", "method": "hyplora", "layers": pair}])
+    (dashed,) = facts(figure, model="tiny", when="dashed")
+    assert (dashed["module"], dashed["K"]) == ("q_proj, k_proj", 1.5)
+
+
 def test_layers_whose_values_are_all_zero_are_not_drawn():
     gates = [{"curvature": 1.0, "variation": 0.0}]
     zero = dict.fromkeys(("rms_mean", "rms_largest"), 0.0)

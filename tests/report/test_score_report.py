@@ -32,6 +32,14 @@ def test_a_larger_family_detects_only_larger_differences():
     assert same.p == alone[0].p and same.detectable > 1.1 * alone[0].detectable
 
 
+def test_comparisons_that_cannot_be_tested_are_not_part_of_the_family():
+    runs = [answered(method, seed) for method in ("lora", "dora") for seed in range(3)]
+    few = [answered("series", seed) for seed in range(2)]
+    (alone,) = score_table(selection(runs)).comparisons
+    both = score_table(selection([*runs, *few])).comparisons
+    assert [found.detectable for found in both] == [None, alone.detectable]
+
+
 def test_declared_comparisons_without_rows_are_noted():
     declared = ({"row": "dora", "reference": "lora"}, {"row": "dora", "reference": "prefix"})
     asked = selection([finished("lora"), finished("dora")], replace(SPEC, comparisons=declared))
@@ -133,6 +141,14 @@ def test_headings_have_chance_levels_and_the_mark_of_overlap():
     assert "Near-duplicates, including those above: SVAMP 12 of 300." in text
     left_out = to_markdown(report_of([finished(overlap=overlap | {"kept": False})]))
     assert "†" not in left_out and "The 7 training rows concerned were left out." in left_out
+
+
+def test_scores_on_validation_rows_say_nothing_about_the_overlap_of_test_rows():
+    counts = {"rows": 300, "exact": 5, "masked": 9, "near": 12}
+    # The sets that are tested need not be those that are trained on.
+    overlap = {"tests": {"SVAMP": counts}, "train": {"masked": 7}, "kept": True}
+    text = to_markdown(report_of([finished(overlap=overlap, split="validation")]))
+    assert "†" not in text and "Overlap" not in text
 
 
 def test_a_single_run_has_no_deviation_and_a_set_outside_the_averages_is_named():

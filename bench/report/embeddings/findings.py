@@ -114,6 +114,8 @@ def _norms(correlations: Rows, role: str, name: str) -> Iterator[str]:
     answer = "It depends on the types and on the origin"
     if signs == {-1}:
         answer = "Yes" + ", as the paper says" * claimed
+    elif signs == {0}:
+        answer = "n.s."
     elif -1 not in signs:
         answer = "No" + ", unlike in the paper" * claimed
     parts = []

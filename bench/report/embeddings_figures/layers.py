@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from bench.report.embeddings.layers import by_input
@@ -23,7 +24,7 @@ def layers(models: Models) -> Figure | None:
     first = models[0]["layers"]
     curvatures = sorted({gate["curvature"] for gate in first[0]["gates"]})
     curvatures = curvatures[:: max(1, len(curvatures) - 1)]
-    facts: dict[tuple[Any, ...], dict[str, Any]] = {}
+    found: dict[tuple[Any, ...], dict[str, list[float]]] = {}
     for kind in by_input(first):
         for model in models:
             for layer in model["layers"]:
@@ -31,18 +32,22 @@ def layers(models: Models) -> Figure | None:
                     _quantities(layer, curvatures) if layer["module"] in kind.split(", ") else ()
                 ):
                     if value is not None and value > 0:
-                        named = {"model": model["model"], "module": kind}
-                        named |= {"block": layer["block"], "when": when}
-                        facts.setdefault(tuple(named.values()), named).setdefault(key, value)
-    if not facts:
+                        place = (model["model"], kind, layer["block"], when)
+                        found.setdefault(place, {}).setdefault(key, []).append(value)
+    if not found:
         return None
+    names = ("model", "module", "block", "when")
+    facts = [
+        dict(zip(names, place, strict=True)) | {key: fmean(each) for key, each in values.items()}
+        for place, values in found.items()
+    ]
     titles = {"rms": "|x|/√d: mean (dashed, hollow: largest)"}
     for place, curvature in enumerate(curvatures):
         title = f"coefficient of variation of the gate at B = 0, K = {curvature:g}"
         titles[f"variation_{place}"] = title
-    titles["K"] = "K from δ (dashed, hollow: K of the adapter)"
+    titles["K"] = "K from δ (dashed, hollow: mean K of the adapter)"
     looks = look("model", _looks(models))
-    chart = line_grid(list(facts.values()), titles, "block", 4, looks, 75)
+    chart = line_grid(facts, titles, "block", 4, looks, 75)
     caption = (
         f"Over {first[0]['tokens']:,} tokens of prompts; |x|/√d: root mean square of an input; "
         "coefficient of variation: standard deviation / mean. Logarithmic scales."

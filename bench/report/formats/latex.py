@@ -54,7 +54,9 @@ def to_latex(report: Report) -> str:
     for place, table in enumerate(grids, 1):
         caption = in_latex(": ".join(filter(None, (report.title, table.heading))))
         notes = [in_latex(f"{facts}.")] if facts and place == 1 else []
-        notes += [*map(in_latex, table.notes), *_notes_behind(table, report)]
+        notes += _without_rows(report.tables) if place == 1 else ()
+        notes += map(in_latex, table.notes)
+        notes += _without_rows(report.tables[report.tables.index(table) + 1 :])
         notes += [f"{marked((n,))} {in_latex(note)}" for n, note in enumerate(table.footnotes, 1)]
         suffix = f"-{place}" if place > 1 else ""
         label = f"tab:{report.name}{suffix}"
@@ -62,12 +64,11 @@ def to_latex(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _notes_behind(table: Table, report: Report) -> Iterator[str]:
-    """The notes of tables without rows that follow one with rows."""
-    following = report.tables[report.tables.index(table) + 1 :]
-    for other in takewhile(lambda other: not other.rows, following):
-        for note in other.notes:
-            yield in_latex(": ".join(filter(None, (other.heading, note))))
+def _without_rows(tables: Sequence[Table]) -> Iterator[str]:
+    """The notes of the tables before the first with rows."""
+    for table in takewhile(lambda table: not table.rows, tables):
+        for place, note in enumerate(table.notes):
+            yield in_latex(": ".join(filter(None, (table.heading * (place == 0), note))))
 
 
 def _float(table: Table, caption: str, label: str, notes: Sequence[str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Each model against its Euclidean twins: same seeds, same text, same order.
 
-The difference in bits per byte is tested over seeds and over test documents; the comparisons of a
+The difference in bits per byte is tested over seeds and over documents; the comparisons of a
 report are one family for Holm's correction. Bits per byte are a ratio, total bits over total bytes,
 and its variance over documents is that of its linearisation (Cochran, Sampling Techniques, 1977,
 chapter 6): see `linearised`.

@@ -53,9 +53,9 @@ def bits_figure(rows: Sequence[Group], comparisons: Sequence[Comparison]) -> Fig
         panels.append(_differences(differences))
         facts += differences
         caption += (
-            " Right: on the test documents; diamond: mean; points: seeds; line: 95% interval "
-            "of one comparison alone; the verdict is by the test that is corrected over all "
-            "comparisons. Left of 0: fewer bits than the twin."
+            f" Right: on the {rows[0].first['split']} documents; diamond: mean; points: seeds; "
+            "line: 95% interval of one comparison alone; the verdict is by the test that is "
+            "corrected over all comparisons. Left of 0: fewer bits than the twin."
         )
     chart = alt.concat(*panels, data=data(facts), columns=2, align="each")
     own: dict[str, Any] = dict.fromkeys(("color", "shape", "strokeDash"), "independent")

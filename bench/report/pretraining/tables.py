@@ -57,7 +57,7 @@ def main_table(rows: Rows) -> Table:
 
 
 def bits_per_byte(row: Group) -> Cell:
-    """Bits per byte of the test documents: mean over seeds with Student's 95% interval."""
+    """Bits per byte of the evaluated documents: mean over seeds with Student's 95% interval."""
     return over_seeds({run["seed"]: run["training"]["bits_per_byte"] for run in row.records})
 
 

@@ -79,6 +79,12 @@ def test_a_table_wider_than_the_page_is_split_and_names_its_rows_again():
     assert [n for n in range(12) if f"benchmark number {n} " not in text] == []
 
 
+def test_notes_without_rows_are_printed_below_the_nearest_table():
+    first, last = (Table(name, name, notes=(f"{name} note",)) for name in ("first", "last"))
+    text = to_latex(Report("toy", "Toy", {}, (first, *WIDE.tables, last)))
+    assert text.index("first: first note") < text.index("last: last note")
+
+
 def test_every_character_needs_no_package():
     found = set()
     for character in filter(KNOWN.match, map(chr, range(0x3000))):
