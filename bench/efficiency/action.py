@@ -88,7 +88,7 @@ def _measure(config: dict[str, Any], settings: EfficiencySettings, parts: Parts)
 
 
 def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
-    base, tokenizer = load_base(experiment.model, pick_device())
+    base, tokenizer = load_base(experiment.trained_base, pick_device())
     problems = load_problems(experiment.data, trained=True).train
     examples, _ = encode_training(
         tuple(problems), tokenizer, experiment.protocol, context_length(base)
@@ -99,8 +99,10 @@ def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
 
 
 def _evaluation(experiment: Experiment, parts: Parts, rounds: int) -> dict[str, Any]:
-    model, tokenizer = load_base(experiment.model, pick_device())
-    context, epochs = context_length(model), parts.evaluation_epochs
+    epochs = parts.evaluation_epochs
+    used = experiment.trained_base if epochs > 0 else experiment.evaluated_base
+    model, tokenizer = load_base(used, pick_device())
+    context = context_length(model)
     problems = load_problems(experiment.data, trained=epochs > 0)
     protocols = compared_protocols(experiment.protocol.max_new_tokens)
     if epochs > 0:

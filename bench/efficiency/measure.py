@@ -154,7 +154,7 @@ def _measure_case(
     for work in makers[REFERENCE]:
         title = f"{case.name} {dtype_name} {regime} {kind}".rstrip() + f": {work}"
         able = {name: own[work] for name, own in makers.items() if work in own}
-        works[work] = _measure_workload(title, able, device, settings)
+        works[work] = _measure_workload(title, able, models, device, settings)
         gc.collect()
     if kind == "compiled":
         torch._dynamo.reset()  # graphs use memory, and their total number is limited
@@ -178,10 +178,11 @@ def _measure_case(
 def _measure_workload(
     title: str,
     makers: dict[str, Callable[[], Workload]],
+    models: dict[str, nn.Module],
     device: torch.device,
     settings: EfficiencySettings,
 ) -> dict[str, dict[str, Any]]:
-    peaks = {name: _peak_memory(maker, device) for name, maker in makers.items()}
+    peaks = {name: _peak_memory(maker, models[name], device) for name, maker in makers.items()}
     workloads = {name: maker() for name, maker in makers.items()}
     tried = interleave(title, workloads, 1)
     calls = {name: max(1, round(settings.seconds / one)) for name, (one,) in tried.items()}
@@ -189,17 +190,20 @@ def _measure_workload(
     return {name: timings[name] | {"peak_bytes": peaks[name]} for name in workloads}
 
 
-def _peak_memory(maker: Callable[[], Workload], device: torch.device) -> int | None:
-    """Peak GPU memory during one call; None on a CPU."""
+def _peak_memory(
+    maker: Callable[[], Workload], model: nn.Module, device: torch.device
+) -> int | None:
+    """Peak GPU memory during one call, without the other models' adapters; None on a CPU."""
     if device.type != "cuda":
         return None
+    others = torch.cuda.memory_allocated(device) - sum(p.nbytes for p in model.parameters())
     workload = maker()
     workload()
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     workload()
     torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device)
+    return torch.cuda.max_memory_allocated(device) - others
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from bench.methods.hyplora.layer import ScalarDict
@@ -53,6 +54,9 @@ def put_in(regime: Regime, model: nn.Module, dtype: torch.dtype, device: torch.d
             if parameter.requires_grad and not isinstance(module, ScalarDict):
                 parameter.data = parameter.data.to(torch.float32 if regime.float32 else dtype)
     if regime.autocast:
+        for module in model.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.cast_input_dtype_enabled = False  # as in fine-tuning
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
         for module in {model, inner}:  # decoding calls the inner one
             module.forward = regime.context(device)(module.forward)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import tempfile
 from collections.abc import Callable
@@ -13,10 +12,11 @@ import torch
 
 from bench.data.batches import IGNORED, Example, collate, step_order
 from bench.efficiency.cases import Case, base_of
-from bench.efficiency.timing import compare, interleave, speed
+from bench.efficiency.timing import UNTIMED, compare, interleave, speed
 from bench.identity import EXACT
 from bench.methods import attach
 from bench.models.loading import pick_device
+from bench.models.shared import with_shared_weights
 from bench.training.finetune import finetune
 from bench.training.loop import resolve_precision
 from bench.training.settings import TrainSettings
@@ -41,7 +41,8 @@ def measure_throughput(
 
     Both take the same optimiser steps at the same constant learning rate, so that their losses must
     agree. The Trainer takes the problems of a step in one batch, its default. Of the settings,
-    batch sizes, learning rate, clipping and precision are used; the base is copied for every run.
+    batch sizes, learning rate, clipping and precision are used. The models are made before the
+    clock runs, over the base's weights.
 
     Returns:
         Plain data: tokens per second of each loop and their ratio, the model's own arithmetic as a
@@ -52,21 +53,22 @@ def measure_throughput(
     constant = replace(constant, micro_tokens=None)
     device = next(base.parameters()).device
     order = step_order(len(examples), settings.batch_size, 1.0, seed=0)
+    models = [_lora(base) for _ in range(2 * (rounds + UNTIMED))]
+    tokens = sum(len(example.ids) for example in examples)
+    flops = tokens * _flops_a_token(models[0])
     curves: dict[str, list[float]] = {}
 
     def ours() -> None:
         title = "fine-tuning loop vs. Trainer"
-        done = finetune(_lora(base), examples, [], constant, 0, pad_id, title=title)
+        done = finetune(models.pop(), examples, [], constant, 0, pad_id, title=title)
         curves[OURS] = [loss for _, loss in done.losses]
 
     def theirs() -> None:
-        curves[THEIRS] = _train_with_trainer(_lora(base), examples, order, constant, pad_id)
+        curves[THEIRS] = _train_with_trainer(models.pop(), examples, order, constant, pad_id)
 
     loops: dict[str, Callable[[], None]] = {OURS: ours, THEIRS: theirs}
     timings = compare(interleave("loop vs. Trainer", loops, rounds), THEIRS)
-    tokens = sum(len(example.ids) for example in examples)
     rate = matmul_rate(device, resolve_precision(settings.precision, device))
-    flops = tokens * _flops_a_token(_lora(base))
     # Our losses are those of evenly spaced steps, the Trainer's of all.
     stride = -(-len(curves[THEIRS]) // len(curves[OURS])) if curves[OURS] else 1
     pairs = zip(curves[OURS], curves[THEIRS][::stride], strict=True)
@@ -110,13 +112,14 @@ def measure_case(
                  for _ in range(count))  # fmt: skip
         return [Example(ids, [IGNORED] * 32 + ids[32:]) for ids in drawn]
 
+    models = [_lora(base) for _ in range(1 + UNTIMED)]
+
     def one_step() -> None:
-        finetune(_lora(base), rows(settings.batch_size), [], once, 0, 0, title=case.name)
+        finetune(models.pop(), rows(settings.batch_size), [], once, 0, 0, title=case.name)
 
     once = one_process(settings, 1.0)
     (one,) = interleave(f"{case.name}: one step", {"step": one_step}, 1)["step"]
-    # Each loop runs twice before it is timed.
-    steps = max(2, round(seconds / one / 2 / (rounds + 2)))
+    steps = max(2, round(seconds / one / 2 / (rounds + UNTIMED)))
     examples = rows(min(steps, MOST_STEPS) * settings.batch_size)
     found = measure_throughput(base, examples, settings, 0, rounds)
     return {"model": case.name, "data": ["random tokens"], **found}
@@ -130,7 +133,7 @@ def one_process(settings: TrainSettings, epochs: float) -> TrainSettings:
 
 def _lora(base: Any) -> Any:
     torch.manual_seed(0)
-    return attach(copy.deepcopy(base), "lora", LORA)
+    return attach(with_shared_weights(base), "lora", LORA)
 
 
 def _train_with_trainer(

@@ -12,6 +12,7 @@ import torch
 from bench.progress import Progress
 
 Workload = Callable[[], object]
+UNTIMED = 2  # calls of each workload before those that are timed
 
 
 def interleave(
@@ -23,7 +24,7 @@ def interleave(
     """Seconds per call of each workload in each round.
 
     Every round runs all workloads in an order of its own, so that other load on the machine and the
-    effect of a predecessor are spread over all of them. Each is called twice before it is timed. A
+    effect of a predecessor are spread over all of them. Each is called `UNTIMED` times before. A
     GPU is synchronised before the clock is read.
 
     Args:
@@ -33,8 +34,8 @@ def interleave(
     """
     names, order = list(workloads), random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    with Progress(title, (2 + rounds) * len(names), "repetition") as progress:
-        for workload in (*workloads.values(), *workloads.values()):
+    with Progress(title, (UNTIMED + rounds) * len(names), "repetition") as progress:
+        for workload in list(workloads.values()) * UNTIMED:
             workload()
             progress.update(1)
         for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Batched generation, greedy or with beam search, whose results do not depend on the batch."""
+"""Batched generation, greedy or with beam search. In float32 the batch does not change a text."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     equivalents = _EQUIVALENTS.get(base.config.model_type, {})
     renamed = {name: other for name, other in equivalents.items() if name not in own}
     named = dict(options)
-    for key in ("target_modules", "output_modules"):
+    for key in ("target_modules", "exclude_modules", "output_modules"):
         if isinstance(options.get(key), list | tuple):
             named[key] = list(dict.fromkeys(renamed.get(name, name) for name in options[key]))
     for key in BY_LAYER:
