@@ -302,7 +302,8 @@ def _refuse_pretraining(config: dict[str, Any]) -> None:
 
 def _check_validation(experiment: Experiment) -> None:
     """Refuse settings that need validation rows if there are none."""
-    if experiment.evaluation.split == "none" and not experiment.trained:
+    evaluates = experiment.evaluation.split != "none" or experiment.evaluation.lm_eval
+    if not evaluates and not experiment.trained:
         raise InputError(
             "nothing to do: this run trains nothing, and evaluation.split=none evaluates nothing"
         )

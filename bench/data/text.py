@@ -110,6 +110,7 @@ def _lines(path: Path, field: str) -> Iterator[str]:
                 text = json.loads(line)[field]
                 if not isinstance(text, str):
                     raise TypeError(f"{text!r:.30} is not text")
+                text.encode()  # half of a surrogate pair is valid JSON
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise InputError(
                     f"data.path: line {number} of {path} is not a JSON object with text under "

@@ -67,7 +67,8 @@ def footprint(
         return None
     parameters = sum(parameter.numel() for parameter in model.parameters())
     layers = max(len(m) for m in model.modules() if isinstance(m, nn.ModuleList))
-    row = TOKENS * (LAYER_BYTES * layers * config.hidden_size + LOGIT_BYTES * config.vocab_size)
+    text = config.get_text_config()  # of a base that also has, for example, a vision tower
+    row = TOKENS * (LAYER_BYTES * layers * text.hidden_size + LOGIT_BYTES * text.vocab_size)
     weights = parameters * dtype.itemsize
     if quantization:
         # All linear layers but the output are quantised.

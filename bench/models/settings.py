@@ -142,7 +142,7 @@ def _config(path: Path) -> dict[str, Any]:
 def content_hash(settings: ModelSettings, cache: Path | None = None) -> str:
     """sha256 over the files of a local base, or of a GGUF file; `id@revision` for a hub model.
 
-    `cache` is a JSON file with hashes by path, size and modification time of files.
+    `cache` is as in `files_hash`.
     """
     if (file := settings.file) is not None:
         return gguf.content(file)  # the same wherever and by which version it was converted

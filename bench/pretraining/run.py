@@ -190,7 +190,9 @@ def _load(folder: Path) -> Any:
 
 
 def _results(prepared: Prepared, training: dict[str, Any]) -> dict[str, Any]:
-    rate = matmul_rate(pick_device(), prepared.precision)
+    device = pick_device()
+    gpus = prepared.settings.train.devices if device.type == "cuda" else 1  # CPU ranks share one
+    rate = gpus * matmul_rate(device, prepared.precision)
     tokens_per_second = training["tokens"] / training["seconds"]
     return {
         "vocabulary": len(prepared.tokenizer),

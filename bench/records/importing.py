@@ -46,7 +46,10 @@ class ImportSettings:
 
 @dataclass
 class Found:
-    """A folder that was read and checked; records and files of predictions by identity."""
+    """A folder that was read and checked; records, and where their predictions are, by identity.
+
+    A run that evaluated no test set has no predictions.
+    """
 
     sweep: SweepRecord | None = None
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -119,8 +122,7 @@ def _read_record(record: Any, predictions: Path, found: Found) -> str:
     metrics(record), tags(record), params(record["config"])  # what the store is given
     identity = str(record["identity"])
     found.records[identity] = record
-    if predictions.is_file():
-        found.predictions[identity] = predictions
+    found.predictions[identity] = predictions
     return identity
 
 
@@ -147,7 +149,7 @@ def _write(found: Found, store: Store) -> Iterator[str]:
             store.finish_sweep(parent, {"runs/finished": len(found.records)}, (), sweep.remarks)
     for identity, record in found.records.items():
         if store.finished(identity) is None:
-            yield _write_run(record, found.predictions.get(identity), store, parent)
+            yield _write_run(record, found.predictions[identity], store, parent)
     known = read_contents(store).measurements if found.measurements else {}
     for kind, content in found.measurements.items():
         if (name := measurement_name(kind, content)) not in known:
@@ -155,7 +157,7 @@ def _write(found: Found, store: Store) -> Iterator[str]:
 
 
 def _write_run(
-    record: Mapping[str, Any], predictions: Path | None, store: Store, parent: str | None
+    record: Mapping[str, Any], predictions: Path, store: Store, parent: str | None
 ) -> str:
     identity, seed, K = record["identity"], record["seed"], record.get("curvature")
     words = [
@@ -175,11 +177,11 @@ def _write_run(
     kept = {key: value for key, value in record.items() if key not in TIMES} | {"run_id": run_id}
     with tempfile.TemporaryDirectory() as folder:
         write_json(Path(folder) / RUN, kept)
-        if predictions:
+        if predictions.is_file():
             write_bytes(Path(folder) / RUN_PREDICTIONS, read_predictions(predictions))
-            adapter = predictions.with_name(ADAPTER)
-            if predictions.name == RUN_PREDICTIONS and adapter.is_dir():
-                check_regular(adapter)
-                shutil.copytree(adapter, Path(folder) / ADAPTER)
+        adapter = predictions.with_name(ADAPTER)
+        if predictions.name == RUN_PREDICTIONS and adapter.is_dir():
+            check_regular(adapter)
+            shutil.copytree(adapter, Path(folder) / ADAPTER)
         store.finish(run_id, kept, Path(folder), ended=record["ended"])
     return run_id

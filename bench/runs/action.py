@@ -27,8 +27,9 @@ def finetune(config: dict[str, Any]) -> dict[str, Any]:
     outcome = run(experiment, began(), watch)
     record = outcome.record
     scores = ", ".join(f"{s['label']} {s['accuracy']:.1f}" for s in record["scores"].values())
-    if not scores and (losses := record["training"]["validation"]):
-        scores = f"validation loss {losses[-1][1]:.4f}"
+    if not scores:  # without test sets
+        losses = record["training"].get("validation")
+        scores = f"validation loss {losses[-1][1]:.4f}" if losses else "finished"
     return _result(outcome, scores, start, f" -> {outcome.folder}")
 
 

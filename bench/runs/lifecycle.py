@@ -135,7 +135,10 @@ def run_once(run: PreparedRun, began: float | None = None) -> Outcome:
         if run_id := _finished(run, store, began):
             record = run.extend(store, run_id) | run.names
             return Outcome(settings.name, True, record, run.folder)
-        if settings.force and (run.folder / "record.json").exists():
+        last = store.attempt(run.identity)
+        # Else the folder has the results of an attempt that could not be recorded.
+        recorded = last is None or last.status == "FINISHED"
+        if settings.force and recorded and (run.folder / "record.json").exists():
             empty_folder(run.folder)
         name = f"{settings.name} {run.identity[:6]}"  # runs that differ in an option share a name
         shown, parent = params(_plain(settings)), settings.tracking.parent

@@ -129,8 +129,7 @@ class Launch:
         job.failure = ": ".join([DIED, *codes])
         job.folder.mkdir(parents=True, exist_ok=True)
         write_text(job.folder / "failure.txt", printable(f"{job.failure}\n\n{error}\n"))
-        if attempt := self.store.attempt(job.identity):
-            self.store.fail(attempt.run_id, "FAILED", job.failure)
+        self._fail_running(job, "FAILED", job.failure)
 
     def _interrupted(self, jobs: Sequence[Job]) -> None:
         """After Ctrl-C: end joblib's workers; mark their runs as killed."""
@@ -138,9 +137,13 @@ class Launch:
             from joblib.externals.loky import get_reusable_executor
 
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
-        for attempt in (self.store.attempt(job.identity) for job in jobs):
-            if attempt is not None and attempt.status == "RUNNING":
-                self.store.fail(attempt.run_id, "KILLED", "interrupted with its sweep")
+        for job in jobs:
+            self._fail_running(job, "KILLED", "interrupted with its sweep")
+
+    def _fail_running(self, job: Job, status: str, failure: str) -> None:
+        attempt = self.store.attempt(job.identity)
+        if attempt is not None and attempt.status == "RUNNING":  # not one that finished before
+            self.store.fail(attempt.run_id, status, failure)
 
 
 def at_once(config: DictConfig) -> int:

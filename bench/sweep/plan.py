@@ -78,5 +78,10 @@ def state_of(job: Job) -> str:
         return "cached"
     if job.last is None:
         return "pending"
-    states = {"FAILED": "failed, will retry", "KILLED": "interrupted, will resume"}
+    finished = "will run again" if job.settings.force else "lacks lm-eval tasks"
+    states = {
+        "FINISHED": f"finished, {finished}",
+        "FAILED": "failed, will retry",
+        "KILLED": "interrupted, will resume",
+    }
     return states.get(job.last.status, "running or interrupted, will resume")

@@ -96,7 +96,8 @@ class TuneSweep(Sweep):
         cached = len(jobs) - len(pending)
         print(f"{len(self.rows)} rows, {len(jobs)} runs, {cached} cached", flush=True)
         if self.config.plan:
-            self.plan(pending or jobs)
+            if pending:
+                self.plan(pending)
             return []
         launch = self.begin(f"{self.spec.name}-tuning", list(self.rows), len(pending))
         paths = self._tune(launch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +62,12 @@ class TunedSweep(Sweep):
             trials = [search.known[0] for *_, search in searches]
             first = next(iter(finals.values()))
             winners = self.planner.jobs([f"method={method}", *first] for method in methods)
-            self.plan([*trials, *winners], [*left, *[len(finals)] * len(methods)])
+            pending = dict.fromkeys(methods, 0)
+            for (method, seed, search), trials_left in zip(searches, left, strict=True):
+                winner = self._winner(search.study)
+                if trials_left or (winner and self._final(method, seed, winner, finals).unfinished):
+                    pending[method] += 1
+            self.plan([*trials, *winners], [*left, *pending.values()])
             return []
         total = sum(left) + len(searches)
         launch = self.begin(self.spec.name, [search.name for *_, search in searches], total)
@@ -81,8 +86,7 @@ class TunedSweep(Sweep):
             if winner := self._winner(search.study):
                 best.setdefault(method, []).append(self._shown(winner))
                 print(f"{name}: best {best[method][-1]}", flush=True)
-                words = [f"method={method}", *as_overrides(winner.params)]
-                job = self.planner.job([*words, *finals[seed]], [*words, f"seed={seed}"])
+                job = self._final(method, seed, winner, finals)
                 job.planned["tuning"] = tuning
                 jobs.append(job)
             else:
@@ -96,6 +100,13 @@ class TunedSweep(Sweep):
             raise Failure("no method has a winner" + (f"\n{failure_lines(lost)}" if lost else ""))
         launch.run([job for job in jobs if job.unfinished], tries=1 + self.max_retries)
         return self.end(jobs, lost)
+
+    def _final(
+        self, method: str, seed: int, winner: FrozenTrial, finals: Mapping[int, Sequence[str]]
+    ) -> Job:
+        """The run of a search's winner on the test problems."""
+        words = [f"method={method}", *as_overrides(winner.params)]
+        return self.planner.job([*words, *finals[seed]], [*words, f"seed={seed}"])
 
     def _methods(self) -> list[str]:
         """The methods to tune: those on the command line, else all that have a space."""

@@ -16,7 +16,6 @@ from bench.tracking.sweeps import SWEEP_FILE, SweepRecord
 
 PAGE = 500  # runs per query; each comes with its parameters and metrics
 AT_ONCE = 16  # downloads from a server
-NOT_NEEDED = ("files",)  # by any table or figure
 FINISHED = "FINISHED"
 
 
@@ -195,8 +194,6 @@ def _record(store: Reader, run: _Run) -> dict[str, Any] | Unfinished:
         return run.without_record(f"record.json {wrong}")
     if (record["identity"], record.get("kind")) != (run.identity, run.kind):
         return run.without_record("record.json is another run's")
-    for key in NOT_NEEDED:
-        record.pop(key, None)
     times = {"began": run.info.start_time, "ended": run.ended}
     return record | {"run_id": run.info.run_id, **times, "parent": run.tags.get(PARENT)}
 

@@ -50,7 +50,7 @@ def reported(method: Callable[P, T]) -> Callable[P, T]:
                 raise
             raise Unreachable(
                 f"the tracking store can't be used: {cause_of(error)}. What was finished is kept "
-                "in the results folder: the same command, without force, records it and continues; "
+                "in the results folder: the same command records it and continues; "
                 "or action=import action.folder=results/runs/ID records a run's result"
             ) from error
 

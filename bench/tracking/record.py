@@ -79,7 +79,7 @@ def metrics(record: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     for when in ("before", "after") if "forgetting" in record else ():
         losses = record["forgetting"][when]
         values += [(f"forgetting/{name}_{when}", value, 0) for name, value in losses.items()]
-    return [(metric_name(name), value, step) for name, value, step in values]
+    return values
 
 
 def _pretraining_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
@@ -98,17 +98,18 @@ def _pretraining_metrics(record: Mapping[str, Any]) -> Iterator[tuple[str, float
     yield "seconds/pretrain", training["seconds"], 0
     for step, curvatures in training["curvatures"]:
         for name, value in curvatures.items():
-            yield metric_name(f"curvature/{name}"), value, step
+            yield f"curvature/{name}", value, step
     for layer in training["layers"]["routing"]:
         yield f"routing_entropy/block_{layer['block']}", layer["entropy"], last
     for name, value in lm_eval_metrics(record.get("lm_eval", {})):
-        yield metric_name(name), value, 0
+        yield name, value, 0
 
 
-def metric_name(name: str) -> str:
-    """A name that the store accepts: it refuses many characters, and parts such as `..`.
+def store_name(name: str) -> str:
+    """The name of a metric or parameter in the store, which refuses many characters, and `..`.
 
-    A test set is named after its folder, whose name may contain anything.
+    A test set is named after its folder, whose name may contain anything, and a sweep's parameter
+    after the override, which may begin with +.
     """
     parts = (re.sub(r"[^\w\-. :]", "_", part) for part in name.split("/"))
     return "/".join(part if part.strip(".") else "_" * max(1, len(part)) for part in parts)[:250]
@@ -150,7 +151,6 @@ def efficiency_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     if hyperbolicity := report.get("hyperbolicity"):
         for size in hyperbolicity["sizes"]:
             for name, routine in size["routines"].items():
-                # The store accepts no comma in a name.
                 found[f"ratio/delta_{size['points']}/{name.replace(',', '')}"] = routine["ratio"]
         found["seconds/delta_of_prompts"] = hyperbolicity["seconds"]
     if helm := report.get("helm"):
@@ -178,8 +178,7 @@ def embeddings_metrics(report: Mapping[str, Any]) -> dict[str, float]:
             names = [row["metric"], row["base_point"], row["set"]]
             names += [row["model"]] if part == "hidden" else []
             for kind in (own, "gaussian", "shuffled"):
-                name = re.sub(r"[^\w\-./ :]", "_", "/".join(["delta", part, kind, *names]))
-                found[name] = sum(row[kind]) / len(row[kind])
+                found["/".join(["delta", part, kind, *names])] = sum(row[kind]) / len(row[kind])
     return {name: float(value) for name, value in found.items() if value is not None}
 
 

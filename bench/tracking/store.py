@@ -16,7 +16,7 @@ from bench.errors import printable, without_secrets
 from bench.files import as_json
 from bench.tracking.backend import cause_of, patience
 from bench.tracking.reader import BEGAN, FAILURE, PARENT, Reader, reported
-from bench.tracking.record import metric_name, metrics, tags
+from bench.tracking.record import metrics, store_name, tags
 from bench.tracking.sweeps import SWEEP_FILE, SweepRecord
 
 PARAM_CHARACTERS = 6000  # MLflow's limit for the value of a parameter
@@ -87,8 +87,7 @@ class Store(Reader):
     def amend(self, run_id: str, record: Mapping[str, Any], figures: Figures = ()) -> None:
         """Replace the record.json of a finished run by one with more in it; adds metrics."""
         self.client.log_text(run_id, as_json(record), "record.json")
-        named = [(metric_name(name), value) for name, value in figures]
-        self._log(run_id, named, _sweeps_tag(record))
+        self._log(run_id, figures, _sweeps_tag(record))
 
     def fail(self, run_id: str, status: str, reason: str) -> None:
         """Mark a run as FAILED or KILLED, with the reason.
@@ -170,7 +169,8 @@ class Store(Reader):
         self.client.update_run(run_id, status="RUNNING")
         if FAILURE in there.tags:
             self.client.delete_tag(run_id, FAILURE)
-        absent = {key: str(value) for key, value in params.items() if key not in there.params}
+        named = {store_name(key): str(value) for key, value in params.items()}
+        absent = {key: value for key, value in named.items() if key not in there.params}
         self.client.log_batch(
             run_id,
             params=[Param(key, value[:PARAM_CHARACTERS]) for key, value in absent.items()],
@@ -189,7 +189,8 @@ class Store(Reader):
 
         now = round(time.time() * 1000)
         entries = [
-            Metric(name, value, now, step[0] if step else 0) for name, value, *step in figures
+            Metric(store_name(name), value, now, step[0] if step else 0)
+            for name, value, *step in figures
         ]
         self.client.log_batch(run_id, entries, tags=[RunTag(*tag) for tag in (tags or {}).items()])
 

@@ -33,6 +33,7 @@ def test_a_separator_splits_a_file(tmp_path):
         ("a.jsonl", b'{"text": "good"}\n{"text": ', "line 2 of .*JSONDecodeError"),
         ("a.jsonl", b'{"body": "good"}', "line 1 of .*KeyError.*data.field=NAME"),
         ("a.jsonl", b'{"text": 3}', "line 1 of .*3 is not text"),
+        ("a.jsonl", b'{"text": "cut \\ud83d"}', "line 1 of .*surrogates not allowed"),
         ("a.jsonl", b"[1]", "line 1 of .*TypeError"),
         ("a.csv", b"text", r"contains no \.txt or \.jsonl file"),
     ],

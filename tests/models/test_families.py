@@ -149,9 +149,10 @@ ATTENTION = ["q_proj", "k_proj", "v_proj"]
     ],
 )
 def test_target_modules_are_translated_to_the_names_of_a_family(family, name, modules, expected):
-    patterns = {"alpha_pattern": dict.fromkeys(modules, 8)}
+    patterns = {"alpha_pattern": dict.fromkeys(modules, 8), "exclude_modules": modules}
     found = in_names_of(family(name)[0], {"target_modules": modules, "r": 4} | patterns)
     assert list(found.pop("alpha_pattern")) == found["target_modules"]
+    assert found.pop("exclude_modules") == found["target_modules"]
     assert found == {"target_modules": expected, "r": 4}
 
 

@@ -25,6 +25,12 @@ def test_a_model_of_eight_billion_is_estimated_without_its_weights():
     assert 16.0e9 < found[0] < 16.2e9 and 2e9 < found[1] < 6e9
 
 
+def test_a_base_with_a_vision_tower_is_estimated_by_its_language_model():
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "vocab_size": 128}
+    config = AutoConfig.for_model("qwen3_5", text_config=sizes)
+    assert 0 < footprint.footprint(config, torch.float32, False)[0] < 20e6
+
+
 def test_a_base_that_does_not_fit_is_refused_with_the_figures(family_base, monkeypatch):
     folder = family_base("llama")
     needed = footprint.footprint(AutoConfig.from_pretrained(folder), torch.float32, False)

@@ -158,6 +158,19 @@ def test_the_folders_of_runs_are_imported_with_their_adapters(kept, tmp_path):
     assert store.file(run_id, "adapter/adapter_config.json") == b"{}"
 
 
+def test_a_run_that_evaluated_nothing_is_imported_with_its_adapter(kept, tmp_path):
+    (source, *_) = sorted((kept / "runs").iterdir())
+    folder = shutil.copytree(source, tmp_path / "run")
+    (folder / "predictions.jsonl").unlink()
+    record = json.loads((folder / "record.json").read_bytes())
+    write_json(folder / "record.json", record | {"scores": {}, "averages": {}, "nll": {}})
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter_config.json").write_text("{}")
+    assert call(import_, tmp_path / "new", folder=str(folder)).startswith("1 imported: ")
+    store = Store(tmp_path / "new", None, "test")
+    assert store.file(store.finished(source.name), "adapter/adapter_config.json") == b"{}"
+
+
 def test_a_run_s_folder_that_does_not_hold_is_refused(kept, tmp_path):
     (folder, *_) = sorted((kept / "runs").iterdir())
     shutil.copytree(folder, tmp_path / "run")

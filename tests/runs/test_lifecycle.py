@@ -27,6 +27,9 @@ RESULTS = {
 }
 
 
+FULL = OSError("no space left")
+
+
 @dataclass(frozen=True)
 class Train:
     lr: float = 0.1
@@ -147,6 +150,24 @@ def test_a_forced_run_starts_from_an_empty_folder_and_resumes_its_own(run):
     with pytest.raises(KeyboardInterrupt):
         run_once(run.forced(does=interrupted))
     assert not run_once(run.forced(does=resumed)).found
+
+
+def test_a_forced_run_that_could_not_be_recorded_is_not_repeated(run, monkeypatch):
+    run_once(run)
+
+    def again():
+        (run.folder / "training.json").write_text("{}")
+        return RESULTS
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr("bench.tracking.store.Store.finish", lambda *_: (_ for _ in ()).throw(FULL))
+        run_once(run.forced(does=again))
+
+    def kept():
+        assert (run.folder / "training.json").exists()
+        return RESULTS
+
+    assert not run_once(run.forced(does=kept)).found
 
 
 def test_a_second_process_says_whom_it_waits_for_and_finds_the_run(run, capsys):

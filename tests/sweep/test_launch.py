@@ -113,3 +113,21 @@ def test_a_job_whose_worker_died_before_it_began_is_run_if_others_finished(tmp_p
     jobs = [job(identity, tmp_path) for identity in "abc"]
     Launch(Dying(store), store, "parent", 3).run(jobs)
     assert [one.record for one in jobs] == [{}] * 3
+
+
+def test_an_earlier_result_survives_the_death_of_a_worker(tmp_path, monkeypatch):
+    monkeypatch.setenv(JOBS, "")
+    store = Store(tmp_path, None, "test")
+    store.client.set_terminated(store.start("a", "toy", {}), "FINISHED")
+    jobs = [job(identity, tmp_path) for identity in "ab"]  # with force=true "a" is run again
+    jobs[0].last = store.attempt("a")
+
+    class DyingAlone(Dying):
+        def launch(self, jobs, initial_job_idx):
+            if len(jobs) > 1:
+                super().launch(jobs[::-1], initial_job_idx)
+            raise RuntimeError("a worker died")
+
+    Launch(DyingAlone(store), store, "parent", 2).run(jobs)
+    assert [one.failure is None for one in jobs] == [False, True]
+    assert [store.attempt(one).status for one in "ab"] == ["FINISHED", "FINISHED"]

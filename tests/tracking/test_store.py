@@ -10,7 +10,7 @@ from bench.tracking.contents import read_contents
 from bench.tracking.dashboard import dashboard
 from bench.tracking.provenance import git_state
 from bench.tracking.reader import Unreachable
-from bench.tracking.record import metric_name, params
+from bench.tracking.record import params, store_name
 from bench.tracking.store import Store
 from tests.report.score_runs import finished
 
@@ -155,6 +155,11 @@ def test_parameters_are_what_one_types_without_what_no_run_differs_by():
     }
 
 
+def test_a_sweep_may_add_a_setting(store):
+    run_id = store.sweep("abc", "own", {"+model.NAME": "a,b", "seed": "0,1"})
+    assert store.client.get_run(run_id).data.params == {"_model.NAME": "a,b", "seed": "0,1"}
+
+
 def test_the_store_accepts_the_metrics_of_a_set_whatever_its_folder_is_called(store):
     odd = (
         "accuracy/a=b",
@@ -166,12 +171,11 @@ def test_the_store_accepts_the_metrics_of_a_set_whatever_its_folder_is_called(st
         "a/\x1b[2J",
         "数学",
     )
-    names = {metric_name(name) for name in odd}
     run_id = store.start("abc", "lora seed 0", {})
-    store._log(run_id, [(name, 1.0) for name in names])
-    assert store.client.get_run(run_id).data.metrics.keys() == names
+    store._log(run_id, [(name, 1.0) for name in odd])
+    assert store.client.get_run(run_id).data.metrics.keys() == {store_name(name) for name in odd}
     for name in ("accuracy/ARC-Easy", "lm_eval/gsm8k/exact_match_stderr", "gate_mean/q_proj"):
-        assert metric_name(name) == name
+        assert store_name(name) == name
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
