@@ -6,23 +6,15 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-
+from bench.data.batches import IGNORED, Example
+from bench.evaluation.likelihood import LESS_MEMORY, summed_nats
 from bench.files import digest, read_cache, write_json
 from bench.memory import halving
 
 FILE = "forgetting.json"
 WINDOW = 1024  # maximum number of tokens: the logits of all are in memory at once
-LESS_MEMORY = "use model.dtype=bfloat16, or a smaller base"
-
-
-class Window(NamedTuple):
-    """A part of a document for one forward pass; tokens before the position `first` are context."""
-
-    ids: list[int]
-    first: int
 
 
 def text_hash(documents: Sequence[str]) -> str:
@@ -30,8 +22,8 @@ def text_hash(documents: Sequence[str]) -> str:
     return digest(documents)
 
 
-def windows(ids: Sequence[int], start: int, size: int) -> list[Window]:
-    """Split a document into overlapping windows in which each of its tokens counts once.
+def windows(ids: Sequence[int], start: int, size: int) -> list[Example]:
+    """Split a document into overlapping windows; each of its tokens is the target of one of them.
 
     Every window except the first has half a window of context. `start` is the token before the
     first one, `size` the maximum number of tokens of a window, at least 2.
@@ -41,7 +33,8 @@ def windows(ids: Sequence[int], start: int, size: int) -> list[Window]:
     while counted < len(tokens):
         begin = 0 if counted == 1 else counted + stride - size
         end = min(begin + size, len(tokens))
-        found.append(Window(tokens[begin:end], counted - begin))
+        context = [IGNORED] * (counted - begin)
+        found.append(Example(tokens[begin:end], context + tokens[counted:end]))
         counted = end
     return found
 
@@ -66,14 +59,14 @@ def cross_entropy(
     pending.sort(key=lambda window: -len(window.ids))
     nats = 0.0
 
-    def first(rows: int) -> tuple[int, float]:
-        return rows, _nats(model, pending[:rows], tokenizer.pad_token_id)
+    def first(rows: int) -> list[float]:
+        return summed_nats(model, pending[:rows], tokenizer.pad_token_id)
 
     while pending:
         # 64 is the length of a typical prompt.
         rows = max(1, batch_size * 64 // len(pending[0].ids))
-        done, sum_ = halving(first, min(rows, len(pending)), "forgetting", LESS_MEMORY)
-        nats, pending = nats + sum_, pending[done:]
+        found = halving(first, min(rows, len(pending)), "forgetting", LESS_MEMORY)
+        nats, pending = nats + sum(found), pending[len(found) :]
     return {
         "nats_per_token": nats / sum(map(len, encoded)),
         "bits_per_byte": nats / math.log(2) / len("".join(documents).encode()),
@@ -114,24 +107,3 @@ def forgetting(
 
 def _encode(tokenizer: Any, documents: Sequence[str]) -> list[list[int]]:
     return tokenizer(list(documents), add_special_tokens=False)["input_ids"]
-
-
-@torch.inference_mode()
-def _nats(model: Any, rows: Sequence[Window], pad: int) -> float:
-    """The summed loss of windows, padded on the right: with prefix tuning, left padding differs."""
-    device, longest = next(model.parameters()).device, len(rows[0].ids)
-    pads = [longest - len(row.ids) for row in rows]
-    ids = [row.ids + [pad] * n for row, n in zip(rows, pads, strict=True)]
-    mask = [[1] * (longest - n) + [0] * n for n in pads]
-    logits = model(
-        input_ids=torch.tensor(ids, device=device),
-        attention_mask=torch.tensor(mask, device=device),
-        use_cache=False,
-    ).logits
-    total = 0.0
-    for row, scores in zip(rows, logits, strict=True):
-        # Row by row: the logits of all rows in float32 would need twice the memory or more.
-        targets = torch.tensor(row.ids[row.first :], device=device)
-        predicted = scores[row.first - 1 : len(row.ids) - 1].float()
-        total += torch.nn.functional.cross_entropy(predicted, targets, reduction="sum").item()
-    return total

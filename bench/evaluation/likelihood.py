@@ -73,9 +73,9 @@ def answer_nll(
     found: dict[Row, float] = {}
 
     def first(rows: int) -> list[float]:
-        return _nats_per_token(
-            model, [examples[row] for row in order[:rows]], tokenizer.pad_token_id
-        )
+        batch = [examples[row] for row in order[:rows]]
+        nats = summed_nats(model, batch, tokenizer.pad_token_id)
+        return [sum_ / example.targets for sum_, example in zip(nats, batch, strict=True)]
 
     with Progress(title, len(order), "row") as progress:
         while order:
@@ -105,10 +105,14 @@ def _gives_answer(problem: Problem, protocol: Protocol) -> bool:
 
 
 @torch.inference_mode()
-def _nats_per_token(model: Any, examples: list[Example], pad_id: int) -> list[float]:
+def summed_nats(model: Any, examples: list[Example], pad_id: int) -> list[float]:
+    """The cross-entropy of each example, summed over its targets, from one forward pass.
+
+    Padding is on the right: with prefix tuning, left padding gives other numbers.
+    """
     device = next(model.parameters()).device
     batch = collate(examples, pad_id)
     on_device = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     losses = target_losses(model, on_device, reduction="none").view(len(examples), -1)
-    targets = [example.targets for example in examples]
-    return (losses.double().sum(1).cpu() / torch.tensor(targets)).tolist()
+    found: list[float] = losses.double().sum(1).tolist()
+    return found

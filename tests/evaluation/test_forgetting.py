@@ -21,11 +21,11 @@ def test_each_token_counts_once_after_its_context(size):
         ids = list(range(100, 100 + length))
         counted = []
         for window in windows(ids, 1, size):
-            assert len(window.ids) <= size and window.first >= 1
-            counted += window.ids[window.first :]
+            assert len(window.ids) <= size and window.first_target >= 1
+            counted += window.labels[window.first_target :]
             assert [1, *ids][[1, *ids].index(window.ids[0]) :][: len(window.ids)] == window.ids
         assert counted == ids
-    assert {window.first for window in windows(range(40), 99, 8)[1:]} == {4}
+    assert {window.first_target for window in windows(range(40), 99, 8)[1:]} == {4}
 
 
 def test_the_loss_is_that_of_one_plain_forward_pass(tiny):

@@ -115,7 +115,7 @@ def test_a_likelihood_that_is_not_finite_is_left_out(model_of, tiny):
 def test_a_batch_that_does_not_fit_in_memory_is_halved(
     model_of, tiny, monkeypatch, capsys, few_objects
 ):
-    model, work, sizes = model_of(None), likelihood._nats_per_token, []
+    model, work, sizes = model_of(None), likelihood.summed_nats, []
     expected = nll(model, tiny[1])
 
     def limited(model, examples, pad_id):
@@ -124,7 +124,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(
             raise torch.OutOfMemoryError
         return work(model, examples, pad_id)
 
-    monkeypatch.setattr(likelihood, "_nats_per_token", limited)
+    monkeypatch.setattr(likelihood, "summed_nats", limited)
     assert nll(model, tiny[1], size=100) == pytest.approx(expected, abs=2e-5)
     assert sizes[:3] == [5, 3, 2] and max(sizes[3:]) <= 3
     assert "out of memory with 5 rows" in capsys.readouterr().out
