@@ -56,7 +56,8 @@ def put_in(regime: Regime, model: nn.Module, dtype: torch.dtype, device: torch.d
     if regime.autocast:
         for module in model.modules():
             if isinstance(module, BaseTunerLayer):
-                module.cast_input_dtype_enabled = False  # as in fine-tuning
+                # As in fine-tuning.
+                module.cast_input_dtype_enabled = False  # type: ignore[assignment]
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
         for module in {model, inner}:  # decoding calls the inner one
             module.forward = regime.context(device)(module.forward)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
+from typing import Any
 
 from bench.names import key_of
 from bench.report.cases import Predictions
@@ -62,7 +63,7 @@ def _benchmarks(records: Sequence[Record], spec: TableSpec) -> tuple[Benchmark, 
     """In the order of the first record: comparable runs have the same items."""
     outside = set(map(key_of, spec.outside_averages))
     tested = (r["overlap"] for r in records if r["split"] == "test" and r["overlap"])
-    kept = next((overlap["tests"] for overlap in tested if overlap["kept"]), {})
+    kept: Mapping[str, Any] = next((found["tests"] for found in tested if found["kept"]), {})
     return tuple(
         Benchmark(
             key=key,

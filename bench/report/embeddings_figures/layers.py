@@ -32,14 +32,14 @@ def layers(models: Models) -> Figure | None:
                     _quantities(layer, curvatures) if layer["module"] in kind.split(", ") else ()
                 ):
                     if value is not None and value > 0:
-                        place = (model["model"], kind, layer["block"], when)
-                        found.setdefault(place, {}).setdefault(key, []).append(value)
+                        point = (model["model"], kind, layer["block"], when)
+                        found.setdefault(point, {}).setdefault(key, []).append(value)
     if not found:
         return None
     names = ("model", "module", "block", "when")
     facts = [
-        dict(zip(names, place, strict=True)) | {key: fmean(each) for key, each in values.items()}
-        for place, values in found.items()
+        dict(zip(names, point, strict=True)) | {key: fmean(each) for key, each in values.items()}
+        for point, values in found.items()
     ]
     titles = {"rms": "|x|/√d: mean (dashed, hollow: largest)"}
     for place, curvature in enumerate(curvatures):
