@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
@@ -40,17 +41,24 @@ def shared_base(
         The model, whose weights alone are shared, and the tokenizer, which is shared.
     """
     if spread and device.type == "cuda":
-        _kept.clear()
+        release()
         return load_base(settings, device, spread)
     # These do not change what is loaded.
     ignored = {"name": "", "published": None, "prompt_style": None, "check_memory": True}
     resolved = weight_dtype(settings.dtype, device)
     key = (replace(settings, **ignored, dtype="auto"), resolved, content, device)
     if not (_kept and _kept[0].key == key and _kept[0].checksums == _checksums(_kept[0].model)):
-        _kept.clear()  # before another is loaded
+        release()  # before another is loaded
         model, tokenizer = load_base(settings, device)
         _kept.append(_Cached(key, model, tokenizer, _checksums(model)))
     return with_shared_weights(_kept[0].model), _kept[0].tokenizer
+
+
+def release() -> None:
+    """Free the cached base, and what models of earlier runs over it occupy."""
+    _kept.clear()
+    gc.collect()  # a trained model is part of reference cycles
+    torch.cuda.empty_cache()
 
 
 def with_shared_weights(base: Model) -> Model:

@@ -20,6 +20,7 @@ from bench.methods import quiet_peft
 from bench.models.compiled import compiled
 from bench.models.loading import first_not_finite, load_base, on_cpu, pick_device
 from bench.models.settings import ModelSettings
+from bench.models.shared import release
 from bench.training.activations import checkpointing
 from bench.training.dropout import Draws, row_dropout
 from bench.training.loop import StepModule, resolve_precision, train
@@ -110,7 +111,7 @@ class FineTuning(StepModule):
             self.draws.choose(self.seed, step, rows, self.device)
             on_device = self.trainer.strategy.batch_to_device(micro_batch)
             loss = target_loss(self.model, on_device) / targets
-            self.manual_backward(loss)
+            self.backward_of(loss)
             step_loss += loss.detach()
         return step_loss
 
@@ -234,8 +235,15 @@ def finetune(
     build = partial(FineTuning, examples, validation, settings, seed, pad_id, title)
     state = checkpoints / "last.ckpt" if checkpoints else None
     device = pick_device() if settings.sharded else model.device
+    # Rank 0 loads the base on the same GPU. Quantised weights take less, and can't be moved.
+    moved = load is not None and model.device.type == "cuda" and not (base and base.quantization)
+    if moved:
+        release()
+        model.cpu()
     module: Any = train(build, model, device, state, load, watch)
     module.load_state_dict(module.best["weights"], strict=False)
+    if moved:
+        model.to(device)
     trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
     if (damaged := first_not_finite(trained)) is not None:
         raise FloatingPointError(

@@ -81,6 +81,15 @@ class StepModule(L.LightningModule):
     def gradients(self, step: int) -> torch.Tensor:
         """Accumulate the gradients of this rank's rows of a step; their part of its loss, ()."""
 
+    def backward_of(self, loss: torch.Tensor) -> None:
+        """Accumulate the gradients of a loss.
+
+        Lightning runs a step under autocast, which is for forward passes: backward, it would also
+        round what was computed in full precision.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            self.manual_backward(loss)
+
     def measures(self, step: int) -> bool:
         """Whether `measure` is due after a step, counted from 1."""
         return False

@@ -14,9 +14,10 @@ import torch
 from bench.data.packing import Packer, Place
 from bench.data.tokens import Tokens
 from bench.models.helm.layers import LorentzEmbedding
+from bench.models.loading import pick_device
 from bench.models.untrained import build
 from bench.training.flops import VECTORS
-from bench.training.loop import StepModule, train
+from bench.training.loop import StepModule, resolve_precision, train
 from bench.training.optimizer import adamw, schedule
 from bench.training.packed import document_bits, forward
 from bench.training.riemannian_adam import RiemannianAdam
@@ -47,6 +48,10 @@ class Pretraining(StepModule):
     ) -> None:
         at_once = min(settings.micro_rows, settings.rows // settings.devices)
         super().__init__(model, settings, settings.steps, at_once, title)
+        mixed = resolve_precision(settings.precision, pick_device()).endswith("-mixed")
+        if mixed and model.config.model_type == "deepseek_v3":
+            # The grouped product of transformers ignores autocast, unlike HELM's.
+            model.set_experts_implementation("eager")
         self.tokens = tokens
         self.packer = Packer(tokens, tokens.parts["train"], settings.row_tokens, seed)
         self.strategy = Sharded if settings.sharded else ManualDDP
@@ -85,7 +90,7 @@ class Pretraining(StepModule):
             part = part.to(self.device)
             mean = forward(self.model, part, labels=part.labels).loss
             # FSDP averages over the ranks; the sum is needed.
-            self.manual_backward(mean * share * (ranks if self.settings.sharded else 1))
+            self.backward_of(mean * share * (ranks if self.settings.sharded else 1))
             loss += mean.detach() * share
         return loss
 

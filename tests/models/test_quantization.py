@@ -218,5 +218,6 @@ def test_a_run_on_int8_is_resumed(compose, small):
 @pytest.mark.parametrize("method", ["hyplora", "lora", "dora", "parallel", "prefix"])
 def test_each_method_trains_on_a_quantised_base_on_a_gpu(compose, small, method, kind):
     few = (*small, f"model.quantization={kind}", "data.test_size=2", "protocol.max_new_tokens=8")
-    losses = run(compose(*few, f"method={method}")).record["training"]["losses"]
+    words = (*few, f"method={method}", "train.epochs=8")
+    losses = run(compose(*words)).record["training"]["losses"]
     assert losses[-1][1] < losses[0][1]

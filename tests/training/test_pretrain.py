@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.data.tokens import encoded
 from bench.errors import InputError
@@ -51,6 +52,31 @@ def make(tiny):
 def distance(one, other):
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     return float(torch.stack([(a - b).abs().max().float() for a, b in pairs]).max())
+
+
+class Products(TorchDispatchMode):
+    """Collects the dtypes of matrix products with one of the given weights."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.sizes, self.dtypes = sizes, set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "mm" in func.__name__:
+            operands = [a for a in args if isinstance(a, torch.Tensor)]
+            self.dtypes |= {a.dtype for a in operands if a.shape[-2:] in self.sizes}
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin"])
+def test_experts_are_computed_in_the_dtype_of_autocast(kind, text, make):
+    model = make(kind, moe_intermediate_size=24)
+    weights = [p for name, p in model.named_parameters() if ".experts." in name and p.ndim == 3]
+    sizes = {p.shape[1:] for p in weights} | {p.mT.shape[1:] for p in weights}
+    mixed = dataclasses.replace(SETTINGS, precision="bf16-mixed", steps=1, evaluations=1)
+    with Products(sizes) as products:
+        pretrain(model, text, mixed, 0, None)
+    assert products.dtypes == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("kind", ["helm_mice", "deepseek_twin", "helm_d of points"])

@@ -28,7 +28,9 @@ def grouped_linear(rows: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     rows, weight = rows.to(dtype), weight.to(dtype)
     aligned = all(size * dtype.itemsize % 16 == 0 for size in weight.shape[1:])
-    if device == "cuda" and aligned and dtype.itemsize < 8:
+    # The compiler knows the kernel for bfloat16 alone.
+    known = dtype == torch.bfloat16 or not torch.compiler.is_compiling()
+    if device == "cuda" and aligned and known and dtype.itemsize < 8:
         return F.grouped_mm(rows, weight.transpose(1, 2), offs=offsets)
     parts = rows.tensor_split(offsets[:-1].tolist())
     return torch.cat([F.linear(part, own) for part, own in zip(parts, weight, strict=True)])
