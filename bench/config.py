@@ -24,6 +24,10 @@ BATCHINGS = ("static", "continuous")
 
 def from_project(folder: str) -> Path:
     """A folder given in the configuration; relative paths are relative to the project."""
+    if not folder.strip():
+        raise InputError(
+            "a folder is empty (an unset variable?): give one, such as tracking.folder=results"
+        )
     return PROJECT / Path(folder).expanduser()
 
 
@@ -133,6 +137,10 @@ class TrackingSettings:
     uri: str | None
     experiment: str
     parent: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.experiment.strip():
+            raise InputError("tracking.experiment is empty: give a name")
 
     @property
     def results(self) -> Path:

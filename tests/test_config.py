@@ -87,6 +87,7 @@ def test_auto_is_a_curvature_and_needs_validation_rows(compose):
         ("evaluation.batch_size=0", "at least 1"),
         ("evaluation.batching=statc", "Did you mean static"),
         ("train.decay=[linear]", "train.decay must be text"),
+        ("tracking.experiment=''", "tracking.experiment is empty"),
     ],
 )
 def test_bad_settings_are_refused_with_what_is_allowed(compose, overrides, message):

@@ -190,6 +190,8 @@ def test_precision_dtype_and_contents_are_part_of_it(base, resolved):
 # What a setting depends on: what is given, another setting, the numbers, and whether it counts.
 CONDITIONS = [
     *(("", f"train.{key}=3", FLOAT32, False) for key in SPLIT),
+    # It clamps a gradient in each forward pass.
+    ("method.options.variant=authors", "train.micro_batch_size=3", FLOAT32, True),
     ("", "train.micro_batch_size=3", MIXED, True),
     ("", "train.devices=3", MIXED, True),
     ("", "train.gradient_checkpointing=true", MIXED, True),

@@ -106,20 +106,26 @@ class ProblemSets:
         """The rows to evaluate on, by benchmark: of `test`, `validation` or `none`.
 
         Raises:
-            InputError: a validation row has no answer that a prediction can be compared with.
+            InputError: a row has no answer that a prediction can be compared with, or there is no
+                validation row.
         """
-        if name == "test":
-            return self.tests
         if name == "none":
             return {}
-        for row, p in enumerate(self.validation):
-            if not tasks.describe(p.task, p.answer).accepts(p.answer):
-                raise InputError(
-                    f"evaluation.split=validation compares predictions with the rows' answers, but "
-                    f"validation row {row} ({p.instruction!r:.60}) has the answer {p.answer!r}: "
-                    "correct it in the training file, or leave evaluation.split out"
-                )
-        return by_task(self.validation)
+        if name == "validation" and not self.validation:
+            raise InputError(
+                "evaluation.split=validation: there is no validation row; those that match test "
+                "rows are left out: give more (data.validation), or data.keep_overlap=true"
+            )
+        found = self.tests if name == "test" else by_task(self.validation)
+        for key, problems in found.items():
+            for row, p in enumerate(problems):
+                if not tasks.describe(key, p.answer).accepts(p.answer):
+                    raise InputError(
+                        f"predictions are compared with the rows' answers, but {name} row {row} of "
+                        f"{key} ({p.instruction!r:.60}) has the answer {p.answer!r}: correct it in "
+                        "its file, or give evaluation.split=none"
+                    )
+        return found
 
     @property
     def train_hash(self) -> str:

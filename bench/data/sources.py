@@ -72,8 +72,8 @@ _generated = lru_cache(maxsize=32)(generate)  # every run of a sweep needs the s
 
 def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     files: dict[str, str] = {}
-    names = dict.fromkeys(settings.train) if trained else ()
-    sets = [read_training(settings, name, files) for name in names]
+    names = {name.casefold(): name for name in settings.train} if trained else {}
+    sets = [read_training(settings, name, files) for name in names.values()]
     tests: dict[str, list[Problem]] = {}
     held_out: set[str] = set()  # sets whose last training rows are test rows
     for name in settings.tests:

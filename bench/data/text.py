@@ -77,7 +77,7 @@ class TextSettings:
 
     def _parts(self, path: Path) -> list[str]:
         with _readable(path):
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         # Hydra's grammar has no escape for a newline.
         return text.split(self.separator.replace("\\n", "\n")) if self.separator else [text]
 
@@ -102,7 +102,7 @@ def text_files(given: str) -> tuple[Path, list[Path]]:
 
 
 def _lines(path: Path, field: str) -> Iterator[str]:
-    with _readable(path), path.open(encoding="utf-8") as stream:
+    with _readable(path), path.open(encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue

@@ -42,7 +42,7 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         options: the method's options; regular expressions are kept.
 
     Raises:
-        ValueError: the base lacks a named layer. peft would silently adapt only those it finds.
+        ValueError: the base lacks a named layer. peft would silently use only those it finds.
     """
     modules = dict(base.named_modules())
     own = {path.rpartition(".")[2] for path in modules}
@@ -54,28 +54,53 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
             named[key] = list(dict.fromkeys(renamed.get(name, name) for name in options[key]))
     for key in BY_LAYER:
         if isinstance(options.get(key), Mapping):
-            named[key] = {renamed.get(name, name): value for name, value in options[key].items()}
-    targets = named.get("target_modules")
-    if isinstance(targets, list):
-        missing = [t for t in targets if not any(f".{path}".endswith(f".{t}") for path in modules)]
+            values: dict[str, Any] = {}
+            for name, value in options[key].items():
+                if values.setdefault(renamed.get(name, name), value) != value:
+                    raise ValueError(
+                        f"{key} has several values for {renamed[name]}, which is one layer of this "
+                        "base: give it one"
+                    )
+            named[key] = values
+    for key in ("target_modules", "exclude_modules", "modules_to_save"):
+        names = named.get(key)
+        if isinstance(names, str) and names in own:
+            raise ValueError(f"{key}={names} is a regular expression: write method.{key}=[{names}]")
+        if not isinstance(names, list | tuple):
+            continue
+        missing = [n for n in names if not any(f".{path}".endswith(f".{n}") for path in modules)]
         if missing:
             linear = {n.rpartition(".")[2] for n, m in modules.items() if isinstance(m, nn.Linear)}
             raise ValueError(
-                f"target_modules has {', '.join(missing)}, but this base has no such layer. Its "
-                f"linear layers: {', '.join(sorted(linear))}. Use method.target_modules=[NAME,NAME]"
+                f"{key} has {', '.join(missing)}, but this base has no such layer. Its linear "
+                f"layers: {', '.join(sorted(linear))}. Use method.{key}=[NAME,NAME]"
             )
+    blocks = base.config.get_text_config().num_hidden_layers
+    chosen = named.get("layers_to_transform") or []
+    for block in chosen if isinstance(chosen, list | tuple) else [chosen]:
+        if not 0 <= block < blocks:
+            raise ValueError(f"layers_to_transform has {block}; this base has {blocks} layers")
     return named
 
 
 def check_patterns(model: Any, options: Mapping[str, Any]) -> None:
-    """Raise ValueError if a name in an option of `BY_LAYER` matches no adapted layer of a model."""
+    """Raise ValueError if an option of `BY_LAYER` has two values for a layer, or one for none."""
     adapted = [
         name.removeprefix("base_model.model.")
         for name, layer in model.named_modules()
         if isinstance(layer, BaseTunerLayer)
     ]
     for option in BY_LAYER:
-        for key in options.get(option) or {}:
+        values = options.get(option) or {}
+        for name in adapted:
+            # peft takes the first, but a run's identity does not depend on their order.
+            alike = [key for key in values if get_pattern_key([key], name) == key]
+            if any(values[key] != values[alike[0]] for key in alike):
+                raise ValueError(
+                    f"{option} has several values for the layer {name}: {', '.join(alike)}. Give "
+                    "names that exclude each other"
+                )
+        for key in values:
             if not any(get_pattern_key([key], name) == key for name in adapted):
                 known = sorted({name.rpartition(".")[2] for name in adapted})
                 raise ValueError(

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import peft
+from peft import PeftConfig
 
+from bench.methods import lora
 from bench.methods.hyplora import HypLoraConfig
 from bench.methods.hyplora.curvature import TARGET_OPTIONS, new_adapter, with_curvatures
 from bench.methods.hyplora.statistics import gate_statistics
@@ -19,11 +20,11 @@ from bench.methods.hyplora.statistics import gate_statistics
 _GATE_OPTIONS = ("curvature", "curvature_pattern", "norm_scale", "max_radius")
 
 
-def config(options: Mapping[str, Any]) -> peft.LoraConfig:
+def config(options: Mapping[str, Any]) -> PeftConfig:
     """The peft configuration for the options of conf/method/lora_matched.yaml."""
     HypLoraConfig(**_of(options, *_GATE_OPTIONS))  # raises for a curvature out of range
     own = {key: value for key, value in options.items() if key not in _GATE_OPTIONS}
-    return peft.LoraConfig(task_type="CAUSAL_LM", **own)
+    return lora.config(own)
 
 
 def calibrated(
@@ -42,7 +43,9 @@ def calibrated(
     if options.get("alpha_pattern"):
         raise ValueError("lora_matched measures the alpha of each layer: leave alpha_pattern out")
     if not prompts:
-        raise ValueError("the scale is measured on validation rows: data.validation must not be 0")
+        raise ValueError(
+            "the scale is measured on validation rows, and there are none (data.validation)"
+        )
     options = with_curvatures(base, options, prompts)
     # at B = 0 the gate does not depend on the rank
     with new_adapter(base, _of(options, *_GATE_OPTIONS, *TARGET_OPTIONS)) as model:

@@ -7,7 +7,10 @@ from typing import Any
 
 from peft import PeftConfig, PrefixTuningConfig
 
+from bench.methods.targets import require_size
+
 
 def config(options: Mapping[str, Any]) -> PeftConfig:
     """The peft configuration for the options of conf/method/prefix.yaml."""
+    require_size("num_virtual_tokens", options.get("num_virtual_tokens"))
     return PrefixTuningConfig(task_type="CAUSAL_LM", **options)

@@ -40,6 +40,8 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
         Failure: the predictions of a run are gone, or its record does not agree with them.
     """
     settings = read_action(PublishSettings, config)
+    if not settings.table:
+        raise InputError("action.table is missing: give the name of a table, such as table2")
     try:
         store = open_store(read_tracking(config), create=False)
     except NothingRecorded as error:
@@ -47,7 +49,7 @@ def publish(config: dict[str, Any]) -> dict[str, Any]:
     contents = read_contents(store)
     known = {r["identity"]: r for r in (*contents.records, *contents.pretrainings)}
     tables = {one.name: one for one in select(readable(contents.sweeps)[0], known)}
-    name, kept, missing = str(settings.table), set[str](), ""
+    name, kept, missing = settings.table, set[str](), ""
     if measured := contents.measurements.get(name):
         content = without_folders(measured.content)
         files = {f"{measured.kind}.json": _compact(content)}

@@ -30,7 +30,11 @@ MACHINE_ONLY = (
     "checkpoint_minutes",
 )
 PRETRAIN_MACHINE_ONLY = ("checkpoint_minutes", "evaluations", "micro_rows", "devices", "sharded")
-TESTED = ("test rows", "evaluation prompt")  # facts that training does not depend on
+TESTED = (
+    "test rows",
+    "evaluation dtype",
+    "evaluation prompt",
+)  # facts that training does not depend on
 OWN = ("lr", "warmup")  # settings of pretraining that each model has for itself
 
 
@@ -51,6 +55,7 @@ def question(record: Record) -> dict[str, Any]:
         "base dtype and quantization": model
         and digest({key: model.get(key) for key in LOADED}, 10),
         "test rows": hashes.get("tests"),
+        "evaluation dtype": (config.get("evaluation") or {}).get("dtype"),
         "evaluation prompt": protocol and _prompt(protocol, trained=False),
         "precision": (record.get("train") or {}).get("precision"),
     }
@@ -77,6 +82,8 @@ def check_comparable(records: Sequence[Record]) -> None:
     """
     if not records:
         raise ValueError("no finished runs to make a table of: run the sweep first, then report")
+    if not all(record["scores"] for record in records):
+        raise ValueError("its runs were evaluated on no rows (evaluation.split=none)")
     found = [
         question(record)
         | {"set of test items": ", ".join(f"{k} {s['n']}" for k, s in record["scores"].items())}

@@ -43,7 +43,9 @@ def saved_options(folder: Path, module: str, options: Mapping[str, Any]) -> dict
     config = check_options(module, options)
     kind = str(getattr(config.peft_type, "value", config.peft_type)) if config else "no adapter"
     expected = {"peft_type": kind} | {
-        key: getattr(config, key) for key in ("variant", "use_dora") if hasattr(config, key)
+        key: getattr(config, key)
+        for key in ("variant", "use_dora", "placement")
+        if hasattr(config, key)
     }
     # An older peft did not write newer options: these have peft's defaults.
     names = [key for key in (*expected, *options) if hasattr(type(config), key)]

@@ -172,6 +172,19 @@ def test_the_last_training_rows_test_a_set_without_a_test_file(layout):
         layout.load(train=("math",), tests=("math",))
 
 
+def test_a_set_is_trained_on_once_however_it_is_written(layout):
+    layout.write("ft-training_set/math.json", [row(i) for i in range(20)])
+    twice = layout.load(train=("math", "MATH"), validation=3)
+    assert len(twice.train) + len(twice.validation) == 20
+
+
+def test_held_out_rows_need_answers_that_can_be_compared(layout):
+    layout.write("ft-training_set/math.json", [row(i) | {"answer": "17 legs"} for i in range(9)])
+    loaded = layout.load(train=("math",), tests=("math",), held_out=5, validation=1)
+    with pytest.raises(InputError, match=r"test row 0 of math .* has the answer '17 legs'"):
+        loaded.split("test")
+
+
 @pytest.mark.parametrize("trained", [True, False])
 def test_held_out_rows_replace_the_test_file_of_a_set_that_is_trained_on(layout, trained):
     layout.write("dataset/SVAMP/train.json", [row(i) for i in range(20)])

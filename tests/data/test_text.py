@@ -19,6 +19,13 @@ def test_files_of_a_folder_are_documents_in_a_fixed_order(tmp_path):
     assert list(text(tmp_path).read()) == ["zwei ü", "three", "one\n\nstill one"]
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_byte_order_mark_is_no_text(tmp_path, name):
+    content = "one" if name == "a.txt" else '{"text": "one"}'
+    (tmp_path / name).write_text(content, encoding="utf-8-sig")
+    assert list(text(tmp_path).read()) == ["one"]
+
+
 def test_a_separator_splits_a_file(tmp_path):
     path = tmp_path / "stories.txt"
     path.write_text("one\n\ntwo\nlines\n\n\n\n")

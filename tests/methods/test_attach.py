@@ -40,6 +40,35 @@ def test_a_pattern_that_matches_no_adapted_layer_is_refused(base, module, option
         attach(base, module, options)
 
 
+@pytest.mark.parametrize("names", [(".*proj", "q_proj"), ("q_proj", ".*proj")])
+def test_a_layer_with_two_values_is_refused_whatever_their_order(base, names):
+    options = {"r": 4, **TARGETS, "rank_pattern": dict(zip(names, (2, 8), strict=True))}
+    with pytest.raises(ValueError, match=r"rank_pattern has several values for .*q_proj"):
+        attach(base, "lora", options)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"exclude_modules": ["qproj"]}, "exclude_modules has qproj, but this base has no such"),
+        ({"modules_to_save": ["lmhead"]}, "modules_to_save has lmhead, but this base has no such"),
+        ({"layers_to_transform": [0, 99]}, "layers_to_transform has 99; this base has 2 layers"),
+        ({"target_modules": "q_proj"}, r"write method\.target_modules=\[q_proj\]"),
+        ({"lora_alpha": 0}, "lora_alpha must be a positive finite number, got 0"),
+        ({"lora_alpha": "abc"}, "lora_alpha must be a positive finite number, got 'abc'"),
+        ({"rank_pattern": {"q_proj": 2.5}}, r"rank_pattern\['q_proj'\] must be a whole number"),
+    ],
+)
+def test_what_peft_would_ignore_or_accept_is_refused(base, option, message):
+    with pytest.raises(ValueError, match=message):
+        attach(base, "lora", {"r": 4, **TARGETS, **option})
+
+
+def test_a_prefix_without_tokens_is_refused(base):
+    with pytest.raises(ValueError, match="num_virtual_tokens must be a whole number of at least 1"):
+        attach(base, "prefix", {"num_virtual_tokens": 0})
+
+
 def test_virtual_tokens_take_up_a_part_of_the_context(base):
     context = context_length(base)
     assert context_length(attach(base, "prefix", {"num_virtual_tokens": 5})) == context - 5

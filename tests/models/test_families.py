@@ -156,6 +156,12 @@ def test_target_modules_are_translated_to_the_names_of_a_family(family, name, mo
     assert found == {"target_modules": expected, "r": 4}
 
 
+def test_values_for_parts_of_a_fused_layer_must_agree(family):
+    patterns = {"rank_pattern": {"q_proj": 2, "v_proj": 8}}
+    with pytest.raises(ValueError, match="several values for query_key_value"):
+        in_names_of(family("gpt_neox")[0], patterns)
+
+
 def test_an_unknown_target_module_is_refused_with_the_known_ones(family):
     """peft would adapt the others and say nothing."""
     with pytest.raises(ValueError, match=r"wi\b.*dense_h_to_4h"):

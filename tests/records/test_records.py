@@ -194,6 +194,8 @@ def test_only_what_agrees_with_itself_is_published(kept, tmp_path):
         path.unlink()
     with pytest.raises(InputError, match="Did you mean main"):
         call(publish, kept, table="mani", folder=str(tmp_path))
+    with pytest.raises(InputError, match=r"action\.table is missing"):
+        call(publish, kept, table=None, folder=str(tmp_path))
     with pytest.raises(InputError, match="nothing to publish"):
         call(publish, tmp_path / "none", table="main", folder=str(tmp_path))
     store = Store(tmp_path / "other", None, "test")

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.names import method_label
-from bench.report.records import question, settings, training_settings
+from bench.report.records import check_comparable, question, settings, training_settings
 from tests.report.score_runs import finished
 
 
@@ -35,6 +35,19 @@ def test_the_question_has_the_prompt_of_evaluation(key, value, same):
     protocol = run["config"]["protocol"] | {key: value}
     other = finished("none", config=run["config"] | {"protocol": protocol})
     assert (question(run) == question(other)) is same
+
+
+def test_the_question_has_the_dtype_of_evaluation():
+    run = finished()
+    other = finished(config=run["config"] | {"evaluation": {"dtype": "bfloat16"}})
+    assert question(run) != question(other)
+    same = finished(config=run["config"] | {"evaluation": {"dtype": None}})
+    assert question(run) == question(same)
+
+
+def test_runs_that_were_evaluated_on_no_rows_make_no_table():
+    with pytest.raises(ValueError, match="evaluated on no rows"):
+        check_comparable([finished(correct=(), sets={})])
 
 
 def test_methods_have_labels():

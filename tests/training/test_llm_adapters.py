@@ -46,6 +46,9 @@ def test_an_adapter_of_the_fork_computes_the_same_here(fresh_tiny, tmp_path, pla
     given = options | {"bottleneck_size": 8, "non_linearity": "tanh", "scaling": 1.0}
     found = saved_options(tmp_path / "adapter", "bottleneck", given)
     assert found | {"target_modules": TARGETS[placement]} == options
+    other = {"series": "parallel", "parallel": "series"}[placement]
+    with pytest.raises(InputError, match=f"its placement is {placement}, but the given method has"):
+        saved_options(tmp_path / "adapter", "bottleneck", options | {"placement": other})
     ids = torch.tensor([tokenizer("Mary has 7 books.")["input_ids"]])
     with torch.no_grad():
         expected = model(ids).logits

@@ -124,7 +124,7 @@ def with_curvatures(
         return dict(options)
     if not prompts:
         raise ValueError(
-            "curvature=auto is measured on validation rows: data.validation must not be 0"
+            "curvature=auto is measured on validation rows, and there are none (data.validation)"
         )
     longest = max(map(len, prompts))
     if longest < _MIN_TOKENS:
