@@ -56,9 +56,10 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(options.get(key), Mapping):
             values: dict[str, Any] = {}
             for name, value in options[key].items():
-                if values.setdefault(renamed.get(name, name), value) != value:
+                own_name = renamed.get(name, name)
+                if values.setdefault(own_name, value) != value:
                     raise ValueError(
-                        f"{key} has several values for {renamed[name]}, which is one layer of this "
+                        f"{key} has several values for {own_name}, which is one layer of this "
                         "base: give it one"
                     )
             named[key] = values
@@ -75,9 +76,9 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
                 f"{key} has {', '.join(missing)}, but this base has no such layer. Its linear "
                 f"layers: {', '.join(sorted(linear))}. Use method.{key}=[NAME,NAME]"
             )
-    blocks = base.config.get_text_config().num_hidden_layers
     chosen = named.get("layers_to_transform") or []
     for block in chosen if isinstance(chosen, list | tuple) else [chosen]:
+        blocks = base.config.get_text_config().num_hidden_layers
         if not 0 <= block < blocks:
             raise ValueError(f"layers_to_transform has {block}; this base has {blocks} layers")
     return named
