@@ -30,11 +30,8 @@ MACHINE_ONLY = (
     "checkpoint_minutes",
 )
 PRETRAIN_MACHINE_ONLY = ("checkpoint_minutes", "evaluations", "micro_rows", "devices", "sharded")
-TESTED = (
-    "test rows",
-    "evaluation dtype",
-    "evaluation prompt",
-)  # facts that training does not depend on
+# Facts that training does not depend on.
+TESTED = ("test rows", "evaluation dtype", "evaluation prompt")
 OWN = ("lr", "warmup")  # settings of pretraining that each model has for itself
 
 
