@@ -93,6 +93,7 @@ def check_patterns(model: Any, options: Mapping[str, Any]) -> None:
     ]
     for option in BY_LAYER:
         values = options.get(option) or {}
+        used: set[str] = set()
         for name in adapted:
             # peft takes the first, but a run's identity does not depend on their order.
             alike = [key for key in values if get_pattern_key([key], name) == key]
@@ -101,8 +102,9 @@ def check_patterns(model: Any, options: Mapping[str, Any]) -> None:
                     f"{option} has several values for the layer {name}: {', '.join(alike)}. Give "
                     "names that exclude each other"
                 )
+            used.update(alike)
         for key in values:
-            if not any(get_pattern_key([key], name) == key for name in adapted):
+            if key not in used:
                 known = sorted({name.rpartition(".")[2] for name in adapted})
                 raise ValueError(
                     f"{option} has {key}, but no adapted layer has such a name. The adapted "
