@@ -23,7 +23,7 @@ from bench.models.settings import ModelSettings
 from bench.models.shared import release
 from bench.training.activations import checkpointing
 from bench.training.dropout import Draws, row_dropout
-from bench.training.loop import StepModule, resolve_precision, train
+from bench.training.loop import StepModule, train
 from bench.training.loss import target_loss
 from bench.training.optimizer import adamw, schedule
 from bench.training.ranks import Watch
@@ -138,11 +138,10 @@ class FineTuning(StepModule):
     def context(self) -> Iterator[None]:
         enabled = self.settings.gradient_checkpointing
         # Under autocast each product casts its own input, and once.
-        autocast = resolve_precision(self.settings.precision, pick_device()).endswith("-mixed")
         with (
             checkpointing(self.model, enabled),
             row_dropout(self.model, self.draws),
-            disable_input_dtype_casting(self.model, active=autocast),
+            disable_input_dtype_casting(self.model, active=self.mixed),
             compiled(self.model, self.settings.compile),
         ):
             yield

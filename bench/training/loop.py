@@ -24,7 +24,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from bench.data.batches import ROWS
 from bench.errors import Terminated
 from bench.memory import Result, halving
-from bench.models.loading import weight_dtype
+from bench.models.loading import pick_device, weight_dtype
 from bench.progress import Progress
 from bench.training.ranks import Watch, run_ranks
 from bench.training.strategies import ManualDDP
@@ -76,6 +76,11 @@ class StepModule(L.LightningModule):
         self.seconds, self.started = 0.0, time.perf_counter()
         self.strategy: type[ManualDDP] = ManualDDP
         self.watch: Watch | None = None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether forward passes run under autocast."""
+        return resolve_precision(self.settings.precision, pick_device()).endswith("-mixed")
 
     @abstractmethod
     def gradients(self, step: int) -> torch.Tensor:

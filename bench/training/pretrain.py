@@ -14,10 +14,9 @@ import torch
 from bench.data.packing import Packer, Place
 from bench.data.tokens import Tokens
 from bench.models.helm.layers import LorentzEmbedding
-from bench.models.loading import pick_device
 from bench.models.untrained import build
 from bench.training.flops import VECTORS
-from bench.training.loop import StepModule, resolve_precision, train
+from bench.training.loop import StepModule, train
 from bench.training.optimizer import adamw, schedule
 from bench.training.packed import document_bits, forward
 from bench.training.riemannian_adam import RiemannianAdam
@@ -48,8 +47,7 @@ class Pretraining(StepModule):
     ) -> None:
         at_once = min(settings.micro_rows, settings.rows // settings.devices)
         super().__init__(model, settings, settings.steps, at_once, title)
-        mixed = resolve_precision(settings.precision, pick_device()).endswith("-mixed")
-        if mixed and model.config.model_type == "deepseek_v3":
+        if self.mixed and model.config.model_type == "deepseek_v3":
             # The grouped product of transformers ignores autocast, unlike HELM's.
             model.set_experts_implementation("eager")
         self.tokens = tokens
