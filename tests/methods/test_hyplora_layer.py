@@ -262,7 +262,7 @@ def test_a_used_model_can_be_copied_pickled_and_trained():
     assert torch.equal(pickle.loads(pickle.dumps(up))(x), up(x))
     y = model(x)
     y.sum().backward()
-    assert torch.allclose(y, expected)
+    assert torch.allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
 # Merging the linear variant

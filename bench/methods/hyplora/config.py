@@ -53,8 +53,8 @@ class HypLoraConfig(TargetedConfig):
             "sqrt_dim" is ``sqrt(in_features)``, which maps unit RMS to unit length. Unused by
             "authors_simplified".
         max_radius: upper bound of ``|x| / (s sqrt(K))``, since sinh of an outlier token overflows;
-            12 is the authors' value. The float32 scalars on a GPU allow up to about 40. Unused by
-            "tangent" and "authors_simplified".
+            12 is the authors' value. The float32 scalars on a GPU and in inference allow up to
+            about 40. Unused by "tangent" and "authors_simplified".
         rank_pattern: ranks that differ from ``r``, by layer name or regular expression.
         alpha_pattern: alphas that differ from ``lora_alpha``, likewise.
         curvature_pattern: curvatures that differ from ``curvature``, likewise.

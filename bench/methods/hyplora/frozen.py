@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from bench.methods.hyplora.gate import (
-    TINY,
-    full_precision,
-    gram,
-    scalar_dtype,
-    scalars,
-    token_norm,
-)
+from bench.methods.hyplora.gate import TINY, cast, full_precision, gram, scalar_dtype, token_norm
 
 
 @dataclass(frozen=True)
@@ -51,28 +45,41 @@ class Frozen:
         with full_precision(self.B.device):
             return torch.linalg.qr(self.B.to(scalar_dtype(self.B)), mode="r").R
 
-    def gates(self, x: Tensor, h: Tensor, max_radius: float) -> Tensor:
-        """The gate ``(..., 1)``."""
-        wide = self.root.dtype
-        lengths = torch.linalg.vector_norm(h.to(wide) @ self.root.mT, dim=-1, keepdim=True)
-        _, S, _, P = scalars(token_norm(x).to(wide), lengths, self.unit, max_radius)
-        return S * P / self.s
+    @cached_property
+    def _unit_root(self) -> Tensor:
+        """``root / unit`` in float32 at least."""
+        return (self.root / self.unit).to(torch.promote_types(self.B.dtype, torch.float32))
 
-    def few_gates(self, x: Tensor, h: Tensor, max_radius: float) -> list[float]:
-        """The gates as numbers, by Python's scalar functions.
+    @cached_property
+    def _per_unit(self) -> Tensor:
+        """``1 / unit``, a scalar; a product with a Python number takes twice as long."""
+        return self._unit_root.new_tensor(1 / self.unit)
 
-        On a CPU a small kernel costs more than the arithmetic of a token in Python.
+    def add_to_token(
+        self, result: Tensor, x: Tensor, A: Tensor, scaling: float, max_radius: float
+    ) -> Tensor:
+        """Add the update of one token to ``result`` in place.
+
+        Numbers of Python take less time than tensors of one element. All tensors are contiguous,
+        on a CPU and of the same dtype.
         """
-        lengths = torch.linalg.vector_norm(h.to(self.root.dtype) @ self.root.mT, dim=-1)
-        gates = []
-        for norm, length in zip(
-            token_norm(x).flatten().tolist(), lengths.flatten().tolist(), strict=True
-        ):
-            rho = max(norm / self.unit, TINY)
-            S = math.sinh(min(rho, max_radius)) / rho
-            n = max(S * length / self.unit, TINY)
-            gates.append(S * math.asinh(n) / (n * self.s))
-        return gates
+        token, root = x.view(-1), self._unit_root
+        h = torch.mv(A, token)
+        u = torch.mv(root, cast(h, root.dtype))
+        rho = max(torch.linalg.vector_norm(token, dtype=root.dtype).item() / self.unit, TINY)
+        S = math.sinh(min(rho, max_radius)) / rho
+        n = max(S * torch.linalg.vector_norm(u).item(), TINY)
+        result.view(-1).addmv_(self.B, h, alpha=scaling / self.s * S * math.asinh(n) / n)
+        return result
+
+    def gates(self, x: Tensor, h: Tensor, max_radius: float) -> Tensor:
+        """The gate times s of each token, ``(..., 1)`` in float32 at least."""
+        root = self._unit_root
+        u = F.linear(cast(h, root.dtype), root)
+        rho = token_norm(x).mul_(self._per_unit).clamp_min_(TINY)
+        S = rho.clamp_max(max_radius).sinh_().div_(rho)
+        n = torch.linalg.vector_norm(u, dim=-1, keepdim=True).mul_(S).clamp_min_(TINY)
+        return n.asinh().div_(n).mul_(S)
 
 
 class FrozenCache:
@@ -83,7 +90,7 @@ class FrozenCache:
     """
 
     def __init__(self) -> None:
-        self._entry: tuple[tuple[Tensor, ...], tuple[tuple[int, ...], ...], Frozen] | None = None
+        self._entry: tuple[Tensor, Tensor, Tensor, tuple[int, ...], Frozen] | None = None
 
     def __reduce__(self):
         # copies and pickles of a model start with an empty cache
@@ -97,19 +104,28 @@ class FrozenCache:
         self, B: Tensor, raw: Tensor, s: Tensor, curvature: Callable[[Tensor], Tensor]
     ) -> Frozen | None:
         """The values of ``B (m, r)``, ``K = curvature(raw)`` and ``s``; None if not cacheable."""
-        tensors = (B, raw, s)
-        if torch.compiler.is_compiling() or any(
+        if torch.compiler.is_compiling():
+            return None
+        entry = self._entry
+        # the entry holds the tensors, so that no other tensor can have their identities
+        if entry is not None and entry[0] is B and entry[1] is raw and entry[2] is s:
+            if entry[3] == _state(B, raw, s):
+                return entry[4]
+        elif any(
             # a sharded tensor has no own storage, an inference tensor no version counter
             type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_inference()
-            for tensor in tensors
+            for tensor in (B, raw, s)
         ):
             return None
-        # the entry holds the tensors, so that no other tensor can have their addresses
-        key = tuple((id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors)
-        if self._entry is None or self._entry[1] != key:
-            with torch.no_grad(), full_precision(B.device):
-                K, scale = curvature(raw), s.item()
-                unit = abs(scale) * math.sqrt(max(K.item(), 0.0))
-                frozen = Frozen(B.detach(), K, scale, unit)
-            self._entry = (tensors, key, frozen)
-        return self._entry[2]
+        with torch.no_grad(), full_precision(B.device):
+            K, scale = curvature(raw), s.item()
+            unit = abs(scale) * math.sqrt(max(K.item(), 0.0))
+            frozen = Frozen(B.detach(), K, scale, unit)
+        self._entry = (B, raw, s, _state(B, raw, s), frozen)
+        return frozen
+
+
+def _state(B: Tensor, raw: Tensor, s: Tensor) -> tuple[int, ...]:
+    return (
+        B.data_ptr(), B._version, raw.data_ptr(), raw._version, s.data_ptr(), s._version
+    )  # fmt: skip

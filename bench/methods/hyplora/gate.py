@@ -54,6 +54,11 @@ def full_precision(device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, enabled=False) if autocasting(device) else nullcontext()
 
 
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x.to(dtype)``, which takes a microsecond even where it changes nothing."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
 def gram(B: Tensor) -> Tensor:
     """``B^T B``, ``(r, r)`` in :func:`scalar_dtype`."""
     with full_precision(B.device):
@@ -68,8 +73,8 @@ def token_norm(x: Tensor) -> Tensor:
     is converted in chunks.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
-    small = x.numel() <= _CHUNK or torch.compiler.is_compiling()
-    if dtype == x.dtype or x.device.type != "cpu" or small or torch.is_grad_enabled():
+    whole = dtype == x.dtype or not x.is_cpu or x.numel() <= _CHUNK
+    if whole or torch.compiler.is_compiling() or torch.is_grad_enabled():
         return torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
     rows = x.flatten(0, -2)
     norms = x.new_empty(len(rows), 1, dtype=dtype)

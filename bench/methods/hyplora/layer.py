@@ -162,11 +162,15 @@ class HypLoraLinear(nn.Module, LinearLayer):
         return (beyond & VARIANTS[self.variant[adapter_name]].clamps).squeeze(-1)
 
     def _add_update(self, adapter_name: str, result: Tensor, x: Tensor) -> Tensor:
-        A = self.hyplora_A[adapter_name].weight
-        B = self.hyplora_B[adapter_name].weight
-        raw, s = self.hyplora_K[adapter_name], self.hyplora_s[adapter_name]
+        # As attributes of modules these would take longer to look up than two products of a token.
+        parts = self._modules
+        A = parts["hyplora_A"]._modules[adapter_name].weight
+        B = parts["hyplora_B"]._modules[adapter_name].weight
+        raw = parts["hyplora_K"]._parameters[adapter_name]
+        s = parts["hyplora_s"]._parameters[adapter_name]
+        dropout = self.hyplora_dropout[adapter_name]
+        dropped = dropout(x) if dropout.training else x
         variant = VARIANTS[self.variant[adapter_name]]
-        dropped = self.hyplora_dropout[adapter_name](x)
         frozen = None
         if not (self.training or torch.is_grad_enabled()):
             frozen = self.frozen[adapter_name].get(B, raw, s, variant.curvature_from_raw)

@@ -15,11 +15,10 @@ from torch.autograd.function import once_differentiable
 from bench.errors import reason
 from bench.methods.hyplora import gate
 from bench.methods.hyplora.frozen import Frozen
-from bench.methods.hyplora.gate import full_precision, gram, product_dtype
+from bench.methods.hyplora.gate import cast, full_precision, gram, product_dtype
 
 _log = logging.getLogger(__name__)
 
-FEW = 4  # up to this many tokens, gates are computed one by one on a CPU
 # Of the kernels, which keep a matrix (rank, rank) in registers, where a larger one does not fit.
 LARGEST_RANK = 128
 
@@ -166,23 +165,20 @@ def rotation_update(
     if frozen is None and torch.is_grad_enabled():
         rest = None if dropped is x else dropped
         return _Update.apply(result, x, rest, A, B, K, s, max_radius, scaling)
-    dtype = product_dtype(x, A)
+    if frozen is not None and x.is_cpu and x.numel() == x.shape[-1]:  # one token
+        plain = x.dtype == A.dtype == B.dtype == result.dtype and dropped is x
+        contiguous = x.is_contiguous() and result.is_contiguous()
+        if plain and contiguous and not torch.is_autocast_enabled("cpu"):
+            return frozen.add_to_token(result, x, A, scaling, max_radius)
+    dtype, scale = product_dtype(x, A), 1.0
     with full_precision(x.device):
-        h = F.linear(dropped.to(dtype), A.to(dtype))
-        scale = scaling
-        tokens = h.numel() // h.shape[-1]
+        h = F.linear(cast(dropped, dtype), cast(A, dtype))
         kernel = gate_kernels(x, h.shape[-1])
         if frozen is None:
             h, _ = kernel.scale_tokens(x, h, gram(B), K, s, scaling, max_radius)
-            scale = 1.0
         elif kernel is not gate:  # one launch instead of twenty
             h = kernel.scale_frozen(x, h, frozen.root, K, s, scaling, max_radius)
-            scale = 1.0
-        elif tokens == 1 and x.device.type == "cpu":
-            scale *= frozen.few_gates(x, h, max_radius)[0]
-        elif tokens <= FEW and x.device.type == "cpu":
-            gates = torch.tensor(frozen.few_gates(x, h, max_radius), dtype=dtype)
-            h = h * gates.view(*h.shape[:-1], 1)
         else:
-            h = h * frozen.gates(x, h, max_radius).to(dtype)
-        return _add_product(result, h, B.to(dtype), _can_add_in_place(result), scale)
+            scale = scaling / frozen.s
+            h.mul_(frozen.gates(x, h, max_radius))
+        return _add_product(result, h, cast(B, dtype), _can_add_in_place(result), scale)
