@@ -203,11 +203,6 @@ class Experiment:
         kept = self.data.keep_overlap
         return self.protocol.keep_overlap if kept is None else kept
 
-    @property
-    def results(self) -> Path:
-        """The results folder."""
-        return self.tracking.results
-
 
 SECTIONS = {
     "model": ModelSettings,

@@ -137,7 +137,7 @@ def prepare(experiment: Experiment) -> Prepared:
                 "every training row is also a test row; data.keep_overlap=true trains on them"
             )
     problems.split(experiment.evaluation.split)  # refuses rows that cannot be scored
-    cache = experiment.results / "hashes.json"
+    cache = experiment.tracking.results / "hashes.json"
     hashes = {"base": content_hash(experiment.model, cache), "tests": problems.test_hash}
     if experiment.trained:
         hashes["train"] = problems.train_hash

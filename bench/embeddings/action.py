@@ -43,7 +43,7 @@ def embeddings(config: dict[str, Any]) -> dict[str, Any]:
     report["device"] = device_name(device)
     shown = embeddings_report(report)
     show(shown)
-    paths = write_embeddings(report, experiment.results)
+    paths = write_embeddings(report, experiment.tracking.results)
     tags = {"model": model.name, "data": experiment.data.source}
     store.keep("embeddings", report, embeddings_metrics(report), tags, paths, shown.name)
     return {"summary": "embeddings -> " + ", ".join(map(str, paths))}
@@ -58,7 +58,7 @@ def _problems_and_hashes(
     if counts_training and not trained:
         raise InputError("action.rows=train counts training rows: give data.train=[NAME]")
     problems = load_problems(experiment.data, trained)
-    cache = experiment.results / "hashes.json"
+    cache = experiment.tracking.results / "hashes.json"
     hashes = {"base": content_hash(experiment.model, cache), "tests": problems.test_hash}
     if trained:
         problems, _ = resolve_overlap(problems, experiment.keeps_overlap)

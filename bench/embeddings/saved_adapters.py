@@ -49,7 +49,9 @@ def tuned_models(
     if folders is None:
         chosen = one_of_each(read_contents(store).records, hashes)
         chosen.sort(key=lambda r: (method_rank(r["method"]), curvature_rank(r["curvature"])))
-        found = [(_facts(r), _adapter(r, experiment.results, store, copies)) for r in chosen]
+        found = [
+            (_facts(r), _adapter(r, experiment.tracking.results, store, copies)) for r in chosen
+        ]
     else:
         found = [_from_folder(Path(folder).expanduser()) for folder in folders]
     return [Tuned(facts, partial(load, folder)) for facts, folder in found]

@@ -126,7 +126,7 @@ def prepare(run: Pretraining) -> Prepared:
     """Check model, tokenizer and text, and compute the run's identity."""
     device = pick_device()
     check_devices("action.devices", run.train.devices, device)
-    cache = run.results / "hashes.json"
+    cache = run.tracking.results / "hashes.json"
     hashes = {"text": run.text.content_hash(cache), "tokenizer": run.model.tokenizer_hash(cache)}
     tokenizer = run.model.load_tokenizer()
     architecture = run.model.config(tokenizer)
@@ -143,7 +143,7 @@ def prepare(run: Pretraining) -> Prepared:
 
 def _read_text(prepared: Prepared) -> Tokens:
     run, tokenizer = prepared.settings, prepared.tokenizer
-    cache = run.results / "tokens" / "-".join(h[:12] for h in prepared.hashes.values())
+    cache = run.tracking.results / "tokens" / "-".join(h[:12] for h in prepared.hashes.values())
     return encoded(run.text.read(), tokenizer, run.train.shares, cache, run.text.documents)
 
 

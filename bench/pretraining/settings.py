@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.config import EvaluationSettings, TrackingSettings, read_tracking
@@ -36,11 +35,6 @@ class Pretraining:
     def name(self) -> str:
         """The run's name in progress and in the tracking store."""
         return f"{self.model.name} {self.model.size} seed {self.seed}"
-
-    @property
-    def results(self) -> Path:
-        """The results folder."""
-        return self.tracking.results
 
 
 def read_pretraining(config: dict[str, Any]) -> Pretraining:

@@ -153,6 +153,7 @@ def _throughput(found: Mapping[str, Any]) -> Table:
         Column("utilisation", "Utilisation", ".0%"),
     )
     rows = _rows(found["loops"], columns)
+    apart = found["loss_difference"]
     notes = (
         f"LoRA on {found['model']}, {found['rows']} rows of {', '.join(found['data'])} "
         f"({found['tokens']:,} tokens), {found['batch_size']} per step. This loop splits a step "
@@ -160,7 +161,8 @@ def _throughput(found: Mapping[str, Any]) -> Table:
         "does not split it.",
         "Utilisation: arithmetic of the model (without attention's products) relative to a large "
         f"matrix product on this device, {found['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s.",
-        f"The two loss curves differ by at most {found['loss_difference']:.0e} of the loss.",
+        "The two loss curves "
+        + (f"differ by at most {apart:.0e} of the loss." if apart else "are equal."),
     )
     heading = "Fine-tuning loop vs. transformers Trainer"
     return Table("throughput", heading, columns, rows, ("Loop",), notes)

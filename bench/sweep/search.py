@@ -285,7 +285,8 @@ class SearchSweep(Sweep):
         trials = [trial for trial, state in states(study) if state == "COMPLETE"]
         if not trials:
             return
-        best, importances = study.best_trials, {}
+        importances: dict[str, float] = {}
+        best = list({point_of(trial): trial for trial in study.best_trials}.values())
         points = len({point_of(trial) for trial in trials})
         repeats = points < len(trials)
         for trial in best[:5]:

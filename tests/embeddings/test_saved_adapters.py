@@ -57,7 +57,7 @@ def trained(compose, fresh_tiny):
     """An experiment, and a finished run of its kind with a new adapter, in folder and store."""
     experiment = compose("method=lora")
     made = run_of("lora", hashes=HASHES)
-    folder = experiment.results / "runs" / made["identity"][:12]
+    folder = experiment.tracking.results / "runs" / made["identity"][:12]
     folder.mkdir(parents=True)
     options = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": ["q_proj"]}
     save_adapter(attach(fresh_tiny[0], "lora", options), folder / "adapter")

@@ -246,7 +246,7 @@ def test_a_killed_run_resumes_after_its_first_task_and_records_all_results(
     assert found["own_write"]["tasks"]["own_write"]["n"] == 2
     assert found["own_pick"]["lm_eval"] and found["own_pick"]["seconds"] > 0
     assert "lm_eval_include" in record["hashes"]
-    store = Store(experiment.results, None, "hyplora-bench")
+    store = Store(experiment.tracking.results, None, "hyplora-bench")
     logged = store.client.get_run(record["run_id"]).data.metrics
     value = found["own_pick"]["tasks"]["own_pick"]["metrics"]["acc"]["value"]
     assert logged["lm_eval/own_pick/acc"] == value
