@@ -47,9 +47,9 @@ LEFT_OUT = {
     "model.check_memory": "it refuses a run or changes nothing",
     **dict.fromkeys(
         ["data." + key for key in (
-            "source", "train", "tests", "root", "hub", "revision", "gsm8k", "limit", "held_out",
-            "keep_overlap", "validation", "train_size", "test_size", "largest", "mawps_steps",
-            "svamp_distractors", "gsm8k_steps", "aqua_steps", "seed",
+            "source", "train", "tests", "root", "hub", "revision", "gsm8k", "steps", "limit",
+            "held_out", "keep_overlap", "validation", "train_size", "test_size", "largest",
+            "mawps_steps", "svamp_distractors", "gsm8k_steps", "aqua_steps", "seed",
         )],
         ROWS,
     ),

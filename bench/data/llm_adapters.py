@@ -62,7 +62,10 @@ def read_training(settings: DataSettings, name: str, files: dict[str, str]) -> l
             f"no training set '{name}'. Searched: {', '.join(map(str, sought))}. Put the file "
             f"there{hint}. Existing sets: {', '.join(sorted(there)) or 'none'}."
         )
-    rows = _problems(path, root, key, task.train_row if task else training_row, files)
+    convert = task.train_row if task else training_row
+    if settings.steps and task and task.train_row_in_steps:
+        convert = task.train_row_in_steps
+    rows = _problems(path, root, key, convert, files)
     empty = sum(not row.output.strip() for row in rows)
     if empty == len(rows):
         raise InputError(f"{path}: the output of every row is empty; there is nothing to train on")

@@ -41,6 +41,7 @@ class DataSettings:
         hub: instead of `root`, the hub id of a dataset with these folders.
         revision: commit of that dataset.
         gsm8k: GSM8K's own train.jsonl, for the training set `gsm8k` (`llm_adapters`).
+        steps: whether MAWPS's equations are worked out, an operation per line (`llm_adapters`).
         limit: maximum number of rows of each set, from the start of the file; None for all.
         held_out: number of rows from the end of a training set that are not trained on and are the
             test rows of a set in both `train` and `tests`, or of one without a test file
@@ -62,6 +63,7 @@ class DataSettings:
     hub: str | None = None
     revision: str | None = None
     gsm8k: str | None = None
+    steps: bool = False
     limit: int | None = None
     held_out: int | None = None
     keep_overlap: bool | None = None

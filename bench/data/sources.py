@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy
 
+from bench import tasks
 from bench.data.llm_adapters import NoTestFile, read_test, read_training
 from bench.data.problems import DataSettings, Problem, ProblemSets
 from bench.data.synthetic.problems import FAMILIES, Difficulty, generate
@@ -74,6 +75,12 @@ def _files(settings: DataSettings, trained: bool) -> ProblemSets:
     files: dict[str, str] = {}
     names = {name.casefold(): name for name in settings.train} if trained else {}
     sets = [read_training(settings, name, files) for name in names.values()]
+    known = [task for name in names if (task := tasks.find(name))]
+    if settings.steps and trained and not any(task.train_row_in_steps for task in known):
+        raise InputError(
+            "data.steps=true works out the equations of MAWPS's training file, but data.train is "
+            f"[{', '.join(settings.train)}]: name mawps there, or leave data.steps out"
+        )
     tests: dict[str, list[Problem]] = {}
     held_out: set[str] = set()  # sets whose last training rows are test rows
     for name in settings.tests:

@@ -7,10 +7,19 @@ Training: dataset/mawps/trainset.json, whose rows have an equation instead of a 
 
 from __future__ import annotations
 
+import ast
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 from bench.tasks.task import Row, Task, read_text, training_row
+
+_OPERATIONS = {
+    ast.Add: ("+", operator.add),
+    ast.Sub: ("-", operator.sub),
+    ast.Mult: ("*", operator.mul),
+    ast.Div: ("/", operator.truediv),
+}
 
 
 def train_row(raw: Mapping[str, Any]) -> Row:
@@ -27,4 +36,48 @@ def train_row(raw: Mapping[str, Any]) -> Row:
     }
 
 
-TASK = Task(key="mawps", label="MAWPS", train_row=train_row)
+def train_row_in_steps(raw: Mapping[str, Any]) -> Row:
+    """As `train_row`, with the equation worked out: a line `22 - 14 = 8` for each operation.
+
+    2% of the equations stay as they are: they do not have `x` alone on the left, have no operation,
+    or another result than the row's answer.
+    """
+    row = train_row(raw)
+    if "instruction" not in raw:
+        equation, _, sentence = row["output"].rpartition("\n")
+        row["output"] = f"{_worked_out(equation, float(row['answer'])) or equation}\n{sentence}"
+    return row
+
+
+def _worked_out(equation: str, answer: float) -> str | None:
+    """The operations of `x=...`, one per line; None if they do not lead to the answer."""
+    unknown, _, expression = equation.partition("=")
+    lines: list[str] = []
+    try:
+        result = _value(ast.parse(expression, mode="eval").body, lines)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
+        return None
+    right = unknown.lower() == "x" and abs(result - answer) <= 1e-3 * max(1, abs(answer))
+    return "\n".join(lines) if right and lines else None
+
+
+def _value(node: ast.expr, lines: list[str]) -> float:
+    """The value of an expression; its operations are added to `lines`, innermost first."""
+    match node:
+        case ast.Constant(int() | float() as number):
+            return float(number)
+        case ast.UnaryOp(ast.USub(), operand):
+            return -_value(operand, lines)
+        case ast.BinOp(left, op, right) if type(op) in _OPERATIONS:
+            sign, apply = _OPERATIONS[type(op)]
+            x, y = _value(left, lines), _value(right, lines)
+            lines.append(f"{_shown(x)} {sign} {_shown(y)} = {_shown(apply(x, y))}")
+            return apply(x, y)
+    raise ValueError("not arithmetic")
+
+
+def _shown(x: float) -> str:
+    return f"{round(x, 6) + 0.0:.6f}".rstrip("0").rstrip(".")
+
+
+TASK = Task(key="mawps", label="MAWPS", train_row=train_row, train_row_in_steps=train_row_in_steps)

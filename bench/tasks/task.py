@@ -114,6 +114,7 @@ class Task:
         cluster: the part of a question that several rows may share, such as a passage; rows in
             which it is equal are not independent. None if each row is.
         train_row: converts a raw row of its training file to LLM-Adapters' format.
+        train_row_in_steps: the same with a worked solution, for a file that has only equations.
     """
 
     key: str
@@ -122,6 +123,7 @@ class Task:
     chance: float | None = None
     choices: tuple[str, ...] = ()
     train_row: Callable[[Mapping[str, Any]], Row] = training_row
+    train_row_in_steps: Callable[[Mapping[str, Any]], Row] | None = None
     cluster: Callable[[str], str] | None = None
 
     @property

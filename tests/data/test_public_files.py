@@ -29,10 +29,10 @@ MAWPS = "c1a708979cbf2b3d" + "0" * 48
 
 @pytest.fixture(scope="module")
 def load(shared_data):
-    def read(*train, tests=tuple(TESTS)):
+    def read(*train, tests=tuple(TESTS), **options):
         root, gsm8k = shared_data / "llm_adapters", shared_data / "gsm8k" / "train.jsonl"
         settings = DataSettings(
-            "llm_adapters", list(train), list(tests), root=str(root), gsm8k=str(gsm8k)
+            "llm_adapters", list(train), list(tests), root=str(root), gsm8k=str(gsm8k), **options
         )
         return load_problems(settings, trained=bool(train))
 
@@ -60,6 +60,12 @@ def test_training_files_are_complete(load, train, rows):
     loaded = load(*train, tests=["mawps"])
     assert len(loaded.train) + len(loaded.validation) == rows
     assert not any("<<" in p.output or "####" in p.output for p in loaded.train)
+
+
+def test_nearly_all_equations_of_mawps_are_worked_out(load):
+    loaded = load("mawps", tests=["mawps"], steps=True)
+    solutions = [problem.output for problem in loaded.train + loaded.validation]
+    assert sum(" = " in solution for solution in solutions) == 1898 - 39
 
 
 def test_the_mixed_file_has_numbers_and_letters_and_three_empty_outputs(mixed):
