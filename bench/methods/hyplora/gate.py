@@ -114,10 +114,10 @@ def scalars(
     norm: Tensor, length: Tensor, unit: Tensor | float, max_radius: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """rho, S, n and P from ``|x|``, ``|B h|`` and ``unit = |s| sqrt(K)``."""
-    rho = (norm / unit).clamp_min(TINY)
-    S = rho.clamp_max(max_radius).sinh() / rho
-    n = (S * length / unit).clamp_min(TINY)
-    return rho, S, n, n.asinh() / n
+    rho = (norm / unit).clamp_min_(TINY)
+    S = rho.clamp_max(max_radius).sinh_().div_(rho)
+    n = (S * length).div_(unit).clamp_min_(TINY)
+    return rho, S, n, n.asinh().div_(n)
 
 
 def scale_tokens(
@@ -145,10 +145,10 @@ def scale_tokens(
     """
     wide = gram_B.dtype
     K, s = _numbers(K, s, wide)
-    length = quadratic(h.to(wide), gram_B).sqrt()
-    parts = scalars(token_norm(x).to(wide), length, abs(s) * K**0.5, max_radius)
+    length = quadratic(cast(h, wide), gram_B).sqrt_()
+    parts = scalars(cast(token_norm(x), wide), length, abs(s) * K**0.5, max_radius)
     _, S, _, P = parts
-    return h * (S * P * (scaling / s)).to(h.dtype), parts
+    return h * cast((S * P).mul_(scaling / s), h.dtype), parts
 
 
 class GateGradients(NamedTuple):
@@ -194,19 +194,19 @@ def scale_tokens_backward(
     wide = gram_B.dtype
     rho, S, n, P = parts
     K, s = _numbers(K, s, wide)
-    grad, wide_h, scale = grad.to(wide), h.to(wide), scaling / s
-    by_g = (grad * wide_h).sum(-1, keepdim=True) * scale  # and by 1/s
-    T = (1 + n * n).rsqrt()
-    C = torch.where(rho <= max_radius, rho.clamp_max(max_radius).cosh(), 0.0)
-    unit2 = s * s * K
-    weighted = wide_h * (by_g * (T - P) * S / (n * n) * (S * S / unit2))
+    wide_h, scale, unit2 = cast(h, wide), scaling / s, s * s * K
+    by_g = (grad * wide_h).sum(-1, keepdim=True).mul_(scale / unit2)  # by g / unit2, and by 1/s
+    T = (n * n).add_(1).rsqrt_()
+    C = rho.clamp_max(max_radius).cosh_().mul_(rho <= max_radius)
+    SP, CT, ratio = S * P, C * T, S / n
+    weighted = wide_h * (T - P).mul_(S).mul_(ratio).mul_(ratio).mul_(by_g)
     by_K, by_s = needed
     return GateGradients(
-        torch.addcmul(weighted @ gram_B, grad, S * P * scale).to(h.dtype),
-        by_g * (C - S) * T / (rho * rho * unit2),
+        cast(torch.addcmul(weighted @ gram_B, grad, SP * scale), h.dtype),
+        C.sub_(S).mul_(T).mul_(by_g).div_(rho).div_(rho),
         weighted,
-        (by_g * (S * P - C * T)).sum() / (2 * K) if by_K else None,
-        -(by_g * C * T).sum() / s if by_s else None,
+        (by_g * (SP - CT)).sum() * (unit2 / (2 * K)) if by_K else None,
+        (by_g * CT).sum() * (-unit2 / s) if by_s else None,
     )
 
 

@@ -60,15 +60,15 @@ class _Update(torch.autograd.Function):
     ) -> Tensor:
         dtype = product_dtype(x, A)
         with full_precision(x.device):
-            tokens = (x if dropped is None else dropped).to(dtype)
-            h = F.linear(tokens, A.to(dtype))
+            tokens = cast(x if dropped is None else dropped, dtype)
+            h = F.linear(tokens, cast(A, dtype))
             gram_B = gram(B)
             kernel = gate_kernels(x, len(gram_B))
             scaled, parts = kernel.scale_tokens(x, h, gram_B, K, s, scaling, max_radius)
             in_place = _can_add_in_place(result)
             if in_place:
                 ctx.mark_dirty(result)
-            result = _add_product(result, scaled, B.to(dtype), in_place)
+            result = _add_product(result, scaled, cast(B, dtype), in_place)
         ctx.save_for_backward(
             tokens, None if dropped is None else x, A, B, K, s, h, scaled, gram_B, *parts
         )
@@ -84,21 +84,22 @@ class _Update(torch.autograd.Function):
         x_dtype, dtype = ctx.dtypes
         grad_x = grad_dropped = grad_A = grad_B = None
         with full_precision(tokens.device):
-            grad_y = grad.to(dtype)
+            grad_y = cast(grad, dtype)
             by_h, along_x, weighted, grad_K, grad_s = ctx.kernel.scale_tokens_backward(
-                grad_y @ B.to(dtype), h, gram_B, K, s, parts, *ctx.options, need_scalars
+                grad_y @ cast(B, dtype), h, gram_B, K, s, parts, *ctx.options, need_scalars
             )
             if need_A:
-                grad_A = (_rows(by_h).mT @ _rows(tokens)).to(A.dtype)
+                grad_A = cast(_rows(by_h).mT @ _rows(tokens), A.dtype)
             if x is not None:
-                grad_x = x * along_x.to(x_dtype)
-                grad_dropped = (by_h @ A.to(dtype)).to(x_dtype) if need_dropped else None
+                grad_x = x * cast(along_x, x_dtype)
+                grad_dropped = cast(by_h @ cast(A, dtype), x_dtype) if need_dropped else None
             elif need_x:
-                grad_x = (by_h @ A.to(dtype)).addcmul_(tokens, along_x.to(dtype)).to(x_dtype)
+                by_tokens = by_h @ cast(A, dtype)
+                grad_x = cast(by_tokens.addcmul_(tokens, cast(along_x, dtype)), x_dtype)
             if need_B:
-                moment = _rows(weighted).mT @ _rows(h).to(weighted.dtype)
-                product = _rows(grad_y).mT @ _rows(scaled)
-                grad_B = torch.addmm(product.to(B.dtype), B, moment.to(B.dtype))
+                moment = _rows(weighted).mT @ cast(_rows(h), weighted.dtype)
+                product = cast(_rows(grad_y).mT @ _rows(scaled), B.dtype)
+                grad_B = torch.addmm(product, B, cast(moment, B.dtype))
         grad_K, grad_s = (
             None if grad is None else grad.view(1).to(number.dtype)
             for grad, number in ((grad_K, K), (grad_s, s))
