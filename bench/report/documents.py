@@ -109,8 +109,10 @@ def _table(tables: Path, name: str, heading: str = "") -> list[str]:
 
 
 def _chosen(lines: list[str], names: list[str]) -> Iterator[str]:
-    """The first column of a table and those with these headings."""
+    """The first column of a table and those with these headings, without rows of dashes alone."""
     cells = [re.split(r"(?<!\\) *\| *", line)[1:-1] for line in lines]
     places = [0, *map(cells[0].index, names)]
     for row in cells:
-        yield f"| {' | '.join(row[place] for place in places)} |"
+        chosen = [row[place] for place in places]
+        if set(chosen[1:]) != {"-"}:
+            yield f"| {' | '.join(chosen)} |"

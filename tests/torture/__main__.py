@@ -21,7 +21,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 TABLE = """\
 # Reliability
 
-Written by `make torture`{arguments}, which kills runs and breaks their inputs:
+Written by `make torture` (at most {kills} interruptions), which kills runs and breaks their inputs:
 
 - **Interruptions.** A command is killed (SIGKILL) or interrupted (Ctrl-C) up to {in_a_row} times,
   each time at a random moment, and then left to finish. Its results must be those of an
@@ -81,7 +81,7 @@ class Line:
 def main() -> int:
     """Read the command line, try everything, and write the table; 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="make torture ARGS=", description=__doc__)
-    parser.add_argument("--kills", type=int, default=120, help="interruptions, at least")
+    parser.add_argument("--kills", type=int, default=120, help="interruptions, at most")
     parser.add_argument("--minutes", type=float, default=14, help="for the interruptions, in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="only what has this in its name")
@@ -96,9 +96,8 @@ def main() -> int:
     }
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     lines = list(_try_all(given, folder))
-    arguments = "" if given.kills == 120 else f" with --kills={given.kills}"
     rows = "\n".join(line.row for line in lines)
-    given.out.write_text(TABLE.format(rows=rows, in_a_row=IN_A_ROW, arguments=arguments))
+    given.out.write_text(TABLE.format(rows=rows, in_a_row=IN_A_ROW, kills=given.kills))
     failed = [line for line in lines if line.faults]
     for line in failed:
         print(f"{line.name}: " + "\n  ".join(line.faults))
