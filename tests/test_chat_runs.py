@@ -75,4 +75,4 @@ def test_a_base_without_a_template_is_refused_before_it_is_loaded(chosen, local_
         InputError, match="has no chat template, so the base is not an instruct model"
     ):
         run(settings)
-    assert not (settings.results / "runs").exists()
+    assert not (settings.tracking.results / "runs").exists()

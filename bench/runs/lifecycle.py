@@ -24,7 +24,7 @@ class PreparedRun(ABC):
     """A run of known identity. Subclasses define its work.
 
     Attributes:
-        settings: typed; `name`, `tracking`, `force` and `results` are used here.
+        settings: typed; `name`, `tracking` and `force` are used here.
         identity: hash of everything that can change the result.
         hashes: content hashes that the identity depends on.
         precision: precision of the training, resolved for the device.
@@ -40,7 +40,7 @@ class PreparedRun(ABC):
     @property
     def folder(self) -> Path:
         """results/runs/<id>/."""
-        return self.settings.results / "runs" / self.identity[:12]
+        return self.settings.tracking.results / "runs" / self.identity[:12]
 
     @property
     @abstractmethod

@@ -92,7 +92,7 @@ def test_a_run_records_both_losses(compose, small, monkeypatch, tmp_path):
     found = record["forgetting"]
     assert found["after"] != found["before"]
     assert record["hashes"]["forgetting"] == found["sha256"]
-    store = Store(settings.results, None, "hyplora-bench")
+    store = Store(settings.tracking.results, None, "hyplora-bench")
     logged = store.client.get_run(record["run_id"]).data.metrics
     assert logged["forgetting/bits_per_byte_after"] == found["after"]["bits_per_byte"]
 
