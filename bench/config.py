@@ -31,6 +31,10 @@ def from_project(folder: str) -> Path:
     return PROJECT / Path(folder).expanduser()
 
 
+# Variants of HypLoRA whose configured curvature is a raw parameter, of any sign.
+RAW_CURVATURE = ("authors", "authors_simplified")
+
+
 @dataclass(frozen=True)
 class MethodSettings:
     """A PEFT method with its options.
@@ -52,10 +56,15 @@ class MethodSettings:
 
     def __post_init__(self) -> None:
         K: Any = self.curvature
-        if K not in (None, AUTO) and not (is_number(K) and 0 < K < math.inf):
+        raw = self.options.get("variant") in RAW_CURVATURE
+        in_range = is_number(K) and math.isfinite(K) and (raw or K > 0)
+        if K not in (None, AUTO) and not in_range:
+            meaning = (
+                "the raw parameter" if raw else "the paper's K: the sectional curvature is -1/K"
+            )
             raise InputError(
-                f"curvature must be a positive number, got {K!r} (the paper's K: the "
-                "sectional curvature is -1/K), or 'auto', which measures one for each layer"
+                f"curvature must be a {'finite' if raw else 'positive'} number, got {K!r} "
+                f"({meaning}), or 'auto', which measures one for each layer"
             )
         if not all(is_number(rate) for rate in self.lr.values()):
             raise InputError(f"method.lr must be a number for each base, got {self.lr!r}")

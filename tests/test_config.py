@@ -44,6 +44,7 @@ def test_auto_is_a_curvature_and_needs_validation_rows(compose):
             "got 'Auto'.*or 'auto', which measures one",
         ),
         ("method=hyplora curvature=inf", "positive number"),
+        ("method=hyplora_authors curvature=inf", r"finite number, got inf \(the raw parameter\)"),
         ("method=hyplora curvature=[1]", r"positive number, got \[1\]"),
         ("method.r=0", "at least 1, got 0"),
         ("method.r=true", "method.r must be a whole number"),

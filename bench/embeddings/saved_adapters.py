@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from bench.names import curvature_rank, method_label, method_rank
 from bench.tracking.contents import read_contents
 from bench.tracking.store import Store
 from bench.training.adapters import load_adapter
+
+_log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
 FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -47,25 +50,33 @@ def tuned_models(
         return load_adapter(shared_base(experiment.model, hashes["base"], pick_device())[0], folder)
 
     if folders is None:
-        chosen = one_of_each(read_contents(store).records, hashes)
+        results = experiment.tracking.results
+
+        def has_adapter(record: Record) -> bool:
+            return _own(record, results) is not None or store.has(record["run_id"], "adapter")
+
+        chosen = one_of_each(read_contents(store).records, hashes, has_adapter)
         chosen.sort(key=lambda r: (method_rank(r["method"]), curvature_rank(r["curvature"])))
-        found = [
-            (_facts(r), _adapter(r, experiment.tracking.results, store, copies)) for r in chosen
-        ]
+        found = [(_facts(r), _adapter(r, results, store, copies)) for r in chosen]
     else:
         found = [_from_folder(Path(folder).expanduser()) for folder in folders]
     return [Tuned(facts, partial(load, folder)) for facts, folder in found]
 
 
-def one_of_each(records: Iterable[Record], hashes: Mapping[str, str]) -> list[Record]:
+def one_of_each(
+    records: Iterable[Record],
+    hashes: Mapping[str, str],
+    has_adapter: Callable[[Record], bool],
+) -> list[Record]:
     """One trained run for each method and curvature.
 
     Of several the one with the most trainable weights (all layers before a few), then the one with
-    the lowest seed, then the newest.
+    the lowest seed, then the newest. Imported runs have no adapter.
 
     Args:
         records: of finished runs, the newest first.
         hashes: content hashes that they must share.
+        has_adapter: whether the adapter of a run still exists.
     """
     trained = [
         record
@@ -77,7 +88,12 @@ def one_of_each(records: Iterable[Record], hashes: Mapping[str, str]) -> list[Re
     trained.sort(key=lambda record: (-record["parameters"]["trainable"], record["seed"]))
     chosen: dict[tuple[str, Any], Record] = {}
     for record in trained:
-        chosen.setdefault((record["method"], record["curvature"]), record)
+        row = record["method"], record["curvature"]
+        if row not in chosen and has_adapter(record):
+            chosen[row] = record
+    rows = {(record["method"], record["curvature"]) for record in trained}
+    for method, curvature in rows - chosen.keys():
+        _log.warning("left out: no run of %s has its adapter", method_label(method, curvature))
     return list(chosen.values())
 
 
@@ -87,10 +103,14 @@ def _facts(record: Record) -> dict[str, Any]:
     return {"model": label, "method": method, "curvature": curvature, "run": run}
 
 
+def _own(record: Record, results: Path) -> Path | None:
+    folder = results / "runs" / record["identity"][:12] / "adapter"
+    return folder if all((folder / name).is_file() for name in FILES) else None
+
+
 def _adapter(record: Record, results: Path, store: Store, copies: Path) -> Path:
     """The folder of a run's adapter: the run's own, or a copy from the store."""
-    folder = results / "runs" / record["identity"][:12] / "adapter"
-    if all((folder / name).is_file() for name in FILES):
+    if folder := _own(record, results):
         return folder
     copy = copies / record["run_id"]
     copy.mkdir()

@@ -192,8 +192,8 @@ def study(
                 for key, own in by_set.items()
             },
             "prompts": {
-                key: {"label": _label(key), "prompts": len(rows), "too_long": too_long[key]}
-                for key, rows in prompts.items()
+                key: {"label": _label(key), "prompts": len(prompts.get(key, ())), "too_long": count}
+                for key, count in too_long.items()
             },
         },
         "settings": asdict(settings),

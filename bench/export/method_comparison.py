@@ -101,7 +101,7 @@ def _train_config(record: Record, base: Base) -> dict[str, Any]:
 def _metrics(record: Record) -> list[dict[str, Any]]:
     """One entry per validation, then one for the test."""
     training, size = record["training"], record["train"]["batch_size"]
-    validation, losses, steps = training["validation"], training["losses"], training["steps"]
+    validation, losses = training["validation"], training["losses"]
     starts = [0, *(step for step, _ in validation)]
     entries = [
         {
@@ -116,12 +116,13 @@ def _metrics(record: Record) -> list[dict[str, Any]]:
     if not record["scores"]:
         raise InputError("the run was not evaluated (evaluation.split=none): export one that was")
     by_set = {key: score["accuracy"] / 100 for key, score in record["scores"].items()}
+    end = training["kept_step"]
     test = {
-        "step": steps,
+        "step": end,
         "test accuracy": record["averages"]["micro"] / 100,
         "test accuracy by set": by_set,
-        "train loss": _mean_loss(losses, starts[-2] if len(starts) > 2 else 0, steps),
-        "train samples": steps * size,
+        "train loss": _mean_loss(losses, max(start for start in starts if start < end), end),
+        "train samples": end * size,
         "train total tokens": None,
     }
     return [*entries, test]

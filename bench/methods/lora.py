@@ -7,7 +7,12 @@ from typing import Any
 
 from peft import LoraConfig, PeftConfig
 
-from bench.methods.targets import require_dropout, require_positive, require_size
+from bench.methods.targets import (
+    require_by_layer,
+    require_dropout,
+    require_positive,
+    require_size,
+)
 
 
 def config(options: Mapping[str, Any]) -> PeftConfig:
@@ -18,6 +23,9 @@ def config(options: Mapping[str, Any]) -> PeftConfig:
     """
     require_positive("lora_alpha", options.get("lora_alpha", 8))
     require_dropout("lora_dropout", options.get("lora_dropout", 0.0))
-    for name, rank in (options.get("rank_pattern") or {}).items():
-        require_size(f"rank_pattern[{name!r}]", rank)
+    for pattern, require in (("rank_pattern", require_size), ("alpha_pattern", require_positive)):
+        by_layer = options.get(pattern) or {}
+        require_by_layer(pattern, by_layer)
+        for name, value in by_layer.items():
+            require(f"{pattern}[{name!r}]", value)
     return LoraConfig(task_type="CAUSAL_LM", **options)

@@ -63,6 +63,14 @@ def require_positive(name: str, value: Any, otherwise: str = "") -> None:
         raise ValueError(f"{name} must be a positive finite number{otherwise}, got {value!r}")
 
 
+def require_by_layer(pattern: str, value: Any) -> None:
+    """Raise ValueError for an option that does not map layers to numbers."""
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{pattern} must map layers to numbers, like {{'down_proj': 2}}, got {value!r}"
+        )
+
+
 def require_size(name: str, value: Any) -> None:
     """Raise ValueError for an option that is not a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -15,7 +15,9 @@ from bench.models.tokenizer import check_tokenizer
 
 EMBEDDED = "embedded"
 # Options of HelmConfig that are not offered: they are fixed or follow from others.
-FIXED = {"kind", "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "use_cache"}
+FIXED = {
+    "kind", "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "use_cache", "dtype",
+}  # fmt: skip
 TOKENIZER_FILES = ("tokenizer*", "*.model", "vocab.*", "merges.txt", "*tokens*.json")
 
 
@@ -81,10 +83,10 @@ class UntrainedSettings:
         from bench.models.helm.sizes import model_config
 
         choices = {**self.choices, **changes}
-        known = {option.name for option in fields(HelmConfig)} | {"aligned"}
+        known = {option.name for option in fields(HelmConfig)} - FIXED | {"aligned"}
         for key in choices:
             if key not in known:
-                raise unknown("key in model", key, known - FIXED)
+                raise unknown("key in model", key, known)
         try:
             config = model_config(self.kind, self.size, vocab_size=len(tokenizer), **choices)
         except InputError:

@@ -40,12 +40,16 @@ def train_row_in_steps(raw: Mapping[str, Any]) -> Row:
     """As `train_row`, with the equation worked out: a line `22 - 14 = 8` for each operation.
 
     2% of the equations stay as they are: they do not have `x` alone on the left, have no operation,
-    or another result than the row's answer.
+    or a result that differs from the row's answer by more than 0.1%, which may be rounded.
+
+    Raises:
+        KeyError: the row has no equation.
     """
+    if "equation" not in raw:
+        raise KeyError("equation (to work out, data.steps=true)")
     row = train_row(raw)
-    if "instruction" not in raw:
-        equation, _, sentence = row["output"].rpartition("\n")
-        row["output"] = f"{_worked_out(equation, float(row['answer'])) or equation}\n{sentence}"
+    equation, _, sentence = row["output"].rpartition("\n")
+    row["output"] = f"{_worked_out(equation, float(row['answer'])) or equation}\n{sentence}"
     return row
 
 
@@ -54,10 +58,10 @@ def _worked_out(equation: str, answer: float) -> str | None:
     unknown, _, expression = equation.partition("=")
     lines: list[str] = []
     try:
-        result = _value(ast.parse(expression, mode="eval").body, lines)
+        result = _value(ast.parse(expression.strip(), mode="eval").body, lines)
     except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
         return None
-    right = unknown.lower() == "x" and abs(result - answer) <= 1e-3 * max(1, abs(answer))
+    right = unknown.strip().lower() == "x" and abs(result - answer) <= 1e-3 * max(1, abs(answer))
     return "\n".join(lines) if right and lines else None
 
 

@@ -176,6 +176,11 @@ class Reader:
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
 
+    @reported
+    def has(self, run_id: str, name: str) -> bool:
+        """Whether a run has a file or a folder of this name."""
+        return any(item.path == name for item in self.client.list_artifacts(run_id))
+
     def download(self, run_id: str, name: str, folder: Path) -> Path:
         """Fetch a file or folder of a run into a folder.
 

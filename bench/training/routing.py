@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3TopkRouter
 
+from bench.models.helm.config import HelmConfig
 from bench.models.helm.router import Router
 
 # Index of the chosen experts in a router's output.
 ROUTERS: dict[type[nn.Module], int] = {Router: 0, DeepseekV3TopkRouter: 2}
-RATE = 0.005  # of the twin's biases, as the default of HELM's `balance_bias`
 
 
 class Routing:
@@ -66,7 +66,8 @@ class Routing:
         for block, counts in self.counts.items():
             if torch.distributed.is_available() and torch.distributed.is_initialized():
                 torch.distributed.all_reduce(counts)  # over the ranks
-            step = RATE * (1 / len(counts) - counts / counts.sum())
+            rate = getattr(self.model.config, "balance_bias", HelmConfig.balance_bias)
+            step = rate * (1 / len(counts) - counts / counts.sum())
             bias = self.gates[block].e_score_correction_bias
             bias += step.to(bias)
 
@@ -80,5 +81,7 @@ class Routing:
 
 
 def evenness(shares: Sequence[float]) -> float:
-    """Normalised entropy: 1 for equal shares, 0 if one has all."""
+    """Normalised entropy: 1 for equal shares, 0 if one of several has all."""
+    if len(shares) == 1:
+        return 1.0
     return -sum(p * math.log(p) for p in shares if p > 0) / math.log(len(shares))

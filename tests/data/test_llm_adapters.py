@@ -141,7 +141,7 @@ def test_the_rationale_of_a_mawps_row_is_its_equation(layout):
         ("X=((22.0-14.0)/4.0)", 2.0, "22 - 14 = 8\n8 / 4 = 2\nThe answer is 2."),
         ("x=-2.5*3", -7.5, "-2.5 * 3 = -7.5\nThe answer is -7.5."),
         ("x=0.1+0.2", 0.3, "0.1 + 0.2 = 0.3\nThe answer is 0.3."),
-        ("x=2.0/3.0", 0.6667, "2 / 3 = 0.666667\nThe answer is 0.6667."),
+        (" x = 2.0 / 3.0", 0.6667, "2 / 3 = 0.666667\nThe answer is 0.6667."),
         ("X-6=52", 58, "X-6=52\nThe answer is 58."),  # the unknown is not alone
         ("x=40/7", 5, "x=40/7\nThe answer is 5."),  # another answer
         ("x=7", 7, "x=7\nThe answer is 7."),
@@ -158,6 +158,12 @@ def test_equations_of_mawps_are_worked_out_if_asked_and_if_they_give_the_answer(
     layout.write("dataset/mawps/trainset.json", [raw] * 3)
     (problem,) = layout.load(train=("mawps",), steps=True).train
     assert problem.output == solution
+
+
+def test_steps_need_rows_with_equations(layout):
+    layout.write("ft-training_set/mawps.json", [row(i) for i in range(4)])
+    with pytest.raises(InputError, match=r"row 0: lacks equation \(to work out, data.steps=true\)"):
+        layout.load(train=("mawps",), steps=True)
 
 
 def test_steps_need_a_set_with_equations(layout):

@@ -74,6 +74,9 @@ def test_a_prompt_that_is_too_long_is_left_out_and_counted(tiny):
     found = study(*tiny, sources, [], StudySettings(**SMALL, longest=12))
     assert found["data"]["prompts"]["mawps"] == {"label": "MAWPS", "prompts": 1, "too_long": 1}
     assert [row["set"] for row in found["frequency"]] == ["mawps"]
+    rows = rows | {"gsm8k": problems("gsm8k", [TEXTS[0]])}
+    found = study(*tiny, Sources("toys", rows, rows, None), [], StudySettings(**SMALL, longest=12))
+    assert found["data"]["prompts"]["gsm8k"] == {"label": "GSM8K", "prompts": 0, "too_long": 1}
     with pytest.raises(InputError, match=r"mawps has at most 5 tokens: raise action\.longest"):
         study(*tiny, sources, [], StudySettings(**SMALL, longest=5))
 

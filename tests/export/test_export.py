@@ -95,8 +95,7 @@ def test_the_code_of_the_card_loads_the_same_model(exported, runs, fresh_tiny):
             script += ["assert not [name for name in sys.modules if name.startswith('bench')]"]
             script += [f"sys.path.insert(0, {str(PROJECT)!r})"]
         model = load_adapter(base, runs[method] / "adapter")
-        with torch.no_grad():
-            logits = model(ids).logits
+        logits = model(ids).logits.detach()
         expected.append(hashlib.sha256(logits.numpy().tobytes()).hexdigest())
         base = model.unload()
     done = python("-P", "-c", "\n".join(script), PYTHONPATH="")
@@ -222,6 +221,10 @@ def test_method_comparison_has_pefts_fields_and_the_records_figures(exported, re
     assert set(meta) == {
         "model_info", "dataset_info", "package_info", "system_info", "pytorch_info"
     }  # fmt: skip
+    record["training"] |= {"kept_step": 2, "validation": [[2, 1.0], [3, 2.0]]}
+    record["training"]["losses"] = [[0, 0.5], [1, 1.5], [2, 9.0]]
+    kept = method_comparison(record, {}, 1, None)["train_info"]["metrics"][-1]
+    assert (kept["step"], kept["train loss"]) == (2, 1.0)
     record["train"]["compile"] = True
     other = method_comparison(record, {}, 1, None)["run_info"]["train_config"]
     assert (other["compile"], run["train_config"]["compile"]) == (True, False)

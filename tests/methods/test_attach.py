@@ -57,6 +57,8 @@ def test_a_layer_with_two_values_is_refused_whatever_their_order(base, names):
         ({"lora_alpha": 0}, "lora_alpha must be a positive finite number, got 0"),
         ({"lora_alpha": "abc"}, "lora_alpha must be a positive finite number, got 'abc'"),
         ({"rank_pattern": {"q_proj": 2.5}}, r"rank_pattern\['q_proj'\] must be a whole number"),
+        ({"rank_pattern": ["q_proj"]}, "rank_pattern must map layers to numbers"),
+        ({"alpha_pattern": {"q_proj": 0}}, r"alpha_pattern\['q_proj'\] must be a positive"),
     ],
 )
 def test_what_peft_would_ignore_or_accept_is_refused(base, option, message):

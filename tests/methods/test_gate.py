@@ -79,6 +79,18 @@ def test_the_update_with_cached_values_is_the_update_in_training(count, dtype, s
     assert error(found, expected) < tolerance
 
 
+def test_float16_does_not_overflow_with_cached_values():
+    (x, A, B, K, s), _ = inputs(0, 1.0, 30 * math.sqrt(D), torch.float32)
+    x, A, B = (tensor.detach().half() for tensor in (x, A * 20, B * 1e-3))
+    start = torch.zeros(TOKENS, M, dtype=torch.float16)
+    options = {"max_radius": 12.0, "scaling": 1.0}
+    with torch.no_grad():
+        expected = rotation_update(start.clone(), x, x, A, B, K, s, **options)
+        cached = frozen(B, K.detach(), s.detach())
+        found = rotation_update(start, x, x, A, B, K, s, **options, frozen=cached)
+    assert expected.isfinite().all() and error(found, expected) < 1e-2
+
+
 def literal_gate(x, u, K, s):
     """c psi, from a token x that is not 0 and u = B A x."""
     root, norm = K.sqrt(), x.norm(dim=-1)

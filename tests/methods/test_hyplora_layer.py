@@ -348,6 +348,7 @@ def test_a_safe_merge_that_is_not_finite_is_refused():
             r"curvature_pattern\['up'\] must be a finite",
         ),
         ({"max_radius": -1}, "max_radius must be a positive"),
+        ({"max_radius": 41}, "max_radius must be at most 40"),
         ({"lora_alpha": 0}, "lora_alpha must be a positive"),
         ({"alpha_pattern": {"up": 0}}, "alpha_pattern"),
         ({"lora_dropout": 1.0}, "lora_dropout must be in"),

@@ -85,7 +85,7 @@ def test_routing_counts_tokens_and_balance_moves_the_bias_against_the_load(tiny,
     expected = [0.005 * (1 / 4 - share) for share in layer["load"]]
     assert gate.e_score_correction_bias.tolist() == pytest.approx(expected, abs=1e-7)
     assert evenness([0.25] * 4) == pytest.approx(1) and evenness([1.0, 0.0]) == 0
-    assert evenness([0.5, 0.5, 0.0, 0.0]) == pytest.approx(0.5)
+    assert evenness([0.5, 0.5, 0.0, 0.0]) == pytest.approx(0.5) and evenness([1.0]) == 1
 
 
 def test_mean_cosine_is_that_of_all_pairs():

@@ -14,12 +14,14 @@ from bench.methods.targets import (
     TargetedConfig,
     add_peft_type,
     is_finite_number,
+    require_by_layer,
     require_dropout,
     require_positive,
     require_size,
 )
 
 HYPLORA = add_peft_type("HYPLORA")
+MAX_RADIUS = 40  # sinh(40) = 1e17, and its products with other factors, are float32 numbers
 AUTO = "auto"  # instead of a curvature: one per layer, measured on the base
 # options that may differ by layer
 PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern", "curvature": "curvature_pattern"}
@@ -53,8 +55,8 @@ class HypLoraConfig(TargetedConfig):
             "sqrt_dim" is ``sqrt(in_features)``, which maps unit RMS to unit length. Unused by
             "authors_simplified".
         max_radius: upper bound of ``|x| / (s sqrt(K))``, since sinh of an outlier token overflows;
-            12 is the authors' value. The float32 scalars on a GPU and in inference allow up to
-            about 40. Unused by "tangent" and "authors_simplified".
+            12 is the authors' value, 40 the largest. Unused by "tangent" and
+            "authors_simplified".
         rank_pattern: ranks that differ from ``r``, by layer name or regular expression.
         alpha_pattern: alphas that differ from ``lora_alpha``, likewise.
         curvature_pattern: curvatures that differ from ``curvature``, likewise.
@@ -101,6 +103,11 @@ class HypLoraConfig(TargetedConfig):
             elif not is_finite_number(curvature):
                 raise ValueError(f"{name} must be a finite number, got {curvature!r}")
         require_positive("max_radius", self.max_radius)
+        if self.max_radius > MAX_RADIUS:
+            raise ValueError(
+                f"max_radius must be at most {MAX_RADIUS}, where sinh is near the limit of "
+                f"float32, got {self.max_radius!r}"
+            )
         require_dropout("lora_dropout", self.lora_dropout)
         if self.norm_scale != "sqrt_dim":
             require_positive("norm_scale", self.norm_scale, " or 'sqrt_dim'")
@@ -113,9 +120,6 @@ class HypLoraConfig(TargetedConfig):
     def _values(self, option: str) -> Iterator[tuple[str, Any]]:
         pattern = PATTERNS[option]
         by_layer = getattr(self, pattern)
-        if not isinstance(by_layer, dict):
-            raise ValueError(
-                f"{pattern} must map layers to numbers, like {{'down_proj': 2}}, got {by_layer!r}"
-            )
+        require_by_layer(pattern, by_layer)
         yield option, getattr(self, option)
         yield from ((f"{pattern}[{layer!r}]", value) for layer, value in by_layer.items())

@@ -50,10 +50,14 @@ class Frozen:
         """``root / unit`` in float32 at least."""
         return (self.root / self.unit).to(torch.promote_types(self.B.dtype, torch.float32))
 
+    # A product with a Python number takes twice as long as one with a tensor without dimensions.
     @cached_property
     def _per_unit(self) -> Tensor:
-        """``1 / unit``, a scalar; a product with a Python number takes twice as long."""
         return self._unit_root.new_tensor(1 / self.unit)
+
+    @cached_property
+    def _per_s(self) -> Tensor:
+        return self._unit_root.new_tensor(1 / self.s)
 
     def add_to_token(
         self, result: Tensor, x: Tensor, A: Tensor, scaling: float, max_radius: float
@@ -73,13 +77,13 @@ class Frozen:
         return result
 
     def gates(self, x: Tensor, h: Tensor, max_radius: float) -> Tensor:
-        """The gate times s of each token, ``(..., 1)`` in float32 at least."""
+        """The gate of each token, ``(..., 1)`` in float32 at least."""
         root = self._unit_root
         u = F.linear(cast(h, root.dtype), root)
         rho = token_norm(x).mul_(self._per_unit).clamp_min_(TINY)
         S = rho.clamp_max(max_radius).sinh_().div_(rho)
         n = torch.linalg.vector_norm(u, dim=-1, keepdim=True).mul_(S).clamp_min_(TINY)
-        return n.asinh().div_(n).mul_(S)
+        return n.asinh().div_(n).mul_(S).mul_(self._per_s)
 
 
 class FrozenCache:

@@ -168,8 +168,8 @@ def rotation_update(
         return _Update.apply(result, x, rest, A, B, K, s, max_radius, scaling)
     if frozen is not None and x.is_cpu and x.numel() == x.shape[-1]:  # one token
         plain = x.dtype == A.dtype == B.dtype == result.dtype and dropped is x
-        contiguous = x.is_contiguous() and result.is_contiguous()
-        if plain and contiguous and not torch.is_autocast_enabled("cpu"):
+        in_place = x.is_contiguous() and _can_add_in_place(result)
+        if plain and in_place and not torch.is_autocast_enabled("cpu"):
             return frozen.add_to_token(result, x, A, scaling, max_radius)
     dtype, scale = product_dtype(x, A), 1.0
     with full_precision(x.device):
@@ -180,6 +180,6 @@ def rotation_update(
         elif kernel is not gate:  # one launch instead of twenty
             h = kernel.scale_frozen(x, h, frozen.root, K, s, scaling, max_radius)
         else:
-            scale = scaling / frozen.s
+            scale = scaling
             h.mul_(frozen.gates(x, h, max_radius))
         return _add_product(result, h, cast(B, dtype), _can_add_in_place(result), scale)

@@ -93,7 +93,8 @@ class HelmConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         if self.rope_parameters is None:
             self.rope_parameters = {"rope_type": "default", "rope_theta": 10000.0}
-        self.num_key_value_heads = self.num_attention_heads
+        if self.num_key_value_heads is None:
+            self.num_key_value_heads = self.num_attention_heads
         if self.head_dim is None:
             self.head_dim = self.hidden_size // self.num_attention_heads
         if self.residual_gain is None:
@@ -110,6 +111,11 @@ class HelmConfig(PreTrainedConfig):
         experts, chosen = self.n_routed_experts, self.num_experts_per_tok
         if not (self.curvature > 0 and 0 < lowest <= highest):
             raise ValueError("curvature and expert_curvatures must be positive, the lower K first")
+        if self.num_key_value_heads != self.num_attention_heads or self.hidden_act != "silu":
+            raise ValueError(
+                "HELM has one key and value per head, and SiLU: leave num_key_value_heads and "
+                "hidden_act out"
+            )
         if self.tie_word_embeddings and self.embedding == "lorentz":
             raise ValueError(
                 "a table of points can't be tied to the head: set embedding='lifted' or "
@@ -126,6 +132,11 @@ class HelmConfig(PreTrainedConfig):
         if experts % self.n_group or not 0 < self.topk_group <= self.n_group:
             raise ValueError(
                 "n_group must divide n_routed_experts, and topk_group be in 1 to n_group"
+            )
+        if self.topk_group * (experts // self.n_group) < chosen:
+            raise ValueError(
+                f"topk_group={self.topk_group} of n_group={self.n_group} groups have fewer than "
+                f"num_experts_per_tok={chosen} experts"
             )
         if self.n_shared_experts < 1:
             raise ValueError("n_shared_experts must be 1 or more")

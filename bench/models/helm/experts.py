@@ -88,7 +88,8 @@ class CurvatureExperts(nn.Module):
         member = expert.unsqueeze(-1) == torch.arange(len(self.log_curvature), device=expert.device)
         offsets = member.sum(0).cumsum(0).to(torch.int32)
         member = member.to(time.dtype)
-        curvature = member @ self.curvatures().unsqueeze(-1).to(time.dtype)
+        with torch.autocast(space.device.type, enabled=False):  # it would round K
+            curvature = member @ self.curvatures().unsqueeze(-1).to(time.dtype)
         scale = (curvature / self.config.curvature).sqrt()
 
         rows = (space.index_select(0, token) * scale).to(space.dtype)
@@ -140,12 +141,14 @@ class Merge(nn.Module):
                 merged = residual(merged, routed[:, j], weights[:, j : j + 1], two, K)
             return residual(shared, merged, self.weight, gain, K)
         share = self.weight.to(weights) * weights / weights.sum(dim=-1, keepdim=True)
-        space = shared + (share.to(routed.dtype).unsqueeze(1) @ routed).squeeze(1)
+        # Space and time must be rounded alike, or their squares do not cancel.
+        with torch.autocast(shared.device.type, enabled=False):
+            space = shared + (share.unsqueeze(1) @ routed.to(share.dtype)).squeeze(1)
         time = time_of(shared, K) + (share.unsqueeze(-1) * time_of(routed, K)).sum(1)
         # The weights add up to 1 + w, so that -<a, a> >= K (1 + w)^2.
         floor = K * (1 + self.weight.to(weights)).square().clamp_min(1e-6)
         n = torch.maximum(time.square() - row_dot(space, space), floor)
-        return space * (gain * math.sqrt(K) * n.rsqrt()).to(space.dtype)
+        return (space * (gain * math.sqrt(K) * n.rsqrt()).to(space.dtype)).to(shared.dtype)
 
 
 class MixtureOfCurvatureExperts(nn.Module):

@@ -60,6 +60,8 @@ def model_config(kind: str, size: str, vocab_size: int, **choices: Any) -> PreTr
     if kind == helm:
         return config
     options = {} if kind == twin else matched_options(config)
+    if config.balance_bias != HelmConfig.balance_bias and helm == "helm_mice":  # see Routing
+        options["balance_bias"] = config.balance_bias
     return (llama_twin if helm == "helm_d" else deepseek_twin)(config, **options)
 
 

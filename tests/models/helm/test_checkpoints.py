@@ -109,6 +109,9 @@ def test_a_table_of_points_starts_on_the_hyperboloid():
         ({"kind": "helm_mice", "num_experts_per_tok": 9}, "in 1 to n_routed_experts=4"),
         ({"kind": "helm_mice", "n_shared_experts": 0}, "must be 1 or more"),
         ({"kind": "helm_mice", "n_group": 3}, "must divide"),
+        ({"kind": "helm_mice", "n_group": 4, "topk_group": 1}, "have fewer than num_experts_per_"),
+        ({"hidden_act": "gelu"}, "leave num_key_value_heads and hidden_act out"),
+        ({"num_key_value_heads": 2}, "leave num_key_value_heads and hidden_act out"),
         ({"rope_parameters": {"rope_type": "llama3"}}, "rope_type must be default or yarn"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.models.helm.experts import CurvatureExperts, grouped_linear
+from bench.models.helm.experts import CurvatureExperts, Merge, grouped_linear
 from bench.models.helm.router import Router
 from bench.models.helm.sizes import model_config
 
@@ -74,8 +74,9 @@ def test_the_grouped_product(ends):
     assert torch.autograd.gradcheck(lambda r, w: grouped_linear(r, w, offsets), (rows, weight))
 
 
+@pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("K", [1.1, 1.9])
-def test_bfloat16_does_not_round_the_curvature_of_an_expert(K):
+def test_bfloat16_does_not_round_the_curvature_of_an_expert(K, autocast):
     torch.manual_seed(0)
     options = {"expert_curvatures": (K, K), "num_hidden_layers": 1}
     experts = CurvatureExperts(model_config("helm_mice", "tiny", 97, **options))
@@ -84,7 +85,25 @@ def test_bfloat16_does_not_round_the_curvature_of_an_expert(K):
     x, chosen = torch.randn(256, 128).bfloat16(), torch.tensor([[0, 2]] * 256)
     time = (x.float().square().sum(-1, keepdim=True) + 1).sqrt()
     with torch.no_grad():
-        found = experts(x, time, chosen).double()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            found = experts(x, time, chosen).double()
         expected = experts.double()(x.double(), time.double(), chosen)
     # Errors of single numbers are independent, that of a rounded scale is the same for all.
     assert abs((found * expected).sum() / expected.square().sum() - 1) < 5e-4
+
+
+@pytest.mark.parametrize("merge", ["helm", "centroid"])
+def test_bfloat16_does_not_move_a_merged_point(config, merge):
+    torch.manual_seed(0)
+    merged = Merge(config("helm_mice", merge=merge))
+    merged.initialize()
+    shared = 10 * torch.randn(256, 1, 64)
+    routed = shared + torch.randn(256, 2, 64)  # squares of space and time nearly cancel
+    shared, routed = shared.squeeze(1).bfloat16(), routed.bfloat16()
+    weights = torch.rand(256, 2)
+    with torch.no_grad():
+        exact = merged.double()(shared.double(), routed.double(), weights.double())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = merged.float()(shared, routed, weights)
+    assert found.dtype == torch.bfloat16
+    assert ((found.double() - exact).norm(dim=-1) / exact.norm(dim=-1)).max() < 0.01
