@@ -141,14 +141,18 @@ def scale_tokens(
         max_radius: upper bound of rho inside sinh.
 
     Returns:
-        ``(..., r)`` in the dtype of h, and a few numbers per token.
+        ``(..., r)`` in the dtype of h, and a few numbers per token besides ``G h``, which has the
+        size of h.
     """
     wide = gram_B.dtype
     K, s = _numbers(K, s, wide)
-    length = quadratic(cast(h, wide), gram_B).sqrt_()
+    wide_h = cast(h, wide)
+    turned = wide_h @ gram_B
+    length = (turned * wide_h).sum(-1, keepdim=True).clamp_min_(0).sqrt_()
     parts = scalars(cast(token_norm(x), wide), length, abs(s) * K**0.5, max_radius)
     _, S, _, P = parts
-    return h * cast((S * P).mul_(scaling / s), h.dtype), parts
+    turned = cast(turned, torch.promote_types(h.dtype, torch.float32))
+    return h * cast((S * P).mul_(scaling / s), h.dtype), (*parts, turned)
 
 
 class GateGradients(NamedTuple):
@@ -191,20 +195,19 @@ def scale_tokens_backward(
     ``needed`` says whether the gradients of K and s are needed; the other arguments are those of
     :func:`scale_tokens`.
     """
-    wide = gram_B.dtype
-    rho, S, n, P = parts
+    wide, (rho, S, n, P, turned) = gram_B.dtype, parts
     K, s = _numbers(K, s, wide)
-    wide_h, scale, unit2 = cast(h, wide), scaling / s, s * s * K
-    by_g = (grad * wide_h).sum(-1, keepdim=True).mul_(scale / unit2)  # by g / unit2, and by 1/s
+    h, scale, unit2 = cast(h, turned.dtype), scaling / s, s * s * K
+    by_g = cast((grad * h).sum(-1, keepdim=True), wide).mul_(scale / unit2)  # and by unit2 / s
     T = (n * n).add_(1).rsqrt_()
     C = rho.clamp_max(max_radius).cosh_().mul_(rho <= max_radius)
     SP, CT, ratio = S * P, C * T, S / n
-    weighted = wide_h * (T - P).mul_(S).mul_(ratio).mul_(ratio).mul_(by_g)
+    weight = cast((T - P).mul_(S).mul_(ratio).mul_(ratio).mul_(by_g), h.dtype)
     by_K, by_s = needed
     return GateGradients(
-        cast(torch.addcmul(weighted @ gram_B, grad, SP * scale), h.dtype),
+        cast((turned * weight).addcmul_(grad, cast(SP * scale, h.dtype)), grad.dtype),
         C.sub_(S).mul_(T).mul_(by_g).div_(rho).div_(rho),
-        weighted,
+        h * weight,
         (by_g * (SP - CT)).sum() * (unit2 / (2 * K)) if by_K else None,
         (by_g * CT).sum() * (-unit2 / s) if by_s else None,
     )

@@ -50,8 +50,8 @@ def gate_kernels(x: Tensor, rank: int) -> ModuleType:
 class _Update(torch.autograd.Function):
     """``result + scaling B (c psi h)``, in place if possible, as one node with its own backward.
 
-    It stores what LoRA stores, the result of A scaled by the gate, the Gram matrix, and four
-    numbers per token; with dropout, also x.
+    It stores what LoRA stores, the result of A scaled by the gate and times the Gram matrix, that
+    matrix, and four numbers per token; with dropout, also x.
     """
 
     @staticmethod
