@@ -147,12 +147,12 @@ def scale_tokens(
     wide = gram_B.dtype
     K, s = _numbers(K, s, wide)
     wide_h = cast(h, wide)
-    turned = wide_h @ gram_B
-    length = (turned * wide_h).sum(-1, keepdim=True).clamp_min_(0).sqrt_()
+    gram_h = wide_h @ gram_B
+    length = (gram_h * wide_h).sum(-1, keepdim=True).clamp_min_(0).sqrt_()
     parts = scalars(cast(token_norm(x), wide), length, abs(s) * K**0.5, max_radius)
     _, S, _, P = parts
-    turned = cast(turned, torch.promote_types(h.dtype, torch.float32))
-    return h * cast((S * P).mul_(scaling / s), h.dtype), (*parts, turned)
+    gram_h = cast(gram_h, torch.promote_types(h.dtype, torch.float32))
+    return h * cast((S * P).mul_(scaling / s), h.dtype), (*parts, gram_h)
 
 
 class GateGradients(NamedTuple):
@@ -195,9 +195,9 @@ def scale_tokens_backward(
     ``needed`` says whether the gradients of K and s are needed; the other arguments are those of
     :func:`scale_tokens`.
     """
-    wide, (rho, S, n, P, turned) = gram_B.dtype, parts
+    wide, (rho, S, n, P, gram_h) = gram_B.dtype, parts
     K, s = _numbers(K, s, wide)
-    h, scale, unit2 = cast(h, turned.dtype), scaling / s, s * s * K
+    h, scale, unit2 = cast(h, gram_h.dtype), scaling / s, s * s * K
     by_g = cast((grad * h).sum(-1, keepdim=True), wide).mul_(scale / unit2)  # and by unit2 / s
     T = (n * n).add_(1).rsqrt_()
     C = rho.clamp_max(max_radius).cosh_().mul_(rho <= max_radius)
@@ -205,7 +205,7 @@ def scale_tokens_backward(
     weight = cast((T - P).mul_(S).mul_(ratio).mul_(ratio).mul_(by_g), h.dtype)
     by_K, by_s = needed
     return GateGradients(
-        cast((turned * weight).addcmul_(grad, cast(SP * scale, h.dtype)), grad.dtype),
+        cast((gram_h * weight).addcmul_(grad, cast(SP * scale, h.dtype)), grad.dtype),
         C.sub_(S).mul_(T).mul_(by_g).div_(rho).div_(rho),
         h * weight,
         (by_g * (SP - CT)).sum() * (unit2 / (2 * K)) if by_K else None,

@@ -162,7 +162,7 @@ class HypLoraLinear(nn.Module, LinearLayer):
         return (beyond & VARIANTS[self.variant[adapter_name]].clamps).squeeze(-1)
 
     def _add_update(self, adapter_name: str, result: Tensor, x: Tensor) -> Tensor:
-        # As attributes of modules these would take longer to look up than two products of a token.
+        # Looked up as attributes of the modules, these take longer than two products with a token.
         parts = self._modules
         A = parts["hyplora_A"]._modules[adapter_name].weight
         B = parts["hyplora_B"]._modules[adapter_name].weight
