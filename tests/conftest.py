@@ -236,7 +236,8 @@ def postgres_url() -> Iterator[str]:
         pytest.skip("the extra [postgres] is not installed")
     programs = Path(found).resolve().parent
     # It refuses to run as root, and another user can't enter pytest's folders.
-    lower = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    runuser = shutil.which("runuser") or "/usr/sbin/runuser"  # not in the path of each root
+    lower = [runuser, "-u", "postgres", "--"] if os.geteuid() == 0 else []
     folder = Path(tempfile.mkdtemp(prefix="bench-postgres-"))
     if lower:
         shutil.chown(folder, "postgres")
