@@ -84,8 +84,8 @@ def forgetting(
 ) -> dict[str, Any]:
     """The loss before and after fine-tuning; an existing result in the run's folder is returned.
 
-    `model` is the base itself if nothing was trained. `context` is the model's, so that both are
-    given the same windows.
+    `model` is the base itself if nothing was trained. `context`, that of `model`, is used
+    for both, so that they get the same windows.
     """
     path = folder / FILE
     if found := read_cache(path):

@@ -55,7 +55,7 @@ def scores(
 
 
 def clusters(task: Task | None, questions: Sequence[str]) -> list[int] | None:
-    """The number of each row's cluster, in order of appearance; None if no two rows share one."""
+    """The cluster index of each row, in order of appearance; None if no two rows share one."""
     if task is None or task.cluster is None:
         return None
     keys = [task.cluster(question) for question in questions]

@@ -85,7 +85,7 @@ def in_names_of(base: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_patterns(model: Any, options: Mapping[str, Any]) -> None:
-    """Raise ValueError if an option of `BY_LAYER` has two values for a layer, or one for none."""
+    """Raise ValueError if an option of `BY_LAYER` has two values for a layer, or matches none."""
     adapted = [
         name.removeprefix("base_model.model.")
         for name, layer in model.named_modules()

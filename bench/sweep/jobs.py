@@ -27,12 +27,12 @@ class Job:
     """One combination of a sweep.
 
     Attributes:
-        overrides: of the command line, KEY=VALUE.
-        differs: those of them that distinguish it from the others of its sweep.
-        settings: what they compose to, an `Experiment` or a `Pretraining`.
-        planned: its record, as far as it is known before it is run.
+        overrides: command-line overrides, KEY=VALUE.
+        differs: the overrides that distinguish it from the other jobs of its sweep.
+        settings: the composed settings, an `Experiment` or a `Pretraining`.
+        planned: the part of its record that is known before the run.
         folder: results/runs/<id>/.
-        rows: of training and of the split that is evaluated.
+        rows: number of training rows and of evaluated rows.
         last: its last attempt; None if it was never tried.
         record: of the finished run, or None.
         found: whether it was cached before the sweep reached it.
@@ -56,7 +56,7 @@ class Job:
 
     @property
     def identity(self) -> str:
-        """Of the run."""
+        """The run's identity."""
         return self.planned["identity"]
 
     @property

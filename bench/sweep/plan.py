@@ -67,7 +67,7 @@ def show_plan(
 
 
 def further(job: Job) -> str:
-    """What was set for a job, beyond the keys whose values its name contains; `-` for nothing."""
+    """The overrides of a job that its name does not show; `-` if there are none."""
     words = job.differs.split(" ")
     return " ".join(word for word in words if word.partition("=")[0] not in NAMED) or "-"
 

@@ -37,7 +37,7 @@ class Space:
 
     Attributes:
         distributions: Optuna's, by key.
-        values: of each key with a finite number of them, as in overrides.
+        values: the values of each key that has finitely many, as in overrides.
         expressions: of each key, as written: `tag(log,interval(1e-4,1e-1))`.
         fixed: overrides that all trials share.
     """
@@ -88,7 +88,7 @@ class Space:
         }
 
     def last(self, key: str) -> Any:
-        """The value of a key that is furthest from that of `some_point`."""
+        """The last value of a key, or the upper bound of its interval."""
         return self.values[key][-1] if key in self.values else self.distributions[key].high  # type: ignore[attr-defined]
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:

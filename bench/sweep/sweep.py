@@ -42,12 +42,12 @@ class Sweep(ABC):
         overrides: by key; those of the command line win over the sweep file's `params`.
         spec: the table's spec.
         results: the results folder.
-        written: whether the table is written to the results folder: one of a sweep file is, that of
-            a grid is only printed.
+        written: whether the table is written to the results folder (sweep files) or only printed
+            (grids).
         remarks: notes below the table.
-        metrics: of the sweep's own run, by name.
-        files: to keep with it.
-        launch: of its runs, once it has begun.
+        metrics: metrics of the sweep's own run, by name.
+        files: files to store with that run.
+        launch: the `Launch` of its jobs, once begun.
     """
 
     actions: tuple[str, ...] = ("finetune",)  # that it can run

@@ -30,8 +30,8 @@ class Trials:
     """The queue: Optuna's waiting trials, and then those that its sampler chooses.
 
     Each point is run once. If its process died or its command was stopped it is queued again, which
-    does not count as a retry; a point that failed is retried, and again by a later command. Within
-    the block, a heartbeat tells other processes that this one, `worker`, is alive.
+    does not count as a retry; a point that failed is retried, and again by a later command. As a
+    context manager, it sends a heartbeat that tells other processes that `worker` is alive.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Trials:
             self._queue(_key(trial.params), again=True, failures=failures)
 
     def give_back(self, trial: Trial) -> None:
-        """Queue a trial again that its process can't finish."""
+        """Requeue a trial that its process can't finish."""
         if self._close(trial, "lost", True) and trial.params:
             failures = trial.user_attrs.get("failures", 0)
             self._queue(_key(trial.params), again=True, failures=failures)

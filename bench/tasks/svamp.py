@@ -1,7 +1,7 @@
 """SVAMP: one-step word problems, varied so that shallow heuristics fail (Patel et al. 2021).
 
-Test: the 1,000 rows of LLM-Adapters' dataset/SVAMP/test.json. They vary 100 problems:
-some have one body and another question or other numbers.
+Test: the 1,000 rows of LLM-Adapters' dataset/SVAMP/test.json. They are variations of
+100 problems: some share a body but differ in question or numbers.
 """
 
 import re

@@ -29,10 +29,10 @@ class Draws:
 
 
 class RowDropout(nn.Module):
-    """Dropout of the chosen rows, which come first or, with their tokens, flattened.
+    """Dropout of the chosen rows; the input is (rows, ..., d) or (rows * tokens, d).
 
-    An element is dropped by a hash of its row and its coordinates. Unlike a generator's numbers it
-    does not depend on the row's padding, its neighbours or the device. The exception is an adapted
+    A hash of row and coordinates decides whether an element is dropped. Unlike a generator's
+    numbers, it does not depend on padding, other rows or the device. The exception is an adapted
     output layer: its input starts at the first target of the micro-batch, so that coordinates
     depend on the other rows.
     """

@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class StepModule(L.LightningModule):
-    """A training whose batches are the numbers of its optimiser steps.
+    """A Lightning module whose batches are optimiser step numbers.
 
     Args:
         model: on the device to train on, or sharded.
@@ -89,8 +89,8 @@ class StepModule(L.LightningModule):
     def backward_of(self, loss: torch.Tensor) -> None:
         """Accumulate the gradients of a loss.
 
-        Lightning runs a step under autocast, which is for forward passes: backward, it would also
-        round what was computed in full precision.
+        Lightning runs a step under autocast, which is meant for forward passes: in the backward
+        pass it would also round what was computed in full precision.
         """
         with torch.autocast(self.device.type, enabled=False):
             self.manual_backward(loss)

@@ -109,7 +109,7 @@ REFUSED: dict[str, Callable[[Path], Command]] = {
     "rows: numbers in place of rows": _rows("[1, 2]"),
     "rows: no answer": _rows(json.dumps([{**ROW, "answer": None}])),
     "rows: an answer of control characters": _rows(json.dumps([{**ROW, "answer": "\x1b[2J"}])),
-    "rows: no UTF-8": _rows(b'[{"instruction": "\xff\xfe"}]'),
+    "rows: invalid UTF-8": _rows(b'[{"instruction": "\xff\xfe"}]'),
     "rows: nested 100,000 deep": _rows("[" * 100_000),
     "rows: a set outside of its folder": _rows(json.dumps([ROW]), "../SVAMP"),
     "base: no configuration": _base(lambda base: (base / "config.json").unlink()),

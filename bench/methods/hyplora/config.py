@@ -42,8 +42,8 @@ class HypLoraConfig(TargetedConfig):
             the authors' variants.
         target_modules: as in :class:`TargetedConfig`; None for peft's defaults of the architecture.
         variant: the low-rank transformation in hyperbolic space. "rotation" is the paper's (eq. 10
-            and 18-20): it acts on the space coordinates and recomputes the time. "boost" acts on
-            the time as well, "tangent" on the tangent vector, which leaves only the norm scale;
+            and 18-20): it acts on the space coordinates and recomputes the time coordinate.
+            "boost" acts on both, "tangent" on the tangent vector, which leaves the norm scale;
             "authors" and "authors_simplified" are the authors' public code.
         curvature: K, which the paper calls curvature: points satisfy ``<p, p> = -K``, so the
             sectional curvature is ``-1/K`` and a large K is nearly flat. Unused by "tangent";

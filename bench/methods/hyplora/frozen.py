@@ -64,7 +64,7 @@ class Frozen:
     ) -> Tensor:
         """Add the update of one token to ``result`` in place.
 
-        Numbers of Python take less time than tensors of one element. All tensors are contiguous,
+        Python numbers are faster than tensors of one element. All tensors are contiguous,
         on a CPU and of the same dtype.
         """
         token, root = x.view(-1), self._unit_root

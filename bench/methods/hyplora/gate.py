@@ -232,7 +232,7 @@ def gate(
     s: Tensor | float,
     max_radius: float = 12.0,
 ) -> Tensor:
-    """The gate ``c psi`` of each token, the factor of LoRA's update ``B A x``.
+    """The gate ``c psi`` of each token, which multiplies LoRA's update ``B A x``.
 
     At ``B = 0`` and for a token of norm ``s`` it is ``sqrt(K) sinh(1/sqrt(K)) / s``. Not
     differentiable.

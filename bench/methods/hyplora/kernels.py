@@ -1,4 +1,4 @@
-"""Triton kernels of the gate, one program per token: the twins of ``scale_tokens`` in gate.py."""
+"""Triton kernels of the gate, one program per token; see ``scale_tokens`` in gate.py."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def scale_tokens(
 def scale_frozen(
     x: Tensor, h: Tensor, root: Tensor, K: Tensor, s: Tensor, scaling: float, max_radius: float
 ) -> Tensor:
-    """``scaling g h`` in one launch, without what a backward needs; ``root`` as in ``Frozen``."""
+    """``scaling g h`` in one launch that stores nothing for backward; ``root`` as in ``Frozen``."""
     # LAPACK's matrices are column-major, so the transpose of the root is not copied.
     return _scaled(x, h, root.mT.contiguous(), K, s, scaling, max_radius)
 

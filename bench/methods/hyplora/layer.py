@@ -140,7 +140,7 @@ class HypLoraLinear(nn.Module, LinearLayer):
     def gate(self, adapter_name: str, x: Tensor) -> Tensor:
         """An adapter's gate for each token of ``x (..., in_features)``, ``(...)``.
 
-        It is the factor of LoRA's update ``B A x``, without ``alpha/r``; float32 or float64.
+        It multiplies LoRA's update ``B A x``, without ``alpha/r``; float32 or float64.
         """
         return VARIANTS[self.variant[adapter_name]].gate(
             x,

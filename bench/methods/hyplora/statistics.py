@@ -82,7 +82,7 @@ def gate_statistics(
 def warn_of_gates(statistics: Sequence[GateStatistics]) -> None:
     """Warn of layers that clamp many tokens, and of layers far from LoRA's scale.
 
-    The gate is the factor of LoRA's update at the same alpha.
+    The gate is the factor by which LoRA's update is scaled, at the same alpha.
     """
     far = [gates.median for gates in statistics if not 1 / _FAR <= gates.median <= _FAR]
     if far:

@@ -42,7 +42,7 @@ class Variant:
 
     Attributes:
         update: adds the update; arguments and result of :func:`rotation_update`.
-        gate: the factor of LoRA's update of each token; arguments and result of :func:`gate`. The
+        gate: the factor on LoRA's update for each token; arguments and result of :func:`gate`. The
             update of boost has a rank-one term in addition.
         time_columns: number of leading columns for the time: A is ``(r, time_columns + d)``, B is
             ``(m, time_columns + r)``.
