@@ -51,7 +51,7 @@ from bench.sweep.launch import (
 )
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-AGAIN = "the same command resumes it"
+AGAIN = "the same command resumes its runs"
 
 
 def main() -> int:

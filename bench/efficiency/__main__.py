@@ -30,6 +30,7 @@ def main() -> None:
     given = vars(parser.parse_args())
     out, tokens, batch = (given.pop(key) for key in ("out", "helm_tokens", "helm_batch"))
     settings = EfficiencySettings(**given)
+    out.parent.mkdir(parents=True, exist_ok=True)  # an error here would come after the measurement
     report = measure(settings)
     if tokens:
         report["helm"] = measure_helm(tokens, settings.rounds, batch)

@@ -25,6 +25,9 @@ from bench.report.formats import show
 from bench.runs.lifecycle import open_store
 from bench.tracking.record import efficiency_metrics
 
+# The keys that every measurement has.
+MEASURED = {"device", "threads", "settings", "versions", "cases", "operations", "skipped"}
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -54,19 +57,23 @@ def efficiency(config: dict[str, Any]) -> dict[str, Any]:
     own = {key: given.pop(key) for key in Parts.__annotations__}
     settings = read_section(EfficiencySettings, "action", given)
     parts = read_section(Parts, "action", own)
+    tracking = read_tracking(config)
+    store = open_store(tracking)
     report = _read(parts.file) if parts.file else _measure(config, settings, parts)
-    shown, tracking = efficiency_report(report), read_tracking(config)
+    shown = efficiency_report(report)
     show(shown)
     paths = write_efficiency(report, tracking.results)
-    store, tags = open_store(tracking), {"device": report["device"]}
+    tags = {"device": report["device"]}
     store.keep("efficiency", report, efficiency_metrics(report), tags, paths, shown.name)
     return {"summary": "efficiency -> " + ", ".join(map(str, paths))}
 
 
 def _measure(config: dict[str, Any], settings: EfficiencySettings, parts: Parts) -> dict[str, Any]:
     needed = parts.throughput_rounds or parts.evaluation_problems
-    # Before the measurement, which takes long.
+    # Errors in settings and data must come before the measurement, which takes long.
     experiment = read_experiment(config) if needed else None
+    if experiment:
+        load_problems(experiment.data, trained=bool(parts.throughput_rounds))
     report = measure(settings)
     if experiment and parts.throughput_rounds:
         rounds = parts.throughput_rounds
@@ -122,6 +129,6 @@ def _read(file: str) -> dict[str, Any]:
         report = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"action.file={file} can't be read: {error}") from error
-    if not isinstance(report, dict) or "cases" not in report:
+    if not isinstance(report, dict) or not report.keys() >= MEASURED:
         raise InputError(f"action.file={file} was not written by python -m bench.efficiency")
     return report

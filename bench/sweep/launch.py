@@ -72,8 +72,10 @@ class Launch:
         Raises:
             Failure: the launcher failed before any job had begun.
         """
-        for _ in range(tries):
+        for number in range(tries):
             waiting = [job for job in jobs if job.unfinished]
+            for job in waiting if number else ():
+                job.last = self.store.attempt(job.identity)
             while waiting and (error := self._launch(waiting)):
                 left = [job for job in waiting if not self._has_ended(job)]
                 attempts = [self.store.attempt(job.identity) for job in left]

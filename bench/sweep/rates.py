@@ -107,14 +107,14 @@ class Rates:
     """
 
     def __init__(self, sweep: str, results: Path) -> None:
-        """Read the files of a results folder and the committed ones, the sweep's own first.
+        """Read the files of a results folder, then the committed ones; the sweep's own first.
 
         Raises:
             InputError: a file can't be read.
         """
-        found = {path.name: path for folder in (COMMITTED, results / FOLDER)
-                 for path in sorted(folder.glob("*.json"))}  # fmt: skip
-        paths = sorted(found.values(), key=lambda path: (path.stem != sweep, path.name))
+        folders = dict.fromkeys(folder.resolve() for folder in (results / FOLDER, COMMITTED))
+        found = [path for folder in folders for path in folder.glob("*.json")]
+        paths = sorted(found, key=lambda path: (path.stem != sweep, path.name))
         self.files = [(path, read_tuning(path)) for path in paths]
 
     def losses(self) -> dict[str, float | None]:

@@ -85,6 +85,11 @@ class TuneSweep(Sweep):
             raise InputError(f"action=tune chooses {', '.join(clash)} itself: leave it out")
         if not self.written:
             raise InputError("action=tune tunes the rows of a table: give +sweep=NAME")
+        if getattr(self.spec, "rows_by", None) == "method":
+            raise InputError(
+                f"action=tune chooses the settings of rows, but each run of {self.spec.name} has a "
+                f"search of its own: +sweep={self.spec.name} alone runs these"
+            )
         self.path = self.results / FOLDER / f"{self.spec.name}.json"
         self._stored()
         self.known = {} if self.config.force else Rates(self.spec.name, self.results).losses()
@@ -261,7 +266,9 @@ class TuneSweep(Sweep):
 
 def tune(config: dict[str, Any]) -> dict[str, Any]:
     """Refuse action=tune outside of a sweep."""
-    raise InputError("action=tune tunes the rows of a table: give +sweep=NAME as well")
+    raise InputError(
+        "action=tune tunes the rows of a table: give +sweep=NAME, one that has a table"
+    )
 
 
 def table_of(tuning: Tuning) -> Report:

@@ -81,6 +81,8 @@ class Store(Reader):
                 self.client.log_artifacts(run_id, str(folder / "adapter"), "adapter")
         found = tags(record) | _sweeps_tag(record) | ({NOTE: note} if note else {})
         self._log(run_id, metrics(record), found)
+        if FAILURE in self.client.get_run(run_id).data.tags:  # of a sweep that took it for its own
+            self.client.delete_tag(run_id, FAILURE)
         self.client.set_terminated(run_id, "FINISHED", ended)
 
     @reported

@@ -9,7 +9,7 @@ from bench.data.batches import IGNORED, Example
 from bench.efficiency import action
 from bench.efficiency.cases import CASES, Case
 from bench.efficiency.throughput import OURS, THEIRS, measure_case, measure_throughput
-from bench.errors import InputError
+from bench.errors import Failure, InputError
 from tests.helpers import composed
 
 
@@ -48,12 +48,14 @@ def test_a_case_is_trained_on_random_rows_in_a_bounded_time(compose):
         ("train.lr=-1", r"train\.lr"),
         ("action.throughput_cases=[layer]", "'layer'.* Known: block, llama-135m, llama3-8b"),
         ("action.hyperbolicity_prompts=-1", "hyperbolicity_prompts must be at least 0"),
+        ("data=math10k data.root=/nowhere", "data.root=/nowhere: no such folder"),
+        ("tracking.uri=sqlite:////nowhere/x.db", "tracking"),
     ],
 )
 def test_bad_settings_are_refused_before_the_measurement(override, message, monkeypatch):
     monkeypatch.setattr(action, "measure", lambda _: pytest.fail("measured first"))
-    with pytest.raises(InputError, match=message):
-        action.efficiency(composed("action=efficiency", override))
+    with pytest.raises((InputError, Failure), match=message):
+        action.efficiency(composed("action=efficiency", *override.split()))
 
 
 def test_the_135m_case_has_135_million_parameters():

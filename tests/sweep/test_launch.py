@@ -71,7 +71,8 @@ def test_a_run_that_fails_is_tried_again_unless_it_diverged(tmp_path, monkeypatc
         errors = [{"a": OSError, "b": FloatingPointError}[identity]("bad") for identity, _ in words]
         return [SimpleNamespace(status=JobStatus.FAILED, _return_value=e) for e in errors]
 
-    Launch(SimpleNamespace(launch=launch), None, "parent", 2).run(
+    store = SimpleNamespace(attempt=lambda identity: None)
+    Launch(SimpleNamespace(launch=launch), store, "parent", 2).run(
         [job(identity, tmp_path) for identity in "ab"], tries=3
     )
     assert launched == ["a", "b", "a", "a"]
@@ -113,6 +114,32 @@ def test_a_job_whose_worker_died_before_it_began_is_run_if_others_finished(tmp_p
     jobs = [job(identity, tmp_path) for identity in "abc"]
     Launch(Dying(store), store, "parent", 3).run(jobs)
     assert [one.record for one in jobs] == [{}] * 3
+
+
+def test_a_job_whose_worker_died_in_a_retry_is_retried_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv(JOBS, "")
+    store = Store(tmp_path, None, "test")
+    launched = []
+
+    def launch(words, initial_job_idx):
+        names = [identity for identity, _ in words]
+        launched.append(names)
+        if len(launched) == 2:  # the worker of "a" dies before "b" begins
+            store.start("a", "toy", {})
+            raise RuntimeError("exit codes: SIGKILL")
+        if len(launched) > 2:
+            return [
+                SimpleNamespace(status=JobStatus.COMPLETED, return_value={"record": {}, "found": 0})
+                for _ in names
+            ]
+        for identity in names:
+            store.fail(store.start(identity, "toy", {}), "FAILED", "ValueError: transient")
+        failed = ValueError("transient")
+        return [SimpleNamespace(status=JobStatus.FAILED, _return_value=failed) for _ in names]
+
+    jobs = [job(identity, tmp_path) for identity in "ab"]
+    Launch(SimpleNamespace(launch=launch), store, "parent", 2).run(jobs, tries=2)
+    assert launched[2:] == [["a"], ["b"]] and [one.record for one in jobs] == [{}] * 2
 
 
 def test_an_earlier_result_survives_the_death_of_a_worker(tmp_path, monkeypatch):

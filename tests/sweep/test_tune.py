@@ -55,6 +55,15 @@ def test_a_file_that_is_none_is_named(tmp_path):
         Rates("mine", tmp_path)
 
 
+def test_rates_of_a_results_folder_come_before_the_committed_ones_and_hide_none(tmp_path):
+    committed = Rates("ablation", tmp_path).files
+    own = Tuning("ablation", (1000,), ("train.lr",), (row(**{"1e-3": 2.0}),))
+    (tmp_path / "tuning").mkdir()
+    (tmp_path / "tuning" / "ablation.json").write_text(json.dumps(own.to_json()))
+    first, *others = Rates("ablation", tmp_path).files
+    assert first[1].to_json() == own.to_json() and others == committed
+
+
 def test_a_sweep_takes_the_rates_that_its_rows_were_tuned_to(
     inline, records, small, tmp_path, sketched
 ):
@@ -114,6 +123,7 @@ def test_a_tuning_keeps_the_rows_of_its_file_that_it_did_not_tune(
         (("+sweep=table2", "train.lr=0.1"), "action=tune chooses train.lr"),
         (("+sweep=table2", "method=none"), "no row of this sweep is trained"),
         (("-m", "method=lora"), "give +sweep=NAME"),
+        (("+sweep=tuned",), "each run of tuned has a search of its own"),
         ((), "give +sweep=NAME"),
         (("+sweep=table2", "action.rates=2"), "at least 3"),
         (("+sweep=table2", "+tuning={method.lora_alpha:[1,2]}"), "give train.NAME: [VALUE, ...]"),

@@ -124,6 +124,14 @@ def test_an_unfinished_run_is_resumed_and_its_failure_forgotten(store):
     assert run.data.params == {"seed": "0", "more": "1"}
 
 
+def test_a_run_that_finishes_is_no_failure(store, tmp_path):
+    run_id = store.start("abc", "lora seed 0", {})
+    store.fail(run_id, "KILLED", "interrupted with its sweep")  # by a sweep that shares the run
+    store.finish(run_id, RECORD, files(tmp_path))
+    run = store.client.get_run(run_id)
+    assert run.info.status == "FINISHED" and "failure" not in run.data.tags
+
+
 def test_a_failure_that_cannot_be_recorded_is_printed(store, monkeypatch, capsys):
     run_id = store.start("abc", "lora seed 0", {})
 
