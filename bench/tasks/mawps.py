@@ -43,10 +43,10 @@ def train_row_in_steps(raw: Mapping[str, Any]) -> Row:
     or a result that differs from the row's answer by more than 0.1%, which may be rounded.
 
     Raises:
-        KeyError: the row has no equation.
+        KeyError: the row has no equation, or has a solution as well.
     """
-    if "equation" not in raw:
-        raise KeyError("equation (to work out, data.steps=true)")
+    if "equation" not in raw or "instruction" in raw:
+        raise KeyError("equation in place of a solution (data.steps=true)")
     row = train_row(raw)
     equation, _, sentence = row["output"].rpartition("\n")
     row["output"] = f"{_worked_out(equation, float(row['answer'])) or equation}\n{sentence}"

@@ -162,7 +162,7 @@ def test_equations_of_mawps_are_worked_out_if_asked_and_if_they_give_the_answer(
 
 def test_steps_need_rows_with_equations(layout):
     layout.write("ft-training_set/mawps.json", [row(i) for i in range(4)])
-    with pytest.raises(InputError, match=r"row 0: lacks equation \(to work out, data.steps=true\)"):
+    with pytest.raises(InputError, match=r"row 0: lacks equation in place of a solution"):
         layout.load(train=("mawps",), steps=True)
 
 
