@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.config import RAW_CURVATURE
 from bench.methods.hyplora import gate as gate_module
 from bench.methods.hyplora import reference
 from bench.methods.hyplora.variants import VARIANTS
@@ -33,6 +34,10 @@ from tests.methods.layer_inputs import (
 )
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "hyplora_authors"
+
+
+def test_the_settings_know_the_variants_with_a_raw_curvature():
+    assert set(RAW_CURVATURE) == {name for name, v in VARIANTS.items() if v.raw_is_configured}
 
 
 def errors_against_the_reference(variant, tensors, grad_y):

@@ -11,7 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.methods.hyplora.gate import TINY, cast, full_precision, gram, scalar_dtype, token_norm
+from bench.methods.hyplora.gate import (
+    TINY,
+    cast,
+    full_precision,
+    gram,
+    scalar_dtype,
+    scalars,
+    token_norm,
+)
 
 
 @dataclass(frozen=True)
@@ -47,17 +55,13 @@ class Frozen:
 
     @cached_property
     def _unit_root(self) -> Tensor:
-        """``root / unit`` in float32 at least."""
+        """``root / unit`` in float32, or float64 if B is."""
         return (self.root / self.unit).to(torch.promote_types(self.B.dtype, torch.float32))
 
-    # A product with a Python number takes twice as long as one with a tensor without dimensions.
     @cached_property
-    def _per_unit(self) -> Tensor:
-        return self._unit_root.new_tensor(1 / self.unit)
-
-    @cached_property
-    def _per_s(self) -> Tensor:
-        return self._unit_root.new_tensor(1 / self.s)
+    def _numbers(self) -> tuple[Tensor, Tensor]:
+        """s and the unit without dimensions, which take half the time of Python numbers."""
+        return self._unit_root.new_tensor(self.s), self._unit_root.new_tensor(self.unit)
 
     def add_to_token(
         self, result: Tensor, x: Tensor, A: Tensor, scaling: float, max_radius: float
@@ -78,12 +82,10 @@ class Frozen:
 
     def gates(self, x: Tensor, h: Tensor, max_radius: float) -> Tensor:
         """The gate of each token, ``(..., 1)`` in float32 at least."""
-        root = self._unit_root
-        u = F.linear(cast(h, root.dtype), root)
-        rho = token_norm(x).mul_(self._per_unit).clamp_min_(TINY)
-        S = rho.clamp_max(max_radius).sinh_().div_(rho)
-        n = torch.linalg.vector_norm(u, dim=-1, keepdim=True).mul_(S).clamp_min_(TINY)
-        return n.asinh().div_(n).mul_(S).mul_(self._per_s)
+        root, (s, unit) = self._unit_root, self._numbers
+        ratio = torch.linalg.vector_norm(F.linear(cast(h, root.dtype), root), dim=-1, keepdim=True)
+        _, S, _, P = scalars(token_norm(x).div_(unit), ratio, max_radius)
+        return P.mul_(S).div_(s)
 
 
 class FrozenCache:

@@ -110,13 +110,11 @@ def quadratic(h: Tensor, gram_B: Tensor) -> Tensor:
         return ((h @ gram_B) * h).sum(-1, keepdim=True).clamp_min(0)
 
 
-def scalars(
-    norm: Tensor, length: Tensor, unit: Tensor | float, max_radius: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """rho, S, n and P from ``|x|``, ``|B h|`` and ``unit = |s| sqrt(K)``."""
-    rho = (norm / unit).clamp_min_(TINY)
+def scalars(rho: Tensor, ratio: Tensor, max_radius: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """rho, S, n and P from ``|x|`` and ``|B h|`` over ``|s| sqrt(K)``, which are overwritten."""
+    rho = rho.clamp_min_(TINY)
     S = rho.clamp_max(max_radius).sinh_().div_(rho)
-    n = (S * length).div_(unit).clamp_min_(TINY)
+    n = ratio.mul_(S).clamp_min_(TINY)
     return rho, S, n, n.asinh().div_(n)
 
 
@@ -149,7 +147,8 @@ def scale_tokens(
     wide_h = cast(h, wide)
     gram_h = wide_h @ gram_B
     length = (gram_h * wide_h).sum(-1, keepdim=True).clamp_min_(0).sqrt_()
-    parts = scalars(cast(token_norm(x), wide), length, abs(s) * K**0.5, max_radius)
+    unit = abs(s) * K**0.5
+    parts = scalars(cast(token_norm(x), wide) / unit, length.div_(unit), max_radius)
     _, S, _, P = parts
     gram_h = cast(gram_h, torch.promote_types(h.dtype, torch.float32))
     return h * cast((S * P).mul_(scaling / s), h.dtype), (*parts, gram_h)
@@ -252,7 +251,7 @@ def gate(
     K, s = (torch.as_tensor(number, dtype=wide, device=x.device) for number in (K, s))
     with torch.no_grad(), full_precision(x.device):
         h = F.linear(x.to(A.dtype), A)
-        length = quadratic(h.to(wide), gram(B)).sqrt()
-        _, S, _, P = scalars(token_norm(x).to(wide), length, s.abs() * K.sqrt(), max_radius)
+        length, unit = quadratic(h.to(wide), gram(B)).sqrt(), s.abs() * K.sqrt()
+        _, S, _, P = scalars(token_norm(x).to(wide) / unit, length / unit, max_radius)
         value = S * P / s
     return value.squeeze(-1).to(torch.promote_types(x.dtype, torch.float32))
