@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.config import Experiment, read_experiment, read_tracking
 from bench.data.batches import encode_training
+from bench.data.problems import Problem, ProblemSets
 from bench.data.sources import load_problems
 from bench.efficiency.batching import measure_batching
 from bench.efficiency.cases import CASES
@@ -73,17 +74,18 @@ def _measure(config: dict[str, Any], settings: EfficiencySettings, parts: Parts)
     # Errors in settings and data must come before the measurement, which takes long.
     experiment = read_experiment(config) if needed else None
     if experiment:
-        load_problems(experiment.data, trained=bool(parts.throughput_rounds))
+        trained = parts.throughput_rounds > 0 or parts.evaluation_epochs > 0
+        problems = load_problems(experiment.data, trained)
     report = measure(settings)
     if experiment and parts.throughput_rounds:
         rounds = parts.throughput_rounds
-        report["throughput"] = _throughput(experiment, rounds)
+        report["throughput"] = _throughput(experiment, problems.train, rounds)
         report["throughput_cases"] = [
             measure_case(CASES[name], experiment.train, rounds, parts.throughput_seconds)
             for name in parts.throughput_cases
         ]
     if experiment and parts.evaluation_problems:
-        report["evaluation"] = _evaluation(experiment, parts, settings.rounds)
+        report["evaluation"] = _evaluation(experiment, problems, parts, settings.rounds)
     if parts.hyperbolicity_prompts:
         report["hyperbolicity"] = measure_hyperbolicity(
             parts.hyperbolicity_prompts, settings.rounds
@@ -94,23 +96,23 @@ def _measure(config: dict[str, Any], settings: EfficiencySettings, parts: Parts)
     return report
 
 
-def _throughput(experiment: Experiment, rounds: int) -> dict[str, Any]:
+def _throughput(experiment: Experiment, train: list[Problem], rounds: int) -> dict[str, Any]:
     base, tokenizer = load_base(experiment.trained_base, pick_device())
-    problems = load_problems(experiment.data, trained=True).train
     examples, _ = encode_training(
-        tuple(problems), tokenizer, experiment.protocol, context_length(base)
+        tuple(train), tokenizer, experiment.protocol, context_length(base)
     )
     pad_id = tokenizer.pad_token_id
     found = measure_throughput(base, examples, experiment.train, pad_id, rounds)
     return {"model": experiment.model.name, "data": experiment.data.train, **found}
 
 
-def _evaluation(experiment: Experiment, parts: Parts, rounds: int) -> dict[str, Any]:
+def _evaluation(
+    experiment: Experiment, problems: ProblemSets, parts: Parts, rounds: int
+) -> dict[str, Any]:
     epochs = parts.evaluation_epochs
     used = experiment.trained_base if epochs > 0 else experiment.evaluated_base
     model, tokenizer = load_base(used, pick_device())
     context = context_length(model)
-    problems = load_problems(experiment.data, trained=epochs > 0)
     protocols = compared_protocols(experiment.protocol.max_new_tokens)
     if epochs > 0:
         model = fine_tuned(model, tokenizer, problems.train, protocols, experiment.train, epochs)

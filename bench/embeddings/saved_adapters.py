@@ -86,15 +86,15 @@ def one_of_each(
         and hashes.items() <= record["hashes"].items()
     ]
     trained.sort(key=lambda record: (-record["parameters"]["trainable"], record["seed"]))
-    chosen: dict[tuple[str, Any], Record] = {}
+    chosen: dict[tuple[str, Any], Record | None] = {}
     for record in trained:
         row = record["method"], record["curvature"]
-        if row not in chosen and has_adapter(record):
-            chosen[row] = record
-    rows = {(record["method"], record["curvature"]) for record in trained}
-    for method, curvature in rows - chosen.keys():
-        _log.warning("left out: no run of %s has its adapter", method_label(method, curvature))
-    return list(chosen.values())
+        if chosen.get(row) is None:
+            chosen[row] = record if has_adapter(record) else None
+    for row, found in chosen.items():
+        if found is None:
+            _log.warning("left out: no run of %s has its adapter", method_label(*row))
+    return [found for found in chosen.values() if found is not None]
 
 
 def _facts(record: Record) -> dict[str, Any]:

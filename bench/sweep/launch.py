@@ -74,8 +74,9 @@ class Launch:
         """
         for number in range(tries):
             waiting = [job for job in jobs if job.unfinished]
-            for job in waiting if number else ():
-                job.last = self.store.attempt(job.identity)
+            if number > 0:  # what the try before left behind is no result of this one
+                for job in waiting:
+                    job.last = self.store.attempt(job.identity)
             while waiting and (error := self._launch(waiting)):
                 left = [job for job in waiting if not self._has_ended(job)]
                 attempts = [self.store.attempt(job.identity) for job in left]

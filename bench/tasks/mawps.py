@@ -75,8 +75,9 @@ def _value(node: ast.expr, lines: list[str]) -> float:
         case ast.BinOp(left, op, right) if type(op) in _OPERATIONS:
             sign, apply = _OPERATIONS[type(op)]
             x, y = _value(left, lines), _value(right, lines)
-            lines.append(f"{_shown(x)} {sign} {_shown(y)} = {_shown(apply(x, y))}")
-            return apply(x, y)
+            result = apply(x, y)
+            lines.append(f"{_shown(x)} {sign} {_shown(y)} = {_shown(result)}")
+            return result
     raise ValueError("not arithmetic")
 
 
